@@ -1,0 +1,128 @@
+//! `Cluster` (hub.kro.run/v1alpha1): one registered cluster of the fleet.
+
+use super::condition::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "hub.kro.run",
+    version = "v1alpha1",
+    kind = "Cluster",
+    status = "ClusterStatus",
+    derive = "PartialEq",
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"Version","type":"string","jsonPath":".status.kubernetesVersion"}"#,
+    printcolumn = r#"{"name":"Instances","type":"integer","jsonPath":".status.instances"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterSpec {
+    /// Where the kubeconfig is. Exactly one of `credentials` and `local`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
+    /// The hub itself, used as a spoke: the hub instance is its own mirror. At most one Cluster is local.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub local: bool,
+    /// Facts about the cluster that are not labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taints: Vec<Taint>,
+    /// Nothing is written to a paused cluster.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub paused: bool,
+    /// What happens to workloads when this Cluster is deleted.
+    #[serde(default)]
+    pub on_deregister: OnDeregister,
+    /// Namespaces whose instances may be placed here; empty means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_namespaces: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+}
+
+fn is_false(b: &bool) -> bool {
+    !*b
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Credentials {
+    pub secret_ref: SecretRef,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct SecretRef {
+    pub name: String,
+    pub namespace: String,
+    /// Key of `data`; without it `kubeconfig`, then `value`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Taint {
+    pub key: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub value: String,
+    pub effect: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnDeregister {
+    /// Workloads stay; what is left is listed.
+    #[default]
+    Orphan,
+    /// Workloads are deleted first; needs contact.
+    Delete,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// Requests in flight to this cluster at one time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<u32>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterStatus {
+    /// ClusterProperty `cluster.clusterset.k8s.io`, else the uid of namespace kube-system.
+    #[serde(default, rename = "clusterID", skip_serializing_if = "String::is_empty")]
+    pub cluster_id: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub kubernetes_version: String,
+    /// Written only together with another change; the live value is a metric.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_contact: Option<Time>,
+    /// Hub instances that hold content here.
+    #[serde(default)]
+    pub instances: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_behind: Option<LeftBehind>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+/// Content that was let go without being deleted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LeftBehind {
+    pub count: i64,
+    /// The first ten, `Kind.group namespace/name`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+}
+
+/// Condition types of a Cluster.
+pub mod conditions {
+    pub const CREDENTIALS_VALID: &str = "CredentialsValid";
+    pub const REACHABLE: &str = "Reachable";
+    pub const CLAIMED: &str = "Claimed";
+    pub const READY: &str = "Ready";
+}

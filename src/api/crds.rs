@@ -1,0 +1,1 @@
+//! The CRDs that kro-hub installs on the hub.

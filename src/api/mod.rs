@@ -1,0 +1,19 @@
+//! The objects kro-hub reads and writes, and the names it gives them.
+//!
+//! Only types and the small laws that belong to them: no I/O, no clock, no expressions.
+
+pub mod applyset;
+pub mod cluster;
+pub mod condition;
+pub mod crds;
+pub mod hash;
+pub mod keys;
+pub mod names;
+pub mod object;
+pub mod rgd;
+
+pub use cluster::Cluster;
+pub use condition::{Condition, ConditionStatus, Conditions};
+pub use names::{ClusterName, GroupKind, Gvk, HubId, InstanceKey, ObjectRef};
+pub use object::Object;
+pub use rgd::ResourceGraphDefinition;

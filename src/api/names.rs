@@ -1,0 +1,153 @@
+//! Names as types, so that a cluster cannot be passed where an instance is meant.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// Name of a `Cluster` object. `local` is an ordinary name; what makes a cluster local is its spec.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ClusterName(Arc<str>);
+
+impl ClusterName {
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+impl fmt::Display for ClusterName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The identity of this hub, as spokes see it in labels. Random, made once.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct HubId(Arc<str>);
+
+impl HubId {
+    pub fn new(id: &str) -> Self {
+        Self(id.into())
+    }
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+impl fmt::Display for HubId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Group and kind; the version does not matter for identity. Prints as kro's inventory does: `Deployment.apps`,
+/// core kinds without a dot.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct GroupKind {
+    pub group: Arc<str>,
+    pub kind: Arc<str>,
+}
+impl GroupKind {
+    pub fn new(group: &str, kind: &str) -> Self {
+        Self { group: group.into(), kind: kind.into() }
+    }
+    /// Reads `Kind.group` or `Kind`.
+    pub fn parse(text: &str) -> Self {
+        let (kind, group) = text.split_once('.').unwrap_or((text, ""));
+        Self::new(group, kind)
+    }
+}
+impl fmt::Display for GroupKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.group.is_empty() {
+            f.write_str(&self.kind)
+        } else {
+            write!(f, "{}.{}", self.kind, self.group)
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Gvk {
+    pub group: Arc<str>,
+    pub version: Arc<str>,
+    pub kind: Arc<str>,
+}
+impl Gvk {
+    pub fn new(group: &str, version: &str, kind: &str) -> Self {
+        Self { group: group.into(), version: version.into(), kind: kind.into() }
+    }
+    /// From `apiVersion` (`v1`, `apps/v1`) and `kind`.
+    pub fn from_api(api_version: &str, kind: &str) -> Self {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        Self::new(group, version, kind)
+    }
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.to_string()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+    pub fn group_kind(&self) -> GroupKind {
+        GroupKind { group: self.group.clone(), kind: self.kind.clone() }
+    }
+}
+impl fmt::Display for Gvk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.api_version(), self.kind)
+    }
+}
+
+/// One object in one cluster. `namespace` is empty for cluster-scoped objects.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ObjectRef {
+    pub gk: GroupKind,
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+}
+impl ObjectRef {
+    pub fn new(gk: GroupKind, namespace: &str, name: &str) -> Self {
+        Self { gk, namespace: namespace.into(), name: name.into() }
+    }
+}
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{} {}", self.gk, self.name)
+        } else {
+            write!(f, "{} {}/{}", self.gk, self.namespace, self.name)
+        }
+    }
+}
+
+/// A hub instance, and each of its mirrors. `namespace` is empty for cluster-scoped kinds.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct InstanceKey {
+    pub gk: GroupKind,
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+}
+impl InstanceKey {
+    pub fn new(gk: GroupKind, namespace: &str, name: &str) -> Self {
+        Self { gk, namespace: namespace.into(), name: name.into() }
+    }
+    /// The object of this instance in a cluster: the instance itself on the hub, its mirror on a spoke.
+    pub fn object(&self) -> ObjectRef {
+        ObjectRef { gk: self.gk.clone(), namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+    /// `namespace/name`, or the name alone.
+    pub fn short(&self) -> String {
+        if self.namespace.is_empty() {
+            self.name.to_string()
+        } else {
+            format!("{}/{}", self.namespace, self.name)
+        }
+    }
+}
+impl fmt::Display for InstanceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.gk, self.short())
+    }
+}
