@@ -1,0 +1,373 @@
+//! The status of a hub instance, from what its clusters say.
+
+use super::placement::ShrinkHeld;
+use crate::api::condition::{Condition, ConditionStatus, Conditions, READY};
+use crate::api::keys::hub;
+use crate::api::names::ClusterName;
+use crate::reconcile::Now;
+use crate::reconcile::spoke::{InstanceState, Report};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// Whether a cluster can be talked to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum ClusterHealth {
+    Ready,
+    /// It was ready and has an actor; there is no contact now.
+    Unreachable {
+        since: String,
+        message: String,
+    },
+    /// Not asked yet.
+    #[default]
+    Connecting,
+    /// Nothing may be written there: refused, frozen, a duplicate, paused.
+    NotReady {
+        reason: String,
+        message: String,
+    },
+}
+
+impl ClusterHealth {
+    /// Whether somebody is there to take messages.
+    pub fn has_actor(&self) -> bool {
+        matches!(self, Self::Ready | Self::Unreachable { .. })
+    }
+}
+
+/// One line of `status.fleet.clusters`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub name: ClusterName,
+    /// kro's state, or `Unreachable`, `NotRegistered`, `NotAllowed`, `Leaving`, or the reason the Cluster is not ready.
+    pub state: String,
+    pub message: String,
+    pub since: String,
+    pub unreachable_since: Option<String>,
+    report: Option<Report>,
+    kind: EntryKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum EntryKind {
+    Failed,
+    Unreachable,
+    Progressing,
+    Ready,
+}
+
+impl Entry {
+    pub(super) fn refused(name: &ClusterName, reason: &str, message: &str) -> Self {
+        Self::new(name, reason, message, None, EntryKind::Failed)
+    }
+
+    fn new(name: &ClusterName, state: &str, message: &str, report: Option<&Report>, kind: EntryKind) -> Self {
+        Self {
+            name: name.clone(),
+            state: state.to_owned(),
+            message: message.to_owned(),
+            since: String::new(),
+            unreachable_since: None,
+            report: report.cloned(),
+            kind,
+        }
+    }
+
+    pub(super) fn of(
+        name: &ClusterName,
+        health: Option<&ClusterHealth>,
+        report: Option<&Report>,
+        leaves: bool,
+    ) -> Self {
+        let held = if leaves { "deletion waits for contact; " } else { "" };
+        match health {
+            None => {
+                let message = format!("{held}no Cluster named {name} is registered");
+                Self::new(name, "NotRegistered", &message, report, EntryKind::Unreachable)
+            }
+            Some(ClusterHealth::Unreachable { since, message }) => {
+                let text = format!("{held}no contact since {since}: {message}");
+                let mut entry = Self::new(name, "Unreachable", &text, report, EntryKind::Unreachable);
+                entry.unreachable_since = Some(since.clone());
+                entry
+            }
+            Some(ClusterHealth::NotReady { reason, message }) => {
+                Self::new(name, reason, &format!("{held}{message}"), report, EntryKind::Unreachable)
+            }
+            Some(ClusterHealth::Connecting) => {
+                Self::new(name, "Connecting", &format!("{held}connecting"), report, EntryKind::Unreachable)
+            }
+            Some(ClusterHealth::Ready) => match report {
+                None if leaves => Self::new(name, "DELETING", "", None, EntryKind::Progressing),
+                None => Self::new(
+                    name,
+                    "IN_PROGRESS",
+                    "waiting for the first report",
+                    None,
+                    EntryKind::Progressing,
+                ),
+                Some(r) => {
+                    let kind = match r.state {
+                        InstanceState::Active => EntryKind::Ready,
+                        InstanceState::InProgress | InstanceState::Deleting => EntryKind::Progressing,
+                        InstanceState::Error => EntryKind::Failed,
+                    };
+                    Self::new(name, r.state.as_str(), &r.message, report, kind)
+                }
+            },
+        }
+    }
+
+    fn value(&self) -> Value {
+        let mut out = json!({"name": self.name.as_str(), "state": self.state, "since": self.since});
+        if !self.message.is_empty() {
+            out["message"] = json!(clip(&self.message, 400));
+        }
+        if let Some(report) = &self.report {
+            out["observedGeneration"] = json!(report.generation);
+            out["revision"] = json!(report.revision);
+            if report.total > 0 {
+                out["resources"] = json!(format!("{}/{}", report.ready, report.total));
+            }
+        }
+        out
+    }
+}
+
+fn clip(text: &str, bytes: usize) -> String {
+    if text.len() <= bytes {
+        return text.to_owned();
+    }
+    let end = (0..=bytes.saturating_sub(3)).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    format!("{}…", &text[..end])
+}
+
+/// Everything the status is made of.
+#[derive(Clone, Debug)]
+pub(super) struct Aggregate {
+    pub entries: Vec<Entry>,
+    /// Only the local cluster is placed: the status is kro's, exactly.
+    pub only_local: bool,
+    pub deleting: bool,
+    pub held: Option<ShrinkHeld>,
+    pub invalid: Option<String>,
+    pub graph_missing: bool,
+    pub has_local: bool,
+}
+
+/// kro's condition types, which every cluster reports.
+const TYPES: [&str; 3] = ["InstanceManaged", "GraphResolved", "ResourcesReady"];
+const MAX_ENTRIES: usize = 100;
+const MAX_NAMED: usize = 5;
+
+impl Aggregate {
+    pub fn status(&self, old: &Value, generation: i64, now: &Now) -> Value {
+        let existing: Vec<Condition> =
+            old.get("conditions").and_then(|c| serde_json::from_value(c.clone()).ok()).unwrap_or_default();
+        let mut conditions = Conditions::new(existing, generation, &now.rfc3339);
+        let state = self.state();
+        for type_ in TYPES {
+            let (status, reason, message) = self.condition(type_);
+            conditions.set(type_, status, &reason, &message);
+        }
+        conditions.set_ready_from(&TYPES);
+        self.override_ready(&mut conditions);
+        if self.only_local {
+            conditions.remove("Reconciling");
+            conditions.remove("Stalled");
+        } else {
+            self.kstatus(&mut conditions, state);
+        }
+        let mut status = self.fields(old);
+        status.insert("state".into(), json!(state.as_str()));
+        status.insert("conditions".into(), serde_json::to_value(conditions.into_list()).unwrap_or_default());
+        if !self.only_local {
+            status.insert("fleet".into(), self.fleet());
+        }
+        Value::Object(status)
+    }
+
+    fn state(&self) -> InstanceState {
+        let any = |kind| self.entries.iter().any(|e| e.kind == kind);
+        if self.deleting {
+            InstanceState::Deleting
+        } else if any(EntryKind::Failed) || self.invalid.is_some() || self.graph_missing {
+            InstanceState::Error
+        } else if self.entries.is_empty() || any(EntryKind::Progressing) || any(EntryKind::Unreachable) {
+            InstanceState::InProgress
+        } else {
+            InstanceState::Active
+        }
+    }
+
+    /// False if False anywhere, else Unknown if Unknown or without contact anywhere, else True.
+    fn condition(&self, type_: &str) -> (ConditionStatus, String, String) {
+        if type_ == "GraphResolved" && self.graph_missing {
+            let message = "latest issued graph revision not available".to_owned();
+            return (ConditionStatus::False, "ResolutionFailed".into(), message);
+        }
+        if self.deleting && type_ == "ResourcesReady" {
+            return (ConditionStatus::Unknown, "UnderDeletion".into(), self.deletion_message());
+        }
+        let found: Vec<(&Entry, Condition)> = self
+            .entries
+            .iter()
+            .map(|e| {
+                let own =
+                    e.report.as_ref().and_then(|r| r.conditions.iter().find(|c| c.type_ == type_)).cloned();
+                let replaced = match (e.kind, own) {
+                    (EntryKind::Unreachable, _) => of(type_, ConditionStatus::Unknown, &e.state, &e.message),
+                    (EntryKind::Failed, None) => of(type_, ConditionStatus::False, &e.state, &e.message),
+                    (_, Some(c)) => c,
+                    (_, None) => of(type_, ConditionStatus::Unknown, "AwaitingReconciliation", &e.message),
+                };
+                (e, replaced)
+            })
+            .collect();
+        for status in [ConditionStatus::False, ConditionStatus::Unknown] {
+            let bad: Vec<&(&Entry, Condition)> = found.iter().filter(|(_, c)| c.status == status).collect();
+            if let Some((_, first)) = bad.first() {
+                let message = self.name_clusters(&bad);
+                return (status, first.reason.clone(), message);
+            }
+        }
+        match found.first() {
+            Some((_, c)) => (ConditionStatus::True, c.reason.clone(), c.message.clone()),
+            None => (ConditionStatus::Unknown, "AwaitingReconciliation".into(), String::new()),
+        }
+    }
+
+    fn name_clusters(&self, bad: &[&(&Entry, Condition)]) -> String {
+        if self.only_local {
+            return bad.first().map(|(_, c)| c.message.clone()).unwrap_or_default();
+        }
+        let mut parts: Vec<String> = bad
+            .iter()
+            .take(MAX_NAMED)
+            .map(|(e, c)| format!("{}: {}", e.name, clip(&c.message, 300)))
+            .collect();
+        if bad.len() > MAX_NAMED {
+            parts.push(format!("and {} more", bad.len() - MAX_NAMED));
+        }
+        parts.join("; ")
+    }
+
+    fn deletion_message(&self) -> String {
+        if self.only_local {
+            let own = self.entries.first().map(|e| e.message.clone()).filter(|m| !m.is_empty());
+            return own.unwrap_or_else(|| "deleting resources".into());
+        }
+        let mut parts: Vec<String> = Vec::new();
+        for entry in self.entries.iter().take(MAX_NAMED) {
+            let what = if entry.message.is_empty() { "deleting resources" } else { &entry.message };
+            parts.push(format!("{} (since {}): {}", entry.name, entry.since, clip(what, 300)));
+        }
+        if self.entries.len() > MAX_NAMED {
+            parts.push(format!("and {} more", self.entries.len() - MAX_NAMED));
+        }
+        let stuck = self.entries.iter().any(|e| e.kind == EntryKind::Unreachable);
+        let help = if stuck {
+            format!("; to let clusters go without contact: annotate {}=\"name,name\"", hub::RELEASE)
+        } else {
+            String::new()
+        };
+        format!("deletion waits for {}{help}", parts.join("; "))
+    }
+
+    /// What outweighs the clusters' own words.
+    fn override_ready(&self, conditions: &mut Conditions) {
+        if let Some(held) = &self.held {
+            let names: Vec<&str> = held.kept.iter().map(ClusterName::as_str).collect();
+            let message = format!(
+                "the placement would lose {} without an edit of this instance; they are kept. To let them go: annotate {}={}",
+                names.join(", "),
+                hub::ALLOW_SHRINK,
+                held.token
+            );
+            conditions.set(READY, ConditionStatus::False, "ShrinkHeld", &message);
+        } else if let Some(invalid) = &self.invalid {
+            conditions.set(READY, ConditionStatus::False, "InvalidPlacement", invalid);
+        } else if self.entries.is_empty() && !self.deleting {
+            let local = if self.has_local {
+                ""
+            } else {
+                ", or register the hub itself as a Cluster with spec.local: true"
+            };
+            let message = format!(
+                "no cluster is chosen; annotate {}=\"name,name\" (or \"*\") or {}=\"key=value\"{local}",
+                hub::CLUSTERS,
+                hub::CLUSTER_SELECTOR
+            );
+            conditions.set(READY, ConditionStatus::False, "NotPlaced", &message);
+        }
+    }
+
+    /// The two conditions that Flux and kstatus read.
+    fn kstatus(&self, conditions: &mut Conditions, state: InstanceState) {
+        use ConditionStatus::{False, True};
+        let (reconciling, stalled) = match state {
+            InstanceState::Active => (False, False),
+            InstanceState::InProgress | InstanceState::Deleting => (True, False),
+            InstanceState::Error => (False, True),
+        };
+        let text = |status| if status == True { state.as_str() } else { "" };
+        conditions.set(
+            "Reconciling",
+            reconciling,
+            if reconciling == True { "Progressing" } else { "Settled" },
+            text(reconciling),
+        );
+        conditions.set("Stalled", stalled, if stalled == True { "Failed" } else { "Moving" }, text(stalled));
+    }
+
+    /// The author's fields: what one cluster says, or what all agree on. Kept while an instance is deleted.
+    fn fields(&self, old: &Value) -> Map<String, Value> {
+        if self.deleting {
+            let mut kept = old.as_object().cloned().unwrap_or_default();
+            for key in ["state", "conditions", "fleet"] {
+                kept.remove(key);
+            }
+            return kept;
+        }
+        let reports: Vec<&Report> = self.entries.iter().filter_map(|e| e.report.as_ref()).collect();
+        let Some((first, rest)) = reports.split_first() else { return Map::new() };
+        let complete = reports.len() == self.entries.len();
+        first
+            .fields
+            .iter()
+            .filter(|(k, v)| complete && rest.iter().all(|r| r.fields.get(*k) == Some(*v)))
+            .filter(|(k, _)| k.as_str() != "fleet")
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect()
+    }
+
+    fn fleet(&self) -> Value {
+        let mut counts: BTreeMap<EntryKind, usize> = BTreeMap::new();
+        for entry in &self.entries {
+            *counts.entry(entry.kind).or_default() += 1;
+        }
+        let count = |kind| counts.get(&kind).copied().unwrap_or(0);
+        let mut sorted: Vec<&Entry> = self.entries.iter().collect();
+        sorted.sort_by(|a, b| a.kind.cmp(&b.kind).then_with(|| a.name.cmp(&b.name)));
+        json!({
+            "desired": self.entries.len(),
+            "ready": count(EntryKind::Ready),
+            "progressing": count(EntryKind::Progressing),
+            "failed": count(EntryKind::Failed),
+            "unreachable": count(EntryKind::Unreachable),
+            "summary": format!("{}/{}", count(EntryKind::Ready), self.entries.len()),
+            "clusters": sorted.iter().take(MAX_ENTRIES).map(|e| e.value()).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn of(type_: &str, status: ConditionStatus, reason: &str, message: &str) -> Condition {
+    Condition {
+        type_: type_.to_owned(),
+        status,
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        last_transition_time: String::new(),
+        observed_generation: 0,
+    }
+}

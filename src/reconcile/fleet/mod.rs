@@ -1,0 +1,579 @@
+//! One instance on the hub: where it goes, what the spokes are told, what its status says.
+//!
+//! The record of where content may exist (`hub.kro.run/holds`) is written before the first message to a cluster and
+//! shrinks only after that cluster confirmed that nothing is left, or somebody let it go.
+
+pub mod aggregate;
+pub mod placement;
+
+use super::Now;
+use super::spoke::{Goal, Home, MirrorContent, Report, Task};
+use crate::api::keys::{hub, kro};
+use crate::api::names::{ClusterName, GroupKind, Gvk, HubId, InstanceKey};
+use crate::api::{Object, hash};
+use crate::graph::Graph;
+use aggregate::{Aggregate, ClusterHealth, Entry};
+use placement::{ClusterView, Decision, DefaultPlacement, Past, Words};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A registered cluster, as the hub side knows it now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClusterState {
+    pub view: ClusterView,
+    pub health: ClusterHealth,
+    /// Being deregistered, and workloads are to be deleted first.
+    pub delete_on_leave: bool,
+}
+
+/// Everything a step looks at besides the machine itself.
+pub struct Inputs<'a> {
+    pub instance: &'a Object,
+    /// The newest graph that compiled; `None` while there never was one.
+    pub graph: Option<&'a Arc<Graph>>,
+    pub allow_breaking: bool,
+    /// The complete, synced set.
+    pub clusters: &'a BTreeMap<ClusterName, ClusterState>,
+    pub hub_id: &'a HubId,
+    pub default_placement: DefaultPlacement,
+    pub now: &'a Now,
+}
+
+#[derive(Clone, Debug)]
+pub enum FleetAction {
+    /// Server-side apply of finalizer, labels, holds and decision, with kro's labeller.
+    PatchMeta { body: Value },
+    /// Tell a cluster what to do with this instance.
+    Send { cluster: ClusterName, task: Arc<Task> },
+    /// Record durably that content stays on a cluster; answered by [`Fleet::left_recorded`].
+    RecordLeft { cluster: ClusterName, left: Left },
+    /// JSON merge patch of `.status`.
+    WriteStatus { patch: Value },
+    /// Take `kro.run/finalizer` off.
+    RemoveFinalizer,
+}
+
+/// What stays on a cluster that was let go: enough to clean it later without the instance.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Left {
+    pub hub_uid: String,
+    pub group: String,
+    pub version: String,
+    pub kind: String,
+    pub namespace: String,
+    pub name: String,
+    pub group_kinds: BTreeSet<String>,
+    pub since: String,
+}
+
+impl Left {
+    pub fn key(&self) -> InstanceKey {
+        InstanceKey::new(GroupKind::new(&self.group, &self.kind), &self.namespace, &self.name)
+    }
+
+    /// The task that cleans it up.
+    pub fn removal(&self, hub_id: &HubId) -> Task {
+        Task {
+            key: self.key(),
+            gvk: Gvk::new(&self.group, &self.version, &self.kind),
+            hub_uid: self.hub_uid.clone(),
+            hub_id: hub_id.clone(),
+            home: Home::Mirror,
+            goal: Goal::Remove {
+                group_kinds: self.group_kinds.iter().map(|g| GroupKind::parse(g)).collect(),
+            },
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct FleetStep {
+    pub actions: Vec<FleetAction>,
+    pub wake_at: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sent {
+    fingerprint: u64,
+    removal: bool,
+}
+
+/// The machine of one hub instance.
+#[derive(Debug)]
+pub struct Fleet {
+    key: InstanceKey,
+    gvk: Gvk,
+    reports: BTreeMap<ClusterName, Report>,
+    sent: BTreeMap<ClusterName, Sent>,
+    /// Clusters that confirmed that nothing is left, since the last task that asked for it.
+    gone: BTreeSet<ClusterName>,
+    /// Clusters for which what is left is on record.
+    left: BTreeSet<ClusterName>,
+    left_busy: BTreeSet<ClusterName>,
+    /// Spokes that showed content of ours that no hold names.
+    found: BTreeSet<ClusterName>,
+    meta_busy: bool,
+    status_busy: bool,
+    finalizer_busy: bool,
+    retry_at: Option<u64>,
+    attempts: u32,
+    last_status_write: Option<u64>,
+    last_state: Option<String>,
+    since: BTreeMap<ClusterName, (String, String)>,
+}
+
+impl Fleet {
+    pub fn new(key: InstanceKey, gvk: Gvk) -> Self {
+        Self {
+            key,
+            gvk,
+            reports: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            left: BTreeSet::new(),
+            left_busy: BTreeSet::new(),
+            found: BTreeSet::new(),
+            meta_busy: false,
+            status_busy: false,
+            finalizer_busy: false,
+            retry_at: None,
+            attempts: 0,
+            last_status_write: None,
+            last_state: None,
+            since: BTreeMap::new(),
+        }
+    }
+
+    pub fn report(&mut self, cluster: &ClusterName, report: Report) {
+        self.reports.insert(cluster.clone(), report);
+    }
+
+    /// The cluster confirmed that nothing of the instance with this uid is left there.
+    pub fn gone(&mut self, cluster: &ClusterName) {
+        if self.sent.get(cluster).is_some_and(|s| s.removal) {
+            self.gone.insert(cluster.clone());
+            self.reports.remove(cluster);
+        }
+    }
+
+    /// A mirror of this instance stands on a cluster that no hold names.
+    pub fn found(&mut self, cluster: &ClusterName) {
+        self.found.insert(cluster.clone());
+    }
+
+    /// The cluster's actor is new: it knows nothing.
+    pub fn actor_restarted(&mut self, cluster: &ClusterName) {
+        self.sent.remove(cluster);
+        self.gone.remove(cluster);
+    }
+
+    pub fn left_recorded(&mut self, cluster: &ClusterName, ok: bool) {
+        self.left_busy.remove(cluster);
+        if ok {
+            self.left.insert(cluster.clone());
+        }
+    }
+
+    pub fn meta_written(&mut self, ok: bool, now: &Now) {
+        self.meta_busy = false;
+        self.outcome(ok, now);
+    }
+    pub fn status_written(&mut self, ok: bool, now: &Now) {
+        self.status_busy = false;
+        self.outcome(ok, now);
+    }
+    pub fn finalizer_removed(&mut self, ok: bool, now: &Now) {
+        self.finalizer_busy = false;
+        self.outcome(ok, now);
+    }
+    fn outcome(&mut self, ok: bool, now: &Now) {
+        if ok {
+            self.attempts = 0;
+            self.retry_at = None;
+        } else {
+            self.retry_at = Some(now.millis + super::retry_delay_millis(self.attempts));
+            self.attempts += 1;
+        }
+    }
+
+    /// Clusters that hold, or may hold, content of this instance.
+    pub fn holds(instance: &Object) -> BTreeSet<ClusterName> {
+        placement::names(instance.annotation(hub::HOLDS))
+    }
+
+    pub fn step(&mut self, inputs: &Inputs) -> FleetStep {
+        let mut step = FleetStep::default();
+        if self.retry_at.is_some_and(|at| inputs.now.millis < at) {
+            step.wake_at = self.retry_at;
+            return step;
+        }
+        let deleting = inputs.instance.is_deleting();
+        let managed = inputs.instance.finalizers().iter().any(|f| f == kro::FINALIZER);
+        if deleting && !managed {
+            return step;
+        }
+        let words = Words::of(inputs.instance);
+        let past = self.past(inputs);
+        let views: BTreeMap<ClusterName, ClusterView> =
+            inputs.clusters.iter().map(|(n, c)| (n.clone(), c.view.clone())).collect();
+        let decision =
+            placement::decide(&words, &self.key.namespace, &views, &past, inputs.default_placement);
+        let local = inputs.clusters.iter().find(|(_, c)| c.view.local).map(|(n, _)| n.clone());
+        let spokes = if deleting { BTreeSet::new() } else { decision.spokes.clone() };
+
+        let holds = self.wanted_holds(&mut step, inputs, &past, &spokes);
+        self.patch_meta(&mut step, inputs, &words, &decision, &holds, deleting);
+        self.send(&mut step, inputs, &past, &spokes, &decision, local.as_ref(), deleting);
+
+        if deleting && self.finished(&holds, local.as_ref(), inputs) {
+            if !self.finalizer_busy && !self.meta_busy {
+                self.finalizer_busy = true;
+                step.actions.push(FleetAction::RemoveFinalizer);
+            }
+            return step;
+        }
+        self.status(&mut step, inputs, &decision, &holds, local.as_ref(), deleting);
+        step
+    }
+
+    fn past(&self, inputs: &Inputs) -> Past {
+        let (decided, placed) = placement::read_decided(inputs.instance.annotation(hub::DECIDED));
+        Past {
+            holds: Self::holds(inputs.instance),
+            decided,
+            placed,
+            allow_shrink: inputs.instance.annotation(hub::ALLOW_SHRINK).map(str::to_owned),
+            released: placement::names(inputs.instance.annotation(hub::RELEASE)),
+        }
+    }
+
+    /// The holds to record: what is placed, and what may still be left of what was.
+    fn wanted_holds(
+        &mut self,
+        step: &mut FleetStep,
+        inputs: &Inputs,
+        past: &Past,
+        spokes: &BTreeSet<ClusterName>,
+    ) -> BTreeSet<ClusterName> {
+        let mut holds = spokes.clone();
+        let found: Vec<ClusterName> = self.found.iter().cloned().collect();
+        for name in past.holds.iter().chain(&found) {
+            if holds.contains(name) {
+                continue;
+            }
+            let cluster = inputs.clusters.get(name);
+            let orphaned = cluster.is_some_and(|c| c.view.leaving && !c.delete_on_leave);
+            if past.released.contains(name) || orphaned {
+                if self.left.contains(name) {
+                    continue;
+                }
+                if !self.left_busy.contains(name) {
+                    self.left_busy.insert(name.clone());
+                    step.actions.push(FleetAction::RecordLeft {
+                        cluster: name.clone(),
+                        left: self.left_behind(inputs),
+                    });
+                }
+            } else if self.gone.contains(name) {
+                continue;
+            }
+            holds.insert(name.clone());
+        }
+        // A cluster that is placed again starts anew.
+        self.left.retain(|n| !spokes.contains(n));
+        holds
+    }
+
+    fn left_behind(&self, inputs: &Inputs) -> Left {
+        Left {
+            hub_uid: inputs.instance.uid().to_owned(),
+            group: self.gvk.group.to_string(),
+            version: self.gvk.version.to_string(),
+            kind: self.gvk.kind.to_string(),
+            namespace: self.key.namespace.to_string(),
+            name: self.key.name.to_string(),
+            group_kinds: inputs.graph.map(|g| kinds(g)).unwrap_or_default(),
+            since: inputs.now.rfc3339.clone(),
+        }
+    }
+
+    fn patch_meta(
+        &mut self,
+        step: &mut FleetStep,
+        inputs: &Inputs,
+        words: &Words,
+        decision: &Decision,
+        holds: &BTreeSet<ClusterName>,
+        deleting: bool,
+    ) {
+        let body = self.meta_body(inputs, words, decision, holds, deleting);
+        let Some(body) = body.filter(|b| !self.meta_busy && !is_applied(b, inputs.instance)) else { return };
+        self.meta_busy = true;
+        step.actions.push(FleetAction::PatchMeta { body });
+    }
+
+    fn meta_body(
+        &self,
+        inputs: &Inputs,
+        words: &Words,
+        decision: &Decision,
+        holds: &BTreeSet<ClusterName>,
+        deleting: bool,
+    ) -> Option<Value> {
+        let placed = !holds.is_empty() || decision.local.is_some();
+        let managed = inputs.instance.finalizers().iter().any(|f| f == kro::FINALIZER);
+        if !placed && !managed {
+            return None;
+        }
+        let mut labels = json!({kro::OWNED: "true", kro::KRO_VERSION: kro::COMPATIBLE_VERSION});
+        if let Some(graph) = inputs.graph {
+            labels[kro::RGD_ID] = json!(graph.rgd_uid);
+            labels[kro::RGD_NAME] = json!(hash::label_value(&graph.rgd_name));
+        } else {
+            for key in [kro::RGD_ID, kro::RGD_NAME] {
+                if let Some(value) = inputs.instance.label(key) {
+                    labels[key] = json!(value);
+                }
+            }
+        }
+        let mut metadata = json!({"name": *self.key.name, "labels": labels, "finalizers": [kro::FINALIZER]});
+        if !self.key.namespace.is_empty() {
+            metadata["namespace"] = json!(*self.key.namespace);
+        }
+        let knows_fleet = !holds.is_empty() || inputs.instance.annotation(hub::HOLDS).is_some();
+        if knows_fleet {
+            let decided = if deleting {
+                inputs.instance.annotation(hub::DECIDED).unwrap_or_default().to_owned()
+            } else {
+                placement::decided_text(words, &decision.spokes)
+            };
+            metadata["annotations"] =
+                json!({hub::HOLDS: placement::names_text(holds), hub::DECIDED: decided});
+        }
+        Some(json!({"apiVersion": self.gvk.api_version(), "kind": *self.gvk.kind, "metadata": metadata}))
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn send(
+        &mut self,
+        step: &mut FleetStep,
+        inputs: &Inputs,
+        past: &Past,
+        spokes: &BTreeSet<ClusterName>,
+        decision: &Decision,
+        local: Option<&ClusterName>,
+        deleting: bool,
+    ) {
+        let managed = inputs.instance.finalizers().iter().any(|f| f == kro::FINALIZER);
+        if let Some(graph) = inputs.graph {
+            // Only what is on record may be written to.
+            for name in spokes.iter().filter(|n| past.holds.contains(*n) && managed) {
+                let goal = self.run_goal(inputs, graph);
+                self.send_one(step, inputs, name, Home::Mirror, goal);
+            }
+        }
+        for name in past.holds.iter().filter(|n| !spokes.contains(*n)) {
+            let orphaned = past.released.contains(name)
+                || inputs.clusters.get(name).is_some_and(|c| c.view.leaving && !c.delete_on_leave);
+            if !orphaned && !self.gone.contains(name) {
+                self.send_one(step, inputs, name, Home::Mirror, remove_goal(inputs));
+            }
+        }
+        let Some(local) = local else { return };
+        let home = Home::Local { instance: Arc::new(inputs.instance.clone()) };
+        if decision.local.is_some() && !deleting {
+            if let Some(graph) = inputs.graph.filter(|_| managed) {
+                let goal = self.run_goal(inputs, graph);
+                self.send_one(step, inputs, local, home, goal);
+            }
+        } else if managed && may_be_local(inputs.instance) && !self.gone.contains(local) {
+            self.send_one(step, inputs, local, home, remove_goal(inputs));
+        }
+    }
+
+    fn run_goal(&self, inputs: &Inputs, graph: &Arc<Graph>) -> Goal {
+        let reconcile = inputs.instance.annotation(kro::RECONCILE).unwrap_or_default().to_lowercase();
+        Goal::Run {
+            graph: graph.clone(),
+            mirror: Arc::new(MirrorContent::of(inputs.instance)),
+            suspended: matches!(reconcile.as_str(), "suspended" | "disabled"),
+            allow_breaking: inputs.allow_breaking,
+        }
+    }
+
+    fn send_one(
+        &mut self,
+        step: &mut FleetStep,
+        inputs: &Inputs,
+        cluster: &ClusterName,
+        home: Home,
+        goal: Goal,
+    ) {
+        if inputs.clusters.get(cluster).is_none_or(|c| !c.health.has_actor()) {
+            return;
+        }
+        let task = Task {
+            key: self.key.clone(),
+            gvk: self.gvk.clone(),
+            hub_uid: inputs.instance.uid().to_owned(),
+            hub_id: inputs.hub_id.clone(),
+            home,
+            goal,
+        };
+        let sent =
+            Sent { fingerprint: task_fingerprint(&task), removal: matches!(task.goal, Goal::Remove { .. }) };
+        if self.sent.get(cluster) != Some(&sent) {
+            self.gone.remove(cluster);
+            self.sent.insert(cluster.clone(), sent);
+            step.actions.push(FleetAction::Send { cluster: cluster.clone(), task: Arc::new(task) });
+        }
+    }
+
+    /// Whether a deleted instance may go.
+    fn finished(&self, holds: &BTreeSet<ClusterName>, local: Option<&ClusterName>, inputs: &Inputs) -> bool {
+        let local_done = match local {
+            Some(name) => !may_be_local(inputs.instance) || self.gone.contains(name),
+            // Children on the hub can only be cleaned by the local cluster.
+            None => !may_be_local(inputs.instance),
+        };
+        holds.is_empty() && local_done
+    }
+
+    fn status(
+        &mut self,
+        step: &mut FleetStep,
+        inputs: &Inputs,
+        decision: &Decision,
+        holds: &BTreeSet<ClusterName>,
+        local: Option<&ClusterName>,
+        deleting: bool,
+    ) {
+        let mut names: BTreeSet<ClusterName> = holds.clone();
+        names.extend(decision.local.iter().cloned());
+        if deleting && may_be_local(inputs.instance) {
+            names.extend(local.cloned());
+        }
+        let mut entries = Vec::new();
+        for name in &names {
+            entries.push(self.entry(inputs, name, deleting, !decision.spokes.contains(name)));
+        }
+        if !deleting {
+            for (name, (reason, message)) in &decision.refused {
+                if !names.contains(name) {
+                    entries.push(self.dated(inputs, name, Entry::refused(name, reason, message)));
+                }
+            }
+        }
+        let only_local = names.iter().all(|n| Some(n) == local) && entries.len() == names.len();
+        let aggregate = Aggregate {
+            entries,
+            only_local: only_local && !names.is_empty(),
+            deleting,
+            held: decision.held.clone().filter(|_| !deleting),
+            invalid: decision.invalid.clone(),
+            graph_missing: inputs.graph.is_none(),
+            has_local: local.is_some(),
+        };
+        let old = inputs.instance.0.get("status").cloned().unwrap_or_else(|| json!({}));
+        let new = aggregate.status(&old, inputs.instance.generation(), inputs.now);
+        let Some(patch) = super::spoke::merge_patch(&old, &new).filter(|_| !self.status_busy) else { return };
+        // Leading edge: the first change and every change of state at once, others at most once a second, and a second
+        // more for each 16 KiB of object.
+        let state = new.get("state").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let urgent = self.last_state.as_ref() != Some(&state);
+        let pause = 1_000 + 1_000 * (inputs.instance.0.to_string().len() as u64 / (16 << 10));
+        let due = self.last_status_write.map_or(0, |at| at + pause);
+        if !urgent && inputs.now.millis < due {
+            step.wake_at = Some(due);
+            return;
+        }
+        self.status_busy = true;
+        self.last_state = Some(state);
+        self.last_status_write = Some(inputs.now.millis);
+        step.actions.push(FleetAction::WriteStatus { patch });
+    }
+
+    fn entry(&mut self, inputs: &Inputs, name: &ClusterName, deleting: bool, leaves: bool) -> Entry {
+        let health = inputs.clusters.get(name).map(|c| c.health.clone());
+        let report = self.reports.get(name).filter(|r| r.hub_uid == inputs.instance.uid());
+        let entry = Entry::of(name, health.as_ref(), report, deleting || leaves);
+        self.dated(inputs, name, entry)
+    }
+
+    /// Notes since when an entry is as it is; a restart finds it in the status that was written.
+    fn dated(&mut self, inputs: &Inputs, name: &ClusterName, mut entry: Entry) -> Entry {
+        let known = self.since.get(name).cloned().or_else(|| {
+            let list = inputs.instance.0.pointer("/status/fleet/clusters")?.as_array()?;
+            let old = list.iter().find(|e| e.get("name").and_then(Value::as_str) == Some(name.as_str()))?;
+            Some((old.get("state")?.as_str()?.to_owned(), old.get("since")?.as_str()?.to_owned()))
+        });
+        let since = match known {
+            Some((state, since)) if state == entry.state => since,
+            _ => entry.unreachable_since.clone().unwrap_or_else(|| inputs.now.rfc3339.clone()),
+        };
+        self.since.insert(name.clone(), (entry.state.clone(), since.clone()));
+        entry.since = since;
+        entry
+    }
+}
+
+/// Whether children of this instance may exist on the hub: its ApplySet inventory is the record.
+fn may_be_local(instance: &Object) -> bool {
+    instance.label(kro::APPLYSET_ID).is_some()
+}
+
+fn kinds(graph: &Graph) -> BTreeSet<String> {
+    graph.group_kinds().iter().map(GroupKind::to_string).collect()
+}
+
+fn remove_goal(inputs: &Inputs) -> Goal {
+    Goal::Remove { group_kinds: inputs.graph.map(|g| g.group_kinds()).unwrap_or_default() }
+}
+
+/// Whether the instance already has all that the patch would set.
+fn is_applied(body: &Value, instance: &Object) -> bool {
+    let has = |field: &str| {
+        let want = body["metadata"].get(field).and_then(Value::as_object);
+        let live = instance.0.pointer(&format!("/metadata/{field}"));
+        want.is_none_or(|w| w.iter().all(|(k, v)| live.and_then(|l| l.get(k)) == Some(v)))
+    };
+    let finalized = instance.finalizers().iter().any(|f| f == kro::FINALIZER);
+    finalized && has("labels") && has("annotations")
+}
+
+/// Changes when the cluster has to be told.
+fn task_fingerprint(task: &Task) -> u64 {
+    let home = match &task.home {
+        Home::Mirror => Value::Null,
+        Home::Local { instance } => {
+            let mut seen = instance.0.clone();
+            if let Some(top) = seen.as_object_mut() {
+                top.remove("status");
+            }
+            if let Some(meta) = seen.get_mut("metadata").and_then(Value::as_object_mut) {
+                meta.remove("managedFields");
+                meta.remove("resourceVersion");
+            }
+            seen
+        }
+    };
+    let goal = match &task.goal {
+        Goal::Run { graph, mirror, suspended, allow_breaking } => json!([
+            graph.hash,
+            graph.rgd_uid,
+            graph.crd_hash(),
+            mirror.labels,
+            mirror.annotations,
+            mirror.spec,
+            mirror.generation,
+            suspended,
+            allow_breaking
+        ]),
+        Goal::Remove { group_kinds } => {
+            json!(["remove", group_kinds.iter().map(GroupKind::to_string).collect::<Vec<_>>()])
+        }
+    };
+    hash::json(&json!([task.hub_uid, home, goal]))
+}

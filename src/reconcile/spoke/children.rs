@@ -1,0 +1,134 @@
+//! Children: what kro puts on them, who else may own them, and which policy applies.
+
+use super::Task;
+use crate::api::Object;
+use crate::api::hash::label_value;
+use crate::api::keys::{hub, kro};
+use crate::graph::{Node, Rendered};
+use crate::reconcile::ownership;
+use serde_json::{Map, Value, json};
+
+/// Completes a rendered template: namespace, kro's labels and apply order, our hub id on spokes.
+///
+/// # Errors
+/// The template sets a namespace on a cluster-scoped kind, or leaves it empty where the instance has none.
+pub(super) fn complete(
+    task: &Task,
+    parent_uid: &str,
+    node: &Node,
+    rendered: &Rendered,
+    namespaced: bool,
+) -> Result<Value, String> {
+    let mut object = rendered.object.clone();
+    ownership::fold_string_data(&mut object);
+    let Some(top) = object.as_object_mut() else { return Err("the template is not an object".into()) };
+    let metadata = top.entry("metadata").or_insert_with(|| json!({}));
+    let Some(metadata) = metadata.as_object_mut() else { return Err("metadata is not a map".into()) };
+
+    let name = metadata.get("name").and_then(Value::as_str).unwrap_or_default();
+    if name.is_empty() {
+        return Err("metadata.name is empty; give the template a name".into());
+    }
+    let namespace = metadata.get("namespace").and_then(Value::as_str).unwrap_or_default().to_owned();
+    match (namespaced, namespace.is_empty()) {
+        (true, true) if task.key.namespace.is_empty() => {
+            return Err(format!(
+                "{} is namespaced and must resolve metadata.namespace, since the instance is cluster-scoped",
+                node.gvk.kind
+            ));
+        }
+        (true, true) => {
+            metadata.insert("namespace".into(), json!(*task.key.namespace));
+        }
+        (false, false) => {
+            return Err(format!("{} is cluster-scoped and must not set metadata.namespace", node.gvk.kind));
+        }
+        (false, true) => {
+            metadata.remove("namespace");
+        }
+        (true, false) => {}
+    }
+
+    let mut notes: Vec<(String, String)> = vec![(kro::APPLY_ORDER.into(), node.apply_order.to_string())];
+    let mut labels: Vec<(String, String)> = vec![
+        (kro::OWNED.into(), "true".into()),
+        (kro::KRO_VERSION.into(), kro::COMPATIBLE_VERSION.into()),
+        (kro::INSTANCE_ID.into(), parent_uid.into()),
+        (kro::INSTANCE_GROUP.into(), task.key.gk.group.to_string()),
+        (kro::INSTANCE_VERSION.into(), task.gvk.version.to_string()),
+        (kro::INSTANCE_KIND.into(), task.key.gk.kind.to_string()),
+        (kro::NODE_ID.into(), node.id.clone()),
+        (kro::MANAGED_BY.into(), kro::MANAGED_BY_VALUE.into()),
+        (kro::APPLYSET_PART_OF.into(), task.applyset()),
+    ];
+    let mut long = |key: &str, full: &str| {
+        let value = label_value(full);
+        if value != full {
+            let short = key.rsplit('/').next().unwrap_or(key);
+            notes.push((format!("{}/{short}", hub::GROUP), full.to_owned()));
+        }
+        labels.push((key.to_owned(), value));
+    };
+    long(kro::INSTANCE_NAME, &task.key.name);
+    if !task.key.namespace.is_empty() {
+        long(kro::INSTANCE_NAMESPACE, &task.key.namespace);
+    }
+    if let Some((index, size)) = rendered.item {
+        labels.push((kro::COLLECTION_INDEX.into(), index.to_string()));
+        labels.push((kro::COLLECTION_SIZE.into(), size.to_string()));
+    }
+    if !task.is_local() {
+        labels.push((hub::HUB_ID.into(), task.hub_id.as_str().into()));
+    }
+    merge(metadata, "labels", labels)?;
+    merge(metadata, "annotations", notes)?;
+    Ok(object)
+}
+
+fn merge(
+    metadata: &mut Map<String, Value>,
+    field: &str,
+    entries: Vec<(String, String)>,
+) -> Result<(), String> {
+    let map = metadata.entry(field).or_insert_with(|| json!({}));
+    if map.is_null() {
+        *map = json!({});
+    }
+    let Some(map) = map.as_object_mut() else { return Err(format!("metadata.{field} is not a map")) };
+    for (key, value) in entries {
+        map.insert(key, Value::String(value));
+    }
+    Ok(())
+}
+
+/// Names the owner of an object that is not ours, as well as it can be told.
+pub(super) fn owner_of(found: &Object) -> String {
+    let label = |key| found.label(key).filter(|v| !v.is_empty());
+    if let (Some(name), Some(kind)) = (label(kro::INSTANCE_NAME), label(kro::INSTANCE_KIND)) {
+        let namespace = label(kro::INSTANCE_NAMESPACE).map(|n| format!("{n}/")).unwrap_or_default();
+        let whose = label(hub::HUB_ID).map(|id| format!(" of hub {id}")).unwrap_or_default();
+        return format!("instance {kind} {namespace}{name}{whose}");
+    }
+    if let Some(manager) = label(kro::MANAGED_BY) {
+        return format!("{manager} (label {})", kro::MANAGED_BY);
+    }
+    let owner = found.0.pointer("/metadata/ownerReferences/0");
+    if let Some((kind, name)) = owner.and_then(|o| Some((o.get("kind")?.as_str()?, o.get("name")?.as_str()?)))
+    {
+        return format!("{kind} {name}");
+    }
+    match found.0.pointer("/metadata/managedFields/0/manager").and_then(Value::as_str) {
+        Some(manager) => format!("field manager {manager}"),
+        None => "somebody else".into(),
+    }
+}
+
+/// Whether deleting this object is replaced by letting it live.
+pub(super) fn is_orphaned_on_delete(object: &Object) -> bool {
+    object.annotation(hub::ON_DELETE) == Some("Orphan")
+}
+
+/// The position in deletion: higher is deleted earlier; what does not say is deleted last.
+pub(super) fn apply_order(object: &Object) -> u64 {
+    object.annotation(kro::APPLY_ORDER).and_then(|v| v.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,151 @@
+//! The mirror: the copy of a hub instance on a spoke, and the record of its children there.
+
+use super::{Machine, Task};
+use crate::api::applyset::Inventory;
+use crate::api::keys::{self, hub, kro};
+use crate::api::names::GroupKind;
+use crate::api::Object;
+use crate::reconcile::world::{KindState, Stored, World};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What of a hub instance travels to its mirrors. Everything else stays on the hub.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MirrorContent {
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    pub spec: Value,
+    /// `metadata.generation` of the hub instance this was taken from.
+    pub generation: i64,
+}
+
+impl MirrorContent {
+    pub fn of(instance: &Object) -> Self {
+        let keep =
+            |map: BTreeMap<String, String>| map.into_iter().filter(|(k, _)| keys::is_mirrored(k)).collect();
+        Self {
+            labels: keep(instance.labels()),
+            annotations: keep(instance.annotations()),
+            spec: instance.0.get("spec").cloned().unwrap_or(Value::Null),
+            generation: instance.generation(),
+        }
+    }
+}
+
+/// The mirror as we apply it.
+pub(super) fn body(task: &Task, content: &MirrorContent, inventory: &Inventory) -> Value {
+    let id = task.applyset();
+    let mut labels = content.labels.clone();
+    labels.insert(hub::HUB_ID.into(), task.hub_id.as_str().into());
+    labels.insert(hub::INSTANCE_UID.into(), task.hub_uid.clone());
+    labels.insert(kro::APPLYSET_ID.into(), id.clone());
+    let mut annotations = content.annotations.clone();
+    annotations.extend(inventory.annotations(&id));
+    let mut metadata = json!({"name": *task.key.name, "labels": labels, "annotations": annotations});
+    if !task.key.namespace.is_empty() {
+        metadata["namespace"] = json!(*task.key.namespace);
+    }
+    let mut body =
+        json!({"apiVersion": task.gvk.api_version(), "kind": *task.gvk.kind, "metadata": metadata});
+    if !content.spec.is_null() {
+        body["spec"] = content.spec.clone();
+    }
+    body
+}
+
+/// The ApplySet part that we apply to a hub instance that is its own mirror.
+pub(super) fn parent_body(task: &Task, inventory: &Inventory) -> Value {
+    let id = task.applyset();
+    let mut metadata = json!({
+        "name": *task.key.name,
+        "labels": {kro::APPLYSET_ID: id},
+        "annotations": inventory.annotations(&id),
+    });
+    if !task.key.namespace.is_empty() {
+        metadata["namespace"] = json!(*task.key.namespace);
+    }
+    json!({"apiVersion": task.gvk.api_version(), "kind": *task.gvk.kind, "metadata": metadata})
+}
+
+/// Who a mirror belongs to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Belongs {
+    /// To this instance, or to an earlier instance of this name on this hub.
+    Us,
+    /// Not to this hub; says to whom.
+    Other(String),
+}
+
+pub(super) fn belongs(task: &Task, found: &Object) -> Belongs {
+    match found.label(hub::HUB_ID) {
+        Some(id) if id == task.hub_id.as_str() => Belongs::Us,
+        Some(id) => Belongs::Other(format!("another hub ({id})")),
+        None => Belongs::Other("somebody on that cluster; it does not carry this hub's label".into()),
+    }
+}
+
+impl Machine {
+    /// The inventory to record: what the graph may make, and what the recorded one names as long as something may be
+    /// left of it. It shrinks only when every kind in it was seen to hold nothing.
+    pub(super) fn wanted_inventory(
+        &self,
+        world: &dyn World,
+        parent: Option<&Stored>,
+        static_kinds: BTreeSet<GroupKind>,
+        namespaces: BTreeSet<String>,
+    ) -> Inventory {
+        let mut wanted = Inventory { group_kinds: static_kinds, namespaces };
+        let Some(recorded) = parent.and_then(|p| self.recorded_inventory(p).ok().flatten()) else {
+            return wanted;
+        };
+        let members = world.members(&self.task.applyset());
+        let all_seen = recorded
+            .group_kinds
+            .iter()
+            .all(|gk| matches!(world.kind(gk), KindState::Synced { .. } | KindState::Missing));
+        for gk in recorded.group_kinds {
+            let seen = matches!(world.kind(&gk), KindState::Synced { .. } | KindState::Missing);
+            if !seen || members.iter().any(|(o, _)| o.gk == gk) {
+                wanted.group_kinds.insert(gk);
+            }
+        }
+        for ns in recorded.namespaces {
+            if !all_seen || members.iter().any(|(o, _)| *o.namespace == *ns) {
+                wanted.namespaces.insert(ns);
+            }
+        }
+        wanted
+    }
+
+    pub(super) fn recorded_inventory(
+        &self,
+        parent: &Stored,
+    ) -> Result<Option<Inventory>, crate::api::applyset::InventoryError> {
+        Inventory::read(&self.task.key, &parent.object.labels(), &parent.object.annotations())
+    }
+}
+
+/// The name of a namespace that exists nowhere but in an instance's key needs no labels of ours: it may be shared.
+pub fn namespace_body(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bookkeeping_and_tracking_metadata_never_travel() {
+        let instance = Object(json!({"metadata": {"generation": 3,
+            "labels": {"team": "a", "kro.run/owned": "true", "app.kubernetes.io/instance": "argo"},
+            "annotations": {"note": "x", "hub.kro.run/clusters": "*", "argocd.argoproj.io/tracking-id": "t",
+                "kubectl.kubernetes.io/last-applied-configuration": "{}", "internal.kro.run/a": "b",
+                "applyset.kubernetes.io/tooling": "kro/x", "kustomize.toolkit.fluxcd.io/name": "n"}},
+            "spec": {"a": 1}}));
+        let content = MirrorContent::of(&instance);
+        assert_eq!(content.labels.keys().collect::<Vec<_>>(), ["team"]);
+        assert_eq!(content.annotations.keys().collect::<Vec<_>>(), ["note"]);
+        assert_eq!((content.spec, content.generation), (json!({"a": 1}), 3));
+    }
+}

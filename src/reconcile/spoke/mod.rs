@@ -1,0 +1,372 @@
+//! One instance on one cluster.
+//!
+//! [`Machine::step`] looks at the [`World`] and returns the [`Action`]s to perform now; the caller performs them, tells
+//! the outcome by [`Machine::feed`] and steps again. The order it keeps: generated CRD, mirror, children by dependency,
+//! prune, status; for removal: children by descending apply order, wave by wave, then the mirror.
+
+mod children;
+mod mirror;
+mod remove;
+mod run;
+mod status;
+pub mod tracked;
+
+pub use mirror::{MirrorContent, namespace_body};
+pub use status::{InstanceState, Report, fingerprint as report_fingerprint, merge_patch};
+
+use super::Now;
+use super::world::{Stored, World};
+use crate::api::names::{GroupKind, Gvk, HubId, InstanceKey, ObjectRef};
+use crate::api::{Object, applyset};
+use crate::graph::Graph;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use tracked::{Tracked, Trouble};
+
+/// What the hub wants of one instance on one cluster.
+#[derive(Clone, Debug)]
+pub struct Task {
+    pub key: InstanceKey,
+    pub gvk: Gvk,
+    /// Uid of the instance on the hub.
+    pub hub_uid: String,
+    pub hub_id: HubId,
+    pub home: Home,
+    pub goal: Goal,
+}
+
+/// Where the object lives that children belong to.
+#[derive(Clone, Debug)]
+pub enum Home {
+    /// The hub itself: the instance is its own mirror. The hub side owns its finalizer, labels and status.
+    Local { instance: Arc<Object> },
+    /// A spoke: we keep a mirror there.
+    Mirror,
+}
+
+#[derive(Clone, Debug)]
+pub enum Goal {
+    Run {
+        graph: Arc<Graph>,
+        mirror: Arc<MirrorContent>,
+        suspended: bool,
+        /// Compatibility of the generated CRD is overridden by the author.
+        allow_breaking: bool,
+    },
+    /// Take everything away. `group_kinds` are kinds that may hold children besides those of the inventory.
+    Remove { group_kinds: BTreeSet<GroupKind> },
+}
+
+impl Task {
+    pub fn is_local(&self) -> bool {
+        matches!(self.home, Home::Local { .. })
+    }
+    pub fn applyset(&self) -> String {
+        applyset::id(&self.key)
+    }
+}
+
+/// Whether an existing object may be taken by the first write to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// It is known to be ours, or policy says to take it.
+    None,
+    /// A read must say that nothing is there, or that it is ours.
+    MustBeFree,
+    /// A read must say that nothing is there, that it is ours, or that it equals what we want.
+    AdoptIfEqual,
+}
+
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Look the kind up, watch it, and say [`super::world::KindState`].
+    EnsureKind(GroupKind, Option<Gvk>),
+    /// Bring the generated CRD there.
+    EnsureCrd {
+        graph: Arc<Graph>,
+        allow_breaking: bool,
+    },
+    EnsureNamespace(String),
+    Apply(Box<Apply>),
+    /// The object left our selection: read it without a selector.
+    VerifyGone {
+        object: ObjectRef,
+        gvk: Gvk,
+    },
+    Delete {
+        object: ObjectRef,
+        gvk: Gvk,
+        uid: String,
+    },
+    /// Take our labels off and let it live.
+    Release {
+        object: ObjectRef,
+        gvk: Gvk,
+        uid: String,
+    },
+    /// Replace the status of the mirror.
+    WriteStatus {
+        gvk: Gvk,
+        patch: Value,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub struct Apply {
+    pub object: ObjectRef,
+    pub gvk: Gvk,
+    pub manager: &'static str,
+    pub body: Value,
+    pub guard: Guard,
+    /// Uid of the object that was ours, if it was.
+    pub our_uid: Option<String>,
+    pub applyset: String,
+}
+
+impl Apply {
+    /// Whether an object that a guarding read found may be written: it is ours, or policy takes it. Else who owns it.
+    pub fn may_take(&self, found: &Object) -> Result<(), String> {
+        let ours = found.label(crate::api::keys::kro::APPLYSET_PART_OF) == Some(&self.applyset)
+            || (!found.uid().is_empty() && self.our_uid.as_deref() == Some(found.uid()));
+        let equal = self.guard == Guard::AdoptIfEqual
+            && super::ownership::dropped_leaf(&self.body, &found.0).is_none()
+            && {
+                let mut live = found.0.clone();
+                overlay_equal(&self.body, &mut live)
+            };
+        if ours || equal || self.guard == Guard::None { Ok(()) } else { Err(children::owner_of(found)) }
+    }
+}
+
+/// Whether laying `desired` over `live` would change nothing.
+fn overlay_equal(desired: &Value, live: &mut Value) -> bool {
+    match (desired, live) {
+        (Value::Object(d), Value::Object(l)) => d.iter().all(|(k, v)| {
+            // Our own labels and annotations are what adoption adds.
+            let ours = k.contains("kro.run/")
+                || k.starts_with("applyset.kubernetes.io/")
+                || k == "app.kubernetes.io/managed-by";
+            ours || l.get_mut(k).is_some_and(|w| overlay_equal(v, w))
+        }),
+        (d, l) => super::ownership::equal(d, l),
+    }
+}
+
+/// What came of an action.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    Applied {
+        object: ObjectRef,
+        body: Arc<Value>,
+        manager: &'static str,
+        stored: Arc<Stored>,
+    },
+    ApplyFailed {
+        object: ObjectRef,
+        body: Arc<Value>,
+        trouble: Trouble,
+        message: String,
+        missing_namespace: Option<String>,
+    },
+    /// A read without selector said 404.
+    Gone {
+        object: ObjectRef,
+    },
+    /// It is still there, being deleted or no longer selected.
+    StillThere {
+        object: ObjectRef,
+        uid: String,
+        deleting: bool,
+    },
+    DeleteFailed {
+        object: ObjectRef,
+        message: String,
+        trouble: Trouble,
+    },
+    StatusWritten,
+    StatusFailed {
+        message: String,
+    },
+    NamespaceReady,
+    NamespaceFailed {
+        message: String,
+    },
+}
+
+/// The result of one step.
+#[derive(Debug, Default)]
+pub struct Step {
+    pub actions: Vec<Action>,
+    /// What to tell the hub; always the whole present state.
+    pub report: Option<Report>,
+    /// Everything is gone: the machine may be dropped.
+    pub gone: bool,
+    /// Step again at this time (milliseconds of [`Now`]), if nothing happens before.
+    pub wake_at: Option<u64>,
+}
+
+/// The state of one instance on one cluster. Holds nothing that a restart could not find again.
+#[derive(Debug)]
+pub struct Machine {
+    task: Arc<Task>,
+    objects: HashMap<ObjectRef, Tracked>,
+    /// Objects that a read without selector did not find; cleared when they show up again.
+    gone: BTreeSet<ObjectRef>,
+    /// Namespaces other than the instance's own that rendered children are in.
+    extra_namespaces: BTreeSet<String>,
+    /// The hub instance as our last write of its inventory returned it.
+    written_parent: Option<Arc<Stored>>,
+    status_busy: bool,
+    status_failure: Option<(u64, u32)>,
+    namespace_busy: bool,
+    namespace_missing: Option<String>,
+    namespace_failure: Option<String>,
+    last_report: Option<Report>,
+    /// Author's fields of the last run, kept while suspended or deleting.
+    last_fields: serde_json::Map<String, Value>,
+    delete_failures: BTreeMap<ObjectRef, (String, u64, u32)>,
+}
+
+impl Machine {
+    pub fn new(task: Arc<Task>) -> Self {
+        Self {
+            task,
+            objects: HashMap::new(),
+            gone: BTreeSet::new(),
+            extra_namespaces: BTreeSet::new(),
+            written_parent: None,
+            status_busy: false,
+            status_failure: None,
+            namespace_busy: false,
+            namespace_missing: None,
+            namespace_failure: None,
+            last_report: None,
+            last_fields: serde_json::Map::new(),
+            delete_failures: BTreeMap::new(),
+        }
+    }
+
+    pub fn task(&self) -> &Arc<Task> {
+        &self.task
+    }
+
+    /// The hub wants something else of the same instance. Knowledge of objects stays.
+    pub fn retarget(&mut self, task: Arc<Task>) {
+        self.task = task;
+    }
+
+    pub fn step(&mut self, world: &dyn World, now: &Now) -> Step {
+        match self.task.goal.clone() {
+            Goal::Run { graph, mirror, suspended, allow_breaking } => {
+                self.run(world, now, &run::Wanted { graph, mirror, suspended, allow_breaking })
+            }
+            Goal::Remove { group_kinds } => self.remove(world, now, &group_kinds),
+        }
+    }
+
+    pub fn feed(&mut self, outcome: Outcome, now: &Now) {
+        match outcome {
+            Outcome::Applied { object, body, manager, stored } => {
+                self.gone.remove(&object);
+                if self.task.is_local() && object == self.task.key.object() {
+                    self.written_parent = Some(stored.clone());
+                }
+                let tracked = self.objects.entry(object).or_default();
+                tracked.busy = false;
+                tracked.applied(&body, &stored, manager, now);
+            }
+            Outcome::ApplyFailed { object, body, trouble, message, missing_namespace } => {
+                let own_namespace = missing_namespace.is_some_and(|n| *n == *self.task.key.namespace);
+                let mirror_itself = object == self.task.key.object();
+                if own_namespace && mirror_itself && !self.task.is_local() {
+                    self.namespace_missing = Some(self.task.key.namespace.to_string());
+                }
+                let tracked = self.objects.entry(object).or_default();
+                tracked.busy = false;
+                tracked.fail(trouble, message, &body, now);
+            }
+            Outcome::Gone { object } => {
+                if let Some(t) = self.objects.get_mut(&object) {
+                    t.busy = false;
+                }
+                self.delete_failures.remove(&object);
+                self.gone.insert(object);
+            }
+            Outcome::StillThere { object, .. } => {
+                if let Some(t) = self.objects.get_mut(&object) {
+                    t.busy = false;
+                }
+                self.delete_failures.remove(&object);
+            }
+            Outcome::DeleteFailed { object, message, .. } => {
+                if let Some(t) = self.objects.get_mut(&object) {
+                    t.busy = false;
+                }
+                let attempts = self.delete_failures.get(&object).map_or(0, |f| f.2 + 1);
+                let at = now.millis + super::retry_delay_millis(attempts);
+                self.delete_failures.insert(object, (message, at, attempts));
+            }
+            Outcome::StatusWritten => {
+                self.status_busy = false;
+                self.status_failure = None;
+            }
+            Outcome::StatusFailed { .. } => {
+                self.status_busy = false;
+                let attempts = self.status_failure.map_or(0, |f| f.1 + 1);
+                self.status_failure = Some((now.millis + super::retry_delay_millis(attempts), attempts));
+            }
+            Outcome::NamespaceReady => {
+                self.namespace_busy = false;
+                self.namespace_missing = None;
+                self.namespace_failure = None;
+                for tracked in self.objects.values_mut() {
+                    if let Some(f) = &mut tracked.failure {
+                        f.retry_at = 0;
+                    }
+                }
+            }
+            Outcome::NamespaceFailed { message } => {
+                self.namespace_busy = false;
+                self.namespace_failure = Some(message);
+            }
+        }
+    }
+
+    /// Contact is back: what waited for it is tried at once.
+    pub fn reconnected(&mut self) {
+        for tracked in self.objects.values_mut() {
+            if let Some(f) = &mut tracked.failure
+                && f.trouble == Trouble::Contact
+            {
+                f.retry_at = 0;
+            }
+        }
+        for failure in self.delete_failures.values_mut() {
+            failure.1 = 0;
+        }
+        if let Some(f) = &mut self.status_failure {
+            f.0 = 0;
+        }
+    }
+
+    /// The schema of a kind changed on this cluster.
+    pub fn schema_changed(&mut self, gk: &GroupKind) {
+        for (object, tracked) in &mut self.objects {
+            if object.gk == *gk {
+                tracked.schema_changed();
+            }
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        !self.status_busy && !self.namespace_busy && !self.objects.values().any(|t| t.busy)
+    }
+
+    fn wake_at(&self) -> Option<u64> {
+        let objects = self.objects.values().filter_map(Tracked::wake_at);
+        let deletes = self.delete_failures.values().map(|f| f.1);
+        let status = self.status_failure.map(|f| f.0).filter(|_| !self.status_busy);
+        objects.chain(deletes).chain(status).min()
+    }
+}

@@ -1,0 +1,178 @@
+//! The instance shall be gone: children by descending apply order, wave by wave, then the mirror.
+//!
+//! Nothing is taken for gone because it cannot be seen: every kind of the inventory must be listed first, and an object
+//! that left our selection counts as gone only after a read without selector said 404.
+
+use super::status::Summary;
+use super::{Action, Machine, Step, children, mirror};
+use crate::api::keys::{hub, kro};
+use crate::api::names::{GroupKind, ObjectRef};
+use crate::reconcile::Now;
+use crate::reconcile::world::{KindState, Stored, World};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+impl Machine {
+    pub(super) fn remove(&mut self, world: &dyn World, now: &Now, hint: &BTreeSet<GroupKind>) -> Step {
+        let mut step = Step::default();
+        let parent = self.parent_of_removal(world, &mut step);
+        let message = match parent {
+            Err(why) => why,
+            Ok(parent) => match self.remove_children(world, now, &mut step, parent.as_deref(), hint) {
+                Err(why) => why,
+                Ok(()) => match self.remove_mirror(now, &mut step, parent.as_deref()) {
+                    Err(why) => why,
+                    Ok(()) => {
+                        step.gone = true;
+                        String::new()
+                    }
+                },
+            },
+        };
+        if !step.gone {
+            let parent = world.get(&self.task.key.object());
+            let generation = self.last_report.as_ref().map_or(0, |r| r.generation);
+            let revision = self.last_report.as_ref().map(|r| r.revision.clone()).unwrap_or_default();
+            let summary = Summary::deleting(message);
+            self.report(&mut step, now, parent.as_deref(), &summary, generation, &revision);
+        }
+        step.wake_at = [step.wake_at, self.wake_at()].into_iter().flatten().min();
+        step
+    }
+
+    /// The mirror, or the instance itself on the hub. `Ok(None)`: there is none.
+    fn parent_of_removal(&self, world: &dyn World, step: &mut Step) -> Result<Option<Arc<Stored>>, String> {
+        if let super::Home::Local { instance } = &self.task.home {
+            return Ok(Some(Arc::new(Stored::new(instance.0.clone()))));
+        }
+        match world.kind(&self.task.key.gk) {
+            KindState::Synced { .. } => Ok(world.get(&self.task.key.object())),
+            KindState::Missing => Ok(None),
+            KindState::Unknown => {
+                step.actions.push(Action::EnsureKind(self.task.key.gk.clone(), Some(self.task.gvk.clone())));
+                Err("deleting resources: waiting for the first list of the mirror's kind".into())
+            }
+            KindState::Syncing => {
+                Err("deleting resources: waiting for the first list of the mirror's kind".into())
+            }
+            KindState::Failed(why) => Err(format!("deletion blocked: {why}")),
+        }
+    }
+
+    fn remove_children(
+        &mut self,
+        world: &dyn World,
+        now: &Now,
+        step: &mut Step,
+        parent: Option<&Stored>,
+        hint: &BTreeSet<GroupKind>,
+    ) -> Result<(), String> {
+        let mut kinds = hint.clone();
+        if let Some(parent) = parent {
+            match self.recorded_inventory(parent) {
+                Ok(Some(inventory)) => kinds.extend(inventory.group_kinds),
+                Ok(None) => {}
+                Err(why) => return Err(format!("deletion blocked: validate deletion inventory: {why}")),
+            }
+        }
+        let mut waiting = Vec::new();
+        for gk in &kinds {
+            match world.kind(gk) {
+                KindState::Synced { .. } | KindState::Missing => {}
+                KindState::Failed(why) => return Err(format!("deletion blocked: {why}")),
+                KindState::Unknown => {
+                    step.actions.push(Action::EnsureKind(gk.clone(), None));
+                    waiting.push(gk.to_string());
+                }
+                KindState::Syncing => waiting.push(gk.to_string()),
+            }
+        }
+        if !waiting.is_empty() {
+            return Err(format!("deleting resources: waiting for the first list of {}", waiting.join(", ")));
+        }
+        let mut members: Vec<(ObjectRef, Arc<Stored>)> = world.members(&self.task.applyset());
+        members.retain(|(target, stored)| {
+            *target != self.task.key.object()
+                && (self.task.is_local()
+                    || stored.object.label(hub::HUB_ID) == Some(self.task.hub_id.as_str()))
+        });
+        // An object that left the selection while it was being deleted is asked for by name.
+        let unseen: Vec<ObjectRef> = self
+            .objects
+            .iter()
+            .filter(|(target, t)| {
+                t.was_written()
+                    && **target != self.task.key.object()
+                    && !self.gone.contains(*target)
+                    && !members.iter().any(|(m, _)| m == *target)
+                    && world.get(target).is_none()
+            })
+            .map(|(target, _)| target.clone())
+            .collect();
+        for target in &unseen {
+            let Some(tracked) = self.objects.get_mut(target) else { continue };
+            if !tracked.busy {
+                tracked.busy = true;
+                let gvk = crate::api::Gvk::new(&target.gk.group, "", &target.gk.kind);
+                step.actions.push(Action::VerifyGone { object: target.clone(), gvk });
+            }
+        }
+        if let Some(order) = members.iter().map(|(_, s)| children::apply_order(&s.object)).max() {
+            let wave: Vec<(ObjectRef, Arc<Stored>)> =
+                members.into_iter().filter(|(_, s)| children::apply_order(&s.object) == order).collect();
+            let names: Vec<String> = wave.iter().take(5).map(|(o, _)| o.to_string()).collect();
+            let mut blocked = None;
+            for (target, stored) in wave {
+                if !stored.object.is_deleting() {
+                    self.take_away(now, step, &target, &stored);
+                }
+                if let Some((why, ..)) = self.delete_failures.get(&target) {
+                    blocked = Some(format!("deletion blocked: {target}: {why}"));
+                }
+            }
+            return Err(
+                blocked.unwrap_or_else(|| format!("deleting apply-order wave {order}: {}", names.join(", ")))
+            );
+        }
+        if unseen.is_empty() {
+            Ok(())
+        } else {
+            Err("deleting resources: making sure that nothing is left".into())
+        }
+    }
+
+    fn remove_mirror(&mut self, now: &Now, step: &mut Step, parent: Option<&Stored>) -> Result<(), String> {
+        let Some(parent) = parent.filter(|_| !self.task.is_local()) else { return Ok(()) };
+        let of_this_instance = mirror::belongs(&self.task, &parent.object) == mirror::Belongs::Us
+            && parent.object.label(hub::INSTANCE_UID) == Some(self.task.hub_uid.as_str());
+        let target = self.task.key.object();
+        if !of_this_instance || self.gone.contains(&target) {
+            return Ok(());
+        }
+        if !parent.object.is_deleting() {
+            self.take_away(now, step, &target, parent);
+        }
+        match self.delete_failures.get(&target) {
+            Some((why, ..)) => Err(format!("deletion blocked: {target}: {why}")),
+            None => Err("deleting the mirror".into()),
+        }
+    }
+
+    /// Deletes one object, with its uid as precondition; or lets it live where its annotation says so.
+    pub(super) fn take_away(&mut self, now: &Now, step: &mut Step, target: &ObjectRef, stored: &Stored) {
+        let waits = self.delete_failures.get(target).is_some_and(|(_, at, _)| now.millis < *at);
+        let tracked = self.objects.entry(target.clone()).or_default();
+        if tracked.busy || waits {
+            return;
+        }
+        tracked.busy = true;
+        let (object, gvk, uid) = (target.clone(), stored.object.gvk(), stored.object.uid().to_owned());
+        let orphan =
+            children::is_orphaned_on_delete(&stored.object) && stored.object.label(kro::NODE_ID).is_some();
+        step.actions.push(if orphan {
+            Action::Release { object, gvk, uid }
+        } else {
+            Action::Delete { object, gvk, uid }
+        });
+    }
+}

@@ -1,0 +1,545 @@
+//! The instance shall be there: CRD, mirror, children by dependency, prune, status.
+
+use super::status::{self, NodeState, Report, Summary, merge_patch, status_value};
+use super::tracked::{Cause, Trouble, Verdict};
+use super::{Action, Apply, Guard, Home, Machine, MirrorContent, Step, children, mirror};
+use crate::api::Object;
+use crate::api::condition::ConditionStatus;
+use crate::api::keys::{hub, kro};
+use crate::api::names::{GroupKind, ObjectRef};
+use crate::graph::{EvalError, Graph, Node, OnExisting, Pass, Readiness};
+use crate::reconcile::Now;
+use crate::reconcile::world::{CrdState, KindState, Stored, World};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The goal of a run, unpacked.
+pub(super) struct Wanted {
+    pub graph: Arc<Graph>,
+    pub mirror: Arc<MirrorContent>,
+    pub suspended: bool,
+    pub allow_breaking: bool,
+}
+
+/// An expression, or what it gave, can never succeed: the pass stops here.
+struct Fatal(String);
+
+/// One step's working state: what it wants to do and what it found.
+struct Walk<'a> {
+    world: &'a dyn World,
+    now: &'a Now,
+    step: Step,
+    /// Desired objects of this step, and the node each belongs to.
+    desired: BTreeMap<ObjectRef, String>,
+    nodes: Vec<(String, NodeState)>,
+    /// Some object could not be rendered or written, so nothing may be pruned.
+    incomplete: bool,
+}
+
+impl Walk<'_> {
+    fn wait(&mut self, message: String) -> NodeState {
+        self.incomplete = true;
+        NodeState::Waiting(message)
+    }
+}
+
+/// The trouble of one desired object, and what is there of it that dependents may read.
+type Child = (Option<NodeState>, Option<Arc<Stored>>);
+
+impl Machine {
+    pub(super) fn run(&mut self, world: &dyn World, now: &Now, wanted: &Wanted) -> Step {
+        let mut walk = Walk {
+            world,
+            now,
+            step: Step::default(),
+            desired: BTreeMap::new(),
+            nodes: Vec::new(),
+            incomplete: false,
+        };
+        let summary = self.advance(&mut walk, wanted);
+        self.finish_run(walk, wanted, summary)
+    }
+
+    /// Gets as far as it can; says how far.
+    fn advance(&mut self, walk: &mut Walk, wanted: &Wanted) -> Summary {
+        let graph = &*wanted.graph;
+        if let Some(blocked) = self.ensure_crd(walk, wanted) {
+            return blocked;
+        }
+        let mut kinds: BTreeSet<GroupKind> = graph.group_kinds();
+        for node in &graph.nodes {
+            ensure_kind(walk, &node.gvk.group_kind(), Some(node.gvk.clone()));
+        }
+        if !self.task.is_local() {
+            ensure_kind(walk, &self.task.key.gk, Some(self.task.gvk.clone()));
+        }
+        let parent = match self.parent(walk, wanted, &mut kinds) {
+            Ok(parent) => parent,
+            Err(summary) => return summary,
+        };
+        if wanted.suspended {
+            return Summary::suspended(self.last_fields.clone());
+        }
+        let mut pass = Pass::new(graph, &parent.0);
+        for index in 0..graph.nodes.len() {
+            let id = graph.nodes.get(index).map(|n| n.id.clone()).unwrap_or_default();
+            match self.node(walk, &mut pass, graph, index, &parent) {
+                Ok(state) => walk.nodes.push((id, state)),
+                Err(Fatal(message)) => {
+                    self.abandon_writes(walk);
+                    walk.nodes.push((id, NodeState::Failed(Trouble::Error, message)));
+                    walk.incomplete = true;
+                    break;
+                }
+            }
+        }
+        let held = if walk.incomplete { None } else { self.prune(walk, graph, &parent, &kinds) };
+        let (fields, problems) = pass.status();
+        Summary::of(std::mem::take(&mut walk.nodes), graph.nodes.len(), fields, problems, held)
+    }
+
+    /// `Some` while the generated CRD keeps us from going on.
+    fn ensure_crd(&mut self, walk: &mut Walk, wanted: &Wanted) -> Option<Summary> {
+        if self.task.is_local() {
+            return None;
+        }
+        match walk.world.crd(&self.task.key.gk) {
+            CrdState::Ready { hash } if hash == wanted.graph.crd_hash() => None,
+            CrdState::Refused { reason, message } => Some(Summary::blocked(reason, message)),
+            CrdState::Working => Some(Summary::waiting("waiting for the CustomResourceDefinition")),
+            CrdState::Ready { .. } | CrdState::Unknown => {
+                walk.step.actions.push(Action::EnsureCrd {
+                    graph: wanted.graph.clone(),
+                    allow_breaking: wanted.allow_breaking,
+                });
+                Some(Summary::waiting("waiting for the CustomResourceDefinition"))
+            }
+        }
+    }
+
+    /// The object that children belong to, once it is there and records where they may be.
+    fn parent(
+        &mut self,
+        walk: &mut Walk,
+        wanted: &Wanted,
+        kinds: &mut BTreeSet<GroupKind>,
+    ) -> Result<Object, Summary> {
+        let task = self.task.clone();
+        let key = task.key.object();
+        if let Some(stored) = self.local_parent() {
+            let inventory = self.inventory_for(walk, wanted, Some(&stored), kinds);
+            let recorded = self.recorded_inventory(&stored).ok().flatten().unwrap_or_default();
+            let body = mirror::parent_body(&task, &inventory);
+            let state = self.apply_if_needed(
+                walk,
+                &key,
+                Some(stored.clone()),
+                body,
+                kro::MANAGER_PARENT,
+                Guard::None,
+            );
+            // Children may be written as soon as the record names all that they may be.
+            return match state {
+                Some(NodeState::Failed(trouble, why)) => {
+                    Err(Summary::blocked(trouble.reason(), format!("inventory: {why}")))
+                }
+                Some(_) if recorded.union(&inventory) != recorded => {
+                    Err(Summary::waiting("recording the inventory"))
+                }
+                _ => Ok(stored.object.clone()),
+            };
+        }
+        match walk.world.kind(&task.key.gk) {
+            KindState::Synced { .. } => {}
+            KindState::Failed(why) => return Err(Summary::blocked("NotReady", why)),
+            _ => return Err(Summary::waiting("waiting for the first list of the mirror's kind")),
+        }
+        let stored = walk.world.get(&key);
+        if let Some(found) = &stored {
+            if let mirror::Belongs::Other(owner) = mirror::belongs(&task, &found.object) {
+                let message = format!("{} {} exists and belongs to {owner}", task.gvk.kind, task.key.short());
+                return Err(Summary::blocked("Conflict", message));
+            }
+            if found.object.is_deleting() {
+                return Err(Summary::waiting("the mirror is being deleted on the cluster"));
+            }
+        }
+        if let Some(namespace) = self.namespace_missing.clone() {
+            if !self.namespace_busy {
+                self.namespace_busy = true;
+                walk.step.actions.push(Action::EnsureNamespace(namespace.clone()));
+            }
+            let why =
+                self.namespace_failure.clone().unwrap_or_else(|| format!("creating namespace {namespace}"));
+            return Err(Summary::waiting(&why));
+        }
+        let inventory = self.inventory_for(walk, wanted, stored.as_deref(), kinds);
+        let body = mirror::body(&task, &wanted.mirror, &inventory);
+        let busy_or_failed =
+            self.apply_if_needed(walk, &key, stored.clone(), body, kro::MANAGER_LABELLER, Guard::None);
+        match (stored, busy_or_failed) {
+            (_, Some(NodeState::Failed(trouble, why))) => {
+                Err(Summary::blocked(trouble.reason(), format!("mirror: {why}")))
+            }
+            // A mirror of an older spec stays the base of its children until the newer one is answered.
+            (Some(_), Some(_)) | (None, _) => Err(Summary::waiting("writing the mirror")),
+            (Some(found), None) => Ok(found.object.clone()),
+        }
+    }
+
+    fn inventory_for(
+        &self,
+        walk: &mut Walk,
+        wanted: &Wanted,
+        parent: Option<&Stored>,
+        kinds: &mut BTreeSet<GroupKind>,
+    ) -> crate::api::applyset::Inventory {
+        let recorded = parent.and_then(|p| self.recorded_inventory(p).ok().flatten()).unwrap_or_default();
+        for gk in &recorded.group_kinds {
+            ensure_kind(walk, gk, None);
+            kinds.insert(gk.clone());
+        }
+        let mut namespaces = wanted.graph.literal_namespaces();
+        namespaces.extend(self.extra_namespaces.iter().cloned());
+        namespaces.remove(&*self.task.key.namespace);
+        self.wanted_inventory(walk.world, parent, wanted.graph.group_kinds(), namespaces)
+    }
+
+    /// Renders, judges and applies one node, and evaluates whether it is ready.
+    fn node(
+        &mut self,
+        walk: &mut Walk,
+        pass: &mut Pass,
+        graph: &Graph,
+        index: usize,
+        parent: &Object,
+    ) -> Result<NodeState, Fatal> {
+        let Some(node) = graph.nodes.get(index) else { return Ok(NodeState::Skipped) };
+        match pass.included(index) {
+            Ok(true) => {}
+            Ok(false) => return Ok(NodeState::Skipped),
+            Err(EvalError::Pending { message }) => return Ok(walk.wait(format!("includeWhen: {message}"))),
+            Err(EvalError::Fatal { message }) => return Err(Fatal(format!("includeWhen: {message}"))),
+        }
+        let namespaced = match walk.world.kind(&node.gvk.group_kind()) {
+            KindState::Synced { namespaced } => namespaced,
+            KindState::Missing => {
+                walk.incomplete = true;
+                let message = format!("the cluster does not serve {}", node.gvk);
+                return Ok(NodeState::Failed(Trouble::Incompatible, message));
+            }
+            KindState::Failed(message) => {
+                walk.incomplete = true;
+                return Ok(NodeState::Failed(Trouble::Error, message));
+            }
+            KindState::Unknown | KindState::Syncing => {
+                return Ok(walk.wait(format!("waiting for the first list of {}", node.gvk)));
+            }
+        };
+        let rendered = match pass.render(index) {
+            Ok(rendered) => rendered,
+            Err(EvalError::Pending { message }) => return Ok(walk.wait(message)),
+            Err(EvalError::Fatal { message }) => return Err(Fatal(message)),
+        };
+        let mut observed: Vec<Arc<Stored>> = Vec::new();
+        let mut worst: Option<NodeState> = None;
+        for item in &rendered {
+            let body = children::complete(&self.task, parent.uid(), node, item, namespaced).map_err(Fatal)?;
+            let (state, seen) = self.child(walk, node, body)?;
+            if let Some(state) = state {
+                walk.incomplete = true;
+                worst = Some(NodeState::worse(worst, state));
+            }
+            observed.extend(seen);
+        }
+        let views: Vec<&Value> = observed.iter().map(|s| &s.object.0).collect();
+        pass.observe(index, &views, rendered.len());
+        if let Some(state) = worst {
+            return Ok(state);
+        }
+        Ok(match pass.readiness(index) {
+            Readiness::Ready => NodeState::Ready,
+            Readiness::Skipped => NodeState::Skipped,
+            Readiness::Waiting(message) => NodeState::Waiting(message.clone()),
+            Readiness::Failed(message) => NodeState::Failed(Trouble::Error, message.clone()),
+        })
+    }
+
+    /// One desired object: its trouble, if any, and what is there of it that dependents may read.
+    fn child(&mut self, walk: &mut Walk, node: &Node, body: Value) -> Result<Child, Fatal> {
+        let object = Object(body);
+        let target = object.object_ref();
+        if let Some(other) = walk.desired.insert(target.clone(), node.id.clone()) {
+            let message = format!(
+                "found resources with conflicts: resourceID: {other} conflicts with resourceID: {}",
+                node.id
+            );
+            return Err(Fatal(message));
+        }
+        let outside = !target.namespace.is_empty() && *target.namespace != *self.task.key.namespace;
+        if outside && !self.namespace_is_recorded(walk, &target.namespace) {
+            self.extra_namespaces.insert(target.namespace.to_string());
+            walk.step.wake_at = Some(walk.now.millis);
+            return Ok((Some(NodeState::Waiting(format!("recording namespace {}", target.namespace))), None));
+        }
+        let stored = walk.world.get(&target);
+        let mut guard = self.guard(node);
+        if let Some(found) = &stored {
+            let part_of = found.object.label(kro::APPLYSET_PART_OF);
+            if part_of.is_some_and(|id| id != self.task.applyset()) {
+                let owner = children::owner_of(&found.object);
+                let message = format!("{target} exists and belongs to {owner}");
+                return Ok((Some(NodeState::Failed(Trouble::Conflict, message)), None));
+            }
+            if part_of.is_some() {
+                guard = Guard::None;
+            }
+            if found.object.is_deleting() {
+                return Ok((Some(NodeState::Waiting(format!("{target} is being deleted"))), None));
+            }
+        }
+        let state =
+            self.apply_if_needed(walk, &target, stored.clone(), object.0, kro::MANAGER_APPLYSET, guard);
+        let readable = match &state {
+            None | Some(NodeState::Failed(..)) => stored,
+            // While a write is under way, readiness of the old content says nothing.
+            Some(_) => None,
+        };
+        Ok((state, readable))
+    }
+
+    fn guard(&self, node: &Node) -> Guard {
+        let policy = node.on_existing.unwrap_or(if self.task.is_local() {
+            OnExisting::Adopt
+        } else {
+            OnExisting::Fail
+        });
+        match policy {
+            OnExisting::Adopt => Guard::None,
+            OnExisting::AdoptIfEqual => Guard::AdoptIfEqual,
+            OnExisting::Fail => Guard::MustBeFree,
+        }
+    }
+
+    fn namespace_is_recorded(&self, walk: &Walk, namespace: &str) -> bool {
+        let parent = self.local_parent().or_else(|| walk.world.get(&self.task.key.object()));
+        let recorded = parent.and_then(|p| self.recorded_inventory(&p).ok().flatten());
+        recorded.is_some_and(|i| i.namespaces.contains(namespace))
+    }
+
+    /// The hub instance, as it was sent to us or as our own write returned it, whichever is newer.
+    fn local_parent(&self) -> Option<Arc<Stored>> {
+        let Home::Local { instance } = &self.task.home else { return None };
+        let version = |o: &Object| o.resource_version().parse::<u64>().unwrap_or_default();
+        match &self.written_parent {
+            Some(written) if version(&written.object) > version(instance) => Some(written.clone()),
+            _ => Some(Arc::new(Stored::new(instance.0.clone()))),
+        }
+    }
+
+    /// Writes an object unless it is settled. `None` when it is.
+    fn apply_if_needed(
+        &mut self,
+        walk: &mut Walk,
+        target: &ObjectRef,
+        stored: Option<Arc<Stored>>,
+        body: Value,
+        manager: &'static str,
+        guard: Guard,
+    ) -> Option<NodeState> {
+        let tracked = self.objects.entry(target.clone()).or_default();
+        let verdict = tracked.judge(&body, stored.as_deref(), manager);
+        let Verdict::Write(cause) = verdict else {
+            return tracked.failure.as_ref().map(|f| NodeState::Failed(f.trouble, f.message.clone()));
+        };
+        if tracked.busy {
+            return Some(NodeState::Waiting(format!("writing {target}")));
+        }
+        if !tracked.may_try(&body, walk.now) {
+            return tracked.failure.as_ref().map(|f| match f.trouble {
+                Trouble::Contact => NodeState::Waiting(f.message.clone()),
+                trouble => NodeState::Failed(trouble, f.message.clone()),
+            });
+        }
+        if cause == Cause::Drift
+            && let Some(found) = &stored
+            && let Some(message) = tracked.contested(found, manager, walk.now)
+        {
+            return Some(NodeState::Failed(Trouble::Contested, format!("{target}: {message}")));
+        }
+        let guard = if cause == Cause::Gone && guard == Guard::None && *target != self.task.key.object() {
+            // It was ours and left the selection: whether it is gone or only relabelled, a read tells who has the name.
+            Guard::MustBeFree
+        } else {
+            guard
+        };
+        let failed = tracked.failure.as_ref().map(|f| NodeState::Failed(f.trouble, f.message.clone()));
+        let our_uid = tracked.uid().map(str::to_owned);
+        self.apply(walk, target, body, manager, guard, our_uid);
+        // A retry does not hide what it retries.
+        Some(failed.unwrap_or_else(|| NodeState::Waiting(format!("writing {target}"))))
+    }
+
+    fn apply(
+        &mut self,
+        walk: &mut Walk,
+        target: &ObjectRef,
+        body: Value,
+        manager: &'static str,
+        guard: Guard,
+        our_uid: Option<String>,
+    ) {
+        let tracked = self.objects.entry(target.clone()).or_default();
+        if tracked.busy || !tracked.may_try(&body, walk.now) {
+            return;
+        }
+        tracked.busy = true;
+        let gvk = Object(body.clone()).gvk();
+        walk.step.actions.push(Action::Apply(Box::new(Apply {
+            object: target.clone(),
+            gvk,
+            manager,
+            body,
+            guard,
+            our_uid,
+            applyset: self.task.applyset(),
+        })));
+    }
+
+    /// An expression that cannot succeed stops the whole pass: none of its children is written.
+    fn abandon_writes(&mut self, walk: &mut Walk) {
+        let objects = &mut self.objects;
+        walk.step.actions.retain(|action| match action {
+            Action::Apply(apply) if apply.manager == kro::MANAGER_APPLYSET => {
+                if let Some(tracked) = objects.get_mut(&apply.object) {
+                    tracked.busy = false;
+                }
+                false
+            }
+            _ => true,
+        });
+    }
+
+    /// Deletes what belongs to this instance and is not wanted any more. Returns what is held instead.
+    fn prune(
+        &mut self,
+        walk: &mut Walk,
+        graph: &Graph,
+        parent: &Object,
+        kinds: &BTreeSet<GroupKind>,
+    ) -> Option<String> {
+        let known = kinds
+            .iter()
+            .all(|gk| matches!(walk.world.kind(gk), KindState::Synced { .. } | KindState::Missing));
+        if !known {
+            return None;
+        }
+        let mut held = Vec::new();
+        let mut candidates: Vec<(u64, ObjectRef, Arc<Stored>)> = Vec::new();
+        for (target, stored) in walk.world.members(&self.task.applyset()) {
+            if walk.desired.contains_key(&target) || stored.object.is_deleting() {
+                continue;
+            }
+            let of_this_hub =
+                self.task.is_local() || stored.object.label(hub::HUB_ID) == Some(self.task.hub_id.as_str());
+            if !of_this_hub {
+                continue;
+            }
+            let node = stored.object.label(kro::NODE_ID).unwrap_or_default();
+            let position = graph.nodes.iter().position(|n| n.id == node);
+            let of_other_mirror = stored.object.label(kro::INSTANCE_ID) != Some(parent.uid());
+            if of_other_mirror && position.is_some() && !self.task.is_local() {
+                held.push(target.to_string());
+                continue;
+            }
+            let rank = position.map_or(u64::MAX, |p| p as u64);
+            candidates.push((rank, target, stored));
+        }
+        candidates.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        for (_, target, stored) in candidates {
+            self.take_away(walk.now, &mut walk.step, &target, &stored);
+        }
+        held.sort();
+        (!held.is_empty()).then(|| {
+            format!("kept, since only the replaced mirror's uid changed their names: {}", held.join(", "))
+        })
+    }
+}
+
+fn ensure_kind(walk: &mut Walk, gk: &GroupKind, gvk: Option<crate::api::Gvk>) {
+    if walk.world.kind(gk) == KindState::Unknown {
+        let again =
+            walk.step.actions.iter().any(|a| matches!(a, Action::EnsureKind(known, _) if known == gk));
+        if !again {
+            walk.step.actions.push(Action::EnsureKind(gk.clone(), gvk));
+        }
+    }
+}
+
+impl Machine {
+    /// Turns the outcome into a report and, on a spoke, into at most one status write.
+    fn finish_run(&mut self, walk: Walk, wanted: &Wanted, summary: Summary) -> Step {
+        let mut step = walk.step;
+        let parent = self.local_parent().or_else(|| walk.world.get(&self.task.key.object()));
+        if let Some(fields) = &summary.fields {
+            self.last_fields = fields.clone();
+        }
+        self.report(
+            &mut step,
+            walk.now,
+            parent.as_deref(),
+            &summary,
+            wanted.mirror.generation,
+            &wanted.graph.hash,
+        );
+        let settled = self.is_quiet() && !step.actions.iter().any(|a| !matches!(a, Action::EnsureKind(..)));
+        if settled
+            && !self.task.is_local()
+            && self.status_failure.is_none_or(|f| walk.now.millis >= f.0)
+            && let (Some(parent), Some(report)) = (parent, &step.report)
+        {
+            let old = parent.object.0.get("status").cloned().unwrap_or_else(|| serde_json::json!({}));
+            if let Some(patch) = merge_patch(&old, &status_value(report)) {
+                self.status_busy = true;
+                step.actions.push(Action::WriteStatus { gvk: self.task.gvk.clone(), patch });
+            }
+        }
+        step.wake_at = [step.wake_at, self.wake_at()].into_iter().flatten().min();
+        step
+    }
+
+    pub(super) fn report(
+        &mut self,
+        step: &mut Step,
+        now: &Now,
+        parent: Option<&Stored>,
+        summary: &Summary,
+        generation: i64,
+        revision: &str,
+    ) {
+        let existing = match &self.last_report {
+            Some(last) => Some(serde_json::json!({"conditions": last.conditions})),
+            None => parent.and_then(|p| p.object.0.get("status").cloned()),
+        };
+        let observed = parent.map_or(generation, |p| p.object.generation());
+        let report = Report {
+            hub_uid: self.task.hub_uid.clone(),
+            generation,
+            revision: revision.to_owned(),
+            state: summary.state,
+            ready: summary.ready,
+            total: summary.total,
+            message: if summary.status == ConditionStatus::True {
+                String::new()
+            } else {
+                summary.message.clone()
+            },
+            conditions: status::conditions(existing.as_ref(), observed, now, summary),
+            fields: self.last_fields.clone(),
+            settled: self.is_quiet(),
+        };
+        self.last_report = Some(report.clone());
+        step.report = Some(report);
+    }
+}

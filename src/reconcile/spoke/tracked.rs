@@ -1,0 +1,230 @@
+//! What is remembered of one object between steps: what we applied, what failed, who fights us.
+
+use crate::api::hash;
+use crate::reconcile::world::Stored;
+use crate::reconcile::{Now, ownership, retry_delay_millis};
+use serde_json::Value;
+use std::collections::VecDeque;
+
+/// Why an object is not as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It exists and is not ours.
+    Conflict,
+    /// The cluster does not know the kind or a field.
+    Incompatible,
+    /// The API server accepted the object and dropped a field.
+    FieldsDropped,
+    /// Somebody else keeps changing what we repair.
+    Contested,
+    /// Its name followed the uid of a mirror that was replaced.
+    MirrorReplaced,
+    /// No contact; says nothing about the object.
+    Contact,
+    /// Anything else the API server said, or an expression that failed.
+    Error,
+}
+
+impl Trouble {
+    /// The reason in conditions.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Conflict => "Conflict",
+            Self::Incompatible => "Incompatible",
+            Self::FieldsDropped => "FieldsDropped",
+            Self::Contested => "Contested",
+            Self::MirrorReplaced => "MirrorReplaced",
+            Self::Contact | Self::Error => "NotReady",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub trouble: Trouble,
+    pub message: String,
+    pub attempts: u32,
+    pub retry_at: u64,
+    /// Fingerprint of what we tried to write.
+    desired: u64,
+}
+
+/// What the cluster had after our last write, or what we found settled after a restart.
+#[derive(Clone, Debug)]
+struct Baseline {
+    desired: u64,
+    fields: u64,
+    values: u64,
+    uid: String,
+    resource_version: String,
+    projection: Value,
+}
+
+/// Why an object has to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Not there, never written by us.
+    First,
+    /// Not there, although we wrote it.
+    Gone,
+    /// We want something else than last time.
+    Changed,
+    /// Somebody else changed it.
+    Drift,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Settled,
+    Write(Cause),
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Tracked {
+    baseline: Option<Baseline>,
+    /// A request for this object is under way.
+    pub busy: bool,
+    pub failure: Option<Failure>,
+    /// Repairs of the last five minutes: when, which field, against whom.
+    repairs: VecDeque<(u64, String, String)>,
+    /// No repair before this time.
+    contested_until: Option<(u64, String)>,
+}
+
+const FIGHT_WINDOW_MILLIS: u64 = 5 * 60_000;
+const FIGHT_PAUSE_MILLIS: u64 = 10 * 60_000;
+const FIGHT_REPAIRS: usize = 3;
+
+impl Tracked {
+    /// Judges a live object against what we want. Notes a settled object as the new baseline.
+    pub fn judge(&mut self, desired: &Value, stored: Option<&Stored>, manager: &str) -> Verdict {
+        let Some(stored) = stored else {
+            return Verdict::Write(if self.baseline.is_some() { Cause::Gone } else { Cause::First });
+        };
+        let want = hash::json(desired);
+        let Some(fields) = stored.fields(manager) else {
+            return Verdict::Write(if self.baseline.is_some() { Cause::Drift } else { Cause::Changed });
+        };
+        if let Some(base) = &self.baseline {
+            if base.desired != want {
+                return Verdict::Write(Cause::Changed);
+            }
+            let same_object = base.uid == stored.object.uid();
+            if same_object && base.resource_version == stored.object.resource_version() {
+                return Verdict::Settled;
+            }
+            let settled = same_object
+                && stored.fingerprint(manager).is_some_and(|(f, v)| f == base.fields && v == base.values);
+            return if settled { Verdict::Settled } else { Verdict::Write(Cause::Drift) };
+        }
+        let live = ownership::project(fields, &stored.object.0);
+        if ownership::equal(&comparable(desired), &comparable(&live)) {
+            self.settle(want, stored, manager);
+            Verdict::Settled
+        } else {
+            Verdict::Write(Cause::Changed)
+        }
+    }
+
+    /// Notes the answer of the API server to our write of `desired`.
+    pub fn applied(&mut self, desired: &Value, stored: &Stored, manager: &str, now: &Now) {
+        self.settle(hash::json(desired), stored, manager);
+        self.failure = None;
+        if let Some(path) = ownership::dropped_leaf(desired, &stored.object.0) {
+            self.fail(Trouble::FieldsDropped, format!("the cluster dropped the field {path}"), desired, now);
+            // Only a changed schema helps; that wakes us. The timer is for a schema change that nobody saw.
+            if let Some(failure) = &mut self.failure {
+                failure.retry_at = now.millis + FIGHT_PAUSE_MILLIS;
+            }
+        }
+    }
+
+    fn settle(&mut self, desired: u64, stored: &Stored, manager: &str) {
+        let (fields, values) = stored.fingerprint(manager).unwrap_or_default();
+        self.baseline = Some(Baseline {
+            desired,
+            fields,
+            values,
+            uid: stored.object.uid().to_owned(),
+            resource_version: stored.object.resource_version().to_owned(),
+            projection: stored.projection(manager).unwrap_or_default(),
+        });
+    }
+
+    pub fn fail(&mut self, trouble: Trouble, message: String, desired: &Value, now: &Now) {
+        let attempts = self.failure.as_ref().map_or(0, |f| f.attempts + 1);
+        let retry_at = now.millis + retry_delay_millis(attempts);
+        self.failure = Some(Failure { trouble, message, attempts, retry_at, desired: hash::json(desired) });
+    }
+
+    /// Whether a write may be tried now; a failure waits for its retry time unless we want something new.
+    pub fn may_try(&self, desired: &Value, now: &Now) -> bool {
+        !self.busy
+            && self
+                .failure
+                .as_ref()
+                .is_none_or(|f| now.millis >= f.retry_at || f.desired != hash::json(desired))
+    }
+
+    /// The uid of the object that we wrote last.
+    pub fn uid(&self) -> Option<&str> {
+        self.baseline.as_ref().map(|b| b.uid.as_str()).filter(|u| !u.is_empty())
+    }
+
+    pub fn was_written(&self) -> bool {
+        self.baseline.is_some()
+    }
+
+    /// Bounds fights: more than three repairs of one field against one manager within five minutes pause the repair
+    /// for ten. Returns what to say while it is paused.
+    pub fn contested(&mut self, stored: &Stored, manager: &str, now: &Now) -> Option<String> {
+        if let Some((until, message)) = &self.contested_until {
+            if now.millis < *until {
+                return Some(message.clone());
+            }
+            self.contested_until = None;
+            self.repairs.clear();
+            return None;
+        }
+        let writer = stored.foreign_writer.clone()?;
+        let base = self.baseline.as_ref()?;
+        let field =
+            ownership::first_difference(&base.projection, &stored.projection(manager).unwrap_or_default());
+        self.repairs.retain(|(at, _, _)| now.millis.saturating_sub(*at) <= FIGHT_WINDOW_MILLIS);
+        let same = self.repairs.iter().filter(|(_, f, w)| *f == field && *w == writer).count();
+        if same >= FIGHT_REPAIRS {
+            let message = format!(
+                "field {field} is changed again and again by {writer}; repaired at most every 10 minutes"
+            );
+            self.contested_until = Some((now.millis + FIGHT_PAUSE_MILLIS, message.clone()));
+            return Some(message);
+        }
+        self.repairs.push_back((now.millis, field, writer));
+        None
+    }
+
+    /// When this object wants to be looked at again, if nothing happens before.
+    pub fn wake_at(&self) -> Option<u64> {
+        let retry = self.failure.as_ref().map(|f| f.retry_at);
+        let fight = self.contested_until.as_ref().map(|(at, _)| *at);
+        [retry, fight].into_iter().flatten().min().filter(|_| !self.busy)
+    }
+
+    /// The kind's schema changed: what failed because of it is tried again.
+    pub fn schema_changed(&mut self) {
+        if let Some(f) = &mut self.failure
+            && matches!(f.trouble, Trouble::Incompatible | Trouble::FieldsDropped)
+        {
+            f.retry_at = 0;
+        }
+    }
+}
+
+/// Without what never counts as a difference: identity, and the version of the writer.
+fn comparable(object: &Value) -> Value {
+    let mut out = ownership::owned_part(object);
+    if let Some(labels) = out.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+        labels.remove(crate::api::keys::kro::KRO_VERSION);
+    }
+    out
+}
