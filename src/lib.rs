@@ -3,6 +3,7 @@ pub mod cel;
 pub mod cli;
 pub mod graph;
 pub mod hub;
+pub mod metrics;
 pub mod reconcile;
 pub mod schema;
 pub mod spoke;

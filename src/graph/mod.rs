@@ -7,6 +7,7 @@ pub struct Graph {
     pub rgd_name: String,
     pub rgd_uid: String,
     pub hash: String,
+    pub generation: i64,
     pub gvk: Gvk,
     pub crd: Value,
     pub nodes: Vec<Node>,

@@ -72,6 +72,8 @@ pub enum CrdState {
     /// Established, with this content ([`hash::json_hex`] of what we wanted).
     Ready {
         hash: String,
+        /// Generation of the RGD that the content came from.
+        generation: i64,
     },
     /// It is not ours, or changing it would break what is stored.
     Refused {

@@ -1,1 +1,13 @@
-//! todo
+//! One actor per cluster: client, watches, queue, applier. Nothing in here knows of another cluster.
+
+pub mod actor;
+pub mod client;
+pub mod crd;
+pub mod health;
+pub mod kubeconfig;
+pub mod messages;
+mod perform;
+pub mod pool;
+pub mod store;
+mod transport;
+pub mod watch;

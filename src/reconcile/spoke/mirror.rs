@@ -1,10 +1,10 @@
 //! The mirror: the copy of a hub instance on a spoke, and the record of its children there.
 
 use super::{Machine, Task};
+use crate::api::Object;
 use crate::api::applyset::Inventory;
 use crate::api::keys::{self, hub, kro};
 use crate::api::names::GroupKind;
-use crate::api::Object;
 use crate::reconcile::world::{KindState, Stored, World};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -129,7 +129,6 @@ impl Machine {
 pub fn namespace_body(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -62,6 +62,13 @@ impl Task {
     pub fn is_local(&self) -> bool {
         matches!(self.home, Home::Local { .. })
     }
+    /// Plural of the generated kind, where the graph is known.
+    pub fn plural(&self) -> Option<String> {
+        match &self.goal {
+            Goal::Run { graph, .. } => graph.crd.pointer("/spec/names/plural")?.as_str().map(str::to_owned),
+            Goal::Remove { .. } => None,
+        }
+    }
     pub fn applyset(&self) -> String {
         applyset::id(&self.key)
     }
@@ -215,6 +222,8 @@ pub struct Machine {
     gone: BTreeSet<ObjectRef>,
     /// Namespaces other than the instance's own that rendered children are in.
     extra_namespaces: BTreeSet<String>,
+    /// Objects of ours that a read found although our selection does not show them: uid by name.
+    strays: BTreeMap<ObjectRef, String>,
     /// The hub instance as our last write of its inventory returned it.
     written_parent: Option<Arc<Stored>>,
     status_busy: bool,
@@ -235,6 +244,7 @@ impl Machine {
             objects: HashMap::new(),
             gone: BTreeSet::new(),
             extra_namespaces: BTreeSet::new(),
+            strays: BTreeMap::new(),
             written_parent: None,
             status_busy: false,
             status_failure: None,
@@ -293,11 +303,16 @@ impl Machine {
                 self.delete_failures.remove(&object);
                 self.gone.insert(object);
             }
-            Outcome::StillThere { object, .. } => {
-                if let Some(t) = self.objects.get_mut(&object) {
-                    t.busy = false;
-                }
+            Outcome::StillThere { object, uid, .. } => {
                 self.delete_failures.remove(&object);
+                let Some(tracked) = self.objects.get_mut(&object) else { return };
+                tracked.busy = false;
+                if tracked.uid() == Some(uid.as_str()) {
+                    self.strays.insert(object, uid);
+                } else {
+                    // Another object has the name: ours is gone.
+                    self.gone.insert(object);
+                }
             }
             Outcome::DeleteFailed { object, message, .. } => {
                 if let Some(t) = self.objects.get_mut(&object) {

@@ -110,12 +110,18 @@ impl Machine {
             .map(|(target, _)| target.clone())
             .collect();
         for target in &unseen {
+            let waits = self.delete_failures.get(target).is_some_and(|(_, at, _)| now.millis < *at);
             let Some(tracked) = self.objects.get_mut(target) else { continue };
-            if !tracked.busy {
-                tracked.busy = true;
-                let gvk = crate::api::Gvk::new(&target.gk.group, "", &target.gk.kind);
-                step.actions.push(Action::VerifyGone { object: target.clone(), gvk });
+            if tracked.busy || waits {
+                continue;
             }
+            tracked.busy = true;
+            let (object, gvk) = (target.clone(), crate::api::Gvk::new(&target.gk.group, "", &target.gk.kind));
+            step.actions.push(match self.strays.remove(target) {
+                // Somebody took our labels off; it is ours by its uid.
+                Some(uid) => Action::Delete { object, gvk, uid },
+                None => Action::VerifyGone { object, gvk },
+            });
         }
         if let Some(order) = members.iter().map(|(_, s)| children::apply_order(&s.object)).max() {
             let wave: Vec<(ObjectRef, Arc<Stored>)> =

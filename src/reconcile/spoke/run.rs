@@ -105,7 +105,11 @@ impl Machine {
             return None;
         }
         match walk.world.crd(&self.task.key.gk) {
-            CrdState::Ready { hash } if hash == wanted.graph.crd_hash() => None,
+            CrdState::Ready { hash, .. } if hash == wanted.graph.crd_hash() => None,
+            // Another instance brought a newer revision; this one hears of it soon. Going back would be a fight.
+            CrdState::Ready { generation, .. } if generation > wanted.graph.generation => {
+                Some(Summary::waiting("waiting for the newer revision of the definition"))
+            }
             CrdState::Refused { reason, message } => Some(Summary::blocked(reason, message)),
             CrdState::Working => Some(Summary::waiting("waiting for the CustomResourceDefinition")),
             CrdState::Ready { .. } | CrdState::Unknown => {

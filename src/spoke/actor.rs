@@ -1,0 +1,528 @@
+//! One cluster's actor: its client, its watches, its queue of instances, its steps.
+//!
+//! Nothing here is shared with another cluster but the pool of step threads, where each cluster has at most one step at
+//! a time. All state is owned by one task; watches and requests run beside it and send what they saw.
+
+use super::client::SpokeClient;
+use super::health::{Contact, Health, Transition};
+use super::messages::{ContactState, FromSpoke, Said, ToSpoke};
+use super::perform::{self, Done};
+use super::pool::Pool;
+use super::store::Store;
+use super::watch::{self, Seen};
+use crate::api::names::{ClusterName, GroupKind, HubId, InstanceKey};
+use crate::metrics::Metrics;
+use crate::reconcile::Now;
+use crate::reconcile::spoke::{Action, Goal, Machine, Outcome, Step, Task, report_fingerprint};
+use crate::reconcile::world::{CrdState, KindState, Stored};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What an actor is made of.
+pub struct Settings {
+    pub cluster: ClusterName,
+    pub epoch: u64,
+    pub local: bool,
+    pub hub_id: HubId,
+    pub client: SpokeClient,
+    pub health: Arc<Mutex<Health>>,
+    pub contacts: mpsc::UnboundedReceiver<Contact>,
+    pub pool: Pool,
+    pub metrics: Metrics,
+    pub clock: Clock,
+    /// Whether writes are allowed now (the lease is held).
+    pub may_write: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// Monotonic and wall time for steps.
+#[derive(Clone, Debug)]
+pub struct Clock(Instant);
+
+impl Clock {
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+    pub fn now(&self) -> Now {
+        let millis = u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Now { millis, rfc3339: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string() }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub tasks: mpsc::UnboundedSender<ToSpoke>,
+    cancel: CancellationToken,
+}
+
+impl Handle {
+    /// Ends the actor: no further write starts.
+    pub fn stop(&self) {
+        self.cancel.cancel();
+    }
+}
+
+/// Starts the actor. It ends with [`Handle::stop`], or says [`Said::Ended`].
+pub fn start(settings: Settings, hub: mpsc::UnboundedSender<FromSpoke>) -> Handle {
+    let (tasks, inbox) = mpsc::unbounded_channel();
+    let cancel = CancellationToken::new();
+    let handle = Handle { tasks, cancel: cancel.clone() };
+    let (events, incoming) = mpsc::unbounded_channel();
+    let actor = Actor {
+        store: Arc::new(RwLock::new(Store::default())),
+        slots: HashMap::new(),
+        queue: VecDeque::new(),
+        queued: HashSet::new(),
+        parked: false,
+        events,
+        tracker: TaskTracker::new(),
+        cancel: cancel.clone(),
+        hub,
+        settings,
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            () = actor.run(inbox, incoming) => {}
+            () = cancel.cancelled() => {}
+        }
+    });
+    handle
+}
+
+/// What watches, requests and timers tell the actor.
+#[derive(Debug)]
+pub(super) enum Event {
+    Watch(GroupKind, Seen),
+    /// A generated or foreign CRD changed on the cluster.
+    Crd(watch::CrdSeen),
+    Done(InstanceKey, Done),
+    Crds(GroupKind, CrdState),
+}
+
+struct Slot {
+    machine: Option<Machine>,
+    last_sent: Option<u64>,
+    wake_at: Option<u64>,
+}
+
+struct Actor {
+    settings: Settings,
+    store: Arc<RwLock<Store>>,
+    slots: HashMap<InstanceKey, Slot>,
+    queue: VecDeque<InstanceKey>,
+    queued: HashSet<InstanceKey>,
+    /// No contact: nothing is stepped until it is back.
+    parked: bool,
+    events: mpsc::UnboundedSender<Event>,
+    tracker: TaskTracker,
+    cancel: CancellationToken,
+    hub: mpsc::UnboundedSender<FromSpoke>,
+}
+
+const TICK: Duration = Duration::from_secs(30);
+
+impl Actor {
+    async fn run(
+        mut self,
+        mut inbox: mpsc::UnboundedReceiver<ToSpoke>,
+        mut incoming: mpsc::UnboundedReceiver<Event>,
+    ) {
+        self.watch_crds();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let busy = !self.queue.is_empty() && !self.parked;
+            let wake = self.next_wake();
+            tokio::select! {
+                biased;
+                message = inbox.recv() => match message {
+                    Some(message) => self.on_message(message),
+                    None => return,
+                },
+                event = incoming.recv() => if let Some(event) = event { self.on_event(event) },
+                contact = self.settings.contacts.recv() => if let Some(contact) = contact { self.on_contact(contact) },
+                () = std::future::ready(()), if busy => self.step_next().await,
+                () = tokio::time::sleep(wake) => self.wake_due(),
+                _ = tick.tick() => self.retry_unserved(),
+            }
+            self.settings.metrics.queue_length(self.settings.cluster.as_str(), self.queue.len());
+        }
+    }
+
+    fn say(&self, said: Said) {
+        let from = FromSpoke { cluster: self.settings.cluster.clone(), epoch: self.settings.epoch, said };
+        // The hub side ends after the actors: nobody listens only while everything stops.
+        drop(self.hub.send(from));
+    }
+
+    fn enqueue(&mut self, key: &InstanceKey) {
+        if self.slots.contains_key(key) && self.queued.insert(key.clone()) {
+            self.queue.push_back(key.clone());
+        }
+    }
+
+    fn on_message(&mut self, message: ToSpoke) {
+        match message {
+            ToSpoke::Task(task) => {
+                let key = task.key.clone();
+                match self.slots.get_mut(&key) {
+                    Some(Slot { machine: Some(machine), last_sent, .. }) => {
+                        *last_sent = None;
+                        machine.retarget(task);
+                    }
+                    _ => {
+                        let machine = Some(Machine::new(task));
+                        self.slots.insert(key.clone(), Slot { machine, last_sent: None, wake_at: None });
+                    }
+                }
+                self.enqueue(&key);
+            }
+            ToSpoke::Forget(key) => {
+                self.slots.remove(&key);
+                self.write_store(|s| s.forget_wanted(&key));
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Watch(gk, seen) => self.on_seen(&gk, seen),
+            Event::Crd(seen) => self.on_crd(&seen),
+            Event::Crds(gk, state) => {
+                self.write_store(|s| s.set_crd(&gk, state));
+                self.enqueue_kind(&gk);
+            }
+            Event::Done(key, done) => {
+                let concerned = self.take_in(&done);
+                let now = self.settings.clock.now();
+                if let Some(Slot { machine: Some(machine), .. }) = self.slots.get_mut(&key) {
+                    for outcome in done.outcomes {
+                        machine.feed(outcome, &now);
+                    }
+                }
+                self.enqueue(&key);
+                for other in concerned {
+                    self.enqueue(&other);
+                }
+            }
+        }
+    }
+
+    /// Own writes are known at once, not when the watch repeats them.
+    fn take_in(&self, done: &Done) -> Vec<InstanceKey> {
+        let mut concerned = Vec::new();
+        for outcome in &done.outcomes {
+            match outcome {
+                Outcome::Applied { object, stored, .. } => {
+                    concerned.extend(self.write_store(|s| s.upsert(object, stored.clone())));
+                }
+                Outcome::Gone { object } => {
+                    concerned.extend(self.write_store(|s| s.remove(object, done.uid.as_deref())))
+                }
+                _ => {}
+            }
+        }
+        if let Some((object, stored)) = &done.seen {
+            self.write_store(|s| s.upsert(object, stored.clone()));
+        }
+        concerned
+    }
+
+    fn on_seen(&mut self, gk: &GroupKind, seen: Seen) {
+        let concerned = match seen {
+            Seen::Served(resource) => {
+                self.write_store(|s| s.kind_mut(gk, false).resource = Some(resource));
+                Vec::new()
+            }
+            Seen::NotServed => {
+                self.write_store(|s| s.kind_mut(gk, false).state = KindState::Missing);
+                self.enqueue_all();
+                Vec::new()
+            }
+            Seen::Failed(message) => {
+                let synced = matches!(self.read_store(|s| s.kind_state(gk)), KindState::Synced { .. });
+                if !synced {
+                    self.write_store(|s| s.kind_mut(gk, false).state = KindState::Failed(message));
+                    self.enqueue_all();
+                }
+                Vec::new()
+            }
+            Seen::ListStarted => {
+                self.write_store(|s| s.list_started(gk));
+                Vec::new()
+            }
+            Seen::Object(object) => {
+                let stored = Arc::new(Stored::new(object));
+                let target = stored.object.object_ref();
+                self.write_store(|s| s.upsert(&target, stored))
+            }
+            Seen::Left(target, uid) => self.write_store(|s| s.remove(&target, Some(&uid))),
+            Seen::ListDone { namespaced } => {
+                let first = !matches!(self.read_store(|s| s.kind_state(gk)), KindState::Synced { .. });
+                let concerned = self.write_store(|s| s.list_done(gk, namespaced));
+                if first {
+                    self.enqueue_all();
+                }
+                self.tell_mirrors(gk);
+                concerned
+            }
+        };
+        for key in concerned {
+            self.enqueue(&key);
+        }
+    }
+
+    fn tell_mirrors(&self, gk: &GroupKind) {
+        let hub_id = self.settings.hub_id.clone();
+        let (generated, mirrors) =
+            self.read_store(|s| (s.kind_of(gk).is_some_and(|k| k.generated), s.mirrors(gk, hub_id.as_str())));
+        if generated && !self.settings.local {
+            self.say(Said::Mirrors { gk: gk.clone(), mirrors });
+        }
+    }
+
+    fn on_crd(&mut self, seen: &watch::CrdSeen) {
+        // A kind that was not served may be served now; what failed because of a schema may work now.
+        let gk = seen.gk.clone();
+        let unserved = self.read_store(Store::unserved);
+        for missing in unserved.into_iter().filter(|u| u.group == seen.group) {
+            self.write_store(|s| s.kind_mut(&missing, false).state = KindState::Unknown);
+        }
+        if let Some(gk) = gk {
+            for slot in self.slots.values_mut() {
+                if let Some(machine) = &mut slot.machine {
+                    machine.schema_changed(&gk);
+                }
+            }
+            if seen.ours(&self.settings.hub_id) && !self.settings.local {
+                let known = self.read_store(|s| s.kind_of(&gk).is_some());
+                if !known {
+                    self.ensure_kind(&gk, None, true);
+                }
+                if seen.changed_by_others {
+                    self.write_store(|s| s.forget_crd(&gk));
+                }
+            }
+        }
+        self.enqueue_all();
+    }
+
+    fn on_contact(&mut self, contact: Contact) {
+        let transition = match self.settings.health.lock() {
+            Ok(mut health) => health.on(contact, Instant::now()),
+            Err(_) => return,
+        };
+        let Some(transition) = transition else { return };
+        let state = match transition {
+            Transition::Recovered => ContactState::Ready,
+            Transition::Lost(why) => ContactState::Unreachable(why),
+            Transition::Unauthorized(why) => ContactState::Unauthorized(why),
+        };
+        self.parked = state != ContactState::Ready;
+        if !self.parked {
+            for slot in self.slots.values_mut() {
+                if let Some(machine) = &mut slot.machine {
+                    machine.reconnected();
+                }
+            }
+            self.enqueue_all();
+        }
+        self.say(Said::Contact(state));
+    }
+
+    fn enqueue_all(&mut self) {
+        let keys: Vec<InstanceKey> = self.slots.keys().cloned().collect();
+        for key in &keys {
+            self.enqueue(key);
+        }
+    }
+    fn enqueue_kind(&mut self, gk: &GroupKind) {
+        let keys: Vec<InstanceKey> = self.slots.keys().filter(|k| k.gk == *gk).cloned().collect();
+        for key in &keys {
+            self.enqueue(key);
+        }
+    }
+
+    fn next_wake(&self) -> Duration {
+        let now = self.settings.clock.now().millis;
+        let next = self.slots.values().filter_map(|s| s.wake_at).min();
+        next.map_or(TICK, |at| Duration::from_millis(at.saturating_sub(now).max(1)))
+    }
+
+    fn wake_due(&mut self) {
+        let now = self.settings.clock.now().millis;
+        let due: Vec<InstanceKey> = self
+            .slots
+            .iter()
+            .filter(|(_, s)| s.wake_at.is_some_and(|at| at <= now))
+            .map(|(k, _)| k.clone())
+            .collect();
+        for key in due {
+            if let Some(slot) = self.slots.get_mut(&key) {
+                slot.wake_at = None;
+            }
+            self.enqueue(&key);
+        }
+    }
+
+    /// Kinds of aggregated APIs come and go without a CRD event.
+    fn retry_unserved(&mut self) {
+        let unserved = self.read_store(Store::unserved);
+        if unserved.is_empty() || self.slots.is_empty() {
+            return;
+        }
+        for gk in &unserved {
+            self.write_store(|s| s.kind_mut(gk, false).state = KindState::Unknown);
+        }
+        self.enqueue_all();
+    }
+
+    async fn step_next(&mut self) {
+        let Some(key) = self.queue.pop_front() else { return };
+        self.queued.remove(&key);
+        let Some(machine) = self.slots.get_mut(&key).and_then(|s| s.machine.take()) else { return };
+        let (store, now) = (self.store.clone(), self.settings.clock.now());
+        let task = machine.task().clone();
+        let started = Instant::now();
+        let stepped = self
+            .settings
+            .pool
+            .run(move || {
+                let mut machine = machine;
+                let step = match store.read() {
+                    Ok(store) => machine.step(&*store, &now),
+                    Err(poisoned) => machine.step(&*poisoned.into_inner(), &now),
+                };
+                (machine, step)
+            })
+            .await;
+        self.settings.metrics.reconcile_seconds(self.settings.cluster.as_str(), started.elapsed());
+        let Some((machine, step)) = stepped else {
+            tracing::error!(cluster = %self.settings.cluster, instance = %key, "a step panicked; starting it afresh");
+            if let Some(slot) = self.slots.get_mut(&key) {
+                slot.machine = Some(Machine::new(task));
+                slot.wake_at = Some(self.settings.clock.now().millis + 60_000);
+            }
+            return;
+        };
+        self.after_step(&key, &task, machine, step);
+    }
+
+    fn after_step(&mut self, key: &InstanceKey, task: &Arc<Task>, machine: Machine, step: Step) {
+        if step.gone && matches!(task.goal, Goal::Remove { .. }) {
+            self.slots.remove(key);
+            self.write_store(|s| s.forget_wanted(key));
+            self.say(Said::Gone { key: key.clone(), hub_uid: task.hub_uid.clone() });
+            return;
+        }
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.machine = Some(machine);
+            slot.wake_at = step.wake_at;
+            if let Some(report) = step.report {
+                let print = report_fingerprint(&report);
+                if slot.last_sent != Some(print) {
+                    slot.last_sent = Some(print);
+                    self.say(Said::Report { key: key.clone(), report: Box::new(report) });
+                }
+            }
+        }
+        for action in step.actions {
+            self.act(key, task, action);
+        }
+    }
+
+    fn act(&mut self, key: &InstanceKey, task: &Arc<Task>, action: Action) {
+        match action {
+            Action::EnsureKind(gk, gvk) => {
+                let generated = gk == task.key.gk && !self.settings.local;
+                self.ensure_kind(&gk, gvk, generated);
+            }
+            Action::EnsureCrd { graph, allow_breaking } => {
+                let gk = key.gk.clone();
+                self.write_store(|s| s.set_crd(&gk, CrdState::Working));
+                let (client, hub_id, events) =
+                    (self.settings.client.clone(), self.settings.hub_id.clone(), self.events.clone());
+                let may_write = self.settings.may_write.clone();
+                self.spawn(async move {
+                    let state =
+                        super::crd::ensure(&client, &graph, &hub_id, allow_breaking, &*may_write).await;
+                    drop(events.send(Event::Crds(gk, state)));
+                });
+            }
+            action => {
+                if let Action::Apply(apply) = &action {
+                    self.write_store(|s| s.note_wanted(&apply.object, key));
+                }
+                let resource =
+                    perform::target(&action).and_then(|gk| self.read_store(|s| s.resource(gk).cloned()));
+                let (client, events, key) = (self.settings.client.clone(), self.events.clone(), key.clone());
+                let (task, may_write) = (task.clone(), self.settings.may_write.clone());
+                self.spawn(async move {
+                    let done = perform::perform(&client, &task, action, resource, &*may_write).await;
+                    drop(events.send(Event::Done(key, done)));
+                });
+            }
+        }
+    }
+
+    fn ensure_kind(&mut self, gk: &GroupKind, gvk: Option<crate::api::Gvk>, generated: bool) {
+        let start = self.write_store(|s| {
+            let kind = s.kind_mut(gk, generated);
+            kind.generated |= generated;
+            let start = kind.state == KindState::Unknown;
+            if start {
+                kind.state = KindState::Syncing;
+            }
+            start
+        });
+        if !start {
+            return;
+        }
+        let selector = if generated {
+            None
+        } else if self.settings.local {
+            Some(format!("{}=true", crate::api::keys::kro::OWNED))
+        } else {
+            Some(format!("{}={}", crate::api::keys::hub::HUB_ID, self.settings.hub_id))
+        };
+        let (client, events, gk) = (self.settings.client.clone(), self.events.clone(), gk.clone());
+        let (metrics, cluster) = (self.settings.metrics.clone(), self.settings.cluster.clone());
+        self.spawn(async move {
+            metrics.watch_opened(cluster.as_str());
+            watch::kind(client, gk, gvk, selector, events).await;
+            metrics.watch_closed(cluster.as_str());
+        });
+    }
+
+    fn watch_crds(&mut self) {
+        let (client, events) = (self.settings.client.clone(), self.events.clone());
+        self.spawn(watch::crds(client, events));
+    }
+
+    /// Runs beside the actor and ends with it.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let cancel = self.cancel.clone();
+        self.tracker.spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = work => {}
+            }
+        });
+    }
+
+    fn write_store<T>(&self, f: impl FnOnce(&mut Store) -> T) -> T {
+        match self.store.write() {
+            Ok(mut store) => f(&mut store),
+            Err(poisoned) => f(&mut poisoned.into_inner()),
+        }
+    }
+    fn read_store<T>(&self, f: impl FnOnce(&Store) -> T) -> T {
+        match self.store.read() {
+            Ok(store) => f(&store),
+            Err(poisoned) => f(&poisoned.into_inner()),
+        }
+    }
+}

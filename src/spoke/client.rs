@@ -1,0 +1,537 @@
+//! The one place where clients are built, and the verbs that everything else uses.
+//!
+//! A client multiplexes one HTTP/2 connection where the server offers it, takes no proxy from the environment, retries
+//! nothing by itself, and gives up on every request: 5 s to connect, 10 s for the head of a response, 70 s without a byte
+//! of its body, and PINGs that notice a peer which fell silent. The types keep a spoke's client and the hub's apart.
+
+use super::health::Contact;
+use super::kubeconfig::Endpoint;
+use super::transport::{self, Hook, Transport};
+use crate::api::names::ClusterName;
+use crate::metrics::Metrics;
+use http::{Method, Request};
+use kube::core::ApiResource;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// Requests in flight to one cluster, watches aside, unless its Cluster says otherwise.
+pub const DEFAULT_IN_FLIGHT: usize = 32;
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why a client cannot be built. Texts carry no secret.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("clusters[].cluster.certificate-authority-data: no certificate can be read from it")]
+    Ca,
+    #[error("users[].user.client-certificate-data: {0}")]
+    Identity(&'static str),
+    #[error("tls: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("server: not a valid address")]
+    Server,
+    #[error(transparent)]
+    Config(#[from] kube::Error),
+    #[error("kubeconfig: {0}")]
+    Kubeconfig(String),
+}
+
+/// What an API server said, as far as decisions need it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    #[error("not found")]
+    NotFound,
+    #[error("the cluster does not serve this kind")]
+    KindUnknown,
+    #[error("namespace {namespace:?} does not exist")]
+    NamespaceMissing { namespace: String },
+    #[error("conflict: {message}")]
+    Conflict { message: String },
+    #[error("already exists")]
+    AlreadyExists,
+    #[error("{message}")]
+    Invalid { message: String },
+    #[error("forbidden: {message}")]
+    Forbidden { message: String },
+    #[error("the credentials are not accepted (401)")]
+    Unauthorized,
+    #[error("{message}")]
+    FieldNotDeclared { message: String },
+    #[error("the cluster asks to slow down (429)")]
+    Throttled,
+    #[error("the cluster is unavailable: {message}")]
+    Unavailable { message: String },
+    #[error("no contact: {message}")]
+    Connect { message: String },
+    #[error("no answer in time")]
+    Timeout,
+    #[error("{message}")]
+    Other { code: u16, message: String },
+}
+
+impl ApiError {
+    /// Whether the error says nothing about the object that was asked for.
+    pub fn is_contact_problem(&self) -> bool {
+        matches!(
+            self,
+            Self::Unauthorized
+                | Self::Throttled
+                | Self::Unavailable { .. }
+                | Self::Connect { .. }
+                | Self::Timeout
+        )
+    }
+}
+
+/// Sorts an error by what it means; by its body too, since the code alone does not tell a sick cluster from an object
+/// that does not fit.
+pub fn classify(error: &kube::Error) -> ApiError {
+    let kube::Error::Api(status) = error else {
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(error);
+        while let Some(inner) = cause {
+            text = inner.to_string();
+            cause = inner.source();
+        }
+        return if text.contains(transport::HEAD_TIMEOUT) {
+            ApiError::Timeout
+        } else {
+            ApiError::Connect { message: text }
+        };
+    };
+    let message = status.message.clone();
+    let details_kind = status.details.as_ref().map(|d| d.kind.as_str()).unwrap_or_default();
+    if message.contains("field not declared in schema") {
+        return ApiError::FieldNotDeclared { message };
+    }
+    match (status.code, status.reason.as_str()) {
+        (404, _) if details_kind == "namespaces" => {
+            let namespace = status.details.as_ref().map(|d| d.name.clone()).unwrap_or_default();
+            ApiError::NamespaceMissing { namespace }
+        }
+        (404, _)
+            if message.contains("could not find the requested resource")
+                || message.contains("page not found") =>
+        {
+            ApiError::KindUnknown
+        }
+        (404, _) => ApiError::NotFound,
+        (409, "AlreadyExists") => ApiError::AlreadyExists,
+        (409, _) => ApiError::Conflict { message },
+        (400 | 422, _) => ApiError::Invalid { message },
+        (403, _) => ApiError::Forbidden { message },
+        (401, _) => ApiError::Unauthorized,
+        (429, _) => ApiError::Throttled,
+        (503, _) => ApiError::Unavailable { message },
+        (504, _) => ApiError::Timeout,
+        (code, _) => ApiError::Other { code, message },
+    }
+}
+
+/// The verbs, on any cluster. Not public by itself: a [`SpokeClient`] or a [`HubClient`] has it.
+#[derive(Clone)]
+pub struct Verbs {
+    client: kube::Client,
+    cluster: Arc<str>,
+}
+
+/// A client of one registered cluster.
+#[derive(Clone)]
+pub struct SpokeClient(Verbs);
+
+/// A client of the hub.
+#[derive(Clone)]
+pub struct HubClient {
+    verbs: Verbs,
+    config: Arc<kube::Config>,
+}
+
+impl std::ops::Deref for SpokeClient {
+    type Target = Verbs;
+    fn deref(&self) -> &Verbs {
+        &self.0
+    }
+}
+impl std::ops::Deref for HubClient {
+    type Target = Verbs;
+    fn deref(&self) -> &Verbs {
+        &self.verbs
+    }
+}
+
+impl SpokeClient {
+    /// Builds a client for an untrusted endpoint; connects to nothing yet.
+    ///
+    /// # Errors
+    /// Certificates or keys that cannot be read.
+    pub fn new(
+        endpoint: &Endpoint,
+        cluster: &ClusterName,
+        in_flight: usize,
+        metrics: Metrics,
+        contacts: UnboundedSender<Contact>,
+    ) -> Result<Self, BuildError> {
+        let tls = transport::tls_config(endpoint)?;
+        let base: http::Uri = endpoint.server().parse().map_err(|_| BuildError::Server)?;
+        let auth = match endpoint.token() {
+            Some(token) => Some(
+                transport::bearer(token).ok_or(BuildError::Identity("the token is not printable text"))?,
+            ),
+            None => None,
+        };
+        let hook = Hook { cluster: cluster.as_str().into(), metrics, contacts: Some(contacts) };
+        let transport = Transport::new(tls, endpoint.tls_server_name(), base, auth, in_flight, hook);
+        Ok(Self(Verbs { client: kube::Client::new(transport, "default"), cluster: cluster.as_str().into() }))
+    }
+}
+
+impl HubClient {
+    /// The usual discovery: the given file and context, else `KUBECONFIG`, else the service account of the pod.
+    ///
+    /// # Errors
+    /// No configuration is found, or it cannot be read.
+    pub async fn from_environment(
+        kubeconfig: Option<&std::path::Path>,
+        context: Option<&str>,
+        metrics: Metrics,
+    ) -> Result<Self, BuildError> {
+        let options =
+            kube::config::KubeConfigOptions { context: context.map(str::to_owned), ..Default::default() };
+        let kubeconfig_error = |e: kube::config::KubeconfigError| BuildError::Kubeconfig(e.to_string());
+        let config = if let Some(path) = kubeconfig {
+            let file = kube::config::Kubeconfig::read_from(path).map_err(kubeconfig_error)?;
+            kube::Config::from_custom_kubeconfig(file, &options).await.map_err(kubeconfig_error)?
+        } else if context.is_some() {
+            kube::Config::from_kubeconfig(&options).await.map_err(kubeconfig_error)?
+        } else {
+            kube::Config::infer().await.map_err(|e| BuildError::Kubeconfig(e.to_string()))?
+        };
+        let config = Arc::new(config);
+        let hook = Hook { cluster: "hub".into(), metrics, contacts: None };
+        let verbs = Verbs { client: trusted(&config, hook, 128)?, cluster: "hub".into() };
+        Ok(Self { verbs, config })
+    }
+
+    /// The hub used as a spoke: the same server through a client of its own.
+    ///
+    /// # Errors
+    /// As [`Self::from_environment`].
+    pub fn as_local_spoke(
+        &self,
+        cluster: &ClusterName,
+        in_flight: usize,
+        metrics: Metrics,
+        contacts: UnboundedSender<Contact>,
+    ) -> Result<SpokeClient, BuildError> {
+        let hook = Hook { cluster: cluster.as_str().into(), metrics, contacts: Some(contacts) };
+        Ok(SpokeClient(Verbs {
+            client: trusted(&self.config, hook, in_flight)?,
+            cluster: cluster.as_str().into(),
+        }))
+    }
+
+    pub fn default_namespace(&self) -> &str {
+        &self.config.default_namespace
+    }
+}
+
+/// A client for a configuration that the hub's operator gave.
+fn trusted(config: &kube::Config, hook: Hook, in_flight: usize) -> Result<kube::Client, BuildError> {
+    use kube::client::ConfigExt;
+    let tls = config.rustls_client_config()?;
+    let auth = config.auth_layer()?;
+    let name = config.tls_server_name.clone();
+    let transport = Transport::new(tls, name.as_deref(), config.cluster_url.clone(), None, in_flight, hook);
+    let stack = tower::ServiceBuilder::new().option_layer(auth).service(transport);
+    Ok(kube::Client::new(stack, config.default_namespace.clone()))
+}
+
+impl Verbs {
+    pub fn kube(&self) -> &kube::Client {
+        &self.client
+    }
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    async fn call<T: serde::de::DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<T, ApiError> {
+        match tokio::time::timeout(CALL_TIMEOUT, self.client.request::<T>(request)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(classify(&error)),
+            Err(_) => Err(ApiError::Timeout),
+        }
+    }
+
+    /// `Ok(None)` is a 404 for the object itself; a missing kind is an error.
+    async fn find(&self, request: Request<Vec<u8>>) -> Result<Option<Value>, ApiError> {
+        match self.call(request).await {
+            Ok(value) => Ok(Some(value)),
+            Err(ApiError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// # Errors
+    /// As [`classify`] sorts them; so for all verbs.
+    pub async fn get(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, ApiError> {
+        self.find(request(Method::GET, &path(resource, namespace, name), "application/json", None)).await
+    }
+
+    /// Metadata alone, as `PartialObjectMetadata`.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub async fn get_metadata(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, ApiError> {
+        let accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+        self.find(request(Method::GET, &path(resource, namespace, name), accept, None)).await
+    }
+
+    /// Any path; `Ok(None)` where the server knows none.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub async fn get_json(&self, path: &str) -> Result<Option<Value>, ApiError> {
+        match self.find(request(Method::GET, path, "application/json", None)).await {
+            Err(ApiError::KindUnknown) => Ok(None),
+            other => other,
+        }
+    }
+
+    /// Server-side apply with force: kro's way, so that either can take over from the other.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub async fn apply(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        name: &str,
+        manager: &str,
+        body: &Value,
+    ) -> Result<Value, ApiError> {
+        let manager: String = url::form_urlencoded::byte_serialize(manager.as_bytes()).collect();
+        let path = format!(
+            "{}?fieldManager={manager}&force=true&fieldValidation=Strict",
+            path(resource, namespace, name)
+        );
+        self.call(request(
+            Method::PATCH,
+            &path,
+            "application/json",
+            Some(("application/apply-patch+yaml", body)),
+        ))
+        .await
+    }
+
+    /// JSON merge patch.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub async fn merge_patch(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<Value, ApiError> {
+        let path = path(resource, namespace, name);
+        self.call(request(
+            Method::PATCH,
+            &path,
+            "application/json",
+            Some(("application/merge-patch+json", patch)),
+        ))
+        .await
+    }
+
+    /// JSON merge patch of the status subresource; `patch` is the whole object's patch, `{"status": …}`.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub async fn merge_status(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<Value, ApiError> {
+        let path = format!("{}/status", path(resource, namespace, name));
+        self.call(request(
+            Method::PATCH,
+            &path,
+            "application/json",
+            Some(("application/merge-patch+json", patch)),
+        ))
+        .await
+    }
+
+    /// # Errors
+    /// As for [`Self::get`].
+    pub async fn create(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        body: &Value,
+    ) -> Result<Value, ApiError> {
+        let path = path(resource, namespace, "");
+        self.call(request(Method::POST, &path, "application/json", Some(("application/json", body)))).await
+    }
+
+    /// Replaces the whole object; its resourceVersion must be in `body`.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub async fn replace(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        name: &str,
+        body: &Value,
+    ) -> Result<Value, ApiError> {
+        let path = path(resource, namespace, name);
+        self.call(request(Method::PUT, &path, "application/json", Some(("application/json", body)))).await
+    }
+
+    /// Deletes the object of this uid; `Ok(None)` when there is none of the name.
+    ///
+    /// # Errors
+    /// [`ApiError::Conflict`] when another object has the name; else as for [`Self::get`].
+    pub async fn delete(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+    ) -> Result<Option<Value>, ApiError> {
+        let body = serde_json::json!({"preconditions": {"uid": uid}});
+        let path = path(resource, namespace, name);
+        self.find(request(Method::DELETE, &path, "application/json", Some(("application/json", &body)))).await
+    }
+
+    /// Every object that matches a label selector, in all namespaces. Complete or an error.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub async fn list(&self, resource: &ApiResource, selector: &str) -> Result<Vec<Value>, ApiError> {
+        let selector: String = url::form_urlencoded::byte_serialize(selector.as_bytes()).collect();
+        let path = format!("{}?labelSelector={selector}", path(resource, "", ""));
+        let list: Value = self.call(request(Method::GET, &path, "application/json", None)).await?;
+        Ok(list.get("items").and_then(Value::as_array).cloned().unwrap_or_default())
+    }
+}
+
+fn path(resource: &ApiResource, namespace: &str, name: &str) -> String {
+    let mut out = if resource.group.is_empty() {
+        format!("/api/{}", resource.version)
+    } else {
+        format!("/apis/{}/{}", resource.group, resource.version)
+    };
+    let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    if !namespace.is_empty() {
+        out.push_str(&format!("/namespaces/{}", encode(namespace)));
+    }
+    out.push_str(&format!("/{}", resource.plural));
+    if !name.is_empty() {
+        out.push_str(&format!("/{}", encode(name)));
+    }
+    out
+}
+
+fn request(method: Method, path: &str, accept: &str, body: Option<(&str, &Value)>) -> Request<Vec<u8>> {
+    let builder = Request::builder().method(method).uri(path).header(http::header::ACCEPT, accept);
+    let built = match body {
+        Some((kind, value)) => {
+            builder.header(http::header::CONTENT_TYPE, kind).body(value.to_string().into_bytes())
+        }
+        None => builder.body(Vec::new()),
+    };
+    // Paths are encoded above and headers are constants; an empty request would be answered with an error.
+    built.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn api(code: u16, reason: &str, message: &str, details: Value) -> kube::Error {
+        let status = json!({"code": code, "reason": reason, "message": message, "details": details});
+        kube::Error::Api(serde_json::from_value(status).unwrap())
+    }
+
+    #[test]
+    fn errors_are_sorted_by_body_too() {
+        let none = json!(null);
+        let cases = [
+            (
+                api(404, "NotFound", "configmaps \"x\" not found", json!({"kind": "configmaps"})),
+                ApiError::NotFound,
+            ),
+            (
+                api(404, "NotFound", "the server could not find the requested resource", none.clone()),
+                ApiError::KindUnknown,
+            ),
+            (
+                api(
+                    404,
+                    "NotFound",
+                    "namespaces \"a\" not found",
+                    json!({"kind": "namespaces", "name": "a"}),
+                ),
+                ApiError::NamespaceMissing { namespace: "a".into() },
+            ),
+            (
+                api(
+                    500,
+                    "",
+                    "failed to create typed patch object: .spec.x: field not declared in schema",
+                    none.clone(),
+                ),
+                ApiError::FieldNotDeclared {
+                    message: "failed to create typed patch object: .spec.x: field not declared in schema"
+                        .into(),
+                },
+            ),
+            (api(409, "AlreadyExists", "x", none.clone()), ApiError::AlreadyExists),
+            (api(409, "Conflict", "x", none.clone()), ApiError::Conflict { message: "x".into() }),
+            (api(401, "Unauthorized", "x", none.clone()), ApiError::Unauthorized),
+            (api(429, "TooManyRequests", "x", none.clone()), ApiError::Throttled),
+            (api(500, "InternalError", "boom", none), ApiError::Other { code: 500, message: "boom".into() }),
+        ];
+        for (error, want) in cases {
+            assert_eq!(classify(&error), want);
+        }
+    }
+
+    #[test]
+    fn paths() {
+        let core = ApiResource {
+            group: String::new(),
+            version: "v1".into(),
+            api_version: "v1".into(),
+            kind: "Secret".into(),
+            plural: "secrets".into(),
+        };
+        assert_eq!(path(&core, "n", "a"), "/api/v1/namespaces/n/secrets/a");
+        let apps = ApiResource {
+            group: "apps".into(),
+            api_version: "apps/v1".into(),
+            kind: "Deployment".into(),
+            plural: "deployments".into(),
+            ..core
+        };
+        assert_eq!(path(&apps, "", ""), "/apis/apps/v1/deployments");
+        assert_eq!(path(&apps, "n", "a/../b"), "/apis/apps/v1/namespaces/n/deployments/a%2F..%2Fb");
+    }
+}

@@ -1,0 +1,139 @@
+//! Whether a cluster can be talked to, told from the traffic that there is anyway: no request is made to find out.
+
+use std::time::{Duration, Instant};
+
+/// How one request ended, as far as contact is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contact {
+    Ok,
+    ConnectError,
+    Timeout,
+    Unauthorized,
+    /// 429
+    Throttled,
+    /// 503
+    Unavailable,
+}
+
+impl Contact {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Ok => "reachable",
+            Self::ConnectError => "connecting fails",
+            Self::Timeout => "requests time out",
+            Self::Unauthorized => "the credentials are not accepted (401)",
+            Self::Throttled => "it asks to slow down (429)",
+            Self::Unavailable => "it is unavailable (503)",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Healthy,
+    Suspect { since: Instant, failures: u32 },
+    Unreachable,
+    Unauthorized,
+}
+
+/// A change that somebody has to hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transition {
+    Recovered,
+    Lost(String),
+    Unauthorized(String),
+}
+
+#[derive(Clone, Debug)]
+pub struct Health {
+    state: State,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { state: State::Healthy }
+    }
+}
+
+const FAILURES: u32 = 3;
+const GRACE: Duration = Duration::from_secs(30);
+
+impl Health {
+    /// Three failures in a row, or thirty seconds of failing, lose the cluster; 401 at once; one success regains it.
+    /// 429 alone never loses it: it answers.
+    pub fn on(&mut self, contact: Contact, now: Instant) -> Option<Transition> {
+        let lost = |state: &mut State| {
+            *state = State::Unreachable;
+            Some(Transition::Lost(contact.text().into()))
+        };
+        match (contact, self.state) {
+            (Contact::Ok, State::Unreachable | State::Unauthorized) => {
+                self.state = State::Healthy;
+                Some(Transition::Recovered)
+            }
+            (Contact::Ok, _) => {
+                self.state = State::Healthy;
+                None
+            }
+            (Contact::Unauthorized, State::Unauthorized) => None,
+            (Contact::Unauthorized, _) => {
+                self.state = State::Unauthorized;
+                Some(Transition::Unauthorized(contact.text().into()))
+            }
+            (Contact::Throttled, _) | (_, State::Unreachable) => None,
+            (_, State::Healthy | State::Unauthorized) => {
+                self.state = State::Suspect { since: now, failures: 1 };
+                None
+            }
+            (_, State::Suspect { since, failures }) => {
+                if failures + 1 >= FAILURES || now.duration_since(since) >= GRACE {
+                    return lost(&mut self.state);
+                }
+                self.state = State::Suspect { since, failures: failures + 1 };
+                None
+            }
+        }
+    }
+}
+
+/// The pause before try number `attempt` (from 0) to reach a cluster: 0.5 s doubled up to 15 s, spread by the cluster's
+/// name so that many clusters do not come back in step.
+pub fn backoff(attempt: u32, cluster: &str) -> Duration {
+    let base = (500_u64 << attempt.min(5)).min(15_000);
+    let spread = u64::from(crate::api::hash::fnv32(&format!("{cluster}/{attempt}"))) % (base / 4).max(1);
+    Duration::from_millis(base - spread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(steps: &[(Contact, u64)]) -> Vec<Option<Transition>> {
+        let start = Instant::now();
+        let mut health = Health::default();
+        steps.iter().map(|(c, s)| health.on(*c, start + Duration::from_secs(*s))).collect()
+    }
+
+    #[test]
+    fn transitions() {
+        use Contact::{ConnectError, Ok, Throttled, Timeout, Unauthorized};
+        let lost = || Some(Transition::Lost("connecting fails".into()));
+        assert_eq!(
+            run(&[(ConnectError, 0), (ConnectError, 1), (ConnectError, 2), (ConnectError, 3), (Ok, 4)]),
+            [None, None, lost(), None, Some(Transition::Recovered)]
+        );
+        assert_eq!(run(&[(ConnectError, 0), (ConnectError, 31)]), [None, lost()]);
+        assert_eq!(run(&[(ConnectError, 0), (Ok, 1), (Timeout, 2), (Timeout, 3)]), [None, None, None, None]);
+        assert_eq!(run(&[(Throttled, 0), (Throttled, 1), (Throttled, 40)]), [None, None, None]);
+        assert!(matches!(
+            run(&[(Unauthorized, 0), (Unauthorized, 1), (Ok, 2)])[..],
+            [Some(Transition::Unauthorized(_)), None, Some(Transition::Recovered)]
+        ));
+    }
+
+    #[test]
+    fn backoff_grows_and_is_bounded() {
+        assert!(backoff(0, "a") <= Duration::from_millis(500));
+        assert!(backoff(30, "a") <= Duration::from_secs(15) && backoff(30, "a") > Duration::from_secs(11));
+    }
+}

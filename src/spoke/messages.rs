@@ -1,0 +1,51 @@
+//! What the hub side and a cluster's actor say to each other.
+
+use crate::api::names::{ClusterName, GroupKind, InstanceKey};
+use crate::reconcile::spoke::{Report, Task};
+use std::sync::Arc;
+
+/// From the hub side to one actor.
+#[derive(Debug)]
+pub enum ToSpoke {
+    /// The whole wish for one instance; replaces the one before.
+    Task(Arc<Task>),
+    /// Somebody else cares for this instance now; forget it and change nothing.
+    Forget(InstanceKey),
+}
+
+/// From one actor to the hub side. `epoch` tells actors of one cluster apart: what an ended actor said late is ignored.
+#[derive(Debug)]
+pub struct FromSpoke {
+    pub cluster: ClusterName,
+    pub epoch: u64,
+    pub said: Said,
+}
+
+#[derive(Debug)]
+pub enum Said {
+    Report {
+        key: InstanceKey,
+        report: Box<Report>,
+    },
+    /// Nothing of the instance with this hub uid is left on the cluster.
+    Gone {
+        key: InstanceKey,
+        hub_uid: String,
+    },
+    /// The complete list of this hub's mirrors of one kind.
+    Mirrors {
+        gk: GroupKind,
+        mirrors: Vec<(InstanceKey, String)>,
+    },
+    Contact(ContactState),
+    /// The actor ended by itself; the text says why.
+    Ended(String),
+}
+
+/// Whether the cluster can be talked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContactState {
+    Ready,
+    Unreachable(String),
+    Unauthorized(String),
+}

@@ -1,0 +1,287 @@
+//! Performs the actions of a step on the cluster and says what came of them: exactly one answer each.
+
+use super::client::{ApiError, SpokeClient};
+use crate::api::Object;
+use crate::api::keys::{hub, kro};
+use crate::api::names::{GroupKind, Gvk, ObjectRef};
+use crate::reconcile::spoke::tracked::Trouble;
+use crate::reconcile::spoke::{Action, Apply, Guard, Outcome, Task, namespace_body};
+use crate::reconcile::world::Stored;
+use kube::core::ApiResource;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What an action led to.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub outcomes: Vec<Outcome>,
+    /// Uid of the object that is gone.
+    pub uid: Option<String>,
+    /// An object as a request returned it.
+    pub seen: Option<(ObjectRef, Arc<Stored>)>,
+}
+
+impl From<Outcome> for Done {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcomes: vec![outcome], uid: None, seen: None }
+    }
+}
+
+/// The kind whose REST path an action needs.
+pub(super) fn target(action: &Action) -> Option<&GroupKind> {
+    match action {
+        Action::Apply(apply) => Some(&apply.object.gk),
+        Action::VerifyGone { object, .. }
+        | Action::Delete { object, .. }
+        | Action::Release { object, .. } => Some(&object.gk),
+        _ => None,
+    }
+}
+
+pub(super) async fn perform(
+    client: &SpokeClient,
+    task: &Task,
+    action: Action,
+    resource: Option<ApiResource>,
+    may_write: &(dyn Fn() -> bool + Send + Sync),
+) -> Done {
+    match action {
+        Action::Apply(apply) => {
+            let resource = resource_of(&apply.gvk, resource, task);
+            apply_object(client, *apply, &resource, may_write).await
+        }
+        Action::VerifyGone { object, gvk } => {
+            let resource = resource_of(&gvk, resource, task);
+            look(client, object, &resource, None).await
+        }
+        Action::Delete { object, gvk, uid } => {
+            let resource = resource_of(&gvk, resource, task);
+            if !may_write() {
+                return delete_failed(object, &not_leading());
+            }
+            match client.delete(&resource, &object.namespace, &object.name, &uid).await {
+                Ok(None) => gone(object, uid),
+                Ok(Some(_)) => look(client, object, &resource, Some(uid)).await,
+                // Another object has the name: ours is gone.
+                Err(ApiError::Conflict { .. }) => gone(object, uid),
+                Err(error) => delete_failed(object, &error),
+            }
+        }
+        Action::Release { object, gvk, uid } => {
+            let resource = resource_of(&gvk, resource, task);
+            if !may_write() {
+                return delete_failed(object, &not_leading());
+            }
+            match client.merge_patch(&resource, &object.namespace, &object.name, &release_patch(&uid)).await {
+                Ok(_) => gone(object, uid),
+                Err(ApiError::NotFound | ApiError::Conflict { .. }) => gone(object, uid),
+                Err(error) => delete_failed(object, &error),
+            }
+        }
+        Action::WriteStatus { gvk, patch } => {
+            let resource = resource_of(&gvk, resource, task);
+            write_status(client, task, &resource, patch, may_write).await
+        }
+        Action::EnsureNamespace(name) => {
+            let resource = core_resource("Namespace", "namespaces");
+            if !may_write() {
+                return Outcome::NamespaceFailed { message: not_leading().to_string() }.into();
+            }
+            match client.create(&resource, "", &namespace_body(&name)).await {
+                Ok(_) | Err(ApiError::AlreadyExists) => Outcome::NamespaceReady.into(),
+                Err(error) => {
+                    Outcome::NamespaceFailed { message: format!("creating namespace {name}: {error}") }.into()
+                }
+            }
+        }
+        // The actor does these itself.
+        Action::EnsureKind(..) | Action::EnsureCrd { .. } => {
+            Done { outcomes: Vec::new(), uid: None, seen: None }
+        }
+    }
+}
+
+fn not_leading() -> ApiError {
+    ApiError::Other { code: 0, message: "this process does not hold the lease".into() }
+}
+
+async fn apply_object(
+    client: &SpokeClient,
+    apply: Apply,
+    resource: &ApiResource,
+    may_write: &(dyn Fn() -> bool + Send + Sync),
+) -> Done {
+    let (namespace, name) = (apply.object.namespace.clone(), apply.object.name.clone());
+    let body = Arc::new(apply.body.clone());
+    let failed = |trouble: Trouble, message: String, missing_namespace: Option<String>| -> Done {
+        let object = apply.object.clone();
+        Outcome::ApplyFailed { object, body: body.clone(), trouble, message, missing_namespace }.into()
+    };
+    let found = match apply.guard {
+        Guard::None => Ok(None),
+        Guard::MustBeFree => client.get_metadata(resource, &namespace, &name).await,
+        Guard::AdoptIfEqual => client.get(resource, &namespace, &name).await,
+    };
+    match found {
+        Err(error) => {
+            let missing = missing_namespace(&error);
+            return failed(trouble(&error), error.to_string(), missing);
+        }
+        Ok(Some(found)) => {
+            let found = Object(found);
+            if let Err(owner) = apply.may_take(&found) {
+                let message = format!("{} exists and belongs to {owner}", apply.object);
+                return failed(Trouble::Conflict, message, None);
+            }
+            if found.is_deleting() {
+                return failed(Trouble::Error, format!("{} is being deleted", apply.object), None);
+            }
+        }
+        Ok(None) => {}
+    }
+    if !may_write() {
+        return failed(Trouble::Contact, not_leading().to_string(), None);
+    }
+    match client.apply(resource, &namespace, &name, apply.manager, &apply.body).await {
+        Ok(live) => {
+            let stored = Arc::new(Stored::new(live));
+            Outcome::Applied {
+                object: apply.object.clone(),
+                body: body.clone(),
+                manager: apply.manager,
+                stored,
+            }
+            .into()
+        }
+        Err(error) => {
+            let missing = missing_namespace(&error);
+            failed(trouble(&error), error.to_string(), missing)
+        }
+    }
+}
+
+fn missing_namespace(error: &ApiError) -> Option<String> {
+    match error {
+        ApiError::NamespaceMissing { namespace } => Some(namespace.clone()),
+        _ => None,
+    }
+}
+
+fn trouble(error: &ApiError) -> Trouble {
+    match error {
+        ApiError::FieldNotDeclared { .. } | ApiError::KindUnknown => Trouble::Incompatible,
+        e if e.is_contact_problem() => Trouble::Contact,
+        _ => Trouble::Error,
+    }
+}
+
+fn gone(object: ObjectRef, uid: String) -> Done {
+    Done { outcomes: vec![Outcome::Gone { object }], uid: Some(uid), seen: None }
+}
+
+fn delete_failed(object: ObjectRef, error: &ApiError) -> Done {
+    let trouble = trouble(error);
+    Outcome::DeleteFailed { object, message: error.to_string(), trouble }.into()
+}
+
+/// Reads without a selector: only a 404, or another uid than the one meant, says that it is gone.
+async fn look(
+    client: &SpokeClient,
+    object: ObjectRef,
+    resource: &ApiResource,
+    meant: Option<String>,
+) -> Done {
+    match client.get_metadata(resource, &object.namespace, &object.name).await {
+        Ok(None) | Err(ApiError::KindUnknown | ApiError::NotFound) => {
+            Done { outcomes: vec![Outcome::Gone { object }], uid: meant, seen: None }
+        }
+        Ok(Some(found)) => {
+            let found = Object(found);
+            match meant {
+                Some(uid) if uid != found.uid() => gone(object, uid),
+                _ => {
+                    let (uid, deleting) = (found.uid().to_owned(), found.is_deleting());
+                    Outcome::StillThere { object, uid, deleting }.into()
+                }
+            }
+        }
+        Err(error) => delete_failed(object, &error),
+    }
+}
+
+async fn write_status(
+    client: &SpokeClient,
+    task: &Task,
+    resource: &ApiResource,
+    patch: Value,
+    may_write: &(dyn Fn() -> bool + Send + Sync),
+) -> Done {
+    if !may_write() {
+        return Outcome::StatusFailed { message: not_leading().to_string() }.into();
+    }
+    let patch = json!({"status": patch});
+    match client.merge_status(resource, &task.key.namespace, &task.key.name, &patch).await {
+        Ok(live) => {
+            let stored = Arc::new(Stored::new(live));
+            Done {
+                outcomes: vec![Outcome::StatusWritten],
+                uid: None,
+                seen: Some((task.key.object(), stored)),
+            }
+        }
+        Err(error) => Outcome::StatusFailed { message: error.to_string() }.into(),
+    }
+}
+
+/// Takes kro's and our labels off an object that is to live on; the uid guards against another object of that name.
+fn release_patch(uid: &str) -> Value {
+    let labels = [
+        kro::OWNED,
+        kro::KRO_VERSION,
+        kro::INSTANCE_ID,
+        kro::INSTANCE_NAME,
+        kro::INSTANCE_NAMESPACE,
+        kro::INSTANCE_GROUP,
+        kro::INSTANCE_VERSION,
+        kro::INSTANCE_KIND,
+        kro::NODE_ID,
+        kro::COLLECTION_INDEX,
+        kro::COLLECTION_SIZE,
+        kro::APPLYSET_PART_OF,
+        hub::HUB_ID,
+    ];
+    let labels: serde_json::Map<String, Value> =
+        labels.iter().map(|l| ((*l).to_owned(), Value::Null)).collect();
+    json!({"metadata": {"uid": uid, "labels": labels, "annotations": {kro::APPLY_ORDER: null}}})
+}
+
+fn resource_of(gvk: &Gvk, known: Option<ApiResource>, task: &Task) -> ApiResource {
+    let mut resource = known.unwrap_or_else(|| guess(gvk, task));
+    if !gvk.version.is_empty() && *gvk.version != *resource.version {
+        resource.version = gvk.version.to_string();
+        resource.api_version = gvk.api_version();
+    }
+    resource
+}
+
+/// The generated kind on the hub is not looked up by the local actor; its plural is that of the generated CRD.
+fn guess(gvk: &Gvk, task: &Task) -> ApiResource {
+    let plural = task.plural().unwrap_or_else(|| crate::schema::plural::of(&gvk.kind.to_lowercase()));
+    ApiResource {
+        group: gvk.group.to_string(),
+        version: gvk.version.to_string(),
+        api_version: gvk.api_version(),
+        kind: gvk.kind.to_string(),
+        plural,
+    }
+}
+
+fn core_resource(kind: &str, plural: &str) -> ApiResource {
+    ApiResource {
+        group: String::new(),
+        version: "v1".into(),
+        api_version: "v1".into(),
+        kind: kind.into(),
+        plural: plural.into(),
+    }
+}

@@ -1,0 +1,66 @@
+//! The threads that evaluate: reconcile steps run user expressions, which need a known stack and must not hold up the
+//! runtime that does the I/O.
+//!
+//! An actor hands in one step at a time and waits for it, so the queue holds at most one job a cluster and serves the
+//! clusters in turn.
+
+use std::sync::{Arc, Mutex, mpsc};
+use tokio::sync::oneshot;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Deep enough for the largest expression that the limits let through.
+const STACK_BYTES: usize = 16 << 20;
+
+#[derive(Clone, Debug)]
+pub struct Pool {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Pool {
+    /// # Errors
+    /// The operating system refuses to start a thread.
+    pub fn start(threads: usize) -> std::io::Result<Self> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let queue = Arc::new(Mutex::new(queue));
+        for n in 0..threads.max(1) {
+            let queue = queue.clone();
+            std::thread::Builder::new().name(format!("step-{n}")).stack_size(STACK_BYTES).spawn(
+                move || {
+                    loop {
+                        let job = match queue.lock() {
+                            Ok(queue) => queue.recv(),
+                            Err(_) => return,
+                        };
+                        match job {
+                            // A panic ends this job alone; whoever waits for it sees the channel closed.
+                            Ok(job) => drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(job))),
+                            Err(_) => return,
+                        }
+                    }
+                },
+            )?;
+        }
+        Ok(Self { jobs })
+    }
+
+    /// Runs `f`; `None` if it panicked.
+    pub async fn run<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (done, result) = oneshot::channel();
+        let job: Job = Box::new(move || drop(done.send(f())));
+        self.jobs.send(job).ok()?;
+        result.await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_one_job_alone() {
+        let pool = Pool::start(1).unwrap();
+        assert_eq!(pool.run(|| panic!("one")).await, None::<()>);
+        assert_eq!(pool.run(|| 2).await, Some(2));
+    }
+}

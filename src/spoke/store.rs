@@ -1,0 +1,232 @@
+//! What one cluster shows: its kinds, its generated CRDs, and the objects that matter here.
+//!
+//! Fed by watches and by the answers to our own writes; whichever is newer wins, so that an event which only repeats
+//! our own write changes nothing and wakes nobody.
+
+use crate::api::Object;
+use crate::api::keys::{hub, kro};
+use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
+use crate::reconcile::world::{CrdState, KindState, Stored, World};
+use kube::core::ApiResource;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+/// One kind of one cluster.
+#[derive(Debug)]
+pub struct Kind {
+    pub state: KindState,
+    pub resource: Option<ApiResource>,
+    objects: HashMap<ObjectRef, Arc<Stored>>,
+    /// Objects of the list that is being received.
+    listing: Option<HashSet<ObjectRef>>,
+    /// Its objects are mirrors: instances of a generated kind.
+    pub generated: bool,
+}
+
+impl Kind {
+    fn new(generated: bool) -> Self {
+        Self { state: KindState::Unknown, resource: None, objects: HashMap::new(), listing: None, generated }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Store {
+    kinds: HashMap<GroupKind, Kind>,
+    crds: HashMap<GroupKind, CrdState>,
+    members: HashMap<String, BTreeSet<ObjectRef>>,
+    /// Which instance wants an object, also where the object's own labels do not say so.
+    wanted_by: HashMap<ObjectRef, InstanceKey>,
+}
+
+impl World for Store {
+    fn kind(&self, gk: &GroupKind) -> KindState {
+        self.kinds.get(gk).map_or(KindState::Unknown, |k| k.state.clone())
+    }
+    fn crd(&self, gk: &GroupKind) -> CrdState {
+        self.crds.get(gk).cloned().unwrap_or(CrdState::Unknown)
+    }
+    fn get(&self, object: &ObjectRef) -> Option<Arc<Stored>> {
+        self.kinds.get(&object.gk)?.objects.get(object).cloned()
+    }
+    fn members(&self, applyset: &str) -> Vec<(ObjectRef, Arc<Stored>)> {
+        let refs = self.members.get(applyset).into_iter().flatten();
+        refs.filter_map(|r| Some((r.clone(), self.get(r)?))).collect()
+    }
+}
+
+impl Store {
+    pub fn kind_mut(&mut self, gk: &GroupKind, generated: bool) -> &mut Kind {
+        self.kinds.entry(gk.clone()).or_insert_with(|| Kind::new(generated))
+    }
+    pub fn kind_state(&self, gk: &GroupKind) -> KindState {
+        self.kind(gk)
+    }
+    pub fn kind_of(&self, gk: &GroupKind) -> Option<&Kind> {
+        self.kinds.get(gk)
+    }
+    pub fn set_crd(&mut self, gk: &GroupKind, state: CrdState) {
+        self.crds.insert(gk.clone(), state);
+    }
+    pub fn crd_known(&self, gk: &GroupKind) -> bool {
+        self.crds.contains_key(gk)
+    }
+    pub fn forget_crd(&mut self, gk: &GroupKind) {
+        self.crds.remove(gk);
+    }
+    pub fn resource(&self, gk: &GroupKind) -> Option<&ApiResource> {
+        self.kinds.get(gk)?.resource.as_ref()
+    }
+    /// Kinds that the cluster does not serve or that could not be watched.
+    pub fn unserved(&self) -> Vec<GroupKind> {
+        let bad = |k: &Kind| matches!(k.state, KindState::Missing | KindState::Failed(_));
+        self.kinds.iter().filter(|(_, k)| bad(k)).map(|(gk, _)| gk.clone()).collect()
+    }
+    pub fn watched(&self) -> usize {
+        self.kinds
+            .values()
+            .filter(|k| matches!(k.state, KindState::Synced { .. } | KindState::Syncing))
+            .count()
+    }
+    pub fn note_wanted(&mut self, object: &ObjectRef, key: &InstanceKey) {
+        self.wanted_by.insert(object.clone(), key.clone());
+    }
+    pub fn forget_wanted(&mut self, key: &InstanceKey) {
+        self.wanted_by.retain(|_, k| k != key);
+    }
+    /// Mirrors of this hub among the objects of a generated kind: key and uid of the hub instance.
+    pub fn mirrors(&self, gk: &GroupKind, hub_id: &str) -> Vec<(InstanceKey, String)> {
+        let Some(kind) = self.kinds.get(gk) else { return Vec::new() };
+        let ours = kind.objects.iter().filter(|(_, s)| s.object.label(hub::HUB_ID) == Some(hub_id));
+        ours.filter_map(|(r, s)| {
+            let uid = s.object.label(hub::INSTANCE_UID)?;
+            Some((InstanceKey::new(r.gk.clone(), &r.namespace, &r.name), uid.to_owned()))
+        })
+        .collect()
+    }
+
+    /// Takes in an object; returns the instances it concerns, none if it was known already.
+    pub fn upsert(&mut self, target: &ObjectRef, stored: Arc<Stored>) -> Vec<InstanceKey> {
+        let generated = self.kinds.get(&target.gk).is_some_and(|k| k.generated);
+        let Some(kind) = self.kinds.get_mut(&target.gk) else { return Vec::new() };
+        if let Some(listing) = &mut kind.listing {
+            listing.insert(target.clone());
+        }
+        let version = |s: &Stored| s.object.resource_version().parse::<u64>().unwrap_or_default();
+        let old = kind.objects.get(target);
+        if let Some(old) = old
+            && old.object.uid() == stored.object.uid()
+            && version(old) >= version(&stored)
+        {
+            return Vec::new();
+        }
+        let old = kind.objects.insert(target.clone(), stored.clone());
+        let mut concerned = self.concerned(target, &stored, generated);
+        if let Some(old) = old {
+            concerned.extend(self.concerned(target, &old, generated));
+            self.index(target, &old, false);
+        }
+        self.index(target, &stored, true);
+        concerned.into_iter().collect()
+    }
+
+    /// The object left the watch; returns the instances it concerns. With `uid`, only if that object is meant.
+    pub fn remove(&mut self, target: &ObjectRef, uid: Option<&str>) -> Vec<InstanceKey> {
+        let Some(kind) = self.kinds.get_mut(&target.gk) else { return Vec::new() };
+        let generated = kind.generated;
+        if uid.is_some_and(|u| kind.objects.get(target).is_some_and(|s| s.object.uid() != u)) {
+            return Vec::new();
+        }
+        let Some(old) = kind.objects.remove(target) else { return Vec::new() };
+        self.index(target, &old, false);
+        self.concerned(target, &old, generated).into_iter().collect()
+    }
+
+    pub fn list_started(&mut self, gk: &GroupKind) {
+        if let Some(kind) = self.kinds.get_mut(gk) {
+            kind.listing = Some(HashSet::new());
+        }
+    }
+
+    /// The list is complete: what was not in it is gone from the selection.
+    pub fn list_done(&mut self, gk: &GroupKind, namespaced: bool) -> Vec<InstanceKey> {
+        let Some(kind) = self.kinds.get_mut(gk) else { return Vec::new() };
+        kind.state = KindState::Synced { namespaced };
+        let Some(listing) = kind.listing.take() else { return Vec::new() };
+        let lost: Vec<ObjectRef> = kind.objects.keys().filter(|r| !listing.contains(*r)).cloned().collect();
+        lost.iter().flat_map(|r| self.remove(r, None)).collect()
+    }
+
+    fn index(&mut self, target: &ObjectRef, stored: &Stored, add: bool) {
+        let Some(id) = stored.object.label(kro::APPLYSET_PART_OF) else { return };
+        if add {
+            self.members.entry(id.to_owned()).or_default().insert(target.clone());
+        } else if let Some(set) = self.members.get_mut(id) {
+            set.remove(target);
+            if set.is_empty() {
+                self.members.remove(id);
+            }
+        }
+    }
+
+    fn concerned(&self, target: &ObjectRef, stored: &Stored, generated: bool) -> HashSet<InstanceKey> {
+        let mut out = HashSet::new();
+        if generated {
+            out.insert(InstanceKey::new(target.gk.clone(), &target.namespace, &target.name));
+        }
+        out.extend(owner(&stored.object));
+        out.extend(self.wanted_by.get(target).cloned());
+        out
+    }
+}
+
+/// The instance that the labels of a child name.
+fn owner(object: &Object) -> Option<InstanceKey> {
+    let full = |label: &str, short: &str| {
+        let long = object.annotation(&format!("{}/{short}", hub::GROUP));
+        long.or_else(|| object.label(label)).unwrap_or_default().to_owned()
+    };
+    let kind = object.label(kro::INSTANCE_KIND)?;
+    let gk = GroupKind::new(object.label(kro::INSTANCE_GROUP).unwrap_or_default(), kind);
+    let namespace = full(kro::INSTANCE_NAMESPACE, "instance-namespace");
+    Some(InstanceKey::new(gk, &namespace, &full(kro::INSTANCE_NAME, "instance-name")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn child(version: u64, part_of: &str) -> Arc<Stored> {
+        Arc::new(Stored::new(json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "c", "namespace": "n", "uid": "u", "resourceVersion": version.to_string(),
+                "labels": {"kro.run/instance-kind": "App", "kro.run/instance-group": "kro.run",
+                    "kro.run/instance-name": "a", "kro.run/instance-namespace": "n",
+                    "applyset.kubernetes.io/part-of": part_of}}})))
+    }
+
+    #[test]
+    fn an_event_that_repeats_our_own_write_wakes_nobody() {
+        let gk = GroupKind::new("", "ConfigMap");
+        let target = ObjectRef::new(gk.clone(), "n", "c");
+        let mut store = Store::default();
+        store.kind_mut(&gk, false);
+        assert_eq!(store.upsert(&target, child(5, "x")).len(), 1);
+        assert!(store.upsert(&target, child(5, "x")).is_empty());
+        assert!(store.upsert(&target, child(4, "x")).is_empty());
+        assert_eq!(store.upsert(&target, child(6, "y")).len(), 1);
+        assert_eq!((store.members("x").len(), store.members("y").len()), (0, 1));
+    }
+
+    #[test]
+    fn what_a_new_list_does_not_name_is_gone() {
+        let gk = GroupKind::new("", "ConfigMap");
+        let target = ObjectRef::new(gk.clone(), "n", "c");
+        let mut store = Store::default();
+        store.kind_mut(&gk, false);
+        store.upsert(&target, child(5, "x"));
+        store.list_started(&gk);
+        assert_eq!(store.list_done(&gk, true).len(), 1);
+        assert!(store.get(&target).is_none());
+        assert_eq!(store.kind(&gk), KindState::Synced { namespaced: true });
+    }
+}

@@ -1,0 +1,241 @@
+//! HTTP to one API server: TLS, one multiplexed connection, time limits, a limit of requests in flight, counting.
+
+use super::client::BuildError;
+use super::health::Contact;
+use super::kubeconfig::Endpoint;
+use crate::metrics::Metrics;
+use futures::future::BoxFuture;
+use http::{HeaderValue, Request, Response, Uri, header};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::client::Body;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::UnboundedSender;
+use tower_http::timeout::TimeoutBody;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// A watch ends by itself before this.
+const IDLE_LIMIT: Duration = Duration::from_secs(70);
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The text of the error when no head of a response came in time.
+pub(super) const HEAD_TIMEOUT: &str = "no answer within 10 s";
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Who hears of each request.
+#[derive(Clone)]
+pub(super) struct Hook {
+    pub cluster: Arc<str>,
+    pub metrics: Metrics,
+    pub contacts: Option<UnboundedSender<Contact>>,
+}
+
+impl Hook {
+    fn done(&self, verb: &'static str, code: &str, contact: Option<Contact>) {
+        self.metrics.request(&self.cluster, verb, code);
+        if let (Some(contacts), Some(contact)) = (&self.contacts, contact) {
+            // Nobody listens any more while an actor ends.
+            let _ = contacts.send(contact);
+        }
+    }
+}
+
+/// The innermost service of a client.
+#[derive(Clone)]
+pub(super) struct Transport {
+    http: Client<HttpsConnector<HttpConnector>, Body>,
+    base: Uri,
+    auth: Option<HeaderValue>,
+    in_flight: Arc<Semaphore>,
+    hook: Hook,
+}
+
+impl Transport {
+    pub fn new(
+        tls: rustls::ClientConfig,
+        server_name: Option<&str>,
+        base: Uri,
+        auth: Option<HeaderValue>,
+        in_flight: usize,
+        hook: Hook,
+    ) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(Duration::from_secs(15)));
+        let mut tls = tls;
+        tls.alpn_protocols.clear();
+        let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        let builder = match server_name.and_then(|name| ServerName::try_from(name.to_owned()).ok()) {
+            Some(name) => builder.with_server_name_resolver(FixedServerNameResolver::new(name)),
+            None => builder,
+        };
+        let connector = builder.enable_http1().enable_http2().wrap_connector(tcp);
+        let http = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(90))
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .http2_keep_alive_timeout(PING_TIMEOUT)
+            .http2_adaptive_window(true)
+            .build(connector);
+        Self { http, base, auth, in_flight: Arc::new(Semaphore::new(in_flight.max(1))), hook }
+    }
+}
+
+impl tower::Service<Request<Body>> for Transport {
+    type Response = Response<TimeoutBody<hyper::body::Incoming>>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move {
+            let verb = verb(&request);
+            *request.uri_mut() = absolute(&this.base, request.uri())?;
+            if let Some(auth) = &this.auth {
+                request.headers_mut().insert(header::AUTHORIZATION, auth.clone());
+            }
+            let agent = concat!("kro-hub/", env!("CARGO_PKG_VERSION"));
+            request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(agent));
+            let _permit = match verb {
+                "watch" => None,
+                _ => Some(this.in_flight.clone().acquire_owned().await?),
+            };
+            match tokio::time::timeout(HEAD_LIMIT, this.http.request(request)).await {
+                Ok(Ok(response)) => {
+                    let status = response.status();
+                    let contact = match status.as_u16() {
+                        401 => Contact::Unauthorized,
+                        429 => Contact::Throttled,
+                        503 => Contact::Unavailable,
+                        _ => Contact::Ok,
+                    };
+                    this.hook.done(verb, status.as_str(), Some(contact));
+                    Ok(response.map(|body| TimeoutBody::new(IDLE_LIMIT, body)))
+                }
+                Ok(Err(error)) => {
+                    this.hook.done(verb, "error", Some(Contact::ConnectError));
+                    Err(error.into())
+                }
+                Err(_) => {
+                    this.hook.done(verb, "timeout", Some(Contact::Timeout));
+                    Err(HEAD_TIMEOUT.into())
+                }
+            }
+        })
+    }
+}
+
+/// The Kubernetes verb of a request; for metrics.
+fn verb(request: &Request<Body>) -> &'static str {
+    let query = request.uri().query().unwrap_or_default();
+    match request.method().as_str() {
+        "GET" if query.split('&').any(|p| p == "watch=true" || p == "watch=1") => "watch",
+        "GET" if is_collection(request.uri().path()) => "list",
+        "GET" => "get",
+        "POST" => "create",
+        "PUT" => "update",
+        "DELETE" => "delete",
+        "PATCH" => match request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()) {
+            Some(kind) if kind.starts_with("application/apply-patch") => "apply",
+            _ => "patch",
+        },
+        _ => "other",
+    }
+}
+
+fn is_collection(path: &str) -> bool {
+    let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
+    let rest = match parts.first() {
+        Some(&"api") => parts.get(2..),
+        Some(&"apis") => parts.get(3..),
+        _ => None,
+    };
+    match rest {
+        Some(["namespaces", _, _]) | Some([_]) => true,
+        _ => false,
+    }
+}
+
+fn absolute(base: &Uri, uri: &Uri) -> Result<Uri, BoxError> {
+    let prefix = base.path().trim_end_matches('/');
+    let path = uri.path_and_query().map_or("/", |p| p.as_str());
+    let mut parts = base.clone().into_parts();
+    parts.path_and_query = Some(format!("{prefix}{path}").parse()?);
+    Ok(Uri::from_parts(parts)?)
+}
+
+/// A header that carries a token and never shows it.
+pub(super) fn bearer(token: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// TLS for an untrusted endpoint: its own CA, or none at all; never the roots of this machine, which would let any public
+/// certificate speak for the cluster.
+pub(super) fn tls_config(endpoint: &Endpoint) -> Result<rustls::ClientConfig, BuildError> {
+    let mut roots = rustls::RootCertStore::empty();
+    for cert in CertificateDer::pem_slice_iter(endpoint.ca_pem().unwrap_or_default()) {
+        roots.add(cert.map_err(|_| BuildError::Ca)?).map_err(|_| BuildError::Ca)?;
+    }
+    if roots.is_empty() {
+        return Err(BuildError::Ca);
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots);
+    let Some((cert, key)) = endpoint.client_identity_pem() else { return Ok(builder.with_no_client_auth()) };
+    let chain: Vec<CertificateDer> = CertificateDer::pem_slice_iter(cert)
+        .collect::<Result<_, _>>()
+        .map_err(|_| BuildError::Identity("no certificate can be read from it"))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(key).map_err(|_| BuildError::Identity("its key cannot be read"))?;
+    builder
+        .with_client_auth_cert(chain, key)
+        .map_err(|_| BuildError::Identity("certificate and key do not fit"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verbs_are_told_from_requests() {
+        let cases = [
+            ("GET", "/api/v1/namespaces/n/configmaps/x", "", "get"),
+            ("GET", "/api/v1/namespaces/n/configmaps", "", "list"),
+            ("GET", "/apis/apps/v1/deployments?labelSelector=a", "", "list"),
+            ("GET", "/apis/apps/v1/deployments?watch=true&x=y", "", "watch"),
+            ("GET", "/apis/apps/v1", "", "get"),
+            ("PATCH", "/api/v1/namespaces/n", "application/apply-patch+yaml", "apply"),
+            ("PATCH", "/api/v1/namespaces/n", "application/merge-patch+json", "patch"),
+            ("DELETE", "/api/v1/namespaces/n", "", "delete"),
+        ];
+        for (method, uri, content, want) in cases {
+            let request = Request::builder()
+                .method(method)
+                .uri(uri)
+                .header(header::CONTENT_TYPE, content)
+                .body(Body::empty());
+            assert_eq!(verb(&request.unwrap()), want, "{method} {uri}");
+        }
+    }
+}
