@@ -1,1 +1,75 @@
-fn main() {}
+//! End-to-end tests on real API servers. `cargo test --test e2e -- NAME` runs those whose name contains NAME.
+
+mod env;
+mod environment;
+
+use anyhow::Result;
+use env::{Environment, Scratch};
+use libtest_mimic::{Arguments, Trial};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+/// The clusters that all trials share; started by the first that asks.
+#[derive(Clone, Default)]
+pub struct Fleet(Arc<Mutex<Option<Arc<Environment>>>>);
+
+impl Fleet {
+    /// A hub and the spokes `eu` and `us`.
+    ///
+    /// # Errors
+    /// They do not start.
+    pub fn get(&self) -> Result<Arc<Environment>> {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(env) = slot.as_ref() {
+            return Ok(Arc::clone(env));
+        }
+        let env = Arc::new(Environment::start(&scratch_folder().join("fleet"), &["hub", "eu", "us"])?);
+        *slot = Some(Arc::clone(&env));
+        Ok(env)
+    }
+
+    /// Ends the clusters.
+    fn end(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// Everything that this run writes.
+pub fn scratch_folder() -> &'static Path {
+    static FOLDER: LazyLock<std::path::PathBuf> =
+        LazyLock::new(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("e2e-{}", std::process::id())));
+    &FOLDER
+}
+
+fn main() -> ExitCode {
+    match environment::own_and_wait() {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    }
+    let mut args = Arguments::from_args();
+    // Trials stop servers and count objects: one at a time unless asked otherwise.
+    args.test_threads = args.test_threads.or(Some(1));
+    let fleet = Fleet::default();
+    let trials: Vec<Trial> = environment::trials(&fleet);
+    if args.list {
+        return libtest_mimic::run(&args, trials).exit_code();
+    }
+    let scratch = match Scratch::new(scratch_folder().to_owned()) {
+        Ok(scratch) => scratch,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let conclusion = libtest_mimic::run(&args, trials);
+    fleet.end();
+    if conclusion.has_failed() {
+        eprintln!("Logs of this run: {}", scratch.keep().display());
+    }
+    conclusion.exit_code()
+}

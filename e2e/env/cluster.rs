@@ -1,0 +1,227 @@
+//! One cluster: an API server, and the programs that make workloads run without machines.
+
+use super::api::Api;
+use super::assets::Assets;
+use super::pki::{self, Pki};
+use super::process::Process;
+use super::wait::eventually;
+use super::{ports, programs};
+use anyhow::{Context, Result, bail, ensure};
+use base64::Engine;
+use serde_json::json;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+const START: Duration = Duration::from_secs(120);
+const APISERVER: &str = "kube-apiserver";
+
+/// What runs in a cluster beside its API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Programs {
+    /// Controller manager, scheduler, and kwok in the kubelet's place: Deployments become available.
+    Workloads,
+    /// Nothing, so that every request that is counted is ours.
+    ServerOnly,
+}
+
+/// What clusters of an environment share.
+pub(super) struct Shared {
+    pub dir: PathBuf,
+    pub assets: Assets,
+    pub pki: Pki,
+    pub etcd_port: u16,
+}
+
+pub(super) struct Cluster {
+    name: String,
+    dir: PathBuf,
+    port: u16,
+    kubeconfig: PathBuf,
+    api: Api,
+    server: Mutex<Option<Process>>,
+    others: Mutex<Vec<Process>>,
+}
+
+impl Cluster {
+    /// Starts what does not run yet, and waits until pods could be created.
+    pub fn start(shared: &Shared, name: &str, run: Programs) -> Result<Self> {
+        let dir = shared.dir.join(name);
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let port = ports::kept(&shared.dir.join("ports.json"), name)?;
+        let kubeconfig = shared.dir.join(format!("{name}.kubeconfig"));
+        let user = json!({
+            "client-certificate-data": base64_of_file(&shared.pki.admin_cert)?,
+            "client-key-data": base64_of_file(&shared.pki.admin_key)?,
+        });
+        pki::write_private(&kubeconfig, &kubeconfig_text(&shared.pki, name, port, &user)?)?;
+        let cluster = Self {
+            name: name.to_owned(),
+            port,
+            api: Api::from_kubeconfig(&kubeconfig)?,
+            kubeconfig,
+            server: Mutex::new(Process::open(&dir, APISERVER)),
+            others: Mutex::new(Vec::new()),
+            dir,
+        };
+        if lock(&cluster.server).is_none() {
+            cluster.start_server(shared)?;
+        } else {
+            cluster.wait_ready()?;
+        }
+        if run == Programs::Workloads {
+            cluster.start_workload_programs(shared).with_context(|| format!("cluster {name}"))?;
+        }
+        Ok(cluster)
+    }
+
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    pub fn api(&self) -> &Api {
+        &self.api
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn start_server(&self, shared: &Shared) -> Result<()> {
+        {
+            let mut server = lock(&self.server);
+            ensure!(server.is_none(), "the API server of {} runs already", self.name);
+            let command = programs::kube_apiserver(
+                &shared.assets,
+                &shared.pki,
+                &self.name,
+                shared.etcd_port,
+                self.port,
+            );
+            *server = Some(Process::spawn(command, &self.dir, APISERVER)?);
+        }
+        self.wait_ready()
+    }
+
+    /// `SIGKILL`: connections break, nothing is drained.
+    pub fn stop_server(&self) -> Result<()> {
+        match lock(&self.server).take() {
+            Some(server) => server.kill9(),
+            None => bail!("the API server of {} does not run", self.name),
+        }
+        Ok(())
+    }
+
+    pub fn signal_server(&self, signal: &str) -> Result<()> {
+        match lock(&self.server).as_ref() {
+            Some(server) => server.signal(signal),
+            None => bail!("the API server of {} does not run", self.name),
+        }
+    }
+
+    pub fn server_rss(&self) -> Result<u64> {
+        lock(&self.server)
+            .as_ref()
+            .with_context(|| format!("the API server of {} does not run", self.name))?
+            .rss()
+    }
+
+    /// Leaves everything running.
+    pub fn release(self) {
+        for process in into_inner(self.others) {
+            process.release();
+        }
+        if let Some(server) = into_inner(self.server) {
+            server.release();
+        }
+    }
+
+    /// Ends everything, also what an earlier run started.
+    pub fn end(self) {
+        for process in into_inner(self.others) {
+            process.kill9();
+        }
+        if let Some(server) = into_inner(self.server) {
+            server.kill9();
+        }
+    }
+
+    fn wait_ready(&self) -> Result<()> {
+        eventually(START, &format!("API server of {} ready", self.name), || {
+            // One that has ended will not get ready: no error of the probe, but the end of the waiting.
+            if let Some(Err(ended)) = lock(&self.server).as_ref().map(Process::check) {
+                return Ok(Err(ended));
+            }
+            self.api.text("/readyz").map(|_| Ok(()))
+        })?
+    }
+
+    fn start_workload_programs(&self, shared: &Shared) -> Result<()> {
+        let stages = self.dir.join("kwok-stages.yaml");
+        fs::write(&stages, include_str!("kwok-stages.yaml"))?;
+        let config = &self.kubeconfig;
+        let commands = [
+            (
+                "kube-controller-manager",
+                programs::kube_controller_manager(&shared.assets, &shared.pki, config),
+            ),
+            ("kube-scheduler", programs::kube_scheduler(&shared.assets, config)),
+            ("kwok", programs::kwok(&shared.assets, config, &stages)),
+        ];
+        for (name, command) in commands {
+            let process = match Process::open(&self.dir, name) {
+                Some(process) => process,
+                None => Process::spawn(command, &self.dir, name)?,
+            };
+            lock(&self.others).push(process);
+        }
+        if self.api.get("/api/v1/nodes/fake")?.is_none() {
+            let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {
+                "name": "fake", "labels": {"kubernetes.io/hostname": "fake", "kubernetes.io/os": "linux"},
+            }});
+            self.api.post("/api/v1/nodes", &node)?;
+        }
+        eventually(START, "programs that run workloads ready", || {
+            if let Some(ended) = lock(&self.others).iter().find_map(|process| process.check().err()) {
+                return Ok(Err(ended));
+            }
+            let account = self.api.get("/api/v1/namespaces/default/serviceaccounts/default")?;
+            ensure!(account.is_some(), "the default service account is not there yet");
+            let node = self.api.get("/api/v1/nodes/fake")?.unwrap_or_default();
+            let phase = node.pointer("/status/phase").and_then(|p| p.as_str()).unwrap_or("unknown");
+            ensure!(phase == "Running", "the node is {phase}");
+            Ok(Ok(()))
+        })?
+    }
+}
+
+/// A kubeconfig of one context; JSON is YAML too.
+pub(super) fn kubeconfig_text(pki: &Pki, name: &str, port: u16, user: &serde_json::Value) -> Result<String> {
+    let cluster = json!({
+        "server": format!("https://127.0.0.1:{port}"),
+        "certificate-authority-data": base64_of_file(&pki.ca_cert)?,
+    });
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": name,
+        "clusters": [{"name": name, "cluster": cluster}],
+        "users": [{"name": "user", "user": user}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": "user"}}],
+    });
+    Ok(serde_json::to_string_pretty(&config)?)
+}
+
+fn base64_of_file(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(base64::engine::general_purpose::STANDARD.encode(bytes))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn into_inner<T>(mutex: Mutex<T>) -> T {
+    mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
+}

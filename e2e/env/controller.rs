@@ -1,0 +1,185 @@
+//! The binary under test, as a process.
+
+use super::process::{self, Process};
+use super::wait::eventually;
+use super::{Environment, ports};
+use anyhow::{Context, Result, bail, ensure};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Where the controller looks for its Secrets and keeps its own objects.
+pub const NAMESPACE: &str = "kro-hub";
+const START: Duration = Duration::from_secs(60);
+
+/// How to start it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Names the log and pid file; two controllers at once need two names.
+    pub name: String,
+    /// The cluster that is the hub.
+    pub hub: String,
+    /// Further arguments.
+    pub args: Vec<String>,
+    pub env: Vec<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { name: "controller".into(), hub: "hub".into(), args: Vec::new(), env: Vec::new() }
+    }
+}
+
+/// A running `kro-hub controller`; it ends when dropped.
+pub struct Controller {
+    process: Process,
+    metrics_port: u16,
+    health_port: u16,
+}
+
+impl Controller {
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Errors
+    /// The binary is not built, or ends, or does not get ready; with the end of its log.
+    pub fn start(env: &Environment, options: Options) -> Result<Self> {
+        let binary = binary()?;
+        create_namespace(env, &options.hub)?;
+        let (metrics_port, health_port) = (ports::free()?, ports::free()?);
+        let mut command = Command::new(binary);
+        command
+            .arg("controller")
+            .arg("--kubeconfig")
+            .arg(env.kubeconfig(&options.hub))
+            .args(["--namespace", NAMESPACE])
+            .args(["--metrics-bind-address", &format!("127.0.0.1:{metrics_port}")])
+            .args(["--health-probe-bind-address", &format!("127.0.0.1:{health_port}")])
+            .args(&options.args)
+            .envs(options.env);
+        let process = Process::spawn(command, env.dir(), &options.name)?;
+        let controller = Self { process, metrics_port, health_port };
+        controller.wait_ready()?;
+        Ok(controller)
+    }
+
+    /// # Errors
+    /// It has ended, or did not get ready in time; with the end of its log.
+    pub fn wait_ready(&self) -> Result<()> {
+        let ready = eventually(START, "controller ready", || match self.process.check() {
+            Err(ended) => Ok(Err(ended)),
+            Ok(()) => http_get(self.health_port, "/readyz").map(|_| Ok(())),
+        });
+        ready.with_context(|| format!("the end of {}:\n{}", self.log().display(), self.log_tail(15)))?
+    }
+
+    /// `SIGKILL`: nothing is finished, nothing is handed over.
+    pub fn kill9(self) {
+        self.process.kill9();
+    }
+
+    /// `SIGTERM`, then waits.
+    ///
+    /// # Errors
+    /// It did not end by itself within 30 s.
+    pub fn terminate(self) -> Result<()> {
+        self.process.terminate(Duration::from_secs(30))
+    }
+
+    /// `SIGSTOP`: as a leader that is not scheduled for a while.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn freeze(&self) -> Result<()> {
+        self.process.signal("STOP")
+    }
+
+    /// # Errors
+    /// It has ended.
+    pub fn thaw(&self) -> Result<()> {
+        self.process.signal("CONT")
+    }
+
+    /// # Errors
+    /// It has ended; with the end of its log.
+    pub fn check(&self) -> Result<()> {
+        self.process.check()
+    }
+
+    /// What `/metrics` says.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn metrics(&self) -> Result<String> {
+        http_get(self.metrics_port, "/metrics")
+    }
+
+    /// Resident memory in bytes.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn rss(&self) -> Result<u64> {
+        self.process.rss()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    pub fn log(&self) -> &Path {
+        self.process.log()
+    }
+
+    pub fn log_tail(&self, lines: usize) -> String {
+        process::tail(self.log(), lines)
+    }
+
+    /// Leaves it running.
+    pub fn release(self) {
+        self.process.release();
+    }
+}
+
+/// `KRO_HUB_BIN`, else what cargo built beside this program.
+///
+/// # Errors
+/// It is not there; with how to build it.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("KRO_HUB_BIN") {
+        let path = PathBuf::from(path);
+        ensure!(path.is_file(), "KRO_HUB_BIN: {} does not exist", path.display());
+        return Ok(path);
+    }
+    let this = std::env::current_exe()?;
+    // This is target/<profile>/{deps,examples}/<name>.
+    let profile =
+        this.parent().and_then(Path::parent).context("this program does not stand in a target folder")?;
+    let path = profile.join("kro-hub");
+    ensure!(path.is_file(), "{} does not exist; build it with: cargo build --bin kro-hub", path.display());
+    Ok(path)
+}
+
+fn create_namespace(env: &Environment, hub: &str) -> Result<()> {
+    let api = env.api(hub);
+    if api.get(&format!("/api/v1/namespaces/{NAMESPACE}"))?.is_none() {
+        api.post("/api/v1/namespaces", &serde_json::json!({"metadata": {"name": NAMESPACE}}))?;
+    }
+    Ok(())
+}
+
+/// The body of a plain HTTP answer of status 200.
+fn http_get(port: u16, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    // 1.0: the answer is neither chunked nor kept open.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("not an HTTP answer")?;
+    let status = head.lines().next().unwrap_or_default();
+    if status.split_whitespace().nth(1) != Some("200") {
+        bail!("{path} answers {status}: {}", body.trim());
+    }
+    Ok(body.to_owned())
+}
