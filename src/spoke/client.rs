@@ -9,8 +9,10 @@ use super::kubeconfig::Endpoint;
 use super::transport::{self, Hook, Transport};
 use crate::api::names::ClusterName;
 use crate::metrics::Metrics;
+use base64::Engine;
 use http::{Method, Request};
 use kube::core::ApiResource;
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -239,12 +241,41 @@ impl HubClient {
 /// A client for a configuration that the hub's operator gave.
 fn trusted(config: &kube::Config, hook: Hook, in_flight: usize) -> Result<kube::Client, BuildError> {
     use kube::client::ConfigExt;
-    let tls = config.rustls_client_config()?;
+    let mut anonymous = config.clone();
+    let user = &mut anonymous.auth_info;
+    (user.client_certificate, user.client_certificate_data) = (None, None);
+    (user.client_key, user.client_key_data) = (None, None);
+    let mut tls = anonymous.rustls_client_config()?;
+    if let Some((cert, key)) = identity_pem(&config.auth_info)? {
+        tls.client_auth_cert_resolver = transport::client_identity(&cert, &key)?;
+    }
     let auth = config.auth_layer()?;
     let name = config.tls_server_name.clone();
     let transport = Transport::new(tls, name.as_deref(), config.cluster_url.clone(), None, in_flight, hook);
     let stack = tower::ServiceBuilder::new().option_layer(auth).service(transport);
     Ok(kube::Client::new(stack, config.default_namespace.clone()))
+}
+
+/// Client certificate and key of a trusted kubeconfig, embedded or in files.
+fn identity_pem(user: &kube::config::AuthInfo) -> Result<Option<(Vec<u8>, Vec<u8>)>, BuildError> {
+    let load = |data: Option<&str>, file: Option<&String>, what: &'static str| match (data, file) {
+        (Some(data), _) => {
+            let clean: String = data.split_whitespace().collect();
+            let decoded = base64::engine::general_purpose::STANDARD.decode(clean);
+            decoded.map(Some).map_err(|_| BuildError::Kubeconfig(format!("{what}-data is not base64")))
+        }
+        (None, Some(file)) => std::fs::read(file)
+            .map(Some)
+            .map_err(|error| BuildError::Kubeconfig(format!("{what}: {file}: {error}"))),
+        (None, None) => Ok(None),
+    };
+    let key = user.client_key_data.as_ref().map(|k| k.expose_secret());
+    let cert = load(
+        user.client_certificate_data.as_deref(),
+        user.client_certificate.as_ref(),
+        "client-certificate",
+    )?;
+    Ok(cert.zip(load(key, user.client_key.as_ref(), "client-key")?))
 }
 
 impl Verbs {

@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::Body;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -199,15 +200,34 @@ pub(super) fn tls_config(endpoint: &Endpoint) -> Result<rustls::ClientConfig, Bu
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots);
-    let Some((cert, key)) = endpoint.client_identity_pem() else { return Ok(builder.with_no_client_auth()) };
+    Ok(match endpoint.client_identity_pem() {
+        Some((cert, key)) => builder.with_client_cert_resolver(client_identity(cert, key)?),
+        None => builder.with_no_client_auth(),
+    })
+}
+
+/// The client certificate to show. It is for the server to judge: certificates that this library would not accept from a
+/// server (X.509 version 1, as home-made ones often are) are sent as they are.
+pub(super) fn client_identity(
+    cert: &[u8],
+    key: &[u8],
+) -> Result<Arc<dyn rustls::client::ResolvesClientCert>, BuildError> {
     let chain: Vec<CertificateDer> = CertificateDer::pem_slice_iter(cert)
         .collect::<Result<_, _>>()
         .map_err(|_| BuildError::Identity("no certificate can be read from it"))?;
+    if chain.is_empty() {
+        return Err(BuildError::Identity("no certificate can be read from it"));
+    }
     let key =
         PrivateKeyDer::from_pem_slice(key).map_err(|_| BuildError::Identity("its key cannot be read"))?;
-    builder
-        .with_client_auth_cert(chain, key)
-        .map_err(|_| BuildError::Identity("certificate and key do not fit"))
+    let key = rustls::crypto::ring::sign::any_supported_type(&key)
+        .map_err(|_| BuildError::Identity("its key is of a kind that is not supported"))?;
+    let certified = CertifiedKey::new(chain, key);
+    let mismatch = rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch);
+    if certified.keys_match() == Err(mismatch) {
+        return Err(BuildError::Identity("certificate and key do not fit"));
+    }
+    Ok(Arc::new(SingleCertAndKey::from(certified)))
 }
 
 #[cfg(test)]
