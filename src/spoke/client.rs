@@ -33,7 +33,7 @@ pub enum BuildError {
     Tls(#[from] rustls::Error),
     #[error("server: not a valid address")]
     Server,
-    #[error(transparent)]
+    #[error("{0}")]
     Config(#[from] kube::Error),
     #[error("kubeconfig: {0}")]
     Kubeconfig(String),
@@ -294,11 +294,11 @@ impl Verbs {
         }
     }
 
-    /// `Ok(None)` is a 404 for the object itself; a missing kind is an error.
+    /// `Ok(None)` is a 404 for the object itself, or for the namespace that it would be in; a missing kind is an error.
     async fn find(&self, request: Request<Vec<u8>>) -> Result<Option<Value>, ApiError> {
         match self.call(request).await {
             Ok(value) => Ok(Some(value)),
-            Err(ApiError::NotFound) => Ok(None),
+            Err(ApiError::NotFound | ApiError::NamespaceMissing { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
