@@ -1,0 +1,189 @@
+//! The CustomResourceDefinition of a generated kind: as kro makes it, and how it differs on the hub and on a spoke.
+
+use super::plural;
+use crate::api::keys::{self, hub, kro};
+use crate::api::rgd::Scope;
+use crate::api::{HubId, ResourceGraphDefinition, hash};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// Full name of the RGD, when the label of that name had to be shortened.
+const RGD_NAME_ANNOTATION: &str = "hub.kro.run/resource-graph-definition-name";
+const PRESERVE_UNKNOWN: &str = "x-kubernetes-preserve-unknown-fields";
+const COLUMNS: &str = "additionalPrinterColumns";
+
+/// The CRD as kro generates it. `spec` and `status` are OpenAPI; `status` is the author's part, `state` and
+/// `conditions` are added to it.
+pub fn generate(rgd: &ResourceGraphDefinition, spec: Value, status: Value) -> Value {
+    let schema = &rgd.spec.schema;
+    let lower = schema.kind.to_lowercase();
+    let plural = plural::of(&lower);
+    let mut names = json!({
+        "kind": schema.kind,
+        "listKind": format!("{}List", schema.kind),
+        "plural": plural,
+        "singular": lower,
+    });
+    for (key, list) in [("shortNames", &schema.short_names), ("categories", &schema.categories)] {
+        if !list.is_empty() {
+            names[key] = json!(list);
+        }
+    }
+    let columns = match schema.additional_printer_columns.is_empty() {
+        true => default_columns(),
+        false => schema.additional_printer_columns.clone(),
+    };
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": metadata(rgd, &format!("{plural}.{}", schema.group)),
+        "spec": {
+            "group": schema.group,
+            "names": names,
+            "scope": match schema.scope { Scope::Namespaced => "Namespaced", Scope::Cluster => "Cluster" },
+            "versions": [{
+                "name": schema.api_version,
+                "served": true,
+                "storage": true,
+                "schema": {"openAPIV3Schema": {
+                    "type": "object",
+                    "properties": {
+                        "apiVersion": {"type": "string"},
+                        "kind": {"type": "string"},
+                        "metadata": {"type": "object"},
+                        "spec": object_schema(spec),
+                        "status": status_schema(status),
+                    },
+                }},
+                "subresources": {"status": {}},
+                COLUMNS: columns,
+            }],
+        },
+    })
+}
+
+/// For the hub: `clusters_column` adds the printer column `Clusters`.
+pub fn for_hub(crd: &Value, clusters_column: bool) -> Value {
+    let mut crd = crd.clone();
+    if !clusters_column {
+        return crd;
+    }
+    let versions = crd.pointer_mut("/spec/versions").and_then(Value::as_array_mut);
+    for version in versions.into_iter().flatten() {
+        let Some(columns) = version.get_mut(COLUMNS).and_then(Value::as_array_mut) else { continue };
+        let is = |c: &Value, key: &str, text: &str| c.get(key).and_then(Value::as_str) == Some(text);
+        if columns.iter().any(|c| is(c, "name", "Clusters")) {
+            continue;
+        }
+        // Age reads best as the last column.
+        let last_is_age = columns.last().is_some_and(|c| is(c, "jsonPath", ".metadata.creationTimestamp"));
+        let at = columns.len() - usize::from(last_is_age);
+        columns.insert(
+            at,
+            json!({
+                "name": "Clusters",
+                "type": "string",
+                "jsonPath": ".status.fleet.summary",
+                "description": "Clusters on which the instance is ready, of those where it is placed",
+            }),
+        );
+    }
+    crd
+}
+
+/// For a spoke: it carries the hub's id and none of kro's own labels, so that a kro which runs there does not take it
+/// for its own.
+pub fn for_spoke(crd: &Value, hub_id: &HubId) -> Value {
+    let mut crd = crd.clone();
+    let Some(metadata) = crd.get_mut("metadata").and_then(Value::as_object_mut) else { return crd };
+    for map in ["labels", "annotations"] {
+        if let Some(Value::Object(entries)) = metadata.get_mut(map) {
+            entries.retain(|key, _| keys::is_mirrored(key));
+        }
+    }
+    let mut labels = match metadata.remove("labels") {
+        Some(Value::Object(labels)) => labels,
+        _ => Map::new(),
+    };
+    labels.insert(hub::HUB_ID.into(), json!(hub_id.as_str()));
+    labels.insert(kro::MANAGED_BY.into(), json!(hub::MANAGER));
+    metadata.insert("labels".into(), Value::Object(labels));
+    crd
+}
+
+fn metadata(rgd: &ResourceGraphDefinition, name: &str) -> Value {
+    let author = &rgd.spec.schema.metadata;
+    let rgd_name = &rgd.metadata.name;
+    let rgd_label = hash::label_value(rgd_name);
+    let mut labels = author.labels.clone();
+    let mut annotations = author.annotations.clone();
+    if rgd_label != *rgd_name {
+        annotations.insert(RGD_NAME_ANNOTATION.into(), rgd_name.clone());
+    }
+    labels.extend(BTreeMap::from([
+        (kro::OWNED.to_owned(), "true".to_owned()),
+        (kro::KRO_VERSION.to_owned(), kro::COMPATIBLE_VERSION.to_owned()),
+        (kro::RGD_ID.to_owned(), rgd.metadata.uid.clone()),
+        (kro::RGD_NAME.to_owned(), rgd_label),
+    ]));
+    let mut metadata = json!({"name": name, "labels": labels});
+    if !annotations.is_empty() {
+        metadata["annotations"] = json!(annotations);
+    }
+    metadata
+}
+
+fn default_columns() -> Vec<Value> {
+    let column = |name: &str, type_: &str, path: &str, description: &str| {
+        json!({"name": name, "type": type_, "jsonPath": path, "description": description})
+    };
+    vec![
+        column("State", "string", ".status.state", "The state of a ResourceGraphDefinition instance"),
+        column(
+            "Ready",
+            "string",
+            ".status.conditions[?(@.type==\"Ready\")].status",
+            "Whether a ResourceGraphDefinition instance is ready",
+        ),
+        column("Age", "date", ".metadata.creationTimestamp", "Age of the resource"),
+    ]
+}
+
+/// An author who says nothing gets an object without fields.
+fn object_schema(schema: Value) -> Value {
+    let mut schema = if schema.is_object() { schema } else { json!({}) };
+    if schema.get("type").is_none() {
+        schema["type"] = json!("object");
+    }
+    schema
+}
+
+fn status_schema(status: Value) -> Value {
+    let mut status = object_schema(status);
+    // `status.fleet` is kept without being declared: a declared property would make the way back to kro a breaking
+    // change.
+    status[PRESERVE_UNKNOWN] = json!(true);
+    let mut properties = match status.get_mut("properties").map(Value::take) {
+        Some(Value::Object(properties)) => properties,
+        _ => Map::new(),
+    };
+    properties.entry("state").or_insert_with(|| json!({"type": "string"}));
+    properties.entry("conditions").or_insert_with(|| {
+        json!({
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "type": {"type": "string"},
+                    "status": {"type": "string"},
+                    "reason": {"type": "string"},
+                    "message": {"type": "string"},
+                    "lastTransitionTime": {"type": "string"},
+                    "observedGeneration": {"type": "integer"},
+                },
+            },
+        })
+    });
+    status["properties"] = Value::Object(properties);
+    status
+}
