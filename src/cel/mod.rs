@@ -1,1 +1,153 @@
-//! todo
+//! Expressions.
+//!
+//! [`template`] finds the expressions of a text, [`Program`] is one of them: parsed, limited, its references known.
+//! [`Program::eval`] evaluates it over a [`Scope`] within a [`Budget`].
+//!
+//! The crate `cel` parses, and only this module knows it; evaluation is ours, over a tree of our own. That is what makes
+//! a budget that nothing escapes possible, sorted maps, positions, and errors that name types instead of values.
+//!
+//! Where kro is mended on purpose:
+//! - every kind of string hides braces and `${` ([`template`]);
+//! - each expression of a mixed text must give a string: `${a}${b}` of two integers is an error, not their sum;
+//! - maps iterate in the order of their keys, so a rendering does not change by itself.
+
+mod budget;
+mod error;
+mod eval;
+mod inspect;
+pub mod library;
+mod scope;
+mod suggest;
+mod syntax;
+pub mod template;
+mod time;
+pub mod types;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use budget::{Budget, EXPRESSION_STEPS, MAX_SIZE, TOTAL_STEPS};
+pub use error::{CompileError, EvalError};
+pub use inspect::FieldPath;
+pub use scope::{Bound, Scope};
+pub use syntax::MAX_SOURCE;
+
+use error::Fault;
+use serde_json::Value as Json;
+use std::collections::BTreeSet;
+use syntax::Node;
+use value::Val;
+
+/// An expression, or a text with expressions, ready to be evaluated.
+#[derive(Debug)]
+pub struct Program {
+    source: String,
+    body: Body,
+    variables: BTreeSet<String>,
+    paths: Vec<FieldPath>,
+}
+
+#[derive(Debug)]
+enum Body {
+    Expression(Node),
+    /// Pieces of a text; a source goes with each expression.
+    Mixed(Vec<Piece>),
+}
+
+#[derive(Debug)]
+enum Piece {
+    Literal(String),
+    Expression(Node, String),
+}
+
+impl Program {
+    /// Parses, checks the limits, refuses unknown functions.
+    pub fn compile(source: &str) -> Result<Self, CompileError> {
+        let node = syntax::parse(source)?;
+        Ok(Self::new(source.to_owned(), Body::Expression(node)))
+    }
+
+    /// The concatenation of a mixed text. Each expression must give a string.
+    pub fn compile_mixed(parts: &[template::Part]) -> Result<Self, CompileError> {
+        let mut pieces = Vec::with_capacity(parts.len());
+        let mut source = Vec::with_capacity(parts.len());
+        for part in parts {
+            match part {
+                template::Part::Literal(text) => {
+                    source.push(format!("{text:?}"));
+                    pieces.push(Piece::Literal(text.clone()));
+                }
+                template::Part::Expr(text) => {
+                    source.push(format!("({text})"));
+                    pieces.push(Piece::Expression(syntax::parse(text)?, text.clone()));
+                }
+            }
+        }
+        Ok(Self::new(source.join(" + "), Body::Mixed(pieces)))
+    }
+
+    fn new(source: String, body: Body) -> Self {
+        let roots: Vec<&Node> = match &body {
+            Body::Expression(node) => vec![node],
+            Body::Mixed(pieces) => pieces
+                .iter()
+                .filter_map(|p| match p {
+                    Piece::Expression(node, _) => Some(node),
+                    Piece::Literal(_) => None,
+                })
+                .collect(),
+        };
+        let (variables, paths) = inspect::references(&roots);
+        Self { source, body, variables, paths }
+    }
+
+    /// The expression as written; of a mixed text the concatenation that it stands for.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The variables it needs: no macro variables, no functions, no types.
+    pub fn variables(&self) -> &BTreeSet<String> {
+        &self.variables
+    }
+
+    /// The field chains that start at a variable.
+    pub fn paths(&self) -> &[FieldPath] {
+        &self.paths
+    }
+
+    /// Evaluates and converts the result by kro's rules.
+    pub fn eval(&self, scope: &Scope<'_>, budget: &Budget) -> Result<Json, EvalError> {
+        budget.start();
+        let result = self.run(scope, budget).and_then(|value| value.into_json(budget));
+        result.map_err(EvalError::from)
+    }
+
+    fn run(&self, scope: &Scope<'_>, budget: &Budget) -> Result<Val, Fault> {
+        let mut evaluation = eval::Evaluation { scope, budget, locals: Vec::new() };
+        let pieces = match &self.body {
+            Body::Expression(node) => return evaluation.eval(node),
+            Body::Mixed(pieces) => pieces,
+        };
+        let mut text = String::new();
+        for piece in pieces {
+            match piece {
+                Piece::Literal(literal) => text.push_str(literal),
+                Piece::Expression(node, source) => match evaluation.eval(node)? {
+                    Val::String(part) => {
+                        budget.text(text.len() + part.len())?;
+                        text.push_str(&part);
+                    }
+                    other => {
+                        let name = other.type_name();
+                        return Err(Fault::invalid(format!(
+                            "`{source}` gives {name} inside a text, which takes strings only: use string(…)"
+                        )));
+                    }
+                },
+            }
+        }
+        Ok(Val::string(text))
+    }
+}

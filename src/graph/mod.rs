@@ -1,88 +1,130 @@
-//! stub until merge
-use crate::api::*;
+//! A ResourceGraphDefinition, compiled: what its instances need, in which order, and how one evaluation goes.
+//!
+//! - [`compile`] makes a [`Graph`] or says everything that is wrong. It asks no cluster: what only a cluster knows (its
+//!   kinds and their fields) is judged where the objects go.
+//! - A [`Pass`] evaluates a graph for one instance on one cluster: include, render, observe, ready, status.
+//!
+//! No I/O, no clock. The same definition gives the same graph; the order of resources in it decides nothing but ties.
+
+mod compile;
+mod diagnostic;
+mod evident;
+mod expression;
+mod hash;
+mod order;
+mod pass;
+mod status;
+mod template;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod validate;
+
+pub use crate::cel::EvalError;
+pub use compile::compile;
+pub use diagnostic::Diagnostic;
+pub use pass::{Pass, Readiness, Rendered};
+
+use crate::api::rgd::ResourceInformation;
+use crate::api::{GroupKind, Gvk};
+use expression::Expression;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use template::Template;
+
+/// How large collections may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub collection_size: usize,
+    pub collection_dimensions: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { collection_size: 1000, collection_dimensions: 10 }
+    }
+}
+
+/// A compiled definition.
 #[derive(Debug)]
 pub struct Graph {
     pub rgd_name: String,
     pub rgd_uid: String,
+    /// Of the definition's spec; 16 hex digits.
     pub hash: String,
     pub generation: i64,
     pub gvk: Gvk,
+    /// The generated CustomResourceDefinition.
     pub crd: Value,
+    /// In topological order.
     pub nodes: Vec<Node>,
-    pub resources: Vec<rgd::ResourceInformation>,
+    /// The nodes that depend on others, for the definition's status.
+    pub resources: Vec<ResourceInformation>,
+    crd_hash: String,
+    status: BTreeMap<String, Template>,
+    /// Number of different expressions.
+    slots: usize,
+    limits: Limits,
 }
+
+/// A resource of the definition.
 #[derive(Debug)]
 pub struct Node {
     pub id: String,
     pub gvk: Gvk,
+    /// Children are deleted in falling order.
     pub apply_order: u32,
     pub on_existing: Option<OnExisting>,
+    /// `metadata.namespace`, when it is a literal.
+    namespace: Option<String>,
+    /// Indices of other nodes, all lower than the own one.
+    dependencies: Vec<usize>,
+    template: Template,
+    for_each: Vec<Dimension>,
+    include_when: Vec<Arc<Expression>>,
+    ready_when: Vec<Arc<Expression>>,
 }
-#[derive(Debug, Clone, Copy)]
+
+impl Node {
+    /// Whether it may give any number of objects, and is a list to those that read it.
+    pub fn is_collection(&self) -> bool {
+        !self.for_each.is_empty()
+    }
+}
+
+/// One `forEach` entry.
+#[derive(Debug)]
+struct Dimension {
+    iterator: String,
+    expression: Arc<Expression>,
+    /// It reads nothing but the instance, so what is missing in its items stays missing.
+    of_instance: bool,
+}
+
+/// What to do about an object that is there before us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnExisting {
     Adopt,
     AdoptIfEqual,
     Fail,
 }
-pub struct Rendered {
-    pub object: Value,
-    pub item: Option<(usize, usize)>,
-}
-pub enum EvalError {
-    Pending { message: String },
-    Fatal { message: String },
-}
-pub enum Readiness {
-    Waiting(String),
-    Ready,
-    Failed(String),
-    Skipped,
-}
-pub struct Pass<'g>(&'g Graph);
+
 impl Graph {
+    /// The kinds of all nodes.
     pub fn group_kinds(&self) -> BTreeSet<GroupKind> {
-        BTreeSet::new()
+        self.nodes.iter().map(|n| n.gvk.group_kind()).collect()
     }
+    /// The namespaces that templates name without an expression.
     pub fn literal_namespaces(&self) -> BTreeSet<String> {
-        BTreeSet::new()
+        self.nodes.iter().filter_map(|n| n.namespace.clone()).collect()
     }
+    /// Fingerprint of the generated CRD.
     pub fn crd_hash(&self) -> String {
-        String::new()
+        self.crd_hash.clone()
     }
-}
-impl<'g> Pass<'g> {
-    pub fn new(g: &'g Graph, _: &Value) -> Self {
-        Self(g)
+    /// Node ids in topological order.
+    pub fn topological_order(&self) -> Vec<String> {
+        self.nodes.iter().map(|n| n.id.clone()).collect()
     }
-    pub fn included(&mut self, _: usize) -> Result<bool, EvalError> {
-        Ok(true)
-    }
-    pub fn render(&mut self, _: usize) -> Result<Vec<Rendered>, EvalError> {
-        Ok(vec![])
-    }
-    pub fn observe(&mut self, _: usize, _: &[&Value], _: usize) {}
-    pub fn readiness(&self, _: usize) -> &Readiness {
-        &Readiness::Ready
-    }
-    pub fn status(&self) -> (serde_json::Map<String, Value>, Vec<String>) {
-        Default::default()
-    }
-}
-#[derive(Clone, Debug, Default)]
-pub struct Limits {}
-#[derive(Clone, Debug)]
-pub struct Diagnostic {
-    pub path: String,
-    pub message: String,
-    pub help: Option<String>,
-}
-impl std::fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.path, self.message)
-    }
-}
-pub fn compile(_: &ResourceGraphDefinition, _: &Limits) -> Result<Graph, Vec<Diagnostic>> {
-    Err(vec![])
 }

@@ -1,0 +1,194 @@
+//! `'…'.format([…])`.
+
+use super::mismatch;
+use crate::cel::budget::Budget;
+use crate::cel::error::Fault;
+use crate::cel::time;
+use crate::cel::value::Val;
+use std::fmt::Write;
+
+/// Largest precision of `%f` and `%e`.
+const MAX_PRECISION: usize = 100;
+
+pub(super) fn format(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
+    let [Val::String(pattern), Val::List(values)] = args else { return Err(mismatch(args)) };
+    let mut out = String::new();
+    let mut values = values.iter();
+    let mut rest = pattern.as_ref();
+    while let Some(at) = rest.find('%') {
+        out.push_str(rest.get(..at).unwrap_or_default());
+        rest = rest.get(at + 1..).unwrap_or_default();
+        if let Some(after) = rest.strip_prefix('%') {
+            out.push('%');
+            rest = after;
+            continue;
+        }
+        let mut precision = None;
+        if let Some(after) = rest.strip_prefix('.') {
+            let digits = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
+            let (number, after) = after.split_at_checked(digits).unwrap_or((after, ""));
+            let number = number.parse().ok().filter(|p| *p <= MAX_PRECISION);
+            precision = Some(number.ok_or_else(|| Fault::invalid("invalid precision in format string"))?);
+            rest = after;
+        }
+        let Some(verb) = rest.chars().next() else {
+            return Err(Fault::invalid("unexpected end of format string"));
+        };
+        rest = rest.get(verb.len_utf8()..).unwrap_or_default();
+        if !"sdfebxXo".contains(verb) {
+            return Err(Fault::invalid(format!(
+                "could not parse formatting clause: unrecognized formatting clause \"{verb}\""
+            )));
+        }
+        let value = values.next().ok_or_else(|| Fault::invalid("too few arguments for the format string"))?;
+        clause(&mut out, verb, precision, value, budget)?;
+        budget.text(out.len())?;
+    }
+    out.push_str(rest);
+    budget.text(out.len())?;
+    Ok(Val::string(out))
+}
+
+fn clause(
+    out: &mut String,
+    verb: char,
+    precision: Option<usize>,
+    value: &Val,
+    budget: &Budget,
+) -> Result<(), Fault> {
+    let wrong = |allowed: &str| {
+        let name = value.type_name();
+        Fault::invalid(format!("error during formatting: %{verb} takes {allowed}, was given {name}"))
+    };
+    // Writing to a String does not fail.
+    let _ = match verb {
+        's' => return text(out, value, budget),
+        'd' => match value {
+            Val::Int(i) => write!(out, "{i}"),
+            Val::Uint(u) => write!(out, "{u}"),
+            Val::Double(d) if !d.is_finite() => write!(out, "{}", plain(*d)),
+            _ => return Err(wrong("integers")),
+        },
+        'f' | 'e' => {
+            let number = match value {
+                Val::Double(d) => *d,
+                Val::Int(i) => *i as f64,
+                Val::Uint(u) => *u as f64,
+                Val::String(s) if matches!(s.as_ref(), "NaN" | "Infinity" | "-Infinity") => {
+                    out.push_str(s);
+                    return Ok(());
+                }
+                _ => return Err(wrong("numbers")),
+            };
+            let precision = precision.unwrap_or(6);
+            if !number.is_finite() {
+                write!(out, "{}", plain(number))
+            } else if verb == 'f' {
+                write!(out, "{number:.precision$}")
+            } else {
+                let text = format!("{number:.precision$e}");
+                let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+                let exponent: i32 = exponent.parse().unwrap_or(0);
+                let sign = if exponent < 0 { '-' } else { '+' };
+                write!(out, "{digits}e{sign}{:02}", exponent.abs())
+            }
+        }
+        'b' => match value {
+            Val::Bool(b) => write!(out, "{}", u8::from(*b)),
+            Val::Int(i) => write!(out, "{}{:b}", minus(*i), i.unsigned_abs()),
+            Val::Uint(u) => write!(out, "{u:b}"),
+            _ => return Err(wrong("integers and bools")),
+        },
+        'o' => match value {
+            Val::Int(i) => write!(out, "{}{:o}", minus(*i), i.unsigned_abs()),
+            Val::Uint(u) => write!(out, "{u:o}"),
+            _ => return Err(wrong("integers")),
+        },
+        _ => {
+            let hex = match value {
+                Val::Int(i) => format!("{}{:x}", minus(*i), i.unsigned_abs()),
+                Val::Uint(u) => format!("{u:x}"),
+                Val::String(s) => hex_bytes(s.as_bytes(), budget)?,
+                Val::Bytes(b) => hex_bytes(b, budget)?,
+                _ => return Err(wrong("integers, strings and bytes")),
+            };
+            out.push_str(&if verb == 'X' { hex.to_ascii_uppercase() } else { hex });
+            return Ok(());
+        }
+    };
+    Ok(())
+}
+
+fn minus(i: i64) -> &'static str {
+    if i < 0 { "-" } else { "" }
+}
+
+fn hex_bytes(bytes: &[u8], budget: &Budget) -> Result<String, Fault> {
+    budget.text(bytes.len() * 2)?;
+    Ok(bytes.iter().fold(String::new(), |mut out, b| {
+        let _ = write!(out, "{b:02x}");
+        out
+    }))
+}
+
+fn plain(d: f64) -> String {
+    if d.is_nan() {
+        "NaN".to_owned()
+    } else if d.is_infinite() {
+        if d > 0.0 { "Infinity" } else { "-Infinity" }.to_owned()
+    } else {
+        d.to_string()
+    }
+}
+
+/// What `%s` makes of a value, containers included.
+fn text(out: &mut String, value: &Val, budget: &Budget) -> Result<(), Fault> {
+    budget.step()?;
+    budget.text(out.len())?;
+    match value {
+        Val::Null => out.push_str("null"),
+        Val::Bool(b) => out.push_str(&b.to_string()),
+        Val::Int(i) => out.push_str(&i.to_string()),
+        Val::Uint(u) => out.push_str(&u.to_string()),
+        Val::Double(d) => out.push_str(&plain(*d)),
+        Val::String(s) => out.push_str(s),
+        Val::Bytes(b) => out.push_str(&String::from_utf8_lossy(b)),
+        Val::Duration(d) => out.push_str(&time::duration_seconds(*d)),
+        Val::Timestamp(t) => out.push_str(&time::rfc3339(t)),
+        Val::Type(name) => out.push_str(name),
+        Val::List(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push_str(", ");
+                }
+                text(out, item, budget)?;
+            }
+            out.push(']');
+        }
+        Val::Map(map) => {
+            out.push('{');
+            let mut entries = Vec::new();
+            for (key, value) in map.iter() {
+                let mut name = String::new();
+                text(&mut name, &key, budget)?;
+                entries.push((name, value));
+            }
+            entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+            for (i, (key, value)) in entries.iter().enumerate() {
+                if i > 0 {
+                    out.push_str(", ");
+                }
+                out.push_str(key);
+                out.push_str(": ");
+                text(out, value, budget)?;
+            }
+            out.push('}');
+        }
+        Val::Optional(_) | Val::Opaque(_) => {
+            let name = value.type_name();
+            return Err(Fault::invalid(format!("error during formatting: %s does not take {name}")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! The functions of the language: one row each.
+//!
+//! A row has everything there is to know about an overload: name, signature, implementation, what it does. Evaluation,
+//! type checker, suggestions and documentation all read it, so they cannot drift apart.
+
+mod convert;
+mod encoders;
+mod format;
+mod lists;
+mod operators;
+mod optionals;
+mod strings;
+mod times;
+
+pub(super) use lists::sort_by_key;
+
+use super::budget::Budget;
+use super::error::Fault;
+use super::types::{self, Type};
+use super::value::Val;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+/// Computes a result from arguments that fit the signature's outermost types.
+type Run = fn(&Budget, &[Val]) -> Result<Val, Fault>;
+
+/// An overload, as the tables of this folder write it.
+struct Row {
+    name: &'static str,
+    member: bool,
+    signature: &'static str,
+    run: Run,
+    doc: &'static str,
+    dynamic: bool,
+}
+
+/// `f(a, b)`
+const fn global(name: &'static str, signature: &'static str, run: Run, doc: &'static str) -> Row {
+    Row { name, member: false, signature, run, doc, dynamic: false }
+}
+
+/// `a.f(b)`; the first argument type is the one before the dot.
+const fn member(name: &'static str, signature: &'static str, run: Run, doc: &'static str) -> Row {
+    Row { name, member: true, signature, run, doc, dynamic: false }
+}
+
+/// An overload that the type checker does not offer: for arguments whose types are known at run time only.
+const fn dynamic(name: &'static str, signature: &'static str, run: Run, doc: &'static str) -> Row {
+    Row { name, member: false, signature, run, doc, dynamic: true }
+}
+
+/// One overload of a function.
+pub struct Function {
+    pub name: &'static str,
+    /// Called as `a.f(b)`, with `a` as first argument.
+    pub member: bool,
+    pub args: Vec<Type>,
+    pub result: Type,
+    pub doc: &'static str,
+    /// Only for arguments whose types are not known before they are there.
+    pub dynamic: bool,
+    run: Run,
+}
+
+/// All overloads of a name.
+pub struct Group {
+    pub name: &'static str,
+    pub overloads: Vec<Function>,
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Group {
+    pub(super) fn has_global(&self) -> bool {
+        self.overloads.iter().any(|f| !f.member)
+    }
+    pub(super) fn has_member(&self) -> bool {
+        self.overloads.iter().any(|f| f.member)
+    }
+
+    /// Runs the first overload that the arguments fit.
+    pub(super) fn call(&self, member: bool, args: &[Val], budget: &Budget) -> Result<Val, Fault> {
+        let fits = |f: &&Function| {
+            f.member == member
+                && f.args.len() == args.len()
+                && f.args.iter().zip(args).all(|(want, value)| want.admits(value))
+        };
+        match self.overloads.iter().find(fits) {
+            Some(function) => (function.run)(budget, args),
+            None => Err(Fault::overload(self.name, args)),
+        }
+    }
+}
+
+/// All functions by name.
+pub fn all() -> &'static BTreeMap<&'static str, Group> {
+    static GROUPS: LazyLock<BTreeMap<&'static str, Group>> = LazyLock::new(|| {
+        let tables = [
+            operators::ROWS,
+            convert::ROWS,
+            strings::ROWS,
+            lists::ROWS,
+            times::ROWS,
+            optionals::ROWS,
+            encoders::ROWS,
+        ];
+        let mut groups: BTreeMap<&'static str, Group> = BTreeMap::new();
+        for row in tables.into_iter().flatten() {
+            // A signature that cannot be read would lose its function; a test reads them all.
+            if let Some((args, result)) = types::signature(row.signature) {
+                let group =
+                    groups.entry(row.name).or_insert_with(|| Group { name: row.name, overloads: Vec::new() });
+                let Row { name, member, doc, run, dynamic, .. } = *row;
+                group.overloads.push(Function { name, member, args, result, doc, dynamic, run });
+            }
+        }
+        groups
+    });
+    &GROUPS
+}
+
+/// The function of this name.
+pub(super) fn find(name: &str) -> Option<&'static Group> {
+    all().get(name)
+}
+
+/// Whether functions are called `name.function(…)`.
+pub(super) fn is_namespace(name: &str) -> bool {
+    all().keys().any(|f| f.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// Macros, which are no functions but may be meant by a misspelt name.
+const MACROS: [&str; 15] = [
+    "all",
+    "cel.bind",
+    "exists",
+    "existsOne",
+    "exists_one",
+    "filter",
+    "has",
+    "map",
+    "optFlatMap",
+    "optMap",
+    "sortBy",
+    "transformList",
+    "transformMap",
+    "transformMapEntry",
+    "omit",
+];
+
+/// The function whose name is most like this one, if any is like it.
+pub(super) fn closest(name: &str) -> Option<&'static str> {
+    let names =
+        all().keys().copied().chain(MACROS).filter(|n| n.starts_with(|c: char| c.is_ascii_alphabetic()));
+    super::suggest::closest(name, names)
+}
+
+/// For the arm that cannot be reached because the arguments fit the signature.
+fn mismatch(args: &[Val]) -> Fault {
+    Fault::overload("", args)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_signature_is_read() {
+        let tables = [
+            operators::ROWS,
+            convert::ROWS,
+            strings::ROWS,
+            lists::ROWS,
+            times::ROWS,
+            optionals::ROWS,
+            encoders::ROWS,
+        ];
+        for row in tables.into_iter().flatten() {
+            assert!(types::signature(row.signature).is_some(), "{} {}", row.name, row.signature);
+            assert!(row.doc.ends_with('.'), "{} has no sentence", row.name);
+        }
+    }
+
+    #[test]
+    fn suggestions() {
+        for (name, want) in [
+            ("sise", Some("size")),
+            ("startWith", Some("startsWith")),
+            ("lowerascii", Some("lowerAscii")),
+            ("base64.encod", Some("base64.encode")),
+            ("exist", Some("exists")),
+            ("completelyDifferent", None),
+        ] {
+            assert_eq!(closest(name), want, "{name}");
+        }
+    }
+}

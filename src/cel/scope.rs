@@ -1,0 +1,56 @@
+//! Variables for an evaluation.
+
+use super::value::Val;
+use serde_json::Value as Json;
+use std::collections::HashMap;
+
+/// A value that has been converted, to be bound in many scopes without being converted again.
+#[derive(Clone, Debug)]
+pub struct Bound(pub(super) Val);
+
+impl Bound {
+    pub fn new(value: &Json) -> Self {
+        Self(Val::from_json(value))
+    }
+}
+
+/// Variables by name. A value is converted once, when it is bound.
+#[derive(Debug, Default)]
+pub struct Scope<'a> {
+    parent: Option<&'a Scope<'a>>,
+    variables: HashMap<String, Val>,
+}
+
+impl Scope<'static> {
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl<'a> Scope<'a> {
+    /// Sets a variable.
+    pub fn bind(&mut self, name: &str, value: &Json) {
+        self.bind_shared(name, &Bound::new(value));
+    }
+
+    /// Sets a variable to a value that is already converted.
+    pub fn bind_shared(&mut self, name: &str, value: &Bound) {
+        self.variables.insert(name.to_owned(), value.0.clone());
+    }
+
+    /// A scope that sees everything here and may add to it, as the items of a collection do.
+    pub fn child(&'a self) -> Scope<'a> {
+        Scope { parent: Some(self), variables: HashMap::new() }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Val> {
+        let mut scope = self;
+        loop {
+            match (scope.variables.get(name), scope.parent) {
+                (Some(value), _) => return Some(value),
+                (None, Some(parent)) => scope = parent,
+                (None, None) => return None,
+            }
+        }
+    }
+}

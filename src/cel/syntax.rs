@@ -1,0 +1,510 @@
+//! The syntax tree that is checked and evaluated, and its making.
+//!
+//! The crate `cel` parses; macros are not expanded there but become nodes of their own here, with the positions of what
+//! the author wrote. Local variables are resolved to slots, functions to their rows in the registry, so an evaluation
+//! looks up names only for the variables of its scope.
+
+use super::error::CompileError;
+use super::library::{self, Group};
+use super::value::Val;
+use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators};
+use std::sync::Arc;
+
+/// Longest source of one expression, in bytes.
+pub const MAX_SOURCE: usize = 8 << 10;
+/// Most nodes of one expression.
+const MAX_NODES: usize = 4096;
+/// Deepest nesting; chains of operators nest too (`1 + 1 + …`).
+const MAX_DEPTH: usize = 256;
+/// Nesting of parentheses, lists and maps that the parser takes.
+const MAX_PARSER_NESTING: u16 = 96;
+
+/// A node with its byte offset in the source.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) at: usize,
+    pub(super) kind: Kind,
+}
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    Literal(Val),
+    /// A variable of a macro.
+    Local {
+        slot: usize,
+        name: Arc<str>,
+    },
+    /// A variable of the scope, or the name of a type.
+    Free(Arc<str>),
+    Select {
+        operand: Box<Node>,
+        field: Arc<str>,
+        optional: bool,
+    },
+    /// `has(operand.field)`
+    Test {
+        operand: Box<Node>,
+        field: Arc<str>,
+    },
+    Index {
+        operand: Box<Node>,
+        key: Box<Node>,
+        optional: bool,
+    },
+    /// Elements; `true` for `?element`.
+    List(Vec<(Node, bool)>),
+    Map(Vec<Entry>),
+    And(Box<Node>, Box<Node>),
+    Or(Box<Node>, Box<Node>),
+    Conditional(Box<Node>, Box<Node>, Box<Node>),
+    /// With `member`, the first argument is what stands before the dot.
+    Call {
+        function: &'static Group,
+        member: bool,
+        args: Vec<Node>,
+    },
+    Fold(Box<Fold>),
+    /// `cel.bind(name, init, body)`
+    Bind {
+        slot: usize,
+        name: Arc<str>,
+        init: Box<Node>,
+        body: Box<Node>,
+    },
+    /// `target.optMap(name, body)`; with `flat`, the body gives the optional.
+    OptMap {
+        slot: usize,
+        name: Arc<str>,
+        target: Box<Node>,
+        body: Box<Node>,
+        flat: bool,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) at: usize,
+    pub(super) key: Node,
+    pub(super) value: Node,
+    pub(super) optional: bool,
+}
+
+/// A macro that walks over a list or map.
+#[derive(Debug)]
+pub(super) struct Fold {
+    pub(super) op: FoldOp,
+    pub(super) range: Node,
+    /// One or two variables, in this slot and the next.
+    pub(super) slot: usize,
+    pub(super) names: Vec<Arc<str>>,
+    pub(super) filter: Option<Node>,
+    pub(super) body: Node,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FoldOp {
+    All,
+    Exists,
+    ExistsOne,
+    /// `map` and `transformList`: a list of bodies.
+    Collect,
+    Filter,
+    /// `transformMap`: the same keys, bodies as values.
+    TransformMap,
+    /// `transformMapEntry`: each body is a map, they are put together.
+    TransformMapEntry,
+    SortBy,
+}
+
+/// Parses one expression.
+pub(super) fn parse(source: &str) -> Result<Node, CompileError> {
+    if source.len() > MAX_SOURCE {
+        let message = format!("expression is longer than {} KiB", MAX_SOURCE >> 10);
+        return Err(CompileError::new("", 0, message));
+    }
+    // A tree as deep as its source is long would be dropped recursively; this bounds it before it exists.
+    if source.bytes().filter(|b| b"+-*/%<>=!.[?&|".contains(b)).count() > MAX_NODES {
+        return Err(CompileError::new("", 0, "expression has too many operators"));
+    }
+    let parser = cel::Env::default().parser().enable_ident_escape_syntax(true);
+    let parsed = parser.max_recursion_depth(MAX_PARSER_NESTING).parse_with_source_info(source);
+    let (tree, info) = parsed.map_err(|errors| match errors.errors.into_iter().next() {
+        Some(e) => parse_error(source, &e),
+        None => CompileError::new(source, 0, "syntax error"),
+    })?;
+    measure(&tree, &info, source)?;
+    Lowering { source, info: &info, locals: Vec::new() }.node(&tree)
+}
+
+fn parse_error(source: &str, error: &cel::ParseError) -> CompileError {
+    let line = usize::try_from(error.pos.0).unwrap_or(1).saturating_sub(1);
+    let column = usize::try_from(error.pos.1).unwrap_or(1).saturating_sub(1);
+    let start: usize = source.split_inclusive('\n').take(line).map(str::len).sum();
+    let within = source.get(start..).unwrap_or_default().char_indices().nth(column);
+    let offset = within.map_or(source.len(), |(i, _)| start + i);
+    CompileError::new(source, offset, error.msg.clone())
+}
+
+/// Refuses a tree that is too large or too deep for the recursion that follows.
+fn measure(tree: &IdedExpr, info: &SourceInfo, source: &str) -> Result<(), CompileError> {
+    let mut open = vec![(tree, 1_usize)];
+    let mut nodes = 0;
+    while let Some((node, depth)) = open.pop() {
+        nodes += 1;
+        let refuse = |what: &str| Err(CompileError::new(source, offset(info, node.id), what));
+        if nodes > MAX_NODES {
+            return refuse("expression is too large");
+        }
+        if depth > MAX_DEPTH {
+            return refuse("expression is nested too deeply");
+        }
+        let mut push = |child| open.push((child, depth + 1));
+        match &node.expr {
+            Expr::Call(call) => {
+                call.target.iter().for_each(|t| push(t));
+                call.args.iter().for_each(push);
+            }
+            Expr::Select(select) => push(&select.operand),
+            Expr::List(list) => list.elements.iter().for_each(push),
+            Expr::Map(map) => {
+                for entry in &map.entries {
+                    if let EntryExpr::MapEntry(e) = &entry.expr {
+                        push(&e.key);
+                        push(&e.value);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn offset(info: &SourceInfo, id: u64) -> usize {
+    info.offset_for(id).map_or(0, |(start, _)| start as usize)
+}
+
+struct Lowering<'a> {
+    source: &'a str,
+    info: &'a SourceInfo,
+    locals: Vec<Arc<str>>,
+}
+
+impl Lowering<'_> {
+    fn error(&self, id: u64, message: impl Into<String>) -> CompileError {
+        CompileError::new(self.source, offset(self.info, id), message)
+    }
+
+    fn boxed(&mut self, node: &IdedExpr) -> Result<Box<Node>, CompileError> {
+        self.node(node).map(Box::new)
+    }
+
+    fn nodes(&mut self, nodes: &[IdedExpr]) -> Result<Vec<Node>, CompileError> {
+        nodes.iter().map(|n| self.node(n)).collect()
+    }
+
+    fn node(&mut self, node: &IdedExpr) -> Result<Node, CompileError> {
+        let kind = match &node.expr {
+            Expr::Literal(literal) => Kind::Literal(constant(literal)),
+            Expr::Ident(name) => self.variable(name),
+            Expr::Select(select) if self.well_known_type(node).is_some() => {
+                Kind::Literal(Val::Type(Arc::from(format!("google.protobuf.{}", select.field))))
+            }
+            Expr::Select(select) => Kind::Select {
+                operand: self.boxed(&select.operand)?,
+                field: Arc::from(select.field.as_str()),
+                optional: false,
+            },
+            Expr::List(list) => {
+                let elements = self.nodes(&list.elements)?;
+                let optional = |i| list.optional_indices.contains(&i);
+                Kind::List(elements.into_iter().enumerate().map(|(i, e)| (e, optional(i))).collect())
+            }
+            Expr::Map(map) => {
+                let mut entries = Vec::with_capacity(map.entries.len());
+                for entry in &map.entries {
+                    let EntryExpr::MapEntry(e) = &entry.expr else {
+                        return Err(self.error(entry.id, "unsupported map entry"));
+                    };
+                    entries.push(Entry {
+                        at: offset(self.info, entry.id),
+                        key: self.node(&e.key)?,
+                        value: self.node(&e.value)?,
+                        optional: e.optional,
+                    });
+                }
+                Kind::Map(entries)
+            }
+            Expr::Struct(object) => {
+                let message = format!("undeclared reference to '{}' (in container '')", object.type_name);
+                return Err(self.error(node.id, message));
+            }
+            Expr::Call(call) => self.call(node.id, call)?,
+            Expr::Comprehension(_) | Expr::Unspecified => {
+                return Err(self.error(node.id, "unsupported expression"));
+            }
+        };
+        Ok(Node { at: offset(self.info, node.id), kind })
+    }
+
+    fn variable(&self, name: &str) -> Kind {
+        match self.locals.iter().rposition(|local| local.as_ref() == name) {
+            Some(slot) => Kind::Local { slot, name: Arc::from(name) },
+            // A leading dot means the outermost scope; there is only one.
+            None => Kind::Free(Arc::from(name.strip_prefix('.').unwrap_or(name))),
+        }
+    }
+
+    fn call(&mut self, id: u64, call: &CallExpr) -> Result<Kind, CompileError> {
+        if let Some(kind) = self.operator(call)? {
+            return Ok(kind);
+        }
+        if let Some(kind) = self.macro_call(id, call)? {
+            return Ok(kind);
+        }
+        let name = call.func_name.as_str();
+        if let Some(target) = &call.target {
+            if let Some(path) = self.qualified(target) {
+                let full = format!("{path}.{name}");
+                if let Some(function) = library::find(&full).filter(|f| f.has_global()) {
+                    return Ok(Kind::Call { function, member: false, args: self.nodes(&call.args)? });
+                }
+                if library::is_namespace(&path) && library::find(name).is_none_or(|f| !f.has_member()) {
+                    return Err(self.undeclared(id, &full));
+                }
+            }
+            let Some(function) = library::find(name) else { return Err(self.undeclared(id, name)) };
+            if !function.has_member() {
+                let message = format!("'{name}' is not a method");
+                let help = Some(format!("call it as {name}(…)"));
+                return Err(self.error(id, message).help(help));
+            }
+            let mut args = vec![self.node(target)?];
+            for arg in &call.args {
+                args.push(self.node(arg)?);
+            }
+            return Ok(Kind::Call { function, member: true, args });
+        }
+        let name = name.strip_prefix('.').unwrap_or(name);
+        let Some(function) = library::find(name) else { return Err(self.undeclared(id, name)) };
+        if !function.has_global() {
+            let message = format!("'{name}' is a method");
+            let help = Some(format!("call it on its first argument: x.{name}(…)"));
+            return Err(self.error(id, message).help(help));
+        }
+        Ok(Kind::Call { function, member: false, args: self.nodes(&call.args)? })
+    }
+
+    fn undeclared(&self, id: u64, name: &str) -> CompileError {
+        let help = library::closest(name).map(|near| format!("did you mean '{near}'?"));
+        self.error(id, format!("undeclared reference to '{name}' (in container '')")).help(help)
+    }
+
+    /// The two types whose names have dots.
+    fn well_known_type(&self, node: &IdedExpr) -> Option<String> {
+        let known = ["google.protobuf.Duration", "google.protobuf.Timestamp"];
+        self.qualified(node).filter(|name| known.contains(&name.as_str()))
+    }
+
+    /// `a.b` of `a.b.f()`, unless `a` is a local variable.
+    fn qualified(&self, target: &IdedExpr) -> Option<String> {
+        match &target.expr {
+            Expr::Ident(name) => {
+                let local = self.locals.iter().any(|l| l.as_ref() == name);
+                (!local).then(|| name.strip_prefix('.').unwrap_or(name).to_owned())
+            }
+            Expr::Select(select) if !select.test => {
+                Some(format!("{}.{}", self.qualified(&select.operand)?, select.field))
+            }
+            _ => None,
+        }
+    }
+
+    /// Operators that are not functions: they decide which of their operands are evaluated.
+    fn operator(&mut self, call: &CallExpr) -> Result<Option<Kind>, CompileError> {
+        Ok(Some(match (call.func_name.as_str(), call.args.as_slice()) {
+            (operators::LOGICAL_AND, [a, b]) => Kind::And(self.boxed(a)?, self.boxed(b)?),
+            (operators::LOGICAL_OR, [a, b]) => Kind::Or(self.boxed(a)?, self.boxed(b)?),
+            (operators::CONDITIONAL, [c, a, b]) => {
+                Kind::Conditional(self.boxed(c)?, self.boxed(a)?, self.boxed(b)?)
+            }
+            (operators::INDEX, [a, b]) => {
+                Kind::Index { operand: self.boxed(a)?, key: self.boxed(b)?, optional: false }
+            }
+            (operators::OPT_INDEX, [a, b]) => {
+                Kind::Index { operand: self.boxed(a)?, key: self.boxed(b)?, optional: true }
+            }
+            (operators::OPT_SELECT, [a, b]) => {
+                let Expr::Literal(LiteralValue::String(field)) = &b.expr else { return Ok(None) };
+                let field = Arc::from(field.inner());
+                Kind::Select { operand: self.boxed(a)?, field, optional: true }
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    fn macro_call(&mut self, id: u64, call: &CallExpr) -> Result<Option<Kind>, CompileError> {
+        let name = call.func_name.as_str();
+        let Some(target) = &call.target else {
+            let ("has", [arg]) = (name, call.args.as_slice()) else { return Ok(None) };
+            let Expr::Select(select) = &arg.expr else {
+                return Err(self.error(arg.id, "invalid argument to has() macro"));
+            };
+            let operand = self.boxed(&select.operand)?;
+            return Ok(Some(Kind::Test { operand, field: Arc::from(select.field.as_str()) }));
+        };
+        let is_cel = matches!(&target.expr, Expr::Ident(n) if n == "cel");
+        Ok(Some(match (name, call.args.as_slice()) {
+            ("bind", [var, init, body]) if is_cel => {
+                let name = self.name(var)?;
+                let init = self.boxed(init)?;
+                let slot = self.locals.len();
+                let body = self.within(std::slice::from_ref(&name), |me| me.boxed(body))?;
+                Kind::Bind { slot, name, init, body }
+            }
+            ("optMap" | "optFlatMap", [var, body]) => {
+                let name_of_var = self.name(var)?;
+                let target = self.boxed(target)?;
+                let slot = self.locals.len();
+                let body = self.within(std::slice::from_ref(&name_of_var), |me| me.boxed(body))?;
+                Kind::OptMap { slot, name: name_of_var, target, body, flat: name == "optFlatMap" }
+            }
+            ("all", [v, body]) => self.fold(FoldOp::All, target, &[v], None, body)?,
+            ("exists", [v, body]) => self.fold(FoldOp::Exists, target, &[v], None, body)?,
+            ("exists_one" | "existsOne", [v, body]) => {
+                self.fold(FoldOp::ExistsOne, target, &[v], None, body)?
+            }
+            ("map", [v, body]) => self.fold(FoldOp::Collect, target, &[v], None, body)?,
+            ("map", [v, filter, body]) => self.fold(FoldOp::Collect, target, &[v], Some(filter), body)?,
+            ("filter", [v, body]) => self.fold(FoldOp::Filter, target, &[v], None, body)?,
+            ("sortBy", [v, body]) => self.fold(FoldOp::SortBy, target, &[v], None, body)?,
+            ("all", [k, v, body]) => self.fold(FoldOp::All, target, &[k, v], None, body)?,
+            ("exists", [k, v, body]) => self.fold(FoldOp::Exists, target, &[k, v], None, body)?,
+            ("exists_one" | "existsOne", [k, v, body]) => {
+                self.fold(FoldOp::ExistsOne, target, &[k, v], None, body)?
+            }
+            ("transformList", [k, v, rest @ ..]) => {
+                let Some((filter, body)) = filter_and_body(rest) else { return Ok(None) };
+                self.fold(FoldOp::Collect, target, &[k, v], filter, body)?
+            }
+            ("transformMap", [k, v, rest @ ..]) => {
+                let Some((filter, body)) = filter_and_body(rest) else { return Ok(None) };
+                self.fold(FoldOp::TransformMap, target, &[k, v], filter, body)?
+            }
+            ("transformMapEntry", [k, v, rest @ ..]) => {
+                let Some((filter, body)) = filter_and_body(rest) else { return Ok(None) };
+                self.fold(FoldOp::TransformMapEntry, target, &[k, v], filter, body)?
+            }
+            ("all" | "exists" | "exists_one" | "existsOne" | "map" | "filter" | "sortBy", _) => {
+                return Err(self.error(id, format!("wrong number of arguments for the macro '{name}'")));
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    fn fold(
+        &mut self,
+        op: FoldOp,
+        range: &IdedExpr,
+        vars: &[&IdedExpr],
+        filter: Option<&IdedExpr>,
+        body: &IdedExpr,
+    ) -> Result<Kind, CompileError> {
+        let names = vars.iter().map(|v| self.name(v)).collect::<Result<Vec<_>, _>>()?;
+        if let [a, b] = names.as_slice()
+            && a == b
+        {
+            let id = vars.last().map_or(0, |v| v.id);
+            return Err(self.error(id, format!("duplicate variable name: {a}")));
+        }
+        let range = self.node(range)?;
+        let slot = self.locals.len();
+        let (filter, body) = self.within(&names, |me| {
+            let filter = filter.map(|f| me.node(f)).transpose()?;
+            Ok((filter, me.node(body)?))
+        })?;
+        Ok(Kind::Fold(Box::new(Fold { op, range, slot, names, filter, body })))
+    }
+
+    fn within<T>(
+        &mut self,
+        names: &[Arc<str>],
+        inner: impl FnOnce(&mut Self) -> Result<T, CompileError>,
+    ) -> Result<T, CompileError> {
+        let outer = self.locals.len();
+        self.locals.extend(names.iter().cloned());
+        let result = inner(self);
+        self.locals.truncate(outer);
+        result
+    }
+
+    fn name(&self, var: &IdedExpr) -> Result<Arc<str>, CompileError> {
+        match &var.expr {
+            Expr::Ident(name) if !name.starts_with('.') => Ok(Arc::from(name.as_str())),
+            _ => Err(self.error(var.id, "argument is not an identifier")),
+        }
+    }
+}
+
+fn filter_and_body(rest: &[IdedExpr]) -> Option<(Option<&IdedExpr>, &IdedExpr)> {
+    match rest {
+        [body] => Some((None, body)),
+        [filter, body] => Some((Some(filter), body)),
+        _ => None,
+    }
+}
+
+fn constant(literal: &LiteralValue) -> Val {
+    match literal {
+        LiteralValue::Boolean(b) => Val::Bool(b.clone().into_inner()),
+        LiteralValue::Bytes(b) => Val::Bytes(Arc::from(b.inner())),
+        LiteralValue::Double(d) => Val::Double(d.clone().into_inner()),
+        LiteralValue::Int(i) => Val::Int(i.clone().into_inner()),
+        LiteralValue::Null => Val::Null,
+        LiteralValue::String(s) => Val::string(s.inner()),
+        LiteralValue::UInt(u) => Val::Uint(u.clone().into_inner()),
+    }
+}
+
+/// Calls `visit` for the node and everything below it.
+pub(super) fn walk<'a>(node: &'a Node, visit: &mut impl FnMut(&'a Node)) {
+    visit(node);
+    match &node.kind {
+        Kind::Literal(_) | Kind::Local { .. } | Kind::Free(_) => {}
+        Kind::Select { operand, .. } | Kind::Test { operand, .. } => walk(operand, visit),
+        Kind::Index { operand, key, .. } => {
+            walk(operand, visit);
+            walk(key, visit);
+        }
+        Kind::List(items) => items.iter().for_each(|(item, _)| walk(item, visit)),
+        Kind::Map(entries) => {
+            for entry in entries {
+                walk(&entry.key, visit);
+                walk(&entry.value, visit);
+            }
+        }
+        Kind::And(a, b) | Kind::Or(a, b) => {
+            walk(a, visit);
+            walk(b, visit);
+        }
+        Kind::Conditional(c, a, b) => {
+            walk(c, visit);
+            walk(a, visit);
+            walk(b, visit);
+        }
+        Kind::Call { args, .. } => args.iter().for_each(|arg| walk(arg, visit)),
+        Kind::Fold(fold) => {
+            walk(&fold.range, visit);
+            fold.filter.iter().for_each(|f| walk(f, visit));
+            walk(&fold.body, visit);
+        }
+        Kind::Bind { init, body, .. } => {
+            walk(init, visit);
+            walk(body, visit);
+        }
+        Kind::OptMap { target, body, .. } => {
+            walk(target, visit);
+            walk(body, visit);
+        }
+    }
+}

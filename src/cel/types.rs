@@ -1,0 +1,157 @@
+//! The types of expressions.
+
+use super::value::Val;
+use std::fmt;
+use std::sync::Arc;
+
+/// The static type of an expression.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// Anything, known only at run time.
+    Dyn,
+    Null,
+    Bool,
+    Int,
+    Uint,
+    Double,
+    String,
+    Bytes,
+    Duration,
+    Timestamp,
+    List(Arc<Type>),
+    Map(Arc<Type>, Arc<Type>),
+    Optional(Arc<Type>),
+    /// The type of types.
+    Type(Arc<Type>),
+    /// A value of a library, by its name in messages.
+    Opaque(&'static str),
+    /// A type parameter of a signature, or a type still to be found.
+    Param(Arc<str>),
+    /// What a mistake left; it fits everything, so one mistake gives one message.
+    Error,
+}
+
+impl Type {
+    pub fn list(item: Type) -> Self {
+        Self::List(Arc::new(item))
+    }
+    pub fn map(key: Type, value: Type) -> Self {
+        Self::Map(Arc::new(key), Arc::new(value))
+    }
+    pub fn optional(inner: Type) -> Self {
+        Self::Optional(Arc::new(inner))
+    }
+    pub fn param(name: &str) -> Self {
+        Self::Param(Arc::from(name))
+    }
+
+    /// Whether a value may be passed where this type is declared. Looks at the outermost kind only: what a list
+    /// holds is the function's business.
+    pub(super) fn admits(&self, value: &Val) -> bool {
+        match (self, value) {
+            (Self::Dyn | Self::Param(_) | Self::Error, _)
+            | (Self::Null, Val::Null)
+            | (Self::Bool, Val::Bool(_))
+            | (Self::Int, Val::Int(_))
+            | (Self::Uint, Val::Uint(_))
+            | (Self::Double, Val::Double(_))
+            | (Self::String, Val::String(_))
+            | (Self::Bytes, Val::Bytes(_))
+            | (Self::Duration, Val::Duration(_))
+            | (Self::Timestamp, Val::Timestamp(_))
+            | (Self::List(_), Val::List(_))
+            | (Self::Map(..), Val::Map(_))
+            | (Self::Optional(_), Val::Optional(_))
+            | (Self::Type(_), Val::Type(_)) => true,
+            (Self::Opaque(name), Val::Opaque(o)) => o.type_name() == *name,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dyn => f.write_str("dyn"),
+            Self::Null => f.write_str("null"),
+            Self::Bool => f.write_str("bool"),
+            Self::Int => f.write_str("int"),
+            Self::Uint => f.write_str("uint"),
+            Self::Double => f.write_str("double"),
+            Self::String => f.write_str("string"),
+            Self::Bytes => f.write_str("bytes"),
+            Self::Duration => f.write_str("google.protobuf.Duration"),
+            Self::Timestamp => f.write_str("google.protobuf.Timestamp"),
+            Self::List(t) => write!(f, "list({t})"),
+            Self::Map(k, v) => write!(f, "map({k}, {v})"),
+            Self::Optional(t) => write!(f, "optional_type({t})"),
+            Self::Type(t) => write!(f, "type({t})"),
+            Self::Opaque(name) => f.write_str(name),
+            Self::Param(name) => f.write_str(name),
+            Self::Error => f.write_str("!error!"),
+        }
+    }
+}
+
+/// Reads a signature such as `list(T), int -> optional(T)`: argument types and result type.
+pub(super) fn signature(text: &str) -> Option<(Vec<Type>, Type)> {
+    let (args, result) = text.split_once("->")?;
+    let mut rest = args.trim();
+    let mut types = Vec::new();
+    while !rest.is_empty() {
+        let (t, after) = parse(rest)?;
+        types.push(t);
+        rest = after.trim_start();
+        rest = match rest.strip_prefix(',') {
+            Some(more) => more.trim_start(),
+            None if rest.is_empty() => rest,
+            None => return None,
+        };
+    }
+    let (result, after) = parse(result.trim())?;
+    after.trim().is_empty().then_some((types, result))
+}
+
+fn parse(text: &str) -> Option<(Type, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '.').unwrap_or(text.len());
+    let (name, mut rest) = text.split_at_checked(end)?;
+    let mut inner = Vec::new();
+    if let Some(mut more) = rest.strip_prefix('(') {
+        loop {
+            let (t, after) = parse(more.trim_start())?;
+            inner.push(t);
+            let after = after.trim_start();
+            if let Some(after) = after.strip_prefix(')') {
+                rest = after;
+                break;
+            }
+            more = after.strip_prefix(',')?;
+        }
+    }
+    let mut inner = inner.into_iter();
+    let t = match name {
+        "dyn" => Type::Dyn,
+        "null" => Type::Null,
+        "bool" => Type::Bool,
+        "int" => Type::Int,
+        "uint" => Type::Uint,
+        "double" => Type::Double,
+        "string" => Type::String,
+        "bytes" => Type::Bytes,
+        "duration" => Type::Duration,
+        "timestamp" => Type::Timestamp,
+        "list" => Type::list(inner.next()?),
+        "map" => Type::map(inner.next()?, inner.next()?),
+        "optional" => Type::optional(inner.next()?),
+        "type" => Type::Type(Arc::new(inner.next()?)),
+        "net.IP" => Type::Opaque("net.IP"),
+        "net.CIDR" => Type::Opaque("net.CIDR"),
+        "kubernetes.URL" => Type::Opaque("kubernetes.URL"),
+        "kubernetes.Quantity" => Type::Opaque("kubernetes.Quantity"),
+        "kubernetes.Semver" => Type::Opaque("kubernetes.Semver"),
+        "omit" => Type::Opaque("omit"),
+        name if name.len() == 1 && name.chars().all(|c| c.is_ascii_uppercase()) => Type::param(name),
+        _ => return None,
+    };
+    inner.next().is_none().then_some((t, rest))
+}

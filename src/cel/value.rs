@@ -1,0 +1,356 @@
+//! Values during an evaluation, and the way from JSON and back.
+//!
+//! Every container is shared (`Arc`), so a value is converted once and cloned for the price of a counter. Maps keep
+//! their keys sorted: an iteration gives the same order on every run and every cluster.
+
+use super::budget::Budget;
+use super::error::Fault;
+use super::time;
+use chrono::{DateTime, FixedOffset};
+use serde_json::Value as Json;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A value of the expression language.
+#[derive(Clone, Debug)]
+pub(super) enum Val {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Double(f64),
+    String(Arc<str>),
+    Bytes(Arc<[u8]>),
+    List(Arc<Vec<Val>>),
+    Map(Arc<Map>),
+    /// Nanoseconds.
+    Duration(i64),
+    Timestamp(DateTime<FixedOffset>),
+    Optional(Option<Arc<Val>>),
+    /// The type of this name.
+    Type(Arc<str>),
+    Opaque(Arc<Opaque>),
+}
+
+/// A value of a Kubernetes library.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Opaque {
+    /// What `omit()` returns: the place it is written to disappears.
+    Omit,
+}
+
+impl Opaque {
+    pub(super) fn type_name(&self) -> &'static str {
+        match self {
+            Self::Omit => "omit",
+        }
+    }
+}
+
+/// A key that is not a string.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Scalar {
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+}
+
+/// A map, in two parts: nearly all keys are strings, and those are found without making a key.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Map {
+    pub(super) strings: BTreeMap<Arc<str>, Val>,
+    pub(super) others: BTreeMap<Scalar, Val>,
+}
+
+impl Map {
+    pub(super) fn len(&self) -> usize {
+        self.strings.len() + self.others.len()
+    }
+    /// The keys in order.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Val> + '_ {
+        self.iter().map(|(k, _)| k)
+    }
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Val, &Val)> + '_ {
+        let others = self.others.iter().map(|(k, v)| (k.into(), v));
+        others.chain(self.strings.iter().map(|(k, v)| (Val::String(Arc::clone(k)), v)))
+    }
+    /// The value of a key; numbers of different types are the same key when they are equal.
+    pub(super) fn get(&self, key: &Val) -> Option<&Val> {
+        match key {
+            Val::String(s) => self.strings.get(s.as_ref()),
+            Val::Bool(b) => self.others.get(&Scalar::Bool(*b)),
+            Val::Int(i) => self.others.get(&Scalar::Int(*i)).or_else(|| {
+                let unsigned = u64::try_from(*i).ok()?;
+                self.others.get(&Scalar::Uint(unsigned))
+            }),
+            Val::Uint(u) => self.others.get(&Scalar::Uint(*u)).or_else(|| {
+                let signed = i64::try_from(*u).ok()?;
+                self.others.get(&Scalar::Int(signed))
+            }),
+            Val::Double(d) => exact_int(*d).and_then(|i| self.get(&Val::Int(i))),
+            _ => None,
+        }
+    }
+    /// A field; a name that is written in Kubernetes' escaped form also finds the real one (`my__dash__field`).
+    pub(super) fn field(&self, name: &str) -> Option<&Val> {
+        self.strings.get(name).or_else(|| {
+            let real = name.contains("__").then(|| unescape_field(name))?;
+            self.strings.get(real.as_str())
+        })
+    }
+    /// Sets a key, if a value of this type can be one.
+    pub(super) fn insert(&mut self, key: Val, value: Val) -> Result<(), Fault> {
+        match key {
+            Val::String(s) => self.strings.insert(s, value),
+            Val::Bool(b) => self.others.insert(Scalar::Bool(b), value),
+            Val::Int(i) => self.others.insert(Scalar::Int(i), value),
+            Val::Uint(u) => self.others.insert(Scalar::Uint(u), value),
+            other => {
+                return Err(Fault::invalid(format!("unsupported key type: {}", other.type_name())));
+            }
+        };
+        Ok(())
+    }
+}
+
+impl From<&Scalar> for Val {
+    fn from(key: &Scalar) -> Self {
+        match key {
+            Scalar::Bool(b) => Val::Bool(*b),
+            Scalar::Int(i) => Val::Int(*i),
+            Scalar::Uint(u) => Val::Uint(*u),
+        }
+    }
+}
+
+/// Kubernetes' escaping of property names that are not identifiers.
+pub(super) fn unescape_field(name: &str) -> String {
+    const ESCAPES: [(&str, &str); 4] =
+        [("__underscores__", "__"), ("__dot__", "."), ("__dash__", "-"), ("__slash__", "/")];
+    let mut out = String::with_capacity(name.len());
+    let mut rest = name;
+    while let Some(c) = rest.chars().next() {
+        match ESCAPES.iter().find_map(|(from, to)| Some((rest.strip_prefix(from)?, to))) {
+            Some((after, to)) => {
+                out.push_str(to);
+                rest = after;
+            }
+            None => {
+                out.push(c);
+                rest = rest.get(c.len_utf8()..).unwrap_or_default();
+            }
+        }
+    }
+    out
+}
+
+/// The integer that a double is, if it is one.
+pub(super) fn exact_int(d: f64) -> Option<i64> {
+    let fits = d.fract() == 0.0 && (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&d);
+    fits.then_some(d as i64)
+}
+
+impl Val {
+    pub(super) fn string(text: impl AsRef<str>) -> Self {
+        Self::String(Arc::from(text.as_ref()))
+    }
+    pub(super) fn list(items: Vec<Val>) -> Self {
+        Self::List(Arc::new(items))
+    }
+    pub(super) fn map(map: Map) -> Self {
+        Self::Map(Arc::new(map))
+    }
+    pub(super) fn some(value: Val) -> Self {
+        Self::Optional(Some(Arc::new(value)))
+    }
+    pub(super) const NONE: Self = Self::Optional(None);
+
+    pub(super) fn type_name(&self) -> &'static str {
+        match self {
+            Self::Null => "null_type",
+            Self::Bool(_) => "bool",
+            Self::Int(_) => "int",
+            Self::Uint(_) => "uint",
+            Self::Double(_) => "double",
+            Self::String(_) => "string",
+            Self::Bytes(_) => "bytes",
+            Self::List(_) => "list",
+            Self::Map(_) => "map",
+            Self::Duration(_) => "google.protobuf.Duration",
+            Self::Timestamp(_) => "google.protobuf.Timestamp",
+            Self::Optional(_) => "optional_type",
+            Self::Type(_) => "type",
+            Self::Opaque(o) => o.type_name(),
+        }
+    }
+
+    /// From JSON: integers become `int` (above 2^63 `uint`), every other number stays `double`.
+    pub(super) fn from_json(json: &Json) -> Self {
+        match json {
+            Json::Null => Self::Null,
+            Json::Bool(b) => Self::Bool(*b),
+            Json::Number(n) => match (n.as_i64(), n.as_u64()) {
+                (Some(i), _) => Self::Int(i),
+                (None, Some(u)) => Self::Uint(u),
+                (None, None) => Self::Double(n.as_f64().unwrap_or(f64::NAN)),
+            },
+            Json::String(s) => Self::string(s),
+            Json::Array(items) => Self::list(items.iter().map(Self::from_json).collect()),
+            Json::Object(fields) => {
+                let strings =
+                    fields.iter().map(|(k, v)| (Arc::from(k.as_str()), Self::from_json(v))).collect();
+                Self::map(Map { strings, others: BTreeMap::new() })
+            }
+        }
+    }
+
+    /// kro's rules for a result that goes into an object.
+    pub(super) fn into_json(self, budget: &Budget) -> Result<Json, Fault> {
+        budget.step()?;
+        Ok(match self {
+            Self::Null | Self::Optional(None) => Json::Null,
+            Self::Bool(b) => Json::Bool(b),
+            Self::Int(i) => Json::from(i),
+            Self::Uint(u) => match i64::try_from(u) {
+                Ok(i) => Json::from(i),
+                Err(_) => return Err(Fault::invalid("uint value does not fit into a 64-bit integer")),
+            },
+            // A whole double is written without a fraction, as kro does: it may go into an integer field.
+            Self::Double(d) => match (exact_int(d), serde_json::Number::from_f64(d)) {
+                (Some(i), _) => Json::from(i),
+                (None, Some(n)) => Json::Number(n),
+                (None, None) => {
+                    return Err(Fault::invalid("a double that is infinite or not a number has no JSON form"));
+                }
+            },
+            Self::String(s) => Json::String(s.as_ref().to_owned()),
+            Self::Timestamp(t) => Json::String(time::rfc3339_seconds(&t)),
+            Self::Duration(d) => Json::String(time::go_duration(d)),
+            Self::Optional(Some(inner)) => (*inner).clone().into_json(budget)?,
+            Self::List(items) => {
+                let items = items.iter().map(|v| v.clone().into_json(budget));
+                Json::Array(items.collect::<Result<_, _>>()?)
+            }
+            Self::Map(map) => {
+                if let Some(key) = map.others.keys().next() {
+                    let name = Val::from(key).type_name();
+                    return Err(Fault::invalid(format!("map keys must be strings, found {name}")));
+                }
+                let entries = map.strings.iter();
+                let entries = entries.map(|(k, v)| Ok((k.as_ref().to_owned(), v.clone().into_json(budget)?)));
+                Json::Object(entries.collect::<Result<_, Fault>>()?)
+            }
+            Self::Bytes(_) => {
+                return Err(Fault::invalid(
+                    "bytes can not be written to an object, convert them with string() or base64.encode()",
+                ));
+            }
+            other @ (Self::Type(_) | Self::Opaque(_)) => {
+                return Err(Fault::invalid(format!("unsupported type: {}", other.type_name())));
+            }
+        })
+    }
+
+    /// Equality; values of different types are different, except equal numbers.
+    pub(super) fn equals(&self, other: &Val, budget: &Budget) -> Result<bool, Fault> {
+        budget.step()?;
+        Ok(match (self, other) {
+            (Self::Null, Self::Null) => true,
+            (Self::Bool(a), Self::Bool(b)) => a == b,
+            (Self::String(a), Self::String(b)) => {
+                budget.text(a.len().min(b.len()))?;
+                a == b
+            }
+            (Self::Bytes(a), Self::Bytes(b)) => {
+                budget.text(a.len().min(b.len()))?;
+                a == b
+            }
+            (Self::List(a), Self::List(b)) => {
+                if a.len() != b.len() {
+                    return Ok(false);
+                }
+                for (x, y) in a.iter().zip(b.iter()) {
+                    if !x.equals(y, budget)? {
+                        return Ok(false);
+                    }
+                }
+                true
+            }
+            (Self::Map(a), Self::Map(b)) => {
+                if a.len() != b.len() {
+                    return Ok(false);
+                }
+                for (key, x) in a.iter() {
+                    match b.get(&key) {
+                        Some(y) if x.equals(y, budget)? => {}
+                        _ => return Ok(false),
+                    }
+                }
+                true
+            }
+            (Self::Duration(a), Self::Duration(b)) => a == b,
+            (Self::Timestamp(a), Self::Timestamp(b)) => a == b,
+            (Self::Optional(Some(a)), Self::Optional(Some(b))) => a.equals(b, budget)?,
+            (Self::Optional(a), Self::Optional(b)) => a.is_none() && b.is_none(),
+            (Self::Type(a), Self::Type(b)) => a == b,
+            (Self::Opaque(a), Self::Opaque(b)) => a == b,
+            (a, b) => a.compare_numbers(b) == Some(Ordering::Equal),
+        })
+    }
+
+    /// The order of two numbers of any types; `None` for other values and for NaN.
+    pub(super) fn compare_numbers(&self, other: &Val) -> Option<Ordering> {
+        match (self, other) {
+            (Self::Int(a), Self::Int(b)) => Some(a.cmp(b)),
+            (Self::Uint(a), Self::Uint(b)) => Some(a.cmp(b)),
+            (Self::Double(a), Self::Double(b)) => a.partial_cmp(b),
+            (Self::Int(a), Self::Uint(b)) => Some(i128::from(*a).cmp(&i128::from(*b))),
+            (Self::Uint(a), Self::Int(b)) => Some(i128::from(*a).cmp(&i128::from(*b))),
+            (Self::Int(a), Self::Double(b)) => compare_int_double(i128::from(*a), *b),
+            (Self::Uint(a), Self::Double(b)) => compare_int_double(i128::from(*a), *b),
+            (Self::Double(a), Self::Int(b)) => compare_int_double(i128::from(*b), *a).map(Ordering::reverse),
+            (Self::Double(a), Self::Uint(b)) => compare_int_double(i128::from(*b), *a).map(Ordering::reverse),
+            _ => None,
+        }
+    }
+
+    /// The order of two values; `None` when there is none for these types. `Some(None)` is NaN's: no order, no error.
+    pub(super) fn compare(&self, other: &Val) -> Option<Option<Ordering>> {
+        Some(match (self, other) {
+            (Self::Bool(a), Self::Bool(b)) => Some(a.cmp(b)),
+            (Self::String(a), Self::String(b)) => Some(a.cmp(b)),
+            (Self::Bytes(a), Self::Bytes(b)) => Some(a.cmp(b)),
+            (Self::Duration(a), Self::Duration(b)) => Some(a.cmp(b)),
+            (Self::Timestamp(a), Self::Timestamp(b)) => Some(a.cmp(b)),
+            (
+                Self::Int(_) | Self::Uint(_) | Self::Double(_),
+                Self::Int(_) | Self::Uint(_) | Self::Double(_),
+            ) => self.compare_numbers(other),
+            _ => return None,
+        })
+    }
+}
+
+fn compare_int_double(a: i128, b: f64) -> Option<Ordering> {
+    if b.is_nan() {
+        return None;
+    }
+    // Both fit: a double beyond 2^64 is larger than every integer here, and one below is exact after truncation.
+    if b >= 18_446_744_073_709_551_616.0 {
+        return Some(Ordering::Less);
+    }
+    if b < -9_223_372_036_854_775_808.0 {
+        return Some(Ordering::Greater);
+    }
+    let whole = b.trunc();
+    Some(a.cmp(&(whole as i128)).then_with(|| {
+        if b > whole {
+            Ordering::Less
+        } else if b < whole {
+            Ordering::Greater
+        } else {
+            Ordering::Equal
+        }
+    }))
+}

@@ -1,0 +1,142 @@
+//! The expressions of a definition, each compiled once however often its text occurs.
+
+use super::diagnostic::{Path, Problems};
+use super::template::Template;
+use super::tokens;
+use crate::cel::Program;
+use crate::cel::template::{Part, Text, split};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// A compiled expression, or a text with expressions in it.
+pub struct Expression {
+    /// As the author wrote it, with `${` and `}`.
+    pub text: String,
+    pub program: Program,
+    /// The sources inside a text that is not one expression alone.
+    pub parts: Vec<String>,
+    /// Equal for equal texts of one graph: where a pass keeps the result.
+    pub slot: usize,
+}
+
+impl Expression {
+    /// Whether the whole text is one expression, so that its result keeps its type.
+    pub fn is_standalone(&self) -> bool {
+        self.parts.is_empty()
+    }
+    pub fn reads(&self, variable: &str) -> bool {
+        self.program.variables().contains(variable)
+    }
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// An expression at a place.
+#[derive(Clone, Debug)]
+pub struct Use {
+    pub path: Path,
+    pub expression: Arc<Expression>,
+}
+
+/// All expressions of one definition.
+#[derive(Default)]
+pub struct Expressions {
+    known: HashMap<String, Arc<Expression>>,
+}
+
+impl Expressions {
+    /// How many different expressions there are; slots are below this.
+    pub fn count(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Compiles all that is in a JSON value.
+    pub fn read(&mut self, value: &Value, path: &Path, problems: &mut Problems) -> (Template, Vec<Use>) {
+        let mut uses = Vec::new();
+        let template = Template::read(value, path, problems, &mut |text, path, problems| {
+            let expression = self.text(text, path, problems)?;
+            uses.push(Use { path: path.clone(), expression: expression.clone() });
+            Some(expression)
+        });
+        (template, uses)
+    }
+
+    /// Compiles a text that must be one expression, as conditions and forEach need.
+    pub fn standalone(&mut self, text: &str, path: &Path, problems: &mut Problems) -> Option<Use> {
+        let expression = self.text(text, path, problems);
+        match expression {
+            Some(expression) if expression.is_standalone() => Some(Use { path: path.clone(), expression }),
+            // A text that failed to compile was reported already.
+            None if !matches!(split(text), Ok(Text::Literal(_))) => None,
+            _ => {
+                let help = format!("write one expression: ${{{}}}", text.trim());
+                problems.add_with_help(
+                    path,
+                    format!("only standalone expressions are allowed, got {text:?}"),
+                    (!text.contains("${")).then_some(help),
+                );
+                None
+            }
+        }
+    }
+
+    /// `None` for a text without expressions and for one with a problem.
+    fn text(&mut self, text: &str, path: &Path, problems: &mut Problems) -> Option<Arc<Expression>> {
+        let split = match split(text) {
+            Ok(split) => split,
+            Err(error) => {
+                problems.add(path, format!("{text:?}: {error}"));
+                return None;
+            }
+        };
+        if let Text::Literal(_) = split {
+            return None;
+        }
+        if let Some(known) = self.known.get(text) {
+            return Some(known.clone());
+        }
+        let sources: Vec<String> = match &split {
+            Text::Literal(_) => return None,
+            Text::Standalone(source) => vec![source.clone()],
+            Text::Mixed(parts) => parts
+                .iter()
+                .filter_map(|p| match p {
+                    Part::Expr(source) => Some(source.clone()),
+                    Part::Literal(_) => None,
+                })
+                .collect(),
+        };
+        if sources.iter().any(|source| tokens::calls(source, "omit")) {
+            problems.add(path, format!("{text}: omit() is not supported yet"));
+            return None;
+        }
+        let compiled = match &split {
+            Text::Literal(_) => return None,
+            Text::Standalone(source) => Program::compile(source),
+            // Each part alone first: a message about the author's own text beats one about the concatenation.
+            Text::Mixed(parts) => sources
+                .iter()
+                .try_for_each(|source| Program::compile(source).map(drop))
+                .and_then(|()| Program::compile_mixed(parts)),
+        };
+        match compiled {
+            Ok(program) => {
+                let parts = if matches!(split, Text::Mixed(_)) { sources } else { Vec::new() };
+                let slot = self.known.len();
+                let expression = Arc::new(Expression { text: text.to_owned(), program, parts, slot });
+                self.known.insert(text.to_owned(), expression.clone());
+                Some(expression)
+            }
+            Err(error) => {
+                problems.add(path, format!("failed to compile {text}: {error}"));
+                None
+            }
+        }
+    }
+}

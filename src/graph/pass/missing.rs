@@ -1,0 +1,76 @@
+//! Data that is not there, and never will be unless somebody edits the instance.
+//!
+//! A field that another object lacks may come any moment: waiting is right. A field that the instance itself lacks does
+//! not come by waiting; kro waits for it for ever, here it is an error that says how to write the expression.
+
+use super::EvalError;
+use crate::cel::FieldPath;
+use crate::graph::expression::Expression;
+use serde_json::Value;
+
+/// The value of an iterator.
+pub struct Item<'a> {
+    pub name: &'a str,
+    pub value: &'a Value,
+    /// Its list reads nothing but the instance.
+    pub of_instance: bool,
+}
+
+/// Turns a pending error into a fatal one, where waiting can not help.
+pub fn judge(expression: &Expression, error: EvalError, instance: &Value, items: &[Item<'_>]) -> EvalError {
+    let EvalError::Pending { message } = error else { return error };
+    let value_of = |variable: &str| match variable {
+        "schema" => Some(instance),
+        other => items.iter().find(|i| i.name == other && i.of_instance).map(|i| i.value),
+    };
+    let nothing_else = expression.program.variables().iter().all(|v| value_of(v).is_some());
+    let paths = expression.program.paths();
+    for path in paths.iter().filter(|p| !p.optional) {
+        let Some(missing) = missing_part(path, &value_of) else { continue };
+        // Among other variables, a field that the author tests somewhere is probably not what is waited for.
+        let guarded = paths.iter().any(|p| (p.optional || p.tested) && p.steps.starts_with(missing));
+        let named = missing.last().is_some_and(|key| message.ends_with(&format!(": {key}")));
+        if nothing_else || (named && !guarded) {
+            return EvalError::Fatal { message: advice(missing) };
+        }
+    }
+    if nothing_else {
+        let message = format!("{message}; the instance does not have it, and waiting will not bring it");
+        return EvalError::Fatal { message };
+    }
+    EvalError::Pending { message }
+}
+
+/// The path up to its first step that is absent. `has(a.b)` asks for `a` alone.
+fn missing_part<'p>(
+    path: &'p FieldPath,
+    value_of: &dyn Fn(&str) -> Option<&'p Value>,
+) -> Option<&'p [String]>
+where
+{
+    let asked = if path.tested { path.steps.split_last()?.1 } else { path.steps.as_slice() };
+    let (variable, steps) = asked.split_first()?;
+    let mut at = value_of(variable)?;
+    for (depth, step) in steps.iter().enumerate() {
+        match at.as_object()?.get(step) {
+            Some(value) if !value.is_null() => at = value,
+            _ => return asked.get(..depth + 2),
+        }
+    }
+    None
+}
+
+fn advice(missing: &[String]) -> String {
+    let path = missing.join(".");
+    let (last, parent) = match missing.split_last() {
+        Some((last, parent)) => (last.as_str(), parent.join(".")),
+        None => ("", String::new()),
+    };
+    let default = match missing.get(1).map(String::as_str) {
+        Some("spec") => ", or give it a default in the schema",
+        _ => "",
+    };
+    format!(
+        "{path} is not set on the instance; write {parent}.?{last}.orValue(…) or test has({path}){default}"
+    )
+}

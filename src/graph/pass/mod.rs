@@ -1,0 +1,243 @@
+//! One evaluation of a graph, for one instance on one cluster.
+//!
+//! The caller goes through the nodes in their order: is it included, what does it render to, this is what the cluster
+//! shows of it; and then whether it is ready. At the end it asks for the status. An expression that several places
+//! share is evaluated once.
+
+mod missing;
+mod project;
+mod render;
+
+use super::expression::Expression;
+use super::{Graph, Node};
+use crate::cel::{Budget, EvalError, Scope};
+use serde_json::{Value, json};
+
+/// One desired object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rendered {
+    pub object: Value,
+    /// Of a collection: which item this is, and of how many.
+    pub item: Option<(usize, usize)>,
+}
+
+/// Whether a node is as its dependents need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    Waiting(String),
+    Ready,
+    Failed(String),
+    /// Left out by its own includeWhen, or because something it depends on is.
+    Skipped,
+}
+
+/// One evaluation of a graph.
+pub struct Pass<'g> {
+    graph: &'g Graph,
+    /// What `schema` is in expressions.
+    instance: Value,
+    scope: Scope<'static>,
+    budget: Budget,
+    nodes: Vec<State>,
+    results: Vec<Option<Result<Value, EvalError>>>,
+}
+
+struct State {
+    included: Option<bool>,
+    /// The node's variable has a value.
+    observed: bool,
+    readiness: Readiness,
+}
+
+static NO_SUCH_NODE: Readiness = Readiness::Waiting(String::new());
+
+impl<'g> Pass<'g> {
+    /// Starts with the object that the children belong to: the instance, or its mirror.
+    pub fn new(graph: &'g Graph, parent: &Value) -> Self {
+        let field = |name: &str| parent.get(name).filter(|v| !v.is_null()).cloned();
+        let instance = json!({
+            "apiVersion": field("apiVersion").unwrap_or_else(|| json!(graph.gvk.api_version())),
+            "kind": field("kind").unwrap_or_else(|| json!(graph.gvk.kind)),
+            "metadata": field("metadata").unwrap_or_else(|| json!({})),
+            "spec": field("spec").unwrap_or_else(|| json!({})),
+        });
+        let mut scope = Scope::new();
+        scope.bind("schema", &instance);
+        let waiting =
+            |node: &Node| Readiness::Waiting(format!("{} is waiting for what it depends on", node.id));
+        let nodes = graph
+            .nodes
+            .iter()
+            .map(|node| State { included: None, observed: false, readiness: waiting(node) })
+            .collect();
+        Self { graph, instance, scope, budget: Budget::default(), nodes, results: vec![None; graph.slots] }
+    }
+
+    /// Whether a node takes part. Everything that depends on a node which does not is left out as well.
+    ///
+    /// # Errors
+    /// Pending while a condition waits for another node; fatal if it can not be evaluated.
+    pub fn included(&mut self, index: usize) -> Result<bool, EvalError> {
+        if let Some(known) = self.nodes.get(index).and_then(|n| n.included) {
+            return Ok(known);
+        }
+        let Some(node) = self.graph.nodes.get(index) else { return Ok(false) };
+        let by_dependencies = node.dependencies.iter().all(|d| self.is_included(*d) != Some(false));
+        let included = by_dependencies && self.conditions_hold(node)?;
+        if let Some(state) = self.nodes.get_mut(index) {
+            state.included = Some(included);
+            if !included {
+                state.readiness = Readiness::Skipped;
+            }
+        }
+        Ok(included)
+    }
+
+    fn is_included(&self, index: usize) -> Option<bool> {
+        self.nodes.get(index).and_then(|n| n.included)
+    }
+
+    fn conditions_hold(&mut self, node: &'g Node) -> Result<bool, EvalError> {
+        // All that the conditions read must be ready before any of them is believed.
+        for dependency in &node.dependencies {
+            let read = self.graph.nodes.get(*dependency).map(|n| n.id.as_str()).unwrap_or_default();
+            if node.include_when.iter().any(|e| e.reads(read)) {
+                self.is_ready(*dependency)?;
+            }
+        }
+        for condition in &node.include_when {
+            let result =
+                self.shared(condition).map_err(|error| missing::judge(condition, error, &self.instance, &[]));
+            match result {
+                Ok(Value::Bool(true)) => {}
+                Ok(Value::Bool(false) | Value::Null) => return Ok(false),
+                Ok(_) => return Err(fatal(&condition.text, "must give a bool")),
+                Err(error) => return Err(at(&condition.text, error)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Pending unless the node is ready.
+    fn is_ready(&self, index: usize) -> Result<(), EvalError> {
+        let id = self.graph.nodes.get(index).map(|n| n.id.as_str()).unwrap_or_default();
+        match self.readiness(index) {
+            Readiness::Ready => Ok(()),
+            Readiness::Skipped => pending(format!("unresolved dependency {id}: it is not included")),
+            Readiness::Waiting(why) | Readiness::Failed(why) => {
+                pending(format!("unresolved dependency {id}: {why}"))
+            }
+        }
+    }
+
+    /// What the cluster shows of a node: those of its `desired` objects that are there, in the order they were rendered.
+    pub fn observe(&mut self, index: usize, objects: &[&Value], desired: usize) {
+        let Some(node) = self.graph.nodes.get(index) else { return };
+        if node.is_collection() {
+            self.scope.bind(&node.id, &Value::Array(objects.iter().map(|o| (*o).clone()).collect()));
+        } else if let Some(object) = objects.first() {
+            self.scope.bind(&node.id, object);
+        }
+        let readiness = self.judge(node, objects, desired);
+        if let Some(state) = self.nodes.get_mut(index) {
+            state.observed = node.is_collection() || !objects.is_empty();
+            state.readiness = readiness;
+        }
+    }
+
+    fn judge(&mut self, node: &'g Node, objects: &[&Value], desired: usize) -> Readiness {
+        if node.is_collection() && objects.len() < desired {
+            return Readiness::Waiting(format!(
+                "{}: observed {} but desired {desired}",
+                node.id,
+                objects.len()
+            ));
+        }
+        if !node.is_collection() {
+            if objects.is_empty() {
+                return Readiness::Waiting(format!("{} does not exist yet", node.id));
+            }
+            for condition in &node.ready_when {
+                let result = self.shared(condition);
+                if let Some(not) = unready(node, condition, None, result) {
+                    return not;
+                }
+            }
+            return Readiness::Ready;
+        }
+        for (item, object) in objects.iter().enumerate() {
+            let mut each = self.scope.child();
+            each.bind("each", object);
+            for condition in &node.ready_when {
+                let result = condition.program.eval(&each, &self.budget);
+                if let Some(not) = unready(node, condition, Some(item), result) {
+                    return not;
+                }
+            }
+        }
+        Readiness::Ready
+    }
+
+    /// Of the node as it was observed.
+    pub fn readiness(&self, index: usize) -> &Readiness {
+        self.nodes.get(index).map_or(&NO_SUCH_NODE, |n| &n.readiness)
+    }
+
+    /// Evaluates an expression that reads no iterator, once for the whole pass.
+    fn shared(&mut self, expression: &Expression) -> Result<Value, EvalError> {
+        shared(&mut self.results, expression, &self.scope, &self.budget)
+    }
+}
+
+fn shared(
+    results: &mut [Option<Result<Value, EvalError>>],
+    expression: &Expression,
+    scope: &Scope<'_>,
+    budget: &Budget,
+) -> Result<Value, EvalError> {
+    match results.get_mut(expression.slot) {
+        Some(result) => result.get_or_insert_with(|| expression.program.eval(scope, budget)).clone(),
+        None => expression.program.eval(scope, budget),
+    }
+}
+
+/// What a condition's result says against the node's readiness.
+fn unready(
+    node: &Node,
+    condition: &Expression,
+    item: Option<usize>,
+    result: Result<Value, EvalError>,
+) -> Option<Readiness> {
+    let of_item = item.map(|i| format!(" item {i}")).unwrap_or_default();
+    let what = format!("readyWhen of {}{of_item}", node.id);
+    let text = &condition.text;
+    match result {
+        Ok(Value::Bool(true)) => None,
+        Ok(Value::Bool(false) | Value::Null) => {
+            Some(Readiness::Waiting(format!("{what} is not met: {text}")))
+        }
+        Ok(_) => Some(Readiness::Failed(format!("{what} must give a bool: {text}"))),
+        Err(EvalError::Pending { message }) => {
+            Some(Readiness::Waiting(format!("{what} is not met: {text}: {message}")))
+        }
+        Err(EvalError::Fatal { message }) => {
+            Some(Readiness::Failed(format!("{what} can not be evaluated: {text}: {message}")))
+        }
+    }
+}
+
+fn pending<T>(message: String) -> Result<T, EvalError> {
+    Err(EvalError::Pending { message })
+}
+
+fn fatal(place: &str, message: &str) -> EvalError {
+    EvalError::Fatal { message: format!("{place}: {message}") }
+}
+
+/// An error with the place it comes from in front.
+fn at(place: &str, error: EvalError) -> EvalError {
+    match error {
+        EvalError::Pending { message } => EvalError::Pending { message: format!("{place}: {message}") },
+        EvalError::Fatal { message } => EvalError::Fatal { message: format!("{place}: {message}") },
+    }
+}

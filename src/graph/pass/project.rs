@@ -1,0 +1,79 @@
+//! The author's status fields: each as far as its data is there.
+
+use super::{EvalError, Pass};
+use crate::graph::expression::Expression;
+use crate::graph::template::Template;
+use serde_json::{Map, Value};
+
+impl Pass<'_> {
+    /// The fields that can be said now, and the problems of those that never can. Nothing waits for a field.
+    pub fn status(&self) -> (Map<String, Value>, Vec<String>) {
+        let mut fields = Map::new();
+        let mut problems = Vec::new();
+        for (name, template) in &self.graph.status {
+            if let Some(value) = self.project(template, &format!("status.{name}"), &mut problems) {
+                fields.insert(name.clone(), value);
+            }
+        }
+        (fields, problems)
+    }
+
+    /// `None` while it is not complete. A map is written with what it has, a list only whole: a hole in it would say
+    /// something else.
+    fn project(&self, template: &Template, path: &str, problems: &mut Vec<String>) -> Option<Value> {
+        match template {
+            Template::Literal(value) => Some(value.clone()),
+            Template::Expression(expression) => match self.field(expression) {
+                Ok(value) => Some(value).filter(|v| !v.is_null()),
+                Err(EvalError::Pending { .. }) => None,
+                Err(EvalError::Fatal { message }) => {
+                    problems.push(format!("{path}: {}: {message}", expression.text));
+                    None
+                }
+            },
+            Template::Map(fields) => {
+                let mut map = Map::new();
+                for (key, field) in fields {
+                    if let Some(value) = self.project(field, &format!("{path}.{key}"), problems) {
+                        map.insert(key.clone(), value);
+                    }
+                }
+                Some(Value::Object(map)).filter(|m| m.as_object().is_some_and(|m| !m.is_empty()))
+            }
+            Template::List(items) => {
+                let items = items.iter().enumerate();
+                let values: Vec<Option<Value>> =
+                    items.map(|(i, item)| self.element(item, &format!("{path}[{i}]"), problems)).collect();
+                values.into_iter().collect::<Option<Vec<Value>>>().map(Value::Array)
+            }
+        }
+    }
+
+    /// An element of a list: a map counts only when all of it is there.
+    fn element(&self, template: &Template, path: &str, problems: &mut Vec<String>) -> Option<Value> {
+        match template {
+            Template::Map(fields) => {
+                let fields: Vec<Option<(String, Value)>> = fields
+                    .iter()
+                    .map(|(key, field)| {
+                        Some((key.clone(), self.element(field, &format!("{path}.{key}"), problems)?))
+                    })
+                    .collect();
+                fields.into_iter().collect::<Option<Map<_, _>>>().map(Value::Object)
+            }
+            other => self.project(other, path, problems),
+        }
+    }
+
+    fn field(&self, expression: &Expression) -> Result<Value, EvalError> {
+        for (node, state) in self.graph.nodes.iter().zip(&self.nodes) {
+            if !state.observed && expression.reads(&node.id) {
+                return super::pending(format!("{} is not observed", node.id));
+            }
+        }
+        match self.results.get(expression.slot) {
+            Some(Some(known)) => known.clone(),
+            _ => expression.program.eval(&self.scope, &self.budget),
+        }
+    }
+}

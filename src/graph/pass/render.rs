@@ -1,0 +1,138 @@
+//! The objects that a node wants.
+
+use super::missing::{self, Item};
+use super::{EvalError, Pass, Rendered, at, fatal, shared};
+use crate::cel::Scope;
+use crate::graph::expression::Expression;
+use crate::graph::template::Failure;
+use crate::graph::{Dimension, Node};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+impl<'g> Pass<'g> {
+    /// The desired objects of a node, once everything it depends on is ready.
+    ///
+    /// # Errors
+    /// Pending while a dependency is not ready or lacks data; fatal if waiting can not help.
+    pub fn render(&mut self, index: usize) -> Result<Vec<Rendered>, EvalError> {
+        let Some(node) = self.graph.nodes.get(index) else { return Ok(Vec::new()) };
+        if self.is_included(index) == Some(false) {
+            return Ok(Vec::new());
+        }
+        for dependency in &node.dependencies {
+            self.is_ready(*dependency)?;
+        }
+        if !node.is_collection() {
+            let object = self.object(node, &[])?;
+            return Ok(vec![Rendered { object, item: None }]);
+        }
+        let lists = self.lists(node)?;
+        if lists.iter().any(Vec::is_empty) {
+            return Ok(Vec::new());
+        }
+        let combinations = combinations(&lists);
+        let size = combinations.len();
+        let mut rendered = Vec::with_capacity(size);
+        for (position, values) in combinations.iter().enumerate() {
+            let items: Vec<Item<'_>> = node.for_each.iter().zip(values).map(|(d, v)| item(d, v)).collect();
+            let object = self.object(node, &items)?;
+            rendered.push(Rendered { object, item: Some((position, size)) });
+        }
+        self.are_distinct(node, &rendered)?;
+        Ok(rendered)
+    }
+
+    fn object(&mut self, node: &Node, items: &[Item<'_>]) -> Result<Value, EvalError> {
+        let mut own = self.scope.child();
+        for item in items {
+            own.bind(item.name, item.value);
+        }
+        let (results, budget, scope) = (&mut self.results, &self.budget, &self.scope);
+        let mut eval = |expression: &Expression| {
+            let own: &Scope<'_> = &own;
+            let result = if items.iter().any(|i| expression.reads(i.name)) {
+                expression.program.eval(own, budget)
+            } else {
+                shared(results, expression, scope, budget)
+            };
+            result.map_err(|error| missing::judge(expression, error, &self.instance, items))
+        };
+        node.template
+            .render(&mut eval)
+            .map_err(|Failure { path, text, error }| at(&format!("{path}: {text}"), error))
+    }
+
+    /// The values of each dimension.
+    fn lists(&mut self, node: &'g Node) -> Result<Vec<Vec<Value>>, EvalError> {
+        let mut lists = Vec::new();
+        for dimension in &node.for_each {
+            let expression = &dimension.expression;
+            let place = format!("forEach {}: {}", dimension.iterator, expression.text);
+            let result = self.shared(expression);
+            match result.map_err(|e| missing::judge(expression, e, &self.instance, &[])) {
+                Ok(Value::Array(values)) => lists.push(values),
+                Ok(other) => {
+                    return Err(fatal(&place, &format!("must return a list, got {}", type_name(&other))));
+                }
+                Err(error) => return Err(at(&place, error)),
+            }
+        }
+        let size = lists.iter().try_fold(1_usize, |size, list| size.checked_mul(list.len()));
+        let most = self.graph.limits.collection_size;
+        match size {
+            Some(size) if size <= most => Ok(lists),
+            size => {
+                let size = size.map_or_else(|| "too many items".to_owned(), |s| s.to_string());
+                let message =
+                    format!("collection size of {size} is over the maximum collection size of {most}");
+                Err(fatal(&node.id, &message))
+            }
+        }
+    }
+
+    /// Two items must not be the same object.
+    fn are_distinct(&self, node: &Node, rendered: &[Rendered]) -> Result<(), EvalError> {
+        let home = self.instance.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+        let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        for (position, item) in rendered.iter().enumerate() {
+            let text = |pointer| item.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+            let placed = if namespace.is_empty() { home } else { namespace };
+            if let Some(first) = seen.insert((placed, name), position) {
+                let gvk = &node.gvk;
+                let message = format!(
+                    "identity collision: duplicate identity: {}/{}/{}/{namespace}/{name} (items {first} and {position})",
+                    gvk.group, gvk.version, gvk.kind
+                );
+                return Err(fatal(&node.id, &message));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn item<'a>(dimension: &'a Dimension, value: &'a Value) -> Item<'a> {
+    Item { name: &dimension.iterator, value, of_instance: dimension.of_instance }
+}
+
+/// The cartesian product, the first list outermost.
+fn combinations(lists: &[Vec<Value>]) -> Vec<Vec<Value>> {
+    lists.iter().fold(vec![Vec::new()], |so_far, list| {
+        let longer = |head: &Vec<Value>| {
+            let head = head.clone();
+            list.iter().map(move |value| head.iter().chain([value]).cloned().collect()).collect::<Vec<_>>()
+        };
+        so_far.iter().flat_map(longer).collect()
+    })
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "list",
+        Value::Object(_) => "map",
+    }
+}

@@ -1,0 +1,162 @@
+//! What holds for every definition.
+
+use super::{graph, rgd};
+use crate::api::ResourceGraphDefinition;
+use crate::api::rgd::Resource;
+use crate::graph::{Graph, Limits, Pass, compile};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+const HEAD: &str = "
+metadata: {name: app}
+spec:
+  schema: {kind: App, apiVersion: v1, spec: {s: string}, status: {a: '${schema.spec.s}'}}
+  resources: []
+";
+
+fn config_map(id: &str, reads: &[String]) -> Resource {
+    let data: Map<String, Value> =
+        reads.iter().map(|r| (r.clone(), json!(format!("${{{r}.metadata.name}}")))).collect();
+    Resource {
+        id: id.to_owned(),
+        template: Some(
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": id}, "data": data}),
+        ),
+        ..Resource::default()
+    }
+}
+
+/// Resources `n0`, `n1`, …, of which each reads only later ones of a hidden order.
+fn acyclic() -> impl Strategy<Value = Vec<Resource>> {
+    let edges = prop::collection::vec((0usize..9, 0usize..9), 0..20);
+    edges.prop_map(|edges| {
+        (0..9)
+            .map(|i| {
+                let reads: BTreeSet<usize> =
+                    edges.iter().filter(|(a, b)| *a == i && b > a).map(|(_, b)| *b).collect();
+                config_map(&format!("n{i}"), &reads.iter().map(|b| format!("n{b}")).collect::<Vec<_>>())
+            })
+            .collect()
+    })
+}
+
+fn with(resources: Vec<Resource>) -> ResourceGraphDefinition {
+    let mut definition = rgd(HEAD);
+    definition.spec.resources = resources;
+    definition
+}
+
+/// What must not depend on the order of the resources.
+fn essence(graph: &Graph) -> (String, Value, BTreeMap<String, (u32, BTreeSet<String>)>) {
+    let id = |i: &usize| graph.nodes[*i].id.clone();
+    let nodes = graph.nodes.iter().map(|n| {
+        (n.id.clone(), (n.apply_order, n.dependencies.iter().map(id).collect::<BTreeSet<String>>()))
+    });
+    (graph.hash.clone(), graph.crd.clone(), nodes.collect())
+}
+
+/// JSON with what compilers trip over: expressions, half expressions, wrong types.
+fn any_json() -> impl Strategy<Value = Value> {
+    let text = prop_oneof![
+        "[a-z${}.'\"\\[\\]]{0,12}",
+        Just("${schema.spec.s}".to_owned()),
+        Just("${n0.metadata.name}".to_owned()),
+        Just("${schema.spec.s}-${n0}".to_owned()),
+        Just("v1".to_owned()),
+        Just("ConfigMap".to_owned()),
+        "\\$\\{[a-z0-9.()+?:\\[\\]' ]{0,16}\\}",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        text.prop_map(Value::from),
+    ];
+    let key = prop_oneof![
+        Just("apiVersion".to_owned()),
+        Just("kind".to_owned()),
+        Just("metadata".to_owned()),
+        Just("name".to_owned()),
+        Just("labels".to_owned()),
+        Just("conditions".to_owned()),
+        "[a-z.\\[\\]/]{0,6}",
+    ];
+    leaf.prop_recursive(4, 24, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+            prop::collection::vec((key.clone(), inner), 0..4)
+                .prop_map(|f| Value::Object(f.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_order_of_resources_decides_only_ties(resources in acyclic(), shuffled in Just(()).prop_perturb(|(), mut rng| {
+        let mut order: Vec<usize> = (0..9).collect();
+        for i in (1..9).rev() {
+            order.swap(i, (rng.next_u32() as usize) % (i + 1));
+        }
+        order
+    })) {
+        let first = compile(&with(resources.clone()), &Limits::default()).unwrap();
+        let other = shuffled.iter().map(|i| resources[*i].clone()).collect();
+        let second = compile(&with(other), &Limits::default()).unwrap();
+        prop_assert_eq!(essence(&first), essence(&second));
+        for graph in [&first, &second] {
+            for (index, node) in graph.nodes.iter().enumerate() {
+                prop_assert!(node.dependencies.iter().all(|d| *d < index));
+            }
+        }
+    }
+
+    #[test]
+    fn compiling_is_deterministic_and_never_panics(
+        template in any_json(), status in any_json(), spec in any_json(), condition in "\\$?\\{?[a-z.=' ]{0,12}\\}?",
+    ) {
+        let mut definition = with(vec![config_map("n0", &[]), config_map("n1", &[])]);
+        definition.spec.resources[1].template = Some(template);
+        definition.spec.resources[1].include_when = vec![condition.clone()];
+        definition.spec.resources[0].ready_when = vec![condition];
+        definition.spec.schema.status = status;
+        definition.spec.schema.spec = spec;
+        let first = compile(&definition, &Limits::default());
+        let second = compile(&definition, &Limits::default());
+        match (first, second) {
+            (Ok(a), Ok(b)) => prop_assert_eq!(essence(&a), essence(&b)),
+            (Err(a), Err(b)) => {
+                prop_assert!(!a.is_empty());
+                prop_assert_eq!(a, b);
+            }
+            _ => prop_assert!(false, "one compiled, the other did not"),
+        }
+    }
+
+    #[test]
+    fn no_instance_and_no_observation_panics(parent in any_json(), seen in any_json(), spec in any_json()) {
+        let graph = graph("
+spec:
+  schema: {kind: App, apiVersion: v1, spec: {s: string, l: '[]string'}, status: {a: ['${b.data}', '${schema.spec.l}']}}
+  resources:
+  - {id: a, template: {apiVersion: v1, kind: A, metadata: {name: '${schema.spec.s}'}}, readyWhen: ['${a.ready}']}
+  - {id: b, forEach: [{i: '${schema.spec.l}'}], includeWhen: ['${a.metadata.name == \"x\"}'], readyWhen: ['${each.x}'],
+     template: {apiVersion: v1, kind: A, metadata: {name: 'x-${i}'}, data: '${a.metadata}'}}
+");
+        let mut parent = parent;
+        if let Some(parent) = parent.as_object_mut() {
+            parent.insert("spec".into(), spec);
+        }
+        let mut pass = Pass::new(&graph, &parent);
+        for index in 0..3 {
+            let _ = pass.included(index);
+            let count = pass.render(index).map_or(0, |r| r.len());
+            pass.observe(index, &[&seen], count);
+            let _ = pass.readiness(index);
+        }
+        let _ = pass.status();
+    }
+}

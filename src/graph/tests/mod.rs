@@ -1,0 +1,82 @@
+//! The rules of definitions, and of their evaluation, as tables.
+
+mod golden;
+mod laws;
+mod rendering;
+mod verdicts;
+
+use super::{Graph, Limits, compile};
+use crate::api::ResourceGraphDefinition;
+
+pub fn rgd(yaml: &str) -> ResourceGraphDefinition {
+    serde_saphyr::from_str(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"))
+}
+
+/// A definition of kind App with fields of every type, and these resources.
+pub fn app(resources: &str) -> String {
+    format!(
+        "
+metadata: {{name: app, uid: r1, generation: 3}}
+spec:
+  schema:
+    kind: App
+    apiVersion: v1alpha1
+    types:
+      Port: {{name: string, number: integer}}
+    spec:
+      s: string
+      n: integer
+      f: float
+      b: boolean
+      l: '[]string'
+      m: 'map[string]string'
+      raw: object
+      ports: '[]Port'
+      opt: string
+      my-field: string
+      nested: {{deep: string}}
+  resources:
+{}
+",
+        indent(resources)
+    )
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+/// A ConfigMap resource: id, then `data.k`, then whatever else the resource has.
+pub fn cm(id: &str, value: &str, more: &str) -> String {
+    format!(
+        "- id: {id}
+  template:
+    apiVersion: v1
+    kind: ConfigMap
+    metadata: {{name: {id}}}
+    data: {{k: {value}}}
+{}",
+        indent(more)
+    )
+}
+
+pub fn graph(yaml: &str) -> Graph {
+    compile(&rgd(yaml), &Limits::default()).unwrap_or_else(|problems| {
+        panic!("{}\n{yaml}", problems.iter().map(|p| format!("{p}\n")).collect::<String>())
+    })
+}
+
+/// The problems of a definition, one text each.
+pub fn problems(yaml: &str) -> Vec<String> {
+    match compile(&rgd(yaml), &Limits::default()) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Each wanted text must be in the problem of the same position; there are no others.
+pub fn check(yaml: &str, want: &[&str]) {
+    let got = problems(yaml);
+    let fits = got.len() == want.len() && got.iter().zip(want).all(|(g, w)| g.contains(w));
+    assert!(fits, "definition:\n{yaml}\nwant: {want:#?}\ngot: {got:#?}");
+}

@@ -1,0 +1,440 @@
+//! Which definitions are refused, and with which words.
+
+use super::{app, check, cm, problems, rgd};
+use crate::graph::{Limits, compile};
+
+/// Checks a ConfigMap with this value.
+fn value(expression: &str, want: &[&str]) {
+    check(&app(&cm("x", &format!("{expression:?}"), "")), want);
+}
+
+/// Checks a ConfigMap with these further fields of the resource.
+fn more(fields: &str, want: &[&str]) {
+    check(&app(&cm("x", "v", fields)), want);
+}
+
+/// Checks the only resource, given as `template`.
+fn template(fields: &str, want: &[&str]) {
+    check(&app(&format!("- id: x\n  template: {fields}")), want);
+}
+
+#[test]
+fn ids() {
+    for (id, want) in [
+        (
+            "my-cm",
+            "spec.resources[0].id: naming convention violation: id my-cm is not a valid KRO resource id: must be lower camelCase; write myCm",
+        ),
+        ("MyCm", "must be lower camelCase; write myCm"),
+        ("my_cm", "must be lower camelCase; write myCm"),
+        ("status", "spec.resources[0].id: id status is a reserved keyword in KRO"),
+        ("schema", "reserved keyword"),
+        ("item", "reserved keyword"),
+        ("for", "reserved keyword"),
+        ("namespace", "reserved keyword"),
+        ("each", "reserved keyword"),
+    ] {
+        check(&app(&cm(id, "v", "")), &[want]);
+    }
+    for id in ["url", "string", "size", "random", "cluster", "a1", "map"] {
+        check(&app(&(cm(id, "v", "") + &cm("other", &format!("'${{{id}.data.k}}'"), ""))), &[]);
+    }
+    check(
+        &app(&(cm("x", "v", "") + &cm("x", "v", ""))),
+        &["spec.resources[1].id: found duplicate resource IDs x"],
+    );
+}
+
+#[test]
+fn the_schema_block() {
+    for (from, to, want) in [
+        ("kind: App\n", "kind: app\n", "spec.schema.kind: naming convention violation"),
+        ("kind: App\n", "kind: My-App\n", "must be UpperCamelCase"),
+        ("v1alpha1", "apps/v1", "spec.schema.apiVersion: \"apps/v1\" is not a valid version"),
+        ("s: string", "s: strin", "spec.schema.spec.s: "),
+    ] {
+        check(&app(&cm("x", "v", "")).replacen(from, to, 1), &[want]);
+    }
+    check("spec: {schema: {kind: App, apiVersion: v1}}", &[]);
+}
+
+#[test]
+fn forms_of_templates() {
+    for (fields, want) in [
+        ("text", "spec.resources[0].template: the template is not an object"),
+        ("{kind: A, metadata: {name: x}}", "template: apiVersion field is missing"),
+        ("{apiVersion: v1, metadata: {name: x}}", "template: kind field is missing"),
+        ("{apiVersion: v1, kind: 5, metadata: {name: x}}", "template.kind: kind field is not a string"),
+        ("{apiVersion: v1, kind: A}", "template: metadata field is missing"),
+        (
+            "{apiVersion: v1, kind: A, metadata: '${schema.metadata}'}",
+            "template.metadata: metadata field is not a map",
+        ),
+        ("{apiVersion: v1, kind: A, metadata: {}}", "template.metadata: metadata.name is missing"),
+        (
+            "{apiVersion: v1, kind: A, metadata: {name: 5}}",
+            "template.metadata.name: metadata.name is not a string",
+        ),
+        ("{apiVersion: a/b/c, kind: A, metadata: {name: x}}", "\"a/b/c\" is not a group and version"),
+        ("{apiVersion: v1, kind: A_b, metadata: {name: x}}", "\"A_b\" is not a valid kind"),
+        (
+            "{apiVersion: '${schema.spec.s}', kind: A, metadata: {name: x}}",
+            "template.apiVersion: apiVersion must be literal text, not an expression",
+        ),
+        (
+            "{apiVersion: v1, kind: ConfigMap, metadata: {name: x, labels: {kro.run/x: y}}}",
+            "template.metadata.labels[\"kro.run/x\"]: labels with prefix kro.run/ are reserved for internal use",
+        ),
+        (
+            "{apiVersion: v1, kind: ConfigMap, metadata: {name: x, annotations: {internal.kro.run/x: y}}}",
+            "annotations with prefix internal.kro.run/ are reserved for internal use",
+        ),
+        (
+            "{apiVersion: v1, kind: ConfigMap, metadata: {name: x, labels: {a: 5}}}",
+            "template.metadata.labels.a: expected string type, got number; quote it: \"5\"",
+        ),
+        (
+            "{apiVersion: v1, kind: Namespace, metadata: {name: x, namespace: y}}",
+            "Namespace is cluster-scoped and must not set metadata.namespace",
+        ),
+    ] {
+        template(fields, &[want]);
+    }
+    for fields in [
+        "{apiVersion: azure.com/v1api20200601, kind: A, metadata: {name: x}}",
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: x, labels: '${schema.spec.m}'}}",
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: x, labels: {run.kro/x: y}, namespace: other}}",
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}, data: null}",
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}, data: {a: '$(x)', b: '${unclosed'}}",
+        "{apiVersion: kro.run/v1, kind: Other, metadata: {name: x}}",
+    ] {
+        template(fields, &[]);
+    }
+}
+
+#[test]
+fn instances_of_cluster_scope_name_a_namespace() {
+    let cluster = |resources: &str| app(resources).replace("kind: App\n", "kind: App\n    scope: Cluster\n");
+    check(
+        &cluster(&cm("x", "v", "")),
+        &["ConfigMap is namespaced and must set metadata.namespace when the instance CRD is cluster-scoped"],
+    );
+    check(&cluster(&cm("x", "v", "").replace("name: x", "name: x, namespace: '${schema.spec.s}'")), &[]);
+    check(
+        &cluster(&cm("x", "v", "").replace("name: x", "name: x, namespace: '${schema.metadata.namespace}'")),
+        &["${schema.metadata.namespace}: undefined field 'namespace' in schema.metadata"],
+    );
+    check(&cluster("- {id: x, template: {apiVersion: v1, kind: Namespace, metadata: {name: x}}}"), &[]);
+}
+
+#[test]
+fn policies_are_literals_that_are_known() {
+    let note = |key: &str, value: &str| {
+        format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: x, annotations: {{{key}: {value}}}}}}}")
+    };
+    for (key, value, want) in [
+        ("hub.kro.run/on-delete", "Keep", "has no value \"Keep\"; allowed are Delete, Orphan"),
+        ("hub.kro.run/on-existing", "adopt", "has no value \"adopt\"; allowed are Adopt, AdoptIfEqual, Fail"),
+        ("hub.kro.run/on-existing", "'${schema.spec.s}'", "must be a literal, not an expression"),
+        ("hub.kro.run/target", "hub", "keeping a resource on the hub is not supported yet"),
+    ] {
+        template(&note(key, value), &[want]);
+    }
+    for (key, value) in [("on-delete", "Orphan"), ("on-delete", "Delete"), ("on-existing", "AdoptIfEqual")] {
+        template(&note(&format!("hub.kro.run/{key}"), value), &[]);
+    }
+}
+
+#[test]
+fn what_is_not_there_yet_is_named() {
+    check(
+        &app("- id: x
+  externalRef: {apiVersion: v1, kind: Secret, metadata: {name: x}}
+  forEach: [{a: '${schema.spec.l}'}]"),
+        &[
+            "spec.resources[0].externalRef: external references are not supported yet",
+            "spec.resources[0].forEach: cannot use externalRef with forEach",
+        ],
+    );
+    check(&app("- id: x"), &["spec.resources[0]: exactly one of template or externalRef must be provided"]);
+    value("${omit()}", &["spec.resources[0].template.data.k: ${omit()}: omit() is not supported yet"]);
+    value("${runtime.condition(schema, 'Ready').status}", &["runtime"]);
+    value("${kro.cluster.name}", &["${kro.cluster.name}: kro is not supported yet"]);
+    value("${cluster.name}", &["${cluster.name}: cluster is not supported yet"]);
+    template(
+        "{apiVersion: kro.run/v1alpha1, kind: ResourceGraphDefinition, metadata: {name: x}}",
+        &["a ResourceGraphDefinition as a resource is not supported yet"],
+    );
+    let hub_refs = app(&cm("x", "v", "")).replace("uid: r1", "annotations: {hub.kro.run/hub-refs: x}");
+    check(
+        &hub_refs,
+        &["metadata.annotations[\"hub.kro.run/hub-refs\"]: reading external references on the hub"],
+    );
+    let status = app(&cm("x", "v", "")).replace("types:", "status: {conditions: ['${x}']}\n    types:");
+    check(
+        &status,
+        &["spec.schema.status.conditions: custom conditions (status.conditions) are not supported yet"],
+    );
+}
+
+#[test]
+fn expressions_read_what_is_there() {
+    for (expression, want) in [
+        (
+            "${schema.spec.nmae}",
+            "spec.resources[0].template.data.k: ${schema.spec.nmae}: undefined field 'nmae' in schema.spec; declare it in spec.schema, or read what schema.spec has",
+        ),
+        (
+            "${schema.spec.nested.depe}",
+            "undefined field 'depe' in schema.spec.nested; did you mean \"deep\"?",
+        ),
+        ("${schema.spec.?nope.orValue('')}", "undefined field 'nope'"),
+        ("${has(schema.spec.nope) ? 'a' : 'b'}", "undefined field 'nope'"),
+        ("${schema.status.x}", "undefined field 'status' in schema"),
+        ("${schema.spec.s.x}", "type 'string' of schema.spec.s does not support field selection ('x')"),
+        ("${foo.x}", "references unknown identifiers: [foo]"),
+        ("${xx.data.k + yy}", "references unknown identifiers: [xx yy]; did you mean \"x\"?"),
+        ("${spec.s}", "references unknown identifiers: [spec]; the instance is called schema: schema.spec"),
+        ("${x.data.k}", "self references are not allowed"),
+        ("a-${schema.spec.n}", "found no matching overload for '_+_'"),
+        (
+            "${schema.spec.n}${schema.spec.s}",
+            "the expression schema.spec.n returns type \"int\", not \"string\"; write ${string(schema.spec.n)}",
+        ),
+        ("${schema.spec.s +}", "failed to compile ${schema.spec.s +}: ERROR: <input>"),
+        ("${nope(schema.spec.s)}", "nope"),
+        ("${}", "failed to compile ${}"),
+        ("${a ${b}}", "nested expressions are not allowed unless inside string literals"),
+        ("${each.x}", "references unknown identifiers: [each]"),
+    ] {
+        value(expression, &[want]);
+    }
+    for expression in [
+        "${schema.spec.s}",
+        "${schema.spec.my__dash__field}",
+        "${schema.spec.raw.any.thing}",
+        "${schema.spec.m.any}",
+        "${schema.spec.ports[0].name}",
+        "${schema.metadata.name}-${schema.metadata.namespace}",
+        "${schema.metadata.labels['x']}",
+        "${schema.kind}/${schema.apiVersion}",
+        "${schema.spec.l.map(x, x + 'a').join(',')}",
+        "a-${string(schema.spec.n)}",
+        "${'${x}'}",
+        "${random.seededString(8, schema.metadata.uid)}",
+    ] {
+        value(expression, &[]);
+    }
+}
+
+#[test]
+fn conditions() {
+    for (fields, want) in [
+        (
+            "readyWhen: ['x.data.k == \"v\"']",
+            "spec.resources[0].readyWhen[0]: only standalone expressions are allowed",
+        ),
+        ("readyWhen: ['a ${x.data.k}']", "only standalone expressions are allowed"),
+        (
+            "readyWhen: ['${schema.spec.b}']",
+            "references unknown identifiers: [schema]; readyWhen can read x alone",
+        ),
+        ("readyWhen: ['${each.data.k == \"v\"}']", "references unknown identifiers: [each]"),
+        ("readyWhen: ['${string(x.data.k)}']", "must return bool or optional_type(bool), but returns string"),
+        ("includeWhen: ['${x.data.k == \"v\"}']", "self references are not allowed"),
+        (
+            "includeWhen: ['${schema.spec.s}']",
+            "spec.resources[0].includeWhen[0]: includeWhen expression ${schema.spec.s} must return bool or optional_type(bool), but returns string",
+        ),
+        ("includeWhen: ['${y}']", "references unknown identifiers: [y]"),
+    ] {
+        more(fields, &[want]);
+    }
+    for fields in [
+        "readyWhen: ['${x.data.k == \"v\"}', '${has(x.data.z)}']",
+        "readyWhen: ['${x.data.k}']",
+        "includeWhen: ['${schema.spec.b}', '${schema.spec.n > 2}']",
+        "includeWhen: ['${schema.spec.?b}']",
+    ] {
+        more(fields, &[]);
+    }
+}
+
+#[test]
+fn collections() {
+    let named =
+        |name: &str, fields: &str| app(&cm("x", "v", fields).replace("name: x", &format!("name: {name}")));
+    for (name, fields, want) in [
+        (
+            "x",
+            "forEach: [{a: '${schema.spec.l}'}]",
+            "spec.resources[0].template.metadata.name: all forEach dimensions must be used to produce a unique resource identity, missing: [a]",
+        ),
+        ("'${a}'", "forEach: [{a: '${schema.spec.l}'}, {b: '${schema.spec.l}'}]", "missing: [b]"),
+        (
+            "'${a}'",
+            "forEach: [{a: '${schema.spec.n}'}]",
+            "spec.resources[0].forEach[0].a: forEach expression ${schema.spec.n} must return a list, got int",
+        ),
+        (
+            "'${a}'",
+            "forEach: [{a: '${schema.spec.m}'}]",
+            "must return a list, got map(string, string); for its keys write schema.spec.m.map(k, k)",
+        ),
+        (
+            "'${item}'",
+            "forEach: [{item: '${schema.spec.l}'}]",
+            "forEach iterator name \"item\" is a reserved keyword",
+        ),
+        (
+            "'${A}'",
+            "forEach: [{A: '${schema.spec.l}'}]",
+            "forEach iterator name \"A\" must be lower camelCase",
+        ),
+        ("'${a}'", "forEach: [{a: 'schema.spec.l'}]", "only standalone expressions are allowed"),
+        (
+            "'${a}${b}'",
+            "forEach: [{a: '${schema.spec.l}'}, {b: '${[a]}'}]",
+            "forEach[1].b: ${[a]}: forEach cannot reference other iterators: [a]",
+        ),
+        (
+            "'${a}'",
+            "forEach: [{a: '${schema.spec.l}'}]\nincludeWhen: ['${a == \"\"}']",
+            "references unknown identifiers: [a]",
+        ),
+        (
+            "'${a}'",
+            "forEach: [{a: '${schema.spec.l}'}]\nreadyWhen: ['${a == \"\"}']",
+            "readyWhen can read each alone",
+        ),
+        (
+            "'${a}'",
+            "forEach: [{a: '${schema.spec.l}'}]\nreadyWhen: ['${x.data.k == \"\"}']",
+            "references unknown identifiers: [x]",
+        ),
+        (
+            "'${p.naem}'",
+            "forEach: [{p: '${schema.spec.ports}'}]",
+            "undefined field 'naem' in p; did you mean \"name\"?",
+        ),
+        ("'${string(a)}'", "forEach: [{a: '${x}'}]", "self references are not allowed"),
+    ] {
+        check(&named(name, fields), &[want]);
+    }
+    check(
+        &named("'${a}${b}'", "forEach: [{a: '${schema.spec.l}', b: '${schema.spec.l}'}]"),
+        &["spec.resources[0].forEach[0]: a forEach entry has exactly one iterator, found 2"],
+    );
+    check(
+        &named("'${a}'", "forEach: [{a: '${schema.spec.l}'}, {a: '${schema.spec.l}'}]"),
+        &["forEach iterator name \"a\" is used twice"],
+    );
+    let dims: Vec<String> = (0..11).map(|i| format!("{{a{i}: '${{schema.spec.l}}'}}")).collect();
+    let name: String = (0..11).map(|i| format!("${{a{i}}}")).collect();
+    check(
+        &named(&format!("'{name}'"), &format!("forEach: [{}]", dims.join(", "))),
+        &["spec.resources[0].forEach: forEach has 11 dimensions, the maximum is 10"],
+    );
+    for (name, fields) in [
+        ("'${a}'", "forEach: [{a: '${schema.spec.l}'}]"),
+        (
+            "'${a}-${b.name}'",
+            "forEach: [{a: '${lists.range(schema.spec.n).map(i, string(i))}'}, {b: '${schema.spec.ports}'}]",
+        ),
+        ("'${schema.spec.b ? a : a}'", "forEach: [{a: '${schema.spec.m.map(k, k)}'}]"),
+        ("'${a}'", "forEach: [{a: '${schema.spec.raw.list}'}]\nreadyWhen: ['${each.data.k == \"\"}']"),
+    ] {
+        check(&named(name, fields), &[]);
+    }
+    let iterator_in_namespace = "- id: x
+  forEach: [{a: '${schema.spec.l}'}]
+  template: {apiVersion: v1, kind: ConfigMap, metadata: {name: x, namespace: '${a}'}}";
+    check(&app(iterator_in_namespace), &[]);
+    let clash = cm("a", "v", "")
+        + &cm("x", "v", "forEach: [{a: '${schema.spec.l}'}]").replace("name: x", "name: '${a}'");
+    check(
+        &app(&clash),
+        &["spec.resources[1].forEach[0].a: forEach iterator name \"a\" is the id of a resource"],
+    );
+}
+
+#[test]
+fn cycles_are_shown_whole() {
+    let resources = cm("a", "'${c.data.k}'", "")
+        + &cm("b", "'${a.data.k}'", "")
+        + &cm("c", "v", "includeWhen: ['${b.data.k == \"x\"}']");
+    check(
+        &app(&resources),
+        &["spec.resources[0].template.data.k: graph contains a cycle: a -> c -> b -> a \
+           (a reads c in ${c.data.k} at spec.resources[0].template.data.k; \
+           c reads b in ${b.data.k == \"x\"} at spec.resources[2].includeWhen[0]; \
+           b reads a in ${a.data.k} at spec.resources[1].template.data.k); remove one of these references"],
+    );
+}
+
+#[test]
+fn definitions_in_templates_are_taken_as_they_are() {
+    let crd = |labels: &str, spec: &str| {
+        format!(
+            "{{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, \
+             metadata: {{name: x.y.z, labels: {{a: {labels}}}}}, spec: {{group: {spec}}}}}"
+        )
+    };
+    template(&crd("'${schema.spec.s}'", "y.z"), &[]);
+    template(
+        &crd("x", "'${schema.spec.s}'"),
+        &[
+            "template.spec.group: ${schema.spec.s}: CEL expressions in CRDs are only supported for metadata fields",
+        ],
+    );
+}
+
+#[test]
+fn status_says_something_about_the_instance() {
+    let with =
+        |status: &str| app(&cm("x", "v", "")).replace("types:", &format!("status: {status}\n    types:"));
+    for (status, want) in [
+        (
+            "{a: plain}",
+            "spec.schema.status.a: status fields without expressions are not supported: [spec.schema.status.a]",
+        ),
+        ("{a: {b: ['${x.data.k}', 5]}}", "not supported: [spec.schema.status.a.b[1]]"),
+        ("{a: \"${'a'}\"}", "instance status field must refer to a resource or schema"),
+        ("{a: '${y.data.k}'}", "references unknown identifiers: [y]"),
+        ("{a: '${schema.spec.sss}'}", "undefined field 'sss'"),
+        ("text", "spec.schema.status: status is not a map"),
+    ] {
+        check(&with(status), &[want]);
+    }
+    check(&with("{a: '${x.data.k}', b: ['${schema.spec.s}'], c: {d: 'x-${x.data.k}'}}"), &[]);
+}
+
+#[test]
+fn all_problems_are_shown_at_once_and_in_order() {
+    let yaml = app(&(cm("my-cm", "'${nope}'", "readyWhen: [x]") + "- {id: b, template: 5}\n- {id: c}"))
+        .replace("s: string", "s: strin")
+        .replace("kind: App", "kind: app");
+    let paths: Vec<String> =
+        problems(&yaml).iter().map(|p| p.split(": ").next().unwrap_or_default().to_owned()).collect();
+    assert_eq!(
+        paths,
+        [
+            "spec.resources[0].id",
+            "spec.resources[0].readyWhen[0]",
+            "spec.resources[0].template.data.k",
+            "spec.resources[1].template",
+            "spec.resources[2]",
+            "spec.schema.kind",
+            "spec.schema.spec.s",
+        ]
+    );
+}
+
+#[test]
+fn limits_are_the_callers() {
+    let yaml = app(&cm("x", "v", "forEach: [{a: '${schema.spec.l}'}, {b: '${schema.spec.l}'}]")
+        .replace("name: x", "name: '${a}${b}'"));
+    let limits = Limits { collection_dimensions: 1, ..Limits::default() };
+    let problems = compile(&rgd(&yaml), &limits).unwrap_err();
+    assert_eq!(problems[0].message, "forEach has 2 dimensions, the maximum is 1");
+}

@@ -1,0 +1,102 @@
+//! Labels and annotations with a meaning: kro's own, which authors may not set, and the hub's policies.
+
+use crate::api::keys::{hub, kro};
+use crate::api::rgd::ResourceGraphDefinition;
+use crate::graph::OnExisting;
+use crate::graph::diagnostic::{Path, Problems};
+use serde_json::{Map, Value};
+
+const RESERVED_PREFIXES: [&str; 2] = ["kro.run/", "internal.kro.run/"];
+
+/// What the definition itself asks for.
+pub fn of_definition(rgd: &ResourceGraphDefinition, problems: &mut Problems) {
+    if rgd.metadata.annotations.contains_key(hub::HUB_REFS) {
+        let path = Path::of(&["metadata", "annotations"]).key(hub::HUB_REFS);
+        problems.add(&path, "reading external references on the hub is not supported yet");
+    }
+}
+
+/// Checks a template's labels and annotations, and reads the policy for objects that exist already.
+pub fn of_template(
+    metadata: &Map<String, Value>,
+    path: &Path,
+    problems: &mut Problems,
+) -> Option<OnExisting> {
+    for field in ["labels", "annotations"] {
+        let path = path.key(field);
+        match metadata.get(field) {
+            Some(Value::Object(map)) => {
+                reserved(field, map, &path, problems);
+                texts(map, &path, problems);
+            }
+            // One expression that gives the whole map is judged by what it gives.
+            Some(Value::String(text)) if text.contains("${") => {}
+            Some(Value::Null) | None => {}
+            Some(_) => problems.add(&path, format!("metadata.{field} is not a map")),
+        }
+    }
+    let annotations = metadata.get("annotations").and_then(Value::as_object)?;
+    let path = path.key("annotations");
+    if annotations.contains_key(hub::TARGET) {
+        problems.add(&path.key(hub::TARGET), "keeping a resource on the hub is not supported yet");
+    }
+    choice(annotations, hub::ON_DELETE, &["Delete", "Orphan"], &path, problems);
+    match choice(annotations, hub::ON_EXISTING, &["Adopt", "AdoptIfEqual", "Fail"], &path, problems)? {
+        "Adopt" => Some(OnExisting::Adopt),
+        "AdoptIfEqual" => Some(OnExisting::AdoptIfEqual),
+        _ => Some(OnExisting::Fail),
+    }
+}
+
+fn reserved(field: &str, map: &Map<String, Value>, path: &Path, problems: &mut Problems) {
+    for key in map.keys() {
+        if let Some(prefix) = RESERVED_PREFIXES.iter().find(|p| key.starts_with(**p)) {
+            problems
+                .add(&path.key(key), format!("{field} with prefix {prefix} are reserved for internal use"));
+        }
+    }
+}
+
+/// Labels and annotations are text on every kind.
+fn texts(map: &Map<String, Value>, path: &Path, problems: &mut Problems) {
+    for (key, value) in map {
+        let got = match value {
+            Value::String(_) | Value::Null => continue,
+            Value::Bool(_) => "boolean",
+            Value::Number(_) => "number",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        problems.add_with_help(
+            &path.key(key),
+            format!("expected string type, got {got}"),
+            matches!(value, Value::Bool(_) | Value::Number(_)).then(|| format!("quote it: \"{value}\"")),
+        );
+    }
+}
+
+/// The value of a policy annotation. It stays on the child and is read there, so it must be known now.
+fn choice<'a>(
+    annotations: &'a Map<String, Value>,
+    key: &str,
+    allowed: &[&str],
+    path: &Path,
+    problems: &mut Problems,
+) -> Option<&'a str> {
+    let value = annotations.get(key)?.as_str()?;
+    if allowed.contains(&value) {
+        return Some(value);
+    }
+    let message = if value.contains("${") {
+        format!("{key} must be a literal, not an expression")
+    } else {
+        format!("{key} has no value {value:?}")
+    };
+    problems.add_with_help(&path.key(key), message, Some(format!("allowed are {}", allowed.join(", "))));
+    None
+}
+
+/// The kind whose objects make kinds: on a spoke nobody would act on them.
+pub fn is_definition(group: &str, kind: &str) -> bool {
+    group == kro::GROUP && kind == "ResourceGraphDefinition"
+}
