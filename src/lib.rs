@@ -1,3 +1,8 @@
+//! kro-hub: one ResourceGraphDefinition, one instance, a fleet of clusters.
+//!
+//! The layers, from the top; imports point only downwards (see docs/architecture.md):
+//! `cli` → `hub`, `spoke` → `reconcile` → `graph`, `schema`, `cel` → `api`.
+
 pub mod api;
 pub mod cel;
 pub mod cli;

@@ -1,1 +1,333 @@
-//! The CRDs that kro-hub installs on the hub.
+//! The CRDs that kro-hub installs on the hub: kro's own two, as kro 0.9.4 ships them, and `Cluster`.
+
+use super::cluster::Cluster;
+use super::keys::kro;
+use kube::CustomResourceExt;
+use serde_json::{Value, json};
+
+/// `resourcegraphdefinitions.kro.run`.
+pub const RGD_CRD: &str = "resourcegraphdefinitions.kro.run";
+
+/// All of them, in the order they are installed.
+pub fn all() -> Vec<Value> {
+    vec![rgd(), graph_revision(), cluster()]
+}
+
+fn cluster() -> Value {
+    serde_json::to_value(Cluster::crd()).unwrap_or_default()
+}
+
+fn rgd() -> Value {
+    let mut status = graph_status();
+    status["properties"]["state"] = described("string", "Active while instances are served, else Inactive.");
+    status["properties"]["lastIssuedRevision"] = json!({"type": "integer", "format": "int64",
+        "description": "The highest revision number ever issued; it never decreases."});
+    // The one field that is ours.
+    status["properties"]["fleet"] = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true,
+        "description": "How the definition stands on the registered clusters."});
+    crd(
+        json!({"kind": "ResourceGraphDefinition", "listKind": "ResourceGraphDefinitionList",
+            "plural": "resourcegraphdefinitions", "singular": "resourcegraphdefinition", "shortNames": ["rgd"]}),
+        kro::GROUP,
+        json!([
+            {"name": "APIVERSION", "type": "string", "jsonPath": ".spec.schema.apiVersion"},
+            {"name": "KIND", "type": "string", "jsonPath": ".spec.schema.kind"},
+            {"name": "STATE", "type": "string", "jsonPath": ".status.state"},
+            {"name": "READY", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"},
+            {"name": "TOPOLOGICALORDER", "type": "string", "jsonPath": ".status.topologicalOrder", "priority": 1},
+            {"name": "AGE", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+        ]),
+        json!([]),
+        graph_spec(),
+        status,
+    )
+}
+
+fn graph_revision() -> Value {
+    let spec = json!({
+        "type": "object",
+        "description": "An immutable snapshot of a ResourceGraphDefinition.",
+        "required": ["revision", "snapshot"],
+        "x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "spec is immutable"}],
+        "properties": {
+            "revision": {"type": "integer", "format": "int64", "minimum": 1},
+            "snapshot": {
+                "type": "object",
+                "required": ["name", "generation", "spec"],
+                "properties": {
+                    "name": {"type": "string", "minLength": 1},
+                    "generation": {"type": "integer", "format": "int64"},
+                    "spec": graph_spec(),
+                },
+            },
+        },
+    });
+    let column = |name: &str, path: &str| json!({"name": name, "type": "string", "jsonPath": path});
+    let mut columns = vec![
+        column("RGD", ".spec.snapshot.name"),
+        json!({"name": "REVISION", "type": "integer", "jsonPath": ".spec.revision"}),
+        column("HASH", ".metadata.labels.kro\\.run/graph-revision-hash"),
+        column("READY", ".status.conditions[?(@.type==\"Ready\")].status"),
+        json!({"name": "AGE", "type": "date", "jsonPath": ".metadata.creationTimestamp"}),
+    ];
+    for index in [0, 2] {
+        if let Some(column) = columns.get_mut(index) {
+            column["priority"] = json!(1);
+        }
+    }
+    crd(
+        json!({"kind": "GraphRevision", "listKind": "GraphRevisionList", "plural": "graphrevisions",
+            "singular": "graphrevision", "shortNames": ["gr"]}),
+        "internal.kro.run",
+        Value::Array(columns),
+        json!([{"jsonPath": ".spec.snapshot.name"}]),
+        spec,
+        graph_status(),
+    )
+}
+
+fn crd(names: Value, group: &str, columns: Value, selectable: Value, spec: Value, status: Value) -> Value {
+    let plural = names.get("plural").and_then(Value::as_str).unwrap_or_default();
+    let mut version = json!({
+        "name": kro::VERSION,
+        "served": true,
+        "storage": true,
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": columns,
+        "schema": {"openAPIV3Schema": {
+            "type": "object",
+            "properties": {
+                "apiVersion": {"type": "string"},
+                "kind": {"type": "string"},
+                "metadata": {"type": "object"},
+                "spec": spec,
+                "status": status,
+            },
+        }},
+    });
+    if selectable.as_array().is_some_and(|s| !s.is_empty()) {
+        version["selectableFields"] = selectable;
+    }
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{plural}.{group}")},
+        "spec": {"group": group, "names": names, "scope": "Cluster", "versions": [version]},
+    })
+}
+
+fn described(type_: &str, text: &str) -> Value {
+    json!({"type": type_, "description": text})
+}
+
+/// The status that definitions and revisions share.
+fn graph_status() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "conditions": {"type": "array", "items": {
+                "type": "object",
+                "required": ["type", "status"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "status": {"type": "string"},
+                    "reason": {"type": "string"},
+                    "message": {"type": "string"},
+                    "lastTransitionTime": {"type": "string", "format": "date-time"},
+                    "observedGeneration": {"type": "integer", "format": "int64", "minimum": 0},
+                },
+            }},
+            "topologicalOrder": {"type": "array", "items": {"type": "string"},
+                "description": "Ids of the resources in the order they are applied."},
+            "resources": {"type": "array", "items": {
+                "type": "object",
+                "properties": {
+                    "id": {"type": "string"},
+                    "dependencies": {"type": "array", "items": {
+                        "type": "object", "properties": {"id": {"type": "string"}}}},
+                },
+            }},
+        },
+    })
+}
+
+fn unchecked(text: &str) -> Value {
+    json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "description": text})
+}
+
+fn strings(text: &str) -> Value {
+    json!({"type": "object", "additionalProperties": {"type": "string"}, "description": text})
+}
+
+fn immutable(mut schema: Value, field: &str) -> Value {
+    schema["x-kubernetes-validations"] =
+        json!([{"rule": "self == oldSelf", "message": format!("{field} is immutable")}]);
+    schema
+}
+
+fn names_list(text: &str) -> Value {
+    json!({"type": "array", "maxItems": 32, "x-kubernetes-list-type": "set", "description": text,
+        "items": {"type": "string", "maxLength": 63, "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$"}})
+}
+
+/// The spec of a ResourceGraphDefinition.
+fn graph_spec() -> Value {
+    json!({
+        "type": "object",
+        "required": ["schema"],
+        "properties": {
+            "schema": {
+                "type": "object",
+                "description": "The kind that this definition publishes.",
+                "required": ["kind", "apiVersion", "scope"],
+                "properties": {
+                    "kind": immutable(json!({"type": "string", "pattern": "^[A-Z][a-zA-Z0-9]{0,62}$"}), "kind"),
+                    "apiVersion": immutable(
+                        json!({"type": "string", "pattern": "^v[0-9]+(alpha[0-9]+|beta[0-9]+)?$"}), "apiVersion"),
+                    "group": immutable(json!({"type": "string", "default": kro::GROUP}), "group"),
+                    "scope": immutable(
+                        json!({"type": "string", "enum": ["Namespaced", "Cluster"], "default": "Namespaced"}), "scope"),
+                    "spec": unchecked("SimpleSchema of the instance's spec."),
+                    "types": unchecked("Custom types for the SimpleSchema."),
+                    "status": unchecked("Expressions that give the instance's status."),
+                    "additionalPrinterColumns": {"type": "array", "items": {
+                        "type": "object",
+                        "required": ["name", "type", "jsonPath"],
+                        "properties": {
+                            "name": {"type": "string"},
+                            "type": {"type": "string"},
+                            "jsonPath": {"type": "string"},
+                            "description": {"type": "string"},
+                            "format": {"type": "string"},
+                            "priority": {"type": "integer", "format": "int32"},
+                        },
+                    }},
+                    "shortNames": names_list("Short names of the generated kind."),
+                    "categories": names_list("Categories of the generated kind."),
+                    "metadata": {"type": "object", "properties": {
+                        "labels": strings("Labels of the generated CRD."),
+                        "annotations": strings("Annotations of the generated CRD."),
+                    }},
+                },
+            },
+            "resources": {"type": "array", "items": resource()},
+        },
+    })
+}
+
+fn resource() -> Value {
+    let expressions = |text: &str| json!({"type": "array", "items": {"type": "string"}, "description": text});
+    json!({
+        "type": "object",
+        "required": ["id"],
+        "x-kubernetes-validations": [{
+            "rule": "has(self.template) != has(self.externalRef)",
+            "message": "exactly one of template or externalRef must be provided",
+        }],
+        "properties": {
+            "id": {"type": "string"},
+            "template": unchecked("The object, with expressions."),
+            "externalRef": {
+                "type": "object",
+                "required": ["apiVersion", "kind", "metadata"],
+                "properties": {
+                    "apiVersion": {"type": "string"},
+                    "kind": {"type": "string"},
+                    "metadata": {"type": "object", "properties": {
+                        "name": {"type": "string", "minLength": 1},
+                        "namespace": {"type": "string"},
+                        // One whole expression is allowed here, so the selector has no schema.
+                        "selector": {"x-kubernetes-preserve-unknown-fields": true},
+                    }},
+                },
+            },
+            "readyWhen": expressions("All must be true before dependents are created."),
+            "includeWhen": expressions("All must be true for the resource to exist."),
+            "forEach": {"type": "array", "items": {
+                "type": "object", "minProperties": 1, "maxProperties": 1,
+                "additionalProperties": {"type": "string"}}},
+        },
+    })
+}
+
+/// Paths of properties that `wanted` has and `live` lacks.
+pub fn missing_properties(live: &Value, wanted: &Value) -> Vec<String> {
+    fn walk(live: &Value, wanted: &Value, path: &str, out: &mut Vec<String>) {
+        let free = live.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
+        if let Some(properties) = wanted.get("properties").and_then(Value::as_object).filter(|_| !free) {
+            for (name, inner) in properties {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                match live.get("properties").and_then(|p| p.get(name)) {
+                    Some(found) => walk(found, inner, &path, out),
+                    None => out.push(path),
+                }
+            }
+        }
+        if let (Some(a), Some(b)) = (live.get("items"), wanted.get("items")) {
+            walk(a, b, &format!("{path}[]"), out);
+        }
+    }
+    let mut out = Vec::new();
+    let schema = |crd: &Value| crd.pointer("/spec/versions/0/schema/openAPIV3Schema").cloned();
+    if let (Some(live), Some(wanted)) = (schema(live), schema(wanted)) {
+        walk(&live, &wanted, "", &mut out);
+    }
+    out
+}
+
+/// `live` with every property that `wanted` has and it lacks; what it has beyond that stays.
+pub fn with_missing_properties(live: &Value, wanted: &Value) -> Value {
+    fn merge(live: &mut Value, wanted: &Value) {
+        if let Some(properties) = wanted.get("properties").and_then(Value::as_object) {
+            if !live.get("properties").is_some_and(Value::is_object) {
+                live["properties"] = json!({});
+            }
+            for (name, inner) in properties {
+                match live["properties"].get_mut(name) {
+                    Some(found) => merge(found, inner),
+                    None => live["properties"][name] = inner.clone(),
+                }
+            }
+        }
+        if let Some(items) = wanted.get("items") {
+            match live.get_mut("items") {
+                Some(found) => merge(found, items),
+                None => live["items"] = items.clone(),
+            }
+        }
+    }
+    let mut out = live.clone();
+    let path = "/spec/versions/0/schema/openAPIV3Schema";
+    if let (Some(found), Some(want)) = (out.pointer_mut(path), wanted.pointer(path)) {
+        merge(found, want);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crd_of_plain_kro_lacks_the_fleet_status_alone() {
+        let mut plain = rgd();
+        let status = plain
+            .pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/status/properties")
+            .and_then(Value::as_object_mut)
+            .unwrap();
+        status.remove("fleet");
+        status.insert("extra".into(), json!({"type": "string"}));
+        assert_eq!(missing_properties(&plain, &rgd()), ["status.fleet"]);
+        let merged = with_missing_properties(&plain, &rgd());
+        assert!(missing_properties(&merged, &rgd()).is_empty());
+        let extra = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/extra";
+        assert!(merged.pointer(extra).is_some(), "what somebody added stays");
+    }
+
+    #[test]
+    fn names() {
+        let names: Vec<String> =
+            all().iter().map(|c| c["metadata"]["name"].as_str().unwrap_or_default().to_owned()).collect();
+        assert_eq!(names, [RGD_CRD, "graphrevisions.internal.kro.run", "clusters.hub.kro.run"]);
+    }
+}

@@ -1,1 +1,50 @@
-//! todo
+//! The commands. No logic of their own: arguments become settings before anything runs.
+
+mod controller;
+
+use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::process::ExitCode;
+
+#[derive(Debug, Parser)]
+#[command(name = "kro-hub", version, about = "kro for a fleet: one definition, one instance, many clusters")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the controller
+    Controller(Box<controller::Args>),
+    /// Print the CRDs that the controller installs on the hub
+    Crds,
+}
+
+/// Parses the command line, runs the command, and gives the exit code.
+pub fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Controller(args) => controller::run(*args),
+        Command::Crds => print_crds(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_crds() -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for crd in crate::api::crds::all() {
+        let text = serde_saphyr::to_string(&crd)?;
+        match writeln!(out, "---\n{}", text.trim_end()) {
+            // The reader has seen enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+            other => other?,
+        }
+    }
+    Ok(())
+}

@@ -11,6 +11,7 @@ pub struct Graph {
     pub gvk: Gvk,
     pub crd: Value,
     pub nodes: Vec<Node>,
+    pub resources: Vec<rgd::ResourceInformation>,
 }
 #[derive(Debug)]
 pub struct Node {
@@ -68,4 +69,20 @@ impl<'g> Pass<'g> {
     pub fn status(&self) -> (serde_json::Map<String, Value>, Vec<String>) {
         Default::default()
     }
+}
+#[derive(Clone, Debug, Default)]
+pub struct Limits {}
+#[derive(Clone, Debug)]
+pub struct Diagnostic {
+    pub path: String,
+    pub message: String,
+    pub help: Option<String>,
+}
+impl std::fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+pub fn compile(_: &ResourceGraphDefinition, _: &Limits) -> Result<Graph, Vec<Diagnostic>> {
+    Err(vec![])
 }

@@ -1,1 +1,57 @@
-//! todo
+//! The hub side of the running controller: registered clusters, definitions, and where each instance goes.
+//!
+//! One task owns all state ([`controller`]); watches, requests and the clusters' actors run beside it and send it
+//! [`Event`]s. Decisions are pure and stand in files of their own ([`clusters::source`], [`clusters::status`],
+//! [`definitions::status`], [`crate::reconcile::fleet`]).
+
+pub mod clusters;
+mod context;
+mod controller;
+pub mod definitions;
+mod identity;
+mod install;
+mod instances;
+mod lease;
+mod resources;
+mod run;
+mod server;
+mod view;
+
+pub use context::Settings;
+pub use lease::Times as LeaseTimes;
+pub use run::{RunError, run};
+
+use crate::api::names::{ClusterName, GroupKind, InstanceKey};
+use crate::spoke::client::ApiError;
+use crate::spoke::messages::FromSpoke;
+use crate::spoke::watch::Listed;
+use serde_json::Value;
+
+/// What the hub side watches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Watched {
+    /// Secrets of one namespace.
+    Secrets(String),
+    Clusters,
+    Definitions,
+    /// The generated CRDs on the hub.
+    Crds,
+    Instances(GroupKind),
+}
+
+/// Everything that the one task hears.
+#[derive(Debug)]
+enum Event {
+    Seen(Watched, Listed),
+    Spoke(FromSpoke),
+    /// A step of connecting a cluster; the number tells tries of different credentials apart.
+    Connect(ClusterName, u64, clusters::connect::Progress),
+    /// A write of ours to a Cluster object was answered.
+    ClusterWritten(ClusterName, Result<Value, ApiError>),
+    /// Look at a Cluster again.
+    ClusterDue(ClusterName),
+    Definition(String, definitions::Outcome),
+    Instance(InstanceKey, String, instances::Outcome),
+    /// A record of what is left on a cluster was taken out: cluster and uid of the hub instance.
+    LeftForgotten(ClusterName, String, bool),
+}

@@ -14,7 +14,7 @@ use crate::api::names::{ClusterName, GroupKind, HubId, InstanceKey};
 use crate::metrics::Metrics;
 use crate::reconcile::Now;
 use crate::reconcile::spoke::{Action, Goal, Machine, Outcome, Step, Task, report_fingerprint};
-use crate::reconcile::world::{CrdState, KindState, Stored};
+use crate::reconcile::world::{CrdState, KindState, Stored, World};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
@@ -100,6 +100,8 @@ pub(super) enum Event {
     Crd(watch::CrdSeen),
     Done(InstanceKey, Done),
     Crds(GroupKind, CrdState),
+    /// A kind that was not served may be now.
+    LookAgain(GroupKind),
 }
 
 struct Slot {
@@ -123,6 +125,7 @@ struct Actor {
 }
 
 const TICK: Duration = Duration::from_secs(30);
+const SERVED_SOON: Duration = Duration::from_millis(100);
 
 impl Actor {
     async fn run(
@@ -195,6 +198,12 @@ impl Actor {
                 self.write_store(|s| s.set_crd(&gk, state));
                 self.enqueue_kind(&gk);
             }
+            Event::LookAgain(gk) => {
+                if self.read_store(|s| s.kind_state(&gk)) == KindState::Missing {
+                    self.write_store(|s| s.kind_mut(&gk, false).state = KindState::Unknown);
+                    self.enqueue_kind(&gk);
+                }
+            }
             Event::Done(key, done) => {
                 let concerned = self.take_in(&done);
                 let now = self.settings.clock.now();
@@ -239,6 +248,14 @@ impl Actor {
             }
             Seen::NotServed => {
                 self.write_store(|s| s.kind_mut(gk, false).state = KindState::Missing);
+                if matches!(self.read_store(|s| s.crd(gk)), CrdState::Ready { .. }) {
+                    // Its CRD is there: discovery follows in a moment.
+                    let (events, gk) = (self.events.clone(), gk.clone());
+                    self.spawn(async move {
+                        tokio::time::sleep(SERVED_SOON).await;
+                        drop(events.send(Event::LookAgain(gk)));
+                    });
+                }
                 self.enqueue_all();
                 Vec::new()
             }

@@ -48,7 +48,7 @@ pub(super) async fn perform(
     match action {
         Action::Apply(apply) => {
             let resource = resource_of(&apply.gvk, resource, task);
-            apply_object(client, *apply, &resource, may_write).await
+            apply_object(client, task, *apply, &resource, may_write).await
         }
         Action::VerifyGone { object, gvk } => {
             let resource = resource_of(&gvk, resource, task);
@@ -107,6 +107,7 @@ fn not_leading() -> ApiError {
 
 async fn apply_object(
     client: &SpokeClient,
+    task: &Task,
     apply: Apply,
     resource: &ApiResource,
     may_write: &(dyn Fn() -> bool + Send + Sync),
@@ -142,7 +143,12 @@ async fn apply_object(
     if !may_write() {
         return failed(Trouble::Contact, not_leading().to_string(), None);
     }
-    match client.apply(resource, &namespace, &name, apply.manager, &apply.body).await {
+    let mut sent = apply.body.clone();
+    if apply.manager == kro::MANAGER_PARENT {
+        // With the uid, an apply cannot bring back an instance that was deleted meanwhile.
+        sent["metadata"]["uid"] = json!(task.hub_uid);
+    }
+    match client.apply(resource, &namespace, &name, apply.manager, &sent).await {
         Ok(live) => {
             let stored = Arc::new(Stored::new(live));
             Outcome::Applied {

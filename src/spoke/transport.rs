@@ -167,10 +167,7 @@ fn is_collection(path: &str) -> bool {
         Some(&"apis") => parts.get(3..),
         _ => None,
     };
-    match rest {
-        Some(["namespaces", _, _]) | Some([_]) => true,
-        _ => false,
-    }
+    matches!(rest, Some(["namespaces", _, _] | [_]))
 }
 
 fn absolute(base: &Uri, uri: &Uri) -> Result<Uri, BoxError> {

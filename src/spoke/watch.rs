@@ -127,56 +127,96 @@ pub(super) async fn kind(
         }
     };
     tell(Seen::Served(served.resource.clone()));
-    let api: Api<DynamicObject> = Api::all_with(client.kube().clone(), &served.resource);
+    let namespaced = served.namespaced;
+    let listed = |listed: Listed| match listed {
+        Listed::Started => tell(Seen::ListStarted),
+        Listed::Object(object) => tell(Seen::Object(object)),
+        Listed::Left(object) => {
+            let object = crate::api::Object(object);
+            tell(Seen::Left(object.object_ref(), object.uid().to_owned()))
+        }
+        Listed::Done => tell(Seen::ListDone { namespaced }),
+    };
+    let trouble = |code: Option<u16>, text: &str| match code {
+        Some(403) => {
+            tell(Seen::Failed(format!("this hub may not list or watch {gk} on the cluster: {text}")))
+        }
+        Some(404) => {
+            // The kind is gone from the cluster: whoever needs it looks it up again.
+            tell(Seen::NotServed);
+            false
+        }
+        _ => true,
+    };
+    let scope = Scope { namespace: None, selector };
+    objects(client.kube().clone(), client.cluster(), &served.resource, &scope, listed, trouble).await;
+}
+
+/// Which objects of a kind a watch shows.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// All namespaces without it.
+    pub namespace: Option<String>,
+    /// A label selector; everything without it.
+    pub selector: Option<String>,
+}
+
+/// One step of a watch: a list from `Started` to `Done`, then what changes.
+#[derive(Debug)]
+pub enum Listed {
+    Started,
+    Object(Value),
+    /// It left the selection, or is deleted.
+    Left(Value),
+    Done,
+}
+
+/// Watches objects until `listed` or `trouble` says to stop; retries with back-off. `trouble` hears the HTTP code, where there was
+/// one, and a text for people.
+pub async fn objects(
+    client: kube::Client,
+    cluster: &str,
+    resource: &ApiResource,
+    scope: &Scope,
+    listed: impl Fn(Listed) -> bool,
+    trouble: impl Fn(Option<u16>, &str) -> bool,
+) {
+    let api: Api<DynamicObject> = match &scope.namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, resource),
+        None => Api::all_with(client, resource),
+    };
     let mut config = watcher::Config::default().timeout(SERVER_TIMEOUT_SECONDS);
-    if let Some(selector) = &selector {
+    if let Some(selector) = &scope.selector {
         config = config.labels(selector);
     }
     let mut stream = std::pin::pin!(watcher(api, config));
-    attempt = 0;
+    let mut attempt = 0;
     while let Some(event) = stream.next().await {
-        let open = match event {
+        let go_on = match event {
             Ok(event) => {
                 attempt = 0;
-                on_event(event, &served, &tell)
+                listed(match event {
+                    watcher::Event::Init => Listed::Started,
+                    watcher::Event::InitDone => Listed::Done,
+                    watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
+                        Listed::Object(to_value(object, resource))
+                    }
+                    watcher::Event::Delete(object) => Listed::Left(to_value(object, resource)),
+                })
             }
             Err(error) => {
                 let text = describe(&error);
-                tracing::debug!(cluster = client.cluster(), kind = %gk, error = text, "watch interrupted");
-                match refusal(&error) {
-                    Some(403) => {
-                        tell(Seen::Failed(format!(
-                            "this hub may not list or watch {gk} on the cluster: {text}"
-                        )));
-                    }
-                    Some(404) => {
-                        // The kind is gone from the cluster: whoever needs it looks it up again.
-                        tell(Seen::NotServed);
-                        return;
-                    }
-                    _ => {}
+                tracing::debug!(cluster, kind = %resource.kind, error = text, "watch interrupted");
+                let go_on = trouble(refusal(&error), &text);
+                if go_on {
+                    tokio::time::sleep(backoff(attempt, cluster)).await;
+                    attempt += 1;
                 }
-                tokio::time::sleep(backoff(attempt, client.cluster())).await;
-                attempt += 1;
-                true
+                go_on
             }
         };
-        if !open {
+        if !go_on {
             return;
-        }
-    }
-}
-
-fn on_event(event: watcher::Event<DynamicObject>, served: &Served, tell: &impl Fn(Seen) -> bool) -> bool {
-    match event {
-        watcher::Event::Init => tell(Seen::ListStarted),
-        watcher::Event::InitDone => tell(Seen::ListDone { namespaced: served.namespaced }),
-        watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
-            tell(Seen::Object(to_value(object, &served.resource)))
-        }
-        watcher::Event::Delete(object) => {
-            let value = crate::api::Object(to_value(object, &served.resource));
-            tell(Seen::Left(value.object_ref(), value.uid().to_owned()))
         }
     }
 }

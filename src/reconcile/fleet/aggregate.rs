@@ -118,6 +118,11 @@ impl Entry {
         }
     }
 
+    /// Whether the cluster may be fine and has just not spoken yet.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.report.is_none() && matches!(self.state.as_str(), "Connecting" | "IN_PROGRESS" | "DELETING")
+    }
+
     fn value(&self) -> Value {
         let mut out = json!({"name": self.name.as_str(), "state": self.state, "since": self.since});
         if !self.message.is_empty() {

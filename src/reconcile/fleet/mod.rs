@@ -466,6 +466,12 @@ impl Fleet {
                 }
             }
         }
+        // After a restart, what was written before stands until every cluster that can speak has spoken.
+        let spoken_before =
+            inputs.instance.0.pointer("/status/state").is_some() && self.last_status_write.is_none();
+        if spoken_before && entries.iter().any(Entry::is_unheard) {
+            return;
+        }
         let only_local = names.iter().all(|n| Some(n) == local) && entries.len() == names.len();
         let aggregate = Aggregate {
             entries,

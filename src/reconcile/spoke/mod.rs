@@ -232,6 +232,8 @@ pub struct Machine {
     namespace_missing: Option<String>,
     namespace_failure: Option<String>,
     last_report: Option<Report>,
+    /// Milliseconds of the first step.
+    first_step: Option<u64>,
     /// Author's fields of the last run, kept while suspended or deleting.
     last_fields: serde_json::Map<String, Value>,
     delete_failures: BTreeMap<ObjectRef, (String, u64, u32)>,
@@ -252,6 +254,7 @@ impl Machine {
             namespace_missing: None,
             namespace_failure: None,
             last_report: None,
+            first_step: None,
             last_fields: serde_json::Map::new(),
             delete_failures: BTreeMap::new(),
         }

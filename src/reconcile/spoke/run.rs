@@ -14,6 +14,9 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// For so long a new machine keeps silent while first lists are under way.
+const STARTING_MILLIS: u64 = 10_000;
+
 /// The goal of a run, unpacked.
 pub(super) struct Wanted {
     pub graph: Arc<Graph>,
@@ -35,6 +38,8 @@ struct Walk<'a> {
     nodes: Vec<(String, NodeState)>,
     /// Some object could not be rendered or written, so nothing may be pruned.
     incomplete: bool,
+    /// Something was not listed for the first time yet: all may be well and only not seen.
+    unseen: bool,
 }
 
 impl Walk<'_> {
@@ -56,6 +61,7 @@ impl Machine {
             desired: BTreeMap::new(),
             nodes: Vec::new(),
             incomplete: false,
+            unseen: false,
         };
         let summary = self.advance(&mut walk, wanted);
         self.finish_run(walk, wanted, summary)
@@ -111,8 +117,12 @@ impl Machine {
                 Some(Summary::waiting("waiting for the newer revision of the definition"))
             }
             CrdState::Refused { reason, message } => Some(Summary::blocked(reason, message)),
-            CrdState::Working => Some(Summary::waiting("waiting for the CustomResourceDefinition")),
+            CrdState::Working => {
+                walk.unseen = true;
+                Some(Summary::waiting("waiting for the CustomResourceDefinition"))
+            }
             CrdState::Ready { .. } | CrdState::Unknown => {
+                walk.unseen = true;
                 walk.step.actions.push(Action::EnsureCrd {
                     graph: wanted.graph.clone(),
                     allow_breaking: wanted.allow_breaking,
@@ -157,7 +167,10 @@ impl Machine {
         match walk.world.kind(&task.key.gk) {
             KindState::Synced { .. } => {}
             KindState::Failed(why) => return Err(Summary::blocked("NotReady", why)),
-            _ => return Err(Summary::waiting("waiting for the first list of the mirror's kind")),
+            _ => {
+                walk.unseen = true;
+                return Err(Summary::waiting("waiting for the first list of the mirror's kind"));
+            }
         }
         let stored = walk.world.get(&key);
         if let Some(found) = &stored {
@@ -238,6 +251,7 @@ impl Machine {
                 return Ok(NodeState::Failed(Trouble::Error, message));
             }
             KindState::Unknown | KindState::Syncing => {
+                walk.unseen = true;
                 return Ok(walk.wait(format!("waiting for the first list of {}", node.gvk)));
             }
         };
@@ -489,6 +503,11 @@ impl Machine {
         if let Some(fields) = &summary.fields {
             self.last_fields = fields.clone();
         }
+        if walk.unseen && self.is_starting(walk.now) {
+            // What a restart left settled must not look unsettled only because it was not looked at yet.
+            step.wake_at = Some(walk.now.millis + STARTING_MILLIS);
+            return step;
+        }
         self.report(
             &mut step,
             walk.now,
@@ -497,7 +516,9 @@ impl Machine {
             wanted.mirror.generation,
             &wanted.graph.hash,
         );
-        let settled = self.is_quiet() && !step.actions.iter().any(|a| !matches!(a, Action::EnsureKind(..)));
+        let settled = self.is_quiet()
+            && !walk.unseen
+            && !step.actions.iter().any(|a| !matches!(a, Action::EnsureKind(..)));
         if settled
             && !self.task.is_local()
             && self.status_failure.is_none_or(|f| walk.now.millis >= f.0)
@@ -511,6 +532,12 @@ impl Machine {
         }
         step.wake_at = [step.wake_at, self.wake_at()].into_iter().flatten().min();
         step
+    }
+
+    /// Whether this machine is young and has reported nothing yet.
+    fn is_starting(&mut self, now: &Now) -> bool {
+        let since = *self.first_step.get_or_insert(now.millis);
+        self.last_report.is_none() && now.millis.saturating_sub(since) < STARTING_MILLIS
     }
 
     pub(super) fn report(

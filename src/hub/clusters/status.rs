@@ -1,0 +1,169 @@
+//! The status of a Cluster, from how it stands.
+
+use super::source::Blocked;
+use crate::api::cluster::{ClusterStatus, LeftBehind, conditions};
+use crate::api::condition::{ConditionStatus, Conditions};
+use crate::hub::identity::ClusterInfo;
+use crate::reconcile::Now;
+use crate::spoke::messages::ContactState;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// How a registered cluster stands.
+#[derive(Clone, Debug)]
+pub enum Standing<'a> {
+    /// It is not used.
+    Blocked(&'a Blocked),
+    /// It is being asked for the first time; says what the last try met.
+    Connecting(Option<&'a ContactState>),
+    /// It has an actor.
+    Running(&'a ContactState),
+}
+
+/// What goes into the status besides the standing.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub info: Option<ClusterInfo>,
+    pub instances: i64,
+    pub left_behind: Option<LeftBehind>,
+}
+
+/// The status to write; the same as `old` when nothing changed.
+pub fn status(
+    old: &ClusterStatus,
+    generation: i64,
+    standing: &Standing,
+    facts: &Facts,
+    now: &Now,
+) -> ClusterStatus {
+    use ConditionStatus::{False, True, Unknown};
+    use conditions::{CLAIMED, CREDENTIALS_VALID, REACHABLE, READY};
+    let mut list = Conditions::new(old.conditions.clone(), generation, &now.rfc3339);
+    let waiting = "waiting for the first contact";
+    let (credentials, reachable, claimed, ready) = match standing {
+        Standing::Blocked(blocked) => {
+            let ready = (False, blocked.reason, blocked.message.as_str());
+            let unknown = (Unknown, "NotConnected", "");
+            match blocked.condition {
+                CREDENTIALS_VALID => (ready, unknown, unknown, ready),
+                CLAIMED => ((True, "Valid", ""), (True, "Connected", ""), ready, ready),
+                _ => ((True, "Valid", ""), unknown, unknown, ready),
+            }
+        }
+        Standing::Connecting(None | Some(ContactState::Ready)) => {
+            let unknown = (Unknown, "Connecting", waiting);
+            ((True, "Valid", ""), unknown, unknown, unknown)
+        }
+        Standing::Connecting(Some(ContactState::Unreachable(why))) => {
+            let lost = (False, "Unreachable", why.as_str());
+            ((True, "Valid", ""), lost, (Unknown, "Unreachable", ""), lost)
+        }
+        Standing::Connecting(Some(ContactState::Unauthorized(why))) => {
+            let refused = (False, "Unauthorized", why.as_str());
+            (refused, (True, "Connected", ""), (Unknown, "Unauthorized", ""), refused)
+        }
+        Standing::Running(ContactState::Ready) => {
+            let fine = (True, "Connected", "");
+            ((True, "Valid", ""), fine, (True, "Claimed", ""), (True, "Ready", ""))
+        }
+        Standing::Running(ContactState::Unreachable(why)) => {
+            let lost = (False, "Unreachable", why.as_str());
+            ((True, "Valid", ""), lost, (True, "Claimed", ""), lost)
+        }
+        Standing::Running(ContactState::Unauthorized(why)) => {
+            let refused = (False, "Unauthorized", why.as_str());
+            (refused, (True, "Connected", ""), (True, "Claimed", ""), refused)
+        }
+    };
+    for (type_, (status, reason, message)) in
+        [(CREDENTIALS_VALID, credentials), (REACHABLE, reachable), (CLAIMED, claimed), (READY, ready)]
+    {
+        list.set(type_, status, reason, message);
+    }
+    // A cluster that is not used keeps the identity it had: a later change of it must be seen.
+    let known = facts.info.clone().unwrap_or_else(|| ClusterInfo {
+        id: old.cluster_id.clone(),
+        version: old.kubernetes_version.clone(),
+    });
+    let mut new = ClusterStatus {
+        cluster_id: known.id,
+        kubernetes_version: known.version,
+        last_contact: old.last_contact.clone(),
+        instances: facts.instances,
+        left_behind: facts.left_behind.clone(),
+        conditions: list.into_list(),
+    };
+    if new != *old && matches!(standing, Standing::Running(ContactState::Ready)) {
+        new.last_contact = now.rfc3339.parse().ok().map(Time);
+    }
+    new
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now(text: &str) -> Now {
+        Now { millis: 0, rfc3339: text.into() }
+    }
+    fn condition(status: &ClusterStatus, type_: &str) -> String {
+        let c = status.conditions.iter().find(|c| c.type_ == type_).unwrap();
+        format!("{:?} {}", c.status, c.reason)
+    }
+
+    #[test]
+    fn nothing_new_changes_nothing_and_contact_is_dated_with_a_change_only() {
+        let facts =
+            Facts { info: Some(ClusterInfo { id: "x".into(), version: "v1".into() }), ..Facts::default() };
+        let first = status(
+            &ClusterStatus::default(),
+            1,
+            &Standing::Running(&ContactState::Ready),
+            &facts,
+            &now("2026-01-01T00:00:00Z"),
+        );
+        let second =
+            status(&first, 1, &Standing::Running(&ContactState::Ready), &facts, &now("2026-01-01T09:00:00Z"));
+        assert_eq!(first, second);
+        assert!(first.last_contact.is_some());
+    }
+
+    #[test]
+    fn standings() {
+        let t = now("2026-01-01T00:00:00Z");
+        let refused = Blocked {
+            condition: conditions::CREDENTIALS_VALID,
+            reason: "KubeconfigRefused",
+            message: "m".into(),
+        };
+        let twin = Blocked::ready("DuplicateCluster", "m".into());
+        let other = Blocked::claimed("m".into());
+        let lost = ContactState::Unreachable("x".into());
+        let cases = [
+            (
+                Standing::Blocked(&refused),
+                "False KubeconfigRefused",
+                "Unknown NotConnected",
+                "False KubeconfigRefused",
+            ),
+            (Standing::Blocked(&twin), "True Valid", "Unknown NotConnected", "False DuplicateCluster"),
+            (Standing::Blocked(&other), "True Valid", "True Connected", "False ClaimedByAnotherHub"),
+            (Standing::Connecting(None), "True Valid", "Unknown Connecting", "Unknown Connecting"),
+            (Standing::Running(&lost), "True Valid", "False Unreachable", "False Unreachable"),
+        ];
+        for (standing, credentials, reachable, ready) in cases {
+            let s = status(&ClusterStatus::default(), 1, &standing, &Facts::default(), &t);
+            assert_eq!(condition(&s, "CredentialsValid"), credentials);
+            assert_eq!(condition(&s, "Reachable"), reachable);
+            assert_eq!(condition(&s, "Ready"), ready);
+        }
+    }
+
+    #[test]
+    fn identity_is_kept_while_a_cluster_is_not_used() {
+        let old = ClusterStatus { cluster_id: "x".into(), ..ClusterStatus::default() };
+        let blocked = Blocked::ready("IdentityChanged", String::new());
+        let new =
+            status(&old, 1, &Standing::Blocked(&blocked), &Facts::default(), &now("2026-01-01T00:00:00Z"));
+        assert_eq!(new.cluster_id, "x");
+    }
+}

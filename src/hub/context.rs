@@ -1,0 +1,140 @@
+//! What every part of the hub side needs to do its work: the client, the clock, the right to write, a way to be heard.
+
+use super::lease::{Lease, Times};
+use super::{Event, Watched};
+use crate::api::Object;
+use crate::api::names::HubId;
+use crate::metrics::Metrics;
+use crate::reconcile::fleet::placement::DefaultPlacement;
+use crate::spoke::actor::Clock;
+use crate::spoke::client::HubClient;
+use crate::spoke::kubeconfig::Policy;
+use crate::spoke::pool::Pool;
+use crate::spoke::watch::{self, Scope};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::core::ApiResource;
+use kube::runtime::events::{Event as KubeEvent, EventType, Recorder};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+/// What the command line decides.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub kubeconfig: Option<PathBuf>,
+    pub context: Option<String>,
+    /// Namespace of the controller: its Lease and its ConfigMaps.
+    pub namespace: String,
+    /// Namespaces that kubeconfig Secrets are read from.
+    pub cluster_namespaces: Vec<String>,
+    pub default_placement: DefaultPlacement,
+    pub hub_id: Option<String>,
+    pub upgrade_crds: bool,
+    pub allow_crd_deletion: bool,
+    pub lease: Times,
+    pub policy: Policy,
+    /// `None`: not served.
+    pub metrics_address: Option<SocketAddr>,
+    pub health_address: Option<SocketAddr>,
+    /// Threads that run reconcile steps.
+    pub step_threads: usize,
+}
+
+#[derive(Clone)]
+pub(super) struct Context {
+    pub client: HubClient,
+    pub hub_id: HubId,
+    pub settings: Arc<Settings>,
+    pub metrics: Metrics,
+    pub clock: Clock,
+    pub lease: Lease,
+    pub pool: Pool,
+    pub recorder: Recorder,
+    pub events: UnboundedSender<Event>,
+    pub cancel: CancellationToken,
+}
+
+impl Context {
+    /// Whether a write may start now.
+    pub fn may_write(&self) -> bool {
+        self.lease.is_held() && !self.cancel.is_cancelled()
+    }
+
+    pub fn tell(&self, event: Event) {
+        // The receiver ends only when everything ends.
+        drop(self.events.send(event));
+    }
+
+    /// Runs beside the hub's task and ends with it.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let cancel = self.cancel.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = work => {}
+            }
+        });
+    }
+
+    /// Sends an event after a while.
+    pub fn later(&self, after: Duration, event: Event) {
+        let this = self.clone();
+        self.spawn(async move {
+            tokio::time::sleep(after).await;
+            this.tell(event);
+        });
+    }
+
+    /// Watches a kind on the hub until `until` ends.
+    pub fn watch(&self, what: Watched, resource: ApiResource, scope: Scope, until: CancellationToken) {
+        let this = self.clone();
+        self.spawn(async move {
+            let listed = |listed| this.events.send(Event::Seen(what.clone(), listed)).is_ok();
+            let trouble = |code: Option<u16>, text: &str| {
+                if code != Some(404) {
+                    tracing::warn!(?what, error = text, "watching on the hub was interrupted");
+                }
+                true
+            };
+            let client = this.client.kube().clone();
+            tokio::select! {
+                () = until.cancelled() => {}
+                () = watch::objects(client, "hub", &resource, &scope, listed, trouble) => {}
+            }
+        });
+    }
+
+    /// Publishes a Kubernetes Event about an object.
+    pub fn publish(&self, about: &Object, warning: bool, reason: &str, message: String) {
+        let reference = ObjectReference {
+            api_version: Some(about.str_at("/apiVersion").to_owned()),
+            kind: Some(about.str_at("/kind").to_owned()),
+            name: Some(about.name().to_owned()),
+            namespace: Some(about.namespace().to_owned()).filter(|n| !n.is_empty()),
+            uid: Some(about.uid().to_owned()),
+            ..ObjectReference::default()
+        };
+        let event = KubeEvent {
+            type_: if warning { EventType::Warning } else { EventType::Normal },
+            reason: reason.to_owned(),
+            note: Some(message),
+            action: "Reconcile".into(),
+            secondary: None,
+        };
+        let this = self.clone();
+        self.spawn(async move {
+            if !this.may_write() {
+                return;
+            }
+            let published = this.recorder.publish(&event, &reference);
+            match tokio::time::timeout(Duration::from_secs(15), published).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "publishing an event failed"),
+                Err(_) => tracing::warn!("publishing an event took too long"),
+            }
+        });
+    }
+}

@@ -1,0 +1,190 @@
+//! The one task that owns the hub side's state: hears events, hands them to the part they concern, steps instances.
+
+use super::clusters::Clusters;
+use super::context::Context;
+use super::definitions::{self, Definitions};
+use super::identity::ClusterInfo;
+use super::instances::{self, Instances};
+use super::{Event, Watched};
+use crate::spoke::messages::{FromSpoke, Said};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+pub(super) struct Hub {
+    ctx: Context,
+    clusters: Clusters,
+    definitions: Definitions,
+    instances: Instances,
+    /// Set once everything was seen.
+    ready: Arc<AtomicBool>,
+    /// Something changed that deregistration, deletion or counts depend on.
+    settle: bool,
+}
+
+const IDLE: Duration = Duration::from_secs(30);
+
+impl Hub {
+    pub fn new(
+        ctx: Context,
+        info: ClusterInfo,
+        from_spokes: mpsc::UnboundedSender<FromSpoke>,
+        ready: Arc<AtomicBool>,
+    ) -> Self {
+        let clusters = Clusters::new(&ctx, info, from_spokes);
+        let definitions = Definitions::new(&ctx);
+        Self { ctx, clusters, definitions, instances: Instances::default(), ready, settle: false }
+    }
+
+    /// Runs until the context is cancelled.
+    pub async fn run(
+        mut self,
+        mut events: mpsc::UnboundedReceiver<Event>,
+        mut spokes: mpsc::UnboundedReceiver<FromSpoke>,
+    ) {
+        let cancel = self.ctx.cancel.clone();
+        loop {
+            let busy = self.may_step() && self.instances.has_work();
+            let wake = self.wake_in();
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return,
+                event = events.recv() => match event {
+                    Some(event) => self.on(event),
+                    None => return,
+                },
+                from = spokes.recv() => if let Some(from) = from { self.on(Event::Spoke(from)) },
+                () = std::future::ready(()), if busy => self.instances.step_next(&self.ctx, &self.clusters),
+                () = tokio::time::sleep(wake) => self.instances.wake_due(self.ctx.clock.now().millis),
+            }
+            if self.settle && !self.instances.has_work() {
+                self.settle = false;
+                self.settle();
+            }
+            self.ctx.metrics.queue_length("hub", self.instances.queue_length());
+        }
+    }
+
+    /// Decisions need the complete picture: all clusters, all Secrets, all definitions.
+    fn may_step(&mut self) -> bool {
+        let synced = self.clusters.is_synced() && self.definitions.is_synced();
+        if synced && !self.ready.load(Ordering::Acquire) && self.definitions.are_compiled() {
+            self.ready.store(true, Ordering::Release);
+        }
+        // A definition that is not compiled yet would look like one that never was.
+        synced && self.definitions.are_compiled()
+    }
+
+    fn wake_in(&self) -> Duration {
+        let now = self.ctx.clock.now().millis;
+        let next = self.instances.next_wake();
+        next.map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(now).max(1)))
+    }
+
+    fn on(&mut self, event: Event) {
+        match event {
+            Event::Seen(Watched::Secrets(namespace), listed) => {
+                let effects = self.clusters.seen_secret(&self.ctx, &namespace, listed);
+                self.on_clusters(effects);
+            }
+            Event::Seen(Watched::Clusters, listed) => {
+                let effects = self.clusters.seen_cluster(&self.ctx, listed);
+                self.on_clusters(effects);
+            }
+            Event::Seen(Watched::Definitions, listed) => {
+                let effects = self.definitions.seen(&self.ctx, listed);
+                self.on_definitions(effects);
+            }
+            Event::Seen(Watched::Crds, listed) => {
+                let effects = self.definitions.seen_crd(&self.ctx, listed);
+                self.on_definitions(effects);
+            }
+            Event::Seen(Watched::Instances(gk), listed) => {
+                self.instances.seen(&self.ctx, &gk, listed, &self.clusters);
+                self.settle = true;
+            }
+            Event::Spoke(from) => self.on_spoke(from),
+            Event::Connect(name, epoch, progress) => {
+                let effects = self.clusters.progress(&self.ctx, &name, epoch, progress);
+                self.on_clusters(effects);
+            }
+            Event::ClusterWritten(name, result) => {
+                let effects = self.clusters.written(&self.ctx, &name, result);
+                self.on_clusters(effects);
+            }
+            Event::ClusterDue(name) => {
+                let effects = self.clusters.due(&self.ctx, &name);
+                self.on_clusters(effects);
+            }
+            Event::Definition(name, outcome) => {
+                let effects = self.definitions.outcome(&self.ctx, &name, outcome);
+                self.on_definitions(effects);
+            }
+            Event::Instance(key, uid, outcome) => {
+                if let Some((cluster, left)) = self.instances.outcome(&self.ctx, &key, &uid, outcome) {
+                    self.clusters.left_recorded(&self.ctx, &cluster, left);
+                }
+                self.settle = true;
+            }
+            Event::LeftForgotten(name, uid, true) => self.clusters.left_forgotten(&self.ctx, &name, &uid),
+            Event::LeftForgotten(_, _, false) => {}
+        }
+    }
+
+    fn on_spoke(&mut self, from: FromSpoke) {
+        let FromSpoke { cluster, epoch, said } = from;
+        if !self.clusters.is_current(&cluster, epoch) {
+            return;
+        }
+        match said {
+            Said::Contact(state) => {
+                let effects = self.clusters.contact(&self.ctx, &cluster, state);
+                self.on_clusters(effects);
+            }
+            Said::Ended(why) => {
+                let effects = self.clusters.ended(&self.ctx, &cluster, &why);
+                self.on_clusters(effects);
+            }
+            said => self.instances.said(&self.ctx, &cluster, said, &self.clusters),
+        }
+    }
+
+    fn on_clusters(&mut self, effects: Vec<super::clusters::Effect>) {
+        self.settle = true;
+        instances::on_cluster_effects(&mut self.instances, &self.ctx, &self.clusters, effects);
+        if self.clusters.is_synced() {
+            let column = self.clusters.any_spoke();
+            let effects = self.definitions.set_clusters_column(&self.ctx, column);
+            self.on_definitions(effects);
+        }
+    }
+
+    fn on_definitions(&mut self, effects: Vec<definitions::Effect>) {
+        self.settle = true;
+        for effect in effects {
+            self.instances.serve(&self.ctx, effect, &self.clusters);
+        }
+    }
+
+    /// What may end now: Clusters that nothing is held on, definitions that have no instances.
+    fn settle(&mut self) {
+        if !self.may_step() {
+            return;
+        }
+        let all_seen = self.instances.are_synced();
+        for name in self.clusters.leaving() {
+            if all_seen && !self.instances.holds_any(&name) {
+                self.clusters.release(&self.ctx, &name);
+            }
+        }
+        for (name, gk) in self.definitions.leaving() {
+            let names = self.instances.names(&gk);
+            let effects = self.definitions.settle_deletion(&self.ctx, &name, names);
+            self.on_definitions(effects);
+        }
+        if all_seen {
+            self.clusters.count(&self.ctx, &self.instances.counts());
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The generated CRD on the hub: created, or changed where that breaks nothing, never taken from somebody else.
+
+use crate::api::Object;
+use crate::api::keys::kro;
+use crate::hub::context::Context;
+use crate::schema::compat;
+use crate::spoke::client::ApiError;
+use crate::spoke::crd::{crd_resource, is_established, names_refused};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+const ESTABLISH_POLL: Duration = Duration::from_millis(20);
+const ESTABLISH_POLLS: u32 = 3_000;
+
+/// Why the kind is not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub message: String,
+    /// Nothing has to change for another try to succeed.
+    pub retry: bool,
+}
+
+impl Failure {
+    fn lasting(message: String) -> Self {
+        Self { message, retry: false }
+    }
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self { message: format!("CustomResourceDefinition: {error}"), retry: true }
+    }
+}
+
+/// Makes the hub serve the kind; answers the kind as the API server accepted it.
+pub(in crate::hub) async fn ensure(
+    ctx: &Context,
+    wanted: &Value,
+    rgd_name: &str,
+    allow_breaking: bool,
+) -> Result<String, Failure> {
+    let (client, resource) = (&ctx.client, crd_resource());
+    let name = wanted.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    let found = client.get(&resource, "", name).await?;
+    let not_leading = || Failure { message: "this process does not hold the lease".into(), retry: true };
+    let mut live = match found {
+        None if !ctx.may_write() => return Err(not_leading()),
+        None => client.create(&resource, "", wanted).await?,
+        Some(live) => {
+            owned_by(&live, name, rgd_name)?;
+            if Object(live.clone()).is_deleting() {
+                return Err(Failure {
+                    message: format!("CustomResourceDefinition {name} is being deleted"),
+                    retry: true,
+                });
+            }
+            let changes = compat::compare(&live, wanted);
+            if changes.is_empty() {
+                live
+            } else {
+                if let Some(message) = compat::refusal(name, &changes).filter(|_| !allow_breaking) {
+                    return Err(Failure::lasting(message));
+                }
+                if !ctx.may_write() {
+                    return Err(not_leading());
+                }
+                client.merge_patch(&resource, "", name, &patch(wanted)).await?
+            }
+        }
+    };
+    for _ in 0..ESTABLISH_POLLS {
+        if let Some(why) = names_refused(&live) {
+            return Err(Failure { message: format!("CustomResourceDefinition {name}: {why}"), retry: true });
+        }
+        if is_established(&live) {
+            let kind = live.pointer("/status/acceptedNames/kind").and_then(Value::as_str);
+            return Ok(kind.unwrap_or_default().to_owned());
+        }
+        tokio::time::sleep(ESTABLISH_POLL).await;
+        live = client.get(&resource, "", name).await?.unwrap_or_default();
+    }
+    Err(Failure {
+        message: format!("CustomResourceDefinition {name} did not become Established in time"),
+        retry: true,
+    })
+}
+
+/// Whether a CRD may be changed for this definition.
+fn owned_by(live: &Value, name: &str, rgd_name: &str) -> Result<(), Failure> {
+    let live = Object(live.clone());
+    let owned = match live.label(kro::OWNED) {
+        Some(value) => value == "true",
+        None => live.label(kro::MANAGED_BY) == Some(kro::MANAGED_BY_VALUE),
+    };
+    if !owned {
+        return Err(Failure::lasting(format!(
+            "CustomResourceDefinition {name} already exists and is not owned by kro; choose another kind or group, or delete it"
+        )));
+    }
+    let owner = live.label(kro::RGD_NAME).unwrap_or_default();
+    if owner != crate::api::hash::label_value(rgd_name) {
+        return Err(Failure::lasting(format!(
+            "CustomResourceDefinition {name} is owned by another ResourceGraphDefinition {owner}; one kind has one definition"
+        )));
+    }
+    Ok(())
+}
+
+/// What a JSON merge patch may set: the parts that the definition decides, names that were dropped included.
+fn patch(wanted: &Value) -> Value {
+    let part = |pointer: &str| wanted.pointer(pointer).cloned().unwrap_or(Value::Null);
+    let mut names = wanted.pointer("/spec/names").and_then(Value::as_object).cloned().unwrap_or_default();
+    for list in ["shortNames", "categories"] {
+        names.entry(list).or_insert(Value::Null);
+    }
+    let mut metadata = Map::new();
+    for map in ["labels", "annotations"] {
+        let value = part(&format!("/metadata/{map}"));
+        if !value.is_null() {
+            metadata.insert(map.to_owned(), value);
+        }
+    }
+    json!({
+        "metadata": metadata,
+        "spec": {
+            "group": part("/spec/group"),
+            "names": names,
+            "scope": part("/spec/scope"),
+            "versions": part("/spec/versions"),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crd(labels: Value) -> Value {
+        json!({"metadata": {"name": "apps.kro.run", "labels": labels}})
+    }
+
+    #[test]
+    fn only_this_definitions_crd_is_changed() {
+        let ours = json!({"kro.run/owned": "true", "kro.run/resource-graph-definition-name": "app"});
+        assert!(owned_by(&crd(ours), "apps.kro.run", "app").is_ok());
+        let cases = [
+            (json!({}), "not owned by kro"),
+            (json!({"kro.run/owned": "false", "app.kubernetes.io/managed-by": "kro"}), "not owned by kro"),
+            (
+                json!({"kro.run/owned": "true", "kro.run/resource-graph-definition-name": "other"}),
+                "another ResourceGraphDefinition other",
+            ),
+        ];
+        for (labels, part) in cases {
+            let failure = owned_by(&crd(labels), "apps.kro.run", "app").unwrap_err();
+            assert!(failure.message.contains(part) && !failure.retry, "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn a_patch_removes_short_names_that_were_dropped_and_leaves_conversion_alone() {
+        let patch = patch(&json!({"spec": {"group": "g", "names": {"kind": "A"}, "versions": []}}));
+        assert_eq!(patch["spec"]["names"]["shortNames"], Value::Null);
+        assert!(patch["spec"]["names"].as_object().unwrap().contains_key("categories"));
+        assert!(patch["spec"].get("conversion").is_none());
+    }
+}

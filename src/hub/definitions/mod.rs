@@ -1,0 +1,473 @@
+//! ResourceGraphDefinitions: compiled, their CRD on the hub, their status; and when they may go.
+//!
+//! An edit that does not compile, or whose CRD is refused, changes nothing for instances: the graph that served before
+//! serves on.
+
+mod crd;
+pub mod status;
+
+use super::context::Context;
+use super::resources::definitions;
+use super::view::{Change, View};
+use super::{Event, Watched};
+use crate::api::keys::{hub, kro};
+use crate::api::names::{GroupKind, Gvk};
+use crate::api::rgd::{ResourceGraphDefinition, RgdStatus};
+use crate::api::{Object, hash};
+use crate::graph::{self, Diagnostic, Graph, Limits};
+use crate::schema::crd::for_hub;
+use crate::spoke::client::ApiError;
+use crate::spoke::crd::crd_resource;
+use crate::spoke::watch::{Listed, Scope};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What came of work that was started for a definition.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Of the spec with this fingerprint; `None`: the compiler panicked.
+    Compiled(u64, Option<Result<Arc<Graph>, Vec<Diagnostic>>>),
+    /// The CRD of this graph.
+    Crd(Arc<Graph>, Result<String, crd::Failure>),
+    Written(Result<Value, ApiError>),
+    Due,
+}
+
+/// What the rest of the hub side has to hear of.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// Instances of this kind are to be watched.
+    Watch { gvk: Gvk, plural: String },
+    /// Instances run with this graph from now on.
+    Serve { graph: Arc<Graph>, allow_breaking: bool },
+    /// Nobody serves the kind any more.
+    Stop(GroupKind),
+}
+
+struct Entry {
+    object: Arc<Object>,
+    rgd: ResourceGraphDefinition,
+    /// Of the spec that was compiled, or is being compiled.
+    compiled_print: Option<u64>,
+    compiled: Option<Result<Arc<Graph>, String>>,
+    /// The graph whose CRD is being ensured, or was; and the column that it had.
+    crd_for: Option<(String, bool, bool)>,
+    kind: Option<Result<String, String>>,
+    /// What instances run with, and whether its CRD may break what is stored.
+    serving: Option<(Arc<Graph>, bool)>,
+    compiling: bool,
+    watching: bool,
+    writing: bool,
+    /// Names of instances, while it is being deleted.
+    held_by: Option<(usize, Vec<String>)>,
+}
+
+pub(super) struct Definitions {
+    view: View,
+    crds: View,
+    entries: BTreeMap<String, Entry>,
+    clusters_column: bool,
+}
+
+const RETRY: Duration = Duration::from_secs(5);
+
+impl Definitions {
+    pub fn new(ctx: &Context) -> Self {
+        ctx.watch(Watched::Definitions, definitions(), Scope::default(), ctx.cancel.clone());
+        let generated = Scope { namespace: None, selector: Some(format!("{}=true", kro::OWNED)) };
+        ctx.watch(Watched::Crds, crd_resource(), generated, ctx.cancel.clone());
+        Self {
+            view: View::default(),
+            crds: View::default(),
+            entries: BTreeMap::new(),
+            clusters_column: false,
+        }
+    }
+
+    /// Whether every definition was seen.
+    pub fn is_synced(&self) -> bool {
+        self.view.is_synced() && self.crds.is_synced()
+    }
+
+    /// Definitions that are being deleted, with the kind of their instances.
+    pub fn leaving(&self) -> Vec<(String, GroupKind)> {
+        let leaving = self.entries.iter().filter(|(_, e)| e.object.is_deleting());
+        leaving.map(|(name, e)| (name.clone(), e.gvk().group_kind())).collect()
+    }
+
+    /// Whether the graph of every definition is known, so that no instance waits for it.
+    pub fn are_compiled(&self) -> bool {
+        self.is_synced() && self.entries.values().all(|e| e.compiled.is_some())
+    }
+
+    pub fn seen(&mut self, ctx: &Context, listed: Listed) -> Vec<Effect> {
+        let was = self.is_synced();
+        let changes = self.view.take(listed);
+        self.after(ctx, was, changes)
+    }
+
+    pub fn seen_crd(&mut self, ctx: &Context, listed: Listed) -> Vec<Effect> {
+        let was = self.is_synced();
+        let changes = self.crds.take(listed);
+        if !was {
+            return self.after(ctx, was, Vec::new());
+        }
+        // Somebody changed or removed a generated CRD: look whether it still is as it should be.
+        let mut effects = Vec::new();
+        for change in changes {
+            let generation = |o: &Option<Arc<Object>>| o.as_ref().map(|o| o.generation());
+            let same = generation(&change.before) == generation(&change.after);
+            let Some(object) = change.after.or(change.before).filter(|_| !same) else { continue };
+            let label = object.label(kro::RGD_NAME).unwrap_or_default().to_owned();
+            let name = self.entries.keys().find(|n| hash::label_value(n) == label).cloned();
+            if let Some(name) = name {
+                if let Some(entry) = self.entries.get_mut(&name) {
+                    entry.crd_for = None;
+                }
+                effects.extend(self.advance(ctx, &name));
+            }
+        }
+        effects
+    }
+
+    fn after(&mut self, ctx: &Context, was_synced: bool, changes: Vec<Change>) -> Vec<Effect> {
+        if !self.is_synced() {
+            return Vec::new();
+        }
+        if !was_synced {
+            let all: Vec<Arc<Object>> = self.view.iter().map(|(_, o)| o.clone()).collect();
+            return all.into_iter().flat_map(|o| self.take(ctx, &o)).collect();
+        }
+        let mut effects = Vec::new();
+        for change in changes {
+            match change.after {
+                Some(object) => effects.extend(self.take(ctx, &object)),
+                None => {
+                    if let Some(entry) = self.entries.remove(&change.key.name) {
+                        effects.push(Effect::Stop(entry.gvk().group_kind()));
+                    }
+                }
+            }
+        }
+        effects
+    }
+
+    /// A column appears on the generated kinds with the first spoke.
+    pub fn set_clusters_column(&mut self, ctx: &Context, column: bool) -> Vec<Effect> {
+        if self.clusters_column == column {
+            return Vec::new();
+        }
+        self.clusters_column = column;
+        let names: Vec<String> = self.entries.keys().cloned().collect();
+        names.into_iter().flat_map(|name| self.advance(ctx, &name)).collect()
+    }
+
+    fn take(&mut self, ctx: &Context, object: &Arc<Object>) -> Vec<Effect> {
+        let name = object.name().to_owned();
+        let rgd: ResourceGraphDefinition = match serde_json::from_value(object.0.clone()) {
+            Ok(rgd) => rgd,
+            Err(error) => {
+                tracing::error!(rgd = name, %error, "a ResourceGraphDefinition cannot be read");
+                return Vec::new();
+            }
+        };
+        match self.entries.get_mut(&name) {
+            Some(entry) if entry.object.uid() == object.uid() => {
+                entry.object = object.clone();
+                entry.rgd = rgd;
+            }
+            _ => {
+                self.entries.insert(name.clone(), Entry::new(object.clone(), rgd));
+            }
+        }
+        self.advance(ctx, &name)
+    }
+
+    pub fn outcome(&mut self, ctx: &Context, name: &str, outcome: Outcome) -> Vec<Effect> {
+        let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
+        match outcome {
+            Outcome::Compiled(print, result) => {
+                if entry.compiled_print != Some(print) {
+                    return Vec::new();
+                }
+                entry.compiling = false;
+                entry.compiled = Some(match result {
+                    Some(Ok(graph)) => Ok(graph),
+                    Some(Err(problems)) => {
+                        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                        Err(lines.join("\n"))
+                    }
+                    None => {
+                        Err("the compiler failed on this definition; please report it with the definition"
+                            .into())
+                    }
+                });
+            }
+            Outcome::Crd(graph, result) => return self.crd_ensured(ctx, name, graph, result),
+            Outcome::Written(result) => {
+                entry.writing = false;
+                match result {
+                    Ok(value) => {
+                        if let Some(Change { after: Some(object), .. }) = self.view.refresh(value) {
+                            return self.take(ctx, &object);
+                        }
+                    }
+                    Err(ApiError::NotFound) => return Vec::new(),
+                    Err(error) => {
+                        tracing::debug!(rgd = name, %error, "writing a definition failed");
+                        let due = Event::Definition(name.to_owned(), Outcome::Due);
+                        ctx.later(Duration::from_secs(1), due);
+                        return Vec::new();
+                    }
+                }
+            }
+            Outcome::Due => {}
+        }
+        self.advance(ctx, name)
+    }
+
+    fn crd_ensured(
+        &mut self,
+        ctx: &Context,
+        name: &str,
+        graph: Arc<Graph>,
+        result: Result<String, crd::Failure>,
+    ) -> Vec<Effect> {
+        let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
+        let current = matches!(&entry.compiled, Some(Ok(g)) if Arc::ptr_eq(g, &graph));
+        if !current {
+            return Vec::new();
+        }
+        let mut effects = Vec::new();
+        match result {
+            Ok(kind) => {
+                entry.kind = Some(Ok(kind));
+                effects.extend(entry.watch(&graph.crd));
+                let allow_breaking = entry.allow_breaking();
+                let same =
+                    |(g, allow): &(Arc<Graph>, bool)| Arc::ptr_eq(g, &graph) && *allow == allow_breaking;
+                if !entry.serving.as_ref().is_some_and(same) {
+                    entry.serving = Some((graph.clone(), allow_breaking));
+                    effects.push(Effect::Serve { graph, allow_breaking });
+                }
+            }
+            Err(failure) => {
+                entry.kind = Some(Err(failure.message));
+                if failure.retry {
+                    entry.crd_for = None;
+                    ctx.later(RETRY, Event::Definition(name.to_owned(), Outcome::Due));
+                    self.write_status(ctx, name);
+                    return effects;
+                }
+            }
+        }
+        effects.extend(self.advance(ctx, name));
+        effects
+    }
+
+    /// Does the next thing that is to be done for a definition.
+    fn advance(&mut self, ctx: &Context, name: &str) -> Vec<Effect> {
+        let column = self.clusters_column;
+        let served = self.served_crd(name);
+        let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
+        let mut effects = Vec::new();
+        if entry.add_finalizer(ctx) {
+            return effects;
+        }
+        let print = hash::json(&entry.object.0.get("spec").cloned().unwrap_or_default());
+        if entry.compiled_print != Some(print) {
+            entry.compiled_print = Some(print);
+            entry.compiling = true;
+            entry.compile(ctx, print);
+        } else if let Some(Ok(graph)) = entry.compiled.clone() {
+            // The graph of an unchanged definition carries the newest generation and uid by being compiled anew only when
+            // the spec changes; the override annotation alone is looked at here.
+            let want = (graph.hash.clone(), column, entry.allow_breaking());
+            if entry.crd_for.as_ref() != Some(&want) {
+                entry.crd_for = Some(want);
+                let (this, name) = (ctx.clone(), name.to_owned());
+                let (allow, rgd_name) = (entry.allow_breaking(), entry.rgd.metadata.name.clone());
+                ctx.spawn(async move {
+                    let result = crd::ensure(&this, &for_hub(&graph.crd, column), &rgd_name, allow).await;
+                    this.tell(Event::Definition(name, Outcome::Crd(graph, result)));
+                });
+            }
+        } else if let (Some(Err(_)), Some(live)) = (&entry.compiled, served) {
+            // The kind is there from before: its instances are cared for as far as that needs no graph.
+            effects.extend(entry.watch(&live.0));
+        }
+        self.write_status(ctx, name);
+        effects
+    }
+
+    /// The CRD on the hub that belongs to a definition.
+    fn served_crd(&self, name: &str) -> Option<Arc<Object>> {
+        let gvk = self.entries.get(name)?.gvk();
+        let label = hash::label_value(name);
+        let of_kind =
+            |o: &Object| o.str_at("/spec/names/kind") == &*gvk.kind && o.str_at("/spec/group") == &*gvk.group;
+        let mut all = self.crds.iter().map(|(_, o)| o);
+        all.find(|o| of_kind(o) && o.label(kro::RGD_NAME) == Some(&label)).cloned()
+    }
+
+    /// A definition that is being deleted: `names` are its instances, as far as they were all seen.
+    pub fn settle_deletion(
+        &mut self,
+        ctx: &Context,
+        name: &str,
+        instances: Option<Vec<String>>,
+    ) -> Vec<Effect> {
+        let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
+        let abandoned = entry.object.annotation(hub::ABANDON) == Some("true");
+        // A kind that was never watched has no instances that this definition made: its CRD is not ours.
+        let nobody =
+            instances.as_ref().is_some_and(Vec::is_empty) || (!entry.watching && entry.compiled.is_some());
+        if !abandoned && !nobody {
+            if let Some(names) = instances {
+                entry.held_by = Some((names.len(), names.into_iter().take(5).collect()));
+                self.write_status(ctx, name);
+            }
+            return Vec::new();
+        }
+        if entry.writing || !entry.has_finalizer() {
+            return Vec::new();
+        }
+        let rest: Vec<String> =
+            entry.object.finalizers().into_iter().filter(|f| f != kro::FINALIZER).collect();
+        let version = entry.object.resource_version().to_owned();
+        let patch = json!({"metadata": {"finalizers": rest, "resourceVersion": version}});
+        let gk = entry.gvk().group_kind();
+        let delete_crd = ctx.settings.allow_crd_deletion && !abandoned;
+        entry.writing = true;
+        let live = self.served_crd(name).filter(|_| delete_crd);
+        write(ctx, name, false, patch, live);
+        vec![Effect::Stop(gk)]
+    }
+
+    fn write_status(&mut self, ctx: &Context, name: &str) {
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        // Before the compiler has spoken, what was written before a restart stands.
+        if entry.writing || entry.compiling || (entry.compiled.is_none() && entry.rgd.status.is_some()) {
+            return;
+        }
+        if entry.kind.is_none() && matches!(entry.compiled, Some(Ok(_))) && entry.rgd.status.is_some() {
+            return;
+        }
+        let progress = status::Progress {
+            accepted: entry.compiled.as_ref().map(|c| match c {
+                Ok(graph) => Ok(status::Compiled {
+                    topological_order: graph.nodes.iter().map(|n| n.id.clone()).collect(),
+                    resources: graph.resources.clone(),
+                }),
+                Err(why) => Err(why.clone()),
+            }),
+            kind: entry.kind.clone(),
+            running: entry.watching,
+            held_by: entry.held_by.clone().filter(|_| entry.object.is_deleting()),
+        };
+        let old = entry.rgd.status.clone().unwrap_or_default();
+        let new = status::status(&old, entry.object.generation(), &progress, &ctx.clock.now());
+        let value = |s: &RgdStatus| serde_json::to_value(s).unwrap_or_default();
+        let live = entry.object.0.get("status").cloned().unwrap_or_else(|| json!({}));
+        let mut wanted = value(&new);
+        // Fields of others in the status stay.
+        if let (Some(wanted), Some(live)) = (wanted.as_object_mut(), live.as_object()) {
+            let known = value(&RgdStatus { fleet: Some(json!({})), ..RgdStatus::default() });
+            for (key, value) in live {
+                if known.get(key).is_none() {
+                    wanted.insert(key.clone(), value.clone());
+                }
+            }
+        }
+        let Some(patch) = crate::reconcile::spoke::merge_patch(&live, &wanted) else { return };
+        entry.writing = true;
+        let patch = json!({"metadata": {"uid": entry.object.uid()}, "status": patch});
+        write(ctx, name, true, patch, None);
+    }
+}
+
+impl Entry {
+    fn new(object: Arc<Object>, rgd: ResourceGraphDefinition) -> Self {
+        Self {
+            object,
+            rgd,
+            compiled_print: None,
+            compiled: None,
+            crd_for: None,
+            kind: None,
+            serving: None,
+            compiling: false,
+            watching: false,
+            writing: false,
+            held_by: None,
+        }
+    }
+
+    fn gvk(&self) -> Gvk {
+        self.rgd.spec.schema.gvk()
+    }
+    fn allow_breaking(&self) -> bool {
+        self.object.annotation(kro::ALLOW_BREAKING) == Some("true")
+    }
+    fn has_finalizer(&self) -> bool {
+        self.object.finalizers().iter().any(|f| f == kro::FINALIZER)
+    }
+
+    /// Whether a write is under way that has to be answered first.
+    fn add_finalizer(&mut self, ctx: &Context) -> bool {
+        if self.has_finalizer() || self.object.is_deleting() {
+            return false;
+        }
+        if !self.writing {
+            self.writing = true;
+            let mut finalizers = self.object.finalizers();
+            finalizers.push(kro::FINALIZER.to_owned());
+            let version = self.object.resource_version();
+            let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
+            write(ctx, self.object.name(), false, patch, None);
+        }
+        true
+    }
+
+    fn compile(&self, ctx: &Context, print: u64) {
+        let (this, rgd, name) = (ctx.clone(), self.rgd.clone(), self.object.name().to_owned());
+        ctx.spawn(async move {
+            let compiled =
+                this.pool.run(move || graph::compile(&rgd, &Limits::default()).map(Arc::new)).await;
+            this.tell(Event::Definition(name, Outcome::Compiled(print, compiled)));
+        });
+    }
+
+    fn watch(&mut self, crd: &Value) -> Option<Effect> {
+        if self.watching {
+            return None;
+        }
+        self.watching = true;
+        let plural = crd.pointer("/spec/names/plural").and_then(Value::as_str).unwrap_or_default();
+        Some(Effect::Watch { gvk: self.gvk(), plural: plural.to_owned() })
+    }
+}
+
+/// Writes a definition, and deletes its CRD before that where one is given.
+fn write(ctx: &Context, name: &str, status: bool, patch: Value, delete_crd: Option<Arc<Object>>) {
+    let (this, name) = (ctx.clone(), name.to_owned());
+    ctx.spawn(async move {
+        let result = if !this.may_write() {
+            Err(ApiError::Other { code: 0, message: "this process does not hold the lease".into() })
+        } else if status {
+            this.client.merge_status(&definitions(), "", &name, &patch).await
+        } else {
+            let deleted = match &delete_crd {
+                Some(crd) => this.client.delete(&crd_resource(), "", crd.name(), crd.uid()).await.map(|_| ()),
+                None => Ok(()),
+            };
+            match deleted {
+                Ok(()) => this.client.merge_patch(&definitions(), "", &name, &patch).await,
+                Err(error) => Err(error),
+            }
+        };
+        this.tell(Event::Definition(name, Outcome::Written(result)));
+    });
+}

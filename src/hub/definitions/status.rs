@@ -1,0 +1,153 @@
+//! The status of a ResourceGraphDefinition, from how far it is.
+
+use crate::api::condition::{ConditionStatus, Conditions, READY};
+use crate::api::keys::hub;
+use crate::api::rgd::{ResourceInformation, RgdStatus};
+use crate::reconcile::Now;
+
+/// What is known of a definition now. `None`: not known yet.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// The current spec compiles; else every problem.
+    pub accepted: Option<Result<Compiled, String>>,
+    /// The kind that the hub serves; else why it does not.
+    pub kind: Option<Result<String, String>>,
+    /// Instances are watched.
+    pub running: bool,
+    /// It is being deleted, and these instances are still there: how many, and the first names.
+    pub held_by: Option<(usize, Vec<String>)>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Compiled {
+    pub topological_order: Vec<String>,
+    pub resources: Vec<ResourceInformation>,
+}
+
+const DEPENDENTS: [&str; 3] = ["GraphAccepted", "KindReady", "ControllerReady"];
+/// Longer texts are cut: a condition is read by people.
+const MESSAGE_LIMIT: usize = 16 << 10;
+
+/// The status to write; the same as `old` when nothing changed.
+pub fn status(old: &RgdStatus, generation: i64, progress: &Progress, now: &Now) -> RgdStatus {
+    use ConditionStatus::{False, True, Unknown};
+    let mut list = Conditions::new(old.conditions.clone(), generation, &now.rfc3339);
+    list.remove("ResourceGraphAccepted");
+    let waiting = |type_: &str| format!("condition {type_:?} is awaiting reconciliation");
+    match &progress.accepted {
+        Some(Ok(_)) => list.set("GraphAccepted", True, "Valid", "resource graph and schema are valid"),
+        Some(Err(why)) => list.set("GraphAccepted", False, "InvalidResourceGraph", cut(why)),
+        None => list.set("GraphAccepted", Unknown, "AwaitingReconciliation", &waiting("GraphAccepted")),
+    }
+    match &progress.kind {
+        Some(Ok(kind)) => {
+            list.set("KindReady", True, "Ready", &format!("kind {kind} has been accepted and ready"));
+        }
+        Some(Err(why)) => list.set("KindReady", False, "Failed", cut(why)),
+        None => list.set("KindReady", Unknown, "AwaitingReconciliation", &waiting("KindReady")),
+    }
+    if progress.running {
+        list.set("ControllerReady", True, "Running", "controller is running");
+    } else {
+        list.set("ControllerReady", Unknown, "AwaitingReconciliation", &waiting("ControllerReady"));
+    }
+    list.set_ready_from(&DEPENDENTS);
+    if let Some((count, names)) = &progress.held_by {
+        let more =
+            if *count > names.len() { format!(" and {} more", count - names.len()) } else { String::new() };
+        let message = format!(
+            "deletion waits for {count} instances: {}{more}; delete them, or annotate {}=\"true\" to leave them behind",
+            names.join(", "),
+            hub::ABANDON
+        );
+        list.set(READY, False, "InstancesExist", &message);
+    }
+    let all = DEPENDENTS.iter().all(|t| list.get(t).is_some_and(|c| c.status == True));
+    let (topological_order, resources) = match &progress.accepted {
+        Some(Ok(compiled)) => (compiled.topological_order.clone(), compiled.resources.clone()),
+        Some(Err(_)) => (Vec::new(), Vec::new()),
+        None => (old.topological_order.clone(), old.resources.clone()),
+    };
+    RgdStatus {
+        state: if all { "Active" } else { "Inactive" }.to_owned(),
+        topological_order,
+        resources,
+        last_issued_revision: old.last_issued_revision,
+        conditions: list.into_list(),
+        fleet: old.fleet.clone(),
+    }
+}
+
+fn cut(text: &str) -> &str {
+    if text.len() <= MESSAGE_LIMIT {
+        return text;
+    }
+    let end = (0..=MESSAGE_LIMIT).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    text.get(..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(progress: &Progress) -> RgdStatus {
+        let now = Now { millis: 0, rfc3339: "2026-01-01T00:00:00Z".into() };
+        status(&RgdStatus::default(), 1, progress, &now)
+    }
+    fn ready(status: &RgdStatus) -> String {
+        let c = status.conditions.iter().find(|c| c.type_ == READY).unwrap();
+        format!("{} {:?} {}", status.state, c.status, c.reason)
+    }
+
+    #[test]
+    fn states() {
+        let accepted = Some(Ok(Compiled { topological_order: vec!["a".into()], resources: vec![] }));
+        let cases = [
+            (Progress::default(), "Inactive Unknown AwaitingReconciliation"),
+            (
+                Progress { accepted: Some(Err("bad".into())), running: true, ..Progress::default() },
+                "Inactive False InvalidResourceGraph",
+            ),
+            (
+                Progress { accepted: accepted.clone(), kind: Some(Err("no".into())), ..Progress::default() },
+                "Inactive False Failed",
+            ),
+            (
+                Progress {
+                    accepted: accepted.clone(),
+                    kind: Some(Ok("App".into())),
+                    running: true,
+                    held_by: None,
+                },
+                "Active True Ready",
+            ),
+            (
+                Progress {
+                    accepted,
+                    kind: Some(Ok("App".into())),
+                    running: true,
+                    held_by: Some((7, vec!["n/a".into()])),
+                },
+                "Active False InstancesExist",
+            ),
+        ];
+        for (progress, want) in cases {
+            assert_eq!(ready(&of(&progress)), want);
+        }
+    }
+
+    #[test]
+    fn nothing_new_changes_nothing_and_an_invalid_spec_clears_the_order() {
+        let fine = Progress {
+            accepted: Some(Ok(Compiled { topological_order: vec!["a".into()], resources: vec![] })),
+            kind: Some(Ok("App".into())),
+            running: true,
+            held_by: None,
+        };
+        let first = of(&fine);
+        let later = Now { millis: 9, rfc3339: "2026-02-02T00:00:00Z".into() };
+        assert_eq!(status(&first, 1, &fine, &later), first);
+        let broken = Progress { accepted: Some(Err("x".into())), ..fine };
+        assert!(status(&first, 2, &broken, &later).topological_order.is_empty());
+    }
+}

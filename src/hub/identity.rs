@@ -1,0 +1,137 @@
+//! Who this hub is, and which cluster it stands on.
+
+use super::resources::{config_maps, namespaces};
+use crate::api::keys::hub;
+use crate::api::names::HubId;
+use crate::spoke::client::{ApiError, HubClient, Verbs};
+use serde_json::{Value, json};
+
+/// What a cluster says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterInfo {
+    /// ClusterProperty `cluster.clusterset.k8s.io`, else the uid of namespace kube-system.
+    pub id: String,
+    /// `v1.37.2`.
+    pub version: String,
+}
+
+/// Reads the identity of the cluster behind a client.
+///
+/// # Errors
+/// The cluster could not be asked, or may not be.
+pub async fn of_cluster(client: &Verbs) -> Result<ClusterInfo, ApiError> {
+    let version = client.get_json("/version").await?.unwrap_or_default();
+    let version = version.get("gitVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
+    for api in ["v1beta1", "v1alpha1"] {
+        let path = format!("/apis/about.k8s.io/{api}/clusterproperties/cluster.clusterset.k8s.io");
+        // Where the API is not served, some clusters answer 403 to those who may not see everything.
+        let property = match client.get_json(&path).await {
+            Ok(found) => found,
+            Err(ApiError::Forbidden { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let id = property.as_ref().and_then(|p| p.pointer("/spec/value")).and_then(Value::as_str);
+        if let Some(id) = id.filter(|id| !id.is_empty()) {
+            return Ok(ClusterInfo { id: id.to_owned(), version });
+        }
+    }
+    let system = client.get(&namespaces(), "", "kube-system").await?.unwrap_or_default();
+    match system.pointer("/metadata/uid").and_then(Value::as_str) {
+        Some(uid) => Ok(ClusterInfo { id: uid.to_owned(), version }),
+        None => Err(ApiError::Other { code: 404, message: "namespace kube-system has no uid".into() }),
+    }
+}
+
+/// Whose a cluster is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    Ours,
+    /// Of the hub with this id.
+    Other(String),
+}
+
+/// Reads the claim on a spoke, and writes ours where there is none.
+///
+/// # Errors
+/// The cluster could not be asked, or may not be.
+pub async fn claim(client: &Verbs, hub_id: &HubId) -> Result<Claim, ApiError> {
+    let (resource, namespace, name) = (config_maps(), hub::CLAIM_NAMESPACE, hub::CLAIM_CONFIGMAP);
+    let body = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace, "labels": {hub::HUB_ID: hub_id.as_str()}},
+        "data": {"hub-id": hub_id.as_str()}});
+    let found = match client.get(&resource, namespace, name).await? {
+        Some(found) => found,
+        None => match client.create(&resource, namespace, &body).await {
+            Ok(created) => created,
+            Err(ApiError::AlreadyExists) => client.get(&resource, namespace, name).await?.unwrap_or_default(),
+            Err(error) => return Err(error),
+        },
+    };
+    let owner = found.pointer("/data/hub-id").and_then(Value::as_str).unwrap_or_default();
+    Ok(if owner == hub_id.as_str() { Claim::Ours } else { Claim::Other(owner.to_owned()) })
+}
+
+/// The id of this hub: what the flag says, else what the ConfigMap `kro-hub-id` says, else a new random one, kept there.
+///
+/// # Errors
+/// The hub could not be asked; or the flag contradicts the ConfigMap.
+pub async fn of_hub(
+    client: &HubClient,
+    namespace: &str,
+    wanted: Option<&str>,
+) -> Result<HubId, IdentityError> {
+    let (resource, name) = (config_maps(), hub::HUB_ID_CONFIGMAP);
+    if let Some(found) = client.get(&resource, namespace, name).await? {
+        let id = found.pointer("/data/id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        return match wanted {
+            Some(wanted) if wanted != id => Err(IdentityError::Contradiction {
+                namespace: namespace.to_owned(),
+                found: id,
+                wanted: wanted.to_owned(),
+            }),
+            _ if id.is_empty() => Err(IdentityError::Empty { namespace: namespace.to_owned() }),
+            _ => Ok(HubId::new(&id)),
+        };
+    }
+    let id = wanted.map_or_else(random_id, str::to_owned);
+    let body = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace}, "data": {"id": id}});
+    client.create(&resource, namespace, &body).await?;
+    tracing::info!(id, "this hub has a new id; keep ConfigMap {namespace}/{name} in Git or in a backup");
+    Ok(HubId::new(&id))
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error(
+        "ConfigMap {namespace}/{} has no data.id; write the id of this hub there, or delete it",
+        hub::HUB_ID_CONFIGMAP
+    )]
+    Empty { namespace: String },
+    #[error(
+        "--hub-id is {wanted:?}, but ConfigMap {namespace}/{} says {found:?}; another id would make this hub a stranger to its own spokes. Drop the flag, or change the ConfigMap on purpose",
+        hub::HUB_ID_CONFIGMAP
+    )]
+    Contradiction { namespace: String, found: String, wanted: String },
+}
+
+/// 16 hex digits. The standard library seeds its hashers from the operating system, which is random enough for a name
+/// that nobody has to keep secret.
+pub fn random_id() -> String {
+    use std::hash::{BuildHasher, Hasher};
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    let pid = u64::from(std::process::id());
+    let nanos = jiff::Timestamp::now().as_nanosecond().unsigned_abs() as u64;
+    format!("{:016x}", random ^ nanos.rotate_left(17) ^ (pid << 48))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn ids_differ_and_are_label_values() {
+        let (a, b) = (super::random_id(), super::random_id());
+        assert!(a != b && a.len() == 16 && a.chars().all(|c| c.is_ascii_hexdigit()));
+    }
+}

@@ -1,0 +1,413 @@
+//! Instances on the hub: one fleet machine each, stepped when something it looks at changed.
+
+mod perform;
+
+use super::clusters::{self, Clusters};
+use super::context::Context;
+use super::view::{Change, Key, View};
+use super::{Watched, definitions};
+use crate::api::Object;
+use crate::api::keys::kro;
+use crate::api::names::{ClusterName, GroupKind, Gvk, InstanceKey};
+use crate::graph::Graph;
+use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, Inputs, Left};
+use crate::spoke::client::ApiError;
+use crate::spoke::messages::{Said, ToSpoke};
+use crate::spoke::watch::{Listed, Scope};
+use kube::core::ApiResource;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// How a request for an instance ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Meta(Result<Value, ApiError>),
+    Status(Result<Value, ApiError>),
+    Finalizer(Result<Value, ApiError>),
+    Left(ClusterName, Box<Left>, Result<(), ApiError>),
+}
+
+struct Slot {
+    uid: String,
+    fleet: Fleet,
+    wake_at: Option<u64>,
+}
+
+struct Kind {
+    gvk: Gvk,
+    resource: ApiResource,
+    view: View,
+    slots: HashMap<InstanceKey, Slot>,
+    graph: Option<Arc<Graph>>,
+    allow_breaking: bool,
+    until: CancellationToken,
+}
+
+#[derive(Default)]
+pub(super) struct Instances {
+    kinds: BTreeMap<GroupKind, Kind>,
+    clusters: BTreeMap<ClusterName, ClusterState>,
+    queue: VecDeque<InstanceKey>,
+    queued: HashSet<InstanceKey>,
+    /// Content of an earlier time that is being cleaned before an instance of that name may go there again.
+    cleaning: BTreeMap<(ClusterName, InstanceKey), Left>,
+    /// Leftovers that nobody could judge yet, because their kind was not yet listed.
+    unjudged: Vec<(ClusterName, Left)>,
+}
+
+impl Instances {
+    pub fn serve(&mut self, ctx: &Context, effect: definitions::Effect, clusters: &Clusters) {
+        match effect {
+            definitions::Effect::Watch { gvk, plural } => self.watch(ctx, gvk, plural),
+            definitions::Effect::Serve { graph, allow_breaking } => {
+                let gk = graph.gvk.group_kind();
+                if let Some(kind) = self.kinds.get_mut(&gk) {
+                    kind.graph = Some(graph);
+                    kind.allow_breaking = allow_breaking;
+                }
+                self.enqueue_kind(&gk);
+            }
+            definitions::Effect::Stop(gk) => {
+                if let Some(kind) = self.kinds.remove(&gk) {
+                    kind.until.cancel();
+                    for key in kind.slots.into_keys() {
+                        clusters.broadcast(|| ToSpoke::Forget(key.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn watch(&mut self, ctx: &Context, gvk: Gvk, plural: String) {
+        let gk = gvk.group_kind();
+        if self.kinds.contains_key(&gk) {
+            return;
+        }
+        let resource = ApiResource {
+            group: gvk.group.to_string(),
+            version: gvk.version.to_string(),
+            api_version: gvk.api_version(),
+            kind: gvk.kind.to_string(),
+            plural,
+        };
+        let until = CancellationToken::new();
+        ctx.watch(Watched::Instances(gk.clone()), resource.clone(), Scope::default(), until.clone());
+        let kind = Kind {
+            gvk,
+            resource,
+            view: View::default(),
+            slots: HashMap::new(),
+            graph: None,
+            allow_breaking: false,
+            until,
+        };
+        self.kinds.insert(gk, kind);
+    }
+
+    pub fn seen(&mut self, ctx: &Context, gk: &GroupKind, listed: Listed, clusters: &Clusters) {
+        let Some(kind) = self.kinds.get_mut(gk) else { return };
+        let was_synced = kind.view.is_synced();
+        let changes = kind.view.take(listed);
+        for change in changes {
+            self.changed(gk, &change, clusters);
+        }
+        let synced = self.kinds.get(gk).is_some_and(|k| k.view.is_synced());
+        if synced && !was_synced {
+            self.enqueue_kind(gk);
+            self.judge_leftovers(ctx, clusters);
+        }
+    }
+
+    fn changed(&mut self, gk: &GroupKind, change: &Change, clusters: &Clusters) {
+        let Some(kind) = self.kinds.get_mut(gk) else { return };
+        let key = InstanceKey::new(gk.clone(), &change.key.namespace, &change.key.name);
+        match &change.after {
+            Some(object) => {
+                let known = kind.slots.get(&key).is_some_and(|s| s.uid == object.uid());
+                if !known {
+                    let fleet = Fleet::new(key.clone(), kind.gvk.clone());
+                    let slot = Slot { uid: object.uid().to_owned(), fleet, wake_at: None };
+                    kind.slots.insert(key.clone(), slot);
+                }
+                self.enqueue(&key);
+            }
+            None => {
+                kind.slots.remove(&key);
+                // What is being cleaned there goes on without the instance.
+                for name in self.clusters.keys() {
+                    if !self.cleaning.contains_key(&(name.clone(), key.clone())) {
+                        clusters.send(name, ToSpoke::Forget(key.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    pub fn clusters_changed(&mut self, states: BTreeMap<ClusterName, ClusterState>) {
+        let changed: BTreeSet<ClusterName> = states
+            .iter()
+            .filter(|(n, s)| self.clusters.get(*n) != Some(*s))
+            .map(|(n, _)| n.clone())
+            .chain(self.clusters.keys().filter(|n| !states.contains_key(*n)).cloned())
+            .collect();
+        self.clusters = states;
+        if !changed.is_empty() {
+            let kinds: Vec<GroupKind> = self.kinds.keys().cloned().collect();
+            for gk in &kinds {
+                self.enqueue_kind(gk);
+            }
+        }
+    }
+
+    /// A cluster has a new actor, and perhaps leftovers.
+    pub fn connected(&mut self, ctx: &Context, name: &ClusterName, left: Vec<Left>, clusters: &Clusters) {
+        for kind in self.kinds.values_mut() {
+            for slot in kind.slots.values_mut() {
+                slot.fleet.actor_restarted(name);
+            }
+        }
+        self.cleaning.retain(|(cluster, _), _| cluster != name);
+        self.unjudged.retain(|(cluster, _)| cluster != name);
+        self.unjudged.extend(left.into_iter().map(|l| (name.clone(), l)));
+        self.judge_leftovers(ctx, clusters);
+        let kinds: Vec<GroupKind> = self.kinds.keys().cloned().collect();
+        for gk in &kinds {
+            self.enqueue_kind(gk);
+        }
+    }
+
+    /// Only what was recorded is cleaned, and only when it is certain that its instance does not want it.
+    fn judge_leftovers(&mut self, ctx: &Context, clusters: &Clusters) {
+        for (name, left) in std::mem::take(&mut self.unjudged) {
+            let key = left.key();
+            let Some(kind) = self.kinds.get(&key.gk).filter(|k| k.view.is_synced()) else {
+                self.unjudged.push((name, left));
+                continue;
+            };
+            let instance = kind.view.get(&Key::new(&key.namespace, &key.name));
+            let same = instance.is_some_and(|i| i.uid() == left.hub_uid);
+            if same {
+                // It is placed there again, or its own record tells what to do.
+                perform::forget_left(ctx, &name, clusters, &left.hub_uid);
+                if let Some(slot) = self.kinds.get_mut(&key.gk).and_then(|k| k.slots.get_mut(&key)) {
+                    slot.fleet.found(&name);
+                }
+                self.enqueue(&key);
+            } else {
+                tracing::info!(cluster = %name, instance = %key, "cleaning what was left behind");
+                clusters.send(&name, ToSpoke::Task(Arc::new(left.removal(&ctx.hub_id))));
+                self.cleaning.insert((name, key), left);
+            }
+        }
+    }
+
+    pub fn said(&mut self, ctx: &Context, name: &ClusterName, said: Said, clusters: &Clusters) {
+        match said {
+            Said::Report { key, report } => {
+                if let Some(slot) = self.slot(&key).filter(|s| s.uid == report.hub_uid) {
+                    slot.fleet.report(name, *report);
+                    self.enqueue(&key);
+                }
+            }
+            Said::Gone { key, hub_uid } => {
+                let place = (name.clone(), key.clone());
+                if self.cleaning.get(&place).is_some_and(|l| l.hub_uid == hub_uid) {
+                    self.cleaning.remove(&place);
+                    perform::forget_left(ctx, name, clusters, &hub_uid);
+                    if let Some(slot) = self.slot(&key) {
+                        slot.fleet.actor_restarted(name);
+                    }
+                } else if let Some(slot) = self.slot(&key).filter(|s| s.uid == hub_uid) {
+                    slot.fleet.gone(name);
+                }
+                self.enqueue(&key);
+            }
+            Said::Mirrors { mirrors, .. } => {
+                for (key, hub_uid) in mirrors {
+                    if let Some(slot) = self.slot(&key).filter(|s| s.uid == hub_uid) {
+                        slot.fleet.found(name);
+                        self.enqueue(&key);
+                    }
+                }
+            }
+            Said::Contact(_) | Said::Ended(_) => {}
+        }
+    }
+
+    pub fn outcome(
+        &mut self,
+        ctx: &Context,
+        key: &InstanceKey,
+        uid: &str,
+        outcome: Outcome,
+    ) -> Option<(ClusterName, Left)> {
+        let now = ctx.clock.now();
+        let kind = self.kinds.get_mut(&key.gk)?;
+        let mut recorded = None;
+        let mut refreshed = None;
+        if let Some(slot) = kind.slots.get_mut(key).filter(|s| s.uid == uid) {
+            let mut told = |what: &str, result: Result<Value, ApiError>| match result {
+                Ok(value) => {
+                    refreshed = Some(value);
+                    true
+                }
+                Err(error) => {
+                    tracing::debug!(instance = %key, %error, "{what} failed");
+                    false
+                }
+            };
+            match outcome {
+                Outcome::Meta(result) => slot.fleet.meta_written(told("writing the record", result), &now),
+                Outcome::Status(result) => {
+                    slot.fleet.status_written(told("writing the status", result), &now)
+                }
+                Outcome::Finalizer(result) => {
+                    slot.fleet.finalizer_removed(told("removing the finalizer", result), &now);
+                }
+                Outcome::Left(cluster, left, result) => {
+                    slot.fleet.left_recorded(&cluster, result.is_ok());
+                    if result.is_ok() {
+                        recorded = Some((cluster, *left));
+                    }
+                }
+            }
+        }
+        if let Some(value) = refreshed {
+            kind.view.refresh(value);
+        }
+        self.enqueue(key);
+        recorded
+    }
+
+    fn slot(&mut self, key: &InstanceKey) -> Option<&mut Slot> {
+        self.kinds.get_mut(&key.gk)?.slots.get_mut(key)
+    }
+
+    fn enqueue(&mut self, key: &InstanceKey) {
+        if self.queued.insert(key.clone()) {
+            self.queue.push_back(key.clone());
+        }
+    }
+    fn enqueue_kind(&mut self, gk: &GroupKind) {
+        let keys: Vec<InstanceKey> =
+            self.kinds.get(gk).map(|k| k.slots.keys().cloned().collect()).unwrap_or_default();
+        for key in &keys {
+            self.enqueue(key);
+        }
+    }
+
+    pub fn has_work(&self) -> bool {
+        !self.queue.is_empty()
+    }
+    pub fn queue_length(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// When the next instance wants to be looked at, in milliseconds of the clock.
+    pub fn next_wake(&self) -> Option<u64> {
+        self.kinds.values().flat_map(|k| k.slots.values()).filter_map(|s| s.wake_at).min()
+    }
+
+    pub fn wake_due(&mut self, now: u64) {
+        let due: Vec<InstanceKey> = self
+            .kinds
+            .values_mut()
+            .flat_map(|k| k.slots.iter_mut())
+            .filter(|(_, s)| s.wake_at.is_some_and(|at| at <= now))
+            .map(|(key, slot)| {
+                slot.wake_at = None;
+                key.clone()
+            })
+            .collect();
+        for key in &due {
+            self.enqueue(key);
+        }
+    }
+
+    /// Steps the next instance that wants it.
+    pub fn step_next(&mut self, ctx: &Context, clusters: &Clusters) {
+        let Some(key) = self.queue.pop_front() else { return };
+        self.queued.remove(&key);
+        let Some(kind) = self.kinds.get_mut(&key.gk).filter(|k| k.view.is_synced()) else { return };
+        let Some(object) = kind.view.get(&Key::new(&key.namespace, &key.name)).cloned() else { return };
+        let Some(slot) = kind.slots.get_mut(&key) else { return };
+        let now = ctx.clock.now();
+        let step = slot.fleet.step(&Inputs {
+            instance: &object,
+            graph: kind.graph.as_ref(),
+            allow_breaking: kind.allow_breaking,
+            clusters: &self.clusters,
+            hub_id: &ctx.hub_id,
+            default_placement: ctx.settings.default_placement,
+            now: &now,
+        });
+        slot.wake_at = step.wake_at;
+        let target = perform::Target { key: key.clone(), object, resource: kind.resource.clone() };
+        for action in step.actions {
+            match action {
+                FleetAction::Send { cluster, task } => {
+                    if !self.cleaning.contains_key(&(cluster.clone(), key.clone())) {
+                        clusters.send(&cluster, ToSpoke::Task(task));
+                    }
+                }
+                other => perform::start(ctx, &target, other, clusters),
+            }
+        }
+    }
+
+    /// Whether every instance of every kind was seen.
+    pub fn are_synced(&self) -> bool {
+        self.kinds.values().all(|k| k.view.is_synced())
+    }
+
+    /// Names of the instances of a kind; `None` while they were not all seen.
+    pub fn names(&self, gk: &GroupKind) -> Option<Vec<String>> {
+        let kind = self.kinds.get(gk).filter(|k| k.view.is_synced())?;
+        Some(kind.slots.keys().map(InstanceKey::short).collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
+    /// Instances by the cluster that holds content of them.
+    pub fn counts(&self) -> BTreeMap<ClusterName, i64> {
+        let local: Option<&ClusterName> = self.clusters.iter().find(|(_, c)| c.view.local).map(|(n, _)| n);
+        let mut out = BTreeMap::new();
+        for object in self.kinds.values().flat_map(|k| k.view.iter()).map(|(_, o)| o) {
+            for name in Fleet::holds(object) {
+                *out.entry(name).or_default() += 1;
+            }
+            if let Some(local) = local.filter(|_| holds_locally(object)) {
+                *out.entry(local.clone()).or_default() += 1;
+            }
+        }
+        out
+    }
+
+    /// Whether any instance still records content on a cluster.
+    pub fn holds_any(&self, name: &ClusterName) -> bool {
+        let all = self.kinds.values().flat_map(|k| k.view.iter());
+        all.map(|(_, o)| o).any(|object| Fleet::holds(object).contains(name))
+    }
+}
+
+fn holds_locally(object: &Object) -> bool {
+    object.label(kro::APPLYSET_ID).is_some()
+}
+
+/// Effects of the clusters on the instances.
+pub(super) fn on_cluster_effects(
+    instances: &mut Instances,
+    ctx: &Context,
+    clusters: &Clusters,
+    effects: Vec<clusters::Effect>,
+) {
+    if effects.is_empty() {
+        return;
+    }
+    instances.clusters_changed(clusters.states());
+    for effect in effects {
+        if let clusters::Effect::Connected(name, left) = effect {
+            instances.connected(ctx, &name, left, clusters);
+        }
+    }
+}

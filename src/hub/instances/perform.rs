@@ -1,0 +1,110 @@
+//! Performs what a fleet machine decided; each request is answered by exactly one outcome.
+
+use super::Outcome;
+use crate::api::Object;
+use crate::api::keys::{hub, kro};
+use crate::api::names::{ClusterName, InstanceKey};
+use crate::hub::Event;
+use crate::hub::clusters::{Clusters, left};
+use crate::hub::context::Context;
+use crate::reconcile::fleet::FleetAction;
+use crate::spoke::client::ApiError;
+use kube::core::ApiResource;
+use serde_json::json;
+use std::sync::Arc;
+
+/// The instance that a request is about.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub key: InstanceKey,
+    pub object: Arc<Object>,
+    pub resource: ApiResource,
+}
+
+pub(super) fn start(ctx: &Context, target: &Target, action: FleetAction, clusters: &Clusters) {
+    let record_id = match &action {
+        FleetAction::RecordLeft { cluster, .. } => clusters.record_id(cluster),
+        _ => String::new(),
+    };
+    let (this, target) = (ctx.clone(), target.clone());
+    ctx.spawn(async move {
+        let outcome = perform(&this, &target, action, &record_id).await;
+        let uid = target.object.uid().to_owned();
+        if let Some(outcome) = outcome {
+            this.tell(Event::Instance(target.key, uid, outcome));
+        }
+    });
+}
+
+async fn perform(ctx: &Context, target: &Target, action: FleetAction, record_id: &str) -> Option<Outcome> {
+    let (namespace, name) = (&*target.key.namespace, &*target.key.name);
+    let (client, resource) = (&ctx.client, &target.resource);
+    let uid = target.object.uid();
+    let allowed = if ctx.may_write() {
+        Ok(())
+    } else {
+        Err(ApiError::Other { code: 0, message: "this process does not hold the lease".into() })
+    };
+    Some(match action {
+        FleetAction::PatchMeta { mut body } => {
+            // With the uid, an apply cannot bring back an instance that was deleted meanwhile.
+            body["metadata"]["uid"] = json!(uid);
+            Outcome::Meta(match allowed {
+                Ok(()) => client.apply(resource, namespace, name, kro::MANAGER_LABELLER, &body).await,
+                Err(error) => Err(error),
+            })
+        }
+        FleetAction::WriteStatus { patch } => {
+            let patch = json!({"metadata": {"uid": uid}, "status": patch});
+            Outcome::Status(match allowed {
+                Ok(()) => client.merge_status(resource, namespace, name, &patch).await,
+                Err(error) => Err(error),
+            })
+        }
+        FleetAction::RemoveFinalizer => {
+            let rest: Vec<String> =
+                target.object.finalizers().into_iter().filter(|f| f != kro::FINALIZER).collect();
+            let version = target.object.resource_version();
+            let patch = json!({"metadata": {"finalizers": rest, "resourceVersion": version}});
+            Outcome::Finalizer(match allowed {
+                Ok(()) => client.merge_patch(resource, namespace, name, &patch).await,
+                Err(error) => Err(error),
+            })
+        }
+        FleetAction::RecordLeft { cluster, left } => {
+            let result = match allowed {
+                Ok(()) => left::record(client, &ctx.settings.namespace, record_id, &left).await,
+                Err(error) => Err(error),
+            };
+            if result.is_ok() {
+                let message = format!(
+                    "content on cluster {cluster} is left behind; it is cleaned if that cluster is registered again \
+                     (annotation {}, or deregistration)",
+                    hub::RELEASE
+                );
+                ctx.publish(&target.object, false, "LeftBehind", message);
+            }
+            Outcome::Left(cluster, Box::new(left), result)
+        }
+        // The hub side hands these over itself.
+        FleetAction::Send { .. } => return None,
+    })
+}
+
+/// Takes a record of what is left out: it was cleaned, or its instance is there again.
+pub(super) fn forget_left(ctx: &Context, name: &ClusterName, clusters: &Clusters, hub_uid: &str) {
+    let ids = [clusters.record_id(name), left::unknown_id(name)];
+    let (this, name, hub_uid) = (ctx.clone(), name.clone(), hub_uid.to_owned());
+    ctx.spawn(async move {
+        let mut done = this.may_write();
+        for id in ids.iter().filter(|_| done) {
+            let forgotten = left::forget(&this.client, &this.settings.namespace, id, &hub_uid).await;
+            if let Err(error) = forgotten {
+                tracing::warn!(cluster = %name, %error, "a leftover stays on record; it is judged again at the next start");
+                done = false;
+                break;
+            }
+        }
+        this.tell(Event::LeftForgotten(name, hub_uid, done));
+    });
+}

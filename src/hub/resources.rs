@@ -1,0 +1,30 @@
+//! REST paths of the kinds that the hub side itself reads and writes.
+
+use kube::core::ApiResource;
+
+fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
+    let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    ApiResource {
+        group: group.into(),
+        version: version.into(),
+        api_version,
+        kind: kind.into(),
+        plural: plural.into(),
+    }
+}
+
+pub fn secrets() -> ApiResource {
+    resource("", "v1", "Secret", "secrets")
+}
+pub fn config_maps() -> ApiResource {
+    resource("", "v1", "ConfigMap", "configmaps")
+}
+pub fn namespaces() -> ApiResource {
+    resource("", "v1", "Namespace", "namespaces")
+}
+pub fn clusters() -> ApiResource {
+    resource("hub.kro.run", "v1alpha1", "Cluster", "clusters")
+}
+pub fn definitions() -> ApiResource {
+    resource("kro.run", "v1alpha1", "ResourceGraphDefinition", "resourcegraphdefinitions")
+}

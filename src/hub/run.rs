@@ -1,0 +1,127 @@
+//! Start and end of the controller: addresses, lease, CRDs, then the hub's task until a signal or the loss of the lease.
+
+use super::context::{Context, Settings};
+use super::controller::Hub;
+use super::identity::{self, IdentityError};
+use super::install::{self, InstallError};
+use super::lease::Lease;
+use super::server;
+use crate::api::keys::hub;
+use crate::metrics::Metrics;
+use crate::spoke::actor::Clock;
+use crate::spoke::client::{ApiError, BuildError, HubClient};
+use crate::spoke::pool::Pool;
+use kube::runtime::events::{Recorder, Reporter};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Why the controller ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("connecting to the hub: {0}")]
+    Client(#[from] BuildError),
+    #[error("cannot listen on {address} ({flag}): {source}")]
+    Listen { address: std::net::SocketAddr, flag: &'static str, source: std::io::Error },
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("asking the hub who it is: {0}")]
+    Hub(#[from] ApiError),
+    #[error("cannot start threads: {0}")]
+    Threads(std::io::Error),
+    #[error("the lease {0} was lost; another process may write now")]
+    LeaseLost(String),
+}
+
+/// Runs the controller until `stop` ends, then gives the lease back.
+///
+/// # Errors
+/// It cannot start, or it lost its lease.
+pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunError> {
+    let metrics = Metrics::default();
+    let ready = Arc::new(AtomicBool::new(false));
+    if let Some(address) = settings.health_address {
+        let served = server::health(address, ready.clone(), stop.clone()).await;
+        let flag = "--health-probe-bind-address";
+        served.map_err(|source| RunError::Listen { address, flag, source })?;
+    }
+    if let Some(address) = settings.metrics_address {
+        let served = server::metrics(address, metrics.clone(), stop.clone()).await;
+        let flag = "--metrics-bind-address";
+        served.map_err(|source| RunError::Listen { address, flag, source })?;
+    }
+    let client = HubClient::from_environment(
+        settings.kubeconfig.as_deref(),
+        settings.context.as_deref(),
+        metrics.clone(),
+    )
+    .await?;
+    let holder = format!("{}_{}", hostname(), identity::random_id());
+    let lease = Lease::new(&settings.namespace, &holder, settings.lease);
+    // The lease lives in the namespace, so that comes first; creating what is already there harms nobody.
+    install::namespace(&client, &settings.namespace).await?;
+    // Who stands by is ready to take over: a rolling update waits for that.
+    ready.store(true, Ordering::Release);
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        () = lease.acquire(&client) => {}
+    }
+    ready.store(false, Ordering::Release);
+    tracing::info!(holder, "holding the lease {}/{}", settings.namespace, hub::LEASE);
+    let place = format!("{}/{}", settings.namespace, hub::LEASE);
+    let result = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        () = lease.keep(&client) => Err(RunError::LeaseLost(place)),
+        result = lead(settings, client.clone(), metrics, lease.clone(), ready, stop.clone()) => result,
+    };
+    stop.cancel();
+    lease.release(&client).await;
+    result
+}
+
+async fn lead(
+    settings: Settings,
+    client: HubClient,
+    metrics: Metrics,
+    lease: Lease,
+    ready: Arc<AtomicBool>,
+    cancel: CancellationToken,
+) -> Result<(), RunError> {
+    install::crds(&client, settings.upgrade_crds).await?;
+    let hub_id = identity::of_hub(&client, &settings.namespace, settings.hub_id.as_deref()).await?;
+    let info = identity::of_cluster(&client).await?;
+    tracing::info!(%hub_id, cluster_id = info.id, version = info.version, "this hub");
+    let pool = Pool::start(settings.step_threads).map_err(RunError::Threads)?;
+    let reporter = Reporter { controller: "hub.kro.run/kro-hub".into(), instance: Some(hostname()) };
+    let recorder = Recorder::new(client.kube().clone(), reporter);
+    let (sender, events) = mpsc::unbounded_channel();
+    let (to_hub, from_spokes) = mpsc::unbounded_channel();
+    let ctx = Context {
+        client,
+        hub_id,
+        settings: Arc::new(settings),
+        metrics,
+        clock: Clock::start(),
+        lease,
+        pool,
+        recorder,
+        events: sender,
+        cancel: cancel.clone(),
+    };
+    Hub::new(ctx, info, to_hub, ready).run(events, from_spokes).await;
+    // Requests that are under way may still end well.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    Ok(())
+}
+
+fn hostname() -> String {
+    let name = std::env::var("HOSTNAME").ok().filter(|n| !n.is_empty());
+    name.or_else(|| std::fs::read_to_string("/etc/hostname").ok())
+        .map(|n| n.trim().to_owned())
+        .filter(|n| !n.is_empty())
+        .unwrap_or_else(|| "kro-hub".into())
+}

@@ -1,0 +1,155 @@
+//! The hub's picture of one kind of object: complete, or openly not yet complete.
+//!
+//! Fed by a watch and by the answers to our own writes. A list that fails half-way removes nothing: only a list that was
+//! read to its end, or a deletion that the watch showed, takes an object out.
+
+use crate::api::Object;
+use crate::spoke::watch::Listed;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Namespace (empty for cluster-scoped objects) and name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Key {
+    pub namespace: String,
+    pub name: String,
+}
+
+impl Key {
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+    fn of(object: &Object) -> Self {
+        Self::new(object.namespace(), object.name())
+    }
+}
+
+/// One object appeared, changed or went.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub key: Key,
+    pub before: Option<Arc<Object>>,
+    pub after: Option<Arc<Object>>,
+}
+
+#[derive(Debug, Default)]
+pub struct View {
+    objects: BTreeMap<Key, Arc<Object>>,
+    listing: Option<BTreeSet<Key>>,
+    synced: bool,
+}
+
+impl View {
+    /// Whether a list was read to its end.
+    pub fn is_synced(&self) -> bool {
+        self.synced
+    }
+    pub fn get(&self, key: &Key) -> Option<&Arc<Object>> {
+        self.objects.get(key)
+    }
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Arc<Object>)> {
+        self.objects.iter()
+    }
+
+    /// Takes in what the watch showed.
+    pub fn take(&mut self, listed: Listed) -> Vec<Change> {
+        match listed {
+            Listed::Started => {
+                self.listing = Some(BTreeSet::new());
+                Vec::new()
+            }
+            Listed::Object(value) => {
+                let object = Object(value);
+                if let Some(listing) = &mut self.listing {
+                    listing.insert(Key::of(&object));
+                }
+                self.upsert(object).into_iter().collect()
+            }
+            Listed::Left(value) => {
+                let object = Object(value);
+                let key = Key::of(&object);
+                if self.objects.get(&key).is_some_and(|known| known.uid() != object.uid()) {
+                    return Vec::new();
+                }
+                self.remove(key).into_iter().collect()
+            }
+            Listed::Done => {
+                self.synced = true;
+                let Some(listing) = self.listing.take() else { return Vec::new() };
+                let lost: Vec<Key> = self.objects.keys().filter(|k| !listing.contains(*k)).cloned().collect();
+                lost.into_iter().filter_map(|key| self.remove(key)).collect()
+            }
+        }
+    }
+
+    /// Takes in the answer to a write of ours. An object that the watch has removed meanwhile is not brought back.
+    pub fn refresh(&mut self, value: Value) -> Option<Change> {
+        let object = Object(value);
+        let known = self.objects.get(&Key::of(&object))?;
+        if known.uid() != object.uid() {
+            return None;
+        }
+        self.upsert(object)
+    }
+
+    fn upsert(&mut self, object: Object) -> Option<Change> {
+        let key = Key::of(&object);
+        let version = |o: &Object| o.resource_version().parse::<u64>().unwrap_or_default();
+        let before = self.objects.get(&key).cloned();
+        if before.as_ref().is_some_and(|b| b.uid() == object.uid() && version(b) >= version(&object)) {
+            return None;
+        }
+        let after = Arc::new(object);
+        self.objects.insert(key.clone(), after.clone());
+        Some(Change { key, before, after: Some(after) })
+    }
+
+    fn remove(&mut self, key: Key) -> Option<Change> {
+        let before = self.objects.remove(&key)?;
+        Some(Change { key, before: Some(before), after: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(name: &str, uid: &str, version: u64) -> Value {
+        json!({"metadata": {"name": name, "uid": uid, "resourceVersion": version.to_string()}})
+    }
+    fn names(view: &View) -> Vec<&str> {
+        view.iter().map(|(k, _)| k.name.as_str()).collect()
+    }
+
+    #[test]
+    fn only_a_complete_list_removes() {
+        let mut view = View::default();
+        view.take(Listed::Started);
+        view.take(Listed::Object(object("a", "1", 1)));
+        view.take(Listed::Object(object("b", "2", 2)));
+        assert!(!view.is_synced());
+        view.take(Listed::Done);
+        view.take(Listed::Started);
+        view.take(Listed::Object(object("a", "1", 1)));
+        // The list breaks off and starts again: nothing is lost.
+        view.take(Listed::Started);
+        assert_eq!(names(&view), ["a", "b"]);
+        view.take(Listed::Object(object("a", "1", 1)));
+        assert_eq!(view.take(Listed::Done).len(), 1);
+        assert_eq!(names(&view), ["a"]);
+    }
+
+    #[test]
+    fn old_news_changes_nothing() {
+        let mut view = View::default();
+        view.take(Listed::Object(object("a", "1", 5)));
+        assert!(view.take(Listed::Object(object("a", "1", 5))).is_empty());
+        assert!(view.take(Listed::Object(object("a", "1", 4))).is_empty());
+        assert!(view.refresh(object("a", "1", 6)).is_some());
+        assert!(view.take(Listed::Left(object("a", "0", 9))).is_empty(), "another object of that name");
+        assert_eq!(view.take(Listed::Left(object("a", "1", 7))).len(), 1);
+        assert!(view.refresh(object("a", "1", 8)).is_none(), "an answer does not bring back what is gone");
+    }
+}
