@@ -49,6 +49,10 @@ impl Controller {
         create_namespace(env, &options.hub)?;
         let (metrics_port, health_port) = ports_of(env, &options.name)?;
         let mut command = Command::new(binary);
+        // Its flags can be set by the environment; those of whoever runs this must not leak in.
+        for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("KRO_HUB_")) {
+            command.env_remove(key);
+        }
         command
             .arg("controller")
             .arg("--kubeconfig")
