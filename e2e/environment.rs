@@ -2,7 +2,8 @@
 
 use crate::Fleet;
 use crate::env::process::Process;
-use crate::env::{Environment, Programs, eventually, throughout};
+use crate::env::wait::{eventually, throughout};
+use crate::env::{Environment, Programs};
 use crate::scratch_folder;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;

@@ -47,8 +47,12 @@ impl Controller {
     pub fn start(env: &Environment, options: Options) -> Result<Self> {
         let binary = binary()?;
         create_namespace(env, &options.hub)?;
-        let (metrics_port, health_port) = (ports::free()?, ports::free()?);
+        let (metrics_port, health_port) = ports_of(env, &options.name)?;
         let mut command = Command::new(binary);
+        // Its flags can be set by the environment; those of whoever runs this must not leak in.
+        for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("KRO_HUB_")) {
+            command.env_remove(key);
+        }
         command
             .arg("controller")
             .arg("--kubeconfig")
@@ -62,6 +66,16 @@ impl Controller {
         let controller = Self { process, metrics_port, health_port };
         controller.wait_ready()?;
         Ok(controller)
+    }
+
+    /// One that an earlier run left running.
+    ///
+    /// # Errors
+    /// Its ports cannot be read.
+    pub fn open(env: &Environment, name: &str) -> Result<Option<Self>> {
+        let Some(process) = Process::open(env.dir(), name) else { return Ok(None) };
+        let (metrics_port, health_port) = ports_of(env, name)?;
+        Ok(Some(Self { process, metrics_port, health_port }))
     }
 
     /// # Errors
@@ -158,6 +172,12 @@ pub fn binary() -> Result<PathBuf> {
     let path = profile.join("kro-hub");
     ensure!(path.is_file(), "{} does not exist; build it with: cargo build --bin kro-hub", path.display());
     Ok(path)
+}
+
+/// For metrics and health; the same after a restart.
+fn ports_of(env: &Environment, name: &str) -> Result<(u16, u16)> {
+    let file = env.dir().join("ports.json");
+    Ok((ports::kept(&file, &format!("{name}-metrics"))?, ports::kept(&file, &format!("{name}-health"))?))
 }
 
 fn create_namespace(env: &Environment, hub: &str) -> Result<()> {

@@ -36,7 +36,7 @@ use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-pub use wait::{eventually, throughout};
+pub use wait::eventually;
 
 const ETCD: &str = "etcd";
 

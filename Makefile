@@ -1,0 +1,56 @@
+# kro-hub: what people and the pipeline call. `make` alone says what there is.
+
+SPOKES ?= 2
+LOCAL ?=
+CARGO ?= cargo
+# The two are built by one call: by two, their common dependencies would be built twice.
+TESTENV = $(CARGO) run --quiet --locked --example testenv --
+
+.DEFAULT_GOAL := help
+.PHONY: help build test lint unit e2e deny bench demo up down logs
+
+help: ## Say what there is
+	@echo "kro-hub"
+	@echo
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)$$/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+	@echo
+	@echo "  SPOKES=n  spokes of \`make up\` (2); a second call with more adds them"
+	@echo "  LOCAL=1   \`make up\`: the hub may run instances too"
+	@echo
+	@echo "The first run builds the Kubernetes programs it starts, from Go modules: about nine minutes on two"
+	@echo "cores, once. They are kept in ~/.cache/kro-hub."
+
+build: ## Build the controller
+	$(CARGO) build --locked --bin kro-hub --example testenv
+
+demo: build ## Show the whole journey: a hub, two spokes, one definition, two instances (temporary)
+	@$(TESTENV) demo
+
+up: build ## Start a hub and spokes in the background, registered and ready
+	@$(TESTENV) up --spokes $(SPOKES) $(if $(filter-out 0 false no,$(LOCAL)),--local)
+
+down: ## End what `make up` started, and remove its data
+	@$(TESTENV) down
+
+logs: ## Follow the controller's log of `make up`
+	@$(TESTENV) logs
+
+test: lint unit e2e ## Everything the pipeline checks
+
+lint: ## Format, clippy, and the rules for dependencies where cargo-deny is installed
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	@if command -v cargo-deny >/dev/null 2>&1; then $(MAKE) --no-print-directory deny; \
+	else echo "cargo-deny is not installed: the rules of deny.toml are not checked"; fi
+
+deny: ## Licences, sources and duplicates of dependencies
+	cargo deny --locked check bans licenses sources
+
+unit: ## Unit tests and specifications; no cluster
+	$(CARGO) test --locked --lib --bins --test spec
+
+e2e: ## Tests on real API servers
+	$(CARGO) test --locked --test e2e
+
+bench: ## Benchmarks
+	@echo "Benchmarks are not here yet; they come with a later version."
