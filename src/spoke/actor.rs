@@ -195,7 +195,12 @@ impl Actor {
             Event::Watch(gk, seen) => self.on_seen(&gk, seen),
             Event::Crd(seen) => self.on_crd(&seen),
             Event::Crds(gk, state) => {
+                let ready = matches!(state, CrdState::Ready { .. });
                 self.write_store(|s| s.set_crd(&gk, state));
+                if ready && self.read_store(|s| s.kind_state(&gk)) == KindState::Missing {
+                    // It was asked for before its CRD was established.
+                    self.write_store(|s| s.kind_mut(&gk, false).state = KindState::Unknown);
+                }
                 self.enqueue_kind(&gk);
             }
             Event::LookAgain(gk) => {
