@@ -43,6 +43,8 @@ pub(super) enum Effect {
     Changed,
     /// The cluster has a new actor, which knows nothing; and what was left there earlier.
     Connected(ClusterName, Vec<Left>),
+    /// Contact is back; and what somebody let go there meanwhile.
+    Returned(ClusterName, Vec<Left>),
 }
 
 /// A failing first contact is shown after this many tries in a row.
@@ -494,13 +496,15 @@ impl Clusters {
         tracing::info!(cluster = %name, ?state, "contact changed");
         ctx.metrics.healthy(name.as_str(), ready);
         *contact = state;
+        let mut effects = vec![Effect::Changed];
         if ready {
             entry.lost_since = None;
+            effects.push(Effect::Returned(name.clone(), entry.left.values().cloned().collect()));
         } else {
             entry.note_lost(&now.rfc3339);
         }
         self.write_status(ctx, name);
-        vec![Effect::Changed]
+        effects
     }
 
     /// The actor ended by itself: connect anew.
