@@ -34,6 +34,8 @@ pub struct Settings {
     pub hub_id: Option<String>,
     pub upgrade_crds: bool,
     pub allow_crd_deletion: bool,
+    /// GraphRevisions kept per definition; 0 keeps all.
+    pub max_graph_revisions: usize,
     pub lease: Times,
     pub policy: Policy,
     /// `None`: not served.
