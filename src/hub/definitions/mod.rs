@@ -172,7 +172,8 @@ impl Definitions {
             match change.after {
                 Some(object) => effects.extend(self.take(ctx, &object)),
                 None => {
-                    if let Some(entry) = self.entries.remove(&change.key.name) {
+                    // One that was refused never served the kind; another definition may.
+                    if let Some(entry) = self.entries.remove(&change.key.name).filter(|e| e.watching) {
                         effects.push(Effect::Stop(entry.gvk().group_kind()));
                     }
                 }
@@ -385,12 +386,12 @@ impl Definitions {
             entry.object.finalizers().into_iter().filter(|f| f != kro::FINALIZER).collect();
         let version = entry.object.resource_version().to_owned();
         let patch = json!({"metadata": {"finalizers": rest, "resourceVersion": version}});
-        let gk = entry.gvk().group_kind();
+        let served = entry.watching.then(|| Effect::Stop(entry.gvk().group_kind()));
         let delete_crd = ctx.settings.allow_crd_deletion && !abandoned;
         entry.writing = true;
         let live = self.served_crd(name).filter(|_| delete_crd);
         write(ctx, name, false, patch, live);
-        vec![Effect::Stop(gk)]
+        served.into_iter().collect()
     }
 
     fn write_status(&mut self, ctx: &Context, name: &str) {
