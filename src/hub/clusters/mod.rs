@@ -589,7 +589,7 @@ impl Clusters {
             let written = if this.may_write() {
                 this.client.merge_status(&clusters(), "", name.as_str(), &patch).await
             } else {
-                Err(ApiError::Other { code: 0, message: "this process does not hold the lease".into() })
+                Err(ApiError::NotLeading)
             };
             this.tell(Event::ClusterWritten(name, written));
         });
@@ -624,7 +624,7 @@ fn patch_cluster(ctx: &Context, name: &ClusterName, entry: &mut Entry, patch: Va
         let written = if this.may_write() {
             this.client.merge_patch(&clusters(), "", name.as_str(), &patch).await
         } else {
-            Err(ApiError::Other { code: 0, message: "this process does not hold the lease".into() })
+            Err(ApiError::NotLeading)
         };
         this.tell(Event::ClusterWritten(name, written));
     });

@@ -570,7 +570,7 @@ fn write(ctx: &Context, name: &str, status: bool, patch: Value, delete_crd: Opti
     let (this, name) = (ctx.clone(), name.to_owned());
     ctx.spawn(async move {
         let result = if !this.may_write() {
-            Err(not_leading())
+            Err(ApiError::NotLeading)
         } else if status {
             this.client.merge_status(&definitions(), "", &name, &patch).await
         } else {
@@ -587,6 +587,3 @@ fn write(ctx: &Context, name: &str, status: bool, patch: Value, delete_crd: Opti
     });
 }
 
-fn not_leading() -> ApiError {
-    ApiError::Other { code: 0, message: "this process does not hold the lease".into() }
-}

@@ -1,6 +1,6 @@
 //! What is written to GraphRevisions: issued, adopted, let go, deleted when there are too many.
 
-use super::{Outcome, not_leading, revisions};
+use super::{Outcome, revisions};
 use crate::api::Object;
 use crate::api::keys::kro;
 use crate::api::rgd::ResourceGraphDefinition;
@@ -27,7 +27,7 @@ pub(super) fn issue_revision(
         let created = if this.may_write() {
             this.client.create(&resource, "", &body).await
         } else {
-            Err(not_leading())
+            Err(ApiError::NotLeading)
         };
         if let Ok(created) = &created {
             let created = Object(created.clone());
