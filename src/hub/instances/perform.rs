@@ -79,7 +79,7 @@ async fn perform(ctx: &Context, target: &Target, action: FleetAction, record_id:
                 );
                 ctx.publish(&target.object, false, "LeftBehind", message);
             }
-            Outcome::Left(cluster, Box::new(left), result)
+            Outcome::Left(cluster, result)
         }
         // The hub side hands these over itself.
         FleetAction::Send { .. } => return None,
