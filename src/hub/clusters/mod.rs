@@ -4,37 +4,34 @@
 //! any cluster. The actor ends, and that is all.
 
 pub mod connect;
+mod connecting;
+mod entry;
 pub mod left;
 mod registration;
 pub mod source;
 pub mod status;
+mod writes;
 
 use super::context::Context;
-use super::identity::{Claim, ClusterInfo};
+use super::identity::ClusterInfo;
 use super::resources::{clusters, secrets};
 use super::view::{Change, Key, View};
 use super::{Event, Watched};
-use crate::api::cluster::{Cluster, ClusterStatus, LeftBehind, OnDeregister, SecretRef};
-use crate::api::condition::{ConditionStatus, READY};
+use crate::api::cluster::{Cluster, SecretRef};
 use crate::api::keys::hub;
 use crate::api::names::ClusterName;
-use crate::api::{Object, hash};
-use crate::reconcile::fleet::aggregate::ClusterHealth;
-use crate::reconcile::fleet::placement::ClusterView;
+use crate::api::Object;
 use crate::reconcile::fleet::{ClusterState, Left};
-use crate::spoke::actor;
 use crate::spoke::client::ApiError;
-use crate::spoke::messages::{ContactState, FromSpoke, ToSpoke};
+use crate::spoke::messages::{FromSpoke, ToSpoke};
 use crate::spoke::watch::{Listed, Scope};
-use connect::{Line, Progress};
+use entry::{Entry, Phase};
 use serde_json::{Value, json};
 use source::{Blocked, Source};
-use status::{Facts, Standing};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio_util::sync::CancellationToken;
 
 /// What the rest of the hub side has to hear of.
 #[derive(Debug)]
@@ -47,33 +44,8 @@ pub(super) enum Effect {
     Returned(ClusterName, Vec<Left>),
 }
 
-/// A failing first contact is shown after this many tries in a row.
-const TRIES_BEFORE_UNREACHABLE: u32 = 2;
+/// A changed count of instances is written after this pause, with others.
 const COUNT_PAUSE: Duration = Duration::from_secs(5);
-
-enum Phase {
-    Blocked(Blocked),
-    Connecting { failure: Option<ContactState>, failures: u32 },
-    Running { handle: actor::Handle, contact: ContactState },
-}
-
-struct Entry {
-    object: Arc<Object>,
-    cluster: Cluster,
-    phase: Phase,
-    /// Of the credentials that the phase stands for.
-    fingerprint: Option<[u8; 32]>,
-    epoch: u64,
-    until: CancellationToken,
-    info: Option<ClusterInfo>,
-    /// What is recorded as left behind, once it was read.
-    left: Option<BTreeMap<String, Left>>,
-    instances: i64,
-    lost_since: Option<String>,
-    writing: bool,
-    /// A changed count waits to be written.
-    count_due: bool,
-}
 
 pub(super) struct Clusters {
     view: View,
@@ -319,7 +291,7 @@ impl Clusters {
         let paused = cluster.spec.paused;
         entry.cluster = cluster;
         if object.finalizers().iter().all(|f| f != hub::FINALIZER) && !object.is_deleting() {
-            add_finalizer(ctx, &name, entry);
+            writes::add_finalizer(ctx, &name, entry);
         }
         match decided {
             _ if paused => {
@@ -345,176 +317,6 @@ impl Clusters {
             Some((**found).clone())
         };
         source::of(&cluster.spec, lookup, &ctx.settings.cluster_namespaces, &ctx.settings.policy)
-    }
-
-    /// Connecting got further.
-    pub fn progress(
-        &mut self,
-        ctx: &Context,
-        name: &ClusterName,
-        epoch: u64,
-        progress: Progress,
-    ) -> Vec<Effect> {
-        let Some(before) = self.entries.get(name).filter(|e| e.epoch == epoch).map(Entry::state) else {
-            return Vec::new();
-        };
-        let mut effects = Vec::new();
-        match progress {
-            Progress::Unusable(message) => self.block(
-                name,
-                Blocked {
-                    condition: crate::api::cluster::conditions::CREDENTIALS_VALID,
-                    reason: "KubeconfigRefused",
-                    message,
-                },
-            ),
-            Progress::Failed(why) => self.failed(ctx, name, why),
-            Progress::Identified(found) => {
-                let (info, line) = *found;
-                self.identified(ctx, name, epoch, info, line);
-            }
-            Progress::Claimed(found) => {
-                let (claim, line, left) = *found;
-                effects.extend(self.claimed(ctx, name, claim, line, left));
-            }
-        }
-        self.write_status(ctx, name);
-        if self.entries.get(name).map(Entry::state) != Some(before) {
-            effects.insert(0, Effect::Changed);
-        }
-        effects
-    }
-
-    fn block(&mut self, name: &ClusterName, blocked: Blocked) {
-        if let Some(entry) = self.entries.get_mut(name) {
-            let fingerprint = entry.fingerprint;
-            entry.block(blocked);
-            // The same credentials are not tried again; changed ones are.
-            entry.fingerprint = fingerprint;
-        }
-    }
-
-    fn failed(&mut self, ctx: &Context, name: &ClusterName, why: ContactState) {
-        let now = ctx.clock.now();
-        let Some(entry) = self.entries.get_mut(name) else { return };
-        if let Phase::Connecting { failure, failures } = &mut entry.phase {
-            *failures += 1;
-            let at_once = matches!(why, ContactState::Unauthorized(_));
-            if *failures >= TRIES_BEFORE_UNREACHABLE || at_once {
-                *failure = Some(why);
-                entry.note_lost(&now.rfc3339);
-            }
-        }
-    }
-
-    fn identified(&mut self, ctx: &Context, name: &ClusterName, epoch: u64, info: ClusterInfo, line: Line) {
-        let Some(entry) = self.entries.get(name) else { return };
-        let local = entry.cluster.spec.local;
-        let known = entry.cluster.status.as_ref().map(|s| s.cluster_id.clone()).unwrap_or_default();
-        if !known.is_empty() && known != info.id {
-            let message = format!(
-                "the credentials lead to cluster {}, but this Cluster was cluster {known}; nothing is read from it or written \
-                 to it. If that is meant: delete this Cluster and register it again",
-                info.id
-            );
-            return self.block(name, Blocked::ready("IdentityChanged", message));
-        }
-        if let Some(twin) = self.twin(name, &info, local) {
-            let message = format!("{twin}; nothing is written through this Cluster");
-            return self.block(name, Blocked::ready("DuplicateCluster", message));
-        }
-        let Some(entry) = self.entries.get_mut(name) else { return };
-        entry.info = Some(info.clone());
-        connect::claim(ctx, name, epoch, &info.id, line, local, entry.until.clone());
-    }
-
-    /// Another registration of the same cluster, which came first.
-    fn twin(&self, name: &ClusterName, info: &ClusterInfo, local: bool) -> Option<String> {
-        if !local && info.id == self.hub.id {
-            return Some(
-                "it is the hub's own cluster; to use that as a spoke, register it with spec.local: true"
-                    .into(),
-            );
-        }
-        let other = self.entries.iter().find(|(n, e)| *n != name && e.cluster_id() == Some(info.id.clone()));
-        other.map(|(n, _)| format!("it is the same cluster as Cluster {n} (id {})", info.id))
-    }
-
-    fn claimed(
-        &mut self,
-        ctx: &Context,
-        name: &ClusterName,
-        claim: Claim,
-        line: Line,
-        left: BTreeMap<String, Left>,
-    ) -> Vec<Effect> {
-        if let Claim::Other(owner) = claim {
-            let message = format!(
-                "ConfigMap {}/{} there says that hub {owner} owns it; this is hub {}. If that hub is gone: delete the ConfigMap",
-                hub::CLAIM_NAMESPACE,
-                hub::CLAIM_CONFIGMAP,
-                ctx.hub_id
-            );
-            self.block(name, Blocked::claimed(message));
-            // The claim may be lifted on the spoke; nobody tells us.
-            if let Some(entry) = self.entries.get_mut(name) {
-                entry.fingerprint = None;
-            }
-            ctx.later(Duration::from_secs(60), Event::ClusterDue(name.clone()));
-            return Vec::new();
-        }
-        let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
-        let lease = ctx.lease.clone();
-        let handle = actor::start(
-            actor::Settings {
-                cluster: name.clone(),
-                epoch: entry.epoch,
-                local: entry.cluster.spec.local,
-                hub_id: ctx.hub_id.clone(),
-                client: line.client,
-                health: Arc::new(Mutex::default()),
-                contacts: line.contacts,
-                pool: ctx.pool.clone(),
-                metrics: ctx.metrics.clone(),
-                clock: ctx.clock.clone(),
-                may_write: Arc::new(move || lease.is_held()),
-            },
-            self.from_spokes.clone(),
-        );
-        tracing::info!(cluster = %name, "connected");
-        ctx.metrics.healthy(name.as_str(), true);
-        entry.phase = Phase::Running { handle, contact: ContactState::Ready };
-        entry.lost_since = None;
-        entry.left = Some(left.clone());
-        vec![Effect::Connected(name.clone(), left.into_values().collect())]
-    }
-
-    pub fn contact(&mut self, ctx: &Context, name: &ClusterName, state: ContactState) -> Vec<Effect> {
-        let now = ctx.clock.now();
-        let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
-        let Phase::Running { contact, .. } = &mut entry.phase else { return Vec::new() };
-        let ready = state == ContactState::Ready;
-        tracing::info!(cluster = %name, ?state, "contact changed");
-        ctx.metrics.healthy(name.as_str(), ready);
-        *contact = state;
-        let mut effects = vec![Effect::Changed];
-        if ready {
-            entry.lost_since = None;
-            effects.push(Effect::Returned(name.clone(), entry.left.iter().flatten().map(|(_, l)| l.clone()).collect()));
-        } else {
-            entry.note_lost(&now.rfc3339);
-        }
-        self.write_status(ctx, name);
-        effects
-    }
-
-    /// The actor ended by itself: connect anew.
-    pub fn ended(&mut self, ctx: &Context, name: &ClusterName, why: &str) -> Vec<Effect> {
-        tracing::error!(cluster = %name, why, "an actor ended; connecting anew");
-        if let Some(entry) = self.entries.get_mut(name) {
-            entry.fingerprint = None;
-        }
-        self.due(ctx, name)
     }
 
     /// How many instances hold content on a cluster; written a little later, with others.
@@ -558,181 +360,14 @@ impl Clusters {
         let patch =
             json!({"metadata": {"finalizers": rest, "resourceVersion": entry.object.resource_version()}});
         tracing::info!(cluster = %name, "deregistered");
-        patch_cluster(ctx, name, entry, patch);
+        writes::patch_cluster(ctx, name, entry, patch);
     }
+}
 
+impl Clusters {
     fn write_status(&mut self, ctx: &Context, name: &ClusterName) {
-        let Some(entry) = self.entries.get_mut(name) else { return };
-        if entry.writing {
-            return;
-        }
-        let old = entry.cluster.status.clone().unwrap_or_default();
-        let was_used = old.conditions.iter().any(|c| c.type_ == READY);
-        let standing = match &entry.phase {
-            Phase::Blocked(blocked) => Standing::Blocked(blocked),
-            // After a restart, what was written before stands until the first answer.
-            Phase::Connecting { failure: None, .. } if was_used => return,
-            Phase::Connecting { failure, .. } => Standing::Connecting(failure.as_ref()),
-            Phase::Running { contact, .. } => Standing::Running(contact),
-        };
-        let counted = !entry.count_due;
-        let facts = Facts {
-            info: entry.info.clone(),
-            instances: if counted { entry.instances } else { old.instances },
-            left_behind: match &entry.left {
-                Some(left) => left_behind(left),
-                None => old.left_behind.clone(),
-            },
-        };
-        let now = ctx.clock.now();
-        let new = status::status(&old, entry.object.generation(), &standing, &facts, &now);
-        let (old, new) = (to_value(&old), to_value(&new));
-        let Some(patch) = crate::reconcile::spoke::merge_patch(&old, &new) else { return };
-        entry.writing = true;
-        let (this, name) = (ctx.clone(), name.clone());
-        let patch = json!({"metadata": {"uid": entry.object.uid()}, "status": patch});
-        ctx.spawn(async move {
-            let written = if this.may_write() {
-                this.client.merge_status(&clusters(), "", name.as_str(), &patch).await
-            } else {
-                Err(ApiError::NotLeading)
-            };
-            this.tell(Event::ClusterWritten(name, written));
-        });
-    }
-}
-
-fn to_value(status: &ClusterStatus) -> Value {
-    serde_json::to_value(status).unwrap_or_default()
-}
-
-fn left_behind(left: &BTreeMap<String, Left>) -> Option<LeftBehind> {
-    let names = left.values().take(10).map(|l| l.key().to_string()).collect();
-    let count = i64::try_from(left.len()).unwrap_or(i64::MAX);
-    (count > 0).then_some(LeftBehind { count, names })
-}
-
-fn add_finalizer(ctx: &Context, name: &ClusterName, entry: &mut Entry) {
-    if entry.writing {
-        return;
-    }
-    let mut finalizers = entry.object.finalizers();
-    finalizers.push(hub::FINALIZER.to_owned());
-    let patch =
-        json!({"metadata": {"finalizers": finalizers, "resourceVersion": entry.object.resource_version()}});
-    patch_cluster(ctx, name, entry, patch);
-}
-
-fn patch_cluster(ctx: &Context, name: &ClusterName, entry: &mut Entry, patch: Value) {
-    entry.writing = true;
-    let (this, name) = (ctx.clone(), name.clone());
-    ctx.spawn(async move {
-        let written = if this.may_write() {
-            this.client.merge_patch(&clusters(), "", name.as_str(), &patch).await
-        } else {
-            Err(ApiError::NotLeading)
-        };
-        this.tell(Event::ClusterWritten(name, written));
-    });
-}
-
-impl Entry {
-    fn new(object: Arc<Object>, cluster: &Cluster) -> Self {
-        let status = cluster.status.clone().unwrap_or_default();
-        let ready = status.conditions.iter().find(|c| c.type_ == READY);
-        // A restart does not forget since when there is no contact.
-        let lost_since = ready
-            .filter(|c| {
-                c.status == ConditionStatus::False
-                    && matches!(c.reason.as_str(), "Unreachable" | "Unauthorized")
-            })
-            .map(|c| c.last_transition_time.clone());
-        Self {
-            object,
-            cluster: cluster.clone(),
-            phase: Phase::Connecting { failure: None, failures: 0 },
-            fingerprint: None,
-            epoch: 0,
-            until: CancellationToken::new(),
-            info: None,
-            left: None,
-            instances: status.instances,
-            lost_since,
-            writing: false,
-            count_due: false,
+        if let Some(entry) = self.entries.get_mut(name) {
+            writes::write_status(ctx, name, entry);
         }
     }
-
-    fn secret_ref(&self) -> Option<&SecretRef> {
-        self.cluster.spec.credentials.as_ref().map(|c| &c.secret_ref)
-    }
-
-    /// The identity that this Cluster stands for, unless it was refused.
-    fn cluster_id(&self) -> Option<String> {
-        let written = self.cluster.status.as_ref().map(|s| s.cluster_id.clone());
-        let known = self.info.as_ref().map(|i| i.id.clone()).or(written);
-        known.filter(|id| !id.is_empty())
-    }
-
-    fn stop(&self) {
-        self.until.cancel();
-        if let Phase::Running { handle, .. } = &self.phase {
-            handle.stop();
-        }
-    }
-
-    fn block(&mut self, blocked: Blocked) {
-        self.stop();
-        self.phase = Phase::Blocked(blocked);
-        self.fingerprint = None;
-    }
-
-    fn restart(&mut self, epoch: u64, fingerprint: [u8; 32]) {
-        self.stop();
-        self.phase = Phase::Connecting { failure: None, failures: 0 };
-        self.epoch = epoch;
-        self.fingerprint = Some(fingerprint);
-        self.until = CancellationToken::new();
-    }
-
-    fn note_lost(&mut self, now: &str) {
-        self.lost_since.get_or_insert_with(|| now.to_owned());
-    }
-
-    fn state(&self) -> ClusterState {
-        let spec = &self.cluster.spec;
-        ClusterState {
-            view: ClusterView {
-                labels: self.object.labels(),
-                local: spec.local,
-                allowed_namespaces: spec.allowed_namespaces.clone(),
-                leaving: self.object.is_deleting(),
-            },
-            health: self.health(),
-            delete_on_leave: spec.on_deregister == OnDeregister::Delete,
-        }
-    }
-
-    fn health(&self) -> ClusterHealth {
-        let lost = |why: &ContactState| {
-            let message = match why {
-                ContactState::Ready => return ClusterHealth::Ready,
-                ContactState::Unreachable(m) | ContactState::Unauthorized(m) => m.clone(),
-            };
-            ClusterHealth::Unreachable { since: self.lost_since.clone().unwrap_or_default(), message }
-        };
-        match &self.phase {
-            Phase::Blocked(b) => {
-                ClusterHealth::NotReady { reason: b.reason.to_owned(), message: b.message.clone() }
-            }
-            Phase::Connecting { failure: None, .. } => ClusterHealth::Connecting,
-            Phase::Connecting { failure: Some(why), .. } => lost(why),
-            Phase::Running { contact, .. } => lost(contact),
-        }
-    }
-}
-
-/// Fingerprint of the labels that a Secret gave its Cluster.
-fn labels_print(labels: &BTreeMap<String, String>) -> String {
-    hash::json_hex(&json!(labels))
 }

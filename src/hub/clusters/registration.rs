@@ -1,8 +1,7 @@
 //! A labelled kubeconfig Secret asks for a Cluster of its name.
 
-use super::labels_print;
-use crate::api::Object;
 use crate::api::keys::hub;
+use crate::api::{Object, hash};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -59,6 +58,11 @@ pub(super) fn of(secret: &Object, cluster: Option<&Object>) -> Verdict {
         "metadata": {"name": name, "labels": labels, "annotations": {COPIED: print}},
         "spec": {"credentials": {"secretRef": {"name": name, "namespace": namespace}}},
     }))
+}
+
+/// Fingerprint of the labels that a Secret gave its Cluster.
+fn labels_print(labels: &BTreeMap<String, String>) -> String {
+    hash::json_hex(&json!(labels))
 }
 
 #[cfg(test)]

@@ -1,0 +1,192 @@
+//! From credentials to an actor: identity judged, claim made, contact lost and found.
+
+use super::connect::{self, Line, Progress};
+use super::entry::{Entry, Phase};
+use super::source::Blocked;
+use super::{Clusters, Effect};
+use crate::api::cluster::conditions;
+use crate::api::keys::hub;
+use crate::api::names::ClusterName;
+use crate::hub::Event;
+use crate::hub::context::Context;
+use crate::hub::identity::{Claim, ClusterInfo};
+use crate::reconcile::fleet::Left;
+use crate::spoke::actor;
+use crate::spoke::messages::ContactState;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// A failing first contact is shown after this many tries in a row.
+const TRIES_BEFORE_UNREACHABLE: u32 = 2;
+
+impl Clusters {
+    /// Connecting got further.
+    pub fn progress(
+        &mut self,
+        ctx: &Context,
+        name: &ClusterName,
+        epoch: u64,
+        progress: Progress,
+    ) -> Vec<Effect> {
+        let Some(before) = self.entries.get(name).filter(|e| e.epoch == epoch).map(Entry::state) else {
+            return Vec::new();
+        };
+        let mut effects = Vec::new();
+        match progress {
+            Progress::Unusable(message) => self.block(
+                name,
+                Blocked { condition: conditions::CREDENTIALS_VALID, reason: "KubeconfigRefused", message },
+            ),
+            Progress::Failed(why) => self.failed(ctx, name, why),
+            Progress::Identified(found) => {
+                let (info, line) = *found;
+                self.identified(ctx, name, epoch, info, line);
+            }
+            Progress::Claimed(found) => {
+                let (claim, line, left) = *found;
+                effects.extend(self.claimed(ctx, name, claim, line, left));
+            }
+        }
+        self.write_status(ctx, name);
+        if self.entries.get(name).map(Entry::state) != Some(before) {
+            effects.insert(0, Effect::Changed);
+        }
+        effects
+    }
+
+    fn block(&mut self, name: &ClusterName, blocked: Blocked) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            let fingerprint = entry.fingerprint;
+            entry.block(blocked);
+            // The same credentials are not tried again; changed ones are.
+            entry.fingerprint = fingerprint;
+        }
+    }
+
+    fn failed(&mut self, ctx: &Context, name: &ClusterName, why: ContactState) {
+        let now = ctx.clock.now();
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        if let Phase::Connecting { failure, failures } = &mut entry.phase {
+            *failures += 1;
+            let at_once = matches!(why, ContactState::Unauthorized(_));
+            if *failures >= TRIES_BEFORE_UNREACHABLE || at_once {
+                *failure = Some(why);
+                entry.note_lost(&now.rfc3339);
+            }
+        }
+    }
+
+    fn identified(&mut self, ctx: &Context, name: &ClusterName, epoch: u64, info: ClusterInfo, line: Line) {
+        let Some(entry) = self.entries.get(name) else { return };
+        let local = entry.cluster.spec.local;
+        let known = entry.cluster.status.as_ref().map(|s| s.cluster_id.clone()).unwrap_or_default();
+        if !known.is_empty() && known != info.id {
+            let message = format!(
+                "the credentials lead to cluster {}, but this Cluster was cluster {known}; nothing is read from it or written \
+                 to it. If that is meant: delete this Cluster and register it again",
+                info.id
+            );
+            return self.block(name, Blocked::ready("IdentityChanged", message));
+        }
+        if let Some(twin) = self.twin(name, &info, local) {
+            let message = format!("{twin}; nothing is written through this Cluster");
+            return self.block(name, Blocked::ready("DuplicateCluster", message));
+        }
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        entry.info = Some(info.clone());
+        connect::claim(ctx, name, epoch, &info.id, line, local, entry.until.clone());
+    }
+
+    /// Another registration of the same cluster, which came first.
+    fn twin(&self, name: &ClusterName, info: &ClusterInfo, local: bool) -> Option<String> {
+        if !local && info.id == self.hub.id {
+            return Some(
+                "it is the hub's own cluster; to use that as a spoke, register it with spec.local: true"
+                    .into(),
+            );
+        }
+        let other = self.entries.iter().find(|(n, e)| *n != name && e.cluster_id() == Some(info.id.clone()));
+        other.map(|(n, _)| format!("it is the same cluster as Cluster {n} (id {})", info.id))
+    }
+
+    fn claimed(
+        &mut self,
+        ctx: &Context,
+        name: &ClusterName,
+        claim: Claim,
+        line: Line,
+        left: BTreeMap<String, Left>,
+    ) -> Vec<Effect> {
+        if let Claim::Other(owner) = claim {
+            let message = format!(
+                "ConfigMap {}/{} there says that hub {owner} owns it; this is hub {}. If that hub is gone: delete the ConfigMap",
+                hub::CLAIM_NAMESPACE,
+                hub::CLAIM_CONFIGMAP,
+                ctx.hub_id
+            );
+            self.block(name, Blocked::claimed(message));
+            // The claim may be lifted on the spoke; nobody tells us.
+            if let Some(entry) = self.entries.get_mut(name) {
+                entry.fingerprint = None;
+            }
+            ctx.later(Duration::from_secs(60), Event::ClusterDue(name.clone()));
+            return Vec::new();
+        }
+        let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
+        let lease = ctx.lease.clone();
+        let handle = actor::start(
+            actor::Settings {
+                cluster: name.clone(),
+                epoch: entry.epoch,
+                local: entry.cluster.spec.local,
+                hub_id: ctx.hub_id.clone(),
+                client: line.client,
+                health: Arc::new(Mutex::default()),
+                contacts: line.contacts,
+                pool: ctx.pool.clone(),
+                metrics: ctx.metrics.clone(),
+                clock: ctx.clock.clone(),
+                may_write: Arc::new(move || lease.is_held()),
+            },
+            self.from_spokes.clone(),
+        );
+        tracing::info!(cluster = %name, "connected");
+        ctx.metrics.healthy(name.as_str(), true);
+        entry.phase = Phase::Running { handle, contact: ContactState::Ready };
+        entry.lost_since = None;
+        entry.left = Some(left.clone());
+        vec![Effect::Connected(name.clone(), left.into_values().collect())]
+    }
+
+    pub fn contact(&mut self, ctx: &Context, name: &ClusterName, state: ContactState) -> Vec<Effect> {
+        let now = ctx.clock.now();
+        let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
+        let Phase::Running { contact, .. } = &mut entry.phase else { return Vec::new() };
+        let ready = state == ContactState::Ready;
+        tracing::info!(cluster = %name, ?state, "contact changed");
+        ctx.metrics.healthy(name.as_str(), ready);
+        *contact = state;
+        let mut effects = vec![Effect::Changed];
+        if ready {
+            entry.lost_since = None;
+            effects.push(Effect::Returned(
+                name.clone(),
+                entry.left.iter().flatten().map(|(_, l)| l.clone()).collect(),
+            ));
+        } else {
+            entry.note_lost(&now.rfc3339);
+        }
+        self.write_status(ctx, name);
+        effects
+    }
+
+    /// The actor ended by itself: connect anew.
+    pub fn ended(&mut self, ctx: &Context, name: &ClusterName, why: &str) -> Vec<Effect> {
+        tracing::error!(cluster = %name, why, "an actor ended; connecting anew");
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.fingerprint = None;
+        }
+        self.due(ctx, name)
+    }
+}

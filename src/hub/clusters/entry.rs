@@ -1,0 +1,137 @@
+//! One registered cluster: what its Cluster says, how far it is, and how placement sees it.
+
+use super::source::Blocked;
+use crate::api::Object;
+use crate::api::cluster::{Cluster, OnDeregister, SecretRef};
+use crate::api::condition::{ConditionStatus, READY};
+use crate::hub::identity::ClusterInfo;
+use crate::reconcile::fleet::aggregate::ClusterHealth;
+use crate::reconcile::fleet::placement::ClusterView;
+use crate::reconcile::fleet::{ClusterState, Left};
+use crate::spoke::actor;
+use crate::spoke::messages::ContactState;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// How far a cluster is.
+pub(super) enum Phase {
+    Blocked(Blocked),
+    Connecting { failure: Option<ContactState>, failures: u32 },
+    Running { handle: actor::Handle, contact: ContactState },
+}
+
+/// One registered cluster.
+pub(super) struct Entry {
+    pub object: Arc<Object>,
+    pub cluster: Cluster,
+    pub phase: Phase,
+    /// Of the credentials that the phase stands for.
+    pub fingerprint: Option<[u8; 32]>,
+    pub epoch: u64,
+    pub until: CancellationToken,
+    pub info: Option<ClusterInfo>,
+    /// What is recorded as left behind, once it was read.
+    pub left: Option<BTreeMap<String, Left>>,
+    pub instances: i64,
+    pub lost_since: Option<String>,
+    pub writing: bool,
+    /// A changed count waits to be written.
+    pub count_due: bool,
+}
+
+impl Entry {
+    pub fn new(object: Arc<Object>, cluster: &Cluster) -> Self {
+        let status = cluster.status.clone().unwrap_or_default();
+        let ready = status.conditions.iter().find(|c| c.type_ == READY);
+        // A restart does not forget since when there is no contact.
+        let lost_since = ready
+            .filter(|c| {
+                c.status == ConditionStatus::False
+                    && matches!(c.reason.as_str(), "Unreachable" | "Unauthorized")
+            })
+            .map(|c| c.last_transition_time.clone());
+        Self {
+            object,
+            cluster: cluster.clone(),
+            phase: Phase::Connecting { failure: None, failures: 0 },
+            fingerprint: None,
+            epoch: 0,
+            until: CancellationToken::new(),
+            info: None,
+            left: None,
+            instances: status.instances,
+            lost_since,
+            writing: false,
+            count_due: false,
+        }
+    }
+
+    pub fn secret_ref(&self) -> Option<&SecretRef> {
+        self.cluster.spec.credentials.as_ref().map(|c| &c.secret_ref)
+    }
+
+    /// The identity that this Cluster stands for, unless it was refused.
+    pub fn cluster_id(&self) -> Option<String> {
+        let written = self.cluster.status.as_ref().map(|s| s.cluster_id.clone());
+        let known = self.info.as_ref().map(|i| i.id.clone()).or(written);
+        known.filter(|id| !id.is_empty())
+    }
+
+    pub fn stop(&self) {
+        self.until.cancel();
+        if let Phase::Running { handle, .. } = &self.phase {
+            handle.stop();
+        }
+    }
+
+    pub fn block(&mut self, blocked: Blocked) {
+        self.stop();
+        self.phase = Phase::Blocked(blocked);
+        self.fingerprint = None;
+    }
+
+    pub fn restart(&mut self, epoch: u64, fingerprint: [u8; 32]) {
+        self.stop();
+        self.phase = Phase::Connecting { failure: None, failures: 0 };
+        self.epoch = epoch;
+        self.fingerprint = Some(fingerprint);
+        self.until = CancellationToken::new();
+    }
+
+    pub fn note_lost(&mut self, now: &str) {
+        self.lost_since.get_or_insert_with(|| now.to_owned());
+    }
+
+    pub fn state(&self) -> ClusterState {
+        let spec = &self.cluster.spec;
+        ClusterState {
+            view: ClusterView {
+                labels: self.object.labels(),
+                local: spec.local,
+                allowed_namespaces: spec.allowed_namespaces.clone(),
+                leaving: self.object.is_deleting(),
+            },
+            health: self.health(),
+            delete_on_leave: spec.on_deregister == OnDeregister::Delete,
+        }
+    }
+
+    pub fn health(&self) -> ClusterHealth {
+        let lost = |why: &ContactState| {
+            let message = match why {
+                ContactState::Ready => return ClusterHealth::Ready,
+                ContactState::Unreachable(m) | ContactState::Unauthorized(m) => m.clone(),
+            };
+            ClusterHealth::Unreachable { since: self.lost_since.clone().unwrap_or_default(), message }
+        };
+        match &self.phase {
+            Phase::Blocked(b) => {
+                ClusterHealth::NotReady { reason: b.reason.to_owned(), message: b.message.clone() }
+            }
+            Phase::Connecting { failure: None, .. } => ClusterHealth::Connecting,
+            Phase::Connecting { failure: Some(why), .. } => lost(why),
+            Phase::Running { contact, .. } => lost(contact),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What is written to Cluster objects. One write of a Cluster at a time: its answer comes back as an event.
+
+use super::entry::{Entry, Phase};
+use super::status::{self, Facts, Standing};
+use crate::api::cluster::{ClusterStatus, LeftBehind};
+use crate::api::condition::READY;
+use crate::api::keys::hub;
+use crate::api::names::ClusterName;
+use crate::hub::Event;
+use crate::hub::context::Context;
+use crate::hub::resources::clusters;
+use crate::reconcile::fleet::Left;
+use crate::spoke::client::ApiError;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Writes the status, if it has to change.
+pub(super) fn write_status(ctx: &Context, name: &ClusterName, entry: &mut Entry) {
+    if entry.writing {
+        return;
+    }
+    let old = entry.cluster.status.clone().unwrap_or_default();
+    let was_used = old.conditions.iter().any(|c| c.type_ == READY);
+    let standing = match &entry.phase {
+        Phase::Blocked(blocked) => Standing::Blocked(blocked),
+        // After a restart, what was written before stands until the first answer.
+        Phase::Connecting { failure: None, .. } if was_used => return,
+        Phase::Connecting { failure, .. } => Standing::Connecting(failure.as_ref()),
+        Phase::Running { contact, .. } => Standing::Running(contact),
+    };
+    let counted = !entry.count_due;
+    let facts = Facts {
+        info: entry.info.clone(),
+        instances: if counted { entry.instances } else { old.instances },
+        left_behind: match &entry.left {
+            Some(left) => left_behind(left),
+            None => old.left_behind.clone(),
+        },
+    };
+    let now = ctx.clock.now();
+    let new = status::status(&old, entry.object.generation(), &standing, &facts, &now);
+    let (old, new) = (to_value(&old), to_value(&new));
+    let Some(patch) = crate::reconcile::spoke::merge_patch(&old, &new) else { return };
+    entry.writing = true;
+    let (this, name) = (ctx.clone(), name.clone());
+    let patch = json!({"metadata": {"uid": entry.object.uid()}, "status": patch});
+    ctx.spawn(async move {
+        let written = if this.may_write() {
+            this.client.merge_status(&clusters(), "", name.as_str(), &patch).await
+        } else {
+            Err(ApiError::NotLeading)
+        };
+        this.tell(Event::ClusterWritten(name, written));
+    });
+}
+
+fn to_value(status: &ClusterStatus) -> Value {
+    serde_json::to_value(status).unwrap_or_default()
+}
+
+fn left_behind(left: &BTreeMap<String, Left>) -> Option<LeftBehind> {
+    let names = left.values().take(10).map(|l| l.key().to_string()).collect();
+    let count = i64::try_from(left.len()).unwrap_or(i64::MAX);
+    (count > 0).then_some(LeftBehind { count, names })
+}
+
+pub(super) fn add_finalizer(ctx: &Context, name: &ClusterName, entry: &mut Entry) {
+    if entry.writing {
+        return;
+    }
+    let mut finalizers = entry.object.finalizers();
+    finalizers.push(hub::FINALIZER.to_owned());
+    let patch =
+        json!({"metadata": {"finalizers": finalizers, "resourceVersion": entry.object.resource_version()}});
+    patch_cluster(ctx, name, entry, patch);
+}
+
+pub(super) fn patch_cluster(ctx: &Context, name: &ClusterName, entry: &mut Entry, patch: Value) {
+    entry.writing = true;
+    let (this, name) = (ctx.clone(), name.clone());
+    ctx.spawn(async move {
+        let written = if this.may_write() {
+            this.client.merge_patch(&clusters(), "", name.as_str(), &patch).await
+        } else {
+            Err(ApiError::NotLeading)
+        };
+        this.tell(Event::ClusterWritten(name, written));
+    });
+}
