@@ -96,6 +96,10 @@ impl Hub {
                 let effects = self.definitions.seen(&self.ctx, listed);
                 self.on_definitions(effects);
             }
+            Event::Seen(Watched::Revisions, listed) => {
+                let effects = self.definitions.seen_revision(&self.ctx, listed);
+                self.on_definitions(effects);
+            }
             Event::Seen(Watched::Crds, listed) => {
                 let effects = self.definitions.seen_crd(&self.ctx, listed);
                 self.on_definitions(effects);

@@ -407,3 +407,6 @@ fn join(path: &str, name: &str) -> String {
 fn field(path: &str) -> &str {
     if path.is_empty() { "the object" } else { path }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,8 @@ pub(super) enum Outcome {
     Meta(Result<Value, ApiError>),
     Status(Result<Value, ApiError>),
     Finalizer(Result<Value, ApiError>),
-    Left(ClusterName, Box<Left>, Result<(), ApiError>),
+    /// All that is on record as left on the cluster then.
+    Left(ClusterName, Result<BTreeMap<String, Left>, ApiError>),
 }
 
 struct Slot {
@@ -251,7 +252,7 @@ impl Instances {
         key: &InstanceKey,
         uid: &str,
         outcome: Outcome,
-    ) -> Option<(ClusterName, Left)> {
+    ) -> Option<(ClusterName, BTreeMap<String, Left>)> {
         let now = ctx.clock.now();
         let kind = self.kinds.get_mut(&key.gk)?;
         let mut recorded = None;
@@ -275,11 +276,9 @@ impl Instances {
                 Outcome::Finalizer(result) => {
                     slot.fleet.finalizer_removed(told("removing the finalizer", result), &now);
                 }
-                Outcome::Left(cluster, left, result) => {
+                Outcome::Left(cluster, result) => {
                     slot.fleet.left_recorded(&cluster, result.is_ok());
-                    if result.is_ok() {
-                        recorded = Some((cluster, *left));
-                    }
+                    recorded = result.ok().map(|left| (cluster, left));
                 }
             }
         }

@@ -26,7 +26,10 @@ pub fn openapi(spec: &Value, types: &Value) -> Result<Value, Vec<Problem>> {
     builder.custom_types();
     let built = builder.object(SPEC, spec, 1);
     match built {
-        Some(built) if builder.problems.is_empty() => Ok(built.schema),
+        Some(mut built) if builder.problems.is_empty() => {
+            drop_null_defaults(&mut built.schema);
+            Ok(built.schema)
+        }
         _ => Err(builder.problems),
     }
 }
@@ -79,9 +82,9 @@ impl<'a> Builder<'a> {
             }
             open.insert(name, used);
         }
-        let mut next: Vec<&str> =
+        let mut next: BTreeSet<&str> =
             open.iter().filter(|(_, uses)| uses.is_empty()).map(|(name, _)| *name).collect();
-        while let Some(name) = next.pop() {
+        while let Some(name) = next.pop_first() {
             open.remove(name);
             if let Some((name, definition)) = types.get_key_value(name) {
                 let built = self.custom_type(name, definition);
@@ -91,7 +94,7 @@ impl<'a> Builder<'a> {
                 if let Some(waiting) = open.get_mut(user) {
                     waiting.remove(name);
                     if waiting.is_empty() {
-                        next.push(user);
+                        next.insert(user);
                     }
                 }
             }
@@ -166,9 +169,13 @@ impl<'a> Builder<'a> {
         let mut has_default = false;
         let mut depth = 0;
         let mut weight = FIELD_WEIGHT;
+        let mut sound = true;
         for (name, definition) in fields {
             let path = join(path, name);
-            let Some(built) = self.definition(&path, definition, level + 1) else { continue };
+            let Some(built) = self.definition(&path, definition, level + 1) else {
+                sound = false;
+                continue;
+            };
             if built.required {
                 required.push(name.as_str());
             }
@@ -180,6 +187,9 @@ impl<'a> Builder<'a> {
                 self.problems.push(too_large().at(&path));
                 return None;
             }
+        }
+        if !sound {
+            return None;
         }
         let mut schema = json!({"type": "object"});
         if required.is_empty() && has_default {
@@ -261,6 +271,21 @@ impl<'a> Builder<'a> {
         };
         self.problems.push(fault.at(path));
         None
+    }
+}
+
+/// A default of null counts for the object around it, as with kro; the API server does not keep it.
+fn drop_null_defaults(schema: &mut Value) {
+    let Value::Object(schema) = schema else { return };
+    if schema.get("default").is_some_and(Value::is_null) {
+        schema.remove("default");
+    }
+    for (key, below) in schema.iter_mut() {
+        match (key.as_str(), below) {
+            ("properties", Value::Object(properties)) => properties.values_mut().for_each(drop_null_defaults),
+            ("items" | "additionalProperties", below) => drop_null_defaults(below),
+            _ => {}
+        }
     }
 }
 

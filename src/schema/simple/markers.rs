@@ -7,7 +7,7 @@ use super::suggest;
 
 /// Every marker there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
+pub enum Keyword {
     Required,
     Default,
     Description,
@@ -26,7 +26,7 @@ pub enum Key {
     Immutable,
 }
 
-impl Key {
+impl Keyword {
     const ALL: [(&'static str, Self); 16] = [
         ("required", Self::Required),
         ("default", Self::Default),
@@ -70,7 +70,7 @@ impl Key {
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Marker {
-    pub key: Key,
+    pub key: Keyword,
     pub value: String,
 }
 
@@ -93,7 +93,7 @@ struct Scan {
     markers: Vec<Marker>,
     faults: Vec<Fault>,
     /// The marker whose value is being read; the inner `None` is an unknown one.
-    open: Option<Option<Key>>,
+    open: Option<Option<Keyword>>,
     buffer: String,
     quoted: bool,
     escaped: bool,
@@ -113,7 +113,7 @@ impl Scan {
                         Fault::new("empty marker key before `=`").help("markers are written as key=value")
                     );
                 }
-                let key = Key::parse(key).map_err(|fault| self.faults.push(fault)).ok();
+                let key = Keyword::parse(key).map_err(|fault| self.faults.push(fault)).ok();
                 self.open = Some(key);
                 self.any = true;
                 return Ok(());

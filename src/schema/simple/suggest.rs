@@ -58,8 +58,8 @@ fn near<'a>(found: &str, words: &[(&str, &str)], known: impl Iterator<Item = &'a
     }
     let allowed = match found.chars().count() {
         0..=2 => 0,
-        3..=5 => 1,
-        6..=40 => 2,
+        3..=4 => 1,
+        5..=40 => 2,
         // Nobody misspells that; and the search is not free.
         _ => return None,
     };

@@ -123,6 +123,16 @@ fn objects_get_a_default_when_a_field_has_one_and_none_is_required() {
                 "properties": {"b": {"type": "string", "default": "x"}}}}}),
         ),
         (
+            json!({"a": "[]string | default="}),
+            json!({"type": "object", "default": {}, "properties": {"a": {"type": "array", "items": {"type": "string"}}}}),
+        ),
+        // Null is a default for the object around it, and nothing that the API server would keep.
+        (
+            json!({"a": {"b": "[]string | default=null"}}),
+            json!({"type": "object", "default": {}, "properties": {"a": {"type": "object", "default": {}, "properties": {
+                "b": {"type": "array", "items": {"type": "string"}}}}}}),
+        ),
+        (
             json!({"z": "string | required=true", "a": "string | required=1", "m": "string | required=T"}),
             json!({"type": "object", "required": ["a", "m", "z"], "properties": {"a": s, "m": s, "z": s}}),
         ),
@@ -262,14 +272,25 @@ fn all_problems_at_once_each_with_its_place_and_a_way_out() {
         "a.b": "map[string]Nope",
     });
     let types = json!({"Port": {"name": "strnig", "number": "integer"}, "Bad": 3});
-    insta::assert_snapshot!(problems(spec, types).join("\n"), @"");
+    insta::assert_snapshot!(problems(spec, types).join("\n"), @r#"
+    spec.schema.types.Bad: unexpected type: number; write the type with a default, as in `integer | default=3`
+    spec.schema.types.Port.name: unknown type: `strnig`; did you mean string?
+    spec.schema.spec["a.b"].*: unknown type: `Nope`; define it in spec.schema.types, or use string, integer, boolean, float or object
+    spec.schema.spec.nested.deep.list: unexpected type: list; write `[]Type`, and name the type of an element in spec.schema.types
+    spec.schema.spec.ports[]: unknown type: `Prot`; did you mean Port?
+    spec.schema.spec.replicas: unknown type: `int`; did you mean integer?
+    spec.schema.spec.replicas: unknown marker: deflt; did you mean default?
+    "#);
 }
 
 #[test]
 fn a_wrong_type_is_reported_once_and_not_at_every_use() {
     let types = json!({"Name": "strin | minLength=1", "Loop": {"next": "Loop"}});
     let spec = json!({"a": "Name | maxLength=3", "b": "[]Name", "c": "Loop"});
-    insta::assert_snapshot!(problems(spec, types).join("\n"), @"");
+    insta::assert_snapshot!(problems(spec, types).join("\n"), @r"
+    spec.schema.types.Loop: self references are not allowed: type Loop uses itself; use `object` where it repeats
+    spec.schema.types.Name: unknown type: `strin`; did you mean string?
+    ");
 }
 
 #[test]
