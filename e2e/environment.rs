@@ -4,11 +4,11 @@ use crate::Fleet;
 use crate::env::process::Process;
 use crate::env::wait::{eventually, throughout};
 use crate::env::{Environment, Programs};
-use crate::scratch_folder;
+use crate::{myself_as, scratch_folder};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 pub fn trials(fleet: &Fleet) -> Vec<Trial> {
@@ -135,7 +135,8 @@ fn pids(dir: &Path) -> Result<Vec<(String, u32)>> {
     Ok(found)
 }
 
-fn runs(pid: u32) -> bool {
+/// Whether a process of that pid does anything.
+pub fn runs(pid: u32) -> bool {
     // Without `kill`: a zombie still takes signals.
     let ps = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output();
     ps.is_ok_and(|output| {
@@ -163,7 +164,7 @@ fn nothing_runs_after_drop() -> Result<()> {
 fn nothing_runs_after_kill_of_the_owner() -> Result<()> {
     let dir = scratch_folder().join("killed");
     // This program again, as the owner of an environment that it then waits in.
-    let mut owner = Command::new(std::env::current_exe()?).env(OWNER, &dir).spawn()?;
+    let mut owner = myself_as("owner", &[])?.env(OWNED, &dir).spawn()?;
     let found = eventually(Duration::from_secs(60), "an environment of another process", || {
         ensure!(dir.join("ready").is_file(), "not ready yet");
         pids(&dir)
@@ -178,19 +179,26 @@ fn nothing_runs_after_kill_of_the_owner() -> Result<()> {
     })
 }
 
-const OWNER: &str = "KRO_HUB_E2E_OWNER";
+const OWNED: &str = "KRO_HUB_E2E_OWNED";
 
 /// The other half of the trial above: starts an environment where it is told, and waits to be killed.
-///
-/// # Errors
-/// The environment does not start.
-pub fn own_and_wait() -> Result<bool> {
-    let Some(dir) = std::env::var_os(OWNER) else { return Ok(false) };
-    let dir = Path::new(&dir);
-    let _env = Environment::start_with(dir, &["alone"], Programs::ServerOnly)?;
-    std::fs::write(dir.join("ready"), "")?;
-    std::thread::sleep(Duration::from_secs(60));
-    Ok(true)
+pub fn own_and_wait() -> ExitCode {
+    let start = || -> Result<Environment> {
+        let dir = std::env::var_os(OWNED).context("no folder given")?;
+        let env = Environment::start_with(Path::new(&dir), &["alone"], Programs::ServerOnly)?;
+        std::fs::write(Path::new(&dir).join("ready"), "")?;
+        Ok(env)
+    };
+    match start() {
+        Ok(_env) => {
+            std::thread::sleep(Duration::from_secs(60));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn waiting_names_what_was_seen() -> Result<()> {

@@ -1,14 +1,16 @@
 //! End-to-end tests on real API servers. `cargo test --test e2e -- NAME` runs those whose name contains NAME.
 
+mod commands;
 mod env;
 mod environment;
+mod for_people;
 mod journeys;
 
 use anyhow::Result;
 use env::{Environment, Scratch};
 use libtest_mimic::{Arguments, Trial};
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// The clusters that all trials share; started by the first that asks.
@@ -43,22 +45,33 @@ pub fn scratch_folder() -> &'static Path {
     &FOLDER
 }
 
+/// Trials run this program again as something else: `testenv`, or `owner` of an environment.
+const ROLE: &str = "KRO_HUB_E2E_ROLE";
+
+/// This program in another role, its output kept together.
+///
+/// # Errors
+/// It cannot find itself.
+pub fn myself_as(role: &str, args: &[&str]) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.env(ROLE, role).args(args);
+    Ok(command)
+}
+
 fn main() -> ExitCode {
-    match environment::own_and_wait() {
-        Ok(false) => {}
-        Ok(true) => return ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            return ExitCode::FAILURE;
-        }
+    if let Some(role) = std::env::var_os(ROLE) {
+        return match role.to_str() {
+            Some("testenv") => commands::run(),
+            _ => environment::own_and_wait(),
+        };
     }
     let mut args = Arguments::from_args();
     // Trials stop servers and count objects: one at a time unless asked otherwise.
     args.test_threads = args.test_threads.or(Some(1));
     let fleet = Fleet::default();
     let stands = journeys::Stands::default();
-    let mut trials: Vec<Trial> = environment::trials(&fleet);
-    trials.extend(stands.trials());
+    let trials: Vec<Trial> =
+        environment::trials(&fleet).into_iter().chain(for_people::trials()).chain(stands.trials()).collect();
     if args.list {
         return libtest_mimic::run(&args, trials).exit_code();
     }

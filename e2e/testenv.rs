@@ -3,58 +3,6 @@
 mod commands;
 mod env;
 
-use clap::{Parser, Subcommand};
-use std::path::PathBuf;
-use std::process::ExitCode;
-
-#[derive(Parser)]
-#[command(
-    about = "Real Kubernetes API servers on loopback, with kro-hub on top",
-    arg_required_else_help = true
-)]
-struct Cli {
-    /// Where kubeconfigs, logs and data are.
-    #[arg(long, global = true, default_value = ".run")]
-    dir: PathBuf,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Starts a hub and spokes in the background, and registers the spokes.
-    Up {
-        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=100))]
-        spokes: u16,
-        /// Makes the hub a place for instances too.
-        #[arg(long)]
-        local: bool,
-    },
-    /// Ends what `up` started, and removes its data.
-    Down,
-    /// Shows a log; on a terminal it goes on until Ctrl-C.
-    Logs {
-        /// `controller`, or one like `spoke-1/kube-apiserver`.
-        #[arg(default_value = "controller")]
-        name: String,
-    },
-    /// Shows the whole journey in a temporary folder, and checks it.
-    Demo,
-}
-
-fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let result = match cli.command {
-        Command::Up { spokes, local } => commands::up::up(&cli.dir, spokes, local),
-        Command::Down => commands::down::down(&cli.dir),
-        Command::Logs { name } => commands::logs::logs(&cli.dir, &name),
-        Command::Demo => commands::demo::demo(),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("\nerror: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> std::process::ExitCode {
+    commands::run()
 }

@@ -14,6 +14,8 @@ const SPOKES: [(&str, &str); 2] = [("eu", "region=eu"), ("us", "region=us")];
 const NAMESPACE: &str = "demo";
 const INSTANCES: &str = "/apis/kro.run/v1alpha1/namespaces/demo/hellos";
 const CRD: &str = "hellos.kro.run";
+const HUB_ID: &str = "hub.kro.run/hub-id";
+const CLAIM: &str = "kube-system/ConfigMap/kro-hub-claim";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const MANIFESTS: &str = r#"
@@ -116,7 +118,7 @@ fn states(instances: &[Value]) -> BTreeMap<String, BTreeMap<String, String>> {
 }
 
 fn create(screen: &mut Screen, env: &Environment) -> Result<()> {
-    println!("5. Two instances: `everywhere` names clusters \"eu,us\", `europe` selects region=eu");
+    println!("\n5. Two instances: `everywhere` names clusters \"eu,us\", `europe` selects region=eu");
     let all_active = json!({"everywhere": {"eu": "ACTIVE", "us": "ACTIVE"}, "europe": {"eu": "ACTIVE"}});
     let start = Instant::now();
     env.apply("hub", MANIFESTS)?;
@@ -129,9 +131,11 @@ fn create(screen: &mut Screen, env: &Environment) -> Result<()> {
     let mirror = |spoke: &str, name: &str| env.api(spoke).get(&format!("{INSTANCES}/{name}"));
     ensure!(mirror("us", "europe")?.is_none(), "`europe` was placed on us");
     for (spoke, name) in [("eu", "everywhere"), ("us", "everywhere"), ("eu", "europe")] {
-        let state = mirror(spoke, name)?.with_context(|| format!("`{name}` is not on {spoke}"))?;
-        let state = state.pointer("/status/state").cloned().unwrap_or_default();
-        ensure!(state == "ACTIVE", "`{name}` is {state} on {spoke} itself");
+        eventually(PATIENCE, &format!("`{name}` ACTIVE on {spoke} itself"), || {
+            let mirror = mirror(spoke, name)?.context("it is not there")?;
+            ensure!(mirror["status"]["state"] == "ACTIVE", "status {}", mirror["status"]);
+            Ok(())
+        })?;
     }
     Ok(())
 }
@@ -162,7 +166,7 @@ fn watch(
 }
 
 fn show_children(env: &Environment) -> Result<()> {
-    println!("6. What is on the spokes");
+    println!("\n6. What is on the spokes");
     for (spoke, expected) in [("eu", &["everywhere", "europe"][..]), ("us", &["everywhere"][..])] {
         print_indented(
             spoke,
@@ -181,8 +185,6 @@ fn show_children(env: &Environment) -> Result<()> {
     Ok(())
 }
 
-const HUB_ID: &str = "hub.kro.run/hub-id";
-
 fn missing(spoke: &str) -> String {
     format!("a child is missing on {spoke}")
 }
@@ -192,8 +194,9 @@ fn print_indented(cluster: &str, args: &[&str], env: &Environment) -> Result<()>
     for line in env.kubectl(cluster, args)?.lines() {
         let line = line.trim_end();
         let cut = line.char_indices().nth(94).map_or(line.len(), |(index, _)| index);
-        println!("     {}", line.get(..cut).unwrap_or(line));
+        println!("{}", format!("     {}", line.get(..cut).unwrap_or(line)).trim_end());
     }
+    println!();
     Ok(())
 }
 
@@ -218,29 +221,41 @@ fn repair(screen: &mut Screen, env: &Environment) -> Result<()> {
 }
 
 fn delete(screen: &mut Screen, env: &Environment) -> Result<()> {
-    println!("8. Both instances deleted on the hub");
+    println!("\n8. Both instances deleted on the hub");
     let start = Instant::now();
     env.kubectl("hub", &["delete", "hello", "everywhere", "europe", "-n", NAMESPACE, "--wait=false"])?;
     watch(screen, env, start, "both instances gone from the hub", <[Value]>::is_empty)?;
     println!("   {} after {:.1} s", screen.green("ok"), start.elapsed().as_secs_f32());
 
-    println!("9. What is left on the spokes");
+    println!("\n9. What is left on the spokes");
     let mut rows = Vec::new();
     for (spoke, _) in SPOKES {
         let mirrors = env.api(spoke).list(INSTANCES)?;
         ensure!(mirrors.is_empty(), "a mirror is left on {spoke}: {}", mirrors[0]["metadata"]["name"]);
-        let definition = format!("CustomResourceDefinition.apiextensions.k8s.io/{CRD}");
+        // The kind, and the claim that says which hub this cluster belongs to, are not of any instance.
+        let kept = [format!("CustomResourceDefinition.apiextensions.k8s.io/{CRD}"), CLAIM.to_owned()];
         let left = env.labelled(spoke, HUB_ID)?;
-        let extra: Vec<&String> = left.iter().filter(|object| **object != definition).collect();
+        let extra: Vec<&String> = left.iter().filter(|object| !kept.contains(object)).collect();
         ensure!(extra.is_empty(), "left on {spoke}: {extra:?}");
-        ensure!(left.len() == 1, "the definition {CRD} is gone from {spoke}");
+        let missing: Vec<&String> = kept.iter().filter(|object| !left.contains(object)).collect();
+        ensure!(missing.is_empty(), "gone from {spoke}, and must not be: {missing:?}");
         let namespace = env.api(spoke).get(&format!("/api/v1/namespaces/{NAMESPACE}"))?;
         ensure!(namespace.is_some(), "the namespace {NAMESPACE} is gone from {spoke}");
-        rows.push(vec![spoke.into(), "0".into(), "0".into(), CRD.into(), NAMESPACE.into()]);
+        rows.push(vec![
+            spoke.into(),
+            "0".into(),
+            "0".into(),
+            CRD.into(),
+            NAMESPACE.into(),
+            "kro-hub-claim".into(),
+        ]);
     }
-    for line in columns(&["CLUSTER", "INSTANCES", "CHILDREN", "DEFINITION", "NAMESPACE"], &rows) {
+    for line in columns(&["CLUSTER", "INSTANCES", "CHILDREN", "KIND", "NAMESPACE", "CLAIM"], &rows) {
         println!("     {line}");
     }
-    println!("   The definition and the namespace stay: others may use them.");
+    println!(
+        "   The kind and the namespace stay, others may use them; so does the claim, which says which hub"
+    );
+    println!("   this cluster belongs to. Nothing else carries this hub's label.");
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! clone builds nothing, and a changed version builds everything anew. Programs found in `KUBEBUILDER_ASSETS` are used
 //! as they are.
 
+use super::process;
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, TryLockError};
@@ -162,6 +163,7 @@ fn build(module: &Path, folder: &Path, program: &Program, flags: &str, step: &st
         .stderr(log)
         .spawn()
         .context("cannot run go")?;
+    process::remember(&child)?;
     let mut progress = Progress::new(step, program.usual_seconds);
     let status = loop {
         if let Some(status) = child.try_wait()? {
@@ -170,6 +172,7 @@ fn build(module: &Path, folder: &Path, program: &Program, flags: &str, step: &st
         progress.tick();
         std::thread::sleep(Duration::from_millis(200));
     };
+    process::forget(&child)?;
     progress.finish(status.success());
     if !status.success() {
         let _ = fs::remove_file(&unfinished);

@@ -187,6 +187,20 @@ pub fn tail(path: &Path, count: usize) -> String {
     lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().join("\n")
 }
 
+/// Kills a child of this process as well should this process be killed, until [`forget`].
+///
+/// # Errors
+/// There is no guardian.
+pub fn remember(child: &Child) -> Result<()> {
+    guard('+', &child.id().to_string())
+}
+
+/// # Errors
+/// There is no guardian.
+pub fn forget(child: &Child) -> Result<()> {
+    guard('-', &child.id().to_string())
+}
+
 /// Removes `dir` should this process end without removing it itself.
 ///
 /// # Errors

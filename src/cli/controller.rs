@@ -37,6 +37,9 @@ pub struct Args {
     /// Delete the generated CRD on the hub together with its definition
     #[arg(long, env = "KRO_HUB_ALLOW_CRD_DELETION")]
     allow_crd_deletion: bool,
+    /// GraphRevisions kept per definition; 0 keeps all
+    #[arg(long, env = "KRO_HUB_RGD_MAX_GRAPH_REVISIONS", default_value = "5", value_name = "N")]
+    rgd_max_graph_revisions: usize,
     /// Address of /metrics; 0 serves none
     #[arg(long, env = "KRO_HUB_METRICS_BIND_ADDRESS", default_value = ":8078", value_parser = address)]
     metrics_bind_address: Address,
@@ -137,6 +140,7 @@ impl Args {
             hub_id: self.hub_id,
             upgrade_crds: self.upgrade_crds,
             allow_crd_deletion: self.allow_crd_deletion,
+            max_graph_revisions: self.rgd_max_graph_revisions,
             lease,
             policy: Policy::default(),
             metrics_address: self.metrics_bind_address.0,

@@ -31,7 +31,9 @@ pub fn compile(rgd: &ResourceGraphDefinition, limits: &Limits) -> Result<Graph, 
     let instance = fields::instance(spec.as_ref(), rgd.spec.schema.scope);
     let schemas = Schemas::from([("schema".to_owned(), instance)]);
     let ids: BTreeSet<&str> = rgd.spec.resources.iter().map(|r| r.id.as_str()).collect();
-    let known = Known { ids: &ids, schemas: &schemas };
+    let secrets: BTreeSet<&str> =
+        rgd.spec.resources.iter().filter(|r| is_secret(r)).map(|r| r.id.as_str()).collect();
+    let known = Known { ids: &ids, secrets: &secrets, schemas: &schemas };
 
     let mut reader = Reader { rgd: &rgd, limits, expressions: Expressions::default(), problems };
     let drafts: Vec<Draft> = rgd
@@ -70,6 +72,14 @@ pub fn compile(rgd: &ResourceGraphDefinition, limits: &Limits) -> Result<Graph, 
         slots: expressions.count(),
         limits: limits.clone(),
     })
+}
+
+fn is_secret(resource: &Resource) -> bool {
+    let is = |key: &str, text: &str| {
+        let field = resource.template.as_ref().and_then(|t| t.get(key));
+        field.and_then(Value::as_str) == Some(text)
+    };
+    is("apiVersion", "v1") && is("kind", "Secret")
 }
 
 /// OpenAPI of the instance's spec; `None` when it has problems.
@@ -126,7 +136,7 @@ impl Reader<'_> {
         let iterators = self.iterators(position, resource, known);
         self.dimensions(resource, &path.key("forEach"), &iterators, known, &mut schemas, &mut draft);
         if let Some(template) = &resource.template {
-            let within = Known { ids: known.ids, schemas: &schemas };
+            let within = Known { schemas: &schemas, ..*known };
             self.template(template, &path.key("template"), &iterators, &within, &mut draft);
         }
         self.conditions(resource, &path, known, &mut draft);
@@ -257,7 +267,7 @@ impl Reader<'_> {
             let Some(usage) = self.expressions.standalone(text, &path, &mut self.problems) else { continue };
             let variable = if collection { "each" } else { draft.id.as_str() };
             // Nothing is known of the observed object's fields, and no name but its own means anything here.
-            let nothing = Known { ids: known.ids, schemas: &Schemas::new() };
+            let nothing = Known { schemas: &Schemas::new(), ..*known };
             place::check(&usage, Place::ReadyWhen { variable }, &nothing, &mut self.problems);
             place::is_condition(&usage, "readyWhen", nothing.schemas, &mut self.problems);
             draft.ready_when.push(usage);

@@ -326,7 +326,7 @@ mod tests {
             ("a + 'x'", "string"),
             ("a + b", "-"),
             ("schema.spec.n + 1", "int"),
-            ("2 * schema.spec.f", "double"),
+            ("2.0 * schema.spec.f", "double"),
             ("-schema.spec.n", "int"),
             ("a - -1", "int"),
             ("-a", "-"),

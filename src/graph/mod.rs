@@ -23,6 +23,7 @@ mod validate;
 pub use crate::cel::EvalError;
 pub use compile::compile;
 pub use diagnostic::Diagnostic;
+pub use hash::spec as spec_hash;
 pub use pass::{Pass, Readiness, Rendered};
 
 use crate::api::rgd::ResourceInformation;

@@ -7,7 +7,7 @@ use crate::api::names::HubId;
 use crate::metrics::Metrics;
 use crate::reconcile::fleet::placement::DefaultPlacement;
 use crate::spoke::actor::Clock;
-use crate::spoke::client::HubClient;
+use crate::spoke::client::{ApiError, HubClient};
 use crate::spoke::kubeconfig::Policy;
 use crate::spoke::pool::Pool;
 use crate::spoke::watch::{self, Scope};
@@ -34,6 +34,8 @@ pub struct Settings {
     pub hub_id: Option<String>,
     pub upgrade_crds: bool,
     pub allow_crd_deletion: bool,
+    /// GraphRevisions kept per definition; 0 keeps all.
+    pub max_graph_revisions: usize,
     pub lease: Times,
     pub policy: Policy,
     /// `None`: not served.
@@ -61,6 +63,11 @@ impl Context {
     /// Whether a write may start now.
     pub fn may_write(&self) -> bool {
         self.lease.is_held() && !self.cancel.is_cancelled()
+    }
+
+    /// The same as a result, for requests.
+    pub fn check_lease(&self) -> Result<(), ApiError> {
+        if self.may_write() { Ok(()) } else { Err(ApiError::NotLeading) }
     }
 
     pub fn tell(&self, event: Event) {

@@ -96,12 +96,16 @@ impl Hub {
                 let effects = self.definitions.seen(&self.ctx, listed);
                 self.on_definitions(effects);
             }
+            Event::Seen(Watched::Revisions, listed) => {
+                let effects = self.definitions.seen_revision(&self.ctx, listed);
+                self.on_definitions(effects);
+            }
             Event::Seen(Watched::Crds, listed) => {
                 let effects = self.definitions.seen_crd(&self.ctx, listed);
                 self.on_definitions(effects);
             }
             Event::Seen(Watched::Instances(gk), listed) => {
-                self.instances.seen(&self.ctx, &gk, listed, &self.clusters);
+                self.instances.seen(&gk, listed, &self.clusters);
                 self.settle = true;
             }
             Event::Spoke(from) => self.on_spoke(from),
@@ -152,7 +156,7 @@ impl Hub {
 
     fn on_clusters(&mut self, effects: Vec<super::clusters::Effect>) {
         self.settle = true;
-        instances::on_cluster_effects(&mut self.instances, &self.ctx, &self.clusters, effects);
+        instances::on_cluster_effects(&mut self.instances, &self.clusters, effects);
         if self.clusters.is_synced() {
             let column = self.clusters.any_spoke();
             let effects = self.definitions.set_clusters_column(&self.ctx, column);
@@ -172,6 +176,7 @@ impl Hub {
         if !self.may_step() {
             return;
         }
+        self.instances.judge_leftovers(&self.ctx, &self.clusters);
         let all_seen = self.instances.are_synced();
         for name in self.clusters.leaving() {
             if all_seen && !self.instances.holds_any(&name) {

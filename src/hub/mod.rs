@@ -34,6 +34,7 @@ enum Watched {
     Secrets(String),
     Clusters,
     Definitions,
+    Revisions,
     /// The generated CRDs on the hub.
     Crds,
     Instances(GroupKind),

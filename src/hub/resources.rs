@@ -28,3 +28,6 @@ pub fn clusters() -> ApiResource {
 pub fn definitions() -> ApiResource {
     resource("kro.run", "v1alpha1", "ResourceGraphDefinition", "resourcegraphdefinitions")
 }
+pub fn revisions() -> ApiResource {
+    resource("internal.kro.run", "v1alpha1", "GraphRevision", "graphrevisions")
+}

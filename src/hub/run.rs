@@ -33,8 +33,6 @@ pub enum RunError {
     Hub(#[from] ApiError),
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
-    #[error("the lease {0} was lost; another process may write now")]
-    LeaseLost(String),
 }
 
 /// Runs the controller until `stop` ends, then gives the lease back.
@@ -62,25 +60,71 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     .await?;
     let holder = format!("{}_{}", hostname(), identity::random_id());
     let lease = Lease::new(&settings.namespace, &holder, settings.lease);
-    // The lease lives in the namespace, so that comes first; creating what is already there harms nobody.
-    install::namespace(&client, &settings.namespace).await?;
     // Who stands by is ready to take over: a rolling update waits for that.
     ready.store(true, Ordering::Release);
+    let leading = lead_again_and_again(&settings, &client, &metrics, &lease, &ready, &stop, &holder);
     tokio::select! {
-        () = stop.cancelled() => return Ok(()),
-        () = lease.acquire(&client) => {}
+        result = leading => return result,
+        () = stop.cancelled() => {}
     }
-    ready.store(false, Ordering::Release);
-    tracing::info!(holder, "holding the lease {}/{}", settings.namespace, hub::LEASE);
-    let place = format!("{}/{}", settings.namespace, hub::LEASE);
-    let result = tokio::select! {
-        () = stop.cancelled() => Ok(()),
-        () = lease.keep(&client) => Err(RunError::LeaseLost(place)),
-        result = lead(settings, client.clone(), metrics, lease.clone(), ready, stop.clone()) => result,
-    };
-    stop.cancel();
+    // Requests that are under way may still end well.
+    tokio::time::sleep(Duration::from_millis(50)).await;
     lease.release(&client).await;
-    result
+    Ok(())
+}
+
+/// Leads whenever the lease is ours; ends only with an error that no waiting cures, or from outside.
+async fn lead_again_and_again(
+    settings: &Settings,
+    client: &HubClient,
+    metrics: &Metrics,
+    lease: &Lease,
+    ready: &Arc<AtomicBool>,
+    stop: &CancellationToken,
+    holder: &str,
+) -> Result<(), RunError> {
+    let place = format!("{}/{}", settings.namespace, hub::LEASE);
+    loop {
+        // The lease lives in the namespace, so that comes first; creating what is already there harms nobody.
+        if let Err(error) = install::namespace(client, &settings.namespace).await {
+            wait_if_contact(error.into()).await?;
+            continue;
+        }
+        lease.acquire(client).await;
+        ready.store(false, Ordering::Release);
+        tracing::info!(holder, "holding the lease {place}");
+        let term = stop.child_token();
+        let result = tokio::select! {
+            () = lease.keep(client) => None,
+            result = lead(settings.clone(), client.clone(), metrics.clone(), lease.clone(), ready.clone(), term.clone()) => Some(result),
+        };
+        term.cancel();
+        ready.store(true, Ordering::Release);
+        match result {
+            None => tracing::error!("the lease {place} is lost; standing by"),
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                lease.release(client).await;
+                wait_if_contact(error).await?;
+            }
+        }
+    }
+}
+
+/// A hub that does not answer may answer later; everything else is for the operator to mend.
+async fn wait_if_contact(error: RunError) -> Result<(), RunError> {
+    let contact = match &error {
+        RunError::Install(InstallError::Api { source, .. })
+        | RunError::Hub(source)
+        | RunError::Identity(IdentityError::Api(source)) => source.is_contact_problem(),
+        _ => false,
+    };
+    if !contact {
+        return Err(error);
+    }
+    tracing::warn!(%error, "the hub cannot be reached; trying again");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    Ok(())
 }
 
 async fn lead(
@@ -113,8 +157,6 @@ async fn lead(
         cancel: cancel.clone(),
     };
     Hub::new(ctx, info, to_hub, ready).run(events, from_spokes).await;
-    // Requests that are under way may still end well.
-    tokio::time::sleep(Duration::from_millis(50)).await;
     Ok(())
 }
 

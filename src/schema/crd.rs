@@ -134,9 +134,7 @@ fn metadata(rgd: &ResourceGraphDefinition, name: &str) -> Value {
 }
 
 fn default_columns() -> Vec<Value> {
-    let column = |name: &str, type_: &str, path: &str, description: &str| {
-        json!({"name": name, "type": type_, "jsonPath": path, "description": description})
-    };
+    let column = |name: &str, type_: &str, path: &str, description: &str| json!({"name": name, "type": type_, "jsonPath": path, "description": description});
     vec![
         column("State", "string", ".status.state", "The state of a ResourceGraphDefinition instance"),
         column(
@@ -186,4 +184,186 @@ fn status_schema(status: Value) -> Value {
     });
     status["properties"] = Value::Object(properties);
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rgd(name: &str, schema: Value) -> ResourceGraphDefinition {
+        let mut all = json!({"kind": "WebApp", "apiVersion": "v1alpha1"});
+        all.as_object_mut().unwrap().extend(schema.as_object().unwrap().clone());
+        serde_json::from_value(json!({"metadata": {"name": name, "uid": "u1"}, "spec": {"schema": all}}))
+            .unwrap()
+    }
+    fn plain(schema: Value) -> Value {
+        generate(&rgd("my-webapp", schema), json!({"type": "object"}), Value::Null)
+    }
+    fn version(crd: &Value) -> &Value {
+        &crd["spec"]["versions"][0]
+    }
+
+    #[test]
+    fn as_kro_makes_it() {
+        let spec = json!({"type": "object", "properties": {"name": {"type": "string"}}});
+        let status = json!({"type": "object", "properties": {"ip": {"type": "string"}}});
+        insta::assert_yaml_snapshot!(generate(&rgd("my-webapp", json!({})), spec, status), @r#"
+        apiVersion: apiextensions.k8s.io/v1
+        kind: CustomResourceDefinition
+        metadata:
+          labels:
+            kro.run/kro-version: v0.9.4
+            kro.run/owned: "true"
+            kro.run/resource-graph-definition-id: u1
+            kro.run/resource-graph-definition-name: my-webapp
+          name: webapps.kro.run
+        spec:
+          group: kro.run
+          names:
+            kind: WebApp
+            listKind: WebAppList
+            plural: webapps
+            singular: webapp
+          scope: Namespaced
+          versions:
+            - additionalPrinterColumns:
+                - description: The state of a ResourceGraphDefinition instance
+                  jsonPath: ".status.state"
+                  name: State
+                  type: string
+                - description: Whether a ResourceGraphDefinition instance is ready
+                  jsonPath: ".status.conditions[?(@.type==\"Ready\")].status"
+                  name: Ready
+                  type: string
+                - description: Age of the resource
+                  jsonPath: ".metadata.creationTimestamp"
+                  name: Age
+                  type: date
+              name: v1alpha1
+              schema:
+                openAPIV3Schema:
+                  properties:
+                    apiVersion:
+                      type: string
+                    kind:
+                      type: string
+                    metadata:
+                      type: object
+                    spec:
+                      properties:
+                        name:
+                          type: string
+                      type: object
+                    status:
+                      properties:
+                        conditions:
+                          items:
+                            properties:
+                              lastTransitionTime:
+                                type: string
+                              message:
+                                type: string
+                              observedGeneration:
+                                type: integer
+                              reason:
+                                type: string
+                              status:
+                                type: string
+                              type:
+                                type: string
+                            type: object
+                          type: array
+                        ip:
+                          type: string
+                        state:
+                          type: string
+                      type: object
+                      x-kubernetes-preserve-unknown-fields: true
+                  type: object
+              served: true
+              storage: true
+              subresources:
+                status: {}
+        "#);
+    }
+
+    #[test]
+    fn what_the_author_says_is_taken_over() {
+        let crd = plain(json!({
+            "kind": "NetworkPolicy", "group": "acme.io", "apiVersion": "v1", "scope": "Cluster",
+            "shortNames": ["np"], "categories": ["platform"],
+            "additionalPrinterColumns": [{"name": "IP", "type": "string", "jsonPath": ".status.ip"}],
+            "metadata": {"labels": {"team": "a", "kro.run/owned": "false"}, "annotations": {"note": "b"}},
+        }));
+        assert_eq!(crd["metadata"]["name"], "networkpolicies.acme.io");
+        assert_eq!(
+            crd["spec"]["names"],
+            json!({"kind": "NetworkPolicy", "listKind": "NetworkPolicyList", "plural": "networkpolicies",
+                "singular": "networkpolicy", "shortNames": ["np"], "categories": ["platform"]})
+        );
+        assert_eq!((&crd["spec"]["group"], &crd["spec"]["scope"]), (&json!("acme.io"), &json!("Cluster")));
+        assert_eq!(version(&crd)["name"], "v1");
+        assert_eq!(
+            version(&crd)["additionalPrinterColumns"],
+            json!([{"name": "IP", "type": "string", "jsonPath": ".status.ip"}])
+        );
+        assert_eq!(
+            crd["metadata"]["labels"],
+            json!({"team": "a", "kro.run/owned": "true", "kro.run/kro-version": "v0.9.4",
+                "kro.run/resource-graph-definition-id": "u1", "kro.run/resource-graph-definition-name": "my-webapp"})
+        );
+        assert_eq!(crd["metadata"]["annotations"], json!({"note": "b"}));
+    }
+
+    #[test]
+    fn declared_state_and_conditions_keep_their_schema() {
+        let own = json!({"type": "object", "properties": {
+            "state": {"type": "integer"}, "conditions": {"type": "array", "items": {"type": "string"}}}});
+        let crd = generate(&rgd("a", json!({})), Value::Null, own.clone());
+        let schema = &version(&crd)["schema"]["openAPIV3Schema"]["properties"];
+        assert_eq!(schema["status"]["properties"], own["properties"]);
+        assert_eq!(schema["spec"], json!({"type": "object"}));
+    }
+
+    #[test]
+    fn a_long_name_of_the_rgd_is_shortened_in_the_label_and_kept_in_an_annotation() {
+        let name = "a".repeat(80);
+        let crd = generate(&rgd(&name, json!({})), json!({}), json!({}));
+        let label = crd["metadata"]["labels"][kro::RGD_NAME].as_str().unwrap();
+        assert_eq!((label.len(), label), (63, hash::label_value(&name).as_str()));
+        assert_eq!(crd["metadata"]["annotations"], json!({RGD_NAME_ANNOTATION: name}));
+    }
+
+    #[test]
+    fn the_hub_shows_clusters_once_there_are_any() {
+        let names = |crd: &Value| -> Vec<String> {
+            let columns = version(crd)[COLUMNS].as_array().unwrap();
+            columns.iter().map(|c| c["name"].as_str().unwrap().to_owned()).collect()
+        };
+        let crd = plain(json!({}));
+        assert_eq!(for_hub(&crd, false), crd);
+        assert_eq!(names(&for_hub(&crd, true)), ["State", "Ready", "Clusters", "Age"]);
+        assert_eq!(for_hub(&for_hub(&crd, true), true), for_hub(&crd, true));
+        let own = plain(
+            json!({"additionalPrinterColumns": [{"name": "IP", "type": "string", "jsonPath": ".status.ip"}]}),
+        );
+        assert_eq!(names(&for_hub(&own, true)), ["IP", "Clusters"]);
+        assert_eq!(for_hub(&json!({"kind": "x"}), true), json!({"kind": "x"}));
+    }
+
+    #[test]
+    fn a_spoke_gets_it_without_the_marks_of_kro() {
+        let crd = plain(json!({"metadata": {
+            "labels": {"team": "a", "app.kubernetes.io/managed-by": "kro", "app.kubernetes.io/instance": "argo"},
+            "annotations": {"note": "b", "argocd.argoproj.io/sync-wave": "1"}}}));
+        let spoke = for_spoke(&crd, &HubId::new("h1"));
+        assert_eq!(
+            spoke["metadata"],
+            json!({"name": "webapps.kro.run", "annotations": {"note": "b"}, "labels": {
+                "team": "a", "app.kubernetes.io/managed-by": "kro-hub", "hub.kro.run/hub-id": "h1"}})
+        );
+        assert_eq!(spoke["spec"], crd["spec"]);
+        let bare = for_spoke(&json!({"metadata": {"labels": "?"}}), &HubId::new("h1"));
+        assert_eq!(bare["metadata"]["labels"][hub::HUB_ID], "h1");
+    }
 }

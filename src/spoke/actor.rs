@@ -88,6 +88,8 @@ pub fn start(settings: Settings, hub: mpsc::UnboundedSender<FromSpoke>) -> Handl
             () = actor.run(inbox, incoming) => {}
             () = cancel.cancelled() => {}
         }
+        // Whichever way it ended: its watches end too.
+        cancel.cancel();
     });
     handle
 }

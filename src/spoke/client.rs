@@ -68,6 +68,9 @@ pub enum ApiError {
     Connect { message: String },
     #[error("no answer in time")]
     Timeout,
+    /// Nothing was sent.
+    #[error("this process does not hold the lease")]
+    NotLeading,
     #[error("{message}")]
     Other { code: u16, message: String },
 }
@@ -82,6 +85,7 @@ impl ApiError {
                 | Self::Unavailable { .. }
                 | Self::Connect { .. }
                 | Self::Timeout
+                | Self::NotLeading
         )
     }
 }
@@ -376,14 +380,7 @@ impl Verbs {
         name: &str,
         patch: &Value,
     ) -> Result<Value, ApiError> {
-        let path = path(resource, namespace, name);
-        self.call(request(
-            Method::PATCH,
-            &path,
-            "application/json",
-            Some(("application/merge-patch+json", patch)),
-        ))
-        .await
+        self.merge(&path(resource, namespace, name), patch).await
     }
 
     /// JSON merge patch of the status subresource; `patch` is the whole object's patch, `{"status": …}`.
@@ -397,14 +394,12 @@ impl Verbs {
         name: &str,
         patch: &Value,
     ) -> Result<Value, ApiError> {
-        let path = format!("{}/status", path(resource, namespace, name));
-        self.call(request(
-            Method::PATCH,
-            &path,
-            "application/json",
-            Some(("application/merge-patch+json", patch)),
-        ))
-        .await
+        self.merge(&format!("{}/status", path(resource, namespace, name)), patch).await
+    }
+
+    async fn merge(&self, path: &str, patch: &Value) -> Result<Value, ApiError> {
+        let body = Some(("application/merge-patch+json", patch));
+        self.call(request(Method::PATCH, path, "application/json", body)).await
     }
 
     /// # Errors

@@ -275,11 +275,11 @@ mod tests {
     #[test]
     fn what_is_allowed_is_taken() {
         let e =
-            check("server: 'https://h:6443', certificate-authority-data: Y2E=, tls-server-name: n", TOKEN)
+            check("server: 'https://h:6443', certificate-authority-data: Y2E=, tls-server-name: srv", TOKEN)
                 .unwrap();
         assert_eq!(
             (e.server(), e.tls_server_name(), e.ca_pem(), e.token()),
-            ("https://h:6443", Some("n"), Some(&b"ca"[..]), Some("sesame"))
+            ("https://h:6443", Some("srv"), Some(&b"ca"[..]), Some("sesame"))
         );
         let e = check(SERVER, "client-certificate-data: Yw==, client-key-data: aw==").unwrap();
         assert_eq!(e.client_identity_pem(), Some((&b"c"[..], &b"k"[..])));

@@ -57,7 +57,7 @@ pub(super) async fn perform(
         Action::Delete { object, gvk, uid } => {
             let resource = resource_of(&gvk, resource, task);
             if !may_write() {
-                return delete_failed(object, &not_leading());
+                return delete_failed(object, &ApiError::NotLeading);
             }
             match client.delete(&resource, &object.namespace, &object.name, &uid).await {
                 Ok(None) => gone(object, uid),
@@ -70,7 +70,7 @@ pub(super) async fn perform(
         Action::Release { object, gvk, uid } => {
             let resource = resource_of(&gvk, resource, task);
             if !may_write() {
-                return delete_failed(object, &not_leading());
+                return delete_failed(object, &ApiError::NotLeading);
             }
             match client.merge_patch(&resource, &object.namespace, &object.name, &release_patch(&uid)).await {
                 Ok(_) => gone(object, uid),
@@ -85,7 +85,7 @@ pub(super) async fn perform(
         Action::EnsureNamespace(name) => {
             let resource = core_resource("Namespace", "namespaces");
             if !may_write() {
-                return Outcome::NamespaceFailed { message: not_leading().to_string() }.into();
+                return Outcome::NamespaceFailed { message: ApiError::NotLeading.to_string() }.into();
             }
             match client.create(&resource, "", &namespace_body(&name)).await {
                 Ok(_) | Err(ApiError::AlreadyExists) => Outcome::NamespaceReady.into(),
@@ -101,9 +101,6 @@ pub(super) async fn perform(
     }
 }
 
-fn not_leading() -> ApiError {
-    ApiError::Other { code: 0, message: "this process does not hold the lease".into() }
-}
 
 async fn apply_object(
     client: &SpokeClient,
@@ -141,7 +138,7 @@ async fn apply_object(
         Ok(None) => {}
     }
     if !may_write() {
-        return failed(Trouble::Contact, not_leading().to_string(), None);
+        return failed(Trouble::Contact, ApiError::NotLeading.to_string(), None);
     }
     let mut sent = apply.body.clone();
     if apply.manager == kro::MANAGER_PARENT {
@@ -223,7 +220,7 @@ async fn write_status(
     may_write: &(dyn Fn() -> bool + Send + Sync),
 ) -> Done {
     if !may_write() {
-        return Outcome::StatusFailed { message: not_leading().to_string() }.into();
+        return Outcome::StatusFailed { message: ApiError::NotLeading.to_string() }.into();
     }
     let patch = json!({"status": patch});
     match client.merge_status(resource, &task.key.namespace, &task.key.name, &patch).await {

@@ -82,11 +82,11 @@ fn forms_of_templates() {
             "template.apiVersion: apiVersion must be literal text, not an expression",
         ),
         (
-            "{apiVersion: v1, kind: ConfigMap, metadata: {name: x, labels: {kro.run/x: y}}}",
+            "{apiVersion: v1, kind: ConfigMap, metadata: {name: x, labels: {kro.run/x: v}}}",
             "template.metadata.labels[\"kro.run/x\"]: labels with prefix kro.run/ are reserved for internal use",
         ),
         (
-            "{apiVersion: v1, kind: ConfigMap, metadata: {name: x, annotations: {internal.kro.run/x: y}}}",
+            "{apiVersion: v1, kind: ConfigMap, metadata: {name: x, annotations: {internal.kro.run/x: v}}}",
             "annotations with prefix internal.kro.run/ are reserved for internal use",
         ),
         (
@@ -94,7 +94,7 @@ fn forms_of_templates() {
             "template.metadata.labels.a: expected string type, got number; quote it: \"5\"",
         ),
         (
-            "{apiVersion: v1, kind: Namespace, metadata: {name: x, namespace: y}}",
+            "{apiVersion: v1, kind: Namespace, metadata: {name: x, namespace: z}}",
             "Namespace is cluster-scoped and must not set metadata.namespace",
         ),
     ] {
@@ -103,7 +103,7 @@ fn forms_of_templates() {
     for fields in [
         "{apiVersion: azure.com/v1api20200601, kind: A, metadata: {name: x}}",
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: x, labels: '${schema.spec.m}'}}",
-        "{apiVersion: v1, kind: ConfigMap, metadata: {name: x, labels: {run.kro/x: y}, namespace: other}}",
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: x, labels: {run.kro/x: v}, namespace: other}}",
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}, data: null}",
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}, data: {a: '$(x)', b: '${unclosed'}}",
         "{apiVersion: kro.run/v1, kind: Other, metadata: {name: x}}",
@@ -221,7 +221,6 @@ fn expressions_read_what_is_there() {
         "${schema.spec.l.map(x, x + 'a').join(',')}",
         "a-${string(schema.spec.n)}",
         "${'${x}'}",
-        "${random.seededString(8, schema.metadata.uid)}",
     ] {
         value(expression, &[]);
     }
@@ -356,6 +355,27 @@ fn collections() {
         &app(&clash),
         &["spec.resources[1].forEach[0].a: forEach iterator name \"a\" is the id of a resource"],
     );
+}
+
+#[test]
+fn values_of_secrets_are_copied_only() {
+    let secret = "- {id: src, template: {apiVersion: v1, kind: Secret, metadata: {name: src}}}\n";
+    let with = |expression: &str| app(&format!("{secret}{}", cm("x", &format!("{expression:?}"), "")));
+    for expression in
+        ["${string(src.data.k)}", "a-${src.data.k}", "${src.data.?k.orValue('')}", "${src.data['k'] + 'x'}"]
+    {
+        check(
+            &with(expression),
+            &[
+                "computing with values of a Secret (src) is not supported yet; copy them as they are: ${src.data}",
+            ],
+        );
+    }
+    for expression in
+        ["${src.data}", "${src.data.k}", "${string(has(src.data.k))}", "${string(size(src.data))}"]
+    {
+        check(&with(expression), &[]);
+    }
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub enum Place<'a> {
 /// What every place can know.
 pub struct Known<'a> {
     pub ids: &'a BTreeSet<&'a str>,
+    /// Ids of Secrets.
+    pub secrets: &'a BTreeSet<&'a str>,
     /// Schemas of `schema`, and of iterators where they are known.
     pub schemas: &'a Schemas,
 }
@@ -80,6 +82,7 @@ pub fn check(usage: &Use, place: Place<'_>, known: &Known<'_>, problems: &mut Pr
     }
     follow(usage, known.schemas, problems);
     parts_are_texts(usage, known.schemas, problems);
+    secret_values(usage, known, problems);
     reads
 }
 
@@ -143,6 +146,26 @@ fn parts_are_texts(usage: &Use, schemas: &Schemas, problems: &mut Problems) {
                     part.trim()
                 ),
                 Some(format!("write ${{string({})}}", part.trim())),
+            );
+        }
+    }
+}
+
+/// In kro the values of a Secret's data are decoded bytes. Computing with the encoded text instead would give another
+/// result without a word; copying it is the same.
+fn secret_values(usage: &Use, known: &Known<'_>, problems: &mut Problems) {
+    let copied = usage.expression.is_standalone().then(|| usage.expression.program.source().trim());
+    for path in usage.expression.program.paths() {
+        let [id, data, _, ..] = path.steps.as_slice() else { continue };
+        let reads_value = known.secrets.contains(id.as_str()) && data == "data" && !path.tested;
+        if reads_value && copied != Some(path.steps.join(".").as_str()) {
+            problems.add_with_help(
+                &usage.path,
+                format!(
+                    "{}: computing with values of a Secret ({id}) is not supported yet",
+                    usage.expression.text
+                ),
+                Some(format!("copy them as they are: ${{{id}.data}}")),
             );
         }
     }

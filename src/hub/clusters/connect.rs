@@ -134,7 +134,7 @@ async fn try_claim(
         return Ok((Claim::Ours, BTreeMap::new()));
     }
     if !ctx.may_write() {
-        return Err(ApiError::Other { code: 0, message: "this process does not hold the lease".into() });
+        return Err(ApiError::NotLeading);
     }
     let claim = identity::claim(client, &ctx.hub_id).await?;
     let mut left = left::read(&ctx.client, &ctx.settings.namespace, cluster_id).await?;

@@ -30,7 +30,14 @@ pub async fn read(
     cluster_id: &str,
 ) -> Result<BTreeMap<String, Left>, ApiError> {
     let name = config_map(cluster_id);
-    let Some(found) = client.get(&config_maps(), namespace, &name).await? else { return Ok(BTreeMap::new()) };
+    match client.get(&config_maps(), namespace, &name).await? {
+        Some(found) => parse(namespace, &found),
+        None => Ok(BTreeMap::new()),
+    }
+}
+
+fn parse(namespace: &str, found: &Value) -> Result<BTreeMap<String, Left>, ApiError> {
+    let name = found.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let data = found.get("data").and_then(Value::as_object).cloned().unwrap_or_default();
     let mut out = BTreeMap::new();
     for (uid, text) in data {
@@ -47,7 +54,7 @@ pub async fn read(
     Ok(out)
 }
 
-/// Adds an entry.
+/// Adds an entry, and answers all that there are then.
 ///
 /// # Errors
 /// The hub could not be asked.
@@ -56,22 +63,23 @@ pub async fn record(
     namespace: &str,
     cluster_id: &str,
     left: &Left,
-) -> Result<(), ApiError> {
+) -> Result<BTreeMap<String, Left>, ApiError> {
     let text = serde_json::to_string(left).unwrap_or_default();
     let name = config_map(cluster_id);
     let patch = json!({"data": {left.hub_uid.as_str(): text}});
-    match client.merge_patch(&config_maps(), namespace, &name, &patch).await {
-        Ok(_) => return Ok(()),
-        Err(ApiError::NotFound) => {}
-        Err(error) => return Err(error),
-    }
-    let body = json!({"apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": namespace}, "data": {}});
-    match client.create(&config_maps(), namespace, &body).await {
-        Ok(_) | Err(ApiError::AlreadyExists) => {}
-        Err(error) => return Err(error),
-    }
-    client.merge_patch(&config_maps(), namespace, &name, &patch).await.map(|_| ())
+    let written = match client.merge_patch(&config_maps(), namespace, &name, &patch).await {
+        Err(ApiError::NotFound) => {
+            let body = json!({"apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": name, "namespace": namespace}, "data": {}});
+            match client.create(&config_maps(), namespace, &body).await {
+                Ok(_) | Err(ApiError::AlreadyExists) => {}
+                Err(error) => return Err(error),
+            }
+            client.merge_patch(&config_maps(), namespace, &name, &patch).await?
+        }
+        other => other?,
+    };
+    parse(namespace, &written)
 }
 
 /// Takes an entry out.

@@ -43,6 +43,8 @@ pub(super) enum Effect {
     Changed,
     /// The cluster has a new actor, which knows nothing; and what was left there earlier.
     Connected(ClusterName, Vec<Left>),
+    /// Contact is back; and what somebody let go there meanwhile.
+    Returned(ClusterName, Vec<Left>),
 }
 
 /// A failing first contact is shown after this many tries in a row.
@@ -64,7 +66,8 @@ struct Entry {
     epoch: u64,
     until: CancellationToken,
     info: Option<ClusterInfo>,
-    left: BTreeMap<String, Left>,
+    /// What is recorded as left behind, once it was read.
+    left: Option<BTreeMap<String, Left>>,
     instances: i64,
     lost_since: Option<String>,
     writing: bool,
@@ -482,7 +485,7 @@ impl Clusters {
         ctx.metrics.healthy(name.as_str(), true);
         entry.phase = Phase::Running { handle, contact: ContactState::Ready };
         entry.lost_since = None;
-        entry.left = left.clone();
+        entry.left = Some(left.clone());
         vec![Effect::Connected(name.clone(), left.into_values().collect())]
     }
 
@@ -494,13 +497,15 @@ impl Clusters {
         tracing::info!(cluster = %name, ?state, "contact changed");
         ctx.metrics.healthy(name.as_str(), ready);
         *contact = state;
+        let mut effects = vec![Effect::Changed];
         if ready {
             entry.lost_since = None;
+            effects.push(Effect::Returned(name.clone(), entry.left.iter().flatten().map(|(_, l)| l.clone()).collect()));
         } else {
             entry.note_lost(&now.rfc3339);
         }
         self.write_status(ctx, name);
-        vec![Effect::Changed]
+        effects
     }
 
     /// The actor ended by itself: connect anew.
@@ -526,15 +531,17 @@ impl Clusters {
         }
     }
 
-    pub fn left_recorded(&mut self, ctx: &Context, name: &ClusterName, left: Left) {
+    /// Content was let go: all that is on record now.
+    pub fn left_recorded(&mut self, ctx: &Context, name: &ClusterName, left: BTreeMap<String, Left>) {
         if let Some(entry) = self.entries.get_mut(name) {
-            entry.left.insert(left.hub_uid.clone(), left);
+            entry.left = Some(left);
         }
         self.write_status(ctx, name);
     }
+
     pub fn left_forgotten(&mut self, ctx: &Context, name: &ClusterName, hub_uid: &str) {
-        if let Some(entry) = self.entries.get_mut(name) {
-            entry.left.remove(hub_uid);
+        if let Some(left) = self.entries.get_mut(name).and_then(|e| e.left.as_mut()) {
+            left.remove(hub_uid);
         }
         self.write_status(ctx, name);
     }
@@ -572,7 +579,10 @@ impl Clusters {
         let facts = Facts {
             info: entry.info.clone(),
             instances: if counted { entry.instances } else { old.instances },
-            left_behind: left_behind(&entry.left),
+            left_behind: match &entry.left {
+                Some(left) => left_behind(left),
+                None => old.left_behind.clone(),
+            },
         };
         let now = ctx.clock.now();
         let new = status::status(&old, entry.object.generation(), &standing, &facts, &now);
@@ -585,7 +595,7 @@ impl Clusters {
             let written = if this.may_write() {
                 this.client.merge_status(&clusters(), "", name.as_str(), &patch).await
             } else {
-                Err(ApiError::Other { code: 0, message: "this process does not hold the lease".into() })
+                Err(ApiError::NotLeading)
             };
             this.tell(Event::ClusterWritten(name, written));
         });
@@ -620,7 +630,7 @@ fn patch_cluster(ctx: &Context, name: &ClusterName, entry: &mut Entry, patch: Va
         let written = if this.may_write() {
             this.client.merge_patch(&clusters(), "", name.as_str(), &patch).await
         } else {
-            Err(ApiError::Other { code: 0, message: "this process does not hold the lease".into() })
+            Err(ApiError::NotLeading)
         };
         this.tell(Event::ClusterWritten(name, written));
     });
@@ -645,7 +655,7 @@ impl Entry {
             epoch: 0,
             until: CancellationToken::new(),
             info: None,
-            left: BTreeMap::new(),
+            left: None,
             instances: status.instances,
             lost_since,
             writing: false,

@@ -42,9 +42,8 @@ pub(in crate::hub) async fn ensure(
     let (client, resource) = (&ctx.client, crd_resource());
     let name = wanted.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let found = client.get(&resource, "", name).await?;
-    let not_leading = || Failure { message: "this process does not hold the lease".into(), retry: true };
     let mut live = match found {
-        None if !ctx.may_write() => return Err(not_leading()),
+        None if !ctx.may_write() => return Err(ApiError::NotLeading.into()),
         None => client.create(&resource, "", wanted).await?,
         Some(live) => {
             owned_by(&live, name, rgd_name)?;
@@ -62,7 +61,7 @@ pub(in crate::hub) async fn ensure(
                     return Err(Failure::lasting(message));
                 }
                 if !ctx.may_write() {
-                    return Err(not_leading());
+                    return Err(ApiError::NotLeading.into());
                 }
                 client.merge_patch(&resource, "", name, &patch(wanted)).await?
             }

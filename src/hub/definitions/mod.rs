@@ -4,10 +4,12 @@
 //! serves on.
 
 mod crd;
+mod revision_writes;
+mod revisions;
 pub mod status;
 
 use super::context::Context;
-use super::resources::definitions;
+use super::resources::{self, definitions};
 use super::view::{Change, View};
 use super::{Event, Watched};
 use crate::api::keys::{hub, kro};
@@ -19,7 +21,10 @@ use crate::schema::crd::for_hub;
 use crate::spoke::client::ApiError;
 use crate::spoke::crd::crd_resource;
 use crate::spoke::watch::{Listed, Scope};
+use revision_writes::{adopt_revision, delete_revision, issue_revision, let_revision_go};
+use revisions::{Revisions, Standing};
 use serde_json::{Value, json};
+use status::Revision;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +34,10 @@ use std::time::Duration;
 pub(super) enum Outcome {
     /// Of the spec with this fingerprint; `None`: the compiler panicked.
     Compiled(u64, Option<Result<Arc<Graph>, Vec<Diagnostic>>>),
+    /// The snapshot of the graph with this hash got this number.
+    Issued(String, i64, Result<Value, ApiError>),
+    /// The newest snapshot that compiles, while the definition itself does not.
+    Fallback(Option<Arc<Graph>>),
     /// The CRD of this graph.
     Crd(Arc<Graph>, Result<String, crd::Failure>),
     Written(Result<Value, ApiError>),
@@ -58,6 +67,11 @@ struct Entry {
     /// What instances run with, and whether its CRD may break what is stored.
     serving: Option<(Arc<Graph>, bool)>,
     compiling: bool,
+    /// Hash and number of the newest snapshot.
+    issued: Option<(String, i64)>,
+    issuing: Option<i64>,
+    /// Older snapshots were looked at.
+    fallback_tried: bool,
     watching: bool,
     writing: bool,
     /// Names of instances, while it is being deleted.
@@ -66,6 +80,7 @@ struct Entry {
 
 pub(super) struct Definitions {
     view: View,
+    revisions: View,
     crds: View,
     entries: BTreeMap<String, Entry>,
     clusters_column: bool,
@@ -78,8 +93,10 @@ impl Definitions {
         ctx.watch(Watched::Definitions, definitions(), Scope::default(), ctx.cancel.clone());
         let generated = Scope { namespace: None, selector: Some(format!("{}=true", kro::OWNED)) };
         ctx.watch(Watched::Crds, crd_resource(), generated, ctx.cancel.clone());
+        ctx.watch(Watched::Revisions, resources::revisions(), Scope::default(), ctx.cancel.clone());
         Self {
             view: View::default(),
+            revisions: View::default(),
             crds: View::default(),
             entries: BTreeMap::new(),
             clusters_column: false,
@@ -88,7 +105,7 @@ impl Definitions {
 
     /// Whether every definition was seen.
     pub fn is_synced(&self) -> bool {
-        self.view.is_synced() && self.crds.is_synced()
+        self.view.is_synced() && self.crds.is_synced() && self.revisions.is_synced()
     }
 
     /// Definitions that are being deleted, with the kind of their instances.
@@ -132,6 +149,16 @@ impl Definitions {
         effects
     }
 
+    pub fn seen_revision(&mut self, ctx: &Context, listed: Listed) -> Vec<Effect> {
+        let was = self.is_synced();
+        for change in self.revisions.take(listed) {
+            if let Some(object) = change.after.filter(|o| o.is_deleting()) {
+                let_revision_go(ctx, &object);
+            }
+        }
+        if was { Vec::new() } else { self.after(ctx, was, Vec::new()) }
+    }
+
     fn after(&mut self, ctx: &Context, was_synced: bool, changes: Vec<Change>) -> Vec<Effect> {
         if !self.is_synced() {
             return Vec::new();
@@ -145,7 +172,8 @@ impl Definitions {
             match change.after {
                 Some(object) => effects.extend(self.take(ctx, &object)),
                 None => {
-                    if let Some(entry) = self.entries.remove(&change.key.name) {
+                    // One that was refused never served the kind; another definition may.
+                    if let Some(entry) = self.entries.remove(&change.key.name).filter(|e| e.watching) {
                         effects.push(Effect::Stop(entry.gvk().group_kind()));
                     }
                 }
@@ -204,6 +232,28 @@ impl Definitions {
                             .into())
                     }
                 });
+            }
+            Outcome::Issued(hash, number, result) => {
+                entry.issuing = None;
+                match result {
+                    Ok(_) => entry.issued = Some((hash, number)),
+                    Err(error) => {
+                        tracing::warn!(rgd = name, number, %error, "issuing a revision failed");
+                        ctx.later(RETRY, Event::Definition(name.to_owned(), Outcome::Due));
+                        return Vec::new();
+                    }
+                }
+            }
+            Outcome::Fallback(graph) => {
+                if let Some(graph) = graph.filter(|_| entry.serving.is_none()) {
+                    tracing::info!(
+                        rgd = name,
+                        "the definition does not compile; its newest snapshot that does serves on"
+                    );
+                    entry.serving = Some((graph.clone(), false));
+                    return vec![Effect::Serve { graph, allow_breaking: false }];
+                }
+                return Vec::new();
             }
             Outcome::Crd(graph, result) => return self.crd_ensured(ctx, name, graph, result),
             Outcome::Written(result) => {
@@ -271,6 +321,7 @@ impl Definitions {
     fn advance(&mut self, ctx: &Context, name: &str) -> Vec<Effect> {
         let column = self.clusters_column;
         let served = self.served_crd(name);
+        let snapshots = Revisions::of(name, self.revisions.iter().map(|(_, o)| o));
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
         let mut effects = Vec::new();
         if entry.add_finalizer(ctx) {
@@ -282,21 +333,18 @@ impl Definitions {
             entry.compiling = true;
             entry.compile(ctx, print);
         } else if let Some(Ok(graph)) = entry.compiled.clone() {
-            // The graph of an unchanged definition carries the newest generation and uid by being compiled anew only when
-            // the spec changes; the override annotation alone is looked at here.
-            let want = (graph.hash.clone(), column, entry.allow_breaking());
-            if entry.crd_for.as_ref() != Some(&want) {
-                entry.crd_for = Some(want);
-                let (this, name) = (ctx.clone(), name.to_owned());
-                let (allow, rgd_name) = (entry.allow_breaking(), entry.rgd.metadata.name.clone());
-                ctx.spawn(async move {
-                    let result = crd::ensure(&this, &for_hub(&graph.crd, column), &rgd_name, allow).await;
-                    this.tell(Event::Definition(name, Outcome::Crd(graph, result)));
-                });
+            if entry.ensure_revision(ctx, &graph, &snapshots) {
+                entry.ensure_crd(ctx, graph, column);
+            }
+            if entry.kind.as_ref().is_some_and(Result::is_ok) {
+                for surplus in snapshots.surplus(ctx.settings.max_graph_revisions) {
+                    delete_revision(ctx, surplus.clone());
+                }
             }
         } else if let (Some(Err(_)), Some(live)) = (&entry.compiled, served) {
-            // The kind is there from before: its instances are cared for as far as that needs no graph.
+            // The kind is there from before: its instances are cared for.
             effects.extend(entry.watch(&live.0));
+            entry.fall_back(ctx, &snapshots);
         }
         self.write_status(ctx, name);
         effects
@@ -338,15 +386,16 @@ impl Definitions {
             entry.object.finalizers().into_iter().filter(|f| f != kro::FINALIZER).collect();
         let version = entry.object.resource_version().to_owned();
         let patch = json!({"metadata": {"finalizers": rest, "resourceVersion": version}});
-        let gk = entry.gvk().group_kind();
+        let served = entry.watching.then(|| Effect::Stop(entry.gvk().group_kind()));
         let delete_crd = ctx.settings.allow_crd_deletion && !abandoned;
         entry.writing = true;
         let live = self.served_crd(name).filter(|_| delete_crd);
         write(ctx, name, false, patch, live);
-        vec![Effect::Stop(gk)]
+        served.into_iter().collect()
     }
 
     fn write_status(&mut self, ctx: &Context, name: &str) {
+        let newest = Revisions::of(name, self.revisions.iter().map(|(_, o)| o)).newest();
         let Some(entry) = self.entries.get_mut(name) else { return };
         // Before the compiler has spoken, what was written before a restart stands.
         if entry.writing || entry.compiling || (entry.compiled.is_none() && entry.rgd.status.is_some()) {
@@ -364,6 +413,11 @@ impl Definitions {
                 Err(why) => Err(why.clone()),
             }),
             kind: entry.kind.clone(),
+            revision: match (&entry.issued, entry.issuing) {
+                (_, Some(number)) => Revision::Issuing(number),
+                (Some((_, number)), None) => Revision::Active(*number),
+                (None, None) => newest.map_or(Revision::None, Revision::Active),
+            },
             running: entry.watching,
             held_by: entry.held_by.clone().filter(|_| entry.object.is_deleting()),
         };
@@ -399,6 +453,9 @@ impl Entry {
             kind: None,
             serving: None,
             compiling: false,
+            issued: None,
+            issuing: None,
+            fallback_tried: false,
             watching: false,
             writing: false,
             held_by: None,
@@ -440,6 +497,64 @@ impl Entry {
         });
     }
 
+    /// Whether the graph has its snapshot; issues one where it has none.
+    fn ensure_revision(&mut self, ctx: &Context, graph: &Arc<Graph>, snapshots: &Revisions) -> bool {
+        if self.object.is_deleting() {
+            return true;
+        }
+        for (revision, owners) in snapshots.to_adopt(&self.rgd.metadata) {
+            adopt_revision(ctx, revision, owners);
+        }
+        if self.issued.as_ref().is_some_and(|(hash, _)| *hash == graph.hash) {
+            return true;
+        }
+        let written = self.rgd.status.as_ref().map_or(0, |s| s.last_issued_revision);
+        let last = written.max(self.issued.as_ref().map_or(0, |(_, n)| *n));
+        match snapshots.standing(&graph.hash, last) {
+            Standing::Issued(number) => {
+                self.issued = Some((graph.hash.clone(), number));
+                true
+            }
+            Standing::Missing(_) if self.issuing.is_some() => false,
+            Standing::Missing(number) => {
+                self.issuing = Some(number);
+                issue_revision(ctx, &self.rgd, &self.object, graph.clone(), number);
+                false
+            }
+        }
+    }
+
+    fn ensure_crd(&mut self, ctx: &Context, graph: Arc<Graph>, column: bool) {
+        let want = (graph.hash.clone(), column, self.allow_breaking());
+        if self.crd_for.as_ref() == Some(&want) {
+            return;
+        }
+        self.crd_for = Some(want);
+        let (this, name) = (ctx.clone(), self.object.name().to_owned());
+        let (allow, rgd_name) = (self.allow_breaking(), self.rgd.metadata.name.clone());
+        ctx.spawn(async move {
+            let result = crd::ensure(&this, &for_hub(&graph.crd, column), &rgd_name, allow).await;
+            this.tell(Event::Definition(name, Outcome::Crd(graph, result)));
+        });
+    }
+
+    /// After a restart, a definition that does not compile is served by its newest snapshot that does.
+    fn fall_back(&mut self, ctx: &Context, snapshots: &Revisions) {
+        if self.serving.is_some() || self.fallback_tried {
+            return;
+        }
+        self.fallback_tried = true;
+        let older = snapshots.snapshots(&self.rgd.metadata.uid);
+        let (this, name) = (ctx.clone(), self.object.name().to_owned());
+        ctx.spawn(async move {
+            let compiled = this.pool.run(move || {
+                older.iter().find_map(|rgd| graph::compile(rgd, &Limits::default()).ok().map(Arc::new))
+            });
+            let graph = compiled.await.flatten();
+            this.tell(Event::Definition(name, Outcome::Fallback(graph)));
+        });
+    }
+
     fn watch(&mut self, crd: &Value) -> Option<Effect> {
         if self.watching {
             return None;
@@ -455,7 +570,7 @@ fn write(ctx: &Context, name: &str, status: bool, patch: Value, delete_crd: Opti
     let (this, name) = (ctx.clone(), name.to_owned());
     ctx.spawn(async move {
         let result = if !this.may_write() {
-            Err(ApiError::Other { code: 0, message: "this process does not hold the lease".into() })
+            Err(ApiError::NotLeading)
         } else if status {
             this.client.merge_status(&definitions(), "", &name, &patch).await
         } else {
@@ -471,3 +586,4 @@ fn write(ctx: &Context, name: &str, status: bool, patch: Value, delete_crd: Opti
         this.tell(Event::Definition(name, Outcome::Written(result)));
     });
 }
+

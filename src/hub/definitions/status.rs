@@ -12,10 +12,21 @@ pub struct Progress {
     pub accepted: Option<Result<Compiled, String>>,
     /// The kind that the hub serves; else why it does not.
     pub kind: Option<Result<String, String>>,
+    /// The snapshot that instances run on.
+    pub revision: Revision,
     /// Instances are watched.
     pub running: bool,
     /// It is being deleted, and these instances are still there: how many, and the first names.
     pub held_by: Option<(usize, Vec<String>)>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Revision {
+    /// There never was one.
+    #[default]
+    None,
+    Issuing(i64),
+    Active(i64),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -24,7 +35,7 @@ pub struct Compiled {
     pub resources: Vec<ResourceInformation>,
 }
 
-const DEPENDENTS: [&str; 3] = ["GraphAccepted", "KindReady", "ControllerReady"];
+const DEPENDENTS: [&str; 4] = ["GraphRevisionsResolved", "GraphAccepted", "KindReady", "ControllerReady"];
 /// Longer texts are cut: a condition is read by people.
 const MESSAGE_LIMIT: usize = 16 << 10;
 
@@ -34,6 +45,21 @@ pub fn status(old: &RgdStatus, generation: i64, progress: &Progress, now: &Now) 
     let mut list = Conditions::new(old.conditions.clone(), generation, &now.rfc3339);
     list.remove("ResourceGraphAccepted");
     let waiting = |type_: &str| format!("condition {type_:?} is awaiting reconciliation");
+    let resolved = "GraphRevisionsResolved";
+    match progress.revision {
+        Revision::Active(n) => {
+            list.set(resolved, True, "Resolved", &format!("revision {n} compiled and active"))
+        }
+        Revision::Issuing(n) => {
+            list.set(
+                resolved,
+                Unknown,
+                "WaitingForGraphRevisionCompilation",
+                &format!("revision {n} is being issued"),
+            );
+        }
+        Revision::None => list.set(resolved, Unknown, "AwaitingReconciliation", &waiting(resolved)),
+    }
     match &progress.accepted {
         Some(Ok(_)) => list.set("GraphAccepted", True, "Valid", "resource graph and schema are valid"),
         Some(Err(why)) => list.set("GraphAccepted", False, "InvalidResourceGraph", cut(why)),
@@ -62,7 +88,8 @@ pub fn status(old: &RgdStatus, generation: i64, progress: &Progress, now: &Now) 
         );
         list.set(READY, False, "InstancesExist", &message);
     }
-    let all = DEPENDENTS.iter().all(|t| list.get(t).is_some_and(|c| c.status == True));
+    // Which snapshot serves does not count: an old one serves as well.
+    let all = DEPENDENTS.iter().skip(1).all(|t| list.get(t).is_some_and(|c| c.status == True));
     let (topological_order, resources) = match &progress.accepted {
         Some(Ok(compiled)) => (compiled.topological_order.clone(), compiled.resources.clone()),
         Some(Err(_)) => (Vec::new(), Vec::new()),
@@ -72,7 +99,10 @@ pub fn status(old: &RgdStatus, generation: i64, progress: &Progress, now: &Now) 
         state: if all { "Active" } else { "Inactive" }.to_owned(),
         topological_order,
         resources,
-        last_issued_revision: old.last_issued_revision,
+        last_issued_revision: match progress.revision {
+            Revision::Active(n) => old.last_issued_revision.max(n),
+            Revision::None | Revision::Issuing(_) => old.last_issued_revision,
+        },
         conditions: list.into_list(),
         fleet: old.fleet.clone(),
     }
@@ -116,6 +146,7 @@ mod tests {
                 Progress {
                     accepted: accepted.clone(),
                     kind: Some(Ok("App".into())),
+                    revision: Revision::Active(1),
                     running: true,
                     held_by: None,
                 },
@@ -125,6 +156,7 @@ mod tests {
                 Progress {
                     accepted,
                     kind: Some(Ok("App".into())),
+                    revision: Revision::Active(1),
                     running: true,
                     held_by: Some((7, vec!["n/a".into()])),
                 },
@@ -141,6 +173,7 @@ mod tests {
         let fine = Progress {
             accepted: Some(Ok(Compiled { topological_order: vec!["a".into()], resources: vec![] })),
             kind: Some(Ok("App".into())),
+            revision: Revision::Active(1),
             running: true,
             held_by: None,
         };

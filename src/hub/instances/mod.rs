@@ -26,7 +26,8 @@ pub(super) enum Outcome {
     Meta(Result<Value, ApiError>),
     Status(Result<Value, ApiError>),
     Finalizer(Result<Value, ApiError>),
-    Left(ClusterName, Box<Left>, Result<(), ApiError>),
+    /// All that is on record as left on the cluster then.
+    Left(ClusterName, Result<BTreeMap<String, Left>, ApiError>),
 }
 
 struct Slot {
@@ -106,7 +107,7 @@ impl Instances {
         self.kinds.insert(gk, kind);
     }
 
-    pub fn seen(&mut self, ctx: &Context, gk: &GroupKind, listed: Listed, clusters: &Clusters) {
+    pub fn seen(&mut self, gk: &GroupKind, listed: Listed, clusters: &Clusters) {
         let Some(kind) = self.kinds.get_mut(gk) else { return };
         let was_synced = kind.view.is_synced();
         let changes = kind.view.take(listed);
@@ -116,7 +117,6 @@ impl Instances {
         let synced = self.kinds.get(gk).is_some_and(|k| k.view.is_synced());
         if synced && !was_synced {
             self.enqueue_kind(gk);
-            self.judge_leftovers(ctx, clusters);
         }
     }
 
@@ -162,7 +162,7 @@ impl Instances {
     }
 
     /// A cluster has a new actor, and perhaps leftovers.
-    pub fn connected(&mut self, ctx: &Context, name: &ClusterName, left: Vec<Left>, clusters: &Clusters) {
+    pub fn connected(&mut self, name: &ClusterName, left: Vec<Left>) {
         for kind in self.kinds.values_mut() {
             for slot in kind.slots.values_mut() {
                 slot.fleet.actor_restarted(name);
@@ -171,15 +171,25 @@ impl Instances {
         self.cleaning.retain(|(cluster, _), _| cluster != name);
         self.unjudged.retain(|(cluster, _)| cluster != name);
         self.unjudged.extend(left.into_iter().map(|l| (name.clone(), l)));
-        self.judge_leftovers(ctx, clusters);
         let kinds: Vec<GroupKind> = self.kinds.keys().cloned().collect();
         for gk in &kinds {
             self.enqueue_kind(gk);
         }
     }
 
+    /// A cluster can be talked to again.
+    fn returned(&mut self, name: &ClusterName, left: Vec<Left>) {
+        let new = left.into_iter().filter(|l| {
+            let place = (name.clone(), l.key());
+            let known = self.cleaning.get(&place).is_some_and(|c| c.hub_uid == l.hub_uid);
+            !known && !self.unjudged.iter().any(|(n, u)| n == name && u.hub_uid == l.hub_uid)
+        });
+        let new: Vec<(ClusterName, Left)> = new.map(|l| (name.clone(), l)).collect();
+        self.unjudged.extend(new);
+    }
+
     /// Only what was recorded is cleaned, and only when it is certain that its instance does not want it.
-    fn judge_leftovers(&mut self, ctx: &Context, clusters: &Clusters) {
+    pub fn judge_leftovers(&mut self, ctx: &Context, clusters: &Clusters) {
         for (name, left) in std::mem::take(&mut self.unjudged) {
             let key = left.key();
             let Some(kind) = self.kinds.get(&key.gk).filter(|k| k.view.is_synced()) else {
@@ -187,14 +197,14 @@ impl Instances {
                 continue;
             };
             let instance = kind.view.get(&Key::new(&key.namespace, &key.name));
-            let same = instance.is_some_and(|i| i.uid() == left.hub_uid);
-            if same {
-                // It is placed there again, or its own record tells what to do.
+            let same = instance.filter(|i| i.uid() == left.hub_uid);
+            let slot = kind.slots.get(&key);
+            if same.is_some() && slot.is_some_and(|s| !s.fleet.is_recorded()) {
+                // Where it goes is being written right now.
+                self.unjudged.push((name, left));
+            } else if same.is_some_and(|i| Fleet::holds(i).contains(&name)) {
+                // It is placed there again: its own record tells what to do from now on.
                 perform::forget_left(ctx, &name, clusters, &left.hub_uid);
-                if let Some(slot) = self.kinds.get_mut(&key.gk).and_then(|k| k.slots.get_mut(&key)) {
-                    slot.fleet.found(&name);
-                }
-                self.enqueue(&key);
             } else {
                 tracing::info!(cluster = %name, instance = %key, "cleaning what was left behind");
                 clusters.send(&name, ToSpoke::Task(Arc::new(left.removal(&ctx.hub_id))));
@@ -242,7 +252,7 @@ impl Instances {
         key: &InstanceKey,
         uid: &str,
         outcome: Outcome,
-    ) -> Option<(ClusterName, Left)> {
+    ) -> Option<(ClusterName, BTreeMap<String, Left>)> {
         let now = ctx.clock.now();
         let kind = self.kinds.get_mut(&key.gk)?;
         let mut recorded = None;
@@ -266,11 +276,9 @@ impl Instances {
                 Outcome::Finalizer(result) => {
                     slot.fleet.finalizer_removed(told("removing the finalizer", result), &now);
                 }
-                Outcome::Left(cluster, left, result) => {
+                Outcome::Left(cluster, result) => {
                     slot.fleet.left_recorded(&cluster, result.is_ok());
-                    if result.is_ok() {
-                        recorded = Some((cluster, *left));
-                    }
+                    recorded = result.ok().map(|left| (cluster, left));
                 }
             }
         }
@@ -397,7 +405,6 @@ fn holds_locally(object: &Object) -> bool {
 /// Effects of the clusters on the instances.
 pub(super) fn on_cluster_effects(
     instances: &mut Instances,
-    ctx: &Context,
     clusters: &Clusters,
     effects: Vec<clusters::Effect>,
 ) {
@@ -406,8 +413,10 @@ pub(super) fn on_cluster_effects(
     }
     instances.clusters_changed(clusters.states());
     for effect in effects {
-        if let clusters::Effect::Connected(name, left) = effect {
-            instances.connected(ctx, &name, left, clusters);
+        match effect {
+            clusters::Effect::Changed => {}
+            clusters::Effect::Connected(name, left) => instances.connected(&name, left),
+            clusters::Effect::Returned(name, left) => instances.returned(&name, left),
         }
     }
 }

@@ -8,7 +8,6 @@ use crate::hub::Event;
 use crate::hub::clusters::{Clusters, left};
 use crate::hub::context::Context;
 use crate::reconcile::fleet::FleetAction;
-use crate::spoke::client::ApiError;
 use kube::core::ApiResource;
 use serde_json::json;
 use std::sync::Arc;
@@ -40,11 +39,7 @@ async fn perform(ctx: &Context, target: &Target, action: FleetAction, record_id:
     let (namespace, name) = (&*target.key.namespace, &*target.key.name);
     let (client, resource) = (&ctx.client, &target.resource);
     let uid = target.object.uid();
-    let allowed = if ctx.may_write() {
-        Ok(())
-    } else {
-        Err(ApiError::Other { code: 0, message: "this process does not hold the lease".into() })
-    };
+    let allowed = ctx.check_lease();
     Some(match action {
         FleetAction::PatchMeta { mut body } => {
             // With the uid, an apply cannot bring back an instance that was deleted meanwhile.
@@ -84,7 +79,7 @@ async fn perform(ctx: &Context, target: &Target, action: FleetAction, record_id:
                 );
                 ctx.publish(&target.object, false, "LeftBehind", message);
             }
-            Outcome::Left(cluster, Box::new(left), result)
+            Outcome::Left(cluster, result)
         }
         // The hub side hands these over itself.
         FleetAction::Send { .. } => return None,

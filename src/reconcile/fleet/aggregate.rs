@@ -172,6 +172,13 @@ impl Aggregate {
         let mut conditions = Conditions::new(existing, generation, &now.rfc3339);
         let state = self.state();
         for type_ in TYPES {
+            // What was true of a living instance stays said while it goes; `Ready` then tells of the deletion alone.
+            if self.deleting
+                && type_ != "ResourcesReady"
+                && conditions.get(type_).is_some_and(|c| c.status == ConditionStatus::True)
+            {
+                continue;
+            }
             let (status, reason, message) = self.condition(type_);
             conditions.set(type_, status, &reason, &message);
         }

@@ -198,6 +198,11 @@ impl Fleet {
         }
     }
 
+    /// Whether the record on the instance is what this machine decided, with nothing under way.
+    pub fn is_recorded(&self) -> bool {
+        !self.meta_busy && self.retry_at.is_none()
+    }
+
     /// Clusters that hold, or may hold, content of this instance.
     pub fn holds(instance: &Object) -> BTreeSet<ClusterName> {
         placement::names(instance.annotation(hub::HOLDS))

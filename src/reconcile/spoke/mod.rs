@@ -338,8 +338,12 @@ impl Machine {
                 self.namespace_busy = false;
                 self.namespace_missing = None;
                 self.namespace_failure = None;
-                for tracked in self.objects.values_mut() {
-                    if let Some(f) = &mut tracked.failure {
+                let mirror = self.task.key.object();
+                for (object, tracked) in &mut self.objects {
+                    if *object == mirror {
+                        // That was all that was wrong with it.
+                        tracked.failure = None;
+                    } else if let Some(f) = &mut tracked.failure {
                         f.retry_at = 0;
                     }
                 }

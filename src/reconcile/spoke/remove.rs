@@ -101,7 +101,7 @@ impl Machine {
             .objects
             .iter()
             .filter(|(target, t)| {
-                t.was_written()
+                t.was_ours()
                     && **target != self.task.key.object()
                     && !self.gone.contains(*target)
                     && !members.iter().any(|(m, _)| m == *target)
@@ -171,8 +171,8 @@ impl Machine {
         if tracked.busy || waits {
             return;
         }
-        tracked.busy = true;
         let (object, gvk, uid) = (target.clone(), stored.object.gvk(), stored.object.uid().to_owned());
+        tracked.ask_to_delete(&uid);
         let orphan =
             children::is_orphaned_on_delete(&stored.object) && stored.object.label(kro::NODE_ID).is_some();
         step.actions.push(if orphan {

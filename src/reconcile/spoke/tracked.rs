@@ -87,6 +87,8 @@ pub struct Tracked {
     pub failure: Option<Failure>,
     /// Repairs of the last five minutes: when, which field, against whom.
     repairs: VecDeque<(u64, String, String)>,
+    /// The uid that was asked to be deleted: ours, also when a restart forgot that we wrote it.
+    asked_uid: Option<String>,
     /// No repair before this time.
     contested_until: Option<(u64, String)>,
 }
@@ -166,13 +168,20 @@ impl Tracked {
                 .is_none_or(|f| now.millis >= f.retry_at || f.desired != hash::json(desired))
     }
 
-    /// The uid of the object that we wrote last.
+    /// The uid of the object that is ours by this name.
     pub fn uid(&self) -> Option<&str> {
-        self.baseline.as_ref().map(|b| b.uid.as_str()).filter(|u| !u.is_empty())
+        let written = self.baseline.as_ref().map(|b| b.uid.as_str());
+        written.or(self.asked_uid.as_deref()).filter(|u| !u.is_empty())
     }
 
-    pub fn was_written(&self) -> bool {
-        self.baseline.is_some()
+    /// Whether an object of ours had this name.
+    pub fn was_ours(&self) -> bool {
+        self.baseline.is_some() || self.asked_uid.is_some()
+    }
+
+    pub fn ask_to_delete(&mut self, uid: &str) {
+        self.asked_uid = Some(uid.to_owned());
+        self.busy = true;
     }
 
     /// Bounds fights: more than three repairs of one field against one manager within five minutes pause the repair

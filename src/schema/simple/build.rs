@@ -26,7 +26,10 @@ pub fn openapi(spec: &Value, types: &Value) -> Result<Value, Vec<Problem>> {
     builder.custom_types();
     let built = builder.object(SPEC, spec, 1);
     match built {
-        Some(built) if builder.problems.is_empty() => Ok(built.schema),
+        Some(mut built) if builder.problems.is_empty() => {
+            drop_null_defaults(&mut built.schema);
+            Ok(built.schema)
+        }
         _ => Err(builder.problems),
     }
 }
@@ -79,8 +82,9 @@ impl<'a> Builder<'a> {
             }
             open.insert(name, used);
         }
-        let mut next: Vec<&str> = open.iter().filter(|(_, uses)| uses.is_empty()).map(|(name, _)| *name).collect();
-        while let Some(name) = next.pop() {
+        let mut next: BTreeSet<&str> =
+            open.iter().filter(|(_, uses)| uses.is_empty()).map(|(name, _)| *name).collect();
+        while let Some(name) = next.pop_first() {
             open.remove(name);
             if let Some((name, definition)) = types.get_key_value(name) {
                 let built = self.custom_type(name, definition);
@@ -90,7 +94,7 @@ impl<'a> Builder<'a> {
                 if let Some(waiting) = open.get_mut(user) {
                     waiting.remove(name);
                     if waiting.is_empty() {
-                        next.push(user);
+                        next.insert(user);
                     }
                 }
             }
@@ -165,9 +169,13 @@ impl<'a> Builder<'a> {
         let mut has_default = false;
         let mut depth = 0;
         let mut weight = FIELD_WEIGHT;
+        let mut sound = true;
         for (name, definition) in fields {
             let path = join(path, name);
-            let Some(built) = self.definition(&path, definition, level + 1) else { continue };
+            let Some(built) = self.definition(&path, definition, level + 1) else {
+                sound = false;
+                continue;
+            };
             if built.required {
                 required.push(name.as_str());
             }
@@ -179,6 +187,9 @@ impl<'a> Builder<'a> {
                 self.problems.push(too_large().at(&path));
                 return None;
             }
+        }
+        if !sound {
+            return None;
         }
         let mut schema = json!({"type": "object"});
         if required.is_empty() && has_default {
@@ -231,7 +242,9 @@ impl<'a> Builder<'a> {
                     let near = suggest::type_name(name, self.types.keys().map(String::as_str));
                     let fault = Fault::new(format!("unknown type: {}", quote(name))).help(match near {
                         Some(near) => format!("did you mean {near}?"),
-                        None => format!("define it in {TYPES}, or use string, integer, boolean, float or object"),
+                        None => {
+                            format!("define it in {TYPES}, or use string, integer, boolean, float or object")
+                        }
                     });
                     self.problems.push(fault.at(&format!("{path}{}", type_.path_of_core())));
                     return None;
@@ -261,8 +274,24 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// A default of null counts for the object around it, as with kro; the API server does not keep it.
+fn drop_null_defaults(schema: &mut Value) {
+    let Value::Object(schema) = schema else { return };
+    if schema.get("default").is_some_and(Value::is_null) {
+        schema.remove("default");
+    }
+    for (key, below) in schema.iter_mut() {
+        match (key.as_str(), below) {
+            ("properties", Value::Object(properties)) => properties.values_mut().for_each(drop_null_defaults),
+            ("items" | "additionalProperties", below) => drop_null_defaults(below),
+            _ => {}
+        }
+    }
+}
+
 fn too_deep() -> Fault {
-    Fault::new(format!("nested too deeply: more than {MAX_DEPTH} levels")).help("use `object` for the inner part")
+    Fault::new(format!("nested too deeply: more than {MAX_DEPTH} levels"))
+        .help("use `object` for the inner part")
 }
 
 fn too_large() -> Fault {

@@ -1,7 +1,7 @@
 //! What each marker does to the schema of its field.
 
 use super::Fault;
-use super::markers::{Key, Marker};
+use super::markers::{Keyword, Marker};
 use super::types::quote;
 use super::{number, pattern};
 use serde_json::{Map, Value, json};
@@ -29,52 +29,55 @@ pub fn apply(schema: &mut Map<String, Value>, markers: &[Marker]) -> (bool, Vec<
 fn one(schema: &mut Map<String, Value>, marker: &Marker) -> Result<bool, Fault> {
     let Marker { key, value } = marker;
     match key {
-        Key::Required => return boolean(*key, value),
-        Key::Default => default(schema, value)?,
-        Key::Description => set(schema, "description", json!(value)),
-        Key::Minimum | Key::Maximum => {
-            let number = number::float(value)
-                .ok_or_else(|| Fault::new(format!("{} must be a number, found {}", key.name(), quote(value))))?;
+        Keyword::Required => return boolean(*key, value),
+        Keyword::Default => default(schema, value)?,
+        Keyword::Description => set(schema, "description", json!(value)),
+        Keyword::Minimum | Keyword::Maximum => {
+            let number = number::float(value).ok_or_else(|| {
+                Fault::new(format!("{} must be a number, found {}", key.name(), quote(value)))
+            })?;
             set(schema, key.name(), number);
         }
-        Key::MinLength | Key::MaxLength => {
+        Keyword::MinLength | Keyword::MaxLength => {
             only_on(schema, *key, &["string"])?;
             set(schema, key.name(), json!(integer(key.name(), value)?));
         }
-        Key::MinItems | Key::MaxItems => {
+        Keyword::MinItems | Keyword::MaxItems => {
             only_on(schema, *key, &["array"])?;
             set(schema, key.name(), json!(integer(key.name(), value)?));
         }
-        Key::Pattern => {
+        Keyword::Pattern => {
             only_on(schema, *key, &["string"])?;
             if value.is_empty() {
                 return Err(Fault::new("pattern must not be empty"));
             }
-            pattern::check(value).map_err(|why| {
-                Fault::new(format!("pattern {} is no RE2 expression: {why}", quote(value)))
-            })?;
+            pattern::check(value)
+                .map_err(|why| Fault::new(format!("pattern {} is no RE2 expression: {why}", quote(value))))?;
             set(schema, "pattern", json!(value));
         }
-        Key::Enum => {
+        Keyword::Enum => {
             only_on(schema, *key, &["string", "integer"])?;
             let values = enum_values(type_of(schema), value)?;
             set(schema, "enum", values);
         }
-        Key::UniqueItems => {
+        Keyword::UniqueItems => {
             let unique = boolean(*key, value)?;
             only_on(schema, *key, &["array"])?;
             if unique {
                 list_type(schema, "set")?;
             }
         }
-        Key::ListType => {
+        Keyword::ListType => {
             only_on(schema, *key, &["array"])?;
             if !["atomic", "set", "map"].contains(&value.as_str()) {
-                return Err(Fault::new(format!("listType must be atomic, set or map, found {}", quote(value))));
+                return Err(Fault::new(format!(
+                    "listType must be atomic, set or map, found {}",
+                    quote(value)
+                )));
             }
             list_type(schema, value)?;
         }
-        Key::ListMapKey => {
+        Keyword::ListMapKey => {
             only_on(schema, *key, &["array"])?;
             let known = schema.get(LIST_MAP_KEYS).and_then(Value::as_array);
             if known.is_some_and(|keys| keys.iter().any(|key| key == value)) {
@@ -82,13 +85,15 @@ fn one(schema: &mut Map<String, Value>, marker: &Marker) -> Result<bool, Fault> 
             }
             push(schema, LIST_MAP_KEYS, json!(value));
         }
-        Key::Validation => {
+        Keyword::Validation => {
             if value.trim().is_empty() {
-                return Err(Fault::new("validation must not be empty").help("write a CEL expression over `self`"));
+                return Err(
+                    Fault::new("validation must not be empty").help("write a CEL expression over `self`")
+                );
             }
             push(schema, VALIDATIONS, json!({"rule": value, "message": "validation failed"}));
         }
-        Key::Immutable => {
+        Keyword::Immutable => {
             if boolean(*key, value)? {
                 let rule = json!({"rule": "self == oldSelf", "message": "field is immutable"});
                 push(schema, VALIDATIONS, rule);
@@ -114,7 +119,7 @@ fn type_of(schema: &Map<String, Value>) -> &str {
     schema.get("type").and_then(Value::as_str).unwrap_or_default()
 }
 
-fn only_on(schema: &Map<String, Value>, key: Key, types: &[&str]) -> Result<(), Fault> {
+fn only_on(schema: &Map<String, Value>, key: Keyword, types: &[&str]) -> Result<(), Fault> {
     let found = type_of(schema);
     if types.contains(&found) {
         return Ok(());
@@ -123,7 +128,7 @@ fn only_on(schema: &Map<String, Value>, key: Key, types: &[&str]) -> Result<(), 
     Err(Fault::new(format!("{} is only valid for type {allowed}, found type {found}", key.name())))
 }
 
-fn boolean(key: Key, value: &str) -> Result<bool, Fault> {
+fn boolean(key: Keyword, value: &str) -> Result<bool, Fault> {
     number::boolean(value)
         .ok_or_else(|| Fault::new(format!("{} must be true or false, found {}", key.name(), quote(value))))
 }
@@ -170,15 +175,14 @@ fn default(schema: &mut Map<String, Value>, value: &str) -> Result<(), Fault> {
         "boolean" => json!(number::boolean(value).ok_or_else(|| wrong("true or false"))?),
         type_ => {
             let article = if type_ == "array" { "a JSON array" } else { "a JSON object" };
-            let default: Value = serde_json::from_str(value).map_err(|_| wrong(article))?;
-            if default.is_null() {
-                // The API server does not keep such a default.
-                schema.remove("default");
-                return Ok(());
-            }
-            if let Some((path, expected)) = misfit(schema, &default) {
+            let text = if value.is_empty() { "null" } else { value };
+            let default: Value = serde_json::from_str(text).map_err(|_| wrong(article))?;
+            if let Some((path, expected)) = misfit(schema, &default).filter(|_| !default.is_null()) {
                 let place = if path.is_empty() { String::new() } else { format!(" at {path}") };
-                return Err(Fault::new(format!("default{place} must be of type {expected}, found {}", quote(value))));
+                return Err(Fault::new(format!(
+                    "default{place} must be of type {expected}, found {}",
+                    quote(value)
+                )));
             }
             default
         }
@@ -207,10 +211,9 @@ fn misfit(schema: &Map<String, Value>, value: &Value) -> Option<(String, String)
         Some((format!("{step}{path}"), type_))
     };
     match value {
-        Value::Array(items) => items
-            .iter()
-            .enumerate()
-            .find_map(|(i, item)| below(schema.get("items"), item, format!("[{i}]"))),
+        Value::Array(items) => {
+            items.iter().enumerate().find_map(|(i, item)| below(schema.get("items"), item, format!("[{i}]")))
+        }
         Value::Object(fields) => fields.iter().find_map(|(name, field)| {
             let property = schema.get("properties").and_then(|p| p.get(name));
             below(property.or_else(|| schema.get("additionalProperties")), field, format!(".{name}"))

@@ -58,9 +58,6 @@ impl Fault {
     fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
     }
-    fn maybe_help(self, help: Option<String>) -> Self {
-        Self { help, ..self }
-    }
     fn at(self, path: &str) -> Problem {
         Problem { path: path.to_owned(), message: self.message, help: self.help }
     }

@@ -58,8 +58,8 @@ fn near<'a>(found: &str, words: &[(&str, &str)], known: impl Iterator<Item = &'a
     }
     let allowed = match found.chars().count() {
         0..=2 => 0,
-        3..=5 => 1,
-        6..=40 => 2,
+        3..=4 => 1,
+        5..=40 => 2,
         // Nobody misspells that; and the search is not free.
         _ => return None,
     };
@@ -105,7 +105,14 @@ mod tests {
 
     #[test]
     fn distances() {
-        let table = [("", "", 0), ("a", "", 1), ("", "abc", 3), ("strnig", "string", 1), ("patern", "pattern", 1), ("abc", "cab", 2)];
+        let table = [
+            ("", "", 0),
+            ("a", "", 1),
+            ("", "abc", 3),
+            ("strnig", "string", 1),
+            ("patern", "pattern", 1),
+            ("abc", "cab", 2),
+        ];
         for (a, b, expected) in table {
             assert_eq!(distance(a, b), expected, "{a} {b}");
             assert_eq!(distance(b, a), expected, "{b} {a}");
