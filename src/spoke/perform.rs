@@ -101,7 +101,6 @@ pub(super) async fn perform(
     }
 }
 
-
 async fn apply_object(
     client: &SpokeClient,
     task: &Task,

@@ -500,7 +500,10 @@ impl Clusters {
         let mut effects = vec![Effect::Changed];
         if ready {
             entry.lost_since = None;
-            effects.push(Effect::Returned(name.clone(), entry.left.iter().flatten().map(|(_, l)| l.clone()).collect()));
+            effects.push(Effect::Returned(
+                name.clone(),
+                entry.left.iter().flatten().map(|(_, l)| l.clone()).collect(),
+            ));
         } else {
             entry.note_lost(&now.rfc3339);
         }

@@ -586,4 +586,3 @@ fn write(ctx: &Context, name: &str, status: bool, patch: Value, delete_crd: Opti
         this.tell(Event::Definition(name, Outcome::Written(result)));
     });
 }
-
