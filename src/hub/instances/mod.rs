@@ -7,9 +7,10 @@ use super::context::Context;
 use super::view::{Change, Key, View};
 use super::{Watched, definitions};
 use crate::api::Object;
-use crate::api::keys::kro;
+use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, GroupKind, Gvk, InstanceKey};
 use crate::graph::Graph;
+use crate::reconcile::fleet::placement;
 use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, Inputs, Left};
 use crate::spoke::client::ApiError;
 use crate::spoke::messages::{Said, ToSpoke};
@@ -54,6 +55,8 @@ pub(super) struct Instances {
     queued: HashSet<InstanceKey>,
     /// Content of an earlier time that is being cleaned before an instance of that name may go there again.
     cleaning: BTreeMap<(ClusterName, InstanceKey), Left>,
+    /// Mirrors that clusters showed before the instances of their kind were listed.
+    undiscovered: BTreeMap<(ClusterName, GroupKind), Vec<(InstanceKey, String)>>,
     /// Leftovers that nobody could judge yet, because their kind was not yet listed.
     unjudged: Vec<(ClusterName, Left)>,
 }
@@ -117,6 +120,10 @@ impl Instances {
         let synced = self.kinds.get(gk).is_some_and(|k| k.view.is_synced());
         if synced && !was_synced {
             self.enqueue_kind(gk);
+            let waiting = self.undiscovered.extract_if(.., |(_, kind), _| kind == gk);
+            for ((name, _), mirrors) in waiting.collect::<Vec<_>>() {
+                self.discovered(&name, mirrors);
+            }
         }
     }
 
@@ -125,8 +132,12 @@ impl Instances {
         let key = InstanceKey::new(gk.clone(), &change.key.namespace, &change.key.name);
         match &change.after {
             Some(object) => {
-                let known = kind.slots.get(&key).is_some_and(|s| s.uid == object.uid());
-                if !known {
+                let before = kind.slots.get(&key).map(|s| s.uid.clone());
+                if before.as_deref() != Some(object.uid()) {
+                    if before.is_some() {
+                        // An instance of the same name: nobody cares for the old one any more.
+                        clusters.broadcast(|| ToSpoke::Forget(key.clone()));
+                    }
                     let fleet = Fleet::new(key.clone(), kind.gvk.clone());
                     let slot = Slot { uid: object.uid().to_owned(), fleet, wake_at: None };
                     kind.slots.insert(key.clone(), slot);
@@ -202,6 +213,9 @@ impl Instances {
             if same.is_some() && slot.is_some_and(|s| !s.fleet.is_recorded()) {
                 // Where it goes is being written right now.
                 self.unjudged.push((name, left));
+            } else if same.is_some_and(|i| Fleet::holds(i).contains(&name) && self.is_let_go(i, &name)) {
+                // It is about to be recorded once more.
+                self.unjudged.push((name, left));
             } else if same.is_some_and(|i| Fleet::holds(i).contains(&name)) {
                 // It is placed there again: its own record tells what to do from now on.
                 perform::forget_left(ctx, &name, clusters, &left.hub_uid);
@@ -209,6 +223,23 @@ impl Instances {
                 tracing::info!(cluster = %name, instance = %key, "cleaning what was left behind");
                 clusters.send(&name, ToSpoke::Task(Arc::new(left.removal(&ctx.hub_id))));
                 self.cleaning.insert((name, key), left);
+            }
+        }
+    }
+
+    fn is_let_go(&self, instance: &Object, name: &ClusterName) -> bool {
+        placement::names(instance.annotation(hub::RELEASE)).contains(name)
+            || self.clusters.get(name).is_some_and(|c| c.view.leaving)
+    }
+
+    /// Mirrors of this hub that stand on a cluster, by instance and uid of the hub instance.
+    fn discovered(&mut self, name: &ClusterName, mirrors: Vec<(InstanceKey, String)>) {
+        for (key, hub_uid) in mirrors {
+            let cleaned = self.cleaning.contains_key(&(name.clone(), key.clone()))
+                || self.unjudged.iter().any(|(n, l)| n == name && l.hub_uid == hub_uid);
+            if let Some(slot) = self.slot(&key).filter(|s| s.uid == hub_uid && !cleaned) {
+                slot.fleet.found(name);
+                self.enqueue(&key);
             }
         }
     }
@@ -234,12 +265,12 @@ impl Instances {
                 }
                 self.enqueue(&key);
             }
-            Said::Mirrors { mirrors, .. } => {
-                for (key, hub_uid) in mirrors {
-                    if let Some(slot) = self.slot(&key).filter(|s| s.uid == hub_uid) {
-                        slot.fleet.found(name);
-                        self.enqueue(&key);
-                    }
+            Said::Mirrors { gk, mirrors } => {
+                if self.kinds.get(&gk).is_some_and(|k| k.view.is_synced()) {
+                    self.discovered(name, mirrors);
+                } else {
+                    // Whose they are is known when the instances were listed.
+                    self.undiscovered.insert((name.clone(), gk), mirrors);
                 }
             }
             Said::Contact(_) | Said::Ended(_) => {}
@@ -277,7 +308,7 @@ impl Instances {
                     slot.fleet.finalizer_removed(told("removing the finalizer", result), &now);
                 }
                 Outcome::Left(cluster, result) => {
-                    slot.fleet.left_recorded(&cluster, result.is_ok());
+                    slot.fleet.left_recorded(&cluster, result.is_ok(), &now);
                     recorded = result.ok().map(|left| (cluster, left));
                 }
             }
@@ -360,6 +391,7 @@ impl Instances {
                         clusters.send(&cluster, ToSpoke::Task(task));
                     }
                 }
+                FleetAction::Forget { cluster } => clusters.send(&cluster, ToSpoke::Forget(key.clone())),
                 other => perform::start(ctx, &target, other, clusters),
             }
         }
@@ -393,8 +425,16 @@ impl Instances {
 
     /// Whether any instance still records content on a cluster.
     pub fn holds_any(&self, name: &ClusterName) -> bool {
-        let all = self.kinds.values().flat_map(|k| k.view.iter());
-        all.map(|(_, o)| o).any(|object| Fleet::holds(object).contains(name))
+        let cluster = self.clusters.get(name);
+        let local = cluster.is_some_and(|c| c.view.local && c.delete_on_leave);
+        self.kinds.values().any(|kind| {
+            kind.slots.iter().any(|(key, slot)| {
+                let object = kind.view.get(&Key::new(&key.namespace, &key.name));
+                object.is_some_and(|o| {
+                    Fleet::holds(o).contains(name) || (local && holds_locally(o) && !slot.fleet.is_gone(name))
+                })
+            })
+        })
     }
 }
 

@@ -82,7 +82,7 @@ async fn perform(ctx: &Context, target: &Target, action: FleetAction, record_id:
             Outcome::Left(cluster, result)
         }
         // The hub side hands these over itself.
-        FleetAction::Send { .. } => return None,
+        FleetAction::Send { .. } | FleetAction::Forget { .. } => return None,
     })
 }
 

@@ -45,6 +45,8 @@ pub struct Entry {
     pub since: String,
     pub unreachable_since: Option<String>,
     report: Option<Report>,
+    /// The report is of an older generation.
+    outdated: bool,
     kind: EntryKind,
 }
 
@@ -69,6 +71,7 @@ impl Entry {
             since: String::new(),
             unreachable_since: None,
             report: report.cloned(),
+            outdated: false,
             kind,
         }
     }
@@ -78,6 +81,7 @@ impl Entry {
         health: Option<&ClusterHealth>,
         report: Option<&Report>,
         leaves: bool,
+        generation: i64,
     ) -> Self {
         let held = if leaves { "deletion waits for contact; " } else { "" };
         match health {
@@ -106,6 +110,14 @@ impl Entry {
                     None,
                     EntryKind::Progressing,
                 ),
+                // What was true of the content before the edit says nothing of the new one.
+                Some(r) if r.generation < generation && !leaves => {
+                    let message =
+                        format!("waiting for generation {generation}; generation {} is there", r.generation);
+                    let mut entry = Self::new(name, "IN_PROGRESS", &message, report, EntryKind::Progressing);
+                    entry.outdated = true;
+                    entry
+                }
                 Some(r) => {
                     let kind = match r.state {
                         InstanceState::Active => EntryKind::Ready,
@@ -228,6 +240,9 @@ impl Aggregate {
                 let own =
                     e.report.as_ref().and_then(|r| r.conditions.iter().find(|c| c.type_ == type_)).cloned();
                 let replaced = match (e.kind, own) {
+                    (_, Some(c)) if e.outdated && type_ == "ResourcesReady" => {
+                        of(&c.type_, ConditionStatus::False, "NotReady", &e.message)
+                    }
                     (EntryKind::Unreachable, _) => of(type_, ConditionStatus::Unknown, &e.state, &e.message),
                     (EntryKind::Failed, None) => of(type_, ConditionStatus::False, &e.state, &e.message),
                     (_, Some(c)) => c,

@@ -44,6 +44,8 @@ pub struct Inputs<'a> {
 pub enum FleetAction {
     /// Server-side apply of finalizer, labels, holds and decision, with kro's labeller.
     PatchMeta { body: Value },
+    /// Tell a cluster to do nothing any more for this instance, and to leave everything as it is.
+    Forget { cluster: ClusterName },
     /// Tell a cluster what to do with this instance.
     Send { cluster: ClusterName, task: Arc<Task> },
     /// Record durably that content stays on a cluster; answered by [`Fleet::left_recorded`].
@@ -100,6 +102,27 @@ struct Sent {
     removal: bool,
 }
 
+/// When something that failed may be tried again.
+#[derive(Clone, Copy, Debug, Default)]
+struct Retry {
+    at: Option<u64>,
+    attempts: u32,
+}
+
+impl Retry {
+    fn outcome(&mut self, ok: bool, now: &Now) {
+        if ok {
+            *self = Self::default();
+        } else {
+            self.at = Some(now.millis + super::retry_delay_millis(self.attempts));
+            self.attempts += 1;
+        }
+    }
+    fn is_due(&self, now: &Now) -> bool {
+        self.at.is_none_or(|at| now.millis >= at)
+    }
+}
+
 /// The machine of one hub instance.
 #[derive(Debug)]
 pub struct Fleet {
@@ -117,8 +140,9 @@ pub struct Fleet {
     meta_busy: bool,
     status_busy: bool,
     finalizer_busy: bool,
-    retry_at: Option<u64>,
-    attempts: u32,
+    /// Back-off of the record (finalizer, holds, leftovers), and of the status: one must not wait for the other.
+    record_retry: Retry,
+    status_retry: Retry,
     last_status_write: Option<u64>,
     last_state: Option<String>,
     since: BTreeMap<ClusterName, (String, String)>,
@@ -138,8 +162,8 @@ impl Fleet {
             meta_busy: false,
             status_busy: false,
             finalizer_busy: false,
-            retry_at: None,
-            attempts: 0,
+            record_retry: Retry::default(),
+            status_retry: Retry::default(),
             last_status_write: None,
             last_state: None,
             since: BTreeMap::new(),
@@ -154,8 +178,14 @@ impl Fleet {
     pub fn gone(&mut self, cluster: &ClusterName) {
         if self.sent.get(cluster).is_some_and(|s| s.removal) {
             self.gone.insert(cluster.clone());
+            self.found.remove(cluster);
             self.reports.remove(cluster);
         }
+    }
+
+    /// Whether the cluster confirmed that nothing is left there.
+    pub fn is_gone(&self, cluster: &ClusterName) -> bool {
+        self.gone.contains(cluster)
     }
 
     /// A mirror of this instance stands on a cluster that no hold names.
@@ -169,38 +199,31 @@ impl Fleet {
         self.gone.remove(cluster);
     }
 
-    pub fn left_recorded(&mut self, cluster: &ClusterName, ok: bool) {
+    pub fn left_recorded(&mut self, cluster: &ClusterName, ok: bool, now: &Now) {
         self.left_busy.remove(cluster);
         if ok {
             self.left.insert(cluster.clone());
+            self.found.remove(cluster);
         }
+        self.record_retry.outcome(ok, now);
     }
 
     pub fn meta_written(&mut self, ok: bool, now: &Now) {
         self.meta_busy = false;
-        self.outcome(ok, now);
+        self.record_retry.outcome(ok, now);
     }
     pub fn status_written(&mut self, ok: bool, now: &Now) {
         self.status_busy = false;
-        self.outcome(ok, now);
+        self.status_retry.outcome(ok, now);
     }
     pub fn finalizer_removed(&mut self, ok: bool, now: &Now) {
         self.finalizer_busy = false;
-        self.outcome(ok, now);
-    }
-    fn outcome(&mut self, ok: bool, now: &Now) {
-        if ok {
-            self.attempts = 0;
-            self.retry_at = None;
-        } else {
-            self.retry_at = Some(now.millis + super::retry_delay_millis(self.attempts));
-            self.attempts += 1;
-        }
+        self.record_retry.outcome(ok, now);
     }
 
     /// Whether the record on the instance is what this machine decided, with nothing under way.
     pub fn is_recorded(&self) -> bool {
-        !self.meta_busy && self.retry_at.is_none()
+        !self.meta_busy && self.left_busy.is_empty() && self.record_retry.at.is_none()
     }
 
     /// Clusters that hold, or may hold, content of this instance.
@@ -210,10 +233,6 @@ impl Fleet {
 
     pub fn step(&mut self, inputs: &Inputs) -> FleetStep {
         let mut step = FleetStep::default();
-        if self.retry_at.is_some_and(|at| inputs.now.millis < at) {
-            step.wake_at = self.retry_at;
-            return step;
-        }
         let deleting = inputs.instance.is_deleting();
         let managed = inputs.instance.finalizers().iter().any(|f| f == kro::FINALIZER);
         if deleting && !managed {
@@ -225,33 +244,53 @@ impl Fleet {
             inputs.clusters.iter().map(|(n, c)| (n.clone(), c.view.clone())).collect();
         let decision =
             placement::decide(&words, &self.key.namespace, &views, &past, inputs.default_placement);
-        let local = inputs.clusters.iter().find(|(_, c)| c.view.local).map(|(n, _)| n.clone());
+        let registered = inputs.clusters.iter().find(|(_, c)| c.view.local).map(|(n, _)| n.clone());
+        let local = decision.local.clone().or(registered);
         let spokes = if deleting { BTreeSet::new() } else { decision.spokes.clone() };
 
         let holds = self.wanted_holds(&mut step, inputs, &past, &spokes);
-        self.patch_meta(&mut step, inputs, &words, &decision, &holds, deleting);
+        self.patch_meta(&mut step, inputs, &decision, &holds, deleting);
         self.send(&mut step, inputs, &past, &spokes, &decision, local.as_ref(), deleting);
 
+        if deleting {
+            self.let_local_go(&mut step, inputs, &past, local.as_ref());
+        }
         if deleting && self.finished(&holds, local.as_ref(), inputs) {
-            if !self.finalizer_busy && !self.meta_busy {
+            if !self.finalizer_busy && !self.meta_busy && self.record_retry.is_due(inputs.now) {
                 self.finalizer_busy = true;
                 step.actions.push(FleetAction::RemoveFinalizer);
             }
-            return step;
+        } else {
+            self.status(&mut step, inputs, &decision, &holds, local.as_ref(), deleting);
         }
-        self.status(&mut step, inputs, &decision, &holds, local.as_ref(), deleting);
+        let retries = [self.record_retry.at, self.status_retry.at].into_iter().flatten();
+        let next = retries.chain(step.wake_at).filter(|at| *at > inputs.now.millis).min();
+        step.wake_at = next;
         step
     }
 
     fn past(&self, inputs: &Inputs) -> Past {
-        let (decided, placed) = placement::read_decided(inputs.instance.annotation(hub::DECIDED));
-        Past {
-            holds: Self::holds(inputs.instance),
-            decided,
-            placed,
-            allow_shrink: inputs.instance.annotation(hub::ALLOW_SHRINK).map(str::to_owned),
-            released: placement::names(inputs.instance.annotation(hub::RELEASE)),
+        let holds = Self::holds(inputs.instance);
+        let released = placement::names(inputs.instance.annotation(hub::RELEASE));
+        let known = |n: &ClusterName| holds.contains(n) || released.contains(n) || self.left.contains(n);
+        let mut record = placement::Record::read(inputs.instance.annotation(hub::DECIDED));
+        if record.words.is_none() {
+            // An instance that only ever ran on the hub has no record: its ApplySet inventory is one.
+            record.local = may_be_local(inputs.instance);
         }
+        Past {
+            found: self.found.iter().filter(|n| !known(n)).cloned().collect(),
+            record,
+            allow_shrink: inputs.instance.annotation(hub::ALLOW_SHRINK).map(str::to_owned),
+            holds,
+            released,
+        }
+    }
+
+    /// Whether content on a cluster is let go instead of being deleted.
+    fn is_let_go(inputs: &Inputs, past: &Past, name: &ClusterName) -> bool {
+        let leaves = inputs.clusters.get(name).is_some_and(|c| c.view.leaving && !c.delete_on_leave);
+        leaves || past.released.contains(name)
     }
 
     /// The holds to record: what is placed, and what may still be left of what was.
@@ -262,25 +301,19 @@ impl Fleet {
         past: &Past,
         spokes: &BTreeSet<ClusterName>,
     ) -> BTreeSet<ClusterName> {
+        // Discovery is news once; from then on the record speaks.
+        self.found.retain(|n| !past.holds.contains(n));
         let mut holds = spokes.clone();
-        let found: Vec<ClusterName> = self.found.iter().cloned().collect();
-        for name in past.holds.iter().chain(&found) {
+        for name in past.holds.iter().chain(&past.found) {
             if holds.contains(name) {
                 continue;
             }
-            let cluster = inputs.clusters.get(name);
-            let orphaned = cluster.is_some_and(|c| c.view.leaving && !c.delete_on_leave);
-            if past.released.contains(name) || orphaned {
+            if Self::is_let_go(inputs, past, name) {
+                self.forget(step, name);
                 if self.left.contains(name) {
                     continue;
                 }
-                if !self.left_busy.contains(name) {
-                    self.left_busy.insert(name.clone());
-                    step.actions.push(FleetAction::RecordLeft {
-                        cluster: name.clone(),
-                        left: self.left_behind(inputs),
-                    });
-                }
+                self.record_left(step, inputs, name);
             } else if self.gone.contains(name) {
                 continue;
             }
@@ -288,7 +321,22 @@ impl Fleet {
         }
         // A cluster that is placed again starts anew.
         self.left.retain(|n| !spokes.contains(n));
+        self.reports.retain(|n, _| holds.contains(n) || inputs.clusters.get(n).is_some_and(|c| c.view.local));
         holds
+    }
+
+    /// What is let go is not touched any more.
+    fn forget(&mut self, step: &mut FleetStep, name: &ClusterName) {
+        if self.sent.remove(name).is_some() {
+            step.actions.push(FleetAction::Forget { cluster: name.clone() });
+        }
+    }
+
+    fn record_left(&mut self, step: &mut FleetStep, inputs: &Inputs, name: &ClusterName) {
+        if self.record_retry.is_due(inputs.now) && self.left_busy.insert(name.clone()) {
+            let left = self.left_behind(inputs);
+            step.actions.push(FleetAction::RecordLeft { cluster: name.clone(), left });
+        }
     }
 
     fn left_behind(&self, inputs: &Inputs) -> Left {
@@ -308,13 +356,13 @@ impl Fleet {
         &mut self,
         step: &mut FleetStep,
         inputs: &Inputs,
-        words: &Words,
         decision: &Decision,
         holds: &BTreeSet<ClusterName>,
         deleting: bool,
     ) {
-        let body = self.meta_body(inputs, words, decision, holds, deleting);
-        let Some(body) = body.filter(|b| !self.meta_busy && !is_applied(b, inputs.instance)) else { return };
+        let may = !self.meta_busy && self.record_retry.is_due(inputs.now);
+        let body = self.meta_body(inputs, decision, holds, deleting);
+        let Some(body) = body.filter(|b| may && !is_applied(b, inputs.instance)) else { return };
         self.meta_busy = true;
         step.actions.push(FleetAction::PatchMeta { body });
     }
@@ -322,7 +370,6 @@ impl Fleet {
     fn meta_body(
         &self,
         inputs: &Inputs,
-        words: &Words,
         decision: &Decision,
         holds: &BTreeSet<ClusterName>,
         deleting: bool,
@@ -352,7 +399,7 @@ impl Fleet {
             let decided = if deleting {
                 inputs.instance.annotation(hub::DECIDED).unwrap_or_default().to_owned()
             } else {
-                placement::decided_text(words, &decision.spokes)
+                decision.record.text()
             };
             metadata["annotations"] =
                 json!({hub::HOLDS: placement::names_text(holds), hub::DECIDED: decided});
@@ -380,9 +427,7 @@ impl Fleet {
             }
         }
         for name in past.holds.iter().filter(|n| !spokes.contains(*n)) {
-            let orphaned = past.released.contains(name)
-                || inputs.clusters.get(name).is_some_and(|c| c.view.leaving && !c.delete_on_leave);
-            if !orphaned && !self.gone.contains(name) {
+            if !Self::is_let_go(inputs, past, name) && !self.gone.contains(name) {
                 self.send_one(step, inputs, name, Home::Mirror, remove_goal(inputs));
             }
         }
@@ -393,6 +438,8 @@ impl Fleet {
                 let goal = self.run_goal(inputs, graph);
                 self.send_one(step, inputs, local, home, goal);
             }
+        } else if Self::is_let_go(inputs, past, local) {
+            self.forget(step, local);
         } else if managed && may_be_local(inputs.instance) && !self.gone.contains(local) {
             self.send_one(step, inputs, local, home, remove_goal(inputs));
         }
@@ -438,12 +485,26 @@ impl Fleet {
 
     /// Whether a deleted instance may go.
     fn finished(&self, holds: &BTreeSet<ClusterName>, local: Option<&ClusterName>, inputs: &Inputs) -> bool {
-        let local_done = match local {
-            Some(name) => !may_be_local(inputs.instance) || self.gone.contains(name),
-            // Children on the hub can only be cleaned by the local cluster.
-            None => !may_be_local(inputs.instance),
-        };
-        holds.is_empty() && local_done
+        // Children on the hub can only be cleaned by the local cluster, or be let go.
+        let local_done = !may_be_local(inputs.instance)
+            || local.is_some_and(|name| self.gone.contains(name))
+            || self.left.contains(&local_name(local));
+        holds.is_empty() && local_done && self.left_busy.is_empty()
+    }
+
+    /// Children on the hub that a deleted instance leaves there: nobody is registered to clean them, and somebody let go.
+    fn let_local_go(
+        &mut self,
+        step: &mut FleetStep,
+        inputs: &Inputs,
+        past: &Past,
+        local: Option<&ClusterName>,
+    ) {
+        let name = local_name(local);
+        let let_go = past.released.contains(&name) || local.is_some_and(|n| Self::is_let_go(inputs, past, n));
+        if may_be_local(inputs.instance) && let_go && !self.left.contains(&name) {
+            self.record_left(step, inputs, &name);
+        }
     }
 
     fn status(
@@ -477,6 +538,14 @@ impl Fleet {
         if spoken_before && entries.iter().any(Entry::is_unheard) {
             return;
         }
+        if deleting && local.is_none() && may_be_local(inputs.instance) {
+            let message = format!(
+                "its children on the hub have nobody to clean them; register a Cluster with spec.local: true, or annotate {}=local",
+                hub::RELEASE
+            );
+            let name = local_name(None);
+            entries.push(self.dated(inputs, &name, Entry::refused(&name, "NotRegistered", &message)));
+        }
         let only_local = names.iter().all(|n| Some(n) == local) && entries.len() == names.len();
         let aggregate = Aggregate {
             entries,
@@ -487,6 +556,9 @@ impl Fleet {
             graph_missing: inputs.graph.is_none(),
             has_local: local.is_some(),
         };
+        if !self.status_retry.is_due(inputs.now) {
+            return;
+        }
         let old = inputs.instance.0.get("status").cloned().unwrap_or_else(|| json!({}));
         let new = aggregate.status(&old, inputs.instance.generation(), inputs.now);
         let Some(patch) = super::spoke::merge_patch(&old, &new).filter(|_| !self.status_busy) else { return };
@@ -509,7 +581,8 @@ impl Fleet {
     fn entry(&mut self, inputs: &Inputs, name: &ClusterName, deleting: bool, leaves: bool) -> Entry {
         let health = inputs.clusters.get(name).map(|c| c.health.clone());
         let report = self.reports.get(name).filter(|r| r.hub_uid == inputs.instance.uid());
-        let entry = Entry::of(name, health.as_ref(), report, deleting || leaves);
+        let generation = inputs.instance.generation();
+        let entry = Entry::of(name, health.as_ref(), report, deleting || leaves, generation);
         self.dated(inputs, name, entry)
     }
 
@@ -533,6 +606,11 @@ impl Fleet {
 /// Whether children of this instance may exist on the hub: its ApplySet inventory is the record.
 fn may_be_local(instance: &Object) -> bool {
     instance.label(kro::APPLYSET_ID).is_some()
+}
+
+/// What the local cluster is called where none is registered.
+fn local_name(local: Option<&ClusterName>) -> ClusterName {
+    local.cloned().unwrap_or_else(|| ClusterName::new("local"))
 }
 
 fn kinds(graph: &Graph) -> BTreeSet<String> {

@@ -62,6 +62,8 @@ pub struct Decision {
     pub invalid: Option<String>,
     /// Clusters kept against the words until somebody acknowledges, and the token for it.
     pub held: Option<ShrinkHeld>,
+    /// What to remember of this decision.
+    pub record: Record,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -75,9 +77,10 @@ pub struct ShrinkHeld {
 pub struct Past {
     /// Spokes where content may exist.
     pub holds: BTreeSet<ClusterName>,
-    /// Fingerprint of the words at the last decision, and the spokes it chose.
-    pub decided: Option<String>,
-    pub placed: BTreeSet<ClusterName>,
+    /// The record of the last decision.
+    pub record: Record,
+    /// Spokes that show content of this instance which no hold names: the hub is older than they are.
+    pub found: BTreeSet<ClusterName>,
     /// The token that somebody acknowledged.
     pub allow_shrink: Option<String>,
     /// Clusters that somebody let go.
@@ -148,36 +151,106 @@ pub fn decide(
 }
 
 /// Holds a shrink that nobody asked for: the words are the same as at the last decision (or cannot be read), and the
-/// placement would become empty or lose more than half.
+/// placement would become empty or lose more than half. What it is measured against grows by itself but shrinks only by
+/// an edit or an acknowledgement, so many small losses count as one.
 fn guard(words: &Words, clusters: &BTreeMap<ClusterName, ClusterView>, past: &Past, out: &mut Decision) {
-    let current: BTreeSet<ClusterName> = past
-        .placed
-        .iter()
-        .filter(|n| past.holds.contains(*n) && !past.released.contains(*n))
-        .filter(|n| !clusters.get(*n).is_some_and(|c| c.leaving))
-        .cloned()
-        .collect();
-    let lost: BTreeSet<ClusterName> = current.difference(&out.spokes).cloned().collect();
-    if lost.is_empty() {
-        return;
-    }
-    let edited = past.decided.as_deref().is_some_and(|d| d != words.fingerprint());
-    let becomes_empty = out.spokes.is_empty();
-    let too_many = lost.len() * 2 > current.len();
     let unreadable = out.invalid.is_some();
-    if !unreadable && (edited || !(becomes_empty || too_many)) {
-        return;
+    let edited = !unreadable
+        && match past.record.words.as_deref() {
+            Some(before) => before != words.fingerprint(),
+            // Nothing was ever recorded: until now it said nothing.
+            None => !words.is_silent(),
+        };
+    let leaves = |n: &ClusterName| past.released.contains(n) || clusters.get(n).is_some_and(|c| c.leaving);
+    let current: BTreeSet<ClusterName> = past.record.placed.iter().filter(|n| !leaves(n)).cloned().collect();
+    let local =
+        clusters.iter().find(|(n, c)| c.local && past.record.local && !leaves(n)).map(|(n, _)| n.clone());
+    let mut restored = &past.record.restored | &past.found;
+    restored.retain(|n| !leaves(n) && !out.spokes.contains(n));
+    let lost: BTreeSet<ClusterName> = current.difference(&out.spokes).cloned().collect();
+    let local_lost = local.clone().filter(|_| out.local.is_none());
+
+    let count = lost.len() + usize::from(local_lost.is_some());
+    let all = current.len() + usize::from(local.is_some());
+    let becomes_empty = out.spokes.is_empty() && out.local.is_none();
+    let guarded = count > 0 && (unreadable || (!edited && (becomes_empty || count * 2 > all)));
+    let mut kept: BTreeSet<ClusterName> = BTreeSet::new();
+    if guarded {
+        kept.extend(lost.intersection(&past.holds).cloned());
+        kept.extend(local_lost.clone());
     }
-    let names: Vec<&str> = lost.iter().map(ClusterName::as_str).collect();
+    if !edited {
+        kept.extend(restored.iter().cloned());
+    }
+    let names: Vec<&str> = kept.iter().map(ClusterName::as_str).collect();
     let token = hash::json_hex(&json!([names, words.fingerprint()]))[..8].to_owned();
-    if !unreadable && past.allow_shrink.as_deref() == Some(&token) {
+    let acknowledged = !unreadable && !kept.is_empty() && past.allow_shrink.as_deref() == Some(&token);
+    if edited || acknowledged {
+        out.record = Record {
+            words: Some(words.fingerprint()),
+            placed: out.spokes.clone(),
+            local: out.local.is_some(),
+            restored: BTreeSet::new(),
+        };
         return;
     }
-    out.spokes.extend(lost.iter().cloned());
-    for name in &lost {
+    for name in &kept {
         out.refused.remove(name);
+        if Some(name) == local_lost.as_ref() {
+            out.local = Some(name.clone());
+        } else {
+            out.spokes.insert(name.clone());
+        }
     }
-    out.held = Some(ShrinkHeld { kept: lost, token });
+    let mut placed = &current | &out.spokes;
+    placed.retain(|n| !restored.contains(n));
+    out.record = Record {
+        words: past.record.words.clone().filter(|_| unreadable).or_else(|| Some(words.fingerprint())),
+        placed,
+        local: out.local.is_some() || local.is_some(),
+        restored,
+    };
+    if !kept.is_empty() {
+        out.held = Some(ShrinkHeld { kept, token });
+    }
+}
+
+/// What an instance remembers of its last decision, in one annotation: `<fingerprint of the words>/<placed>/<restored>`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Record {
+    /// Fingerprint of the words; `None` before the first decision.
+    pub words: Option<String>,
+    /// The spokes that a loss is measured against.
+    pub placed: BTreeSet<ClusterName>,
+    /// Whether it was placed on the local cluster.
+    pub local: bool,
+    /// Spokes that are kept only because content was found there.
+    pub restored: BTreeSet<ClusterName>,
+}
+
+const LOCAL: &str = "@local";
+
+impl Record {
+    pub fn read(text: Option<&str>) -> Self {
+        let mut parts = text.unwrap_or_default().splitn(3, '/');
+        let words = parts.next().filter(|w| !w.is_empty()).map(str::to_owned);
+        let mut placed = names(parts.next());
+        let local = placed.remove(&ClusterName::new(LOCAL));
+        Self { words, placed, local, restored: names(parts.next()) }
+    }
+
+    pub fn text(&self) -> String {
+        let mut placed = self.placed.clone();
+        if self.local {
+            placed.insert(ClusterName::new(LOCAL));
+        }
+        let mut out = format!("{}/{}", self.words.as_deref().unwrap_or_default(), names_text(&placed));
+        if !self.restored.is_empty() {
+            out.push('/');
+            out.push_str(&names_text(&self.restored));
+        }
+        out
+    }
 }
 
 /// A Kubernetes label selector in its text form. Empty selects nothing.
@@ -282,19 +355,6 @@ impl Requirement {
     }
 }
 
-/// Reads the record of the last decision: `<fingerprint of the words>/<names>`.
-pub fn read_decided(text: Option<&str>) -> (Option<String>, BTreeSet<ClusterName>) {
-    match text.and_then(|t| t.split_once('/')) {
-        Some((fingerprint, list)) => (Some(fingerprint.to_owned()), names(Some(list))),
-        None => (None, BTreeSet::new()),
-    }
-}
-
-/// Writes the record that [`read_decided`] reads.
-pub fn decided_text(words: &Words, spokes: &BTreeSet<ClusterName>) -> String {
-    format!("{}/{}", words.fingerprint(), names_text(spokes))
-}
-
 /// Reads a comma-separated list of cluster names.
 pub fn names(text: Option<&str>) -> BTreeSet<ClusterName> {
     text.unwrap_or_default()
@@ -368,12 +428,7 @@ mod tests {
     #[test]
     fn a_shrink_by_others_is_held_until_acknowledged() {
         let w = words(None, Some("region=gone"));
-        let past = Past {
-            holds: names(Some("eu-1,eu-2")),
-            placed: names(Some("eu-1,eu-2")),
-            decided: Some(w.fingerprint()),
-            ..Past::default()
-        };
+        let past = past("eu-1,eu-2", "eu-1,eu-2", &w);
         let held = place(&w, &past).held.expect("held");
         assert_eq!(names_text(&held.kept), "eu-1,eu-2");
         let acknowledged = Past { allow_shrink: Some(held.token), ..past };
@@ -383,33 +438,17 @@ mod tests {
     #[test]
     fn a_shrink_by_an_edit_or_of_half_is_not_held() {
         let w = words(Some("eu-1"), None);
-        let edited = Past {
-            holds: names(Some("eu-1,eu-2,us-1")),
-            placed: names(Some("eu-1,eu-2,us-1")),
-            decided: Some(words(Some("*"), None).fingerprint()),
-            ..Past::default()
-        };
+        let edited = past("eu-1,eu-2,us-1", "eu-1,eu-2,us-1", &words(Some("*"), None));
         assert_eq!(place(&w, &edited).held, None);
         let w = words(None, Some("region=us"));
-        let half = Past {
-            holds: names(Some("eu-1,us-1")),
-            placed: names(Some("eu-1,us-1")),
-            decided: Some(w.fingerprint()),
-            ..Past::default()
-        };
+        let half = past("eu-1,us-1", "eu-1,us-1", &w);
         assert_eq!((place(&w, &half).held, names_text(&place(&w, &half).spokes)), (None, "us-1".into()));
     }
 
     #[test]
     fn clusters_newly_chosen_are_added_while_a_shrink_is_held() {
         let w = words(None, Some("region=us"));
-        let past = Past {
-            holds: names(Some("eu-1,eu-2")),
-            placed: names(Some("eu-1,eu-2")),
-            decided: Some(w.fingerprint()),
-            ..Past::default()
-        };
-        let got = place(&w, &past);
+        let got = place(&w, &past("eu-1,eu-2", "eu-1,eu-2", &w));
         assert!(got.held.is_some());
         assert_eq!(names_text(&got.spokes), "eu-1,eu-2,us-1");
     }
@@ -417,13 +456,7 @@ mod tests {
     #[test]
     fn a_selector_that_cannot_be_read_shrinks_nothing_even_when_edited() {
         let w = words(None, Some("region=(("));
-        let past = Past {
-            holds: names(Some("eu-1")),
-            placed: names(Some("eu-1")),
-            decided: Some("other".into()),
-            ..Past::default()
-        };
-        let got = place(&w, &past);
+        let got = place(&w, &past("eu-1", "eu-1", &words(Some("eu-1"), None)));
         assert!(got.invalid.is_some());
         assert_eq!(names_text(&got.spokes), "eu-1");
     }
@@ -433,34 +466,91 @@ mod tests {
         let mut all = clusters();
         all.get_mut(&ClusterName::new("eu-1")).unwrap().leaving = true;
         let w = words(Some("eu-1"), None);
-        let past = Past {
-            holds: names(Some("eu-1")),
-            placed: names(Some("eu-1")),
-            decided: Some(w.fingerprint()),
-            ..Past::default()
-        };
+        let past = past("eu-1", "eu-1", &w);
         let got = decide(&w, "default", &all, &past, DefaultPlacement::Local);
         assert_eq!((got.held, got.spokes.len()), (None, 0));
-        let released = Past {
-            released: names(Some("us-1")),
-            holds: names(Some("us-1")),
-            placed: names(Some("us-1")),
-            ..Past::default()
-        };
-        assert_eq!(place(&words(Some("us-1"), None), &released).held, None);
+        let w = words(Some("us-1"), None);
+        let released = Past { released: names(Some("us-1")), ..self::past("us-1", "us-1", &w) };
+        assert_eq!(place(&w, &released).held, None);
     }
 
     #[test]
     fn a_cluster_that_is_already_on_its_way_out_is_no_shrink() {
         let w = words(Some("eu-1"), None);
-        let past = Past {
-            holds: names(Some("eu-1,eu-2,us-1")),
-            placed: names(Some("eu-1")),
-            decided: Some(w.fingerprint()),
-            ..Past::default()
+        assert_eq!(place(&w, &past("eu-1,eu-2,us-1", "eu-1", &w)).held, None);
+    }
+
+    #[test]
+    fn losses_one_by_one_count_as_one() {
+        let w = words(None, Some("env=prod"));
+        let all: Vec<String> = (0..10).map(|n| format!("c{n}")).collect();
+        let mut clusters: BTreeMap<ClusterName, ClusterView> = all
+            .iter()
+            .map(|n| {
+                let labels = BTreeMap::from([("env".to_owned(), "prod".to_owned())]);
+                (ClusterName::new(n), ClusterView { labels, ..ClusterView::default() })
+            })
+            .collect();
+        let mut past = Past::default();
+        let mut left = 0;
+        for name in &all {
+            let got = decide(&w, "default", &clusters, &past, DefaultPlacement::Local);
+            left = got.spokes.len();
+            past = Past {
+                holds: got.spokes.clone(),
+                record: Record::read(Some(&got.record.text())),
+                ..Past::default()
+            };
+            clusters.get_mut(&ClusterName::new(name)).unwrap().labels.clear();
+        }
+        assert_eq!(left, 5, "half may go, then it is held");
+    }
+
+    #[test]
+    fn the_local_cluster_is_guarded_as_every_other() {
+        let silent = Words::default();
+        let before = decide(&silent, "default", &clusters(), &Past::default(), DefaultPlacement::Local);
+        assert_eq!(before.record.text(), format!("{}/@local", silent.fingerprint()));
+        let past = Past { record: before.record, ..Past::default() };
+        let restarted = decide(&silent, "default", &clusters(), &past, DefaultPlacement::None);
+        assert!(restarted.held.is_some() && restarted.local.is_some());
+        let edited =
+            decide(&words(Some("eu-1"), None), "default", &clusters(), &past, DefaultPlacement::None);
+        assert!(edited.held.is_none() && edited.local.is_none());
+    }
+
+    #[test]
+    fn content_that_an_older_hub_does_not_know_of_is_kept_until_somebody_decides() {
+        let w = words(Some("eu-1"), None);
+        let restored = Past { found: names(Some("us-1")), ..past("eu-1", "eu-1", &w) };
+        let got = place(&w, &restored);
+        assert_eq!(names_text(&got.spokes), "eu-1,us-1");
+        // It stays held when it is on record, and goes with an acknowledgement or an edit.
+        let record = Record::read(Some(&got.record.text()));
+        let later = Past { holds: names(Some("eu-1,us-1")), record, ..Past::default() };
+        let held = place(&w, &later).held.expect("still held");
+        let acknowledged = Past { allow_shrink: Some(held.token), ..later.clone() };
+        assert_eq!(names_text(&place(&w, &acknowledged).spokes), "eu-1");
+        assert_eq!(names_text(&place(&words(Some("eu-2"), None), &later).spokes), "eu-2");
+    }
+
+    #[test]
+    fn the_record_reads_back() {
+        let record = Record {
+            words: Some("f".into()),
+            placed: names(Some("a,b")),
+            local: true,
+            restored: names(Some("c")),
         };
-        assert_eq!(place(&w, &past).held, None);
-        let (fingerprint, placed) = read_decided(Some(&decided_text(&w, &past.placed)));
-        assert_eq!((fingerprint, placed), (past.decided, past.placed));
+        assert_eq!(Record::read(Some(&record.text())), record);
+        assert_eq!(Record::read(None), Record::default());
+    }
+
+    fn past(holds: &str, placed: &str, w: &Words) -> Past {
+        Past {
+            holds: names(Some(holds)),
+            record: Record { words: Some(w.fingerprint()), placed: names(Some(placed)), ..Record::default() },
+            ..Past::default()
+        }
     }
 }
