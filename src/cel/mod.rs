@@ -12,6 +12,7 @@
 //! - maps iterate in the order of their keys, so a rendering does not change by itself.
 
 mod budget;
+pub mod check;
 mod error;
 mod eval;
 mod inspect;
@@ -25,15 +26,20 @@ pub mod types;
 mod value;
 
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod tests;
 
 pub use budget::{Budget, EXPRESSION_STEPS, MAX_SIZE, TOTAL_STEPS};
+pub use check::{Decls, Problem};
 pub use error::{CompileError, EvalError};
 pub use inspect::FieldPath;
 pub use scope::{Bound, Scope};
 pub use syntax::MAX_SOURCE;
+pub use types::Type;
 
 use error::Fault;
+use inspect::References;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 use syntax::Node;
@@ -44,8 +50,7 @@ use value::Val;
 pub struct Program {
     source: String,
     body: Body,
-    variables: BTreeSet<String>,
-    paths: Vec<FieldPath>,
+    references: References,
 }
 
 #[derive(Debug)]
@@ -87,6 +92,38 @@ impl Program {
         Ok(Self::new(source.join(" + "), Body::Mixed(pieces)))
     }
 
+    /// Parses and type-checks: the program and the type of its result, or everything that is wrong, in order.
+    pub fn compile_typed(source: &str, decls: &Decls) -> Result<(Self, Type), Vec<Problem>> {
+        let (node, unknown) = syntax::parse_leniently(source).map_err(|e| vec![e])?;
+        let found = check::check(source, &node, decls)?;
+        if let Some(error) = unknown {
+            return Err(vec![error]);
+        }
+        Ok((Self::new(source.to_owned(), Body::Expression(node)), found))
+    }
+
+    /// The same for a mixed text: every expression must be a string.
+    pub fn compile_mixed_typed(parts: &[template::Part], decls: &Decls) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        for part in parts {
+            if let template::Part::Expr(source) = part {
+                match Self::compile_typed(source, decls) {
+                    Ok((_, Type::String | Type::Dyn)) => {}
+                    Ok((_, other)) => {
+                        let message = format!("expected type 'string' but found '{}'", other.in_message());
+                        let help = "an expression inside a text must be a string: use string(…)".to_owned();
+                        problems.push(Problem::new(source, 0, message).help(Some(help)));
+                    }
+                    Err(found) => problems.extend(found),
+                }
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Self::compile_mixed(parts).map_err(|e| vec![e])
+    }
+
     fn new(source: String, body: Body) -> Self {
         let roots: Vec<&Node> = match &body {
             Body::Expression(node) => vec![node],
@@ -98,8 +135,8 @@ impl Program {
                 })
                 .collect(),
         };
-        let (variables, paths) = inspect::references(&roots);
-        Self { source, body, variables, paths }
+        let references = inspect::references(&roots);
+        Self { source, body, references }
     }
 
     /// The expression as written; of a mixed text the concatenation that it stands for.
@@ -109,18 +146,32 @@ impl Program {
 
     /// The variables it needs: no macro variables, no functions, no types.
     pub fn variables(&self) -> &BTreeSet<String> {
-        &self.variables
+        &self.references.variables
     }
 
     /// The field chains that start at a variable.
     pub fn paths(&self) -> &[FieldPath] {
-        &self.paths
+        &self.references.paths
+    }
+
+    /// The functions it calls, by name (`size`, `json.marshal`, `omit`); operators and macros are none.
+    ///
+    /// Where a function may stand is for the caller to decide: `omit` only in templates and behind its gate,
+    /// `runtime.condition` and `runtime.newCondition` only in conditions.
+    pub fn functions(&self) -> &BTreeSet<&'static str> {
+        &self.references.functions
     }
 
     /// Evaluates and converts the result by kro's rules.
     pub fn eval(&self, scope: &Scope<'_>, budget: &Budget) -> Result<Json, EvalError> {
+        let omitted = || EvalError::Fatal { message: "omit() has no field or element to remove here".into() };
+        self.eval_or_omit(scope, budget)?.ok_or_else(omitted)
+    }
+
+    /// The same; `None` when the result is `omit()`: the field or element that it is the value of goes away.
+    pub fn eval_or_omit(&self, scope: &Scope<'_>, budget: &Budget) -> Result<Option<Json>, EvalError> {
         budget.start();
-        let result = self.run(scope, budget).and_then(|value| value.into_json(budget));
+        let result = self.run(scope, budget).and_then(|value| value.into_field(budget));
         result.map_err(EvalError::from)
     }
 
