@@ -54,6 +54,9 @@ impl Evaluation<'_> {
                 other => Err(Fault::overload("_?_:_", [&other])),
             },
             Kind::Call { function, member, args } => self.call(function, *member, args),
+            Kind::Wrong { name, .. } => {
+                Err(Fault::NoSuchOverload { function: name.clone(), types: Vec::new() })
+            }
             Kind::Fold(fold) => self.fold(fold),
             Kind::Bind { slot, init, body, .. } => {
                 let value = self.eval(init)?;

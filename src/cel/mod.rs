@@ -12,6 +12,7 @@
 //! - maps iterate in the order of their keys, so a rendering does not change by itself.
 
 mod budget;
+pub mod check;
 mod error;
 mod eval;
 mod inspect;
@@ -30,10 +31,12 @@ mod conformance;
 mod tests;
 
 pub use budget::{Budget, EXPRESSION_STEPS, MAX_SIZE, TOTAL_STEPS};
+pub use check::{Decls, Problem};
 pub use error::{CompileError, EvalError};
 pub use inspect::FieldPath;
 pub use scope::{Bound, Scope};
 pub use syntax::MAX_SOURCE;
+pub use types::Type;
 
 use error::Fault;
 use inspect::References;
@@ -87,6 +90,38 @@ impl Program {
             }
         }
         Ok(Self::new(source.join(" + "), Body::Mixed(pieces)))
+    }
+
+    /// Parses and type-checks: the program and the type of its result, or everything that is wrong, in order.
+    pub fn compile_typed(source: &str, decls: &Decls) -> Result<(Self, Type), Vec<Problem>> {
+        let (node, unknown) = syntax::parse_leniently(source).map_err(|e| vec![e])?;
+        let found = check::check(source, &node, decls)?;
+        if let Some(error) = unknown {
+            return Err(vec![error]);
+        }
+        Ok((Self::new(source.to_owned(), Body::Expression(node)), found))
+    }
+
+    /// The same for a mixed text: every expression must be a string.
+    pub fn compile_mixed_typed(parts: &[template::Part], decls: &Decls) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        for part in parts {
+            if let template::Part::Expr(source) = part {
+                match Self::compile_typed(source, decls) {
+                    Ok((_, Type::String | Type::Dyn)) => {}
+                    Ok((_, other)) => {
+                        let message = format!("expected type 'string' but found '{}'", other.in_message());
+                        let help = "an expression inside a text must be a string: use string(…)".to_owned();
+                        problems.push(Problem::new(source, 0, message).help(Some(help)));
+                    }
+                    Err(found) => problems.extend(found),
+                }
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Self::compile_mixed(parts).map_err(|e| vec![e])
     }
 
     fn new(source: String, body: Body) -> Self {

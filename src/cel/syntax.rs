@@ -65,6 +65,14 @@ pub(super) enum Kind {
         member: bool,
         args: Vec<Node>,
     },
+    /// A call that is wrong whatever the types are; never evaluated.
+    Wrong {
+        /// `a.b` if the function may be meant as `a.b.f`.
+        prefix: Option<String>,
+        name: String,
+        target: Option<Box<Node>>,
+        args: Vec<Node>,
+    },
     Fold(Box<Fold>),
     /// `cel.bind(name, init, body)`
     Bind {
@@ -118,8 +126,14 @@ pub(super) enum FoldOp {
     SortBy,
 }
 
-/// Parses one expression.
+/// Parses one expression, in which every function is known.
 pub(super) fn parse(source: &str) -> Result<Node, CompileError> {
+    let (node, unknown) = parse_leniently(source)?;
+    unknown.map_or(Ok(node), Err)
+}
+
+/// Parses one expression; unknown functions become [`Kind::Wrong`], the first of them is returned too.
+pub(super) fn parse_leniently(source: &str) -> Result<(Node, Option<CompileError>), CompileError> {
     if source.len() > MAX_SOURCE {
         let message = format!("expression is longer than {} KiB", MAX_SOURCE >> 10);
         return Err(CompileError::new("", 0, message));
@@ -135,7 +149,9 @@ pub(super) fn parse(source: &str) -> Result<Node, CompileError> {
         None => CompileError::new(source, 0, "syntax error"),
     })?;
     measure(&tree, &info, source)?;
-    Lowering { source, info: &info, locals: Vec::new() }.node(&tree)
+    let mut lowering = Lowering { source, info: &info, locals: Vec::new(), unknown: None };
+    let node = lowering.node(&tree)?;
+    Ok((node, lowering.unknown))
 }
 
 fn parse_error(source: &str, error: &cel::ParseError) -> CompileError {
@@ -193,6 +209,7 @@ struct Lowering<'a> {
     source: &'a str,
     info: &'a SourceInfo,
     locals: Vec<Arc<str>>,
+    unknown: Option<CompileError>,
 }
 
 impl Lowering<'_> {
@@ -264,40 +281,50 @@ impl Lowering<'_> {
         if let Some(kind) = self.operator(call)? {
             return Ok(kind);
         }
-        if let Some(kind) = self.macro_call(id, call)? {
+        if let Some(kind) = self.macro_call(call)? {
             return Ok(kind);
         }
         let name = call.func_name.as_str();
-        if let Some(target) = &call.target {
-            if let Some(path) = self.qualified(target) {
-                let full = format!("{path}.{name}");
-                if let Some(function) = library::find(&full).filter(|f| f.has_global()) {
-                    return Ok(Kind::Call { function, member: false, args: self.nodes(&call.args)? });
+        let Some(target) = &call.target else {
+            let name = name.strip_prefix('.').unwrap_or(name);
+            let args = self.nodes(&call.args)?;
+            return Ok(match library::find(name) {
+                Some(function) if function.has_global() => Kind::Call { function, member: false, args },
+                Some(_) => {
+                    let error = self.error(id, format!("'{name}' is a method"));
+                    self.found(error.help(Some(format!("call it on its first argument: x.{name}(…)"))));
+                    Kind::Wrong { prefix: None, name: name.to_owned(), target: None, args }
                 }
-                if library::is_namespace(&path) && library::find(name).is_none_or(|f| !f.has_member()) {
-                    return Err(self.undeclared(id, &full));
+                None => {
+                    self.found(self.undeclared(id, name));
+                    Kind::Wrong { prefix: None, name: name.to_owned(), target: None, args }
                 }
-            }
-            let Some(function) = library::find(name) else { return Err(self.undeclared(id, name)) };
-            if !function.has_member() {
-                let message = format!("'{name}' is not a method");
-                let help = Some(format!("call it as {name}(…)"));
-                return Err(self.error(id, message).help(help));
-            }
-            let mut args = vec![self.node(target)?];
-            for arg in &call.args {
-                args.push(self.node(arg)?);
-            }
+            });
+        };
+        let prefix = self.qualified(target);
+        let full = prefix.as_ref().map(|p| format!("{p}.{name}"));
+        if let Some(function) = full.as_deref().and_then(library::find).filter(|f| f.has_global()) {
+            return Ok(Kind::Call { function, member: false, args: self.nodes(&call.args)? });
+        }
+        let target = self.node(target)?;
+        let args = self.nodes(&call.args)?;
+        if let Some(function) = library::find(name).filter(|f| f.has_member()) {
+            let args = std::iter::once(target).chain(args).collect();
             return Ok(Kind::Call { function, member: true, args });
         }
-        let name = name.strip_prefix('.').unwrap_or(name);
-        let Some(function) = library::find(name) else { return Err(self.undeclared(id, name)) };
-        if !function.has_global() {
-            let message = format!("'{name}' is a method");
-            let help = Some(format!("call it on its first argument: x.{name}(…)"));
-            return Err(self.error(id, message).help(help));
-        }
-        Ok(Kind::Call { function, member: false, args: self.nodes(&call.args)? })
+        let error = match (full, &prefix, library::find(name)) {
+            (Some(full), Some(prefix), _) if library::is_namespace(prefix) => self.undeclared(id, &full),
+            (_, _, Some(_)) => self
+                .error(id, format!("'{name}' is not a method"))
+                .help(Some(format!("call it as {name}(…)"))),
+            _ => self.undeclared(id, name),
+        };
+        self.found(error);
+        Ok(Kind::Wrong { prefix, name: name.to_owned(), target: Some(Box::new(target)), args })
+    }
+
+    fn found(&mut self, error: CompileError) {
+        self.unknown.get_or_insert(error);
     }
 
     fn undeclared(&self, id: u64, name: &str) -> CompileError {
@@ -357,7 +384,7 @@ impl Lowering<'_> {
         }))
     }
 
-    fn macro_call(&mut self, id: u64, call: &CallExpr) -> Result<Option<Kind>, CompileError> {
+    fn macro_call(&mut self, call: &CallExpr) -> Result<Option<Kind>, CompileError> {
         let name = call.func_name.as_str();
         let Some(target) = &call.target else {
             let ("has", [arg]) = (name, call.args.as_slice()) else { return Ok(None) };
@@ -408,9 +435,6 @@ impl Lowering<'_> {
             ("transformMapEntry", [k, v, rest @ ..]) => {
                 let Some((filter, body)) = filter_and_body(rest) else { return Ok(None) };
                 self.fold(FoldOp::TransformMapEntry, target, &[k, v], filter, body)?
-            }
-            ("all" | "exists" | "exists_one" | "existsOne" | "map" | "filter" | "sortBy", _) => {
-                return Err(self.error(id, format!("wrong number of arguments for the macro '{name}'")));
             }
             _ => return Ok(None),
         }))
@@ -507,6 +531,10 @@ pub(super) fn walk<'a>(node: &'a Node, visit: &mut impl FnMut(&'a Node)) {
             walk(b, visit);
         }
         Kind::Call { args, .. } => args.iter().for_each(|arg| walk(arg, visit)),
+        Kind::Wrong { target, args, .. } => {
+            target.iter().for_each(|t| walk(t, visit));
+            args.iter().for_each(|arg| walk(arg, visit));
+        }
         Kind::Fold(fold) => {
             walk(&fold.range, visit);
             fold.filter.iter().for_each(|f| walk(f, visit));

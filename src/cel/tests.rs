@@ -446,3 +446,50 @@ fn programs_are_shared_between_threads() {
     shared::<Program>();
     shared::<Bound>();
 }
+
+#[test]
+fn every_mistake_is_reported_with_its_place_and_a_hint() {
+    let mut decls = Decls::new();
+    decls.declare_schema(
+        "schema",
+        &json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+            "name": {"type": "string"}, "replicas": {"type": "integer"}, "my-field": {"type": "string"},
+        }}}}),
+    );
+    let problems = |source: &str| match Program::compile_typed(source, &decls) {
+        Ok((_, t)) => t.to_string(),
+        Err(problems) => problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+    };
+    insta::assert_snapshot!(problems("schema.spec.nmae +\n  schema.spec.replica.upper() + shcema"), @r"
+    ERROR: <input>:1:12: undefined field 'nmae'
+     | schema.spec.nmae +
+     | ...........^
+     did you mean 'name'?
+    ERROR: <input>:2:14: undefined field 'replica'
+     |   schema.spec.replica.upper() + shcema
+     | .............^
+     did you mean 'replicas'?
+    ERROR: <input>:2:28: undeclared reference to 'upper' (in container '')
+     |   schema.spec.replica.upper() + shcema
+     | ...........................^
+    ERROR: <input>:2:33: undeclared reference to 'shcema' (in container '')
+     |   schema.spec.replica.upper() + shcema
+     | ................................^
+     did you mean 'schema'?
+    ");
+    insta::assert_snapshot!(problems("schema.spec.name + schema.spec.replicas"), @r"
+    ERROR: <input>:1:18: found no matching overload for '_+_' applied to '(string, int)'
+     | schema.spec.name + schema.spec.replicas
+     | .................^
+     convert the other operand with string(…)
+    ");
+    insta::assert_snapshot!(problems("schema.spec.`my-field`"), @r"
+    ERROR: <input>:1:12: undefined field 'my-field'
+     | schema.spec.`my-field`
+     | ...........^
+     did you mean 'my__dash__field'?
+    ");
+    assert_eq!(problems("schema.spec.my__dash__field"), "string");
+    assert_eq!(problems("[1, 2].map(schema, schema + 1)"), "list(int)");
+    assert_eq!(problems("schema.spec.replicas > 1 ? omit() : schema.spec.name"), "dyn");
+}

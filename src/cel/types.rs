@@ -1,6 +1,7 @@
 //! The types of expressions.
 
 use super::value::Val;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,11 +26,33 @@ pub enum Type {
     Type(Arc<Type>),
     /// A value of a library, by its name in messages.
     Opaque(&'static str),
-    /// A type parameter of a signature, or a type still to be found.
+    /// An object with known fields.
+    Struct(Arc<Struct>),
+    /// A type parameter of a signature.
     Param(Arc<str>),
+    /// A type that the checker has still to find.
+    Var(usize),
     /// What a mistake left; it fits everything, so one mistake gives one message.
     Error,
 }
+
+/// An object type. Its name says where in which schema it stands, and is its identity.
+#[derive(Clone, Debug)]
+pub struct Struct {
+    pub name: String,
+    /// By the names that expressions use (`my__dash__field`).
+    pub fields: BTreeMap<String, Type>,
+    /// Fields that are not listed are allowed, of any type.
+    pub open: bool,
+}
+
+impl PartialEq for Struct {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Struct {}
 
 impl Type {
     pub fn list(item: Type) -> Self {
@@ -45,11 +68,46 @@ impl Type {
         Self::Param(Arc::from(name))
     }
 
+    /// The name in a message about overloads, which is shorter than [`fmt::Display`]'s for some types.
+    pub fn in_message(&self) -> String {
+        match self {
+            Self::Null => "null".to_owned(),
+            Self::Duration => "duration".to_owned(),
+            Self::Timestamp => "timestamp".to_owned(),
+            Self::List(t) => format!("list({})", t.in_message()),
+            Self::Map(k, v) => format!("map({}, {})", k.in_message(), v.in_message()),
+            Self::Optional(t) => format!("optional_type({})", t.in_message()),
+            Self::Type(t) => format!("type({})", t.in_message()),
+            other => other.to_string(),
+        }
+    }
+
+    /// The type that a type's name stands for.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "bool" => Self::Bool,
+            "bytes" => Self::Bytes,
+            "double" => Self::Double,
+            "dyn" => Self::Dyn,
+            "int" => Self::Int,
+            "list" => Self::list(Self::Dyn),
+            "map" => Self::map(Self::Dyn, Self::Dyn),
+            "null_type" => Self::Null,
+            "optional_type" => Self::optional(Self::Dyn),
+            "string" => Self::String,
+            "type" => Self::Opaque("type"),
+            "uint" => Self::Uint,
+            "google.protobuf.Duration" => Self::Duration,
+            "google.protobuf.Timestamp" => Self::Timestamp,
+            other => Self::Opaque(OPAQUE.into_iter().find(|n| *n == other)?),
+        })
+    }
+
     /// Whether a value may be passed where this type is declared. Looks at the outermost kind only: what a list
     /// holds is the function's business.
     pub(super) fn admits(&self, value: &Val) -> bool {
         match (self, value) {
-            (Self::Dyn | Self::Param(_) | Self::Error, _)
+            (Self::Dyn | Self::Param(_) | Self::Var(_) | Self::Error, _)
             | (Self::Null, Val::Null)
             | (Self::Bool, Val::Bool(_))
             | (Self::Int, Val::Int(_))
@@ -73,7 +131,7 @@ impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dyn => f.write_str("dyn"),
-            Self::Null => f.write_str("null"),
+            Self::Null => f.write_str("null_type"),
             Self::Bool => f.write_str("bool"),
             Self::Int => f.write_str("int"),
             Self::Uint => f.write_str("uint"),
@@ -87,11 +145,17 @@ impl fmt::Display for Type {
             Self::Optional(t) => write!(f, "optional_type({t})"),
             Self::Type(t) => write!(f, "type({t})"),
             Self::Opaque(name) => f.write_str(name),
+            Self::Struct(s) => f.write_str(&s.name),
             Self::Param(name) => f.write_str(name),
+            Self::Var(n) => write!(f, "_var{n}"),
             Self::Error => f.write_str("!error!"),
         }
     }
 }
+
+/// Types of libraries.
+const OPAQUE: [&str; 6] =
+    ["kro.run.Condition", "kubernetes.Quantity", "kubernetes.Semver", "kubernetes.URL", "net.CIDR", "net.IP"];
 
 /// Reads a signature such as `list(T), int -> optional(T)`: argument types and result type.
 pub(super) fn signature(text: &str) -> Option<(Vec<Type>, Type)> {
@@ -144,12 +208,7 @@ fn parse(text: &str) -> Option<(Type, &str)> {
         "map" => Type::map(inner.next()?, inner.next()?),
         "optional" => Type::optional(inner.next()?),
         "type" => Type::Type(Arc::new(inner.next()?)),
-        "net.IP" => Type::Opaque("net.IP"),
-        "net.CIDR" => Type::Opaque("net.CIDR"),
-        "kubernetes.URL" => Type::Opaque("kubernetes.URL"),
-        "kubernetes.Quantity" => Type::Opaque("kubernetes.Quantity"),
-        "kubernetes.Semver" => Type::Opaque("kubernetes.Semver"),
-        "kro.run.Condition" => Type::Opaque("kro.run.Condition"),
+        name if OPAQUE.contains(&name) => Type::named(name)?,
         name if name.len() == 1 && name.chars().all(|c| c.is_ascii_uppercase()) => Type::param(name),
         _ => return None,
     };

@@ -10,16 +10,79 @@ use std::fmt::Write;
 /// Largest precision of `%f` and `%e`.
 const MAX_PRECISION: usize = 100;
 
-pub(super) fn format(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
-    let [Val::String(pattern), Val::List(values)] = args else { return Err(mismatch(args)) };
-    let mut out = String::new();
-    let mut values = values.iter();
-    let mut rest = pattern.as_ref();
+/// `%.2f`: what to write in its place, and how.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cel) struct Clause {
+    verb: char,
+    precision: Option<usize>,
+}
+
+impl Clause {
+    /// Why a value of this type (by its name at run time) can not be written so.
+    pub(in crate::cel) fn refusal(&self, type_name: &str) -> Option<String> {
+        let (allowed, only): (&[&str], &str) = match self.verb {
+            's' => (
+                &[
+                    "string",
+                    "bool",
+                    "bytes",
+                    "int",
+                    "uint",
+                    "double",
+                    "map",
+                    "list",
+                    "type",
+                    "null_type",
+                    "google.protobuf.Duration",
+                    "google.protobuf.Timestamp",
+                ],
+                "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, \
+                 durations, and timestamps",
+            ),
+            'd' => {
+                (&["int", "uint", "double"], "decimal clause can only be used on ints, uints, and doubles")
+            }
+            'f' => (
+                &["int", "uint", "double"],
+                "fixed-point clause can only be used on ints, uints, and doubles",
+            ),
+            'e' => {
+                (&["int", "uint", "double"], "scientific clause can only be used on ints, uints, and doubles")
+            }
+            'b' => (&["int", "uint", "bool"], "only ints, uints, and bools can be formatted as binary"),
+            'o' => (&["int", "uint"], "octal clause can only be used on ints and uints"),
+            _ => (
+                &["int", "uint", "bytes", "string"],
+                "only ints, uints, bytes, and strings can be formatted as hex",
+            ),
+        };
+        let fits = allowed.contains(&type_name);
+        (!fits).then(|| format!("error during formatting: {only}, was given {type_name}"))
+    }
+}
+
+enum Piece {
+    Text(String),
+    Clause(Clause),
+}
+
+/// The clauses of a format string, in order.
+pub(in crate::cel) fn clauses(pattern: &str) -> Result<Vec<Clause>, String> {
+    let clause = |piece| match piece {
+        Piece::Clause(clause) => Some(clause),
+        Piece::Text(_) => None,
+    };
+    Ok(pieces(pattern)?.into_iter().filter_map(clause).collect())
+}
+
+fn pieces(pattern: &str) -> Result<Vec<Piece>, String> {
+    let mut out = Vec::new();
+    let mut rest = pattern;
     while let Some(at) = rest.find('%') {
-        out.push_str(rest.get(..at).unwrap_or_default());
+        out.push(Piece::Text(rest.get(..at).unwrap_or_default().to_owned()));
         rest = rest.get(at + 1..).unwrap_or_default();
         if let Some(after) = rest.strip_prefix('%') {
-            out.push('%');
+            out.push(Piece::Text("%".to_owned()));
             rest = after;
             continue;
         }
@@ -27,42 +90,56 @@ pub(super) fn format(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
         if let Some(after) = rest.strip_prefix('.') {
             let digits = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
             let (number, after) = after.split_at_checked(digits).unwrap_or((after, ""));
-            let number = number.parse().ok().filter(|p| *p <= MAX_PRECISION);
-            precision = Some(number.ok_or_else(|| Fault::invalid("invalid precision in format string"))?);
+            let number: Option<usize> = number.parse().ok();
+            precision = Some(number.filter(|p| *p <= MAX_PRECISION).ok_or_else(|| {
+                format!(
+                    "could not parse formatting clause: error while parsing precision: a number up to \
+                     {MAX_PRECISION} is allowed"
+                )
+            })?);
             rest = after;
         }
-        let Some(verb) = rest.chars().next() else {
-            return Err(Fault::invalid("unexpected end of format string"));
-        };
+        let verb = rest.chars().next().ok_or("unexpected end of string")?;
         rest = rest.get(verb.len_utf8()..).unwrap_or_default();
         if !"sdfebxXo".contains(verb) {
-            return Err(Fault::invalid(format!(
+            return Err(format!(
                 "could not parse formatting clause: unrecognized formatting clause \"{verb}\""
-            )));
+            ));
         }
-        let value = values.next().ok_or_else(|| Fault::invalid("too few arguments for the format string"))?;
-        clause(&mut out, verb, precision, value, budget)?;
+        out.push(Piece::Clause(Clause { verb, precision }));
+    }
+    out.push(Piece::Text(rest.to_owned()));
+    Ok(out)
+}
+
+pub(super) fn format(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
+    let [Val::String(pattern), Val::List(values)] = args else { return Err(mismatch(args)) };
+    budget.text(pattern.len())?;
+    let mut out = String::new();
+    let mut values = values.iter();
+    for piece in pieces(pattern).map_err(Fault::Invalid)? {
+        match piece {
+            Piece::Text(text) => out.push_str(&text),
+            Piece::Clause(clause) => {
+                let value = values.next();
+                let value = value.ok_or_else(|| Fault::invalid("too few arguments for the format string"))?;
+                write_clause(&mut out, clause, value, budget)?;
+            }
+        }
         budget.text(out.len())?;
     }
     if values.next().is_some() {
         return Err(Fault::invalid("too many arguments for the format string"));
     }
-    out.push_str(rest);
-    budget.text(out.len())?;
     Ok(Val::string(out))
 }
 
-fn clause(
-    out: &mut String,
-    verb: char,
-    precision: Option<usize>,
-    value: &Val,
-    budget: &Budget,
-) -> Result<(), Fault> {
-    let wrong = |allowed: &str| {
-        let name = value.type_name();
-        Fault::invalid(format!("error during formatting: %{verb} takes {allowed}, was given {name}"))
-    };
+fn write_clause(out: &mut String, clause: Clause, value: &Val, budget: &Budget) -> Result<(), Fault> {
+    if let Some(message) = clause.refusal(value.type_name()) {
+        return Err(Fault::Invalid(message));
+    }
+    let Clause { verb, precision } = clause;
+    let wrong = || Fault::overload("format", [value]);
     // Writing to a String does not fail.
     let _ = match verb {
         's' => return text(out, value, budget),
@@ -70,14 +147,14 @@ fn clause(
             Val::Int(i) => write!(out, "{i}"),
             Val::Uint(u) => write!(out, "{u}"),
             Val::Double(d) => write!(out, "{}", plain(*d)),
-            _ => return Err(wrong("numbers")),
+            _ => return Err(wrong()),
         },
         'f' | 'e' => {
             let number = match value {
                 Val::Double(d) => *d,
                 Val::Int(i) => *i as f64,
                 Val::Uint(u) => *u as f64,
-                _ => return Err(wrong("numbers")),
+                _ => return Err(wrong()),
             };
             let precision = precision.unwrap_or(6);
             if !number.is_finite() {
@@ -96,12 +173,12 @@ fn clause(
             Val::Bool(b) => write!(out, "{}", u8::from(*b)),
             Val::Int(i) => write!(out, "{}{:b}", minus(*i), i.unsigned_abs()),
             Val::Uint(u) => write!(out, "{u:b}"),
-            _ => return Err(wrong("integers and bools")),
+            _ => return Err(wrong()),
         },
         'o' => match value {
             Val::Int(i) => write!(out, "{}{:o}", minus(*i), i.unsigned_abs()),
             Val::Uint(u) => write!(out, "{u:o}"),
-            _ => return Err(wrong("integers")),
+            _ => return Err(wrong()),
         },
         _ => {
             let hex = match value {
@@ -109,7 +186,7 @@ fn clause(
                 Val::Uint(u) => format!("{u:x}"),
                 Val::String(s) => hex_bytes(s.as_bytes(), budget)?,
                 Val::Bytes(b) => hex_bytes(b, budget)?,
-                _ => return Err(wrong("integers, strings and bytes")),
+                _ => return Err(wrong()),
             };
             out.push_str(&if verb == 'X' { hex.to_ascii_uppercase() } else { hex });
             return Ok(());

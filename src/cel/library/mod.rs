@@ -19,6 +19,7 @@ mod strings;
 mod times;
 mod url;
 
+pub(super) use format::{Clause, clauses};
 pub(super) use lists::sort_by_key;
 pub(super) use net::Cidr;
 pub(super) use quantity::Quantity;
@@ -108,6 +109,11 @@ impl Group {
     }
     pub(super) fn has_member(&self) -> bool {
         self.overloads.iter().any(|f| f.member)
+    }
+
+    /// The overloads that the type checker offers.
+    pub(super) fn checked(&self, member: bool) -> impl Iterator<Item = &Function> {
+        self.overloads.iter().filter(move |f| f.member == member && !f.dynamic)
     }
 
     /// Runs the first overload that the arguments fit.

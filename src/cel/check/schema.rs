@@ -1,0 +1,103 @@
+//! Types from OpenAPI schemas, and schemas from types.
+
+use crate::cel::types::{Struct, Type};
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Type {
+    /// The type of what a schema describes; `None` when the schema says nothing that a type could be made of, so that
+    /// the field can not be referred to. `name` is where the schema stands, and becomes the name of object types.
+    pub fn from_openapi(schema: &Json, name: &str) -> Option<Type> {
+        let flag = |key: &str| schema.get(key).and_then(Json::as_bool).unwrap_or(false);
+        if flag("x-kubernetes-int-or-string") {
+            return Some(Type::Dyn);
+        }
+        let open = flag("x-kubernetes-preserve-unknown-fields");
+        let text = |key: &str| schema.get(key).and_then(Json::as_str).unwrap_or_default();
+        match text("type") {
+            "integer" => Some(Type::Int),
+            "number" => Some(Type::Double),
+            "boolean" => Some(Type::Bool),
+            "string" => Some(match text("format") {
+                "byte" => Type::Bytes,
+                "duration" => Type::Duration,
+                "date" | "date-time" => Type::Timestamp,
+                _ => Type::String,
+            }),
+            "array" => {
+                let item = Type::from_openapi(schema.get("items")?, &format!("{name}.@idx"))?;
+                Some(Type::list(item))
+            }
+            "object" => Some(object(schema, name, open)),
+            _ if open => Some(Type::Dyn),
+            _ => None,
+        }
+    }
+
+    /// The schema of a field that holds values of this type; `None` for values that can not be written.
+    pub fn to_openapi(&self) -> Option<Json> {
+        Some(match self {
+            Self::Dyn | Self::Null | Self::Error | Self::Param(_) | Self::Var(_) => {
+                json!({"x-kubernetes-preserve-unknown-fields": true})
+            }
+            Self::Bool => json!({"type": "boolean"}),
+            Self::Int | Self::Uint => json!({"type": "integer"}),
+            Self::Double => json!({"type": "number"}),
+            Self::String => json!({"type": "string"}),
+            Self::Bytes => json!({"type": "string", "format": "byte"}),
+            Self::Duration => json!({"type": "string", "format": "duration"}),
+            Self::Timestamp => json!({"type": "string", "format": "date-time"}),
+            Self::List(item) => json!({"type": "array", "items": item.to_openapi()?}),
+            Self::Map(key, value) if matches!(**key, Self::String | Self::Dyn) => {
+                json!({"type": "object", "additionalProperties": value.to_openapi()?})
+            }
+            Self::Optional(inner) => inner.to_openapi()?,
+            Self::Struct(s) => {
+                let mut properties = serde_json::Map::new();
+                for (field, t) in &s.fields {
+                    properties.insert(crate::cel::value::unescape_field(field), t.to_openapi()?);
+                }
+                let mut out = json!({"type": "object", "properties": properties});
+                if s.open {
+                    out["x-kubernetes-preserve-unknown-fields"] = Json::Bool(true);
+                }
+                out
+            }
+            Self::Map(..) | Self::Type(_) | Self::Opaque(_) => return None,
+        })
+    }
+}
+
+fn object(schema: &Json, name: &str, open: bool) -> Type {
+    let properties = schema.get("properties").and_then(Json::as_object);
+    match schema.get("additionalProperties") {
+        Some(values @ Json::Object(_)) if properties.is_none() => {
+            let value = Type::from_openapi(values, &format!("{name}.@elem")).unwrap_or(Type::Dyn);
+            return Type::map(Type::String, value);
+        }
+        Some(Json::Bool(true)) if properties.is_none() => return Type::map(Type::String, Type::Dyn),
+        _ => {}
+    }
+    let mut fields = BTreeMap::new();
+    for (field, schema) in properties.into_iter().flatten() {
+        if let Some(t) = Type::from_openapi(schema, &format!("{name}.{field}")) {
+            fields.insert(escape_field(field), t);
+        }
+    }
+    if schema.get("x-kubernetes-embedded-resource").and_then(Json::as_bool) == Some(true) {
+        for field in ["apiVersion", "kind"] {
+            fields.entry(field.to_owned()).or_insert(Type::String);
+        }
+        fields.entry("metadata".to_owned()).or_insert(Type::Dyn);
+    }
+    Type::Struct(Arc::new(Struct { name: name.to_owned(), fields, open }))
+}
+
+/// Kubernetes' escaping of property names that are not identifiers.
+fn escape_field(name: &str) -> String {
+    name.replace("__", "__underscores__")
+        .replace('.', "__dot__")
+        .replace('-', "__dash__")
+        .replace('/', "__slash__")
+}
