@@ -1,5 +1,6 @@
 //! Trials of what people call: `make up`, `make logs`, `make down`, `make demo`.
 
+use crate::env::Environment;
 use crate::environment::runs;
 use crate::{myself_as, scratch_folder};
 use anyhow::{Context, Result, ensure};
@@ -33,8 +34,20 @@ fn pid(file: &Path) -> Result<u32> {
     Ok(text.lines().next().unwrap_or_default().parse()?)
 }
 
+/// Ends what `up` started in a folder, also when the trial fails before it does so itself.
+struct Down<'a>(&'a Path);
+
+impl Drop for Down<'_> {
+    fn drop(&mut self) {
+        if self.0.is_dir() {
+            let _ = Environment::end_all(self.0);
+        }
+    }
+}
+
 fn up_twice_is_harmless_and_down_ends_all() -> Result<()> {
     let dir = scratch_folder().join("up");
+    let _down = Down(&dir);
     let at = dir.display().to_string();
     let said = testenv(&["--dir", &at, "up", "--spokes", "1"])?;
     ensure!(said.contains("kubectl get clusters"), "it does not say what to type next:\n{said}");
@@ -53,9 +66,10 @@ fn up_twice_is_harmless_and_down_ends_all() -> Result<()> {
     let output = std::process::Command::new(kubectl)
         .arg("--kubeconfig")
         .arg(dir.join("hub.kubeconfig"))
-        .args(["get", "clusters.hub.kro.run", "--no-headers", "-L", "region"])
+        .args(["get", "clusters.hub.kro.run", "--no-headers"])
         .args(["-o", "custom-columns=N:.metadata.name,R:.metadata.labels.region"])
         .output()?;
+    ensure!(output.status.success(), "kubectl: {}", String::from_utf8_lossy(&output.stderr));
     let clusters = String::from_utf8_lossy(&output.stdout).into_owned();
     let rows: Vec<Vec<&str>> = clusters.lines().map(|line| line.split_whitespace().collect()).collect();
     let expected = [["local", "<none>"], ["spoke-1", "eu"], ["spoke-2", "us"]];

@@ -4,6 +4,7 @@ mod commands;
 mod env;
 mod environment;
 mod for_people;
+mod journeys;
 
 use anyhow::Result;
 use env::{Environment, Scratch};
@@ -68,7 +69,9 @@ fn main() -> ExitCode {
     // Trials stop servers and count objects: one at a time unless asked otherwise.
     args.test_threads = args.test_threads.or(Some(1));
     let fleet = Fleet::default();
-    let trials: Vec<Trial> = environment::trials(&fleet).into_iter().chain(for_people::trials()).collect();
+    let stands = journeys::Stands::default();
+    let trials: Vec<Trial> =
+        environment::trials(&fleet).into_iter().chain(for_people::trials()).chain(stands.trials()).collect();
     if args.list {
         return libtest_mimic::run(&args, trials).exit_code();
     }
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
     };
     let conclusion = libtest_mimic::run(&args, trials);
     fleet.end();
+    stands.end();
     if conclusion.has_failed() {
         eprintln!("Logs of this run: {}", scratch.keep().display());
     }

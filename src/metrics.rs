@@ -104,6 +104,11 @@ fn of(cluster: &str) -> ClusterLabels {
     ClusterLabels { cluster: cluster.to_owned() }
 }
 
+/// 0.1 ms to about 6.5 s.
+fn step_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_1, 4.0, 9))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,9 +121,4 @@ mod tests {
         let text = metrics.text();
         assert!(text.contains(r#"kro_hub_requests_total{cluster="eu",verb="apply",code="200"} 2"#), "{text}");
     }
-}
-
-/// 0.1 ms to about 6.5 s.
-fn step_histogram() -> Histogram {
-    Histogram::new(exponential_buckets(0.000_1, 4.0, 9))
 }

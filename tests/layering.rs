@@ -115,6 +115,7 @@ fn imports(text: &str) -> Vec<String> {
 }
 
 /// Layer, path and text of every source file.
+#[allow(clippy::unwrap_used)] // A test helper: what cannot be read fails the test.
 fn sources() -> Vec<(String, PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut out = Vec::new();

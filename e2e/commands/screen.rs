@@ -67,8 +67,10 @@ impl Screen {
         if !self.terminal {
             println!("  after {:.2} s:", since.elapsed().as_secs_f32());
         }
+        // A line that wraps would be two, and the next view would not cover it.
+        let (cut, wrap) = if self.terminal { ("\x1b[?7l", "\x1b[?7h") } else { ("", "") };
         for line in &lines {
-            println!("    {line}");
+            println!("{cut}    {line}{wrap}");
         }
         let _ = std::io::stdout().flush();
         self.drawn = lines.len();

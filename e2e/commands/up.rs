@@ -138,9 +138,10 @@ fn print_clusters(env: &Environment, dir: &Path, spokes: &[String]) {
 }
 
 fn print_next(dir: &Path, spoke: Option<&String>) {
+    let from_here = if dir.is_absolute() { "" } else { "$PWD/" };
     let dir = dir.display();
     println!("\nNext:\n");
-    println!("  export PATH=\"$PWD/{dir}/bin:$PATH\" KUBECONFIG=\"$PWD/{dir}/hub.kubeconfig\"");
+    println!("  export PATH=\"{from_here}{dir}/bin:$PATH\" KUBECONFIG=\"{from_here}{dir}/hub.kubeconfig\"");
     println!("  kubectl get clusters.hub.kro.run");
     println!("  kubectl apply -f examples/hello/rgd.yaml");
     println!("  kubectl wait rgd hello --for=condition=Ready");

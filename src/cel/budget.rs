@@ -57,6 +57,12 @@ impl Budget {
         self.left.set(self.per_expression.min(self.total.get()));
     }
 
+    #[cfg(test)]
+    pub(super) fn started(self) -> Self {
+        self.start();
+        self
+    }
+
     pub(super) fn step(&self) -> Result<(), Fault> {
         self.charge(1)
     }

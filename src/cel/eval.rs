@@ -315,6 +315,7 @@ fn test(value: &Val, field: &str) -> Out {
     match value {
         Val::Optional(Some(inner)) => test(inner, field),
         Val::Map(map) => Ok(Val::Bool(map.field(field).is_some())),
+        Val::List(_) => Err(Fault::invalid("unsupported index type 'string' in list")),
         _ => Ok(Val::Bool(false)),
     }
 }
@@ -323,13 +324,15 @@ fn index(value: &Val, key: &Val, optional: bool, literal: bool) -> Out {
     let found = match (value, key) {
         (Val::Optional(None), _) => return Ok(Val::NONE),
         (Val::Optional(Some(inner)), _) => return index(inner, key, true, literal),
-        (Val::Map(map), key) => map.get(key).cloned().ok_or_else(|| {
-            Fault::NoSuchKey(match key {
-                Val::String(name) if literal => Some(name.to_string()),
-                Val::Int(i) if literal => Some(i.to_string()),
-                _ => None,
+        (Val::Map(map), Val::Bool(_) | Val::Int(_) | Val::Uint(_) | Val::Double(_) | Val::String(_)) => {
+            map.get(key).cloned().ok_or_else(|| {
+                Fault::NoSuchKey(match key {
+                    Val::String(name) if literal => Some(name.to_string()),
+                    Val::Int(i) if literal => Some(i.to_string()),
+                    _ => None,
+                })
             })
-        }),
+        }
         (Val::List(items), key) => {
             let at = match key {
                 Val::Int(i) => Some(*i),
@@ -344,6 +347,7 @@ fn index(value: &Val, key: &Val, optional: bool, literal: bool) -> Out {
             let item = usize::try_from(at).ok().and_then(|at| items.get(at)).cloned();
             item.ok_or(Fault::IndexOutOfBounds(literal.then_some(at)))
         }
+        (Val::Map(_), key) => Err(Fault::invalid(format!("invalid qualifier type: {}", key.type_name()))),
         _ => Err(Fault::NoSuchKey(None)),
     };
     match found {

@@ -32,14 +32,28 @@ pub(super) const TYPE_NAMES: [&str; 12] = [
     "uint",
 ];
 
-/// The free variables and the paths of a tree.
-pub(super) fn references(roots: &[&Node]) -> (BTreeSet<String>, Vec<FieldPath>) {
+/// What a program refers to.
+#[derive(Debug)]
+pub(super) struct References {
+    pub(super) variables: BTreeSet<String>,
+    pub(super) paths: Vec<FieldPath>,
+    pub(super) functions: BTreeSet<&'static str>,
+}
+
+/// The free variables, the paths and the functions of trees.
+pub(super) fn references(roots: &[&Node]) -> References {
     let mut variables = BTreeSet::new();
+    let mut functions = BTreeSet::new();
     let mut paths = BTreeSet::new();
     for root in roots {
         // A chain is seen first at its outermost step; its inner steps are not chains of their own.
         let mut inner: Vec<*const Node> = Vec::new();
         walk(root, &mut |node| {
+            if let Kind::Call { function, .. } = &node.kind
+                && function.name.starts_with(|c: char| c.is_ascii_alphabetic())
+            {
+                functions.insert(function.name);
+            }
             let part = inner.contains(&std::ptr::from_ref(node));
             if let Some(operand) = operand_of_static_step(node) {
                 inner.push(std::ptr::from_ref(operand));
@@ -58,7 +72,7 @@ pub(super) fn references(roots: &[&Node]) -> (BTreeSet<String>, Vec<FieldPath>) 
             }
         });
     }
-    (variables, paths.into_iter().collect())
+    References { variables, paths: paths.into_iter().collect(), functions }
 }
 
 fn operand_of_static_step(node: &Node) -> Option<&Node> {

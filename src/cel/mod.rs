@@ -25,6 +25,8 @@ pub mod types;
 mod value;
 
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod tests;
 
 pub use budget::{Budget, EXPRESSION_STEPS, MAX_SIZE, TOTAL_STEPS};
@@ -34,6 +36,7 @@ pub use scope::{Bound, Scope};
 pub use syntax::MAX_SOURCE;
 
 use error::Fault;
+use inspect::References;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 use syntax::Node;
@@ -44,8 +47,7 @@ use value::Val;
 pub struct Program {
     source: String,
     body: Body,
-    variables: BTreeSet<String>,
-    paths: Vec<FieldPath>,
+    references: References,
 }
 
 #[derive(Debug)]
@@ -98,8 +100,8 @@ impl Program {
                 })
                 .collect(),
         };
-        let (variables, paths) = inspect::references(&roots);
-        Self { source, body, variables, paths }
+        let references = inspect::references(&roots);
+        Self { source, body, references }
     }
 
     /// The expression as written; of a mixed text the concatenation that it stands for.
@@ -109,18 +111,32 @@ impl Program {
 
     /// The variables it needs: no macro variables, no functions, no types.
     pub fn variables(&self) -> &BTreeSet<String> {
-        &self.variables
+        &self.references.variables
     }
 
     /// The field chains that start at a variable.
     pub fn paths(&self) -> &[FieldPath] {
-        &self.paths
+        &self.references.paths
+    }
+
+    /// The functions it calls, by name (`size`, `json.marshal`, `omit`); operators and macros are none.
+    ///
+    /// Where a function may stand is for the caller to decide: `omit` only in templates and behind its gate,
+    /// `runtime.condition` and `runtime.newCondition` only in conditions.
+    pub fn functions(&self) -> &BTreeSet<&'static str> {
+        &self.references.functions
     }
 
     /// Evaluates and converts the result by kro's rules.
     pub fn eval(&self, scope: &Scope<'_>, budget: &Budget) -> Result<Json, EvalError> {
+        let omitted = || EvalError::Fatal { message: "omit() has no field or element to remove here".into() };
+        self.eval_or_omit(scope, budget)?.ok_or_else(omitted)
+    }
+
+    /// The same; `None` when the result is `omit()`: the field or element that it is the value of goes away.
+    pub fn eval_or_omit(&self, scope: &Scope<'_>, budget: &Budget) -> Result<Option<Json>, EvalError> {
         budget.start();
-        let result = self.run(scope, budget).and_then(|value| value.into_json(budget));
+        let result = self.run(scope, budget).and_then(|value| value.into_field(budget));
         result.map_err(EvalError::from)
     }
 

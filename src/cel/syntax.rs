@@ -19,6 +19,8 @@ const MAX_DEPTH: usize = 256;
 /// Nesting of parentheses, lists and maps that the parser takes.
 const MAX_PARSER_NESTING: u16 = 96;
 
+const TOO_DEEP: &str = "expression is nested too deeply";
+
 /// A node with its byte offset in the source.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -142,6 +144,9 @@ fn parse_error(source: &str, error: &cel::ParseError) -> CompileError {
     let start: usize = source.split_inclusive('\n').take(line).map(str::len).sum();
     let within = source.get(start..).unwrap_or_default().char_indices().nth(column);
     let offset = within.map_or(source.len(), |(i, _)| start + i);
+    if error.msg.contains("Recursion limit") {
+        return CompileError::new(source, 0, TOO_DEEP);
+    }
     CompileError::new(source, offset, error.msg.clone())
 }
 
@@ -156,7 +161,7 @@ fn measure(tree: &IdedExpr, info: &SourceInfo, source: &str) -> Result<(), Compi
             return refuse("expression is too large");
         }
         if depth > MAX_DEPTH {
-            return refuse("expression is nested too deeply");
+            return refuse(TOO_DEEP);
         }
         let mut push = |child| open.push((child, depth + 1));
         match &node.expr {
@@ -207,13 +212,13 @@ impl Lowering<'_> {
         let kind = match &node.expr {
             Expr::Literal(literal) => Kind::Literal(constant(literal)),
             Expr::Ident(name) => self.variable(name),
-            Expr::Select(select) if self.well_known_type(node).is_some() => {
-                Kind::Literal(Val::Type(Arc::from(format!("google.protobuf.{}", select.field))))
-            }
-            Expr::Select(select) => Kind::Select {
-                operand: self.boxed(&select.operand)?,
-                field: Arc::from(select.field.as_str()),
-                optional: false,
+            Expr::Select(select) => match self.type_name(node) {
+                Some(name) => Kind::Literal(Val::Type(Arc::from(name))),
+                None => Kind::Select {
+                    operand: self.boxed(&select.operand)?,
+                    field: Arc::from(select.field.as_str()),
+                    optional: false,
+                },
             },
             Expr::List(list) => {
                 let elements = self.nodes(&list.elements)?;
@@ -300,10 +305,19 @@ impl Lowering<'_> {
         self.error(id, format!("undeclared reference to '{name}' (in container '')")).help(help)
     }
 
-    /// The two types whose names have dots.
-    fn well_known_type(&self, node: &IdedExpr) -> Option<String> {
-        let known = ["google.protobuf.Duration", "google.protobuf.Timestamp"];
-        self.qualified(node).filter(|name| known.contains(&name.as_str()))
+    /// The types whose names have dots.
+    fn type_name(&self, node: &IdedExpr) -> Option<&'static str> {
+        const NAMES: [&str; 7] = [
+            "google.protobuf.Duration",
+            "google.protobuf.Timestamp",
+            "kubernetes.Quantity",
+            "kubernetes.Semver",
+            "kubernetes.URL",
+            "net.CIDR",
+            "net.IP",
+        ];
+        let name = self.qualified(node)?;
+        NAMES.into_iter().find(|n| *n == name)
     }
 
     /// `a.b` of `a.b.f()`, unless `a` is a local variable.

@@ -149,7 +149,7 @@ fn parse(text: &str) -> Option<(Type, &str)> {
         "kubernetes.URL" => Type::Opaque("kubernetes.URL"),
         "kubernetes.Quantity" => Type::Opaque("kubernetes.Quantity"),
         "kubernetes.Semver" => Type::Opaque("kubernetes.Semver"),
-        "omit" => Type::Opaque("omit"),
+        "kro.run.Condition" => Type::Opaque("kro.run.Condition"),
         name if name.len() == 1 && name.chars().all(|c| c.is_ascii_uppercase()) => Type::param(name),
         _ => return None,
     };

@@ -5,6 +5,7 @@
 
 use super::budget::Budget;
 use super::error::Fault;
+use super::library::{Cidr, Quantity, Url};
 use super::time;
 use chrono::{DateTime, FixedOffset};
 use serde_json::Value as Json;
@@ -38,12 +39,22 @@ pub(super) enum Val {
 pub(super) enum Opaque {
     /// What `omit()` returns: the place it is written to disappears.
     Omit,
+    Quantity(Quantity),
+    Semver(semver::Version),
+    Url(Url),
+    Ip(std::net::IpAddr),
+    Cidr(Cidr),
 }
 
 impl Opaque {
     pub(super) fn type_name(&self) -> &'static str {
         match self {
             Self::Omit => "omit",
+            Self::Quantity(_) => "kubernetes.Quantity",
+            Self::Semver(_) => "kubernetes.Semver",
+            Self::Url(_) => "kubernetes.URL",
+            Self::Ip(_) => "net.IP",
+            Self::Cidr(_) => "net.CIDR",
         }
     }
 }
@@ -61,6 +72,8 @@ pub(super) enum Scalar {
 pub(super) struct Map {
     pub(super) strings: BTreeMap<Arc<str>, Val>,
     pub(super) others: BTreeMap<Scalar, Val>,
+    /// The JSON that this was made from, where typing changed something in it: a whole object goes out as it came in.
+    pub(super) origin: Option<Arc<Json>>,
 }
 
 impl Map {
@@ -200,15 +213,15 @@ impl Val {
             Json::Object(fields) => {
                 let strings =
                     fields.iter().map(|(k, v)| (Arc::from(k.as_str()), Self::from_json(v))).collect();
-                Self::map(Map { strings, others: BTreeMap::new() })
+                Self::map(Map { strings, ..Map::default() })
             }
         }
     }
 
-    /// kro's rules for a result that goes into an object.
-    pub(super) fn into_json(self, budget: &Budget) -> Result<Json, Fault> {
+    /// kro's rules for a result that goes into an object; `None` for `omit()`.
+    pub(super) fn into_field(self, budget: &Budget) -> Result<Option<Json>, Fault> {
         budget.step()?;
-        Ok(match self {
+        Ok(Some(match self {
             Self::Null | Self::Optional(None) => Json::Null,
             Self::Bool(b) => Json::Bool(b),
             Self::Int(i) => Json::from(i),
@@ -224,32 +237,47 @@ impl Val {
                     return Err(Fault::invalid("a double that is infinite or not a number has no JSON form"));
                 }
             },
-            Self::String(s) => Json::String(s.as_ref().to_owned()),
+            Self::String(s) => {
+                budget.text(s.len())?;
+                Json::String(s.as_ref().to_owned())
+            }
             Self::Timestamp(t) => Json::String(time::rfc3339_seconds(&t)),
             Self::Duration(d) => Json::String(time::go_duration(d)),
-            Self::Optional(Some(inner)) => (*inner).clone().into_json(budget)?,
+            Self::Optional(Some(inner)) => return (*inner).clone().into_field(budget),
             Self::List(items) => {
-                let items = items.iter().map(|v| v.clone().into_json(budget));
-                Json::Array(items.collect::<Result<_, _>>()?)
+                let mut out = Vec::with_capacity(items.len());
+                for item in items.iter() {
+                    out.extend(item.clone().into_field(budget)?);
+                }
+                Json::Array(out)
             }
             Self::Map(map) => {
+                if let Some(origin) = &map.origin {
+                    budget.charge(nodes(origin))?;
+                    return Ok(Some(origin.as_ref().clone()));
+                }
                 if let Some(key) = map.others.keys().next() {
                     let name = Val::from(key).type_name();
                     return Err(Fault::invalid(format!("map keys must be strings, found {name}")));
                 }
-                let entries = map.strings.iter();
-                let entries = entries.map(|(k, v)| Ok((k.as_ref().to_owned(), v.clone().into_json(budget)?)));
-                Json::Object(entries.collect::<Result<_, Fault>>()?)
+                let mut out = serde_json::Map::new();
+                for (key, value) in &map.strings {
+                    if let Some(value) = value.clone().into_field(budget)? {
+                        out.insert(key.as_ref().to_owned(), value);
+                    }
+                }
+                Json::Object(out)
             }
             Self::Bytes(_) => {
                 return Err(Fault::invalid(
                     "bytes can not be written to an object, convert them with string() or base64.encode()",
                 ));
             }
+            Self::Opaque(o) if *o == Opaque::Omit => return Ok(None),
             other @ (Self::Type(_) | Self::Opaque(_)) => {
                 return Err(Fault::invalid(format!("unsupported type: {}", other.type_name())));
             }
-        })
+        }))
     }
 
     /// Equality; values of different types are different, except equal numbers.
@@ -294,7 +322,10 @@ impl Val {
             (Self::Optional(Some(a)), Self::Optional(Some(b))) => a.equals(b, budget)?,
             (Self::Optional(a), Self::Optional(b)) => a.is_none() && b.is_none(),
             (Self::Type(a), Self::Type(b)) => a == b,
-            (Self::Opaque(a), Self::Opaque(b)) => a == b,
+            (Self::Opaque(a), Self::Opaque(b)) => match (a.as_ref(), b.as_ref()) {
+                (Opaque::Semver(a), Opaque::Semver(b)) => a.cmp_precedence(b).is_eq(),
+                (a, b) => a == b,
+            },
             (a, b) => a.compare_numbers(b) == Some(Ordering::Equal),
         })
     }
@@ -332,25 +363,17 @@ impl Val {
     }
 }
 
+/// How much there is to copy.
+fn nodes(json: &Json) -> u64 {
+    match json {
+        Json::Array(items) => 1 + items.iter().map(nodes).sum::<u64>(),
+        Json::Object(fields) => 1 + fields.values().map(nodes).sum::<u64>(),
+        Json::String(s) => 1 + s.len() as u64 / 16,
+        _ => 1,
+    }
+}
+
+/// As kro does: the integer is taken as the nearest double.
 fn compare_int_double(a: i128, b: f64) -> Option<Ordering> {
-    if b.is_nan() {
-        return None;
-    }
-    // Both fit: a double beyond 2^64 is larger than every integer here, and one below is exact after truncation.
-    if b >= 18_446_744_073_709_551_616.0 {
-        return Some(Ordering::Less);
-    }
-    if b < -9_223_372_036_854_775_808.0 {
-        return Some(Ordering::Greater);
-    }
-    let whole = b.trunc();
-    Some(a.cmp(&(whole as i128)).then_with(|| {
-        if b > whole {
-            Ordering::Less
-        } else if b < whole {
-            Ordering::Greater
-        } else {
-            Ordering::Equal
-        }
-    }))
+    (a as f64).partial_cmp(&b)
 }

@@ -260,8 +260,10 @@ fn trusted(config: &kube::Config, hook: Hook, in_flight: usize) -> Result<kube::
     Ok(kube::Client::new(stack, config.default_namespace.clone()))
 }
 
+type CertAndKey = (Vec<u8>, Vec<u8>);
+
 /// Client certificate and key of a trusted kubeconfig, embedded or in files.
-fn identity_pem(user: &kube::config::AuthInfo) -> Result<Option<(Vec<u8>, Vec<u8>)>, BuildError> {
+fn identity_pem(user: &kube::config::AuthInfo) -> Result<Option<CertAndKey>, BuildError> {
     let load = |data: Option<&str>, file: Option<&String>, what: &'static str| match (data, file) {
         (Some(data), _) => {
             let clean: String = data.split_whitespace().collect();

@@ -101,7 +101,6 @@ pub(super) async fn perform(
     }
 }
 
-
 async fn apply_object(
     client: &SpokeClient,
     task: &Task,
@@ -113,7 +112,15 @@ async fn apply_object(
     let body = Arc::new(apply.body.clone());
     let failed = |trouble: Trouble, message: String, missing_namespace: Option<String>| -> Done {
         let object = apply.object.clone();
-        Outcome::ApplyFailed { object, body: body.clone(), trouble, message, missing_namespace }.into()
+        Outcome::ApplyFailed {
+            object,
+            body: body.clone(),
+            trouble,
+            message,
+            missing_namespace,
+            unanswered: false,
+        }
+        .into()
     };
     let found = match apply.guard {
         Guard::None => Ok(None),
@@ -157,8 +164,15 @@ async fn apply_object(
             .into()
         }
         Err(error) => {
-            let missing = missing_namespace(&error);
-            failed(trouble(&error), error.to_string(), missing)
+            let outcome = Outcome::ApplyFailed {
+                object: apply.object.clone(),
+                body: body.clone(),
+                trouble: trouble(&error),
+                message: error.to_string(),
+                missing_namespace: missing_namespace(&error),
+                unanswered: error == ApiError::Timeout,
+            };
+            outcome.into()
         }
     }
 }
@@ -204,7 +218,8 @@ async fn look(
                 Some(uid) if uid != found.uid() => gone(object, uid),
                 _ => {
                     let (uid, deleting) = (found.uid().to_owned(), found.is_deleting());
-                    Outcome::StillThere { object, uid, deleting }.into()
+                    let labels = found.labels();
+                    Outcome::StillThere { object, uid, deleting, labels }.into()
                 }
             }
         }

@@ -89,7 +89,8 @@ fn to_double(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
         [Val::Int(i)] => *i as f64,
         [Val::Uint(u)] => *u as f64,
         [Val::String(s)] => {
-            let parsed: f64 = s.parse().map_err(|_| failed("string", "double"))?;
+            let plain = without_underscores(s).ok_or_else(|| failed("string", "double"))?;
+            let parsed: f64 = plain.parse().map_err(|_| failed("string", "double"))?;
             // Too large a number is an error, a written infinity is not.
             if parsed.is_infinite() && s.bytes().any(|b| b.is_ascii_digit()) {
                 return Err(failed("string", "double"));
@@ -98,6 +99,14 @@ fn to_double(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
         }
         _ => return Err(mismatch(args)),
     }))
+}
+
+/// Go takes underscores between digits.
+fn without_underscores(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let digit = |i: usize| bytes.get(i).is_some_and(u8::is_ascii_digit);
+    let misplaced = |i: usize| bytes.get(i) == Some(&b'_') && !(i > 0 && digit(i - 1) && digit(i + 1));
+    if (0..bytes.len()).any(misplaced) { None } else { Some(text.replace('_', "")) }
 }
 
 fn to_int(_: &Budget, args: &[Val]) -> Result<Val, Fault> {

@@ -44,6 +44,9 @@ pub(super) fn format(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
         clause(&mut out, verb, precision, value, budget)?;
         budget.text(out.len())?;
     }
+    if values.next().is_some() {
+        return Err(Fault::invalid("too many arguments for the format string"));
+    }
     out.push_str(rest);
     budget.text(out.len())?;
     Ok(Val::string(out))
@@ -66,18 +69,14 @@ fn clause(
         'd' => match value {
             Val::Int(i) => write!(out, "{i}"),
             Val::Uint(u) => write!(out, "{u}"),
-            Val::Double(d) if !d.is_finite() => write!(out, "{}", plain(*d)),
-            _ => return Err(wrong("integers")),
+            Val::Double(d) => write!(out, "{}", plain(*d)),
+            _ => return Err(wrong("numbers")),
         },
         'f' | 'e' => {
             let number = match value {
                 Val::Double(d) => *d,
                 Val::Int(i) => *i as f64,
                 Val::Uint(u) => *u as f64,
-                Val::String(s) if matches!(s.as_ref(), "NaN" | "Infinity" | "-Infinity") => {
-                    out.push_str(s);
-                    return Ok(());
-                }
                 _ => return Err(wrong("numbers")),
             };
             let precision = precision.unwrap_or(6);

@@ -21,6 +21,66 @@ pub(super) const ROWS: &[Row] = &[
     member("first", "list(T) -> optional(T)", first, "The first element, if there is one."),
     member("last", "list(T) -> optional(T)", last, "The last element, if there is one."),
     global("lists.range", "int -> list(int)", range, "The numbers from 0 up to, without, the given one."),
+    member("isSorted", "list(int) -> bool", is_sorted, "Whether no element is less than the one before it."),
+    member("isSorted", "list(uint) -> bool", is_sorted, "Whether no element is less than the one before it."),
+    member(
+        "isSorted",
+        "list(double) -> bool",
+        is_sorted,
+        "Whether no element is less than the one before it.",
+    ),
+    member("isSorted", "list(bool) -> bool", is_sorted, "Whether no element is less than the one before it."),
+    member(
+        "isSorted",
+        "list(string) -> bool",
+        is_sorted,
+        "Whether no element is less than the one before it.",
+    ),
+    member(
+        "isSorted",
+        "list(bytes) -> bool",
+        is_sorted,
+        "Whether no element is less than the one before it.",
+    ),
+    member(
+        "isSorted",
+        "list(duration) -> bool",
+        is_sorted,
+        "Whether no element is less than the one before it.",
+    ),
+    member(
+        "isSorted",
+        "list(timestamp) -> bool",
+        is_sorted,
+        "Whether no element is less than the one before it.",
+    ),
+    member("sum", "list(int) -> int", sum, "All elements added up."),
+    member("sum", "list(uint) -> uint", sum, "All elements added up."),
+    member("sum", "list(double) -> double", sum, "All elements added up."),
+    member("sum", "list(duration) -> duration", sum, "All elements added up."),
+    member("min", "list(int) -> int", min, "The least element."),
+    member("min", "list(uint) -> uint", min, "The least element."),
+    member("min", "list(double) -> double", min, "The least element."),
+    member("min", "list(bool) -> bool", min, "The least element."),
+    member("min", "list(string) -> string", min, "The least element."),
+    member("min", "list(bytes) -> bytes", min, "The least element."),
+    member("min", "list(duration) -> duration", min, "The least element."),
+    member("min", "list(timestamp) -> timestamp", min, "The least element."),
+    member("max", "list(int) -> int", max, "The greatest element."),
+    member("max", "list(uint) -> uint", max, "The greatest element."),
+    member("max", "list(double) -> double", max, "The greatest element."),
+    member("max", "list(bool) -> bool", max, "The greatest element."),
+    member("max", "list(string) -> string", max, "The greatest element."),
+    member("max", "list(bytes) -> bytes", max, "The greatest element."),
+    member("max", "list(duration) -> duration", max, "The greatest element."),
+    member("max", "list(timestamp) -> timestamp", max, "The greatest element."),
+    member("indexOf", "list(T), T -> int", index_of, "Where an element is for the first time, or -1."),
+    member(
+        "lastIndexOf",
+        "list(T), T -> int",
+        last_index_of,
+        "Where an element is for the last time, or -1.",
+    ),
 ];
 
 fn slice(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
@@ -123,8 +183,80 @@ fn last(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
     Ok(items.last().cloned().map_or(Val::NONE, Val::some))
 }
 
+/// Go reports an order only for what it can compare, and takes the rest as it comes.
+fn is_sorted(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
+    let [Val::List(items)] = args else { return Err(mismatch(args)) };
+    budget.items(items.len())?;
+    let falls = |pair: &[Val]| matches!(pair, [a, b] if a.compare(b).flatten() == Some(Ordering::Greater));
+    Ok(Val::Bool(!items.windows(2).any(falls)))
+}
+
+fn sum(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
+    let [Val::List(items)] = args else { return Err(mismatch(args)) };
+    budget.items(items.len())?;
+    let mut total: Option<Val> = None;
+    for item in items.iter() {
+        total = Some(match total {
+            None if matches!(item, Val::Int(_) | Val::Uint(_) | Val::Double(_) | Val::Duration(_)) => {
+                item.clone()
+            }
+            Some(before) => super::operators::plus(&before, item, budget)?,
+            None => return Err(Fault::overload("sum", args)),
+        });
+    }
+    Ok(total.unwrap_or(Val::Int(0)))
+}
+
+fn min(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
+    extreme(budget, args, "min", Ordering::Less)
+}
+
+fn max(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
+    extreme(budget, args, "max", Ordering::Greater)
+}
+
+fn extreme(budget: &Budget, args: &[Val], name: &str, better: Ordering) -> Result<Val, Fault> {
+    let [Val::List(items)] = args else { return Err(mismatch(args)) };
+    budget.items(items.len())?;
+    let Some((mut best, rest)) = items.split_first() else {
+        return Err(Fault::invalid(format!("{name} called on empty list")));
+    };
+    for item in rest {
+        let order = item.compare(best).ok_or_else(|| Fault::overload(name, [best, item]))?;
+        if order == Some(better) {
+            best = item;
+        }
+    }
+    Ok(best.clone())
+}
+
+fn position(budget: &Budget, args: &[Val], last: bool) -> Result<Val, Fault> {
+    let [Val::List(items), wanted] = args else { return Err(mismatch(args)) };
+    let mut found = -1;
+    for (i, item) in items.iter().enumerate() {
+        if item.equals(wanted, budget)? {
+            found = i as i64;
+            if !last {
+                break;
+            }
+        }
+    }
+    Ok(Val::Int(found))
+}
+
+fn index_of(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
+    position(budget, args, false)
+}
+
+fn last_index_of(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
+    position(budget, args, true)
+}
+
 fn range(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
     let [Val::Int(n)] = args else { return Err(mismatch(args)) };
+    if *n < 0 {
+        return Err(Fault::invalid("lists.range: size must be non-negative"));
+    }
     budget.items(usize::try_from((*n).max(0)).unwrap_or(MAX_SIZE + 1))?;
     Ok(Val::list((0..*n).map(Val::Int).collect()))
 }

@@ -100,6 +100,10 @@ fn overflow() -> Fault {
     Fault::invalid("integer overflow")
 }
 
+fn unsigned() -> Fault {
+    Fault::invalid("unsigned integer overflow")
+}
+
 fn negate(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
     match args {
         [Val::Int(i)] => i.checked_neg().map(Val::Int).ok_or_else(overflow),
@@ -147,10 +151,16 @@ fn at_least(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
 }
 
 fn add(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
-    let [a, b] = args else { return Err(mismatch(args)) };
+    match args {
+        [a, b] => plus(a, b, budget),
+        _ => Err(mismatch(args)),
+    }
+}
+
+pub(super) fn plus(a: &Val, b: &Val, budget: &Budget) -> Result<Val, Fault> {
     match (a, b) {
         (Val::Int(a), Val::Int(b)) => a.checked_add(*b).map(Val::Int).ok_or_else(overflow),
-        (Val::Uint(a), Val::Uint(b)) => a.checked_add(*b).map(Val::Uint).ok_or_else(overflow),
+        (Val::Uint(a), Val::Uint(b)) => a.checked_add(*b).map(Val::Uint).ok_or_else(unsigned),
         (Val::Double(a), Val::Double(b)) => Ok(Val::Double(a + b)),
         (Val::String(a), Val::String(b)) => {
             budget.text(a.len() + b.len())?;
@@ -166,7 +176,7 @@ fn add(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
         }
         (Val::Duration(a), Val::Duration(b)) => a.checked_add(*b).map(Val::Duration).ok_or_else(overflow),
         (Val::Timestamp(t), Val::Duration(d)) | (Val::Duration(d), Val::Timestamp(t)) => shift(t, *d),
-        _ => Err(mismatch(args)),
+        _ => Err(Fault::overload("_+_", [a, b])),
     }
 }
 
@@ -180,7 +190,7 @@ fn subtract(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
     let [a, b] = args else { return Err(mismatch(args)) };
     match (a, b) {
         (Val::Int(a), Val::Int(b)) => a.checked_sub(*b).map(Val::Int).ok_or_else(overflow),
-        (Val::Uint(a), Val::Uint(b)) => a.checked_sub(*b).map(Val::Uint).ok_or_else(overflow),
+        (Val::Uint(a), Val::Uint(b)) => a.checked_sub(*b).map(Val::Uint).ok_or_else(unsigned),
         (Val::Double(a), Val::Double(b)) => Ok(Val::Double(a - b)),
         (Val::Duration(a), Val::Duration(b)) => a.checked_sub(*b).map(Val::Duration).ok_or_else(overflow),
         (Val::Timestamp(t), Val::Duration(d)) => shift(t, d.checked_neg().ok_or_else(overflow)?),
@@ -195,7 +205,7 @@ fn subtract(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
 fn multiply(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
     match args {
         [Val::Int(a), Val::Int(b)] => a.checked_mul(*b).map(Val::Int).ok_or_else(overflow),
-        [Val::Uint(a), Val::Uint(b)] => a.checked_mul(*b).map(Val::Uint).ok_or_else(overflow),
+        [Val::Uint(a), Val::Uint(b)] => a.checked_mul(*b).map(Val::Uint).ok_or_else(unsigned),
         [Val::Double(a), Val::Double(b)] => Ok(Val::Double(a * b)),
         _ => Err(mismatch(args)),
     }

@@ -148,8 +148,9 @@ fn last_index_of(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
         return Ok(Val::Int(-1));
     }
     let end = byte_at(text, until).map_or(text.len(), |at| at.saturating_add(part.len()).min(text.len()));
-    // The last match that begins at or before the position.
-    let found = text.get(..end).or(Some(text)).and_then(|t| t.rfind(part));
+    // The last match that begins at or before the position ends at a whole character.
+    let end = (0..=end).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    let found = text.get(..end).and_then(|t| t.rfind(part));
     Ok(Val::Int(found.and_then(|at| text.get(..at)).map_or(-1, |before| before.chars().count() as i64)))
 }
 

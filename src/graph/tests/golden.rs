@@ -98,8 +98,12 @@ fn hello_compiles() {
         .iter()
         .map(|n| format!("{} {} order {} {:?}", n.id, n.gvk, n.apply_order, n.on_existing))
         .collect();
-    insta::assert_snapshot!(nodes.join("\n"), @"");
-    insta::assert_snapshot!(serde_json::to_string(&graph.resources).unwrap(), @"");
+    insta::assert_snapshot!(nodes.join("\n"), @r###"
+    config v1 ConfigMap order 1 None
+    deployment apps/v1 Deployment order 2 Some(Fail)
+    service v1 Service order 3 None
+    "###);
+    insta::assert_snapshot!(serde_json::to_string(&graph.resources).unwrap(), @r###"[{"id":"deployment","dependencies":[{"id":"config"}]},{"id":"service","dependencies":[{"id":"deployment"}]}]"###);
     let status =
         graph.crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/status/properties").unwrap();
     let own: serde_json::Map<String, Value> = status
@@ -109,7 +113,25 @@ fn hello_compiles() {
         .filter(|(k, _)| !["state", "conditions"].contains(&k.as_str()))
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
-    insta::assert_json_snapshot!(own, @"");
+    insta::assert_json_snapshot!(own, @r###"
+    {
+      "address": {
+        "x-kubernetes-preserve-unknown-fields": true
+      },
+      "available": {
+        "x-kubernetes-preserve-unknown-fields": true
+      },
+      "image": {
+        "type": "string"
+      },
+      "ready": {
+        "type": "boolean"
+      },
+      "url": {
+        "type": "string"
+      }
+    }
+    "###);
     assert_eq!(graph.crd.pointer("/metadata/name").unwrap(), "hellos.kro.run");
     assert_eq!(graph.crd_hash().len(), 16);
     assert_eq!((graph.rgd_name.as_str(), graph.generation), ("hello", 2));
@@ -132,6 +154,87 @@ fn hello_renders_in_three_steps() {
         "service",
         &json!({"metadata": {"namespace": "shop"}, "spec": {"clusterIP": "10.0.0.1"}}),
     );
-    insta::assert_json_snapshot!(json!([config, deployment, service]), @"");
-    insta::assert_json_snapshot!(pass.status().0, @"");
+    insta::assert_json_snapshot!(json!([config, deployment, service]), @r###"
+    [
+      {
+        "apiVersion": "v1",
+        "data": {
+          "message": "hi"
+        },
+        "kind": "ConfigMap",
+        "metadata": {
+          "name": "web-config"
+        }
+      },
+      {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+          "annotations": {
+            "hub.kro.run/on-existing": "Fail"
+          },
+          "name": "web"
+        },
+        "spec": {
+          "replicas": 2,
+          "selector": {
+            "matchLabels": {
+              "app": "web"
+            }
+          },
+          "template": {
+            "metadata": {
+              "annotations": {
+                "config": "7"
+              },
+              "labels": {
+                "app": "web"
+              }
+            },
+            "spec": {
+              "containers": [
+                {
+                  "envFrom": [
+                    {
+                      "configMapRef": {
+                        "name": "web-config"
+                      }
+                    }
+                  ],
+                  "image": "nginx:latest",
+                  "name": "web"
+                }
+              ]
+            }
+          }
+        }
+      },
+      {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+          "name": "web"
+        },
+        "spec": {
+          "ports": [
+            {
+              "port": 80
+            }
+          ],
+          "selector": {
+            "app": "web"
+          }
+        }
+      }
+    ]
+    "###);
+    insta::assert_json_snapshot!(pass.status().0, @r###"
+    {
+      "address": "10.0.0.1",
+      "available": 2,
+      "image": "nginx",
+      "ready": true,
+      "url": "http://web.shop"
+    }
+    "###);
 }

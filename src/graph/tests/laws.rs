@@ -47,8 +47,11 @@ fn with(resources: Vec<Resource>) -> ResourceGraphDefinition {
     definition
 }
 
+/// Apply order, and ids that are read.
+type Links = (u32, BTreeSet<String>);
+
 /// What must not depend on the order of the resources.
-fn essence(graph: &Graph) -> (String, Value, BTreeMap<String, (u32, BTreeSet<String>)>) {
+fn essence(graph: &Graph) -> (String, Value, BTreeMap<String, Links>) {
     let id = |i: &usize| graph.nodes[*i].id.clone();
     let nodes = graph.nodes.iter().map(|n| {
         (n.id.clone(), (n.apply_order, n.dependencies.iter().map(id).collect::<BTreeSet<String>>()))

@@ -61,20 +61,19 @@ pub fn check(usage: &Use, place: Place<'_>, known: &Known<'_>, problems: &mut Pr
             (_, v) if known.ids.contains(v) => {
                 reads.insert(v.to_owned());
             }
-            (_, "runtime") => {
-                problems.add(
-                    &usage.path,
-                    format!(
-                        "{text}: runtime is only available in status.conditions expressions, \
-                         and those are not supported yet"
-                    ),
-                );
-            }
             (_, "cluster" | "kro") => {
                 problems.add(&usage.path, format!("{text}: {variable} is not supported yet"));
             }
             (_, v) => unknown.push(v),
         }
+    }
+    if usage.expression.program.functions().iter().any(|f| f.starts_with("runtime.")) {
+        problems.add(
+            &usage.path,
+            format!(
+                "{text}: runtime is only available in status.conditions expressions, and those are not supported yet"
+            ),
+        );
     }
     if !unknown.is_empty() {
         let message = format!("{text}: references unknown identifiers: [{}]", unknown.join(" "));

@@ -175,16 +175,19 @@ pub enum Outcome {
         trouble: Trouble,
         message: String,
         missing_namespace: Option<String>,
+        /// There was no answer in time: the API server may still execute it.
+        unanswered: bool,
     },
     /// A read without selector said 404.
     Gone {
         object: ObjectRef,
     },
-    /// It is still there, being deleted or no longer selected.
+    /// Something of this name is still there: ours, being deleted or no longer selected, or somebody else's.
     StillThere {
         object: ObjectRef,
         uid: String,
         deleting: bool,
+        labels: BTreeMap<String, String>,
     },
     DeleteFailed {
         object: ObjectRef,
@@ -230,14 +233,20 @@ pub struct Machine {
     status_failure: Option<(u64, u32)>,
     namespace_busy: bool,
     namespace_missing: Option<String>,
-    namespace_failure: Option<String>,
+    /// What was said, when to try again, and how often it was tried.
+    namespace_failure: Option<(String, u64, u32)>,
     last_report: Option<Report>,
     /// Milliseconds of the first step.
     first_step: Option<u64>,
     /// Author's fields of the last run, kept while suspended or deleting.
     last_fields: serde_json::Map<String, Value>,
     delete_failures: BTreeMap<ObjectRef, (String, u64, u32)>,
+    /// Objects that were asked to go and wait for their finalizers: when to look again.
+    leaving: BTreeMap<ObjectRef, u64>,
 }
+
+/// An object that waits for its finalizers is looked at again after this long, if no event comes before.
+const LEAVING_MILLIS: u64 = 5_000;
 
 impl Machine {
     pub fn new(task: Arc<Task>) -> Self {
@@ -257,6 +266,7 @@ impl Machine {
             first_step: None,
             last_fields: serde_json::Map::new(),
             delete_failures: BTreeMap::new(),
+            leaving: BTreeMap::new(),
         }
     }
 
@@ -289,7 +299,7 @@ impl Machine {
                 tracked.busy = false;
                 tracked.applied(&body, &stored, manager, now);
             }
-            Outcome::ApplyFailed { object, body, trouble, message, missing_namespace } => {
+            Outcome::ApplyFailed { object, body, trouble, message, missing_namespace, unanswered } => {
                 let own_namespace = missing_namespace.is_some_and(|n| *n == *self.task.key.namespace);
                 let mirror_itself = object == self.task.key.object();
                 if own_namespace && mirror_itself && !self.task.is_local() {
@@ -297,6 +307,9 @@ impl Machine {
                 }
                 let tracked = self.objects.entry(object).or_default();
                 tracked.busy = false;
+                if unanswered {
+                    tracked.unanswered(now);
+                }
                 tracked.fail(trouble, message, &body, now);
             }
             Outcome::Gone { object } => {
@@ -304,17 +317,21 @@ impl Machine {
                     t.busy = false;
                 }
                 self.delete_failures.remove(&object);
+                self.leaving.remove(&object);
                 self.gone.insert(object);
             }
-            Outcome::StillThere { object, uid, .. } => {
+            Outcome::StillThere { object, uid, deleting, labels } => {
                 self.delete_failures.remove(&object);
+                let ours = self.is_ours(&labels);
                 let Some(tracked) = self.objects.get_mut(&object) else { return };
                 tracked.busy = false;
-                if tracked.uid() == Some(uid.as_str()) {
-                    self.strays.insert(object, uid);
-                } else {
+                if tracked.uid() != Some(uid.as_str()) && !ours {
                     // Another object has the name: ours is gone.
                     self.gone.insert(object);
+                } else if deleting {
+                    self.leaving.insert(object, now.millis + LEAVING_MILLIS);
+                } else {
+                    self.strays.insert(object, uid);
                 }
             }
             Outcome::DeleteFailed { object, message, .. } => {
@@ -350,7 +367,9 @@ impl Machine {
             }
             Outcome::NamespaceFailed { message } => {
                 self.namespace_busy = false;
-                self.namespace_failure = Some(message);
+                let attempts = self.namespace_failure.as_ref().map_or(0, |f| f.2 + 1);
+                let at = now.millis + super::retry_delay_millis(attempts);
+                self.namespace_failure = Some((message, at, attempts));
             }
         }
     }
@@ -385,10 +404,22 @@ impl Machine {
         !self.status_busy && !self.namespace_busy && !self.objects.values().any(|t| t.busy)
     }
 
-    fn wake_at(&self) -> Option<u64> {
+    /// Whether labels say that an object belongs to this instance.
+    fn is_ours(&self, labels: &BTreeMap<String, String>) -> bool {
+        use crate::api::keys::{hub, kro};
+        let is = |key: &str, value: &str| labels.get(key).is_some_and(|v| v == value);
+        let of_this_hub = self.task.is_local() || is(hub::HUB_ID, self.task.hub_id.as_str());
+        let child = is(kro::APPLYSET_PART_OF, &self.task.applyset());
+        of_this_hub && (child || is(hub::INSTANCE_UID, &self.task.hub_uid))
+    }
+
+    /// When to step again if nothing happens before. What is due now was tried in this step, or waits for an event.
+    fn wake_at(&self, now: &Now) -> Option<u64> {
         let objects = self.objects.values().filter_map(Tracked::wake_at);
-        let deletes = self.delete_failures.values().map(|f| f.1);
+        let deletes = self.delete_failures.values().map(|f| f.1).chain(self.leaving.values().copied());
+        let late = self.objects.values().filter_map(|t| t.uncertain_until(now));
         let status = self.status_failure.map(|f| f.0).filter(|_| !self.status_busy);
-        objects.chain(deletes).chain(status).min()
+        let namespace = self.namespace_failure.as_ref().map(|f| f.1).filter(|_| !self.namespace_busy);
+        objects.chain(deletes).chain(late).chain(status).chain(namespace).filter(|at| *at > now.millis).min()
     }
 }

@@ -20,7 +20,7 @@ impl Machine {
             Err(why) => why,
             Ok(parent) => match self.remove_children(world, now, &mut step, parent.as_deref(), hint) {
                 Err(why) => why,
-                Ok(()) => match self.remove_mirror(now, &mut step, parent.as_deref()) {
+                Ok(()) => match self.remove_mirror(world, now, &mut step, parent.as_deref()) {
                     Err(why) => why,
                     Ok(()) => {
                         step.gone = true;
@@ -36,7 +36,7 @@ impl Machine {
             let summary = Summary::deleting(message);
             self.report(&mut step, now, parent.as_deref(), &summary, generation, &revision);
         }
-        step.wake_at = [step.wake_at, self.wake_at()].into_iter().flatten().min();
+        step.wake_at = [step.wake_at, self.wake_at(now)].into_iter().flatten().min();
         step
     }
 
@@ -96,6 +96,10 @@ impl Machine {
                 && (self.task.is_local()
                     || stored.object.label(hub::HUB_ID) == Some(self.task.hub_id.as_str()))
         });
+        // The mirror of a later instance of this name: its children are not ours to take.
+        if let Some(other) = parent.filter(|p| self.is_of_later_instance(p)) {
+            members.retain(|(_, s)| s.object.label(kro::INSTANCE_ID) != Some(other.object.uid()));
+        }
         // An object that left the selection while it was being deleted is asked for by name.
         let unseen: Vec<ObjectRef> = self
             .objects
@@ -110,18 +114,7 @@ impl Machine {
             .map(|(target, _)| target.clone())
             .collect();
         for target in &unseen {
-            let waits = self.delete_failures.get(target).is_some_and(|(_, at, _)| now.millis < *at);
-            let Some(tracked) = self.objects.get_mut(target) else { continue };
-            if tracked.busy || waits {
-                continue;
-            }
-            tracked.busy = true;
-            let (object, gvk) = (target.clone(), crate::api::Gvk::new(&target.gk.group, "", &target.gk.kind));
-            step.actions.push(match self.strays.remove(target) {
-                // Somebody took our labels off; it is ours by its uid.
-                Some(uid) => Action::Delete { object, gvk, uid },
-                None => Action::VerifyGone { object, gvk },
-            });
+            self.make_sure(now, step, target);
         }
         if let Some(order) = members.iter().map(|(_, s)| children::apply_order(&s.object)).max() {
             let wave: Vec<(ObjectRef, Arc<Stored>)> =
@@ -147,12 +140,56 @@ impl Machine {
         }
     }
 
-    fn remove_mirror(&mut self, now: &Now, step: &mut Step, parent: Option<&Stored>) -> Result<(), String> {
-        let Some(parent) = parent.filter(|_| !self.task.is_local()) else { return Ok(()) };
+    /// Reads an object that is not seen by its name: only a 404 says that it is gone, and only after a write that got no
+    /// answer cannot be executed any more.
+    fn make_sure(&mut self, now: &Now, step: &mut Step, target: &ObjectRef) {
+        let waits = self.delete_failures.get(target).is_some_and(|(_, at, _)| now.millis < *at)
+            || self.leaving.get(target).is_some_and(|at| now.millis < *at);
+        let Some(tracked) = self.objects.get_mut(target) else { return };
+        if tracked.busy || waits || tracked.uncertain_until(now).is_some() {
+            return;
+        }
+        tracked.busy = true;
+        let (object, gvk) = (target.clone(), crate::api::Gvk::new(&target.gk.group, "", &target.gk.kind));
+        step.actions.push(match self.strays.remove(target) {
+            // Somebody took our labels off; it is ours by its uid.
+            Some(uid) => Action::Delete { object, gvk, uid },
+            None => Action::VerifyGone { object, gvk },
+        });
+    }
+
+    fn is_of_later_instance(&self, parent: &Stored) -> bool {
+        !self.task.is_local()
+            && parent.object.label(hub::INSTANCE_UID).is_some_and(|uid| uid != self.task.hub_uid)
+    }
+
+    fn remove_mirror(
+        &mut self,
+        world: &dyn World,
+        now: &Now,
+        step: &mut Step,
+        parent: Option<&Stored>,
+    ) -> Result<(), String> {
+        if self.objects.values().any(|t| t.busy) {
+            return Err("deleting resources: waiting for writes under way".into());
+        }
+        if self.task.is_local() {
+            return Ok(());
+        }
+        let target = self.task.key.object();
+        let Some(parent) = parent else {
+            let may_come = self.objects.get(&target).is_some_and(|t| t.was_ours())
+                && !self.gone.contains(&target)
+                && !matches!(world.kind(&target.gk), KindState::Missing);
+            if may_come {
+                self.make_sure(now, step, &target);
+                return Err("deleting resources: making sure that no mirror is left".into());
+            }
+            return Ok(());
+        };
         let of_this_instance = mirror::belongs(&self.task, &parent.object) == mirror::Belongs::Us
             && parent.object.label(hub::INSTANCE_UID) == Some(self.task.hub_uid.as_str());
-        let target = self.task.key.object();
-        if !of_this_instance || self.gone.contains(&target) {
+        if !of_this_instance {
             return Ok(());
         }
         if !parent.object.is_deleting() {
@@ -166,7 +203,8 @@ impl Machine {
 
     /// Deletes one object, with its uid as precondition; or lets it live where its annotation says so.
     pub(super) fn take_away(&mut self, now: &Now, step: &mut Step, target: &ObjectRef, stored: &Stored) {
-        let waits = self.delete_failures.get(target).is_some_and(|(_, at, _)| now.millis < *at);
+        let waits = self.delete_failures.get(target).is_some_and(|(_, at, _)| now.millis < *at)
+            || self.leaving.get(target).is_some_and(|at| now.millis < *at);
         let tracked = self.objects.entry(target.clone()).or_default();
         if tracked.busy || waits {
             return;

@@ -100,7 +100,12 @@ impl Machine {
                 }
             }
         }
-        let held = if walk.incomplete { None } else { self.prune(walk, graph, &parent, &kinds) };
+        let held = if walk.incomplete {
+            None
+        } else {
+            self.forget_unwanted(walk);
+            self.prune(walk, graph, &parent, &kinds)
+        };
         let (fields, problems) = pass.status();
         Summary::of(std::mem::take(&mut walk.nodes), graph.nodes.len(), fields, problems, held)
     }
@@ -183,12 +188,15 @@ impl Machine {
             }
         }
         if let Some(namespace) = self.namespace_missing.clone() {
-            if !self.namespace_busy {
+            let due = self.namespace_failure.as_ref().is_none_or(|f| walk.now.millis >= f.1);
+            if due && !self.namespace_busy {
                 self.namespace_busy = true;
                 walk.step.actions.push(Action::EnsureNamespace(namespace.clone()));
             }
-            let why =
-                self.namespace_failure.clone().unwrap_or_else(|| format!("creating namespace {namespace}"));
+            let why = self
+                .namespace_failure
+                .as_ref()
+                .map_or_else(|| format!("creating namespace {namespace}"), |f| f.0.clone());
             return Err(Summary::waiting(&why));
         }
         let inventory = self.inventory_for(walk, wanted, stored.as_deref(), kinds);
@@ -367,7 +375,7 @@ impl Machine {
         guard: Guard,
     ) -> Option<NodeState> {
         let tracked = self.objects.entry(target.clone()).or_default();
-        let verdict = tracked.judge(&body, stored.as_deref(), manager);
+        let verdict = tracked.judge(&body, stored.as_deref(), manager, walk.now);
         let Verdict::Write(cause) = verdict else {
             return tracked.failure.as_ref().map(|f| NodeState::Failed(f.trouble, f.message.clone()));
         };
@@ -412,7 +420,7 @@ impl Machine {
         if tracked.busy || !tracked.may_try(&body, walk.now) {
             return;
         }
-        tracked.busy = true;
+        tracked.start_write();
         let gvk = Object(body.clone()).gvk();
         walk.step.actions.push(Action::Apply(Box::new(Apply {
             object: target.clone(),
@@ -437,6 +445,18 @@ impl Machine {
             }
             _ => true,
         });
+    }
+
+    /// Memory of objects that are neither wanted nor there.
+    fn forget_unwanted(&mut self, walk: &Walk) {
+        let mirror = self.task.key.object();
+        let there =
+            |o: &ObjectRef| *o == mirror || walk.desired.contains_key(o) || walk.world.get(o).is_some();
+        self.objects.retain(|o, t| t.busy || there(o));
+        self.delete_failures.retain(|o, _| there(o) && !walk.desired.contains_key(o));
+        self.leaving.retain(|o, _| there(o) && !walk.desired.contains_key(o));
+        self.strays.retain(|o, _| there(o));
+        self.gone.retain(there);
     }
 
     /// Deletes what belongs to this instance and is not wanted any more. Returns what is held instead.
@@ -528,9 +548,12 @@ impl Machine {
             if let Some(patch) = merge_patch(&old, &status_value(report)) {
                 self.status_busy = true;
                 step.actions.push(Action::WriteStatus { gvk: self.task.gvk.clone(), patch });
+            } else {
+                // A write that seemed to fail had landed.
+                self.status_failure = None;
             }
         }
-        step.wake_at = [step.wake_at, self.wake_at()].into_iter().flatten().min();
+        step.wake_at = [step.wake_at, self.wake_at(walk.now)].into_iter().flatten().min();
         step
     }
 

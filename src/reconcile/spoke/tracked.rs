@@ -89,17 +89,23 @@ pub struct Tracked {
     repairs: VecDeque<(u64, String, String)>,
     /// The uid that was asked to be deleted: ours, also when a restart forgot that we wrote it.
     asked_uid: Option<String>,
+    /// A write was started, whatever became of it.
+    attempted: bool,
+    /// When a write was given up unanswered: the API server may still execute it.
+    unanswered_at: Option<u64>,
     /// No repair before this time.
     contested_until: Option<(u64, String)>,
 }
 
+/// An API server gives a request up after a minute at the latest.
+const LATE_WRITE_MILLIS: u64 = 60_000;
 const FIGHT_WINDOW_MILLIS: u64 = 5 * 60_000;
 const FIGHT_PAUSE_MILLIS: u64 = 10 * 60_000;
 const FIGHT_REPAIRS: usize = 3;
 
 impl Tracked {
     /// Judges a live object against what we want. Notes a settled object as the new baseline.
-    pub fn judge(&mut self, desired: &Value, stored: Option<&Stored>, manager: &str) -> Verdict {
+    pub fn judge(&mut self, desired: &Value, stored: Option<&Stored>, manager: &str, now: &Now) -> Verdict {
         let Some(stored) = stored else {
             return Verdict::Write(if self.baseline.is_some() { Cause::Gone } else { Cause::First });
         };
@@ -112,19 +118,34 @@ impl Tracked {
                 return Verdict::Write(Cause::Changed);
             }
             let same_object = base.uid == stored.object.uid();
-            if same_object && base.resource_version == stored.object.resource_version() {
-                return Verdict::Settled;
-            }
             let settled = same_object
-                && stored.fingerprint(manager).is_some_and(|(f, v)| f == base.fields && v == base.values);
-            return if settled { Verdict::Settled } else { Verdict::Write(Cause::Drift) };
+                && (base.resource_version == stored.object.resource_version()
+                    || stored
+                        .fingerprint(manager)
+                        .is_some_and(|(f, v)| f == base.fields && v == base.values));
+            return if settled { self.calm(want, now) } else { Verdict::Write(Cause::Drift) };
         }
         let live = ownership::project(fields, &stored.object.0);
         if ownership::equal(&comparable(desired), &comparable(&live)) {
             self.settle(want, stored, manager);
-            Verdict::Settled
+            self.calm(want, now)
         } else {
             Verdict::Write(Cause::Changed)
+        }
+    }
+
+    /// The object is as we want it: a failure of other content is over, and so is a fight. A dropped field stays dropped
+    /// until it is time to try again.
+    fn calm(&mut self, want: u64, now: &Now) -> Verdict {
+        self.contested_until = None;
+        match &self.failure {
+            Some(f) if f.trouble == Trouble::FieldsDropped && f.desired == want => {
+                if now.millis >= f.retry_at { Verdict::Write(Cause::Changed) } else { Verdict::Settled }
+            }
+            _ => {
+                self.failure = None;
+                Verdict::Settled
+            }
         }
     }
 
@@ -132,6 +153,7 @@ impl Tracked {
     pub fn applied(&mut self, desired: &Value, stored: &Stored, manager: &str, now: &Now) {
         self.settle(hash::json(desired), stored, manager);
         self.failure = None;
+        self.unanswered_at = None;
         if let Some(path) = ownership::dropped_leaf(desired, &stored.object.0) {
             self.fail(Trouble::FieldsDropped, format!("the cluster dropped the field {path}"), desired, now);
             // Only a changed schema helps; that wakes us. The timer is for a schema change that nobody saw.
@@ -176,7 +198,22 @@ impl Tracked {
 
     /// Whether an object of ours had this name.
     pub fn was_ours(&self) -> bool {
-        self.baseline.is_some() || self.asked_uid.is_some()
+        self.baseline.is_some() || self.asked_uid.is_some() || self.attempted
+    }
+
+    pub fn start_write(&mut self) {
+        self.attempted = true;
+        self.busy = true;
+    }
+
+    /// A write got no answer in time.
+    pub fn unanswered(&mut self, now: &Now) {
+        self.unanswered_at = Some(now.millis);
+    }
+
+    /// Until when a write of ours may still be executed, if it may.
+    pub fn uncertain_until(&self, now: &Now) -> Option<u64> {
+        self.unanswered_at.map(|at| at + LATE_WRITE_MILLIS).filter(|until| now.millis < *until)
     }
 
     pub fn ask_to_delete(&mut self, uid: &str) {

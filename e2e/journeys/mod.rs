@@ -1,0 +1,48 @@
+//! What users do, on real API servers.
+
+mod definitions;
+mod instances_fanout;
+mod stand;
+
+use crate::env::Programs;
+use libtest_mimic::Trial;
+use stand::{Lazy, Stand};
+
+/// One trial: its name and what it does.
+type Run = (&'static str, fn(&Stand) -> anyhow::Result<()>);
+
+/// The stands that the trials share.
+pub struct Stands {
+    calm: Lazy,
+}
+
+impl Default for Stands {
+    fn default() -> Self {
+        Self { calm: Lazy::new(|| Stand::start("calm", &["eu", "us", "ap"], Programs::Workloads)) }
+    }
+}
+
+impl Stands {
+    pub fn trials(&self) -> Vec<Trial> {
+        let calm = [definitions::TRIALS, instances_fanout::TRIALS].concat();
+        calm.into_iter().map(|run| trial(&self.calm, run)).collect()
+    }
+
+    pub fn end(&self) {
+        self.calm.end();
+    }
+}
+
+/// Trials that show a known fault of the controller; `cargo test --test e2e -- --ignored` runs them.
+const KNOWN_FAULTS: &[&str] = &[];
+
+fn trial(stand: &Lazy, (name, run): Run) -> Trial {
+    let stand = stand.clone();
+    let known = KNOWN_FAULTS.contains(&name);
+    let trial = Trial::test(name, move || {
+        let stand = stand.get().map_err(|e| format!("{e:#}"))?;
+        Ok(run(&stand)
+            .map_err(|e| format!("{e:#}\nthe controller's log ends with:\n{}", stand.log_tail()))?)
+    });
+    trial.with_ignored_flag(known)
+}

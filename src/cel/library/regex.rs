@@ -1,0 +1,50 @@
+//! Finding by regular expressions.
+
+use super::{Row, member, mismatch};
+use crate::cel::budget::Budget;
+use crate::cel::error::Fault;
+use crate::cel::value::Val;
+
+pub(super) const ROWS: &[Row] = &[
+    member(
+        "find",
+        "string, string -> string",
+        find,
+        "The first match of a regular expression (RE2), or nothing.",
+    ),
+    member(
+        "findAll",
+        "string, string -> list(string)",
+        find_all,
+        "All matches of a regular expression (RE2).",
+    ),
+    member(
+        "findAll",
+        "string, string, int -> list(string)",
+        find_all,
+        "At most so many matches; all for a negative number.",
+    ),
+];
+
+fn find(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
+    let [Val::String(text), Val::String(pattern)] = args else { return Err(mismatch(args)) };
+    budget.text(text.len())?;
+    let regex = budget.regex(pattern)?;
+    Ok(Val::string(regex.find(text).map_or("", |m| m.as_str())))
+}
+
+fn find_all(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
+    let [Val::String(text), Val::String(pattern), rest @ ..] = args else { return Err(mismatch(args)) };
+    let most = match rest {
+        [Val::Int(n)] => usize::try_from(*n).unwrap_or(usize::MAX),
+        _ => usize::MAX,
+    };
+    budget.text(text.len())?;
+    let regex = budget.regex(pattern)?;
+    let mut out = Vec::new();
+    for found in regex.find_iter(text).take(most) {
+        budget.step()?;
+        out.push(Val::string(found.as_str()));
+    }
+    Ok(Val::list(out))
+}
