@@ -42,6 +42,24 @@ fn the_deployment_sets_variables_that_the_binary_reads() {
     }
 }
 
+/// A flag that nobody finds is of no use.
+#[test]
+fn the_operations_page_names_every_flag() {
+    let help = run(&["controller", "--help"]);
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap();
+    let flags: Vec<&str> = help
+        .lines()
+        .filter_map(|l| l.split_whitespace().find(|word| word.starts_with("--")))
+        .filter(|flag| *flag != "--help")
+        .collect();
+    assert!(flags.len() > 10, "the help was read");
+    let missing: Vec<&&str> = flags.iter().filter(|flag| !page.contains(&format!("`{flag}`"))).collect();
+    assert!(missing.is_empty(), "docs/operations.md does not name {missing:?}");
+    let variables = help.lines().filter_map(|l| l.trim().strip_prefix("[env: KRO_HUB_")?.split('=').next());
+    let missing: Vec<&str> = variables.filter(|name| !page.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "docs/operations.md does not name KRO_HUB_{missing:?}");
+}
+
 fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")
 }
