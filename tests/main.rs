@@ -1,3 +1,4 @@
 //! Tests that look at the project as a whole.
 
+mod deploy;
 mod layering;
