@@ -2,6 +2,7 @@
 
 mod env;
 mod environment;
+mod journeys;
 
 use anyhow::Result;
 use env::{Environment, Scratch};
@@ -55,7 +56,9 @@ fn main() -> ExitCode {
     // Trials stop servers and count objects: one at a time unless asked otherwise.
     args.test_threads = args.test_threads.or(Some(1));
     let fleet = Fleet::default();
-    let trials: Vec<Trial> = environment::trials(&fleet);
+    let registration = journeys::registration::Shared::default();
+    let mut trials: Vec<Trial> = environment::trials(&fleet);
+    trials.extend(journeys::registration::trials(&registration));
     if args.list {
         return libtest_mimic::run(&args, trials).exit_code();
     }
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
     };
     let conclusion = libtest_mimic::run(&args, trials);
     fleet.end();
+    registration.end();
     if conclusion.has_failed() {
         eprintln!("Logs of this run: {}", scratch.keep().display());
     }

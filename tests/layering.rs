@@ -45,14 +45,18 @@ fn imports_point_only_downwards() {
     let allowed: BTreeMap<&str, &[&str]> = MAY_IMPORT.into();
     let mut bad = Vec::new();
     for (layer, file, text) in sources() {
-        let may = allowed.get(layer.as_str()).unwrap_or_else(|| panic!("{layer} is no known layer; add it to the table"));
+        let may = allowed
+            .get(layer.as_str())
+            .unwrap_or_else(|| panic!("{layer} is no known layer; add it to the table"));
         for used in imports(&text) {
             let known = allowed.contains_key(used.as_str());
             if known && used != layer && !may.contains(&used.as_str()) {
                 bad.push(format!("{}: {layer} imports {used}", file.display()));
             }
         }
-        if layer != ENGINE && text.lines().any(|l| code(l).contains("use cel::") || code(l).contains(" cel::Value")) {
+        if layer != ENGINE
+            && text.lines().any(|l| code(l).contains("use cel::") || code(l).contains(" cel::Value"))
+        {
             bad.push(format!("{}: only src/cel may use the crate `cel`", file.display()));
         }
     }

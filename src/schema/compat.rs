@@ -32,9 +32,9 @@ pub fn compare(old: &Value, new: &Value) -> Changes {
     let count = |crd: &Value| crd.pointer("/spec/versions").and_then(Value::as_array).map_or(0, Vec::len);
     match (count(old), count(new)) {
         (1, 1) => version(first_version(old), first_version(new), &mut changes),
-        (old, new) => changes
-            .breaking
-            .push(format!("The CRD must have exactly one version, there are {old} in the cluster and {new} wanted")),
+        (old, new) => changes.breaking.push(format!(
+            "The CRD must have exactly one version, there are {old} in the cluster and {new} wanted"
+        )),
     }
     changes
 }
@@ -60,7 +60,8 @@ pub fn refusal(name: &str, changes: &Changes) -> Option<String> {
 
 fn metadata(old: &Value, new: &Value, changes: &mut Changes) {
     for (map, what) in [("labels", "Label"), ("annotations", "Annotation")] {
-        let entries = |crd: &'_ Value| crd.get("metadata").and_then(|m| m.get(map)).cloned().unwrap_or_default();
+        let entries =
+            |crd: &'_ Value| crd.get("metadata").and_then(|m| m.get(map)).cloned().unwrap_or_default();
         let live = entries(old);
         for (key, value) in entries(new).as_object().into_iter().flatten() {
             // Which version wrote it last is bookkeeping.
@@ -83,7 +84,9 @@ fn names(old: &Value, new: &Value, changes: &mut Changes) {
     if singular.is_some() && singular != get(old, "/spec/names/singular") {
         changes.compatible.push("Singular name was changed".to_owned());
     }
-    for (pointer, what) in [("/spec/names/shortNames", "Short names"), ("/spec/names/categories", "Categories")] {
+    for (pointer, what) in
+        [("/spec/names/shortNames", "Short names"), ("/spec/names/categories", "Categories")]
+    {
         if get(old, pointer) != get(new, pointer) {
             changes.compatible.push(format!("{what} were changed"));
         }
@@ -128,8 +131,17 @@ fn version(old: &Value, new: &Value, changes: &mut Changes) {
 const LOWER: [&str; 3] = ["minimum", "minLength", "minItems"];
 const UPPER: [&str; 3] = ["maximum", "maxLength", "maxItems"];
 /// Keywords with rules of their own; of any other it matters only whether it changed.
-const JUDGED: [&str; 9] =
-    ["description", "default", "type", "pattern", "properties", "required", "enum", "items", "additionalProperties"];
+const JUDGED: [&str; 9] = [
+    "description",
+    "default",
+    "type",
+    "pattern",
+    "properties",
+    "required",
+    "enum",
+    "items",
+    "additionalProperties",
+];
 
 struct Comparison<'a> {
     changes: &'a mut Changes,
@@ -189,7 +201,14 @@ impl Comparison<'_> {
         }
     }
 
-    fn bound(&mut self, path: &str, name: &str, old: Option<f64>, new: Option<f64>, tighter: impl Fn(f64, f64) -> bool) {
+    fn bound(
+        &mut self,
+        path: &str,
+        name: &str,
+        old: Option<f64>,
+        new: Option<f64>,
+        tighter: impl Fn(f64, f64) -> bool,
+    ) {
         let field = field(path);
         match (old, new) {
             (None, Some(new)) => self.breaking(format!("{name} {new} of {field} was added")),
@@ -331,9 +350,9 @@ fn is_blank(value: &Value) -> bool {
 fn tidy(value: Option<&Value>) -> Value {
     let Some(value) = value.filter(|v| !is_blank(v)) else { return Value::Null };
     let item = |item: &Value| match item {
-        Value::Object(map) => {
-            Value::Object(map.iter().filter(|(_, v)| !is_blank(v)).map(|(k, v)| (k.clone(), v.clone())).collect())
-        }
+        Value::Object(map) => Value::Object(
+            map.iter().filter(|(_, v)| !is_blank(v)).map(|(k, v)| (k.clone(), v.clone())).collect(),
+        ),
         other => other.clone(),
     };
     match value {
@@ -345,7 +364,9 @@ fn tidy(value: Option<&Value>) -> Value {
 /// Equality in which 1, 1.0 and 1e0 are one number.
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a == b || (!(a.is_i64() && b.is_i64()) && a.as_f64() == b.as_f64()),
+        (Value::Number(a), Value::Number(b)) => {
+            a == b || (!(a.is_i64() && b.is_i64()) && a.as_f64() == b.as_f64())
+        }
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
         (Value::Object(a), Value::Object(b)) => {
             a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))

@@ -134,9 +134,7 @@ fn metadata(rgd: &ResourceGraphDefinition, name: &str) -> Value {
 }
 
 fn default_columns() -> Vec<Value> {
-    let column = |name: &str, type_: &str, path: &str, description: &str| {
-        json!({"name": name, "type": type_, "jsonPath": path, "description": description})
-    };
+    let column = |name: &str, type_: &str, path: &str, description: &str| json!({"name": name, "type": type_, "jsonPath": path, "description": description});
     vec![
         column("State", "string", ".status.state", "The state of a ResourceGraphDefinition instance"),
         column(

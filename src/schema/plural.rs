@@ -222,8 +222,21 @@ mod tests {
     #[test]
     fn words_that_stay() {
         let table = [
-            "redis", "kubernetes", "endpoints", "mydns", "data", "metadata", "media", "news", "fish", "chassis",
-            "price", "lambda", "oxen", "dice", "curricula",
+            "redis",
+            "kubernetes",
+            "endpoints",
+            "mydns",
+            "data",
+            "metadata",
+            "media",
+            "news",
+            "fish",
+            "chassis",
+            "price",
+            "lambda",
+            "oxen",
+            "dice",
+            "curricula",
         ];
         for word in table {
             assert_eq!(of(word), word);

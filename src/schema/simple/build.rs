@@ -79,7 +79,8 @@ impl<'a> Builder<'a> {
             }
             open.insert(name, used);
         }
-        let mut next: Vec<&str> = open.iter().filter(|(_, uses)| uses.is_empty()).map(|(name, _)| *name).collect();
+        let mut next: Vec<&str> =
+            open.iter().filter(|(_, uses)| uses.is_empty()).map(|(name, _)| *name).collect();
         while let Some(name) = next.pop() {
             open.remove(name);
             if let Some((name, definition)) = types.get_key_value(name) {
@@ -231,7 +232,9 @@ impl<'a> Builder<'a> {
                     let near = suggest::type_name(name, self.types.keys().map(String::as_str));
                     let fault = Fault::new(format!("unknown type: {}", quote(name))).help(match near {
                         Some(near) => format!("did you mean {near}?"),
-                        None => format!("define it in {TYPES}, or use string, integer, boolean, float or object"),
+                        None => {
+                            format!("define it in {TYPES}, or use string, integer, boolean, float or object")
+                        }
                     });
                     self.problems.push(fault.at(&format!("{path}{}", type_.path_of_core())));
                     return None;
@@ -262,7 +265,8 @@ impl<'a> Builder<'a> {
 }
 
 fn too_deep() -> Fault {
-    Fault::new(format!("nested too deeply: more than {MAX_DEPTH} levels")).help("use `object` for the inner part")
+    Fault::new(format!("nested too deeply: more than {MAX_DEPTH} levels"))
+        .help("use `object` for the inner part")
 }
 
 fn too_large() -> Fault {

@@ -33,8 +33,9 @@ fn one(schema: &mut Map<String, Value>, marker: &Marker) -> Result<bool, Fault> 
         Key::Default => default(schema, value)?,
         Key::Description => set(schema, "description", json!(value)),
         Key::Minimum | Key::Maximum => {
-            let number = number::float(value)
-                .ok_or_else(|| Fault::new(format!("{} must be a number, found {}", key.name(), quote(value))))?;
+            let number = number::float(value).ok_or_else(|| {
+                Fault::new(format!("{} must be a number, found {}", key.name(), quote(value)))
+            })?;
             set(schema, key.name(), number);
         }
         Key::MinLength | Key::MaxLength => {
@@ -50,9 +51,8 @@ fn one(schema: &mut Map<String, Value>, marker: &Marker) -> Result<bool, Fault> 
             if value.is_empty() {
                 return Err(Fault::new("pattern must not be empty"));
             }
-            pattern::check(value).map_err(|why| {
-                Fault::new(format!("pattern {} is no RE2 expression: {why}", quote(value)))
-            })?;
+            pattern::check(value)
+                .map_err(|why| Fault::new(format!("pattern {} is no RE2 expression: {why}", quote(value))))?;
             set(schema, "pattern", json!(value));
         }
         Key::Enum => {
@@ -70,7 +70,10 @@ fn one(schema: &mut Map<String, Value>, marker: &Marker) -> Result<bool, Fault> 
         Key::ListType => {
             only_on(schema, *key, &["array"])?;
             if !["atomic", "set", "map"].contains(&value.as_str()) {
-                return Err(Fault::new(format!("listType must be atomic, set or map, found {}", quote(value))));
+                return Err(Fault::new(format!(
+                    "listType must be atomic, set or map, found {}",
+                    quote(value)
+                )));
             }
             list_type(schema, value)?;
         }
@@ -84,7 +87,9 @@ fn one(schema: &mut Map<String, Value>, marker: &Marker) -> Result<bool, Fault> 
         }
         Key::Validation => {
             if value.trim().is_empty() {
-                return Err(Fault::new("validation must not be empty").help("write a CEL expression over `self`"));
+                return Err(
+                    Fault::new("validation must not be empty").help("write a CEL expression over `self`")
+                );
             }
             push(schema, VALIDATIONS, json!({"rule": value, "message": "validation failed"}));
         }
@@ -178,7 +183,10 @@ fn default(schema: &mut Map<String, Value>, value: &str) -> Result<(), Fault> {
             }
             if let Some((path, expected)) = misfit(schema, &default) {
                 let place = if path.is_empty() { String::new() } else { format!(" at {path}") };
-                return Err(Fault::new(format!("default{place} must be of type {expected}, found {}", quote(value))));
+                return Err(Fault::new(format!(
+                    "default{place} must be of type {expected}, found {}",
+                    quote(value)
+                )));
             }
             default
         }
@@ -207,10 +215,9 @@ fn misfit(schema: &Map<String, Value>, value: &Value) -> Option<(String, String)
         Some((format!("{step}{path}"), type_))
     };
     match value {
-        Value::Array(items) => items
-            .iter()
-            .enumerate()
-            .find_map(|(i, item)| below(schema.get("items"), item, format!("[{i}]"))),
+        Value::Array(items) => {
+            items.iter().enumerate().find_map(|(i, item)| below(schema.get("items"), item, format!("[{i}]")))
+        }
         Value::Object(fields) => fields.iter().find_map(|(name, field)| {
             let property = schema.get("properties").and_then(|p| p.get(name));
             below(property.or_else(|| schema.get("additionalProperties")), field, format!(".{name}"))

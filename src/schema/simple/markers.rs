@@ -52,7 +52,8 @@ impl Key {
         }
         let fault = Fault::new(format!("unknown marker: {name}"));
         if name.starts_with('|') {
-            return Err(fault.help("markers are separated by blanks; only the first `|` separates them from the type"));
+            return Err(fault
+                .help("markers are separated by blanks; only the first `|` separates them from the type"));
         }
         let known = Self::ALL.iter().map(|(known, _)| *known);
         Err(fault.help(match suggest::marker(name, known.clone()) {
@@ -108,7 +109,9 @@ impl Scan {
                 let key = std::mem::take(&mut self.buffer);
                 let key = key.trim();
                 if key.is_empty() {
-                    return Err(Fault::new("empty marker key before `=`").help("markers are written as key=value"));
+                    return Err(
+                        Fault::new("empty marker key before `=`").help("markers are written as key=value")
+                    );
                 }
                 let key = Key::parse(key).map_err(|fault| self.faults.push(fault)).ok();
                 self.open = Some(key);
@@ -150,7 +153,9 @@ impl Scan {
 
     fn end(&mut self) {
         if self.quoted {
-            self.faults.push(Fault::new("unclosed quote").help("close it with a double quote; inside, write it as \\\""));
+            self.faults.push(
+                Fault::new("unclosed quote").help("close it with a double quote; inside, write it as \\\""),
+            );
             return;
         }
         if self.depth > 0 {
@@ -161,8 +166,9 @@ impl Scan {
         let rest = self.buffer.trim();
         if !rest.is_empty() {
             self.faults.push(
-                Fault::new(format!("marker key '{rest}' without a value"))
-                    .help("markers are written as key=value; put a value that contains blanks in double quotes"),
+                Fault::new(format!("marker key '{rest}' without a value")).help(
+                    "markers are written as key=value; put a value that contains blanks in double quotes",
+                ),
             );
         } else if !self.any {
             self.faults.push(Fault::new("no marker after `|`").help("leave the `|` out"));
@@ -209,7 +215,10 @@ mod tests {
     #[test]
     fn blanks_separate_and_are_shielded_by_quotes_and_brackets() {
         let table: [(&str, &[(&str, &str)]); 13] = [
-            (r#" default="foo bar" description="d \"q\" \n x" "#, &[("default", "foo bar"), ("description", r#"d "q" \n x"#)]),
+            (
+                r#" default="foo bar" description="d \"q\" \n x" "#,
+                &[("default", "foo bar"), ("description", r#"d "q" \n x"#)],
+            ),
             ("default=", &[("default", "")]),
             (r#"default={"x": 1} minItems=1"#, &[("default", r#"{"x": 1}"#), ("minItems", "1")]),
             (r#"default=["a", "b c]"]"#, &[("default", r#"["a", "b c]"]"#)]),
@@ -256,7 +265,12 @@ mod tests {
 
     #[test]
     fn near_misses_get_a_suggestion() {
-        for (text, near) in [("Required=true", "required"), ("min=1", "minimum"), ("minlength=1", "minLength"), ("patern=a", "pattern")] {
+        for (text, near) in [
+            ("Required=true", "required"),
+            ("min=1", "minimum"),
+            ("minlength=1", "minLength"),
+            ("patern=a", "pattern"),
+        ] {
             let (_, faults) = split(text);
             assert_eq!(faults[0].help.as_deref(), Some(format!("did you mean {near}?").as_str()), "{text}");
         }

@@ -57,6 +57,9 @@ mod tests {
         }
         assert_eq!(integer("9223372036854775808"), None);
         assert_eq!(integer("1.0"), None);
-        assert_eq!((boolean("True"), boolean("f"), boolean("yes"), boolean("tRUE")), (Some(true), Some(false), None, None));
+        assert_eq!(
+            (boolean("True"), boolean("f"), boolean("yes"), boolean("tRUE")),
+            (Some(true), Some(false), None, None)
+        );
     }
 }

@@ -105,7 +105,14 @@ mod tests {
 
     #[test]
     fn distances() {
-        let table = [("", "", 0), ("a", "", 1), ("", "abc", 3), ("strnig", "string", 1), ("patern", "pattern", 1), ("abc", "cab", 2)];
+        let table = [
+            ("", "", 0),
+            ("a", "", 1),
+            ("", "abc", 3),
+            ("strnig", "string", 1),
+            ("patern", "pattern", 1),
+            ("abc", "cab", 2),
+        ];
         for (a, b, expected) in table {
             assert_eq!(distance(a, b), expected, "{a} {b}");
             assert_eq!(distance(b, a), expected, "{b} {a}");

@@ -32,14 +32,18 @@ fn fields_become_openapi() {
             json!({"type": "object", "additionalProperties": {"type": "array", "items":
                 {"type": "object", "additionalProperties": {"type": "integer"}}}}),
         ),
-        (r#"string | default="foo bar" description="d \"q\" \n x""#,
-            json!({"type": "string", "default": "foo bar", "description": r#"d "q" \n x"#})),
+        (
+            r#"string | default="foo bar" description="d \"q\" \n x""#,
+            json!({"type": "string", "default": "foo bar", "description": r#"d "q" \n x"#}),
+        ),
         ("string | default=", json!({"type": "string", "default": ""})),
         ("string | default=null", json!({"type": "string", "default": "null"})),
         (r#"string | default="say \"hi\"""#, json!({"type": "string", "default": "say \"hi\""})),
         (r#"integer | default="3""#, json!({"type": "integer", "default": 3})),
-        ("integer | default=3 minimum=1 maximum=10",
-            json!({"type": "integer", "default": 3, "minimum": 1, "maximum": 10})),
+        (
+            "integer | default=3 minimum=1 maximum=10",
+            json!({"type": "integer", "default": 3, "minimum": 1, "maximum": 10}),
+        ),
         ("float | default=0.50 minimum=-1.5", json!({"type": "number", "default": 0.5, "minimum": -1.5})),
         ("boolean | default=True", json!({"type": "boolean", "default": true})),
         ("boolean | default=0", json!({"type": "boolean", "default": false})),
@@ -49,23 +53,33 @@ fn fields_become_openapi() {
         (r#"string | pattern="^[a-z]+\.x$""#, json!({"type": "string", "pattern": r"^[a-z]+\.x$"})),
         ("string | pattern=^[a-z]+$", json!({"type": "string", "pattern": "^[a-z]+$"})),
         ("string | minLength=1 maxLength=3", json!({"type": "string", "minLength": 1, "maxLength": 3})),
-        (r#"[]string | default=["a","b"] minItems=1 maxItems=3 uniqueItems=true"#,
+        (
+            r#"[]string | default=["a","b"] minItems=1 maxItems=3 uniqueItems=true"#,
             json!({"type": "array", "default": ["a", "b"], "minItems": 1, "maxItems": 3, "items": {"type": "string"},
-                "x-kubernetes-list-type": "set"})),
+                "x-kubernetes-list-type": "set"}),
+        ),
         ("[]string | uniqueItems=false", json!({"type": "array", "items": {"type": "string"}})),
-        ("[]string | uniqueItems=true listType=set",
-            json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"})),
-        (r#"map[string]integer | default={"x": 1}"#,
-            json!({"type": "object", "additionalProperties": {"type": "integer"}, "default": {"x": 1}})),
+        (
+            "[]string | uniqueItems=true listType=set",
+            json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"}),
+        ),
+        (
+            r#"map[string]integer | default={"x": 1}"#,
+            json!({"type": "object", "additionalProperties": {"type": "integer"}, "default": {"x": 1}}),
+        ),
         ("[]string | minimum=1", json!({"type": "array", "items": {"type": "string"}, "minimum": 1})),
-        ("[]string | listMapKey=a listType=map listMapKey=b",
+        (
+            "[]string | listMapKey=a listType=map listMapKey=b",
             json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["a", "b"]})),
-        (r#"integer | validation="self > 0" validation="self < 9" immutable=true"#,
+                "x-kubernetes-list-map-keys": ["a", "b"]}),
+        ),
+        (
+            r#"integer | validation="self > 0" validation="self < 9" immutable=true"#,
             json!({"type": "integer", "x-kubernetes-validations": [
                 {"rule": "self > 0", "message": "validation failed"},
                 {"rule": "self < 9", "message": "validation failed"},
-                {"rule": "self == oldSelf", "message": "field is immutable"}]})),
+                {"rule": "self == oldSelf", "message": "field is immutable"}]}),
+        ),
         ("string | immutable=false required=false", json!({"type": "string"})),
         ("string | default=a default=b", json!({"type": "string", "default": "b"})),
         ("string | required=false   ", json!({"type": "string"})),
@@ -83,7 +97,10 @@ fn objects_get_a_default_when_a_field_has_one_and_none_is_required() {
         (json!({}), json!({"type": "object"})),
         (json!({"a": {}}), json!({"type": "object", "properties": {"a": {"type": "object"}}})),
         (json!({"a": "string"}), json!({"type": "object", "properties": {"a": s}})),
-        (json!({"a": "string | required=true"}), json!({"type": "object", "required": ["a"], "properties": {"a": s}})),
+        (
+            json!({"a": "string | required=true"}),
+            json!({"type": "object", "required": ["a"], "properties": {"a": s}}),
+        ),
         (
             json!({"a": "string | default=foo"}),
             json!({"type": "object", "default": {}, "properties": {"a": {"type": "string", "default": "foo"}}}),
@@ -128,10 +145,8 @@ fn custom_types_are_inlined() {
             "c": {"type": "object", "additionalProperties": built}}})
     );
     assert_eq!(
-        typed(
-            json!({"a": "[]Item | listType=map listMapKey=name"}),
-            json!({"Item": {"name": "string"}})
-        )["properties"]["a"],
+        typed(json!({"a": "[]Item | listType=map listMapKey=name"}), json!({"Item": {"name": "string"}}))["properties"]
+            ["a"],
         json!({"type": "array", "items": {"type": "object", "properties": {"name": {"type": "string"}}},
             "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]})
     );
@@ -202,7 +217,10 @@ fn what_a_field_must_not_be() {
         (json!("integer | pattern=a"), "pattern is only valid for type string, found type integer"),
         (json!("string | pattern="), "pattern must not be empty"),
         (json!("string | pattern=\"(a\""), "pattern `(a` is no RE2 expression: missing closing )"),
-        (json!("string | pattern=\"(?=a)\""), "pattern `(?=a)` is no RE2 expression: (? with = is not supported; there is no look-around"),
+        (
+            json!("string | pattern=\"(?=a)\""),
+            "pattern `(?=a)` is no RE2 expression: (? with = is not supported; there is no look-around",
+        ),
         (json!("string | minLength=x"), "minLength must be an integer, found `x`"),
         (json!("integer | minimum=low"), "minimum must be a number, found `low`"),
         (json!("integer | default=null"), "default must be an integer, found `null`"),
@@ -212,7 +230,10 @@ fn what_a_field_must_not_be() {
         (json!("[]string | default=a"), "default must be a JSON array, found `a`"),
         (json!("[]string | default={}"), "default must be of type array, found `{}`"),
         (json!("[]string | default=[1]"), "default at [0] must be of type string, found `[1]`"),
-        (json!(r#"map[string]integer | default={"x":"y"}"#), r#"default at .x must be of type integer, found `{"x":"y"}`"#),
+        (
+            json!(r#"map[string]integer | default={"x":"y"}"#),
+            r#"default at .x must be of type integer, found `{"x":"y"}`"#,
+        ),
         (json!("object | default=[]"), "default must be of type object, found `[]`"),
         (json!("string | default=a}"), "unmatched closing bracket/brace `}`"),
         (json!("string | default={a"), "unclosed bracket/brace"),
@@ -224,7 +245,11 @@ fn what_a_field_must_not_be() {
     for (definition, expected) in table {
         let found = openapi(&json!({"a": definition}), &Value::Null).expect_err(&definition.to_string());
         assert_eq!(found.len(), 1, "{definition}: {found:?}");
-        assert_eq!((found[0].path.as_str(), found[0].message.as_str()), ("spec.schema.spec.a", expected), "{definition}");
+        assert_eq!(
+            (found[0].path.as_str(), found[0].message.as_str()),
+            ("spec.schema.spec.a", expected),
+            "{definition}"
+        );
     }
 }
 
@@ -250,10 +275,19 @@ fn a_wrong_type_is_reported_once_and_not_at_every_use() {
 #[test]
 fn types_must_not_go_round() {
     let table = [
-        (json!({"A": {"x": "A"}}), "spec.schema.types.A: self references are not allowed: type A uses itself"),
+        (
+            json!({"A": {"x": "A"}}),
+            "spec.schema.types.A: self references are not allowed: type A uses itself",
+        ),
         (json!({"A": "[]A"}), "spec.schema.types.A: self references are not allowed: type A uses itself"),
-        (json!({"A": {"x": {"y": "map[string]A"}}}), "spec.schema.types.A: self references are not allowed: type A uses itself"),
-        (json!({"A": "B", "B": {"x": "[]A"}}), "spec.schema.types.A: cyclic dependency in type A: A -> B -> A"),
+        (
+            json!({"A": {"x": {"y": "map[string]A"}}}),
+            "spec.schema.types.A: self references are not allowed: type A uses itself",
+        ),
+        (
+            json!({"A": "B", "B": {"x": "[]A"}}),
+            "spec.schema.types.A: cyclic dependency in type A: A -> B -> A",
+        ),
         (
             json!({"C": {"x": "D"}, "D": {"x": "B"}, "B": {"x": "C"}, "User": {"x": "B"}}),
             "spec.schema.types.B: cyclic dependency in type B: B -> C -> D -> B",
@@ -272,7 +306,10 @@ fn types_must_not_go_round() {
 #[test]
 fn parts_that_are_no_maps() {
     let found = problems(json!("string"), json!(["a"]));
-    assert_eq!(found[0], "spec.schema.types: unexpected type: list; write `[]Type`, and name the type of an element in spec.schema.types");
+    assert_eq!(
+        found[0],
+        "spec.schema.types: unexpected type: list; write `[]Type`, and name the type of an element in spec.schema.types"
+    );
     assert_eq!(found[1], "spec.schema.spec: unexpected type: string; write a map of names to fields");
 }
 
@@ -305,15 +342,40 @@ fn a_small_text_cannot_make_a_huge_schema() {
 /// Texts that are nearly fields.
 fn nearly_a_field() -> impl Strategy<Value = String> {
     let word = prop_oneof![
-        Just("string"), Just("integer"), Just("[]"), Just("map[string]"), Just("map["), Just("A"), Just("B"), Just("object"),
-        Just("|"), Just(" "), Just("="), Just("\""), Just("\\"), Just("["), Just("]"), Just("{"), Just("}"), Just(","),
-        Just("default="), Just("required=true"), Just("enum="), Just("pattern="), Just("listType=map"), Just("listMapKey="),
-        Just("minimum="), Just("validation="), Just("1"), Just("-"), Just("é"), Just("\u{2003}"), Just("null"), Just("ß𝄞"),
+        Just("string"),
+        Just("integer"),
+        Just("[]"),
+        Just("map[string]"),
+        Just("map["),
+        Just("A"),
+        Just("B"),
+        Just("object"),
+        Just("|"),
+        Just(" "),
+        Just("="),
+        Just("\""),
+        Just("\\"),
+        Just("["),
+        Just("]"),
+        Just("{"),
+        Just("}"),
+        Just(","),
+        Just("default="),
+        Just("required=true"),
+        Just("enum="),
+        Just("pattern="),
+        Just("listType=map"),
+        Just("listMapKey="),
+        Just("minimum="),
+        Just("validation="),
+        Just("1"),
+        Just("-"),
+        Just("é"),
+        Just("\u{2003}"),
+        Just("null"),
+        Just("ß𝄞"),
     ];
-    prop_oneof![
-        proptest::collection::vec(word, 0..14).prop_map(|words| words.concat()),
-        any::<String>(),
-    ]
+    prop_oneof![proptest::collection::vec(word, 0..14).prop_map(|words| words.concat()), any::<String>(),]
 }
 
 fn anything() -> impl Strategy<Value = Value> {

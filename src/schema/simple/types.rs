@@ -41,7 +41,9 @@ impl Type {
             if let Some(element) = rest.strip_prefix("[]") {
                 rest = element.trim();
                 if rest.is_empty() {
-                    return Err(Fault::new("empty slice element type").help("write []Type, for instance []string"));
+                    return Err(
+                        Fault::new("empty slice element type").help("write []Type, for instance []string")
+                    );
                 }
                 wrappers.push(Wrapper::List);
             } else if let Some(value) = rest.strip_prefix("map[string]") {

@@ -1,0 +1,3 @@
+//! What users do with a hub, on real API servers.
+
+pub mod registration;
