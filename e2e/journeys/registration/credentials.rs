@@ -170,7 +170,20 @@ pub fn a_cluster_of_another_hub(stage: &Stage) -> Result<()> {
     stage.unchanged("asia", &before)?;
     let tried = stage.write_requests("asia")? - tried;
     ensure!(tried == 0, "{tried} writes were tried");
-    stage.delete_note("waits")?;
     stage.deregister("asia")?;
+    stage.delete_note("waits")?;
     stage.unchanged("asia", &before)
+}
+
+pub fn what_was_never_written_holds_nothing(stage: &Stage) -> Result<()> {
+    let claim = json!({
+        "metadata": {"name": "kro-hub-claim", "namespace": "kube-system"},
+        "data": {"hub-id": "somebody-else"},
+    });
+    stage.env.api("asia").post("/api/v1/namespaces/kube-system/configmaps", &claim)?;
+    stage.put_secret("asia", &stage.kubeconfig("asia")?)?;
+    stage.is("asia", "Ready", "False", "ClaimedByAnotherHub")?;
+    stage.note("waits", &json!({"hub.kro.run/clusters": "asia"}))?;
+    stage.entry("waits", "asia", "ClaimedByAnotherHub")?;
+    stage.delete_note("waits")
 }

@@ -7,6 +7,7 @@ use crate::env::registration::secret;
 use crate::env::wait::{eventually, throughout};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 pub fn a_lost_secret_changes_nothing(stage: &Stage) -> Result<()> {
     let before = stage.register("eu")?;
@@ -64,13 +65,6 @@ pub fn workloads_outlive_their_registration(stage: &Stage) -> Result<()> {
     stage.register("eu")?;
     stage.register("us")?;
     stage.placed_note("kept", "eu,us")?;
-    // A rotation, so that the hub has found the mirror there, and not only written it.
-    stage.put_secret(
-        "eu",
-        &stage.env.token_kubeconfig("eu", "robot", std::time::Duration::from_secs(3600))?,
-    )?;
-    stage.ready("eu")?;
-    stage.drift_is_repaired("eu", "kept")?;
     let content = stage.content("eu")?;
     let tried = stage.write_requests("eu")?;
     let id = leave(stage, "eu", &["kept"])?;
@@ -83,7 +77,7 @@ pub fn workloads_outlive_their_registration(stage: &Stage) -> Result<()> {
     stage.entry("kept", "eu", "NotRegistered")?;
     stage.drift_is_repaired("us", "kept")?;
 
-    // It comes back, under another name even: adopted as it stands.
+    // It comes back, and is adopted as it stands.
     stage.put_secret("eu", &stage.kubeconfig("eu")?)?;
     stage.ready("eu")?;
     stage.active("kept")?;
@@ -107,6 +101,23 @@ pub fn workloads_outlive_their_registration(stage: &Stage) -> Result<()> {
         ensure!(stage.children(spoke, "kept")?.is_empty(), "children are left on {spoke}");
     }
     Ok(())
+}
+
+pub fn a_found_mirror_is_let_go_too(stage: &Stage) -> Result<()> {
+    stage.register("eu")?;
+    stage.register("us")?;
+    stage.placed_note("kept", "eu,us")?;
+    // A rotation: the hub has found the mirror there, and not only written it.
+    stage.put_secret("eu", &stage.env.token_kubeconfig("eu", "robot", Duration::from_secs(3600))?)?;
+    stage.ready("eu")?;
+    stage.drift_is_repaired("eu", "kept")?;
+    leave(stage, "eu", &["kept"])?;
+    throughout(WHILE, "the hold is released and stays so", || {
+        let holds = holds(stage, "kept")?;
+        ensure!(holds == "us", "the instance holds {holds:?}");
+        Ok(())
+    })?;
+    stage.delete_note("kept")
 }
 
 pub fn leftovers_are_cleaned_on_return(stage: &Stage) -> Result<()> {

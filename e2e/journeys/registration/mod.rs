@@ -41,11 +41,17 @@ pub fn trials(shared: &Shared) -> Vec<Trial> {
         ("other_namespaces_are_not_allowed", placement::other_namespaces_are_not_allowed),
         ("an_instance_waits_for_its_cluster", placement::an_instance_waits_for_its_cluster),
     ];
+    // Each shows a defect that is known; `--ignored` runs them.
+    let awaited: [(&str, Run); 2] = [
+        ("a_found_mirror_is_let_go_too", leaving::a_found_mirror_is_let_go_too),
+        ("what_was_never_written_holds_nothing", credentials::what_was_never_written_holds_nothing),
+    ];
     let trial = |(name, run): (&str, Run)| {
         let shared = shared.clone();
         Trial::test(format!("registration::{name}"), move || {
             Ok(shared.on_stage(run).map_err(|error| format!("{error:#}"))?)
         })
     };
-    all.into_iter().map(trial).collect()
+    let awaited = awaited.map(|known| trial(known).with_ignored_flag(true));
+    all.into_iter().map(trial).chain(awaited).collect()
 }

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// How long anything may take; what is waited for takes well under a second.
 pub const SOON: Duration = Duration::from_secs(20);
+/// How long what an earlier trial left may take to go.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long something that must not happen is watched for.
 pub const WHILE: Duration = Duration::from_millis(1500);
 pub const SPOKES: [&str; 3] = ["eu", "us", "asia"];
@@ -253,6 +255,8 @@ impl Stage {
     }
 
     /// No cluster, no instance, nothing of ours on the spokes but the definitions.
+    ///
+    /// Spokes go first, so that nothing waits for them, and local clusters last, so that the hub is cleaned.
     fn clear(&self) -> Result<()> {
         let api = self.env.api("hub");
         for namespace in [NAMESPACE, "kro-system"] {
@@ -262,31 +266,34 @@ impl Stage {
                 api.delete(&format!("/api/v1/namespaces/{namespace}/secrets?labelSelector={label}"))?;
             }
         }
-        let everywhere = "/apis/kro.run/v1alpha1/notes";
-        let end = |what: &str, path: &str, one: &dyn Fn(&Value) -> String| -> Result<()> {
-            for item in api.list(path)? {
-                api.delete(&one(&item))?;
+        let path = |item: &Value| {
+            let meta = |key: &str| item["metadata"][key].as_str().unwrap_or_default().to_owned();
+            match item["metadata"]["namespace"].as_str() {
+                Some(namespace) => format!("{}/{}", notes(namespace), meta("name")),
+                None => format!("{CLUSTERS}/{}", meta("name")),
             }
-            let gone = eventually(SOON, what, || {
-                let left = api.list(path)?;
+        };
+        let end = |what: &str, list: &str, which: &dyn Fn(&Value) -> bool| -> Result<()> {
+            let left = || -> Result<Vec<Value>> { Ok(api.list(list)?.into_iter().filter(which).collect()) };
+            for item in left()? {
+                api.delete(&path(&item))?;
+            }
+            let gone = eventually(PATIENCE, what, || {
+                let left = left()?;
                 ensure!(left.is_empty(), "{} left", left.len());
                 Ok(())
             });
             if gone.is_err() {
                 // A trial that failed must not make the next ones fail.
-                for item in api.list(path)? {
-                    api.merge_patch(&one(&item), &json!({"metadata": {"finalizers": null}}))?;
+                for item in left()? {
+                    api.merge_patch(&path(&item), &json!({"metadata": {"finalizers": null}}))?;
                 }
             }
             Ok(())
         };
-        end("instances gone", everywhere, &|note| {
-            let name = note["metadata"]["name"].as_str().unwrap_or_default();
-            format!("{}/{name}", notes(note["metadata"]["namespace"].as_str().unwrap_or_default()))
-        })?;
-        end("clusters gone", CLUSTERS, &|cluster| {
-            format!("{CLUSTERS}/{}", cluster["metadata"]["name"].as_str().unwrap_or_default())
-        })?;
+        end("spokes gone", CLUSTERS, &|cluster| cluster["spec"]["local"] != true)?;
+        end("instances gone", "/apis/kro.run/v1alpha1/notes", &|_| true)?;
+        end("clusters gone", CLUSTERS, &|_| true)?;
         for config_map in api.list(&format!("/api/v1/namespaces/{NAMESPACE}/configmaps"))? {
             let name = config_map["metadata"]["name"].as_str().unwrap_or_default();
             if name.starts_with("left-") {
