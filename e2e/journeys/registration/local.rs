@@ -1,9 +1,9 @@
 //! The hub itself as a cluster: `spec.local`.
 
 use super::seen::{CLUSTERS, conditions};
-use super::stage::{HOME, SOON, Stage, WHILE, cluster_id, notes, text_of};
+use super::stage::{SOON, Stage, WHILE, cluster_id, text_of};
 use crate::env::wait::{eventually, throughout};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 fn local(name: &str) -> Value {
@@ -154,24 +154,38 @@ pub fn only_one_cluster_is_local(stage: &Stage) -> Result<()> {
         ensure!(conditions(&now).contains("Ready=False DuplicateCluster"), "{}", conditions(&now));
         stage.cluster("here").map(drop)
     })?;
-    // The first goes: its workloads stay, the second serves.
-    stage.delete_cluster("here")?;
-    eventually(SOON, "Cluster here gone", || {
-        ensure!(stage.env.api("hub").get(&format!("{CLUSTERS}/here"))?.is_none(), "it is there");
-        Ok(())
-    })?;
-    let second = stage.ready("there")?;
-    ensure!(cluster_id(&second) == cluster_id(&first), "another id");
-    ensure!(on("plain")? == ["hub"], "its children are gone");
-    stage.drift_is_repaired("hub", "plain")?;
-    for note in ["everywhere", "plain"] {
+    for note in ["everywhere", "plain", "both"] {
         stage.delete_note(note)?;
     }
-    let path = format!("{}/both", notes(HOME));
-    stage.env.api("hub").get(&path)?.context("`both` is gone")?;
-    stage.delete_note("both")?;
     for note in ["everywhere", "both", "plain"] {
         ensure!(on(note)?.is_empty(), "children of {note} are left");
     }
-    Ok(())
+    // The first goes: the second serves.
+    stage.delete_cluster("here")?;
+    let second = stage.ready("there")?;
+    ensure!(cluster_id(&second) == cluster_id(&first), "another id");
+    stage.note("plain", &json!({}))?;
+    stage.active("plain").map(drop)
+}
+
+pub fn the_local_cluster_leaves_its_workload(stage: &Stage) -> Result<()> {
+    stage.put(&local("here"))?;
+    stage.ready("here")?;
+    stage.note("plain", &json!({}))?;
+    stage.active("plain")?;
+    let children = stage.children("hub", "plain")?;
+    stage.delete_cluster("here")?;
+    eventually(SOON, "Cluster here gone", || {
+        let found = stage.env.api("hub").get(&format!("{CLUSTERS}/here"))?;
+        ensure!(found.is_none(), "it is there");
+        Ok(())
+    })?;
+    throughout(WHILE, "the workload stays", || {
+        let now = stage.children("hub", "plain")?;
+        ensure!(now == children, "children: {children:?}, then {now:?}");
+        Ok(())
+    })?;
+    stage.put(&local("there"))?;
+    stage.active("plain")?;
+    stage.drift_is_repaired("hub", "plain")
 }

@@ -98,11 +98,9 @@ impl Clusters {
         self.view.is_synced() && self.secrets.values().all(View::is_synced)
     }
 
-    /// Every registered cluster, as placement sees it. A second local one is none: what says nothing goes to the first.
+    /// Every registered cluster, as placement sees it.
     pub fn states(&self) -> BTreeMap<ClusterName, ClusterState> {
-        let second = |entry: &Entry| entry.cluster.spec.local && entry.is_twin();
-        let used = self.entries.iter().filter(|(_, entry)| !second(entry));
-        used.map(|(name, entry)| (name.clone(), entry.state())).collect()
+        self.entries.iter().map(|(name, entry)| (name.clone(), entry.state())).collect()
     }
 
     pub fn any_spoke(&self) -> bool {
@@ -221,7 +219,7 @@ impl Clusters {
         let twins: Vec<Arc<Object>> = self
             .entries
             .values_mut()
-            .filter(|e| e.is_twin())
+            .filter(|e| matches!(&e.phase, Phase::Blocked(b) if b.reason == "DuplicateCluster"))
             .map(|e| {
                 e.fingerprint = None;
                 e.object.clone()
@@ -664,11 +662,6 @@ impl Entry {
         let written = self.cluster.status.as_ref().map(|s| s.cluster_id.clone());
         let known = self.info.as_ref().map(|i| i.id.clone()).or(written);
         known.filter(|id| !id.is_empty())
-    }
-
-    /// Another registration of the same cluster came first.
-    fn is_twin(&self) -> bool {
-        matches!(&self.phase, Phase::Blocked(b) if b.reason == "DuplicateCluster")
     }
 
     fn stop(&self) {
