@@ -70,8 +70,13 @@ fn main() -> ExitCode {
     args.test_threads = args.test_threads.or(Some(1));
     let fleet = Fleet::default();
     let stands = journeys::Stands::default();
-    let trials: Vec<Trial> =
-        environment::trials(&fleet).into_iter().chain(for_people::trials()).chain(stands.trials()).collect();
+    let registration = journeys::registration::Shared::default();
+    let trials: Vec<Trial> = environment::trials(&fleet)
+        .into_iter()
+        .chain(for_people::trials())
+        .chain(stands.trials())
+        .chain(journeys::registration::trials(&registration))
+        .collect();
     if args.list {
         return libtest_mimic::run(&args, trials).exit_code();
     }
@@ -85,6 +90,7 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&args, trials);
     fleet.end();
     stands.end();
+    registration.end();
     if conclusion.has_failed() {
         eprintln!("Logs of this run: {}", scratch.keep().display());
     }

@@ -79,6 +79,16 @@ impl Api {
             .with_context(|| format!("{path} does not exist"))
     }
 
+    /// Server-side apply of the object at `path`, as the field manager `test`, which takes over what it sets.
+    ///
+    /// # Errors
+    /// No contact, or refused.
+    pub fn apply(&self, path: &str, body: &Value) -> Result<Value> {
+        let path = format!("{path}?fieldManager=test&force=true");
+        self.send(Method::PATCH, &path, "application/apply-patch+yaml", Some(body))?
+            .with_context(|| format!("{path} is not served"))
+    }
+
     /// Deletes the object at `path`, if there is one.
     ///
     /// # Errors

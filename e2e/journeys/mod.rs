@@ -2,6 +2,7 @@
 
 mod definitions;
 mod instances_fanout;
+pub mod registration;
 mod stand;
 
 use crate::env::Programs;
