@@ -69,6 +69,7 @@ fn printed_crds() -> Vec<String> {
     all.split("---\n").filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
+#[allow(clippy::unwrap_used)] // A test helper: what fails, fails the test.
 fn run(args: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kro-hub"));
     // Values set where the tests run would show in the help.

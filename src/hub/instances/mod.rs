@@ -215,6 +215,9 @@ impl Instances {
             if same.is_some() && slot.is_some_and(|s| !s.fleet.is_recorded()) {
                 // Where it goes is being written right now.
                 self.unjudged.push((name, left));
+            } else if same.is_some_and(|i| !i.is_deleting() && self.names_unregistered(i)) {
+                // Perhaps this cluster under its former name: nobody is asked to delete running workloads by a rename.
+                self.unjudged.push((name, left));
             } else if same.is_some_and(|i| Fleet::holds(i).contains(&name) && self.is_let_go(i, &name)) {
                 // It is about to be recorded once more.
                 self.unjudged.push((name, left));
@@ -232,6 +235,11 @@ impl Instances {
     fn is_let_go(&self, instance: &Object, name: &ClusterName) -> bool {
         placement::names(instance.annotation(hub::RELEASE)).contains(name)
             || self.clusters.get(name).is_some_and(|c| c.view.leaving)
+    }
+
+    fn names_unregistered(&self, instance: &Object) -> bool {
+        let named = placement::names(instance.annotation(hub::CLUSTERS));
+        named.iter().any(|n| n.as_str() != "*" && !self.clusters.contains_key(n))
     }
 
     /// Mirrors of this hub that stand on a cluster, by instance and uid of the hub instance.

@@ -60,7 +60,12 @@ enum EntryKind {
 
 impl Entry {
     pub(super) fn refused(name: &ClusterName, reason: &str, message: &str) -> Self {
-        Self::new(name, reason, message, None, EntryKind::Failed)
+        // What may come by itself is waited for, as with a cluster that cannot be reached.
+        let kind = match reason {
+            "NotRegistered" | "Leaving" => EntryKind::Unreachable,
+            _ => EntryKind::Failed,
+        };
+        Self::new(name, reason, message, None, kind)
     }
 
     fn new(name: &ClusterName, state: &str, message: &str, report: Option<&Report>, kind: EntryKind) -> Self {

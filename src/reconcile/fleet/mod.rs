@@ -303,7 +303,10 @@ impl Fleet {
     ) -> BTreeSet<ClusterName> {
         // Discovery is news once; from then on the record speaks.
         self.found.retain(|n| !past.holds.contains(n));
-        let mut holds = spokes.clone();
+        // Nothing was ever written to a cluster that was not ready: there is nothing to hold.
+        let ready = |n: &ClusterName| inputs.clusters.get(n).is_some_and(|c| c.health == ClusterHealth::Ready);
+        let known = |n: &ClusterName| past.holds.contains(n) || past.found.contains(n);
+        let mut holds: BTreeSet<ClusterName> = spokes.iter().filter(|n| known(n) || ready(n)).cloned().collect();
         for name in past.holds.iter().chain(&past.found) {
             if holds.contains(name) {
                 continue;
@@ -521,16 +524,14 @@ impl Fleet {
         if deleting && may_be_local(inputs.instance) {
             names.extend(local.cloned());
         }
-        let mut entries = Vec::new();
-        for name in &names {
-            entries.push(self.entry(inputs, name, deleting, !decision.spokes.contains(name)));
-        }
         if !deleting {
-            for (name, (reason, message)) in &decision.refused {
-                if !names.contains(name) {
-                    entries.push(self.dated(inputs, name, Entry::refused(name, reason, message)));
-                }
-            }
+            names.extend(decision.spokes.iter().cloned());
+        }
+        let mut entries: Vec<Entry> =
+            names.iter().map(|n| self.entry(inputs, n, deleting, !decision.spokes.contains(n))).collect();
+        if !deleting {
+            let refused = decision.refused.iter().filter(|(name, _)| !names.contains(*name));
+            entries.extend(refused.map(|(name, (reason, message))| Entry::refused(name, reason, message)));
         }
         // After a restart, what was written before stands until every cluster that can speak has spoken.
         let spoken_before =
@@ -540,12 +541,13 @@ impl Fleet {
         }
         if deleting && local.is_none() && may_be_local(inputs.instance) {
             let message = format!(
-                "its children on the hub have nobody to clean them; register a Cluster with spec.local: true, or annotate {}=local",
+                "its children on the hub have nobody to clean them; register a Cluster with spec.local: true, or \
+                 annotate {}=local",
                 hub::RELEASE
             );
-            let name = local_name(None);
-            entries.push(self.dated(inputs, &name, Entry::refused(&name, "NotRegistered", &message)));
+            entries.push(Entry::refused(&local_name(None), "NotRegistered", &message));
         }
+        let entries: Vec<Entry> = entries.into_iter().map(|e| self.dated(inputs, e)).collect();
         let only_local = names.iter().all(|n| Some(n) == local) && entries.len() == names.len();
         let aggregate = Aggregate {
             entries,
@@ -578,17 +580,17 @@ impl Fleet {
         step.actions.push(FleetAction::WriteStatus { patch });
     }
 
-    fn entry(&mut self, inputs: &Inputs, name: &ClusterName, deleting: bool, leaves: bool) -> Entry {
+    fn entry(&self, inputs: &Inputs, name: &ClusterName, deleting: bool, leaves: bool) -> Entry {
         let health = inputs.clusters.get(name).map(|c| c.health.clone());
         let report = self.reports.get(name).filter(|r| r.hub_uid == inputs.instance.uid());
         let generation = inputs.instance.generation();
-        let entry = Entry::of(name, health.as_ref(), report, deleting || leaves, generation);
-        self.dated(inputs, name, entry)
+        Entry::of(name, health.as_ref(), report, deleting || leaves, generation)
     }
 
     /// Notes since when an entry is as it is; a restart finds it in the status that was written.
-    fn dated(&mut self, inputs: &Inputs, name: &ClusterName, mut entry: Entry) -> Entry {
-        let known = self.since.get(name).cloned().or_else(|| {
+    fn dated(&mut self, inputs: &Inputs, mut entry: Entry) -> Entry {
+        let name = entry.name.clone();
+        let known = self.since.get(&name).cloned().or_else(|| {
             let list = inputs.instance.0.pointer("/status/fleet/clusters")?.as_array()?;
             let old = list.iter().find(|e| e.get("name").and_then(Value::as_str) == Some(name.as_str()))?;
             Some((old.get("state")?.as_str()?.to_owned(), old.get("since")?.as_str()?.to_owned()))
@@ -597,7 +599,7 @@ impl Fleet {
             Some((state, since)) if state == entry.state => since,
             _ => entry.unreachable_since.clone().unwrap_or_else(|| inputs.now.rfc3339.clone()),
         };
-        self.since.insert(name.clone(), (entry.state.clone(), since.clone()));
+        self.since.insert(name, (entry.state.clone(), since.clone()));
         entry.since = since;
         entry
     }
