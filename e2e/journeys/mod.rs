@@ -1,6 +1,7 @@
 //! What users do, on real API servers.
 
 mod definitions;
+mod instances_drift;
 mod instances_fanout;
 mod stand;
 
@@ -24,7 +25,7 @@ impl Default for Stands {
 
 impl Stands {
     pub fn trials(&self) -> Vec<Trial> {
-        let calm = [definitions::TRIALS, instances_fanout::TRIALS].concat();
+        let calm = [definitions::TRIALS, instances_fanout::TRIALS, instances_drift::TRIALS].concat();
         calm.into_iter().map(|run| trial(&self.calm, run)).collect()
     }
 
