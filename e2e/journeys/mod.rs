@@ -3,6 +3,7 @@
 mod definitions;
 mod instances_drift;
 mod instances_fanout;
+mod instances_graph;
 mod stand;
 
 use crate::env::Programs;
@@ -25,7 +26,9 @@ impl Default for Stands {
 
 impl Stands {
     pub fn trials(&self) -> Vec<Trial> {
-        let calm = [definitions::TRIALS, instances_fanout::TRIALS, instances_drift::TRIALS].concat();
+        let calm =
+            [definitions::TRIALS, instances_fanout::TRIALS, instances_drift::TRIALS, instances_graph::TRIALS]
+                .concat();
         calm.into_iter().map(|run| trial(&self.calm, run)).collect()
     }
 
