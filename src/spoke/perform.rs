@@ -152,7 +152,16 @@ async fn apply_object(
         // With the uid, an apply cannot bring back an instance that was deleted meanwhile.
         sent["metadata"]["uid"] = json!(task.hub_uid);
     }
-    match client.apply(resource, &namespace, &name, apply.manager, &sent).await {
+    let mut answer = client.apply(resource, &namespace, &name, apply.manager, &sent).await;
+    if apply.object == task.key.object() && !task.is_local() && answer.as_ref().is_err_and(misfits_schema) {
+        // The spec that stands there fits an older schema of the kind, and server-side apply cannot read it. All of it
+        // is ours: it is replaced.
+        answer = match replace_spec(client, resource, task, &sent).await {
+            Ok(()) => client.apply(resource, &namespace, &name, apply.manager, &sent).await,
+            Err(error) => Err(error),
+        };
+    }
+    match answer {
         Ok(live) => {
             let stored = Arc::new(Stored::new(live));
             Outcome::Applied {
@@ -175,6 +184,27 @@ async fn apply_object(
             outcome.into()
         }
     }
+}
+
+/// Whether the API server could not read the stored object by the kind's present schema.
+fn misfits_schema(error: &ApiError) -> bool {
+    let text = error.to_string();
+    text.contains("failed to create typed live object") && !matches!(error, ApiError::FieldNotDeclared { .. })
+}
+
+async fn replace_spec(
+    client: &SpokeClient,
+    resource: &ApiResource,
+    task: &Task,
+    wanted: &Value,
+) -> Result<(), ApiError> {
+    let (namespace, name) = (&*task.key.namespace, &*task.key.name);
+    let Some(mut live) = client.get(resource, namespace, name).await? else { return Ok(()) };
+    if Object(live.clone()).label(hub::HUB_ID) != Some(task.hub_id.as_str()) {
+        return Err(ApiError::Conflict { message: "the mirror is no longer ours".into() });
+    }
+    live["spec"] = wanted.get("spec").cloned().unwrap_or_else(|| json!({}));
+    client.replace(resource, namespace, name, &live).await.map(drop)
 }
 
 fn missing_namespace(error: &ApiError) -> Option<String> {
@@ -301,5 +331,35 @@ fn core_resource(kind: &str, plural: &str) -> ApiResource {
         api_version: "v1".into(),
         kind: kind.into(),
         plural: plural.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_stored_object_that_cannot_be_read_is_replaced() {
+        let other = |message: &str| ApiError::Other { code: 500, message: message.into() };
+        let cases = [
+            (
+                other("failed to create typed live object (n/a; g/v, Kind=K): .spec.size: expected string"),
+                true,
+            ),
+            (
+                other("failed to create typed patch object (n/a; g/v, Kind=K): .spec.size: expected string"),
+                false,
+            ),
+            (
+                ApiError::FieldNotDeclared {
+                    message: "failed to create typed live object: .spec.x: field not declared in schema"
+                        .into(),
+                },
+                false,
+            ),
+        ];
+        for (error, want) in cases {
+            assert_eq!(misfits_schema(&error), want, "{error}");
+        }
     }
 }

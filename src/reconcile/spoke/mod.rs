@@ -137,25 +137,22 @@ impl Apply {
         let ours = found.label(crate::api::keys::kro::APPLYSET_PART_OF) == Some(&self.applyset)
             || (!found.uid().is_empty() && self.our_uid.as_deref() == Some(found.uid()));
         let equal = self.guard == Guard::AdoptIfEqual
-            && super::ownership::dropped_leaf(&self.body, &found.0).is_none()
-            && {
-                let mut live = found.0.clone();
-                overlay_equal(&self.body, &mut live)
-            };
+            && overlay_equal(&self.body, &found.0);
         if ours || equal || self.guard == Guard::None { Ok(()) } else { Err(children::owner_of(found)) }
     }
 }
 
-/// Whether laying `desired` over `live` would change nothing.
-fn overlay_equal(desired: &Value, live: &mut Value) -> bool {
+/// Whether laying `desired` over `live` would change nothing but our own labels and annotations, which adoption adds.
+fn overlay_equal(desired: &Value, live: &Value) -> bool {
+    let ours = |key: &str| {
+        key.contains("kro.run/")
+            || key.starts_with("applyset.kubernetes.io/")
+            || key == "app.kubernetes.io/managed-by"
+    };
     match (desired, live) {
-        (Value::Object(d), Value::Object(l)) => d.iter().all(|(k, v)| {
-            // Our own labels and annotations are what adoption adds.
-            let ours = k.contains("kro.run/")
-                || k.starts_with("applyset.kubernetes.io/")
-                || k == "app.kubernetes.io/managed-by";
-            ours || l.get_mut(k).is_some_and(|w| overlay_equal(v, w))
-        }),
+        (Value::Object(d), Value::Object(_) | Value::Null) => {
+            d.iter().all(|(k, v)| ours(k) || overlay_equal(v, live.get(k).unwrap_or(&Value::Null)))
+        }
         (d, l) => super::ownership::equal(d, l),
     }
 }
@@ -421,5 +418,22 @@ impl Machine {
         let status = self.status_failure.map(|f| f.0).filter(|_| !self.status_busy);
         let namespace = self.namespace_failure.as_ref().map(|f| f.1).filter(|_| !self.namespace_busy);
         objects.chain(deletes).chain(late).chain(status).chain(namespace).filter(|at| *at > now.millis).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::overlay_equal;
+    use serde_json::json;
+
+    #[test]
+    fn an_object_is_equal_without_the_labels_that_adoption_adds() {
+        let desired = json!({"metadata": {"name": "a", "labels": {"kro.run/owned": "true"},
+            "annotations": {"internal.kro.run/apply-order": "1"}}, "data": {"k": "v"}});
+        let equal = |live| overlay_equal(&desired, &live);
+        assert!(equal(json!({"metadata": {"name": "a", "uid": "u"}, "data": {"k": "v", "more": "x"}})));
+        assert!(equal(json!({"metadata": {"name": "a", "labels": {"x": "y"}}, "data": {"k": "v"}})));
+        assert!(!equal(json!({"metadata": {"name": "a"}, "data": {"k": "w"}})));
+        assert!(!equal(json!({"metadata": {"name": "a"}})));
     }
 }

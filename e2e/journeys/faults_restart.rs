@@ -1,0 +1,105 @@
+//! The controller dies and comes back: everything converges, and what is settled is not written.
+
+use super::Run;
+use super::stand::{Stand, uid};
+use crate::env::eventually;
+use crate::env::wait::throughout;
+use anyhow::{Result, ensure};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub const TRIALS: &[Run] = &[("faults::kill_during_fan_out_then_restart_without_a_write", kill_and_restart)];
+
+const COUNT: usize = 20;
+
+fn kill_and_restart(stand: &Stand) -> Result<()> {
+    let kind = stand.define(
+        r"
+apiVersion: kro.run/v1alpha1
+kind: ResourceGraphDefinition
+metadata: {name: kills}
+spec:
+  schema: {apiVersion: v1alpha1, kind: Kill, spec: {text: string}}
+  resources:
+  - id: config
+    template: {apiVersion: v1, kind: ConfigMap, metadata: {name: '${schema.metadata.name}'}}
+  - id: service
+    template:
+      apiVersion: v1
+      kind: Service
+      metadata: {name: '${config.metadata.name}'}
+      spec: {ports: [{port: 80}]}
+",
+    )?;
+    let names: Vec<String> = (0..COUNT).map(|n| format!("i{n:02}")).collect();
+    for name in &names {
+        kind.create(name, "eu,us", "{text: x}")?;
+    }
+    stand.kill_controller();
+    let clusters = ["eu", "us"];
+    let written = kind.owned("eu", "services")?.len();
+    stand.start_controller()?;
+    for name in &names {
+        kind.wait_active(name, &clusters)?;
+    }
+    let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+    for cluster in clusters {
+        kind.wait_owned(cluster, "services", &wanted)?;
+        kind.wait_owned(cluster, "configmaps", &wanted)?;
+        ensure!(stand.api(cluster).list(&kind.collection())?.len() == COUNT, "mirrors doubled on {cluster}");
+    }
+    println!("killed when {written} of {COUNT} instances had their last child on eu");
+
+    // Everything is settled now: the next start writes nothing.
+    let versions = || -> Result<BTreeMap<String, String>> {
+        let mut all = BTreeMap::new();
+        for cluster in ["hub", "eu", "us"] {
+            for path in
+                [kind.collection(), kind.beside("configmaps"), kind.beside("services"), kind.crd_path()]
+            {
+                let found = stand.api(cluster).get(&path)?.unwrap_or_default();
+                let items = found["items"].as_array().cloned().unwrap_or_else(|| vec![found.clone()]);
+                for item in items {
+                    let version = item["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+                    all.insert(format!("{cluster} {path} {}", uid(&item)), version);
+                }
+            }
+        }
+        Ok(all)
+    };
+    throughout(Duration::from_millis(1500), "settled", || Ok(()))?;
+    let before = versions()?;
+    stand.kill_controller();
+    stand.start_controller()?;
+    eventually(Duration::from_secs(20), "both spokes looked at again", || {
+        let text = stand.metrics()?;
+        for cluster in clusters {
+            let lists = text.lines().any(|l| l.contains("reconcile_seconds_count") && l.contains(cluster));
+            ensure!(lists, "no step for {cluster} yet");
+        }
+        Ok(())
+    })?;
+    throughout(Duration::from_secs(3), "nothing is written", || {
+        let after = versions()?;
+        let changed: Vec<_> = after.iter().filter(|(k, v)| before.get(*k) != Some(v)).collect();
+        ensure!(changed.is_empty() && after.len() == before.len(), "changed: {changed:?}");
+        Ok(())
+    })?;
+    let writes: Vec<String> = stand
+        .metrics()?
+        .lines()
+        .filter(|l| {
+            l.starts_with("kro_hub_requests_total")
+                && clusters.iter().any(|c| l.contains(&format!("\"{c}\"")))
+        })
+        .filter(|l| {
+            ["apply", "patch", "create", "update", "delete"]
+                .iter()
+                .any(|v| l.contains(&format!("verb=\"{v}")))
+        })
+        .map(str::to_owned)
+        .collect();
+    ensure!(writes.is_empty(), "writes after a restart: {writes:?}");
+    names.iter().try_for_each(|name| kind.delete(name))?;
+    names.iter().try_for_each(|name| kind.wait_gone(name))
+}
