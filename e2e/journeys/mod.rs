@@ -49,11 +49,7 @@ impl Stands {
 }
 
 /// Trials that show a known fault of the controller; `cargo test --test e2e -- --ignored` runs them.
-const KNOWN_FAULTS: &[&str] = &[
-    "instances::follow_labels_but_a_large_shrink_is_held",
-    "instances::existing_objects_are_adopted_where_the_template_says_so",
-    "faults::kill_during_fan_out_then_restart_without_a_write",
-];
+const KNOWN_FAULTS: &[&str] = &[];
 
 fn trial(stand: &Lazy, (name, run): Run) -> Trial {
     let stand = stand.clone();

@@ -18,7 +18,7 @@ use stage::Stage;
 /// All trials share one fleet and run one at a time; each starts with no cluster registered.
 pub fn trials(shared: &Shared) -> Vec<Trial> {
     type Run = fn(&Stage) -> Result<()>;
-    let all: [(&str, Run); 19] = [
+    let all: [(&str, Run); 24] = [
         ("a_secret_makes_a_cluster", secrets::a_secret_makes_a_cluster),
         ("keys_and_labels_of_other_tools", secrets::keys_and_labels_of_other_tools),
         ("the_first_secret_owns_the_name", secrets::the_first_secret_owns_the_name),
@@ -38,9 +38,6 @@ pub fn trials(shared: &Shared) -> Vec<Trial> {
         ("a_paused_cluster_gets_nothing", placement::a_paused_cluster_gets_nothing),
         ("other_namespaces_are_not_allowed", placement::other_namespaces_are_not_allowed),
         ("an_instance_waits_for_its_cluster", placement::an_instance_waits_for_its_cluster),
-    ];
-    // Each shows a defect that is known; `--ignored` runs them.
-    let awaited: [(&str, Run); 5] = [
         ("only_one_cluster_is_local", local::only_one_cluster_is_local),
         ("a_restart_writes_nothing", secrets::a_restart_writes_nothing),
         ("the_local_cluster_leaves_its_workload", local::the_local_cluster_leaves_its_workload),
@@ -53,6 +50,5 @@ pub fn trials(shared: &Shared) -> Vec<Trial> {
             Ok(shared.on_stage(run).map_err(|error| format!("{error:#}"))?)
         })
     };
-    let awaited = awaited.map(|known| trial(known).with_ignored_flag(true));
-    all.into_iter().map(trial).chain(awaited).collect()
+    all.into_iter().map(trial).collect()
 }
