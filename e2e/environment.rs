@@ -4,6 +4,7 @@ use crate::Fleet;
 use crate::env::process::Process;
 use crate::env::wait::{eventually, throughout};
 use crate::env::{Environment, Programs};
+use crate::lanes::CLUSTERS;
 use crate::{myself_as, scratch_folder};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -24,7 +25,9 @@ pub fn trials(fleet: &Fleet) -> Vec<Trial> {
         .into_iter()
         .map(|(name, run)| {
             let fleet = fleet.clone();
-            Trial::test(name, move || Ok(run(fleet.get()?.as_ref()).map_err(|e| format!("{e:#}"))?))
+            Trial::test(name, move || {
+                CLUSTERS.run(|| Ok(run(fleet.get()?.as_ref()).map_err(|e| format!("{e:#}"))?))
+            })
         })
         .collect();
     type RunAlone = fn() -> Result<()>;
@@ -33,11 +36,9 @@ pub fn trials(fleet: &Fleet) -> Vec<Trial> {
         ("environment::nothing_runs_after_kill_of_the_owner", nothing_runs_after_kill_of_the_owner),
         ("environment::waiting_names_what_was_seen", waiting_names_what_was_seen),
     ];
-    trials.extend(
-        alone
-            .into_iter()
-            .map(|(name, run)| Trial::test(name, move || Ok(run().map_err(|e| format!("{e:#}"))?))),
-    );
+    trials.extend(alone.into_iter().map(|(name, run)| {
+        Trial::test(name, move || CLUSTERS.run(|| Ok(run().map_err(|e| format!("{e:#}"))?)))
+    }));
     trials
 }
 

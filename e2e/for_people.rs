@@ -2,6 +2,7 @@
 
 use crate::env::Environment;
 use crate::environment::runs;
+use crate::lanes::CLUSTERS;
 use crate::{myself_as, scratch_folder};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -16,7 +17,9 @@ pub fn trials() -> Vec<Trial> {
         ("for_people::demo_observes_everything", demo_observes_everything),
     ];
     all.into_iter()
-        .map(|(name, run)| Trial::test(name, move || Ok(run().map_err(|e| format!("{e:#}"))?)))
+        .map(|(name, run)| {
+            Trial::test(name, move || CLUSTERS.run(|| Ok(run().map_err(|e| format!("{e:#}"))?)))
+        })
         .collect()
 }
 

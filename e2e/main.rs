@@ -5,6 +5,7 @@ mod env;
 mod environment;
 mod for_people;
 mod journeys;
+mod lanes;
 
 use anyhow::Result;
 use env::{Environment, Scratch};
@@ -66,17 +67,16 @@ fn main() -> ExitCode {
         };
     }
     let mut args = Arguments::from_args();
-    // Trials stop servers and count objects: one at a time unless asked otherwise.
-    args.test_threads = args.test_threads.or(Some(1));
+    args.test_threads = args.test_threads.or(Some(lanes::THREADS));
     let fleet = Fleet::default();
     let stands = journeys::Stands::default();
     let registration = journeys::registration::Shared::default();
-    let trials: Vec<Trial> = environment::trials(&fleet)
+    let clusters: Vec<Trial> = environment::trials(&fleet)
         .into_iter()
         .chain(for_people::trials())
-        .chain(stands.trials())
         .chain(journeys::registration::trials(&registration))
         .collect();
+    let trials = lanes::interleave(clusters, stands.trials());
     if args.list {
         return libtest_mimic::run(&args, trials).exit_code();
     }

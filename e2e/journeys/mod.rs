@@ -5,12 +5,13 @@ mod faults_restart;
 mod instances_conflicts;
 mod instances_drift;
 mod instances_fanout;
-pub mod registration;
 mod instances_graph;
 mod instances_moves;
+pub mod registration;
 mod stand;
 
 use crate::env::Programs;
+use crate::lanes::INSTANCES;
 use libtest_mimic::Trial;
 use stand::{Lazy, Stand};
 
@@ -55,9 +56,11 @@ fn trial(stand: &Lazy, (name, run): Run) -> Trial {
     let stand = stand.clone();
     let known = KNOWN_FAULTS.contains(&name);
     let trial = Trial::test(name, move || {
-        let stand = stand.get().map_err(|e| format!("{e:#}"))?;
-        Ok(run(&stand)
-            .map_err(|e| format!("{e:#}\nthe controller's log ends with:\n{}", stand.log_tail()))?)
+        INSTANCES.run(|| {
+            let stand = stand.get().map_err(|e| format!("{e:#}"))?;
+            Ok(run(&stand)
+                .map_err(|e| format!("{e:#}\nthe controller's log ends with:\n{}", stand.log_tail()))?)
+        })
     });
     trial.with_ignored_flag(known)
 }

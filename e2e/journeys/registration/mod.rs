@@ -10,6 +10,7 @@ mod secrets;
 mod seen;
 mod stage;
 
+use crate::lanes::CLUSTERS;
 use anyhow::Result;
 use libtest_mimic::Trial;
 pub use stage::Shared;
@@ -47,7 +48,7 @@ pub fn trials(shared: &Shared) -> Vec<Trial> {
     let trial = |(name, run): (&str, Run)| {
         let shared = shared.clone();
         Trial::test(format!("registration::{name}"), move || {
-            Ok(shared.on_stage(run).map_err(|error| format!("{error:#}"))?)
+            CLUSTERS.run(|| Ok(shared.on_stage(run).map_err(|error| format!("{error:#}"))?))
         })
     };
     all.into_iter().map(trial).collect()

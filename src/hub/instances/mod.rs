@@ -120,8 +120,12 @@ impl Instances {
         let synced = self.kinds.get(gk).is_some_and(|k| k.view.is_synced());
         if synced && !was_synced {
             self.enqueue_kind(gk);
-            let waiting: Vec<ClusterName> =
-                self.undiscovered.keys().filter(|(_, kind)| kind == gk).map(|(name, _)| name.clone()).collect();
+            let waiting: Vec<ClusterName> = self
+                .undiscovered
+                .keys()
+                .filter(|(_, kind)| kind == gk)
+                .map(|(name, _)| name.clone())
+                .collect();
             for name in waiting {
                 let mirrors = self.undiscovered.remove(&(name.clone(), gk.clone())).unwrap_or_default();
                 self.discovered(&name, mirrors);

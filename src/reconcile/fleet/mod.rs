@@ -304,9 +304,11 @@ impl Fleet {
         // Discovery is news once; from then on the record speaks.
         self.found.retain(|n| !past.holds.contains(n));
         // Nothing was ever written to a cluster that was not ready: there is nothing to hold.
-        let ready = |n: &ClusterName| inputs.clusters.get(n).is_some_and(|c| c.health == ClusterHealth::Ready);
+        let ready =
+            |n: &ClusterName| inputs.clusters.get(n).is_some_and(|c| c.health == ClusterHealth::Ready);
         let known = |n: &ClusterName| past.holds.contains(n) || past.found.contains(n);
-        let mut holds: BTreeSet<ClusterName> = spokes.iter().filter(|n| known(n) || ready(n)).cloned().collect();
+        let mut holds: BTreeSet<ClusterName> =
+            spokes.iter().filter(|n| known(n) || ready(n)).cloned().collect();
         for name in past.holds.iter().chain(&past.found) {
             if holds.contains(name) {
                 continue;

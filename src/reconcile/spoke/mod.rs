@@ -136,8 +136,7 @@ impl Apply {
     pub fn may_take(&self, found: &Object) -> Result<(), String> {
         let ours = found.label(crate::api::keys::kro::APPLYSET_PART_OF) == Some(&self.applyset)
             || (!found.uid().is_empty() && self.our_uid.as_deref() == Some(found.uid()));
-        let equal = self.guard == Guard::AdoptIfEqual
-            && overlay_equal(&self.body, &found.0);
+        let equal = self.guard == Guard::AdoptIfEqual && overlay_equal(&self.body, &found.0);
         if ours || equal || self.guard == Guard::None { Ok(()) } else { Err(children::owner_of(found)) }
     }
 }
