@@ -52,7 +52,7 @@ pub(super) async fn perform(
         }
         Action::VerifyGone { object, gvk } => {
             let resource = resource_of(&gvk, resource, task);
-            look(client, object, &resource, None).await
+            look(client, object, &resource, Meant::Any).await
         }
         Action::Delete { object, gvk, uid } => {
             let resource = resource_of(&gvk, resource, task);
@@ -61,9 +61,19 @@ pub(super) async fn perform(
             }
             match client.delete(&resource, &object.namespace, &object.name, &uid).await {
                 Ok(None) => gone(object, uid),
-                Ok(Some(_)) => look(client, object, &resource, Some(uid)).await,
-                // Another object has the name: ours is gone.
-                Err(ApiError::Conflict { .. }) => gone(object, uid),
+                Ok(Some(_)) => {
+                    look(
+                        client,
+                        object,
+                        &resource,
+                        Meant::Deleted { uid, answer: "the deletion was accepted" },
+                    )
+                    .await
+                }
+                // Perhaps another object has the name; perhaps the server could not settle it, or a webhook refused.
+                Err(ApiError::Conflict { message }) => {
+                    look(client, object, &resource, Meant::Deleted { uid, answer: &message }).await
+                }
                 Err(error) => delete_failed(object, &error),
             }
         }
@@ -73,8 +83,10 @@ pub(super) async fn perform(
                 return delete_failed(object, &ApiError::NotLeading);
             }
             match client.merge_patch(&resource, &object.namespace, &object.name, &release_patch(&uid)).await {
-                Ok(_) => gone(object, uid),
-                Err(ApiError::NotFound | ApiError::Conflict { .. }) => gone(object, uid),
+                Ok(_) | Err(ApiError::NotFound) => gone(object, uid),
+                Err(ApiError::Conflict { message }) => {
+                    look(client, object, &resource, Meant::Deleted { uid, answer: &message }).await
+                }
                 Err(error) => delete_failed(object, &error),
             }
         }
@@ -186,28 +198,43 @@ fn delete_failed(object: ObjectRef, error: &ApiError) -> Done {
     Outcome::DeleteFailed { object, message: error.to_string(), trouble }.into()
 }
 
-/// Reads without a selector: only a 404, or another uid than the one meant, says that it is gone.
-async fn look(
-    client: &SpokeClient,
-    object: ObjectRef,
-    resource: &ApiResource,
-    meant: Option<String>,
-) -> Done {
-    match client.get_metadata(resource, &object.namespace, &object.name).await {
+/// What a look by name is about.
+enum Meant<'a> {
+    /// Whatever has the name.
+    Any,
+    /// The object of this uid, which was to go; `answer` is what the API server said to that.
+    Deleted { uid: String, answer: &'a str },
+}
+
+/// Reads without a selector.
+async fn look(client: &SpokeClient, object: ObjectRef, resource: &ApiResource, meant: Meant<'_>) -> Done {
+    let found = client.get_metadata(resource, &object.namespace, &object.name).await;
+    judge_look(object, meant, found.map(|o| o.map(Object)))
+}
+
+/// Only a 404, or another uid than the one meant, says that it is gone.
+fn judge_look(object: ObjectRef, meant: Meant<'_>, found: Result<Option<Object>, ApiError>) -> Done {
+    let found = match found {
+        Ok(Some(found)) => found,
         Ok(None) | Err(ApiError::KindUnknown | ApiError::NotFound) => {
-            Done { outcomes: vec![Outcome::Gone { object }], uid: meant, seen: None }
+            let uid = match meant {
+                Meant::Any => None,
+                Meant::Deleted { uid, .. } => Some(uid),
+            };
+            return Done { outcomes: vec![Outcome::Gone { object }], uid, seen: None };
         }
-        Ok(Some(found)) => {
-            let found = Object(found);
-            match meant {
-                Some(uid) if uid != found.uid() => gone(object, uid),
-                _ => {
-                    let (uid, deleting) = (found.uid().to_owned(), found.is_deleting());
-                    Outcome::StillThere { object, uid, deleting }.into()
-                }
-            }
+        Err(error) => return delete_failed(object, &error),
+    };
+    match meant {
+        Meant::Deleted { uid, .. } if uid != found.uid() => gone(object, uid),
+        Meant::Deleted { answer, .. } if !found.is_deleting() => {
+            let message = format!("it is still there and not being deleted ({answer})");
+            Outcome::DeleteFailed { object, message, trouble: Trouble::Error }.into()
         }
-        Err(error) => delete_failed(object, &error),
+        _ => {
+            let (uid, deleting) = (found.uid().to_owned(), found.is_deleting());
+            Outcome::StillThere { object, uid, deleting }.into()
+        }
     }
 }
 
@@ -285,5 +312,47 @@ fn core_resource(kind: &str, plural: &str) -> ApiResource {
         api_version: "v1".into(),
         kind: kind.into(),
         plural: plural.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> ObjectRef {
+        ObjectRef::new(GroupKind::new("", "ConfigMap"), "n", "c")
+    }
+
+    fn live(uid: &str, deleting: bool) -> Result<Option<Object>, ApiError> {
+        let mut meta = json!({"name": "c", "namespace": "n", "uid": uid});
+        if deleting {
+            meta["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        }
+        Ok(Some(Object(json!({"metadata": meta}))))
+    }
+
+    /// What a look says after a DELETE of uid `a` was answered with 409.
+    fn after_conflict(found: Result<Option<Object>, ApiError>) -> Outcome {
+        let meant = Meant::Deleted { uid: "a".into(), answer: "please try again" };
+        judge_look(target(), meant, found).outcomes.remove(0)
+    }
+
+    #[test]
+    fn a_conflict_on_a_delete_is_no_proof_that_the_object_is_gone() {
+        assert!(matches!(after_conflict(Ok(None)), Outcome::Gone { .. }));
+        assert!(matches!(after_conflict(live("b", false)), Outcome::Gone { .. }));
+        assert!(matches!(after_conflict(live("a", true)), Outcome::StillThere { deleting: true, .. }));
+        let Outcome::DeleteFailed { message, .. } = after_conflict(live("a", false)) else { panic!() };
+        assert_eq!(message, "it is still there and not being deleted (please try again)");
+        assert!(matches!(after_conflict(Err(ApiError::Timeout)), Outcome::DeleteFailed { .. }));
+    }
+
+    #[test]
+    fn a_look_at_a_name_tells_who_has_it() {
+        let any = |found| judge_look(target(), Meant::Any, found).outcomes.remove(0);
+        assert!(
+            matches!(any(live("x", false)), Outcome::StillThere { uid, deleting: false, .. } if uid == "x")
+        );
+        assert!(matches!(any(Ok(None)), Outcome::Gone { .. }));
     }
 }
