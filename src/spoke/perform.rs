@@ -1,6 +1,7 @@
 //! Performs the actions of a step on the cluster and says what came of them: exactly one answer each.
 
 use super::client::{ApiError, SpokeClient};
+use super::watch;
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
@@ -73,6 +74,10 @@ pub(super) async fn perform(
                 // Perhaps another object has the name; perhaps the server could not settle it, or a webhook refused.
                 Err(ApiError::Conflict { message }) => {
                     look(client, object, &resource, Meant::Deleted { uid, answer: &message }).await
+                }
+                Err(error @ ApiError::KindUnknown) => {
+                    let answer = error.to_string();
+                    look(client, object, &resource, Meant::Deleted { uid, answer: &answer }).await
                 }
                 Err(error) => delete_failed(object, &error),
             }
@@ -206,9 +211,25 @@ enum Meant<'a> {
     Deleted { uid: String, answer: &'a str },
 }
 
-/// Reads without a selector.
+/// Reads without a selector. A version that is not served says nothing: the object may be there in another one.
 async fn look(client: &SpokeClient, object: ObjectRef, resource: &ApiResource, meant: Meant<'_>) -> Done {
-    let found = client.get_metadata(resource, &object.namespace, &object.name).await;
+    let read = |resource: ApiResource| {
+        let object = &object;
+        async move {
+            if resource.version.is_empty() {
+                return Err(ApiError::KindUnknown);
+            }
+            client.get_metadata(&resource, &object.namespace, &object.name).await
+        }
+    };
+    let mut found = read(resource.clone()).await;
+    if found == Err(ApiError::KindUnknown) {
+        found = match watch::discover(client, &object.gk, None).await {
+            Ok(Some(served)) => read(served.resource).await,
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+    }
     judge_look(object, meant, found.map(|o| o.map(Object)))
 }
 
@@ -216,7 +237,7 @@ async fn look(client: &SpokeClient, object: ObjectRef, resource: &ApiResource, m
 fn judge_look(object: ObjectRef, meant: Meant<'_>, found: Result<Option<Object>, ApiError>) -> Done {
     let found = match found {
         Ok(Some(found)) => found,
-        Ok(None) | Err(ApiError::KindUnknown | ApiError::NotFound) => {
+        Ok(None) => {
             let uid = match meant {
                 Meant::Any => None,
                 Meant::Deleted { uid, .. } => Some(uid),
@@ -345,6 +366,7 @@ mod tests {
         let Outcome::DeleteFailed { message, .. } = after_conflict(live("a", false)) else { panic!() };
         assert_eq!(message, "it is still there and not being deleted (please try again)");
         assert!(matches!(after_conflict(Err(ApiError::Timeout)), Outcome::DeleteFailed { .. }));
+        assert!(matches!(after_conflict(Err(ApiError::KindUnknown)), Outcome::DeleteFailed { .. }));
     }
 
     #[test]
