@@ -4,17 +4,19 @@
 //! a time. All state is owned by one task; watches and requests run beside it and send what they saw.
 
 use super::client::SpokeClient;
+use super::crd::{self, Ensured};
 use super::health::{Contact, Health, Transition};
 use super::messages::{ContactState, FromSpoke, Said, ToSpoke};
 use super::perform::{self, Done};
 use super::pool::Pool;
 use super::store::Store;
 use super::watch::{self, Seen};
+use crate::api::Object;
 use crate::api::names::{ClusterName, GroupKind, HubId, InstanceKey};
 use crate::metrics::Metrics;
 use crate::reconcile::Now;
 use crate::reconcile::spoke::{Action, Goal, Machine, Outcome, Step, Task, report_fingerprint};
-use crate::reconcile::world::{CrdState, KindState, Stored, World};
+use crate::reconcile::world::{CrdState, CrdWish, KindState, Stored, World};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
@@ -101,7 +103,7 @@ pub(super) enum Event {
     /// A generated or foreign CRD changed on the cluster.
     Crd(watch::CrdSeen),
     Done(InstanceKey, Done),
-    Crds(GroupKind, CrdState),
+    Crds(GroupKind, Ensured),
     /// A kind that was not served may be now.
     LookAgain(GroupKind),
 }
@@ -196,9 +198,10 @@ impl Actor {
         match event {
             Event::Watch(gk, seen) => self.on_seen(&gk, seen),
             Event::Crd(seen) => self.on_crd(&seen),
-            Event::Crds(gk, state) => {
-                let ready = matches!(state, CrdState::Ready { .. });
-                self.write_store(|s| s.set_crd(&gk, state));
+            Event::Crds(gk, ensured) => {
+                let now = self.settings.clock.now().millis;
+                self.write_store(|s| s.crds.ensured(&gk, ensured, now));
+                let ready = matches!(self.read_store(|s| s.crd(&gk)), CrdState::Ready { .. });
                 if ready && self.read_store(|s| s.kind_state(&gk)) == KindState::Missing {
                     // It was asked for before its CRD was established.
                     self.write_store(|s| s.kind_mut(&gk, false).state = KindState::Unknown);
@@ -310,7 +313,7 @@ impl Actor {
 
     fn on_crd(&mut self, seen: &watch::CrdSeen) {
         // A kind that was not served may be served now; what failed because of a schema may work now.
-        let gk = seen.gk.clone();
+        let gk = seen.gk.clone().or_else(|| self.read_store(|s| s.kind_of_crd(&seen.name)));
         let unserved = self.read_store(Store::unserved);
         for missing in unserved.into_iter().filter(|u| u.group == seen.group) {
             self.write_store(|s| s.kind_mut(&missing, false).state = KindState::Unknown);
@@ -321,13 +324,11 @@ impl Actor {
                     machine.schema_changed(&gk);
                 }
             }
-            if seen.ours(&self.settings.hub_id) && !self.settings.local {
+            self.write_store(|s| s.crds.seen(&gk, &seen.mark, seen.gone));
+            if seen.gk.is_some() && seen.ours(&self.settings.hub_id) && !self.settings.local {
                 let known = self.read_store(|s| s.kind_of(&gk).is_some());
                 if !known {
                     self.ensure_kind(&gk, None, true);
-                }
-                if seen.changed_by_others {
-                    self.write_store(|s| s.forget_crd(&gk));
                 }
             }
         }
@@ -466,14 +467,14 @@ impl Actor {
             }
             Action::EnsureCrd { graph, allow_breaking } => {
                 let gk = key.gk.clone();
-                self.write_store(|s| s.set_crd(&gk, CrdState::Working));
+                let wish = CrdWish { hash: graph.crd_hash(), allow_breaking };
+                self.write_store(|s| s.crds.begin(&gk, Object(graph.crd.clone()).name(), &wish));
                 let (client, hub_id, events) =
                     (self.settings.client.clone(), self.settings.hub_id.clone(), self.events.clone());
                 let may_write = self.settings.may_write.clone();
                 self.spawn(async move {
-                    let state =
-                        super::crd::ensure(&client, &graph, &hub_id, allow_breaking, &*may_write).await;
-                    drop(events.send(Event::Crds(gk, state)));
+                    let ensured = crd::ensure(&client, &graph, &hub_id, allow_breaking, &*may_write).await;
+                    drop(events.send(Event::Crds(gk, ensured)));
                 });
             }
             action => {

@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod client;
 pub mod crd;
+pub mod crd_book;
 pub mod health;
 pub mod kubeconfig;
 pub mod messages;

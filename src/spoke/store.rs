@@ -3,6 +3,7 @@
 //! Fed by watches and by the answers to our own writes; whichever is newer wins, so that an event which only repeats
 //! our own write changes nothing and wakes nobody.
 
+use super::crd_book::CrdBook;
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
@@ -32,7 +33,7 @@ impl Kind {
 #[derive(Debug, Default)]
 pub struct Store {
     kinds: HashMap<GroupKind, Kind>,
-    crds: HashMap<GroupKind, CrdState>,
+    pub crds: CrdBook,
     members: HashMap<String, BTreeSet<ObjectRef>>,
     /// Which instance wants an object, also where the object's own labels do not say so.
     wanted_by: HashMap<ObjectRef, InstanceKey>,
@@ -43,7 +44,7 @@ impl World for Store {
         self.kinds.get(gk).map_or(KindState::Unknown, |k| k.state.clone())
     }
     fn crd(&self, gk: &GroupKind) -> CrdState {
-        self.crds.get(gk).cloned().unwrap_or(CrdState::Unknown)
+        self.crds.state(gk)
     }
     fn get(&self, object: &ObjectRef) -> Option<Arc<Stored>> {
         self.kinds.get(&object.gk)?.objects.get(object).cloned()
@@ -64,14 +65,15 @@ impl Store {
     pub fn kind_of(&self, gk: &GroupKind) -> Option<&Kind> {
         self.kinds.get(gk)
     }
-    pub fn set_crd(&mut self, gk: &GroupKind, state: CrdState) {
-        self.crds.insert(gk.clone(), state);
-    }
-    pub fn crd_known(&self, gk: &GroupKind) -> bool {
-        self.crds.contains_key(gk)
-    }
-    pub fn forget_crd(&mut self, gk: &GroupKind) {
-        self.crds.remove(gk);
+    /// The kind that a CRD of this name is for, if it matters here.
+    pub fn kind_of_crd(&self, name: &str) -> Option<GroupKind> {
+        let named = |k: &Kind| {
+            k.resource
+                .as_ref()
+                .is_some_and(|r| name.strip_prefix(&r.plural) == Some(&format!(".{}", r.group)))
+        };
+        let watched = || self.kinds.iter().find(|(_, k)| named(k)).map(|(gk, _)| gk.clone());
+        self.crds.kind_of(name).or_else(watched)
     }
     pub fn resource(&self, gk: &GroupKind) -> Option<&ApiResource> {
         self.kinds.get(gk)?.resource.as_ref()

@@ -5,6 +5,7 @@
 
 use super::actor::Event;
 use super::client::{ApiError, SpokeClient};
+use super::crd::Mark;
 use super::health::backoff;
 use crate::api::keys::hub;
 use crate::api::names::{GroupKind, Gvk, HubId, ObjectRef};
@@ -38,16 +39,17 @@ pub enum Seen {
 /// A CustomResourceDefinition appeared, changed or went.
 #[derive(Debug, Clone)]
 pub struct CrdSeen {
+    pub name: String,
     pub group: std::sync::Arc<str>,
+    /// The kind, where a hub wrote it there.
     pub gk: Option<GroupKind>,
-    hub_id: Option<String>,
-    /// Not the echo of a change that we made (told by the generation annotation of our last write).
-    pub changed_by_others: bool,
+    pub mark: Mark,
+    pub gone: bool,
 }
 
 impl CrdSeen {
     pub fn ours(&self, hub_id: &HubId) -> bool {
-        self.hub_id.as_deref() == Some(hub_id.as_str())
+        self.mark.hub_id.as_deref() == Some(hub_id.as_str())
     }
 }
 
@@ -314,8 +316,13 @@ pub(super) async fn crds(client: SpokeClient, events: UnboundedSender<Event>) {
         let seen = CrdSeen {
             group: group.into(),
             gk: annotation(super::crd::KIND_ANNOTATION).map(|kind| GroupKind::new(group, &kind)),
-            hub_id: meta.labels.as_ref().and_then(|m| m.get(hub::HUB_ID)).cloned(),
-            changed_by_others: gone || before.is_some(),
+            mark: Mark {
+                uid: meta.uid.clone().unwrap_or_default(),
+                generation,
+                hub_id: meta.labels.as_ref().and_then(|m| m.get(hub::HUB_ID)).cloned(),
+            },
+            gone,
+            name: name.clone(),
         };
         if events.send(Event::Crd(seen)).is_err() {
             return;
