@@ -78,10 +78,10 @@ impl Store {
     pub fn resource(&self, gk: &GroupKind) -> Option<&ApiResource> {
         self.kinds.get(gk)?.resource.as_ref()
     }
-    /// Kinds that the cluster does not serve or that could not be watched.
+    /// Kinds that the cluster does not serve. The watch of one that may not be watched lives on and tries by itself.
     pub fn unserved(&self) -> Vec<GroupKind> {
-        let bad = |k: &Kind| matches!(k.state, KindState::Missing | KindState::Failed(_));
-        self.kinds.iter().filter(|(_, k)| bad(k)).map(|(gk, _)| gk.clone()).collect()
+        let missing = self.kinds.iter().filter(|(_, k)| k.state == KindState::Missing);
+        missing.map(|(gk, _)| gk.clone()).collect()
     }
     pub fn watched(&self) -> usize {
         self.kinds
@@ -217,6 +217,19 @@ mod tests {
         assert!(store.upsert(&target, child(4, "x")).is_empty());
         assert_eq!(store.upsert(&target, child(6, "y")).len(), 1);
         assert_eq!((store.members("x").len(), store.members("y").len()), (0, 1));
+    }
+
+    #[test]
+    fn a_kind_that_may_not_be_watched_is_not_looked_up_a_second_time() {
+        let mut store = Store::default();
+        for (kind, state) in [
+            ("Missing", KindState::Missing),
+            ("Failed", KindState::Failed("forbidden".into())),
+            ("Syncing", KindState::Syncing),
+        ] {
+            store.kind_mut(&GroupKind::new("g", kind), false).state = state;
+        }
+        assert_eq!(store.unserved(), [GroupKind::new("g", "Missing")]);
     }
 
     #[test]
