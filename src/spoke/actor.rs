@@ -4,6 +4,7 @@
 //! a time. All state is owned by one task; watches and requests run beside it and send what they saw.
 
 use super::client::SpokeClient;
+use super::crashed;
 use super::crd::{self, Ensured};
 use super::health::{Contact, Health, Transition};
 use super::messages::{ContactState, FromSpoke, Said, ToSpoke};
@@ -21,6 +22,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -85,15 +87,39 @@ pub fn start(settings: Settings, hub: mpsc::UnboundedSender<FromSpoke>) -> Handl
         hub,
         settings,
     };
-    tokio::spawn(async move {
-        tokio::select! {
-            () = actor.run(inbox, incoming) => {}
-            () = cancel.cancelled() => {}
-        }
-        // Whichever way it ended: its watches end too.
-        cancel.cancel();
-    });
+    let last_words = (actor.settings.cluster.clone(), actor.settings.epoch, actor.hub.clone());
+    tokio::spawn(supervise(tokio::spawn(actor.run(inbox, incoming)), cancel, last_words, ENDED_PAUSE));
     handle
+}
+
+/// An actor that ends by itself is started anew by the hub side; not faster than this.
+const ENDED_PAUSE: Duration = Duration::from_secs(5);
+
+/// Waits for the end of an actor, and says so if nobody asked for it.
+async fn supervise(
+    mut work: JoinHandle<()>,
+    cancel: CancellationToken,
+    (cluster, epoch, hub): (ClusterName, u64, mpsc::UnboundedSender<FromSpoke>),
+    pause: Duration,
+) {
+    let ended = tokio::select! {
+        ended = &mut work => ended,
+        () = cancel.cancelled() => {
+            work.abort();
+            return;
+        }
+    };
+    let why = match ended {
+        Ok(()) => "nobody gives it tasks any more".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    tokio::select! {
+        () = tokio::time::sleep(pause) => {}
+        () = cancel.cancelled() => return,
+    }
+    // Its watches end too.
+    cancel.cancel();
+    drop(hub.send(FromSpoke { cluster, epoch, said: Said::Ended(why) }));
 }
 
 /// What watches, requests and timers tell the actor.
@@ -338,7 +364,7 @@ impl Actor {
     fn on_contact(&mut self, contact: Contact) {
         let transition = match self.settings.health.lock() {
             Ok(mut health) => health.on(contact, Instant::now()),
-            Err(_) => return,
+            Err(poisoned) => poisoned.into_inner().on(contact, Instant::now()),
         };
         let Some(transition) = transition else { return };
         let state = match transition {
@@ -427,9 +453,13 @@ impl Actor {
         self.settings.metrics.reconcile_seconds(self.settings.cluster.as_str(), started.elapsed());
         let Some((machine, step)) = stepped else {
             tracing::error!(cluster = %self.settings.cluster, instance = %key, "a step panicked; starting it afresh");
+            let now = self.settings.clock.now();
             if let Some(slot) = self.slots.get_mut(&key) {
+                slot.wake_at = Some(now.millis + 60_000);
+                let report = crashed::report(&task, &now);
+                slot.last_sent = Some(report_fingerprint(&report));
                 slot.machine = Some(Machine::new(task));
-                slot.wake_at = Some(self.settings.clock.now().millis + 60_000);
+                self.say(Said::Report { key, report: Box::new(report) });
             }
             return;
         };
@@ -549,5 +579,35 @@ impl Actor {
             Ok(store) => f(&store),
             Err(poisoned) => f(&poisoned.into_inner()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn ended(work: JoinHandle<()>) -> Option<String> {
+        let (hub, mut heard) = mpsc::unbounded_channel();
+        supervise(work, CancellationToken::new(), (ClusterName::new("c"), 7, hub), Duration::ZERO).await;
+        match heard.recv().await?.said {
+            Said::Ended(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_actor_that_panicked_says_that_it_ended() {
+        let why = ended(tokio::spawn(async { panic!("boom") })).await;
+        assert!(why.is_some_and(|w| w.contains("panicked")));
+    }
+
+    #[tokio::test]
+    async fn an_actor_that_was_stopped_says_nothing() {
+        let (hub, mut heard) = mpsc::unbounded_channel();
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let work = tokio::spawn(std::future::pending());
+        supervise(work, cancel, (ClusterName::new("c"), 7, hub), Duration::ZERO).await;
+        assert!(heard.recv().await.is_none());
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod client;
+mod crashed;
 pub mod crd;
 pub mod crd_book;
 pub mod health;
