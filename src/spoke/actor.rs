@@ -3,7 +3,7 @@
 //! Nothing here is shared with another cluster but the pool of step threads, where each cluster has at most one step at
 //! a time. All state is owned by one task; watches and requests run beside it and send what they saw.
 
-use super::client::SpokeClient;
+use super::client::{MayWrite, SpokeClient};
 use super::crashed;
 use super::crd::{self, Ensured};
 use super::health::{Contact, Health, Transition};
@@ -39,7 +39,7 @@ pub struct Settings {
     pub metrics: Metrics,
     pub clock: Clock,
     /// Whether writes are allowed now (the lease is held).
-    pub may_write: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub may_write: MayWrite,
 }
 
 /// Monotonic and wall time for steps.
@@ -70,7 +70,8 @@ impl Handle {
 }
 
 /// Starts the actor. It ends with [`Handle::stop`], or says [`Said::Ended`].
-pub fn start(settings: Settings, hub: mpsc::UnboundedSender<FromSpoke>) -> Handle {
+pub fn start(mut settings: Settings, hub: mpsc::UnboundedSender<FromSpoke>) -> Handle {
+    settings.client = settings.client.guarded(settings.may_write.clone());
     let (tasks, inbox) = mpsc::unbounded_channel();
     let cancel = CancellationToken::new();
     let handle = Handle { tasks, cancel: cancel.clone() };
@@ -501,9 +502,8 @@ impl Actor {
                 self.write_store(|s| s.crds.begin(&gk, Object(graph.crd.clone()).name(), &wish));
                 let (client, hub_id, events) =
                     (self.settings.client.clone(), self.settings.hub_id.clone(), self.events.clone());
-                let may_write = self.settings.may_write.clone();
                 self.spawn(async move {
-                    let ensured = crd::ensure(&client, &graph, &hub_id, allow_breaking, &*may_write).await;
+                    let ensured = crd::ensure(&client, &graph, &hub_id, allow_breaking).await;
                     drop(events.send(Event::Crds(gk, ensured)));
                 });
             }
@@ -514,9 +514,9 @@ impl Actor {
                 let resource =
                     perform::target(&action).and_then(|gk| self.read_store(|s| s.resource(gk).cloned()));
                 let (client, events, key) = (self.settings.client.clone(), self.events.clone(), key.clone());
-                let (task, may_write) = (task.clone(), self.settings.may_write.clone());
+                let task = task.clone();
                 self.spawn(async move {
-                    let done = perform::perform(&client, &task, action, resource, &*may_write).await;
+                    let done = perform::perform(&client, &task, action, resource).await;
                     drop(events.send(Event::Done(key, done)));
                 });
             }

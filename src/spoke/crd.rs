@@ -57,15 +57,9 @@ pub struct Ensured {
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Makes the cluster serve the graph's kind. Trouble with contact leaves the state unknown, so that it is tried again.
-pub async fn ensure(
-    client: &SpokeClient,
-    graph: &Graph,
-    hub_id: &HubId,
-    allow_breaking: bool,
-    may_write: &(dyn Fn() -> bool + Send + Sync),
-) -> Ensured {
+pub async fn ensure(client: &SpokeClient, graph: &Graph, hub_id: &HubId, allow_breaking: bool) -> Ensured {
     let mut judged = None;
-    let ended = try_ensure(client, graph, hub_id, allow_breaking, may_write, &mut judged).await;
+    let ended = try_ensure(client, graph, hub_id, allow_breaking, &mut judged).await;
     let (reason, message) = match ended {
         Ok(()) => {
             let state = CrdState::Ready {
@@ -107,7 +101,6 @@ async fn try_ensure(
     graph: &Graph,
     hub_id: &HubId,
     allow_breaking: bool,
-    may_write: &(dyn Fn() -> bool + Send + Sync),
     judged: &mut Option<Mark>,
 ) -> Result<(), Ended> {
     let resource = crd_resource();
@@ -122,9 +115,6 @@ async fn try_ensure(
             Verdict::Write => {}
             Verdict::Refused(reason, message) => return Err(Ended::Refused(reason, message)),
         }
-    }
-    if !may_write() {
-        return Err(ApiError::NotLeading.into());
     }
     let mut live = Object(client.apply(&resource, "", &name, hub::MANAGER, &wanted).await?);
     for _ in 0..ESTABLISH_POLLS {

@@ -44,12 +44,11 @@ pub(super) async fn perform(
     task: &Task,
     action: Action,
     resource: Option<ApiResource>,
-    may_write: &(dyn Fn() -> bool + Send + Sync),
 ) -> Done {
     match action {
         Action::Apply(apply) => {
             let resource = resource_of(&apply.gvk, resource, task);
-            apply_object(client, task, *apply, &resource, may_write).await
+            apply_object(client, task, *apply, &resource).await
         }
         Action::VerifyGone { object, gvk } => {
             let resource = resource_of(&gvk, resource, task);
@@ -57,9 +56,6 @@ pub(super) async fn perform(
         }
         Action::Delete { object, gvk, uid } => {
             let resource = resource_of(&gvk, resource, task);
-            if !may_write() {
-                return delete_failed(object, &ApiError::NotLeading);
-            }
             match client.delete(&resource, &object.namespace, &object.name, &uid).await {
                 Ok(None) => gone(object, uid),
                 Ok(Some(_)) => {
@@ -84,9 +80,6 @@ pub(super) async fn perform(
         }
         Action::Release { object, gvk, uid } => {
             let resource = resource_of(&gvk, resource, task);
-            if !may_write() {
-                return delete_failed(object, &ApiError::NotLeading);
-            }
             match client.merge_patch(&resource, &object.namespace, &object.name, &release_patch(&uid)).await {
                 Ok(_) | Err(ApiError::NotFound) => gone(object, uid),
                 Err(ApiError::Conflict { message }) => {
@@ -97,13 +90,10 @@ pub(super) async fn perform(
         }
         Action::WriteStatus { gvk, patch } => {
             let resource = resource_of(&gvk, resource, task);
-            write_status(client, task, &resource, patch, may_write).await
+            write_status(client, task, &resource, patch).await
         }
         Action::EnsureNamespace(name) => {
             let resource = core_resource("Namespace", "namespaces");
-            if !may_write() {
-                return Outcome::NamespaceFailed { message: ApiError::NotLeading.to_string() }.into();
-            }
             match client.create(&resource, "", &namespace_body(&name)).await {
                 Ok(_) | Err(ApiError::AlreadyExists) => Outcome::NamespaceReady.into(),
                 Err(error) => {
@@ -118,13 +108,7 @@ pub(super) async fn perform(
     }
 }
 
-async fn apply_object(
-    client: &SpokeClient,
-    task: &Task,
-    apply: Apply,
-    resource: &ApiResource,
-    may_write: &(dyn Fn() -> bool + Send + Sync),
-) -> Done {
+async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource: &ApiResource) -> Done {
     let (namespace, name) = (apply.object.namespace.clone(), apply.object.name.clone());
     let body = Arc::new(apply.body.clone());
     let failed = |trouble: Trouble, message: String, missing_namespace: Option<String>| -> Done {
@@ -152,9 +136,6 @@ async fn apply_object(
             }
         }
         Ok(None) => {}
-    }
-    if !may_write() {
-        return failed(Trouble::Contact, ApiError::NotLeading.to_string(), None);
     }
     let mut sent = apply.body.clone();
     if apply.manager == kro::MANAGER_PARENT {
@@ -259,16 +240,7 @@ fn judge_look(object: ObjectRef, meant: Meant<'_>, found: Result<Option<Object>,
     }
 }
 
-async fn write_status(
-    client: &SpokeClient,
-    task: &Task,
-    resource: &ApiResource,
-    patch: Value,
-    may_write: &(dyn Fn() -> bool + Send + Sync),
-) -> Done {
-    if !may_write() {
-        return Outcome::StatusFailed { message: ApiError::NotLeading.to_string() }.into();
-    }
+async fn write_status(client: &SpokeClient, task: &Task, resource: &ApiResource, patch: Value) -> Done {
     let patch = json!({"status": patch});
     match client.merge_status(resource, &task.key.namespace, &task.key.name, &patch).await {
         Ok(live) => {
