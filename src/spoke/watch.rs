@@ -7,15 +7,17 @@ use super::actor::Event;
 use super::client::{ApiError, SpokeClient};
 use super::crd::Mark;
 use super::health::backoff;
+use crate::api::hash;
 use crate::api::keys::hub;
 use crate::api::names::{GroupKind, Gvk, HubId, ObjectRef};
 use futures::StreamExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher::{self, watcher};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tokio::sync::mpsc::UnboundedSender;
 
 /// Seconds after which the server ends a watch; below the client's idle limit.
@@ -282,52 +284,115 @@ fn describe(error: &watcher::Error) -> String {
     text
 }
 
+type CrdName = PartialObjectMeta<CustomResourceDefinition>;
+
 /// Watches the names of all CRDs: the one watch that every cluster always keeps, and so its sign of life.
 pub(super) async fn crds(client: SpokeClient, events: UnboundedSender<Event>) {
-    let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(client.kube().clone());
+    let api: Api<CrdName> = Api::all(client.kube().clone());
     let mut stream = std::pin::pin!(watcher(api, watcher::Config::default().timeout(SERVER_TIMEOUT_SECONDS)));
-    let mut generations: HashMap<String, i64> = HashMap::new();
+    let mut names = CrdNames::default();
     let mut attempt = 0;
     while let Some(event) = stream.next().await {
-        let (meta, gone) = match event {
-            Ok(watcher::Event::InitApply(o) | watcher::Event::Apply(o)) => (o.metadata, false),
-            Ok(watcher::Event::Delete(o)) => (o.metadata, true),
-            Ok(_) => continue,
+        match event {
+            Ok(event) => {
+                attempt = 0;
+                for seen in names.take(event) {
+                    if events.send(Event::Crd(seen)).is_err() {
+                        return;
+                    }
+                }
+            }
             Err(error) => {
                 let text = describe(&error);
                 tracing::debug!(cluster = client.cluster(), error = text, "CRD watch interrupted");
                 tokio::time::sleep(backoff(attempt, client.cluster())).await;
                 attempt += 1;
-                continue;
             }
-        };
-        attempt = 0;
-        let name = meta.name.clone().unwrap_or_default();
-        let generation = meta.generation.unwrap_or_default();
-        let before =
-            if gone { generations.remove(&name) } else { generations.insert(name.clone(), generation) };
-        // Status changes of a CRD come without a new generation; only `Established` matters among them, and whoever
-        // waits for that asks.
-        if !gone && before == Some(generation) {
-            continue;
-        }
-        let Some((_, group)) = name.split_once('.') else { continue };
-        let annotation = |k: &str| meta.annotations.as_ref().and_then(|m| m.get(k)).cloned();
-        let seen = CrdSeen {
-            group: group.into(),
-            gk: annotation(super::crd::KIND_ANNOTATION).map(|kind| GroupKind::new(group, &kind)),
-            mark: Mark {
-                uid: meta.uid.clone().unwrap_or_default(),
-                generation,
-                hub_id: meta.labels.as_ref().and_then(|m| m.get(hub::HUB_ID)).cloned(),
-            },
-            gone,
-            name: name.clone(),
-        };
-        if events.send(Event::Crd(seen)).is_err() {
-            return;
         }
     }
+}
+
+/// The CRDs as they were seen last: what changed since, also between two lists.
+#[derive(Default)]
+struct CrdNames {
+    known: HashMap<String, Known>,
+    /// Names in the list that is being received.
+    listing: Option<HashSet<String>>,
+}
+
+/// Kept small: every cluster has one of these for each of its CRDs.
+#[derive(PartialEq, Eq)]
+struct Known {
+    uid: Box<str>,
+    generation: i64,
+    hub_id: u32,
+}
+
+impl Known {
+    fn of(mark: &Mark) -> Self {
+        let hub_id = hash::fnv32(mark.hub_id.as_deref().unwrap_or_default());
+        Self { uid: mark.uid.as_str().into(), generation: mark.generation, hub_id }
+    }
+}
+
+impl CrdNames {
+    fn take(&mut self, event: watcher::Event<CrdName>) -> Vec<CrdSeen> {
+        match event {
+            watcher::Event::Init => {
+                self.listing = Some(HashSet::new());
+                Vec::new()
+            }
+            watcher::Event::InitApply(crd) | watcher::Event::Apply(crd) => {
+                let seen = seen(crd.metadata, false);
+                if let (Some(listing), Some(seen)) = (&mut self.listing, &seen) {
+                    listing.insert(seen.name.clone());
+                }
+                // Status changes come without a new generation; only `Established` matters among them, and whoever waits
+                // for that asks.
+                let is_new = |seen: &CrdSeen, known: &mut HashMap<String, Known>| {
+                    let now = Known::of(&seen.mark);
+                    let same = known.get(&seen.name) == Some(&now);
+                    known.insert(seen.name.clone(), now);
+                    !same
+                };
+                seen.filter(|s| is_new(s, &mut self.known)).into_iter().collect()
+            }
+            watcher::Event::Delete(crd) => {
+                let seen = seen(crd.metadata, true);
+                if let Some(seen) = &seen {
+                    self.known.remove(&seen.name);
+                }
+                seen.into_iter().collect()
+            }
+            watcher::Event::InitDone => {
+                let Some(listing) = self.listing.take() else { return Vec::new() };
+                let lost = self.known.extract_if(|name, _| !listing.contains(name));
+                lost.filter_map(|(name, known)| {
+                    let mark = Mark { uid: known.uid.into(), generation: known.generation, hub_id: None };
+                    let group = name.split_once('.')?.1.into();
+                    Some(CrdSeen { name, group, gk: None, mark, gone: true })
+                })
+                .collect()
+            }
+        }
+    }
+}
+
+fn seen(meta: ObjectMeta, gone: bool) -> Option<CrdSeen> {
+    let name = meta.name.unwrap_or_default();
+    let group = name.split_once('.')?.1.to_owned();
+    let kind = meta.annotations.as_ref().and_then(|m| m.get(super::crd::KIND_ANNOTATION));
+    Some(CrdSeen {
+        gk: kind.map(|kind| GroupKind::new(&group, kind)),
+        group: group.into(),
+        mark: Mark {
+            uid: meta.uid.unwrap_or_default(),
+            generation: meta.generation.unwrap_or_default(),
+            hub_id: meta.labels.as_ref().and_then(|m| m.get(hub::HUB_ID)).cloned(),
+        },
+        gone,
+        name,
+    })
 }
 
 #[cfg(test)]
@@ -353,5 +418,36 @@ mod tests {
         assert_eq!((&*served.resource.plural, served.namespaced), ("poddisruptionbudgets", true));
         assert_eq!(served.resource.api_version, "policy/v1");
         assert!(served_as(&GroupKind::new("policy", "Eviction"), "v1", &list).is_none());
+    }
+
+    fn crd(uid: &str, generation: i64) -> CrdName {
+        let meta = json!({"name": "apps.kro.run", "uid": uid, "generation": generation,
+            "annotations": {super::super::crd::KIND_ANNOTATION: "App"}});
+        CrdName { metadata: serde_json::from_value(meta).unwrap(), ..CrdName::default() }
+    }
+
+    #[test]
+    fn what_happened_to_a_crd_between_two_lists_is_seen() {
+        use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
+        let mut names = CrdNames::default();
+        let mut take = |event| -> Vec<(String, bool)> {
+            names.take(event).into_iter().map(|s| (s.mark.uid, s.gone)).collect()
+        };
+        let one = |uid: &str, gone: bool| vec![(uid.to_owned(), gone)];
+        take(Init);
+        assert_eq!(take(InitApply(crd("a", 1))), one("a", false));
+        assert!(take(InitDone).is_empty());
+        // Its status changed.
+        assert!(take(Apply(crd("a", 1))).is_empty());
+        assert_eq!(take(Apply(crd("a", 2))), one("a", false));
+        // The watch broke; meanwhile another one of the same generation took its place.
+        take(Init);
+        assert_eq!(take(InitApply(crd("b", 2))), one("b", false));
+        assert!(take(InitDone).is_empty());
+        // It broke again, and meanwhile the CRD went.
+        take(Init);
+        assert_eq!(take(InitDone), one("b", true));
+        assert_eq!(take(Apply(crd("c", 1))), one("c", false));
+        assert_eq!(take(Delete(crd("c", 1))), one("c", true));
     }
 }
