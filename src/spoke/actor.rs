@@ -180,7 +180,10 @@ impl Actor {
                 contact = self.settings.contacts.recv() => if let Some(contact) = contact { self.on_contact(contact) },
                 () = std::future::ready(()), if busy => self.step_next().await,
                 () = tokio::time::sleep(wake) => self.wake_due(),
-                _ = tick.tick() => self.retry_unserved(),
+                _ = tick.tick() => {
+                    self.write_store(Store::forget_removed);
+                    self.retry_unserved();
+                }
             }
             self.settings.metrics.queue_length(self.settings.cluster.as_str(), self.queue.len());
         }
@@ -266,7 +269,7 @@ impl Actor {
                     concerned.extend(self.write_store(|s| s.upsert(object, stored.clone())));
                 }
                 Outcome::Gone { object } => {
-                    concerned.extend(self.write_store(|s| s.remove(object, done.uid.as_deref())))
+                    concerned.extend(self.write_store(|s| s.remove(object, done.uid.as_deref(), None)))
                 }
                 _ => {}
             }
@@ -313,7 +316,9 @@ impl Actor {
                 let target = stored.object.object_ref();
                 self.write_store(|s| s.upsert(&target, stored))
             }
-            Seen::Left(target, uid) => self.write_store(|s| s.remove(&target, Some(&uid))),
+            Seen::Left(target, uid, version) => {
+                self.write_store(|s| s.remove(&target, Some(&uid), Some(version)))
+            }
             Seen::ListDone { namespaced } => {
                 let first = !matches!(self.read_store(|s| s.kind_state(gk)), KindState::Synced { .. });
                 let concerned = self.write_store(|s| s.list_done(gk, namespaced));

@@ -37,6 +37,21 @@ pub struct Store {
     members: HashMap<String, BTreeSet<ObjectRef>>,
     /// Which instance wants an object, also where the object's own labels do not say so.
     wanted_by: HashMap<ObjectRef, InstanceKey>,
+    removed: Removed,
+}
+
+/// What was removed lately, by uid: the version as of which it was gone. An answer to a write that is taken in later than
+/// the removal must not bring the object back.
+#[derive(Debug, Default)]
+struct Removed {
+    recent: HashMap<String, u64>,
+    older: HashMap<String, u64>,
+}
+
+impl Removed {
+    fn version(&self, uid: &str) -> Option<u64> {
+        self.recent.get(uid).or_else(|| self.older.get(uid)).copied()
+    }
 }
 
 impl World for Store {
@@ -110,13 +125,16 @@ impl Store {
     pub fn upsert(&mut self, target: &ObjectRef, stored: Arc<Stored>) -> Vec<InstanceKey> {
         let generated = self.kinds.get(&target.gk).is_some_and(|k| k.generated);
         let Some(kind) = self.kinds.get_mut(&target.gk) else { return Vec::new() };
+        if self.removed.version(stored.object.uid()).is_some_and(|at| version(&stored) <= at) {
+            return Vec::new();
+        }
         if let Some(listing) = &mut kind.listing {
             listing.insert(target.clone());
         }
-        let version = |s: &Stored| s.object.resource_version().parse::<u64>().unwrap_or_default();
         let old = kind.objects.get(target);
+        // An answer about an earlier object of this name may come late; a list is the truth, also after a restore.
         if let Some(old) = old
-            && old.object.uid() == stored.object.uid()
+            && (old.object.uid() == stored.object.uid() || kind.listing.is_none())
             && version(old) >= version(&stored)
         {
             return Vec::new();
@@ -131,16 +149,27 @@ impl Store {
         concerned.into_iter().collect()
     }
 
-    /// The object left the watch; returns the instances it concerns. With `uid`, only if that object is meant.
-    pub fn remove(&mut self, target: &ObjectRef, uid: Option<&str>) -> Vec<InstanceKey> {
+    /// The object left the watch, as of `at`; returns the instances it concerns. With `uid`, only if that object is meant.
+    pub fn remove(&mut self, target: &ObjectRef, uid: Option<&str>, at: Option<u64>) -> Vec<InstanceKey> {
         let Some(kind) = self.kinds.get_mut(&target.gk) else { return Vec::new() };
         let generated = kind.generated;
+        if let (Some(uid), Some(at)) = (uid, at) {
+            // Also where it is not known: the answer that tells of it may be under way.
+            self.removed.recent.insert(uid.to_owned(), at);
+        }
         if uid.is_some_and(|u| kind.objects.get(target).is_some_and(|s| s.object.uid() != u)) {
             return Vec::new();
         }
         let Some(old) = kind.objects.remove(target) else { return Vec::new() };
+        let known = self.removed.recent.entry(old.object.uid().to_owned()).or_default();
+        *known = version(&old).max(*known);
         self.index(target, &old, false);
         self.concerned(target, &old, generated).into_iter().collect()
+    }
+
+    /// Called now and then: what was removed is remembered until the second call after it.
+    pub fn forget_removed(&mut self) {
+        self.removed.older = std::mem::take(&mut self.removed.recent);
     }
 
     pub fn list_started(&mut self, gk: &GroupKind) {
@@ -155,7 +184,7 @@ impl Store {
         kind.state = KindState::Synced { namespaced };
         let Some(listing) = kind.listing.take() else { return Vec::new() };
         let lost: Vec<ObjectRef> = kind.objects.keys().filter(|r| !listing.contains(*r)).cloned().collect();
-        lost.iter().flat_map(|r| self.remove(r, None)).collect()
+        lost.iter().flat_map(|r| self.remove(r, None, None)).collect()
     }
 
     fn index(&mut self, target: &ObjectRef, stored: &Stored, add: bool) {
@@ -179,6 +208,10 @@ impl Store {
         out.extend(self.wanted_by.get(target).cloned());
         out
     }
+}
+
+fn version(stored: &Stored) -> u64 {
+    stored.object.resource_version().parse().unwrap_or_default()
 }
 
 /// The instance that the labels of a child name.
@@ -217,6 +250,27 @@ mod tests {
         assert!(store.upsert(&target, child(4, "x")).is_empty());
         assert_eq!(store.upsert(&target, child(6, "y")).len(), 1);
         assert_eq!((store.members("x").len(), store.members("y").len()), (0, 1));
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_the_removal_brings_nothing_back() {
+        let gk = GroupKind::new("", "ConfigMap");
+        let target = ObjectRef::new(gk.clone(), "n", "c");
+        // The watch knew of the object, or its removal was all that the watch ever told.
+        for known in [true, false] {
+            let mut store = Store::default();
+            store.kind_mut(&gk, false);
+            if known {
+                store.upsert(&target, child(5, "x"));
+            }
+            store.remove(&target, Some("u"), Some(8));
+            assert!(store.upsert(&target, child(7, "x")).is_empty());
+            assert!(store.get(&target).is_none());
+            store.forget_removed();
+            assert!(store.upsert(&target, child(8, "x")).is_empty());
+            // It only left the selection, and is back.
+            assert_eq!(store.upsert(&target, child(9, "x")).len(), 1);
+        }
     }
 
     #[test]

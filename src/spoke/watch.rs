@@ -31,8 +31,8 @@ pub enum Seen {
     Failed(String),
     ListStarted,
     Object(Value),
-    /// It left the selection: reference and uid.
-    Left(ObjectRef, String),
+    /// It left the selection: reference, uid, and the version as of which it did.
+    Left(ObjectRef, String, u64),
     ListDone {
         namespaced: bool,
     },
@@ -162,7 +162,8 @@ pub(super) async fn kind(
         Listed::Object(object) => tell(Seen::Object(object)),
         Listed::Left(object) => {
             let object = crate::api::Object(object);
-            tell(Seen::Left(object.object_ref(), object.uid().to_owned()))
+            let version = object.resource_version().parse().unwrap_or_default();
+            tell(Seen::Left(object.object_ref(), object.uid().to_owned(), version))
         }
         Listed::Done => tell(Seen::ListDone { namespaced }),
     };
