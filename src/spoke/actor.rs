@@ -168,6 +168,8 @@ impl Actor {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            // Before the steps: while the queue is never empty, nothing after them would ever have its turn.
+            self.wake_due();
             let busy = !self.queue.is_empty() && !self.parked;
             let wake = self.next_wake();
             tokio::select! {
@@ -178,12 +180,12 @@ impl Actor {
                 },
                 event = incoming.recv() => if let Some(event) = event { self.on_event(event) },
                 contact = self.settings.contacts.recv() => if let Some(contact) = contact { self.on_contact(contact) },
-                () = std::future::ready(()), if busy => self.step_next().await,
-                () = tokio::time::sleep(wake) => self.wake_due(),
                 _ = tick.tick() => {
                     self.write_store(Store::forget_removed);
                     self.retry_unserved();
                 }
+                () = std::future::ready(()), if busy => self.step_next().await,
+                () = tokio::time::sleep(wake) => {}
             }
             self.settings.metrics.queue_length(self.settings.cluster.as_str(), self.queue.len());
         }
@@ -473,6 +475,7 @@ impl Actor {
     }
 
     fn after_step(&mut self, key: &InstanceKey, task: &Arc<Task>, machine: Machine, step: Step) {
+        let now = self.settings.clock.now().millis;
         if step.gone && matches!(task.goal, Goal::Remove { .. }) {
             self.slots.remove(key);
             self.write_store(|s| s.forget_wanted(key));
@@ -481,7 +484,8 @@ impl Actor {
         }
         if let Some(slot) = self.slots.get_mut(key) {
             slot.machine = Some(machine);
-            slot.wake_at = step.wake_at;
+            // Not at once: whatever wants to be stepped without end leaves room for the rest.
+            slot.wake_at = step.wake_at.map(|at| at.max(now + 1));
             if let Some(report) = step.report {
                 let print = report_fingerprint(&report);
                 if slot.last_sent != Some(print) {
