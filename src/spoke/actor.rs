@@ -79,6 +79,7 @@ pub fn start(mut settings: Settings, hub: mpsc::UnboundedSender<FromSpoke>) -> H
     let actor = Actor {
         store: Arc::new(RwLock::new(Store::default())),
         slots: HashMap::new(),
+        watches: HashMap::new(),
         queue: VecDeque::new(),
         queued: HashSet::new(),
         parked: false,
@@ -126,7 +127,8 @@ async fn supervise(
 /// What watches, requests and timers tell the actor.
 #[derive(Debug)]
 pub(super) enum Event {
-    Watch(GroupKind, Seen),
+    /// With the serial of the watch: what an earlier one of the kind said late does not count.
+    Watch(GroupKind, u64, Seen),
     /// A generated or foreign CRD changed on the cluster.
     Crd(watch::CrdSeen),
     Done(InstanceKey, Done),
@@ -145,6 +147,8 @@ struct Actor {
     settings: Settings,
     store: Arc<RwLock<Store>>,
     slots: HashMap<InstanceKey, Slot>,
+    /// Ends the watch of a kind.
+    watches: HashMap<GroupKind, CancellationToken>,
     queue: VecDeque<InstanceKey>,
     queued: HashSet<InstanceKey>,
     /// No contact: nothing is stepped until it is back.
@@ -207,6 +211,10 @@ impl Actor {
         match message {
             ToSpoke::Task(task) => {
                 let key = task.key.clone();
+                if !task.is_local() && self.read_store(|s| s.kind_of(&key.gk).is_some_and(|k| !k.generated)) {
+                    // So far only our children of that kind were watched; now every object there matters.
+                    self.ensure_kind(&key.gk, Some(task.gvk.clone()), true);
+                }
                 match self.slots.get_mut(&key) {
                     Some(Slot { machine: Some(machine), last_sent, .. }) => {
                         *last_sent = None;
@@ -228,7 +236,11 @@ impl Actor {
 
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::Watch(gk, seen) => self.on_seen(&gk, seen),
+            Event::Watch(gk, serial, seen) => {
+                if self.read_store(|s| s.kind_of(&gk).is_some_and(|k| k.serial == serial)) {
+                    self.on_seen(&gk, seen);
+                }
+            }
             Event::Crd(seen) => self.on_crd(&seen),
             Event::Crds(gk, ensured) => {
                 let now = self.settings.clock.now().millis;
@@ -236,13 +248,13 @@ impl Actor {
                 let ready = matches!(self.read_store(|s| s.crd(&gk)), CrdState::Ready { .. });
                 if ready && self.read_store(|s| s.kind_state(&gk)) == KindState::Missing {
                     // It was asked for before its CRD was established.
-                    self.write_store(|s| s.kind_mut(&gk, false).state = KindState::Unknown);
+                    self.write_store(|s| s.kind_mut(&gk).state = KindState::Unknown);
                 }
                 self.enqueue_kind(&gk);
             }
             Event::LookAgain(gk) => {
                 if self.read_store(|s| s.kind_state(&gk)) == KindState::Missing {
-                    self.write_store(|s| s.kind_mut(&gk, false).state = KindState::Unknown);
+                    self.write_store(|s| s.kind_mut(&gk).state = KindState::Unknown);
                     self.enqueue_kind(&gk);
                 }
             }
@@ -285,11 +297,11 @@ impl Actor {
     fn on_seen(&mut self, gk: &GroupKind, seen: Seen) {
         let concerned = match seen {
             Seen::Served(resource) => {
-                self.write_store(|s| s.kind_mut(gk, false).resource = Some(resource));
+                self.write_store(|s| s.kind_mut(gk).resource = Some(resource));
                 Vec::new()
             }
             Seen::NotServed => {
-                self.write_store(|s| s.kind_mut(gk, false).state = KindState::Missing);
+                self.write_store(|s| s.kind_mut(gk).state = KindState::Missing);
                 if matches!(self.read_store(|s| s.crd(gk)), CrdState::Ready { .. }) {
                     // Its CRD is there: discovery follows in a moment.
                     let (events, gk) = (self.events.clone(), gk.clone());
@@ -304,7 +316,7 @@ impl Actor {
             Seen::Failed(message) => {
                 let synced = matches!(self.read_store(|s| s.kind_state(gk)), KindState::Synced { .. });
                 if !synced {
-                    self.write_store(|s| s.kind_mut(gk, false).state = KindState::Failed(message));
+                    self.write_store(|s| s.kind_mut(gk).state = KindState::Failed(message));
                     self.enqueue_all();
                 }
                 Vec::new()
@@ -350,7 +362,7 @@ impl Actor {
         let gk = seen.gk.clone().or_else(|| self.read_store(|s| s.kind_of_crd(&seen.name)));
         let unserved = self.read_store(Store::unserved);
         for missing in unserved.into_iter().filter(|u| u.group == seen.group) {
-            self.write_store(|s| s.kind_mut(&missing, false).state = KindState::Unknown);
+            self.write_store(|s| s.kind_mut(&missing).state = KindState::Unknown);
         }
         if let Some(gk) = gk {
             for slot in self.slots.values_mut() {
@@ -359,8 +371,8 @@ impl Actor {
                 }
             }
             self.write_store(|s| s.crds.seen(&gk, &seen.mark, seen.gone));
-            if seen.gk.is_some() && seen.ours(&self.settings.hub_id) && !self.settings.local {
-                let known = self.read_store(|s| s.kind_of(&gk).is_some());
+            if seen.gk.is_some() && !seen.gone && seen.ours(&self.settings.hub_id) && !self.settings.local {
+                let known = self.read_store(|s| s.kind_of(&gk).is_some_and(|k| k.generated));
                 if !known {
                     self.ensure_kind(&gk, None, true);
                 }
@@ -434,7 +446,7 @@ impl Actor {
             return;
         }
         for gk in &unserved {
-            self.write_store(|s| s.kind_mut(gk, false).state = KindState::Unknown);
+            self.write_store(|s| s.kind_mut(gk).state = KindState::Unknown);
         }
         self.enqueue_all();
     }
@@ -533,19 +545,12 @@ impl Actor {
     }
 
     fn ensure_kind(&mut self, gk: &GroupKind, gvk: Option<crate::api::Gvk>, generated: bool) {
-        let start = self.write_store(|s| {
-            let kind = s.kind_mut(gk, generated);
-            kind.generated |= generated;
-            let start = kind.state == KindState::Unknown;
-            if start {
-                kind.state = KindState::Syncing;
-            }
-            start
-        });
-        if !start {
-            return;
+        let Some(open) = self.write_store(|s| s.open(gk, generated)) else { return };
+        let stop = self.cancel.child_token();
+        if let Some(before) = self.watches.insert(gk.clone(), stop.clone()) {
+            before.cancel();
         }
-        let selector = if generated {
+        let selector = if open.everything {
             None
         } else if self.settings.local {
             Some(format!("{}=true", crate::api::keys::kro::OWNED))
@@ -556,7 +561,10 @@ impl Actor {
         let (metrics, cluster) = (self.settings.metrics.clone(), self.settings.cluster.clone());
         self.spawn(async move {
             metrics.watch_opened(cluster.as_str());
-            watch::kind(client, gk, gvk, selector, events).await;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = watch::kind(client, gk, gvk, selector, open.serial, events) => {}
+            }
             metrics.watch_closed(cluster.as_str());
         });
     }

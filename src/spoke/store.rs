@@ -22,11 +22,28 @@ pub struct Kind {
     listing: Option<HashSet<ObjectRef>>,
     /// Its objects are mirrors: instances of a generated kind.
     pub generated: bool,
+    /// Of the watch that was opened last.
+    pub serial: u64,
+}
+
+/// A watch to open.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Open {
+    pub serial: u64,
+    /// Every object of the kind, not only ours.
+    pub everything: bool,
 }
 
 impl Kind {
-    fn new(generated: bool) -> Self {
-        Self { state: KindState::Unknown, resource: None, objects: HashMap::new(), listing: None, generated }
+    fn new() -> Self {
+        Self {
+            state: KindState::Unknown,
+            resource: None,
+            objects: HashMap::new(),
+            listing: None,
+            generated: false,
+            serial: 0,
+        }
     }
 }
 
@@ -71,8 +88,23 @@ impl World for Store {
 }
 
 impl Store {
-    pub fn kind_mut(&mut self, gk: &GroupKind, generated: bool) -> &mut Kind {
-        self.kinds.entry(gk.clone()).or_insert_with(|| Kind::new(generated))
+    pub fn kind_mut(&mut self, gk: &GroupKind) -> &mut Kind {
+        self.kinds.entry(gk.clone()).or_insert_with(Kind::new)
+    }
+
+    /// Whether the kind needs a watch that it does not have: it has none, or one of our own objects only while it turns
+    /// out to be `generated`, so that foreign objects of it matter too.
+    pub fn open(&mut self, gk: &GroupKind, generated: bool) -> Option<Open> {
+        let kind = self.kind_mut(gk);
+        let too_narrow = generated && !kind.generated && kind.serial > 0;
+        kind.generated |= generated;
+        if kind.state != KindState::Unknown && !too_narrow {
+            return None;
+        }
+        kind.state = KindState::Syncing;
+        kind.listing = None;
+        kind.serial += 1;
+        Some(Open { serial: kind.serial, everything: kind.generated })
     }
     pub fn kind_state(&self, gk: &GroupKind) -> KindState {
         self.kind(gk)
@@ -244,12 +276,27 @@ mod tests {
         let gk = GroupKind::new("", "ConfigMap");
         let target = ObjectRef::new(gk.clone(), "n", "c");
         let mut store = Store::default();
-        store.kind_mut(&gk, false);
+        store.kind_mut(&gk);
         assert_eq!(store.upsert(&target, child(5, "x")).len(), 1);
         assert!(store.upsert(&target, child(5, "x")).is_empty());
         assert!(store.upsert(&target, child(4, "x")).is_empty());
         assert_eq!(store.upsert(&target, child(6, "y")).len(), 1);
         assert_eq!((store.members("x").len(), store.members("y").len()), (0, 1));
+    }
+
+    #[test]
+    fn a_kind_that_turns_out_to_be_generated_is_watched_anew_and_unfiltered() {
+        let gk = GroupKind::new("kro.run", "App");
+        let mut store = Store::default();
+        assert_eq!(store.open(&gk, false), Some(Open { serial: 1, everything: false }));
+        assert_eq!(store.open(&gk, false), None);
+        store.list_done(&gk, true);
+        assert_eq!(store.open(&gk, true), Some(Open { serial: 2, everything: true }));
+        assert_eq!(store.kind(&gk), KindState::Syncing);
+        assert_eq!(store.open(&gk, true), None);
+        // It stays so, whoever asks when it is served again.
+        store.kind_mut(&gk).state = KindState::Unknown;
+        assert_eq!(store.open(&gk, false), Some(Open { serial: 3, everything: true }));
     }
 
     #[test]
@@ -259,7 +306,7 @@ mod tests {
         // The watch knew of the object, or its removal was all that the watch ever told.
         for known in [true, false] {
             let mut store = Store::default();
-            store.kind_mut(&gk, false);
+            store.kind_mut(&gk);
             if known {
                 store.upsert(&target, child(5, "x"));
             }
@@ -281,7 +328,7 @@ mod tests {
             ("Failed", KindState::Failed("forbidden".into())),
             ("Syncing", KindState::Syncing),
         ] {
-            store.kind_mut(&GroupKind::new("g", kind), false).state = state;
+            store.kind_mut(&GroupKind::new("g", kind)).state = state;
         }
         assert_eq!(store.unserved(), [GroupKind::new("g", "Missing")]);
     }
@@ -291,7 +338,7 @@ mod tests {
         let gk = GroupKind::new("", "ConfigMap");
         let target = ObjectRef::new(gk.clone(), "n", "c");
         let mut store = Store::default();
-        store.kind_mut(&gk, false);
+        store.kind_mut(&gk);
         store.upsert(&target, child(5, "x"));
         store.list_started(&gk);
         assert_eq!(store.list_done(&gk, true).len(), 1);

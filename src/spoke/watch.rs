@@ -131,15 +131,16 @@ fn served_as(gk: &GroupKind, version: &str, list: &Value) -> Option<Served> {
     Some(Served { resource, namespaced: found.get("namespaced").and_then(Value::as_bool).unwrap_or(true) })
 }
 
-/// Watches every object of a kind that matches `selector`, for ever.
+/// Watches every object of a kind that matches `selector`, for ever; `serial` tells this watch from earlier ones.
 pub(super) async fn kind(
     client: SpokeClient,
     gk: GroupKind,
     gvk: Option<Gvk>,
     selector: Option<String>,
+    serial: u64,
     events: UnboundedSender<Event>,
 ) {
-    let tell = |seen: Seen| events.send(Event::Watch(gk.clone(), seen)).is_ok();
+    let tell = |seen: Seen| events.send(Event::Watch(gk.clone(), serial, seen)).is_ok();
     let mut attempt = 0;
     let served = loop {
         match discover(&client, &gk, gvk.as_ref()).await {
