@@ -1,6 +1,6 @@
 //! What a cluster shows: the read side of the machines.
 
-use super::ownership;
+use super::{Now, ownership};
 use crate::api::names::{GroupKind, ObjectRef};
 use crate::api::{Object, hash, keys::kro};
 use serde_json::Value;
@@ -64,6 +64,14 @@ pub enum KindState {
     Failed(String),
 }
 
+/// What is wanted of a generated CRD, as far as a refusal depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CrdWish {
+    /// [`hash::json_hex`] of the content.
+    pub hash: String,
+    pub allow_breaking: bool,
+}
+
 /// The state of a generated CRD on this cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CrdState {
@@ -72,14 +80,66 @@ pub enum CrdState {
     /// Established, with this content ([`hash::json_hex`] of what we wanted).
     Ready {
         hash: String,
-        /// Generation of the RGD that the content came from.
+        /// Uid and generation of the RGD that the content came from.
+        rgd_uid: String,
         generation: i64,
     },
-    /// It is not ours, or changing it would break what is stored.
+    /// It is not ours, or changing it would break what is stored, or it did not become ready.
     Refused {
         reason: &'static str,
         message: String,
+        /// What was refused: a wish for something else is tried at once.
+        wish: CrdWish,
+        /// Milliseconds of [`super::Now`] from when on the same is tried again; `None` while it is being tried.
+        retry_at: Option<u64>,
     },
+}
+
+/// What a CRD's state means for one instance.
+#[derive(Debug, PartialEq, Eq)]
+pub enum CrdAnswer {
+    /// The cluster serves what is wanted.
+    Ready,
+    /// It has a newer revision of the same definition.
+    Newer,
+    Working,
+    /// It has to be brought there.
+    Ensure,
+    /// The same was refused before; `again` says when it is tried again.
+    Refused {
+        reason: &'static str,
+        message: String,
+        again: Again,
+    },
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Again {
+    Now,
+    At(u64),
+    UnderWay,
+}
+
+impl CrdState {
+    pub fn answer(self, wish: &CrdWish, uid: &str, wanted_generation: i64, now: &Now) -> CrdAnswer {
+        match self {
+            Self::Ready { hash, .. } if hash == wish.hash => CrdAnswer::Ready,
+            // A definition that was deleted and made again counts from 1.
+            Self::Ready { rgd_uid, generation, .. } if rgd_uid == uid && generation > wanted_generation => {
+                CrdAnswer::Newer
+            }
+            Self::Refused { reason, message, wish: refused, retry_at } if refused == *wish => {
+                let again = match retry_at {
+                    Some(at) if at <= now.millis => Again::Now,
+                    Some(at) => Again::At(at),
+                    None => Again::UnderWay,
+                };
+                CrdAnswer::Refused { reason, message, again }
+            }
+            Self::Working => CrdAnswer::Working,
+            Self::Unknown | Self::Ready { .. } | Self::Refused { .. } => CrdAnswer::Ensure,
+        }
+    }
 }
 
 /// A view of one cluster at one moment.
@@ -89,4 +149,49 @@ pub trait World {
     fn get(&self, object: &ObjectRef) -> Option<Arc<Stored>>;
     /// Every known object that carries this ApplySet id in its `part-of` label.
     fn members(&self, applyset: &str) -> Vec<(ObjectRef, Arc<Stored>)>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(hash: &str, allow_breaking: bool) -> CrdWish {
+        CrdWish { hash: hash.into(), allow_breaking }
+    }
+
+    /// What an instance hears that wants content `new` of generation 1 of the definition `uid`, at time 100.
+    fn answer(state: CrdState) -> CrdAnswer {
+        state.answer(&wish("new", false), "uid", 1, &Now { millis: 100, rfc3339: String::new() })
+    }
+
+    fn ready(hash: &str, rgd_uid: &str, generation: i64) -> CrdState {
+        CrdState::Ready { hash: hash.into(), rgd_uid: rgd_uid.into(), generation }
+    }
+
+    #[test]
+    fn only_a_newer_revision_of_the_same_definition_is_waited_for() {
+        assert_eq!(answer(ready("new", "uid", 1)), CrdAnswer::Ready);
+        assert_eq!(answer(ready("old", "uid", 7)), CrdAnswer::Newer);
+        assert_eq!(answer(ready("old", "uid", 1)), CrdAnswer::Ensure);
+        assert_eq!(answer(ready("old", "an earlier one", 7)), CrdAnswer::Ensure);
+    }
+
+    #[test]
+    fn a_refusal_holds_for_the_same_wish_until_its_time() {
+        let refused = |wish: CrdWish, retry_at| CrdState::Refused {
+            reason: "Incompatible",
+            message: "no".into(),
+            wish,
+            retry_at,
+        };
+        let again = |retry_at| match answer(refused(wish("new", false), retry_at)) {
+            CrdAnswer::Refused { again, .. } => Some(again),
+            _ => None,
+        };
+        assert_eq!(again(Some(101)), Some(Again::At(101)));
+        assert_eq!(again(Some(100)), Some(Again::Now));
+        assert_eq!(again(None), Some(Again::UnderWay));
+        assert_eq!(answer(refused(wish("mended", false), Some(101))), CrdAnswer::Ensure);
+        assert_eq!(answer(refused(wish("new", true), Some(101))), CrdAnswer::Ensure);
+    }
 }

@@ -3,22 +3,26 @@
 //! Nothing here is shared with another cluster but the pool of step threads, where each cluster has at most one step at
 //! a time. All state is owned by one task; watches and requests run beside it and send what they saw.
 
-use super::client::SpokeClient;
+use super::client::{MayWrite, SpokeClient};
+use super::crashed;
+use super::crd::{self, Ensured};
 use super::health::{Contact, Health, Transition};
 use super::messages::{ContactState, FromSpoke, Said, ToSpoke};
 use super::perform::{self, Done};
 use super::pool::Pool;
 use super::store::Store;
 use super::watch::{self, Seen};
+use crate::api::Object;
 use crate::api::names::{ClusterName, GroupKind, HubId, InstanceKey};
 use crate::metrics::Metrics;
 use crate::reconcile::Now;
 use crate::reconcile::spoke::{Action, Goal, Machine, Outcome, Step, Task, report_fingerprint};
-use crate::reconcile::world::{CrdState, KindState, Stored, World};
+use crate::reconcile::world::{CrdState, CrdWish, KindState, Stored, World};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -35,7 +39,7 @@ pub struct Settings {
     pub metrics: Metrics,
     pub clock: Clock,
     /// Whether writes are allowed now (the lease is held).
-    pub may_write: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub may_write: MayWrite,
 }
 
 /// Monotonic and wall time for steps.
@@ -66,7 +70,8 @@ impl Handle {
 }
 
 /// Starts the actor. It ends with [`Handle::stop`], or says [`Said::Ended`].
-pub fn start(settings: Settings, hub: mpsc::UnboundedSender<FromSpoke>) -> Handle {
+pub fn start(mut settings: Settings, hub: mpsc::UnboundedSender<FromSpoke>) -> Handle {
+    settings.client = settings.client.guarded(settings.may_write.clone());
     let (tasks, inbox) = mpsc::unbounded_channel();
     let cancel = CancellationToken::new();
     let handle = Handle { tasks, cancel: cancel.clone() };
@@ -74,6 +79,7 @@ pub fn start(settings: Settings, hub: mpsc::UnboundedSender<FromSpoke>) -> Handl
     let actor = Actor {
         store: Arc::new(RwLock::new(Store::default())),
         slots: HashMap::new(),
+        watches: HashMap::new(),
         queue: VecDeque::new(),
         queued: HashSet::new(),
         parked: false,
@@ -83,25 +89,50 @@ pub fn start(settings: Settings, hub: mpsc::UnboundedSender<FromSpoke>) -> Handl
         hub,
         settings,
     };
-    tokio::spawn(async move {
-        tokio::select! {
-            () = actor.run(inbox, incoming) => {}
-            () = cancel.cancelled() => {}
-        }
-        // Whichever way it ended: its watches end too.
-        cancel.cancel();
-    });
+    let last_words = (actor.settings.cluster.clone(), actor.settings.epoch, actor.hub.clone());
+    tokio::spawn(supervise(tokio::spawn(actor.run(inbox, incoming)), cancel, last_words, ENDED_PAUSE));
     handle
+}
+
+/// An actor that ends by itself is started anew by the hub side; not faster than this.
+const ENDED_PAUSE: Duration = Duration::from_secs(5);
+
+/// Waits for the end of an actor, and says so if nobody asked for it.
+async fn supervise(
+    mut work: JoinHandle<()>,
+    cancel: CancellationToken,
+    (cluster, epoch, hub): (ClusterName, u64, mpsc::UnboundedSender<FromSpoke>),
+    pause: Duration,
+) {
+    let ended = tokio::select! {
+        ended = &mut work => ended,
+        () = cancel.cancelled() => {
+            work.abort();
+            return;
+        }
+    };
+    let why = match ended {
+        Ok(()) => "nobody gives it tasks any more".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    tokio::select! {
+        () = tokio::time::sleep(pause) => {}
+        () = cancel.cancelled() => return,
+    }
+    // Its watches end too.
+    cancel.cancel();
+    drop(hub.send(FromSpoke { cluster, epoch, said: Said::Ended(why) }));
 }
 
 /// What watches, requests and timers tell the actor.
 #[derive(Debug)]
 pub(super) enum Event {
-    Watch(GroupKind, Seen),
+    /// With the serial of the watch: what an earlier one of the kind said late does not count.
+    Watch(GroupKind, u64, Seen),
     /// A generated or foreign CRD changed on the cluster.
     Crd(watch::CrdSeen),
     Done(InstanceKey, Done),
-    Crds(GroupKind, CrdState),
+    Crds(GroupKind, Ensured),
     /// A kind that was not served may be now.
     LookAgain(GroupKind),
 }
@@ -116,6 +147,8 @@ struct Actor {
     settings: Settings,
     store: Arc<RwLock<Store>>,
     slots: HashMap<InstanceKey, Slot>,
+    /// Ends the watch of a kind.
+    watches: HashMap<GroupKind, CancellationToken>,
     queue: VecDeque<InstanceKey>,
     queued: HashSet<InstanceKey>,
     /// No contact: nothing is stepped until it is back.
@@ -139,6 +172,8 @@ impl Actor {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            // Before the steps: while the queue is never empty, nothing after them would ever have its turn.
+            self.wake_due();
             let busy = !self.queue.is_empty() && !self.parked;
             let wake = self.next_wake();
             tokio::select! {
@@ -149,9 +184,12 @@ impl Actor {
                 },
                 event = incoming.recv() => if let Some(event) = event { self.on_event(event) },
                 contact = self.settings.contacts.recv() => if let Some(contact) = contact { self.on_contact(contact) },
+                _ = tick.tick() => {
+                    self.write_store(Store::forget_removed);
+                    self.retry_unserved();
+                }
                 () = std::future::ready(()), if busy => self.step_next().await,
-                () = tokio::time::sleep(wake) => self.wake_due(),
-                _ = tick.tick() => self.retry_unserved(),
+                () = tokio::time::sleep(wake) => {}
             }
             self.settings.metrics.queue_length(self.settings.cluster.as_str(), self.queue.len());
         }
@@ -173,6 +211,10 @@ impl Actor {
         match message {
             ToSpoke::Task(task) => {
                 let key = task.key.clone();
+                if !task.is_local() && self.read_store(|s| s.kind_of(&key.gk).is_some_and(|k| !k.generated)) {
+                    // So far only our children of that kind were watched; now every object there matters.
+                    self.ensure_kind(&key.gk, Some(task.gvk.clone()), true);
+                }
                 match self.slots.get_mut(&key) {
                     Some(Slot { machine: Some(machine), last_sent, .. }) => {
                         *last_sent = None;
@@ -194,20 +236,25 @@ impl Actor {
 
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::Watch(gk, seen) => self.on_seen(&gk, seen),
+            Event::Watch(gk, serial, seen) => {
+                if self.read_store(|s| s.kind_of(&gk).is_some_and(|k| k.serial == serial)) {
+                    self.on_seen(&gk, seen);
+                }
+            }
             Event::Crd(seen) => self.on_crd(&seen),
-            Event::Crds(gk, state) => {
-                let ready = matches!(state, CrdState::Ready { .. });
-                self.write_store(|s| s.set_crd(&gk, state));
+            Event::Crds(gk, ensured) => {
+                let now = self.settings.clock.now().millis;
+                self.write_store(|s| s.crds.ensured(&gk, ensured, now));
+                let ready = matches!(self.read_store(|s| s.crd(&gk)), CrdState::Ready { .. });
                 if ready && self.read_store(|s| s.kind_state(&gk)) == KindState::Missing {
                     // It was asked for before its CRD was established.
-                    self.write_store(|s| s.kind_mut(&gk, false).state = KindState::Unknown);
+                    self.write_store(|s| s.kind_mut(&gk).state = KindState::Unknown);
                 }
                 self.enqueue_kind(&gk);
             }
             Event::LookAgain(gk) => {
                 if self.read_store(|s| s.kind_state(&gk)) == KindState::Missing {
-                    self.write_store(|s| s.kind_mut(&gk, false).state = KindState::Unknown);
+                    self.write_store(|s| s.kind_mut(&gk).state = KindState::Unknown);
                     self.enqueue_kind(&gk);
                 }
             }
@@ -236,7 +283,7 @@ impl Actor {
                     concerned.extend(self.write_store(|s| s.upsert(object, stored.clone())));
                 }
                 Outcome::Gone { object } => {
-                    concerned.extend(self.write_store(|s| s.remove(object, done.uid.as_deref())))
+                    concerned.extend(self.write_store(|s| s.remove(object, done.uid.as_deref(), None)))
                 }
                 _ => {}
             }
@@ -250,11 +297,11 @@ impl Actor {
     fn on_seen(&mut self, gk: &GroupKind, seen: Seen) {
         let concerned = match seen {
             Seen::Served(resource) => {
-                self.write_store(|s| s.kind_mut(gk, false).resource = Some(resource));
+                self.write_store(|s| s.kind_mut(gk).resource = Some(resource));
                 Vec::new()
             }
             Seen::NotServed => {
-                self.write_store(|s| s.kind_mut(gk, false).state = KindState::Missing);
+                self.write_store(|s| s.kind_mut(gk).state = KindState::Missing);
                 if matches!(self.read_store(|s| s.crd(gk)), CrdState::Ready { .. }) {
                     // Its CRD is there: discovery follows in a moment.
                     let (events, gk) = (self.events.clone(), gk.clone());
@@ -269,7 +316,7 @@ impl Actor {
             Seen::Failed(message) => {
                 let synced = matches!(self.read_store(|s| s.kind_state(gk)), KindState::Synced { .. });
                 if !synced {
-                    self.write_store(|s| s.kind_mut(gk, false).state = KindState::Failed(message));
+                    self.write_store(|s| s.kind_mut(gk).state = KindState::Failed(message));
                     self.enqueue_all();
                 }
                 Vec::new()
@@ -283,7 +330,9 @@ impl Actor {
                 let target = stored.object.object_ref();
                 self.write_store(|s| s.upsert(&target, stored))
             }
-            Seen::Left(target, uid) => self.write_store(|s| s.remove(&target, Some(&uid))),
+            Seen::Left(target, uid, version) => {
+                self.write_store(|s| s.remove(&target, Some(&uid), Some(version)))
+            }
             Seen::ListDone { namespaced } => {
                 let first = !matches!(self.read_store(|s| s.kind_state(gk)), KindState::Synced { .. });
                 let concerned = self.write_store(|s| s.list_done(gk, namespaced));
@@ -310,10 +359,10 @@ impl Actor {
 
     fn on_crd(&mut self, seen: &watch::CrdSeen) {
         // A kind that was not served may be served now; what failed because of a schema may work now.
-        let gk = seen.gk.clone();
+        let gk = seen.gk.clone().or_else(|| self.read_store(|s| s.kind_of_crd(&seen.name)));
         let unserved = self.read_store(Store::unserved);
         for missing in unserved.into_iter().filter(|u| u.group == seen.group) {
-            self.write_store(|s| s.kind_mut(&missing, false).state = KindState::Unknown);
+            self.write_store(|s| s.kind_mut(&missing).state = KindState::Unknown);
         }
         if let Some(gk) = gk {
             for slot in self.slots.values_mut() {
@@ -321,13 +370,11 @@ impl Actor {
                     machine.schema_changed(&gk);
                 }
             }
-            if seen.ours(&self.settings.hub_id) && !self.settings.local {
-                let known = self.read_store(|s| s.kind_of(&gk).is_some());
+            self.write_store(|s| s.crds.seen(&gk, &seen.mark, seen.gone));
+            if seen.gk.is_some() && !seen.gone && seen.ours(&self.settings.hub_id) && !self.settings.local {
+                let known = self.read_store(|s| s.kind_of(&gk).is_some_and(|k| k.generated));
                 if !known {
                     self.ensure_kind(&gk, None, true);
-                }
-                if seen.changed_by_others {
-                    self.write_store(|s| s.forget_crd(&gk));
                 }
             }
         }
@@ -337,7 +384,7 @@ impl Actor {
     fn on_contact(&mut self, contact: Contact) {
         let transition = match self.settings.health.lock() {
             Ok(mut health) => health.on(contact, Instant::now()),
-            Err(_) => return,
+            Err(poisoned) => poisoned.into_inner().on(contact, Instant::now()),
         };
         let Some(transition) = transition else { return };
         let state = match transition {
@@ -399,7 +446,7 @@ impl Actor {
             return;
         }
         for gk in &unserved {
-            self.write_store(|s| s.kind_mut(gk, false).state = KindState::Unknown);
+            self.write_store(|s| s.kind_mut(gk).state = KindState::Unknown);
         }
         self.enqueue_all();
     }
@@ -426,9 +473,13 @@ impl Actor {
         self.settings.metrics.reconcile_seconds(self.settings.cluster.as_str(), started.elapsed());
         let Some((machine, step)) = stepped else {
             tracing::error!(cluster = %self.settings.cluster, instance = %key, "a step panicked; starting it afresh");
+            let now = self.settings.clock.now();
             if let Some(slot) = self.slots.get_mut(&key) {
+                slot.wake_at = Some(now.millis + 60_000);
+                let report = crashed::report(&task, &now);
+                slot.last_sent = Some(report_fingerprint(&report));
                 slot.machine = Some(Machine::new(task));
-                slot.wake_at = Some(self.settings.clock.now().millis + 60_000);
+                self.say(Said::Report { key, report: Box::new(report) });
             }
             return;
         };
@@ -436,6 +487,7 @@ impl Actor {
     }
 
     fn after_step(&mut self, key: &InstanceKey, task: &Arc<Task>, machine: Machine, step: Step) {
+        let now = self.settings.clock.now().millis;
         if step.gone && matches!(task.goal, Goal::Remove { .. }) {
             self.slots.remove(key);
             self.write_store(|s| s.forget_wanted(key));
@@ -444,7 +496,8 @@ impl Actor {
         }
         if let Some(slot) = self.slots.get_mut(key) {
             slot.machine = Some(machine);
-            slot.wake_at = step.wake_at;
+            // Not at once: whatever wants to be stepped without end leaves room for the rest.
+            slot.wake_at = step.wake_at.map(|at| at.max(now + 1));
             if let Some(report) = step.report {
                 let print = report_fingerprint(&report);
                 if slot.last_sent != Some(print) {
@@ -466,14 +519,13 @@ impl Actor {
             }
             Action::EnsureCrd { graph, allow_breaking } => {
                 let gk = key.gk.clone();
-                self.write_store(|s| s.set_crd(&gk, CrdState::Working));
+                let wish = CrdWish { hash: graph.crd_hash(), allow_breaking };
+                self.write_store(|s| s.crds.begin(&gk, Object(graph.crd.clone()).name(), &wish));
                 let (client, hub_id, events) =
                     (self.settings.client.clone(), self.settings.hub_id.clone(), self.events.clone());
-                let may_write = self.settings.may_write.clone();
                 self.spawn(async move {
-                    let state =
-                        super::crd::ensure(&client, &graph, &hub_id, allow_breaking, &*may_write).await;
-                    drop(events.send(Event::Crds(gk, state)));
+                    let ensured = crd::ensure(&client, &graph, &hub_id, allow_breaking).await;
+                    drop(events.send(Event::Crds(gk, ensured)));
                 });
             }
             action => {
@@ -483,9 +535,9 @@ impl Actor {
                 let resource =
                     perform::target(&action).and_then(|gk| self.read_store(|s| s.resource(gk).cloned()));
                 let (client, events, key) = (self.settings.client.clone(), self.events.clone(), key.clone());
-                let (task, may_write) = (task.clone(), self.settings.may_write.clone());
+                let task = task.clone();
                 self.spawn(async move {
-                    let done = perform::perform(&client, &task, action, resource, &*may_write).await;
+                    let done = perform::perform(&client, &task, action, resource).await;
                     drop(events.send(Event::Done(key, done)));
                 });
             }
@@ -493,19 +545,12 @@ impl Actor {
     }
 
     fn ensure_kind(&mut self, gk: &GroupKind, gvk: Option<crate::api::Gvk>, generated: bool) {
-        let start = self.write_store(|s| {
-            let kind = s.kind_mut(gk, generated);
-            kind.generated |= generated;
-            let start = kind.state == KindState::Unknown;
-            if start {
-                kind.state = KindState::Syncing;
-            }
-            start
-        });
-        if !start {
-            return;
+        let Some(open) = self.write_store(|s| s.open(gk, generated)) else { return };
+        let stop = self.cancel.child_token();
+        if let Some(before) = self.watches.insert(gk.clone(), stop.clone()) {
+            before.cancel();
         }
-        let selector = if generated {
+        let selector = if open.everything {
             None
         } else if self.settings.local {
             Some(format!("{}=true", crate::api::keys::kro::OWNED))
@@ -516,7 +561,10 @@ impl Actor {
         let (metrics, cluster) = (self.settings.metrics.clone(), self.settings.cluster.clone());
         self.spawn(async move {
             metrics.watch_opened(cluster.as_str());
-            watch::kind(client, gk, gvk, selector, events).await;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = watch::kind(client, gk, gvk, selector, open.serial, events) => {}
+            }
             metrics.watch_closed(cluster.as_str());
         });
     }
@@ -548,5 +596,35 @@ impl Actor {
             Ok(store) => f(&store),
             Err(poisoned) => f(&poisoned.into_inner()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn ended(work: JoinHandle<()>) -> Option<String> {
+        let (hub, mut heard) = mpsc::unbounded_channel();
+        supervise(work, CancellationToken::new(), (ClusterName::new("c"), 7, hub), Duration::ZERO).await;
+        match heard.recv().await?.said {
+            Said::Ended(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_actor_that_panicked_says_that_it_ended() {
+        let why = ended(tokio::spawn(async { panic!("boom") })).await;
+        assert!(why.is_some_and(|w| w.contains("panicked")));
+    }
+
+    #[tokio::test]
+    async fn an_actor_that_was_stopped_says_nothing() {
+        let (hub, mut heard) = mpsc::unbounded_channel();
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let work = tokio::spawn(std::future::pending());
+        supervise(work, cancel, (ClusterName::new("c"), 7, hub), Duration::ZERO).await;
+        assert!(heard.recv().await.is_none());
     }
 }

@@ -16,6 +16,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// Requests in flight to one cluster, watches aside, unless its Cluster says otherwise.
@@ -140,7 +141,12 @@ pub fn classify(error: &kube::Error) -> ApiError {
 pub struct Verbs {
     client: kube::Client,
     cluster: Arc<str>,
+    in_flight: Arc<Semaphore>,
+    may_write: Option<MayWrite>,
 }
+
+/// Whether a write may be sent now.
+pub type MayWrite = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// A client of one registered cluster.
 #[derive(Clone)]
@@ -187,8 +193,17 @@ impl SpokeClient {
             None => None,
         };
         let hook = Hook { cluster: cluster.as_str().into(), metrics, contacts: Some(contacts) };
-        let transport = Transport::new(tls, endpoint.tls_server_name(), base, auth, in_flight, hook);
-        Ok(Self(Verbs { client: kube::Client::new(transport, "default"), cluster: cluster.as_str().into() }))
+        let in_flight = limit(in_flight);
+        let transport = Transport::new(tls, endpoint.tls_server_name(), base, auth, in_flight.clone(), hook);
+        let client = kube::Client::new(transport, "default");
+        Ok(Self(Verbs { client, cluster: cluster.as_str().into(), in_flight, may_write: None }))
+    }
+
+    /// The same client, asking before each write whether it may still be sent.
+    #[must_use]
+    pub fn guarded(mut self, may_write: MayWrite) -> Self {
+        self.0.may_write = Some(may_write);
+        self
     }
 }
 
@@ -215,7 +230,9 @@ impl HubClient {
         };
         let config = Arc::new(config);
         let hook = Hook { cluster: "hub".into(), metrics, contacts: None };
-        let verbs = Verbs { client: trusted(&config, hook, 128)?, cluster: "hub".into() };
+        let in_flight = limit(128);
+        let client = trusted(&config, hook, in_flight.clone())?;
+        let verbs = Verbs { client, cluster: "hub".into(), in_flight, may_write: None };
         Ok(Self { verbs, config })
     }
 
@@ -231,10 +248,9 @@ impl HubClient {
         contacts: UnboundedSender<Contact>,
     ) -> Result<SpokeClient, BuildError> {
         let hook = Hook { cluster: cluster.as_str().into(), metrics, contacts: Some(contacts) };
-        Ok(SpokeClient(Verbs {
-            client: trusted(&self.config, hook, in_flight)?,
-            cluster: cluster.as_str().into(),
-        }))
+        let in_flight = limit(in_flight);
+        let client = trusted(&self.config, hook, in_flight.clone())?;
+        Ok(SpokeClient(Verbs { client, cluster: cluster.as_str().into(), in_flight, may_write: None }))
     }
 
     pub fn default_namespace(&self) -> &str {
@@ -242,8 +258,12 @@ impl HubClient {
     }
 }
 
+fn limit(in_flight: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(in_flight.max(1)))
+}
+
 /// A client for a configuration that the hub's operator gave.
-fn trusted(config: &kube::Config, hook: Hook, in_flight: usize) -> Result<kube::Client, BuildError> {
+fn trusted(config: &kube::Config, hook: Hook, in_flight: Arc<Semaphore>) -> Result<kube::Client, BuildError> {
     use kube::client::ConfigExt;
     let mut anonymous = config.clone();
     let user = &mut anonymous.auth_info;
@@ -292,7 +312,19 @@ impl Verbs {
         &self.cluster
     }
 
-    async fn call<T: serde::de::DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<T, ApiError> {
+    /// Waits for its turn first: neither the clock of the call runs meanwhile, nor does the right to write that was
+    /// there before count.
+    async fn call<T: serde::de::DeserializeOwned>(
+        &self,
+        mut request: Request<Vec<u8>>,
+    ) -> Result<T, ApiError> {
+        let closed = |_| ApiError::Connect { message: "the client is closed".into() };
+        let _permit = self.in_flight.clone().acquire_owned().await.map_err(closed)?;
+        request.extensions_mut().insert(transport::Permitted);
+        let writes = request.method() != Method::GET;
+        if writes && self.may_write.as_ref().is_some_and(|may_write| !may_write()) {
+            return Err(ApiError::NotLeading);
+        }
         match tokio::time::timeout(CALL_TIMEOUT, self.client.request::<T>(request)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(classify(&error)),
@@ -492,6 +524,7 @@ fn request(method: Method, path: &str, accept: &str, body: Option<(&str, &Value)
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     fn api(code: u16, reason: &str, message: &str, details: Value) -> kube::Error {
         let status = json!({"code": code, "reason": reason, "message": message, "details": details});
@@ -540,6 +573,46 @@ mod tests {
         for (error, want) in cases {
             assert_eq!(classify(&error), want);
         }
+    }
+
+    /// A client of a server that counts the writes it gets.
+    fn counting(written: Arc<AtomicUsize>, in_flight: Arc<Semaphore>) -> SpokeClient {
+        let server = tower::service_fn(move |request: Request<kube::client::Body>| {
+            assert!(request.extensions().get::<transport::Permitted>().is_some());
+            if request.method() != Method::GET {
+                written.fetch_add(1, Ordering::SeqCst);
+            }
+            async {
+                Ok::<_, std::convert::Infallible>(http::Response::new(kube::client::Body::from(
+                    b"{}".to_vec(),
+                )))
+            }
+        });
+        let client = kube::Client::new(server, "default");
+        SpokeClient(Verbs { client, cluster: "c".into(), in_flight, may_write: None })
+    }
+
+    #[tokio::test]
+    async fn a_write_that_waited_for_its_turn_is_not_sent_without_the_lease() {
+        let (written, held) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
+        let (gate, lease) = (limit(1), held.clone());
+        let client =
+            counting(written.clone(), gate.clone()).guarded(Arc::new(move || lease.load(Ordering::SeqCst)));
+        let resource = super::super::crd::crd_resource();
+        let body = json!({});
+        assert_eq!(client.merge_patch(&resource, "", "x", &body).await, Ok(json!({})));
+        assert_eq!(written.load(Ordering::SeqCst), 1);
+
+        let turn = gate.acquire_owned().await.unwrap();
+        let write = client.merge_patch(&resource, "", "x", &body);
+        let lose = async {
+            tokio::task::yield_now().await;
+            held.store(false, Ordering::SeqCst);
+            drop(turn);
+        };
+        assert_eq!(tokio::join!(write, lose).0, Err(ApiError::NotLeading));
+        assert_eq!(written.load(Ordering::SeqCst), 1);
+        assert_eq!(client.get(&resource, "", "x").await, Ok(Some(json!({}))));
     }
 
     #[test]

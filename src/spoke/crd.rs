@@ -3,11 +3,10 @@
 
 use super::client::{ApiError, SpokeClient};
 use crate::api::Object;
-use crate::api::hash;
 use crate::api::keys::hub;
 use crate::api::names::HubId;
 use crate::graph::Graph;
-use crate::reconcile::world::CrdState;
+use crate::reconcile::world::{CrdState, CrdWish};
 use crate::schema::{compat, crd};
 use kube::core::ApiResource;
 use serde_json::{Value, json};
@@ -29,28 +28,71 @@ pub fn crd_resource() -> ApiResource {
     }
 }
 
-/// Makes the cluster serve the graph's kind. Trouble with contact leaves the state unknown, so that it is tried again.
-pub async fn ensure(
-    client: &SpokeClient,
-    graph: &Graph,
-    hub_id: &HubId,
-    allow_breaking: bool,
-    may_write: &(dyn Fn() -> bool + Send + Sync),
-) -> CrdState {
-    match try_ensure(client, graph, hub_id, allow_breaking, may_write).await {
-        Ok(state) => state,
-        Err(error) => {
-            tracing::warn!(cluster = client.cluster(), kind = %graph.gvk, %error, "ensuring the CRD failed");
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            if error.is_contact_problem() {
-                CrdState::Unknown
-            } else {
-                CrdState::Refused {
-                    reason: "CRDNotReady",
-                    message: format!("CustomResourceDefinition: {error}"),
-                }
-            }
+/// What tells one state of a live CRD from another, as far as we care.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    pub uid: String,
+    pub generation: i64,
+    pub hub_id: Option<String>,
+}
+
+impl Mark {
+    fn of(live: &Object) -> Self {
+        Self {
+            uid: live.uid().to_owned(),
+            generation: live.generation(),
+            hub_id: live.label(hub::HUB_ID).map(str::to_owned),
         }
+    }
+}
+
+/// What came of bringing a CRD to a cluster, and the live CRD that this was told from.
+#[derive(Clone, Debug)]
+pub struct Ensured {
+    pub state: CrdState,
+    pub judged: Option<Mark>,
+}
+
+/// Contact problems are no state of the CRD; another try follows after this.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Makes the cluster serve the graph's kind. Trouble with contact leaves the state unknown, so that it is tried again.
+pub async fn ensure(client: &SpokeClient, graph: &Graph, hub_id: &HubId, allow_breaking: bool) -> Ensured {
+    let mut judged = None;
+    let ended = try_ensure(client, graph, hub_id, allow_breaking, &mut judged).await;
+    let (reason, message) = match ended {
+        Ok(()) => {
+            let state = CrdState::Ready {
+                hash: graph.crd_hash(),
+                rgd_uid: graph.rgd_uid.clone(),
+                generation: graph.generation,
+            };
+            return Ensured { state, judged };
+        }
+        Err(Ended::Refused(reason, message)) => (reason, message),
+        Err(Ended::Failed(error)) => {
+            tracing::warn!(cluster = client.cluster(), kind = %graph.gvk, %error, "ensuring the CRD failed");
+            if error.is_contact_problem() {
+                tokio::time::sleep(PAUSE).await;
+                return Ensured { state: CrdState::Unknown, judged };
+            }
+            ("CRDNotReady", format!("CustomResourceDefinition: {error}"))
+        }
+    };
+    let wish = CrdWish { hash: graph.crd_hash(), allow_breaking };
+    Ensured { state: CrdState::Refused { reason, message, wish, retry_at: None }, judged }
+}
+
+/// Why the cluster does not serve the kind as wanted.
+enum Ended {
+    /// Reason and message.
+    Refused(&'static str, String),
+    Failed(ApiError),
+}
+
+impl From<ApiError> for Ended {
+    fn from(error: ApiError) -> Self {
+        Self::Failed(error)
     }
 }
 
@@ -59,54 +101,72 @@ async fn try_ensure(
     graph: &Graph,
     hub_id: &HubId,
     allow_breaking: bool,
-    may_write: &(dyn Fn() -> bool + Send + Sync),
-) -> Result<CrdState, ApiError> {
+    judged: &mut Option<Mark>,
+) -> Result<(), Ended> {
     let resource = crd_resource();
     let mut wanted = crd::for_spoke(&graph.crd, hub_id);
     wanted["metadata"]["annotations"][KIND_ANNOTATION] = json!(*graph.gvk.kind);
     let name = Object(wanted.clone()).name().to_owned();
-    let ready = CrdState::Ready { hash: hash::json_hex(&graph.crd), generation: graph.generation };
-    let found = client.get(&resource, "", &name).await?;
-    if let Some(live) = &found {
-        let live = Object(live.clone());
-        if live.label(hub::HUB_ID) != Some(hub_id.as_str()) {
-            let owner = live.label(hub::HUB_ID).map_or_else(
-                || "somebody on that cluster (it does not carry this hub's label; upstream kro may run there)".to_owned(),
-                |id| format!("another hub ({id})"),
-            );
-            let message = format!(
-                "CustomResourceDefinition {name} exists and belongs to {owner}; it is not taken over"
-            );
-            return Ok(CrdState::Refused { reason: "Conflict", message });
-        }
-        if live.is_deleting() {
-            return Ok(CrdState::Unknown);
-        }
-        let changes = compat::compare(&live.0, &wanted);
-        if changes.is_empty() && is_established(&live.0) {
-            return Ok(ready);
-        }
-        if let Some(message) = compat::refusal(&name, &changes).filter(|_| !allow_breaking) {
-            return Ok(CrdState::Refused { reason: "Incompatible", message });
+    if let Some(live) = client.get(&resource, "", &name).await? {
+        let live = Object(live);
+        *judged = Some(Mark::of(&live));
+        match judge(&live, &wanted, hub_id, allow_breaking) {
+            Verdict::Settled => return Ok(()),
+            Verdict::Write => {}
+            Verdict::Refused(reason, message) => return Err(Ended::Refused(reason, message)),
         }
     }
-    if !may_write() {
-        return Ok(CrdState::Unknown);
-    }
-    let mut live = client.apply(&resource, "", &name, hub::MANAGER, &wanted).await?;
+    let mut live = Object(client.apply(&resource, "", &name, hub::MANAGER, &wanted).await?);
     for _ in 0..ESTABLISH_POLLS {
-        if is_established(&live) {
-            return Ok(ready);
+        *judged = Some(Mark::of(&live));
+        if is_established(&live.0) {
+            return Ok(());
         }
         tokio::time::sleep(ESTABLISH_POLL).await;
-        live = client.get(&resource, "", &name).await?.unwrap_or_default();
-        if let Some(why) = names_refused(&live) {
-            let message = format!("CustomResourceDefinition {name}: {why}");
-            return Ok(CrdState::Refused { reason: "Conflict", message });
+        live = Object(client.get(&resource, "", &name).await?.unwrap_or_default());
+        if let Some(why) = names_refused(&live.0) {
+            return Err(Ended::Refused("Conflict", format!("CustomResourceDefinition {name}: {why}")));
         }
     }
     let message = format!("CustomResourceDefinition {name} did not become Established within 30 s");
-    Ok(CrdState::Refused { reason: "CRDNotReady", message })
+    Err(Ended::Refused("CRDNotReady", message))
+}
+
+/// What to do about a CRD that is there.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Settled,
+    Write,
+    /// Reason and message.
+    Refused(&'static str, String),
+}
+
+fn judge(live: &Object, wanted: &Value, hub_id: &HubId, allow_breaking: bool) -> Verdict {
+    let name = live.name();
+    if live.label(hub::HUB_ID) != Some(hub_id.as_str()) {
+        let owner = live.label(hub::HUB_ID).map_or_else(
+            || {
+                "somebody on that cluster (it does not carry this hub's label; upstream kro may run there)"
+                    .to_owned()
+            },
+            |id| format!("another hub ({id})"),
+        );
+        let message =
+            format!("CustomResourceDefinition {name} exists and belongs to {owner}; it is not taken over");
+        return Verdict::Refused("Conflict", message);
+    }
+    if live.is_deleting() {
+        let message = format!("CustomResourceDefinition {name} is being deleted on the cluster");
+        return Verdict::Refused("CRDNotReady", message);
+    }
+    let changes = compat::compare(&live.0, wanted);
+    if changes.is_empty() && is_established(&live.0) {
+        return Verdict::Settled;
+    }
+    match compat::refusal(name, &changes).filter(|_| !allow_breaking) {
+        Some(message) => Verdict::Refused("Incompatible", message),
+        None => Verdict::Write,
+    }
 }
 
 /// Whether the API server serves the kind.
@@ -124,4 +184,43 @@ pub fn names_refused(crd: &Value) -> Option<String> {
 fn condition<'a>(crd: &'a Value, type_: &str) -> Option<&'a Value> {
     let list = crd.pointer("/status/conditions")?.as_array()?;
     list.iter().find(|c| c.get("type").and_then(Value::as_str) == Some(type_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crd(spec_type: &str) -> Value {
+        json!({
+            "metadata": {"name": "apps.kro.run", "uid": "u", "generation": 1, "labels": {hub::HUB_ID: "us"}},
+            "spec": {"group": "kro.run", "names": {"kind": "App", "plural": "apps"}, "versions": [{"name": "v1",
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+                    "spec": {"type": "object", "properties": {"a": {"type": spec_type}}}}}}}]},
+            "status": {"conditions": [{"type": "Established", "status": "True"}]},
+        })
+    }
+
+    #[test]
+    fn a_crd_that_is_there_is_judged() {
+        let hub_id = HubId::new("us");
+        let verdict = |live: Value, allow: bool| judge(&Object(live), &crd("string"), &hub_id, allow);
+        let changed = |path: &str, value: Value| {
+            let mut live = crd("string");
+            *live.pointer_mut(path).unwrap() = value;
+            live
+        };
+        assert_eq!(verdict(crd("string"), false), Verdict::Settled);
+        assert_eq!(verdict(changed("/status", json!({})), false), Verdict::Write);
+        assert!(matches!(verdict(crd("integer"), false), Verdict::Refused("Incompatible", _)));
+        assert_eq!(verdict(crd("integer"), true), Verdict::Write);
+        for owner in [json!({}), json!({hub::HUB_ID: "them"})] {
+            assert!(matches!(
+                verdict(changed("/metadata/labels", owner), true),
+                Verdict::Refused("Conflict", _)
+            ));
+        }
+        let mut deleting = crd("string");
+        deleting["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        assert!(matches!(verdict(deleting, false), Verdict::Refused("CRDNotReady", _)));
+    }
 }

@@ -31,7 +31,7 @@ impl Contact {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Healthy,
-    Suspect { since: Instant, failures: u32 },
+    Suspect { since: Instant, last: Instant, failures: u32 },
     Unreachable,
     Unauthorized,
 }
@@ -57,9 +57,11 @@ impl Default for Health {
 
 const FAILURES: u32 = 3;
 const GRACE: Duration = Duration::from_secs(30);
+/// A broken connection fails every request on it at once: failures closer than this are one.
+const APART: Duration = Duration::from_secs(1);
 
 impl Health {
-    /// Three failures in a row, or thirty seconds of failing, lose the cluster; 401 at once; one success regains it.
+    /// Three failures in a row that are a second apart, or thirty seconds of failing, lose the cluster; 401 at once; one success regains it.
     /// 429 alone never loses it: it answers.
     pub fn on(&mut self, contact: Contact, now: Instant) -> Option<Transition> {
         let lost = |state: &mut State| {
@@ -82,14 +84,15 @@ impl Health {
             }
             (Contact::Throttled, _) | (_, State::Unreachable) => None,
             (_, State::Healthy | State::Unauthorized) => {
-                self.state = State::Suspect { since: now, failures: 1 };
+                self.state = State::Suspect { since: now, last: now, failures: 1 };
                 None
             }
-            (_, State::Suspect { since, failures }) => {
+            (_, State::Suspect { last, .. }) if now.duration_since(last) < APART => None,
+            (_, State::Suspect { since, failures, .. }) => {
                 if failures + 1 >= FAILURES || now.duration_since(since) >= GRACE {
                     return lost(&mut self.state);
                 }
-                self.state = State::Suspect { since, failures: failures + 1 };
+                self.state = State::Suspect { since, last: now, failures: failures + 1 };
                 None
             }
         }
@@ -109,9 +112,27 @@ mod tests {
     use super::*;
 
     fn run(steps: &[(Contact, u64)]) -> Vec<Option<Transition>> {
+        let steps: Vec<(Contact, u64)> = steps.iter().map(|(c, s)| (*c, s * 1000)).collect();
+        run_millis(&steps)
+    }
+
+    fn run_millis(steps: &[(Contact, u64)]) -> Vec<Option<Transition>> {
         let start = Instant::now();
         let mut health = Health::default();
-        steps.iter().map(|(c, s)| health.on(*c, start + Duration::from_secs(*s))).collect()
+        steps.iter().map(|(c, ms)| health.on(*c, start + Duration::from_millis(*ms))).collect()
+    }
+
+    #[test]
+    fn requests_that_fail_together_count_once() {
+        use Contact::{ConnectError, Ok};
+        let together: Vec<(Contact, u64)> = (0..50).map(|ms| (ConnectError, ms)).collect();
+        assert!(run_millis(&together).iter().all(Option::is_none));
+        assert_eq!(
+            run_millis(&[(ConnectError, 0), (ConnectError, 3), (ConnectError, 900), (Ok, 950)]),
+            [None, None, None, None]
+        );
+        let lasting = [(ConnectError, 0), (ConnectError, 3), (ConnectError, 1_003), (ConnectError, 2_003)];
+        assert!(matches!(run_millis(&lasting)[..], [None, None, None, Some(Transition::Lost(_))]));
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 pub mod actor;
 pub mod client;
+mod crashed;
 pub mod crd;
+pub mod crd_book;
 pub mod health;
 pub mod kubeconfig;
 pub mod messages;

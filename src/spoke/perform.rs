@@ -1,6 +1,7 @@
 //! Performs the actions of a step on the cluster and says what came of them: exactly one answer each.
 
 use super::client::{ApiError, SpokeClient};
+use super::watch;
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
@@ -43,50 +44,56 @@ pub(super) async fn perform(
     task: &Task,
     action: Action,
     resource: Option<ApiResource>,
-    may_write: &(dyn Fn() -> bool + Send + Sync),
 ) -> Done {
     match action {
         Action::Apply(apply) => {
             let resource = resource_of(&apply.gvk, resource, task);
-            apply_object(client, task, *apply, &resource, may_write).await
+            apply_object(client, task, *apply, &resource).await
         }
         Action::VerifyGone { object, gvk } => {
             let resource = resource_of(&gvk, resource, task);
-            look(client, object, &resource, None).await
+            look(client, object, &resource, Meant::Any).await
         }
         Action::Delete { object, gvk, uid } => {
             let resource = resource_of(&gvk, resource, task);
-            if !may_write() {
-                return delete_failed(object, &ApiError::NotLeading);
-            }
             match client.delete(&resource, &object.namespace, &object.name, &uid).await {
                 Ok(None) => gone(object, uid),
-                Ok(Some(_)) => look(client, object, &resource, Some(uid)).await,
-                // Another object has the name: ours is gone.
-                Err(ApiError::Conflict { .. }) => gone(object, uid),
+                Ok(Some(_)) => {
+                    look(
+                        client,
+                        object,
+                        &resource,
+                        Meant::Deleted { uid, answer: "the deletion was accepted" },
+                    )
+                    .await
+                }
+                // Perhaps another object has the name; perhaps the server could not settle it, or a webhook refused.
+                Err(ApiError::Conflict { message }) => {
+                    look(client, object, &resource, Meant::Deleted { uid, answer: &message }).await
+                }
+                Err(error @ ApiError::KindUnknown) => {
+                    let answer = error.to_string();
+                    look(client, object, &resource, Meant::Deleted { uid, answer: &answer }).await
+                }
                 Err(error) => delete_failed(object, &error),
             }
         }
         Action::Release { object, gvk, uid } => {
             let resource = resource_of(&gvk, resource, task);
-            if !may_write() {
-                return delete_failed(object, &ApiError::NotLeading);
-            }
             match client.merge_patch(&resource, &object.namespace, &object.name, &release_patch(&uid)).await {
-                Ok(_) => gone(object, uid),
-                Err(ApiError::NotFound | ApiError::Conflict { .. }) => gone(object, uid),
+                Ok(_) | Err(ApiError::NotFound) => gone(object, uid),
+                Err(ApiError::Conflict { message }) => {
+                    look(client, object, &resource, Meant::Deleted { uid, answer: &message }).await
+                }
                 Err(error) => delete_failed(object, &error),
             }
         }
         Action::WriteStatus { gvk, patch } => {
             let resource = resource_of(&gvk, resource, task);
-            write_status(client, task, &resource, patch, may_write).await
+            write_status(client, task, &resource, patch).await
         }
         Action::EnsureNamespace(name) => {
             let resource = core_resource("Namespace", "namespaces");
-            if !may_write() {
-                return Outcome::NamespaceFailed { message: ApiError::NotLeading.to_string() }.into();
-            }
             match client.create(&resource, "", &namespace_body(&name)).await {
                 Ok(_) | Err(ApiError::AlreadyExists) => Outcome::NamespaceReady.into(),
                 Err(error) => {
@@ -101,13 +108,7 @@ pub(super) async fn perform(
     }
 }
 
-async fn apply_object(
-    client: &SpokeClient,
-    task: &Task,
-    apply: Apply,
-    resource: &ApiResource,
-    may_write: &(dyn Fn() -> bool + Send + Sync),
-) -> Done {
+async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource: &ApiResource) -> Done {
     let (namespace, name) = (apply.object.namespace.clone(), apply.object.name.clone());
     let body = Arc::new(apply.body.clone());
     let failed = |trouble: Trouble, message: String, missing_namespace: Option<String>| -> Done {
@@ -143,9 +144,6 @@ async fn apply_object(
             }
         }
         Ok(None) => {}
-    }
-    if !may_write() {
-        return failed(Trouble::Contact, ApiError::NotLeading.to_string(), None);
     }
     let mut sent = apply.body.clone();
     if apply.manager == kro::MANAGER_PARENT {
@@ -231,42 +229,64 @@ fn delete_failed(object: ObjectRef, error: &ApiError) -> Done {
     Outcome::DeleteFailed { object, message: error.to_string(), trouble }.into()
 }
 
-/// Reads without a selector: only a 404, or another uid than the one meant, says that it is gone.
-async fn look(
-    client: &SpokeClient,
-    object: ObjectRef,
-    resource: &ApiResource,
-    meant: Option<String>,
-) -> Done {
-    match client.get_metadata(resource, &object.namespace, &object.name).await {
-        Ok(None) | Err(ApiError::KindUnknown | ApiError::NotFound) => {
-            Done { outcomes: vec![Outcome::Gone { object }], uid: meant, seen: None }
-        }
-        Ok(Some(found)) => {
-            let found = Object(found);
-            match meant {
-                Some(uid) if uid != found.uid() => gone(object, uid),
-                _ => {
-                    let (uid, deleting) = (found.uid().to_owned(), found.is_deleting());
-                    let labels = found.labels();
-                    Outcome::StillThere { object, uid, deleting, labels }.into()
-                }
+/// What a look by name is about.
+enum Meant<'a> {
+    /// Whatever has the name.
+    Any,
+    /// The object of this uid, which was to go; `answer` is what the API server said to that.
+    Deleted { uid: String, answer: &'a str },
+}
+
+/// Reads without a selector. A version that is not served says nothing: the object may be there in another one.
+async fn look(client: &SpokeClient, object: ObjectRef, resource: &ApiResource, meant: Meant<'_>) -> Done {
+    let read = |resource: ApiResource| {
+        let object = &object;
+        async move {
+            if resource.version.is_empty() {
+                return Err(ApiError::KindUnknown);
             }
+            client.get_metadata(&resource, &object.namespace, &object.name).await
         }
-        Err(error) => delete_failed(object, &error),
+    };
+    let mut found = read(resource.clone()).await;
+    if found == Err(ApiError::KindUnknown) {
+        found = match watch::discover(client, &object.gk, None).await {
+            Ok(Some(served)) => read(served.resource).await,
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+    }
+    judge_look(object, meant, found.map(|o| o.map(Object)))
+}
+
+/// Only a 404, or another uid than the one meant, says that it is gone.
+fn judge_look(object: ObjectRef, meant: Meant<'_>, found: Result<Option<Object>, ApiError>) -> Done {
+    let found = match found {
+        Ok(Some(found)) => found,
+        Ok(None) => {
+            let uid = match meant {
+                Meant::Any => None,
+                Meant::Deleted { uid, .. } => Some(uid),
+            };
+            return Done { outcomes: vec![Outcome::Gone { object }], uid, seen: None };
+        }
+        Err(error) => return delete_failed(object, &error),
+    };
+    match meant {
+        Meant::Deleted { uid, .. } if uid != found.uid() => gone(object, uid),
+        Meant::Deleted { answer, .. } if !found.is_deleting() => {
+            let message = format!("it is still there and not being deleted ({answer})");
+            Outcome::DeleteFailed { object, message, trouble: Trouble::Error }.into()
+        }
+        _ => {
+            let (uid, deleting) = (found.uid().to_owned(), found.is_deleting());
+            let labels = found.labels();
+            Outcome::StillThere { object, uid, deleting, labels }.into()
+        }
     }
 }
 
-async fn write_status(
-    client: &SpokeClient,
-    task: &Task,
-    resource: &ApiResource,
-    patch: Value,
-    may_write: &(dyn Fn() -> bool + Send + Sync),
-) -> Done {
-    if !may_write() {
-        return Outcome::StatusFailed { message: ApiError::NotLeading.to_string() }.into();
-    }
+async fn write_status(client: &SpokeClient, task: &Task, resource: &ApiResource, patch: Value) -> Done {
     let patch = json!({"status": patch});
     match client.merge_status(resource, &task.key.namespace, &task.key.name, &patch).await {
         Ok(live) => {
@@ -361,5 +381,43 @@ mod tests {
         for (error, want) in cases {
             assert_eq!(misfits_schema(&error), want, "{error}");
         }
+    }
+
+    fn target() -> ObjectRef {
+        ObjectRef::new(GroupKind::new("", "ConfigMap"), "n", "c")
+    }
+
+    fn live(uid: &str, deleting: bool) -> Result<Option<Object>, ApiError> {
+        let mut meta = json!({"name": "c", "namespace": "n", "uid": uid});
+        if deleting {
+            meta["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        }
+        Ok(Some(Object(json!({"metadata": meta}))))
+    }
+
+    /// What a look says after a DELETE of uid `a` was answered with 409.
+    fn after_conflict(found: Result<Option<Object>, ApiError>) -> Outcome {
+        let meant = Meant::Deleted { uid: "a".into(), answer: "please try again" };
+        judge_look(target(), meant, found).outcomes.remove(0)
+    }
+
+    #[test]
+    fn a_conflict_on_a_delete_is_no_proof_that_the_object_is_gone() {
+        assert!(matches!(after_conflict(Ok(None)), Outcome::Gone { .. }));
+        assert!(matches!(after_conflict(live("b", false)), Outcome::Gone { .. }));
+        assert!(matches!(after_conflict(live("a", true)), Outcome::StillThere { deleting: true, .. }));
+        let Outcome::DeleteFailed { message, .. } = after_conflict(live("a", false)) else { panic!() };
+        assert_eq!(message, "it is still there and not being deleted (please try again)");
+        assert!(matches!(after_conflict(Err(ApiError::Timeout)), Outcome::DeleteFailed { .. }));
+        assert!(matches!(after_conflict(Err(ApiError::KindUnknown)), Outcome::DeleteFailed { .. }));
+    }
+
+    #[test]
+    fn a_look_at_a_name_tells_who_has_it() {
+        let any = |found| judge_look(target(), Meant::Any, found).outcomes.remove(0);
+        assert!(
+            matches!(any(live("x", false)), Outcome::StillThere { uid, deleting: false, .. } if uid == "x")
+        );
+        assert!(matches!(any(Ok(None)), Outcome::Gone { .. }));
     }
 }

@@ -3,6 +3,7 @@
 //! Fed by watches and by the answers to our own writes; whichever is newer wins, so that an event which only repeats
 //! our own write changes nothing and wakes nobody.
 
+use super::crd_book::CrdBook;
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
@@ -21,21 +22,53 @@ pub struct Kind {
     listing: Option<HashSet<ObjectRef>>,
     /// Its objects are mirrors: instances of a generated kind.
     pub generated: bool,
+    /// Of the watch that was opened last.
+    pub serial: u64,
+}
+
+/// A watch to open.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Open {
+    pub serial: u64,
+    /// Every object of the kind, not only ours.
+    pub everything: bool,
 }
 
 impl Kind {
-    fn new(generated: bool) -> Self {
-        Self { state: KindState::Unknown, resource: None, objects: HashMap::new(), listing: None, generated }
+    fn new() -> Self {
+        Self {
+            state: KindState::Unknown,
+            resource: None,
+            objects: HashMap::new(),
+            listing: None,
+            generated: false,
+            serial: 0,
+        }
     }
 }
 
 #[derive(Debug, Default)]
 pub struct Store {
     kinds: HashMap<GroupKind, Kind>,
-    crds: HashMap<GroupKind, CrdState>,
+    pub crds: CrdBook,
     members: HashMap<String, BTreeSet<ObjectRef>>,
     /// Which instance wants an object, also where the object's own labels do not say so.
     wanted_by: HashMap<ObjectRef, InstanceKey>,
+    removed: Removed,
+}
+
+/// What was removed lately, by uid: the version as of which it was gone. An answer to a write that is taken in later than
+/// the removal must not bring the object back.
+#[derive(Debug, Default)]
+struct Removed {
+    recent: HashMap<String, u64>,
+    older: HashMap<String, u64>,
+}
+
+impl Removed {
+    fn version(&self, uid: &str) -> Option<u64> {
+        self.recent.get(uid).or_else(|| self.older.get(uid)).copied()
+    }
 }
 
 impl World for Store {
@@ -43,7 +76,7 @@ impl World for Store {
         self.kinds.get(gk).map_or(KindState::Unknown, |k| k.state.clone())
     }
     fn crd(&self, gk: &GroupKind) -> CrdState {
-        self.crds.get(gk).cloned().unwrap_or(CrdState::Unknown)
+        self.crds.state(gk)
     }
     fn get(&self, object: &ObjectRef) -> Option<Arc<Stored>> {
         self.kinds.get(&object.gk)?.objects.get(object).cloned()
@@ -55,8 +88,23 @@ impl World for Store {
 }
 
 impl Store {
-    pub fn kind_mut(&mut self, gk: &GroupKind, generated: bool) -> &mut Kind {
-        self.kinds.entry(gk.clone()).or_insert_with(|| Kind::new(generated))
+    pub fn kind_mut(&mut self, gk: &GroupKind) -> &mut Kind {
+        self.kinds.entry(gk.clone()).or_insert_with(Kind::new)
+    }
+
+    /// Whether the kind needs a watch that it does not have: it has none, or one of our own objects only while it turns
+    /// out to be `generated`, so that foreign objects of it matter too.
+    pub fn open(&mut self, gk: &GroupKind, generated: bool) -> Option<Open> {
+        let kind = self.kind_mut(gk);
+        let too_narrow = generated && !kind.generated && kind.serial > 0;
+        kind.generated |= generated;
+        if kind.state != KindState::Unknown && !too_narrow {
+            return None;
+        }
+        kind.state = KindState::Syncing;
+        kind.listing = None;
+        kind.serial += 1;
+        Some(Open { serial: kind.serial, everything: kind.generated })
     }
     pub fn kind_state(&self, gk: &GroupKind) -> KindState {
         self.kind(gk)
@@ -64,22 +112,23 @@ impl Store {
     pub fn kind_of(&self, gk: &GroupKind) -> Option<&Kind> {
         self.kinds.get(gk)
     }
-    pub fn set_crd(&mut self, gk: &GroupKind, state: CrdState) {
-        self.crds.insert(gk.clone(), state);
-    }
-    pub fn crd_known(&self, gk: &GroupKind) -> bool {
-        self.crds.contains_key(gk)
-    }
-    pub fn forget_crd(&mut self, gk: &GroupKind) {
-        self.crds.remove(gk);
+    /// The kind that a CRD of this name is for, if it matters here.
+    pub fn kind_of_crd(&self, name: &str) -> Option<GroupKind> {
+        let named = |k: &Kind| {
+            k.resource
+                .as_ref()
+                .is_some_and(|r| name.strip_prefix(&r.plural) == Some(&format!(".{}", r.group)))
+        };
+        let watched = || self.kinds.iter().find(|(_, k)| named(k)).map(|(gk, _)| gk.clone());
+        self.crds.kind_of(name).or_else(watched)
     }
     pub fn resource(&self, gk: &GroupKind) -> Option<&ApiResource> {
         self.kinds.get(gk)?.resource.as_ref()
     }
-    /// Kinds that the cluster does not serve or that could not be watched.
+    /// Kinds that the cluster does not serve. The watch of one that may not be watched lives on and tries by itself.
     pub fn unserved(&self) -> Vec<GroupKind> {
-        let bad = |k: &Kind| matches!(k.state, KindState::Missing | KindState::Failed(_));
-        self.kinds.iter().filter(|(_, k)| bad(k)).map(|(gk, _)| gk.clone()).collect()
+        let missing = self.kinds.iter().filter(|(_, k)| k.state == KindState::Missing);
+        missing.map(|(gk, _)| gk.clone()).collect()
     }
     pub fn watched(&self) -> usize {
         self.kinds
@@ -108,13 +157,16 @@ impl Store {
     pub fn upsert(&mut self, target: &ObjectRef, stored: Arc<Stored>) -> Vec<InstanceKey> {
         let generated = self.kinds.get(&target.gk).is_some_and(|k| k.generated);
         let Some(kind) = self.kinds.get_mut(&target.gk) else { return Vec::new() };
+        if self.removed.version(stored.object.uid()).is_some_and(|at| version(&stored) <= at) {
+            return Vec::new();
+        }
         if let Some(listing) = &mut kind.listing {
             listing.insert(target.clone());
         }
-        let version = |s: &Stored| s.object.resource_version().parse::<u64>().unwrap_or_default();
         let old = kind.objects.get(target);
+        // An answer about an earlier object of this name may come late; a list is the truth, also after a restore.
         if let Some(old) = old
-            && old.object.uid() == stored.object.uid()
+            && (old.object.uid() == stored.object.uid() || kind.listing.is_none())
             && version(old) >= version(&stored)
         {
             return Vec::new();
@@ -129,16 +181,27 @@ impl Store {
         concerned.into_iter().collect()
     }
 
-    /// The object left the watch; returns the instances it concerns. With `uid`, only if that object is meant.
-    pub fn remove(&mut self, target: &ObjectRef, uid: Option<&str>) -> Vec<InstanceKey> {
+    /// The object left the watch, as of `at`; returns the instances it concerns. With `uid`, only if that object is meant.
+    pub fn remove(&mut self, target: &ObjectRef, uid: Option<&str>, at: Option<u64>) -> Vec<InstanceKey> {
         let Some(kind) = self.kinds.get_mut(&target.gk) else { return Vec::new() };
         let generated = kind.generated;
+        if let (Some(uid), Some(at)) = (uid, at) {
+            // Also where it is not known: the answer that tells of it may be under way.
+            self.removed.recent.insert(uid.to_owned(), at);
+        }
         if uid.is_some_and(|u| kind.objects.get(target).is_some_and(|s| s.object.uid() != u)) {
             return Vec::new();
         }
         let Some(old) = kind.objects.remove(target) else { return Vec::new() };
+        let known = self.removed.recent.entry(old.object.uid().to_owned()).or_default();
+        *known = version(&old).max(*known);
         self.index(target, &old, false);
         self.concerned(target, &old, generated).into_iter().collect()
+    }
+
+    /// Called now and then: what was removed is remembered until the second call after it.
+    pub fn forget_removed(&mut self) {
+        self.removed.older = std::mem::take(&mut self.removed.recent);
     }
 
     pub fn list_started(&mut self, gk: &GroupKind) {
@@ -153,7 +216,7 @@ impl Store {
         kind.state = KindState::Synced { namespaced };
         let Some(listing) = kind.listing.take() else { return Vec::new() };
         let lost: Vec<ObjectRef> = kind.objects.keys().filter(|r| !listing.contains(*r)).cloned().collect();
-        lost.iter().flat_map(|r| self.remove(r, None)).collect()
+        lost.iter().flat_map(|r| self.remove(r, None, None)).collect()
     }
 
     fn index(&mut self, target: &ObjectRef, stored: &Stored, add: bool) {
@@ -177,6 +240,10 @@ impl Store {
         out.extend(self.wanted_by.get(target).cloned());
         out
     }
+}
+
+fn version(stored: &Stored) -> u64 {
+    stored.object.resource_version().parse().unwrap_or_default()
 }
 
 /// The instance that the labels of a child name.
@@ -209,7 +276,7 @@ mod tests {
         let gk = GroupKind::new("", "ConfigMap");
         let target = ObjectRef::new(gk.clone(), "n", "c");
         let mut store = Store::default();
-        store.kind_mut(&gk, false);
+        store.kind_mut(&gk);
         assert_eq!(store.upsert(&target, child(5, "x")).len(), 1);
         assert!(store.upsert(&target, child(5, "x")).is_empty());
         assert!(store.upsert(&target, child(4, "x")).is_empty());
@@ -218,11 +285,60 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_that_turns_out_to_be_generated_is_watched_anew_and_unfiltered() {
+        let gk = GroupKind::new("kro.run", "App");
+        let mut store = Store::default();
+        assert_eq!(store.open(&gk, false), Some(Open { serial: 1, everything: false }));
+        assert_eq!(store.open(&gk, false), None);
+        store.list_done(&gk, true);
+        assert_eq!(store.open(&gk, true), Some(Open { serial: 2, everything: true }));
+        assert_eq!(store.kind(&gk), KindState::Syncing);
+        assert_eq!(store.open(&gk, true), None);
+        // It stays so, whoever asks when it is served again.
+        store.kind_mut(&gk).state = KindState::Unknown;
+        assert_eq!(store.open(&gk, false), Some(Open { serial: 3, everything: true }));
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_the_removal_brings_nothing_back() {
+        let gk = GroupKind::new("", "ConfigMap");
+        let target = ObjectRef::new(gk.clone(), "n", "c");
+        // The watch knew of the object, or its removal was all that the watch ever told.
+        for known in [true, false] {
+            let mut store = Store::default();
+            store.kind_mut(&gk);
+            if known {
+                store.upsert(&target, child(5, "x"));
+            }
+            store.remove(&target, Some("u"), Some(8));
+            assert!(store.upsert(&target, child(7, "x")).is_empty());
+            assert!(store.get(&target).is_none());
+            store.forget_removed();
+            assert!(store.upsert(&target, child(8, "x")).is_empty());
+            // It only left the selection, and is back.
+            assert_eq!(store.upsert(&target, child(9, "x")).len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_kind_that_may_not_be_watched_is_not_looked_up_a_second_time() {
+        let mut store = Store::default();
+        for (kind, state) in [
+            ("Missing", KindState::Missing),
+            ("Failed", KindState::Failed("forbidden".into())),
+            ("Syncing", KindState::Syncing),
+        ] {
+            store.kind_mut(&GroupKind::new("g", kind)).state = state;
+        }
+        assert_eq!(store.unserved(), [GroupKind::new("g", "Missing")]);
+    }
+
+    #[test]
     fn what_a_new_list_does_not_name_is_gone() {
         let gk = GroupKind::new("", "ConfigMap");
         let target = ObjectRef::new(gk.clone(), "n", "c");
         let mut store = Store::default();
-        store.kind_mut(&gk, false);
+        store.kind_mut(&gk);
         store.upsert(&target, child(5, "x"));
         store.list_started(&gk);
         assert_eq!(store.list_done(&gk, true).len(), 1);

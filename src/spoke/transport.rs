@@ -61,13 +61,17 @@ pub(super) struct Transport {
     hook: Hook,
 }
 
+/// Marks a request whose sender holds a permit for it already.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Permitted;
+
 impl Transport {
     pub fn new(
         tls: rustls::ClientConfig,
         server_name: Option<&str>,
         base: Uri,
         auth: Option<HeaderValue>,
-        in_flight: usize,
+        in_flight: Arc<Semaphore>,
         hook: Hook,
     ) -> Self {
         let mut tcp = HttpConnector::new();
@@ -91,7 +95,7 @@ impl Transport {
             .http2_keep_alive_timeout(PING_TIMEOUT)
             .http2_adaptive_window(true)
             .build(connector);
-        Self { http, base, auth, in_flight: Arc::new(Semaphore::new(in_flight.max(1))), hook }
+        Self { http, base, auth, in_flight, hook }
     }
 }
 
@@ -116,6 +120,7 @@ impl tower::Service<Request<Body>> for Transport {
             request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(agent));
             let _permit = match verb {
                 "watch" => None,
+                _ if request.extensions().get::<Permitted>().is_some() => None,
                 _ => Some(this.in_flight.clone().acquire_owned().await?),
             };
             match tokio::time::timeout(HEAD_LIMIT, this.http.request(request)).await {

@@ -5,16 +5,19 @@
 
 use super::actor::Event;
 use super::client::{ApiError, SpokeClient};
+use super::crd::Mark;
 use super::health::backoff;
+use crate::api::hash;
 use crate::api::keys::hub;
 use crate::api::names::{GroupKind, Gvk, HubId, ObjectRef};
 use futures::StreamExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher::{self, watcher};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tokio::sync::mpsc::UnboundedSender;
 
 /// Seconds after which the server ends a watch; below the client's idle limit.
@@ -28,8 +31,8 @@ pub enum Seen {
     Failed(String),
     ListStarted,
     Object(Value),
-    /// It left the selection: reference and uid.
-    Left(ObjectRef, String),
+    /// It left the selection: reference, uid, and the version as of which it did.
+    Left(ObjectRef, String, u64),
     ListDone {
         namespaced: bool,
     },
@@ -38,16 +41,17 @@ pub enum Seen {
 /// A CustomResourceDefinition appeared, changed or went.
 #[derive(Debug, Clone)]
 pub struct CrdSeen {
+    pub name: String,
     pub group: std::sync::Arc<str>,
+    /// The kind, where a hub wrote it there.
     pub gk: Option<GroupKind>,
-    hub_id: Option<String>,
-    /// Not the echo of a change that we made (told by the generation annotation of our last write).
-    pub changed_by_others: bool,
+    pub mark: Mark,
+    pub gone: bool,
 }
 
 impl CrdSeen {
     pub fn ours(&self, hub_id: &HubId) -> bool {
-        self.hub_id.as_deref() == Some(hub_id.as_str())
+        self.mark.hub_id.as_deref() == Some(hub_id.as_str())
     }
 }
 
@@ -58,7 +62,8 @@ pub struct Served {
     pub namespaced: bool,
 }
 
-/// Looks a kind up. `Ok(None)`: the cluster answered, and does not serve it.
+/// Looks a kind up: in the version of `gvk` where there is one, else in whatever version has it, the preferred one
+/// first. `Ok(None)`: the cluster answered, and serves the kind in no version.
 ///
 /// # Errors
 /// The cluster could not be asked; says nothing about the kind.
@@ -67,50 +72,75 @@ pub async fn discover(
     gk: &GroupKind,
     gvk: Option<&Gvk>,
 ) -> Result<Option<Served>, ApiError> {
-    let version = match gvk {
-        Some(gvk) => gvk.version.to_string(),
-        None if gk.group.is_empty() => "v1".to_owned(),
-        None => {
-            let Some(group) = client.get_json(&format!("/apis/{}", gk.group)).await? else { return Ok(None) };
-            let preferred = group.pointer("/preferredVersion/version").and_then(Value::as_str);
-            match preferred {
-                Some(v) => v.to_owned(),
-                None => return Ok(None),
-            }
+    let wanted = gvk.map(|gvk| gvk.version.to_string()).filter(|v| !v.is_empty());
+    if let Some(version) = &wanted
+        && let Some(served) = find_in(client, gk, version).await?
+    {
+        return Ok(Some(served));
+    }
+    let others = if gk.group.is_empty() {
+        vec!["v1".to_owned()]
+    } else {
+        match client.get_json(&format!("/apis/{}", gk.group)).await? {
+            Some(group) => versions(&group),
+            None => return Ok(None),
         }
     };
-    let path =
-        if gk.group.is_empty() { format!("/api/{version}") } else { format!("/apis/{}/{version}", gk.group) };
-    let Some(list) = client.get_json(&path).await? else { return Ok(None) };
-    let resources = list.get("resources").and_then(Value::as_array).cloned().unwrap_or_default();
-    let found = resources.iter().find(|r| {
-        let text = |k| r.get(k).and_then(Value::as_str).unwrap_or_default();
-        text("kind") == &*gk.kind && !text("name").contains('/')
-    });
-    Ok(found.map(|r| {
-        let plural = r.get("name").and_then(Value::as_str).unwrap_or_default();
-        let api_version =
-            if gk.group.is_empty() { version.clone() } else { format!("{}/{version}", gk.group) };
-        let resource = ApiResource {
-            group: gk.group.to_string(),
-            version: version.clone(),
-            api_version,
-            kind: gk.kind.to_string(),
-            plural: plural.to_owned(),
-        };
-        Served { resource, namespaced: r.get("namespaced").and_then(Value::as_bool).unwrap_or(true) }
-    }))
+    for version in others.iter().filter(|v| Some(*v) != wanted.as_ref()) {
+        if let Some(served) = find_in(client, gk, version).await? {
+            return Ok(Some(served));
+        }
+    }
+    Ok(None)
 }
 
-/// Watches every object of a kind that matches `selector`, for ever.
+/// All versions of an APIGroup, the preferred one first.
+fn versions(group: &Value) -> Vec<String> {
+    let preferred = group.pointer("/preferredVersion/version").and_then(Value::as_str);
+    let all = group.get("versions").and_then(Value::as_array).into_iter().flatten();
+    let mut out: Vec<String> = preferred.map(str::to_owned).into_iter().collect();
+    for version in all.filter_map(|v| v.get("version").and_then(Value::as_str)) {
+        if !out.iter().any(|known| known == version) {
+            out.push(version.to_owned());
+        }
+    }
+    out
+}
+
+async fn find_in(client: &SpokeClient, gk: &GroupKind, version: &str) -> Result<Option<Served>, ApiError> {
+    let path =
+        if gk.group.is_empty() { format!("/api/{version}") } else { format!("/apis/{}/{version}", gk.group) };
+    Ok(client.get_json(&path).await?.and_then(|list| served_as(gk, version, &list)))
+}
+
+/// The kind in an APIResourceList.
+fn served_as(gk: &GroupKind, version: &str, list: &Value) -> Option<Served> {
+    let found = list.get("resources")?.as_array()?.iter().find(|r| {
+        let text = |k| r.get(k).and_then(Value::as_str).unwrap_or_default();
+        text("kind") == &*gk.kind && !text("name").contains('/')
+    })?;
+    let api_version =
+        if gk.group.is_empty() { version.to_owned() } else { format!("{}/{version}", gk.group) };
+    let resource = ApiResource {
+        group: gk.group.to_string(),
+        version: version.to_owned(),
+        api_version,
+        kind: gk.kind.to_string(),
+        plural: found.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
+    };
+    Some(Served { resource, namespaced: found.get("namespaced").and_then(Value::as_bool).unwrap_or(true) })
+}
+
+/// Watches every object of a kind that matches `selector`, for ever; `serial` tells this watch from earlier ones.
 pub(super) async fn kind(
     client: SpokeClient,
     gk: GroupKind,
     gvk: Option<Gvk>,
     selector: Option<String>,
+    serial: u64,
     events: UnboundedSender<Event>,
 ) {
-    let tell = |seen: Seen| events.send(Event::Watch(gk.clone(), seen)).is_ok();
+    let tell = |seen: Seen| events.send(Event::Watch(gk.clone(), serial, seen)).is_ok();
     let mut attempt = 0;
     let served = loop {
         match discover(&client, &gk, gvk.as_ref()).await {
@@ -133,7 +163,8 @@ pub(super) async fn kind(
         Listed::Object(object) => tell(Seen::Object(object)),
         Listed::Left(object) => {
             let object = crate::api::Object(object);
-            tell(Seen::Left(object.object_ref(), object.uid().to_owned()))
+            let version = object.resource_version().parse().unwrap_or_default();
+            tell(Seen::Left(object.object_ref(), object.uid().to_owned(), version))
         }
         Listed::Done => tell(Seen::ListDone { namespaced }),
     };
@@ -255,45 +286,170 @@ fn describe(error: &watcher::Error) -> String {
     text
 }
 
+type CrdName = PartialObjectMeta<CustomResourceDefinition>;
+
 /// Watches the names of all CRDs: the one watch that every cluster always keeps, and so its sign of life.
 pub(super) async fn crds(client: SpokeClient, events: UnboundedSender<Event>) {
-    let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(client.kube().clone());
+    let api: Api<CrdName> = Api::all(client.kube().clone());
     let mut stream = std::pin::pin!(watcher(api, watcher::Config::default().timeout(SERVER_TIMEOUT_SECONDS)));
-    let mut generations: HashMap<String, i64> = HashMap::new();
+    let mut names = CrdNames::default();
     let mut attempt = 0;
     while let Some(event) = stream.next().await {
-        let (meta, gone) = match event {
-            Ok(watcher::Event::InitApply(o) | watcher::Event::Apply(o)) => (o.metadata, false),
-            Ok(watcher::Event::Delete(o)) => (o.metadata, true),
-            Ok(_) => continue,
+        match event {
+            Ok(event) => {
+                attempt = 0;
+                for seen in names.take(event) {
+                    if events.send(Event::Crd(seen)).is_err() {
+                        return;
+                    }
+                }
+            }
             Err(error) => {
                 let text = describe(&error);
                 tracing::debug!(cluster = client.cluster(), error = text, "CRD watch interrupted");
                 tokio::time::sleep(backoff(attempt, client.cluster())).await;
                 attempt += 1;
-                continue;
             }
-        };
-        attempt = 0;
-        let name = meta.name.clone().unwrap_or_default();
-        let generation = meta.generation.unwrap_or_default();
-        let before =
-            if gone { generations.remove(&name) } else { generations.insert(name.clone(), generation) };
-        // Status changes of a CRD come without a new generation; only `Established` matters among them, and whoever
-        // waits for that asks.
-        if !gone && before == Some(generation) {
-            continue;
         }
-        let Some((_, group)) = name.split_once('.') else { continue };
-        let annotation = |k: &str| meta.annotations.as_ref().and_then(|m| m.get(k)).cloned();
-        let seen = CrdSeen {
-            group: group.into(),
-            gk: annotation(super::crd::KIND_ANNOTATION).map(|kind| GroupKind::new(group, &kind)),
+    }
+}
+
+/// The CRDs as they were seen last: what changed since, also between two lists.
+#[derive(Default)]
+struct CrdNames {
+    known: HashMap<String, Known>,
+    /// Names in the list that is being received.
+    listing: Option<HashSet<String>>,
+}
+
+/// Kept small: every cluster has one of these for each of its CRDs.
+#[derive(PartialEq, Eq)]
+struct Known {
+    uid: Box<str>,
+    generation: i64,
+    hub_id: u32,
+}
+
+impl Known {
+    fn of(mark: &Mark) -> Self {
+        let hub_id = hash::fnv32(mark.hub_id.as_deref().unwrap_or_default());
+        Self { uid: mark.uid.as_str().into(), generation: mark.generation, hub_id }
+    }
+}
+
+impl CrdNames {
+    fn take(&mut self, event: watcher::Event<CrdName>) -> Vec<CrdSeen> {
+        match event {
+            watcher::Event::Init => {
+                self.listing = Some(HashSet::new());
+                Vec::new()
+            }
+            watcher::Event::InitApply(crd) | watcher::Event::Apply(crd) => {
+                let seen = seen(crd.metadata, false);
+                if let (Some(listing), Some(seen)) = (&mut self.listing, &seen) {
+                    listing.insert(seen.name.clone());
+                }
+                // Status changes come without a new generation; only `Established` matters among them, and whoever waits
+                // for that asks.
+                let is_new = |seen: &CrdSeen, known: &mut HashMap<String, Known>| {
+                    let now = Known::of(&seen.mark);
+                    let same = known.get(&seen.name) == Some(&now);
+                    known.insert(seen.name.clone(), now);
+                    !same
+                };
+                seen.filter(|s| is_new(s, &mut self.known)).into_iter().collect()
+            }
+            watcher::Event::Delete(crd) => {
+                let seen = seen(crd.metadata, true);
+                if let Some(seen) = &seen {
+                    self.known.remove(&seen.name);
+                }
+                seen.into_iter().collect()
+            }
+            watcher::Event::InitDone => {
+                let Some(listing) = self.listing.take() else { return Vec::new() };
+                let lost = self.known.extract_if(|name, _| !listing.contains(name));
+                lost.filter_map(|(name, known)| {
+                    let mark = Mark { uid: known.uid.into(), generation: known.generation, hub_id: None };
+                    let group = name.split_once('.')?.1.into();
+                    Some(CrdSeen { name, group, gk: None, mark, gone: true })
+                })
+                .collect()
+            }
+        }
+    }
+}
+
+fn seen(meta: ObjectMeta, gone: bool) -> Option<CrdSeen> {
+    let name = meta.name.unwrap_or_default();
+    let group = name.split_once('.')?.1.to_owned();
+    let kind = meta.annotations.as_ref().and_then(|m| m.get(super::crd::KIND_ANNOTATION));
+    Some(CrdSeen {
+        gk: kind.map(|kind| GroupKind::new(&group, kind)),
+        group: group.into(),
+        mark: Mark {
+            uid: meta.uid.unwrap_or_default(),
+            generation: meta.generation.unwrap_or_default(),
             hub_id: meta.labels.as_ref().and_then(|m| m.get(hub::HUB_ID)).cloned(),
-            changed_by_others: gone || before.is_some(),
+        },
+        gone,
+        name,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_version_of_a_group_is_looked_at_the_preferred_one_first() {
+        let group = json!({"preferredVersion": {"version": "v1"},
+            "versions": [{"version": "v2alpha1"}, {"version": "v1"}, {"version": "v1beta1"}]});
+        assert_eq!(versions(&group), ["v1", "v2alpha1", "v1beta1"]);
+        assert!(versions(&json!({})).is_empty());
+    }
+
+    #[test]
+    fn a_kind_is_found_in_the_list_of_a_version() {
+        let gk = GroupKind::new("policy", "PodDisruptionBudget");
+        let list = json!({"resources": [
+            {"name": "poddisruptionbudgets/status", "kind": "PodDisruptionBudget", "namespaced": true},
+            {"name": "poddisruptionbudgets", "kind": "PodDisruptionBudget", "namespaced": true}]});
+        let served = served_as(&gk, "v1", &list).unwrap();
+        assert_eq!((&*served.resource.plural, served.namespaced), ("poddisruptionbudgets", true));
+        assert_eq!(served.resource.api_version, "policy/v1");
+        assert!(served_as(&GroupKind::new("policy", "Eviction"), "v1", &list).is_none());
+    }
+
+    fn crd(uid: &str, generation: i64) -> CrdName {
+        let meta = json!({"name": "apps.kro.run", "uid": uid, "generation": generation,
+            "annotations": {super::super::crd::KIND_ANNOTATION: "App"}});
+        CrdName { metadata: serde_json::from_value(meta).unwrap(), ..CrdName::default() }
+    }
+
+    #[test]
+    fn what_happened_to_a_crd_between_two_lists_is_seen() {
+        use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
+        let mut names = CrdNames::default();
+        let mut take = |event| -> Vec<(String, bool)> {
+            names.take(event).into_iter().map(|s| (s.mark.uid, s.gone)).collect()
         };
-        if events.send(Event::Crd(seen)).is_err() {
-            return;
-        }
+        let one = |uid: &str, gone: bool| vec![(uid.to_owned(), gone)];
+        take(Init);
+        assert_eq!(take(InitApply(crd("a", 1))), one("a", false));
+        assert!(take(InitDone).is_empty());
+        // Its status changed.
+        assert!(take(Apply(crd("a", 1))).is_empty());
+        assert_eq!(take(Apply(crd("a", 2))), one("a", false));
+        // The watch broke; meanwhile another one of the same generation took its place.
+        take(Init);
+        assert_eq!(take(InitApply(crd("b", 2))), one("b", false));
+        assert!(take(InitDone).is_empty());
+        // It broke again, and meanwhile the CRD went.
+        take(Init);
+        assert_eq!(take(InitDone), one("b", true));
+        assert_eq!(take(Apply(crd("c", 1))), one("c", false));
+        assert_eq!(take(Delete(crd("c", 1))), one("c", true));
     }
 }

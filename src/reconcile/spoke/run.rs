@@ -9,7 +9,7 @@ use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, ObjectRef};
 use crate::graph::{EvalError, Graph, Node, OnExisting, Pass, Readiness};
 use crate::reconcile::Now;
-use crate::reconcile::world::{CrdState, KindState, Stored, World};
+use crate::reconcile::world::{Again, CrdAnswer, CrdWish, KindState, Stored, World};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -115,23 +115,29 @@ impl Machine {
         if self.task.is_local() {
             return None;
         }
-        match walk.world.crd(&self.task.key.gk) {
-            CrdState::Ready { hash, .. } if hash == wanted.graph.crd_hash() => None,
+        let graph = &wanted.graph;
+        let wish = CrdWish { hash: graph.crd_hash(), allow_breaking: wanted.allow_breaking };
+        let ensure = Action::EnsureCrd { graph: graph.clone(), allow_breaking: wanted.allow_breaking };
+        let state = walk.world.crd(&self.task.key.gk);
+        match state.answer(&wish, &graph.rgd_uid, graph.generation, walk.now) {
+            CrdAnswer::Ready => None,
             // Another instance brought a newer revision; this one hears of it soon. Going back would be a fight.
-            CrdState::Ready { generation, .. } if generation > wanted.graph.generation => {
-                Some(Summary::waiting("waiting for the newer revision of the definition"))
+            CrdAnswer::Newer => Some(Summary::waiting("waiting for the newer revision of the definition")),
+            CrdAnswer::Refused { reason, message, again } => {
+                match again {
+                    Again::Now => walk.step.actions.push(ensure),
+                    Again::At(at) => walk.step.wake_at = Some(at),
+                    Again::UnderWay => {}
+                }
+                Some(Summary::blocked(reason, message))
             }
-            CrdState::Refused { reason, message } => Some(Summary::blocked(reason, message)),
-            CrdState::Working => {
+            CrdAnswer::Working => {
                 walk.unseen = true;
                 Some(Summary::waiting("waiting for the CustomResourceDefinition"))
             }
-            CrdState::Ready { .. } | CrdState::Unknown => {
+            CrdAnswer::Ensure => {
                 walk.unseen = true;
-                walk.step.actions.push(Action::EnsureCrd {
-                    graph: wanted.graph.clone(),
-                    allow_breaking: wanted.allow_breaking,
-                });
+                walk.step.actions.push(ensure);
                 Some(Summary::waiting("waiting for the CustomResourceDefinition"))
             }
         }

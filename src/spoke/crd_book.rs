@@ -1,0 +1,175 @@
+//! What is known of the generated CRDs of one cluster, and when that knowledge is stale.
+
+use super::crd::{Ensured, Mark};
+use crate::api::names::GroupKind;
+use crate::reconcile::world::{CrdState, CrdWish};
+use std::collections::HashMap;
+
+/// A refused CRD is looked at again after this, whatever was seen meanwhile.
+const RETRY_MILLIS: u64 = 60_000;
+/// What is likely to pass by itself is looked at sooner.
+const RETRY_SOON_MILLIS: u64 = 10_000;
+
+#[derive(Debug, Default)]
+pub struct CrdBook {
+    entries: HashMap<GroupKind, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Of the CRD.
+    name: String,
+    state: CrdState,
+    /// The live CRD that the state was told from.
+    judged: Option<Mark>,
+    /// It is being brought there.
+    busy: bool,
+    /// What was seen while it was being brought there: the live CRD after each change, and whether that change took it away.
+    meanwhile: Vec<(Mark, bool)>,
+}
+
+impl CrdBook {
+    pub fn state(&self, gk: &GroupKind) -> CrdState {
+        self.entries.get(gk).map_or(CrdState::Unknown, |e| e.state.clone())
+    }
+
+    /// The kind that a CRD of this name is for, where it was asked for.
+    pub fn kind_of(&self, name: &str) -> Option<GroupKind> {
+        self.entries.iter().find(|(_, e)| e.name == name).map(|(gk, _)| gk.clone())
+    }
+
+    /// It is being brought there now. A refusal of the same wish stays visible meanwhile.
+    pub fn begin(&mut self, gk: &GroupKind, name: &str, wish: &CrdWish) {
+        let entry = self.entries.entry(gk.clone()).or_insert_with(|| Entry {
+            name: name.to_owned(),
+            state: CrdState::Unknown,
+            judged: None,
+            busy: false,
+            meanwhile: Vec::new(),
+        });
+        name.clone_into(&mut entry.name);
+        entry.busy = true;
+        entry.meanwhile.clear();
+        match &mut entry.state {
+            CrdState::Refused { wish: refused, retry_at, .. } if refused == wish => *retry_at = None,
+            state => *state = CrdState::Working,
+        }
+    }
+
+    /// What came of it.
+    pub fn ensured(&mut self, gk: &GroupKind, ensured: Ensured, now_millis: u64) {
+        let Some(entry) = self.entries.get_mut(gk) else { return };
+        entry.busy = false;
+        entry.state = ensured.state;
+        entry.judged = ensured.judged;
+        if let CrdState::Refused { reason, retry_at, .. } = &mut entry.state {
+            let pause = if *reason == "CRDNotReady" { RETRY_SOON_MILLIS } else { RETRY_MILLIS };
+            *retry_at = Some(now_millis + pause);
+        }
+        for (mark, gone) in std::mem::take(&mut entry.meanwhile) {
+            entry.compare(&mark, gone);
+        }
+    }
+
+    /// The watch saw the kind's CRD: as it is now, or as it was when it went.
+    pub fn seen(&mut self, gk: &GroupKind, mark: &Mark, gone: bool) {
+        let Some(entry) = self.entries.get_mut(gk) else { return };
+        if entry.busy {
+            entry.meanwhile.push((mark.clone(), gone));
+        } else {
+            entry.compare(mark, gone);
+        }
+    }
+}
+
+impl Entry {
+    /// Forgets the state if the watch saw something newer than what it was told from. The echo of our own write is not.
+    fn compare(&mut self, seen: &Mark, gone: bool) {
+        let newer = match &self.judged {
+            None => !gone,
+            Some(known) if known.uid != seen.uid => !gone,
+            Some(known) => gone || seen.generation > known.generation || seen.hub_id != known.hub_id,
+        };
+        if newer && matches!(self.state, CrdState::Ready { .. } | CrdState::Refused { .. }) {
+            self.state = CrdState::Unknown;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gk() -> GroupKind {
+        GroupKind::new("kro.run", "App")
+    }
+
+    fn wish(hash: &str) -> CrdWish {
+        CrdWish { hash: hash.into(), allow_breaking: false }
+    }
+
+    fn mark(uid: &str, generation: i64) -> Mark {
+        Mark { uid: uid.into(), generation, hub_id: Some("hub".into()) }
+    }
+
+    fn ready() -> CrdState {
+        CrdState::Ready { hash: "h".into(), rgd_uid: "r".into(), generation: 1 }
+    }
+
+    fn refused(reason: &'static str, retry_at: Option<u64>) -> CrdState {
+        CrdState::Refused { reason, message: "m".into(), wish: wish("h"), retry_at }
+    }
+
+    fn book(state: CrdState, judged: Option<Mark>) -> CrdBook {
+        let mut book = CrdBook::default();
+        book.begin(&gk(), "apps.kro.run", &wish("h"));
+        book.ensured(&gk(), Ensured { state, judged }, 1_000);
+        book
+    }
+
+    #[test]
+    fn a_refusal_is_looked_at_again_and_stays_visible_meanwhile() {
+        let mut book = book(refused("Incompatible", None), Some(mark("u", 1)));
+        assert_eq!(book.state(&gk()), refused("Incompatible", Some(61_000)));
+        book.begin(&gk(), "apps.kro.run", &wish("h"));
+        assert_eq!(book.state(&gk()), refused("Incompatible", None));
+        // Another wish is no longer refused.
+        book.begin(&gk(), "apps.kro.run", &wish("mended"));
+        assert_eq!(book.state(&gk()), CrdState::Working);
+    }
+
+    #[test]
+    fn the_state_holds_until_the_cluster_shows_something_newer() {
+        let cases = [
+            ("the echo of our own write", mark("u", 2), false, true),
+            ("an older event", mark("u", 1), false, true),
+            ("changed by somebody", mark("u", 3), false, false),
+            ("another label", Mark { hub_id: None, ..mark("u", 2) }, false, false),
+            ("deleted", mark("u", 2), true, false),
+            ("recreated", mark("v", 1), false, false),
+            ("an earlier one went", mark("t", 9), true, true),
+        ];
+        for (what, seen, gone, holds) in cases {
+            for state in [ready(), refused("Conflict", Some(61_000))] {
+                let want = if holds { state.clone() } else { CrdState::Unknown };
+                let mut idle = book(state.clone(), Some(mark("u", 2)));
+                idle.seen(&gk(), &seen, gone);
+                assert_eq!(idle.state(&gk()), want, "{what}");
+
+                // The same when the event comes before the answer.
+                let mut busy = book(CrdState::Unknown, None);
+                busy.begin(&gk(), "apps.kro.run", &wish("h"));
+                busy.seen(&gk(), &seen, gone);
+                busy.ensured(&gk(), Ensured { state, judged: Some(mark("u", 2)) }, 1_000);
+                assert_eq!(busy.state(&gk()), want, "{what}, while busy");
+            }
+        }
+    }
+
+    #[test]
+    fn a_foreign_crd_is_known_by_its_name() {
+        let book = book(refused("Conflict", None), Some(Mark { hub_id: None, ..mark("u", 2) }));
+        assert_eq!(book.kind_of("apps.kro.run"), Some(gk()));
+        assert_eq!(book.kind_of("apps.example.com"), None);
+    }
+}
