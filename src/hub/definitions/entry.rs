@@ -25,6 +25,8 @@ pub(super) struct Entry {
     pub compiled: Option<Result<Arc<Graph>, String>>,
     /// The graph whose CRD is being ensured, or was; and the column that it had.
     pub crd_for: Option<(String, bool, bool)>,
+    /// That request is under way; the next one waits for its answer.
+    pub crd_busy: bool,
     pub kind: Option<Result<String, String>>,
     /// What instances run with, and whether its CRD may break what is stored.
     pub serving: Option<(Arc<Graph>, bool)>,
@@ -48,6 +50,7 @@ impl Entry {
             compiled_print: None,
             compiled: None,
             crd_for: None,
+            crd_busy: false,
             kind: None,
             serving: None,
             compiling: false,
@@ -124,10 +127,11 @@ impl Entry {
 
     pub fn ensure_crd(&mut self, ctx: &Context, graph: Arc<Graph>, column: bool) {
         let want = (graph.hash.clone(), column, self.allow_breaking());
-        if self.crd_for.as_ref() == Some(&want) {
+        if self.crd_busy || self.crd_for.as_ref() == Some(&want) {
             return;
         }
         self.crd_for = Some(want);
+        self.crd_busy = true;
         let (this, name) = (ctx.clone(), self.object.name().to_owned());
         let (allow, rgd_name) = (self.allow_breaking(), self.rgd.metadata.name.clone());
         ctx.spawn(async move {

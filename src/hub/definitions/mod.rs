@@ -4,6 +4,7 @@
 //! serves on.
 
 mod crd;
+mod deletion;
 mod entry;
 mod revision_writes;
 mod revisions;
@@ -264,9 +265,10 @@ impl Definitions {
         result: Result<String, crd::Failure>,
     ) -> Vec<Effect> {
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
+        entry.crd_busy = false;
         let current = matches!(&entry.compiled, Some(Ok(g)) if Arc::ptr_eq(g, &graph));
         if !current {
-            return Vec::new();
+            return self.advance(ctx, name);
         }
         let mut effects = Vec::new();
         match result {
@@ -345,17 +347,24 @@ impl Definitions {
         name: &str,
         instances: Option<Vec<String>>,
     ) -> Vec<Effect> {
+        let served = self.served_crd(name).is_some();
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
         let abandoned = entry.object.annotation(hub::ABANDON) == Some("true");
-        // A kind that was never watched has no instances that this definition made: its CRD is not ours.
-        let nobody =
-            instances.as_ref().is_some_and(Vec::is_empty) || (!entry.watching && entry.compiled.is_some());
-        if !abandoned && !nobody {
-            if let Some(names) = instances {
+        let facts = deletion::Facts {
+            abandoned,
+            served,
+            watching: entry.watching,
+            crd_busy: entry.crd_busy,
+            instances,
+        };
+        match deletion::verdict(facts) {
+            deletion::Verdict::Go => {}
+            deletion::Verdict::Wait => return Vec::new(),
+            deletion::Verdict::Held(names) => {
                 entry.held_by = Some((names.len(), names.into_iter().take(5).collect()));
                 self.write_status(ctx, name);
+                return Vec::new();
             }
-            return Vec::new();
         }
         if entry.writing || !entry.has_finalizer() {
             return Vec::new();
