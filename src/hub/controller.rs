@@ -176,8 +176,9 @@ impl Hub {
         if !self.may_step() {
             return;
         }
-        self.instances.judge_leftovers(&self.ctx, &self.clusters);
-        let all_seen = self.instances.are_synced();
+        let all_watched = self.definitions.all_watched();
+        self.instances.judge_leftovers(&self.ctx, &self.clusters, all_watched);
+        let all_seen = all_watched && self.instances.are_synced();
         for name in self.clusters.leaving() {
             if all_seen && !self.instances.holds_any(&name) {
                 self.clusters.release(&self.ctx, &name);

@@ -1,4 +1,4 @@
-//! Whether a definition that is being deleted may go.
+//! Whether a definition that is being deleted may go, and what is certain about instances.
 
 /// What is known of it.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +37,11 @@ pub fn verdict(facts: Facts) -> Verdict {
     }
 }
 
+/// Whether a definition has no instances beside those that the watch shows.
+pub fn is_seen(watching: bool, crd_busy: bool, served: bool) -> bool {
+    watching || !(crd_busy || served)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +66,19 @@ mod tests {
         ];
         for (name, facts, want) in cases {
             assert_eq!(verdict(facts), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_served_kind_that_nobody_watches_may_have_instances() {
+        for (watching, crd_busy, served, want) in [
+            (false, false, false, true),
+            (false, false, true, false),
+            (false, true, false, false),
+            (true, false, true, true),
+            (true, true, true, true),
+        ] {
+            assert_eq!(is_seen(watching, crd_busy, served), want, "{watching} {crd_busy} {served}");
         }
     }
 }

@@ -98,6 +98,16 @@ impl Definitions {
         self.is_synced() && self.entries.values().all(|e| e.compiled.is_some())
     }
 
+    /// Whether instances of every kind that the hub serves are watched: what is not seen then does not exist.
+    pub fn all_watched(&self) -> bool {
+        let seen = |(name, entry): (&String, &Entry)| {
+            let served = self.served_crd(name).is_some();
+            deletion::is_seen(entry.watching, entry.crd_busy, served)
+        };
+        // One that cannot be read has no entry; its kind may be served all the same.
+        self.is_synced() && self.view.iter().count() == self.entries.len() && self.entries.iter().all(seen)
+    }
+
     pub fn seen(&mut self, ctx: &Context, listed: Listed) -> Vec<Effect> {
         let was = self.is_synced();
         let changes = self.view.take(listed);
