@@ -11,6 +11,7 @@ use crate::graph::{self, Graph, Limits};
 use crate::hub::Event;
 use crate::hub::context::Context;
 use crate::hub::resources::definitions;
+use crate::schema::compat;
 use crate::schema::crd::for_hub;
 use crate::spoke::client::ApiError;
 use crate::spoke::crd::crd_resource;
@@ -140,8 +141,13 @@ impl Entry {
         });
     }
 
-    /// After a restart, a definition that does not compile is served by its newest snapshot that does.
-    pub fn fall_back(&mut self, ctx: &Context, snapshots: &Revisions) {
+    /// It does not compile, or its CRD cannot be what it has to be.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.compiled, Some(Err(_))) || matches!(self.kind, Some(Err(_)))
+    }
+
+    /// After a restart, a definition that is refused is served by its newest snapshot that fits the CRD on the hub.
+    pub fn fall_back(&mut self, ctx: &Context, snapshots: &Revisions, live: Arc<Object>, column: bool) {
         if self.serving.is_some() || self.fallback_tried {
             return;
         }
@@ -149,22 +155,30 @@ impl Entry {
         let older = snapshots.snapshots(&self.rgd.metadata.uid);
         let (this, name) = (ctx.clone(), self.object.name().to_owned());
         ctx.spawn(async move {
-            let compiled = this.pool.run(move || {
-                older.iter().find_map(|rgd| graph::compile(rgd, &Limits::default()).ok().map(Arc::new))
-            });
-            let graph = compiled.await.flatten();
-            this.tell(Event::Definition(name, Outcome::Fallback(graph)));
+            let found = this.pool.run(move || newest_that_fits(&older, &live.0, column)).await.flatten();
+            this.tell(Event::Definition(name, Outcome::Fallback(found)));
         });
     }
 
+    /// Watches the kind as this CRD serves it.
     pub fn watch(&mut self, crd: &Value) -> Option<Effect> {
         if self.watching {
             return None;
         }
         self.watching = true;
-        let plural = crd.pointer("/spec/names/plural").and_then(Value::as_str).unwrap_or_default();
-        Some(Effect::Watch { gvk: self.gvk(), plural: plural.to_owned() })
+        let text = |p: &str| crd.pointer(p).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let gvk = Gvk::new(&text("/spec/group"), &text("/spec/versions/0/name"), &text("/spec/names/kind"));
+        Some(Effect::Watch { gvk, plural: text("/spec/names/plural") })
     }
+}
+
+/// The first of `snapshots` that compiles and whose CRD breaks nothing in the live one. The newest snapshot may be that
+/// of the very edit whose CRD was refused.
+fn newest_that_fits(snapshots: &[ResourceGraphDefinition], live: &Value, column: bool) -> Option<Arc<Graph>> {
+    let graphs = snapshots.iter().filter_map(|rgd| graph::compile(rgd, &Limits::default()).ok());
+    let mut fitting =
+        graphs.filter(|graph| compat::compare(live, &for_hub(&graph.crd, column)).breaking.is_empty());
+    fitting.next().map(Arc::new)
 }
 
 /// Writes a definition, and deletes its CRD before that where one is given.
@@ -187,4 +201,36 @@ pub(super) fn write(ctx: &Context, name: &str, status: bool, patch: Value, delet
         };
         this.tell(Event::Definition(name, Outcome::Written(result)));
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(size: &str, data: &str) -> ResourceGraphDefinition {
+        let template = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "${schema.metadata.name}"},
+            "data": {"size": data}});
+        serde_json::from_value(json!({
+            "metadata": {"name": "app", "uid": "u"},
+            "spec": {
+                "schema": {"apiVersion": "v1alpha1", "kind": "App", "spec": {"size": size}},
+                "resources": [{"id": "config", "template": template}],
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_newest_snapshot_whose_crd_breaks_nothing_serves_on() {
+        let served = snapshot("string", "${schema.spec.size}");
+        let live = for_hub(&graph::compile(&served, &Limits::default()).unwrap().crd, true);
+        let refused = snapshot("integer", "${string(schema.spec.size)}");
+        let broken = snapshot("string", "${nowhere.spec.size}");
+        let oldest = snapshot("string", "fixed");
+        let of =
+            |older: &[ResourceGraphDefinition]| newest_that_fits(older, &live, true).map(|g| g.hash.clone());
+        let hash = |rgd: &ResourceGraphDefinition| Some(graph::spec_hash(&rgd.spec));
+        assert_eq!(of(&[refused.clone(), broken, served.clone(), oldest]), hash(&served));
+        assert_eq!(of(&[refused]), None);
+    }
 }

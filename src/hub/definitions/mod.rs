@@ -38,11 +38,13 @@ pub(super) enum Outcome {
     Compiled(u64, Option<Result<Arc<Graph>, Vec<Diagnostic>>>),
     /// The snapshot of the graph with this hash got this number.
     Issued(String, i64, Result<Value, ApiError>),
-    /// The newest snapshot that compiles, while the definition itself does not.
+    /// The newest snapshot that fits the CRD on the hub, while the definition itself cannot serve.
     Fallback(Option<Arc<Graph>>),
     /// The CRD of this graph.
     Crd(Arc<Graph>, Result<String, crd::Failure>),
     Written(Result<Value, ApiError>),
+    /// The CRD is to be looked at again.
+    EnsureCrd,
     Due,
 }
 
@@ -203,6 +205,7 @@ impl Definitions {
     }
 
     pub fn outcome(&mut self, ctx: &Context, name: &str, outcome: Outcome) -> Vec<Effect> {
+        let live = self.served_crd(name);
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
         match outcome {
             Outcome::Compiled(print, result) => {
@@ -234,15 +237,14 @@ impl Definitions {
                 }
             }
             Outcome::Fallback(graph) => {
+                let Some(live) = live else { return Vec::new() };
+                let mut effects: Vec<Effect> = entry.watch(&live.0).into_iter().collect();
                 if let Some(graph) = graph.filter(|_| entry.serving.is_none()) {
-                    tracing::info!(
-                        rgd = name,
-                        "the definition does not compile; its newest snapshot that does serves on"
-                    );
+                    tracing::info!(rgd = name, "its newest snapshot that fits the CRD on the hub serves on");
                     entry.serving = Some((graph.clone(), false));
-                    return vec![Effect::Serve { graph, allow_breaking: false }];
+                    effects.push(Effect::Serve { graph, allow_breaking: false });
                 }
-                return Vec::new();
+                return effects;
             }
             Outcome::Crd(graph, result) => return self.crd_ensured(ctx, name, graph, result),
             Outcome::Written(result) => {
@@ -262,6 +264,7 @@ impl Definitions {
                     }
                 }
             }
+            Outcome::EnsureCrd => entry.crd_for = None,
             Outcome::Due => {}
         }
         self.advance(ctx, name)
@@ -296,10 +299,7 @@ impl Definitions {
             Err(failure) => {
                 entry.kind = Some(Err(failure.message));
                 if failure.retry {
-                    entry.crd_for = None;
-                    ctx.later(RETRY, Event::Definition(name.to_owned(), Outcome::Due));
-                    self.write_status(ctx, name);
-                    return effects;
+                    ctx.later(RETRY, Event::Definition(name.to_owned(), Outcome::EnsureCrd));
                 }
             }
         }
@@ -321,6 +321,7 @@ impl Definitions {
         if entry.compiled_print != Some(print) {
             entry.compiled_print = Some(print);
             entry.compiling = true;
+            entry.fallback_tried = false;
             entry.compile(ctx, print);
         } else if let Some(Ok(graph)) = entry.compiled.clone() {
             if entry.ensure_revision(ctx, &graph, &snapshots) {
@@ -331,10 +332,10 @@ impl Definitions {
                     delete_revision(ctx, surplus.clone());
                 }
             }
-        } else if let (Some(Err(_)), Some(live)) = (&entry.compiled, served) {
+        }
+        if let (true, Some(live)) = (entry.is_refused(), served) {
             // The kind is there from before: its instances are cared for.
-            effects.extend(entry.watch(&live.0));
-            entry.fall_back(ctx, &snapshots);
+            entry.fall_back(ctx, &snapshots, live, column);
         }
         self.write_status(ctx, name);
         effects
