@@ -66,14 +66,14 @@ impl Hub {
         }
     }
 
-    /// Decisions need the complete picture: all clusters, all Secrets, all definitions.
+    /// Decisions need the complete picture: all clusters, all Secrets, all definitions. No instance waits for the
+    /// definition of another: its kind is watched only once its own was compiled.
     fn may_step(&mut self) -> bool {
         let synced = self.clusters.is_synced() && self.definitions.is_synced();
         if synced && !self.ready.load(Ordering::Acquire) && self.definitions.are_compiled() {
             self.ready.store(true, Ordering::Release);
         }
-        // A definition that is not compiled yet would look like one that never was.
-        synced && self.definitions.are_compiled()
+        synced
     }
 
     fn wake_in(&self) -> Duration {
@@ -159,8 +159,7 @@ impl Hub {
         instances::on_cluster_effects(&mut self.instances, &self.clusters, effects);
         if self.clusters.is_synced() {
             let column = self.clusters.any_spoke();
-            let effects = self.definitions.set_clusters_column(&self.ctx, column);
-            self.on_definitions(effects);
+            self.definitions.set_clusters_column(&self.ctx, column);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::revision_writes::{adopt_revision, issue_revision};
 use super::revisions::{Revisions, Standing};
-use super::{Effect, Outcome, crd};
+use super::{Effect, Outcome, Written, crd};
 use crate::api::Object;
 use crate::api::keys::kro;
 use crate::api::names::Gvk;
@@ -85,7 +85,7 @@ impl Entry {
             finalizers.push(kro::FINALIZER.to_owned());
             let version = self.object.resource_version();
             let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
-            write(ctx, self.object.name(), false, patch, None);
+            write(ctx, self.object.name(), Written::Finalizers, patch, None);
         }
         true
     }
@@ -182,12 +182,12 @@ fn newest_that_fits(snapshots: &[ResourceGraphDefinition], live: &Value, column:
 }
 
 /// Writes a definition, and deletes its CRD before that where one is given.
-pub(super) fn write(ctx: &Context, name: &str, status: bool, patch: Value, delete_crd: Option<Arc<Object>>) {
+pub(super) fn write(ctx: &Context, name: &str, what: Written, patch: Value, delete_crd: Option<Arc<Object>>) {
     let (this, name) = (ctx.clone(), name.to_owned());
     ctx.spawn(async move {
         let result = if !this.may_write() {
             Err(ApiError::NotLeading)
-        } else if status {
+        } else if what == Written::Status {
             this.client.merge_status(&definitions(), "", &name, &patch).await
         } else {
             let deleted = match &delete_crd {
@@ -199,7 +199,7 @@ pub(super) fn write(ctx: &Context, name: &str, status: bool, patch: Value, delet
                 Err(error) => Err(error),
             }
         };
-        this.tell(Event::Definition(name, Outcome::Written(result)));
+        this.tell(Event::Definition(name, Outcome::Written(what, result)));
     });
 }
 

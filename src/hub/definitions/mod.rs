@@ -42,10 +42,17 @@ pub(super) enum Outcome {
     Fallback(Option<Arc<Graph>>),
     /// The CRD of this graph.
     Crd(Arc<Graph>, Result<String, crd::Failure>),
-    Written(Result<Value, ApiError>),
+    Written(Written, Result<Value, ApiError>),
     /// The CRD is to be looked at again.
     EnsureCrd,
     Due,
+}
+
+/// Which part of a definition was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    Finalizers,
+    Status,
 }
 
 /// What the rest of the hub side has to hear of.
@@ -95,7 +102,7 @@ impl Definitions {
         leaving.map(|(name, e)| (name.clone(), e.gvk().group_kind())).collect()
     }
 
-    /// Whether the graph of every definition is known, so that no instance waits for it.
+    /// Whether the compiler has spoken about every definition.
     pub fn are_compiled(&self) -> bool {
         self.is_synced() && self.entries.values().all(|e| e.compiled.is_some())
     }
@@ -123,7 +130,6 @@ impl Definitions {
             return self.after(ctx, was, Vec::new());
         }
         // Somebody changed or removed a generated CRD: look whether it still is as it should be.
-        let mut effects = Vec::new();
         for change in changes {
             let generation = |o: &Option<Arc<Object>>| o.as_ref().map(|o| o.generation());
             let same = generation(&change.before) == generation(&change.after);
@@ -134,10 +140,10 @@ impl Definitions {
                 if let Some(entry) = self.entries.get_mut(&name) {
                     entry.crd_for = None;
                 }
-                effects.extend(self.advance(ctx, &name));
+                self.advance(ctx, &name);
             }
         }
-        effects
+        Vec::new()
     }
 
     pub fn seen_revision(&mut self, ctx: &Context, listed: Listed) -> Vec<Effect> {
@@ -174,13 +180,15 @@ impl Definitions {
     }
 
     /// A column appears on the generated kinds with the first spoke.
-    pub fn set_clusters_column(&mut self, ctx: &Context, column: bool) -> Vec<Effect> {
+    pub fn set_clusters_column(&mut self, ctx: &Context, column: bool) {
         if self.clusters_column == column {
-            return Vec::new();
+            return;
         }
         self.clusters_column = column;
         let names: Vec<String> = self.entries.keys().cloned().collect();
-        names.into_iter().flat_map(|name| self.advance(ctx, &name)).collect()
+        for name in names {
+            self.advance(ctx, &name);
+        }
     }
 
     fn take(&mut self, ctx: &Context, object: &Arc<Object>) -> Vec<Effect> {
@@ -192,16 +200,20 @@ impl Definitions {
                 return Vec::new();
             }
         };
+        let mut stopped = None;
         match self.entries.get_mut(&name) {
             Some(entry) if entry.object.uid() == object.uid() => {
                 entry.object = object.clone();
                 entry.rgd = rgd;
             }
             _ => {
-                self.entries.insert(name.clone(), Entry::new(object.clone(), rgd));
+                // Deleted and created again between two lists.
+                let old = self.entries.insert(name.clone(), Entry::new(object.clone(), rgd));
+                stopped = old.filter(|e| e.watching).map(|e| Effect::Stop(e.gvk().group_kind()));
             }
         }
-        self.advance(ctx, &name)
+        self.advance(ctx, &name);
+        stopped.into_iter().collect()
     }
 
     pub fn outcome(&mut self, ctx: &Context, name: &str, outcome: Outcome) -> Vec<Effect> {
@@ -247,7 +259,7 @@ impl Definitions {
                 return effects;
             }
             Outcome::Crd(graph, result) => return self.crd_ensured(ctx, name, graph, result),
-            Outcome::Written(result) => {
+            Outcome::Written(what, result) => {
                 entry.writing = false;
                 match result {
                     Ok(value) => {
@@ -258,8 +270,14 @@ impl Definitions {
                     Err(ApiError::NotFound) => return Vec::new(),
                     Err(error) => {
                         tracing::debug!(rgd = name, %error, "writing a definition failed");
-                        let due = Event::Definition(name.to_owned(), Outcome::Due);
-                        ctx.later(Duration::from_secs(1), due);
+                        let refused = !matches!(error, ApiError::Conflict { .. });
+                        let pause = if refused { RETRY } else { Duration::from_secs(1) };
+                        ctx.later(pause, Event::Definition(name.to_owned(), Outcome::Due));
+                        if what == Written::Finalizers && refused && !entry.object.is_deleting() {
+                            let why = format!("the finalizer {} cannot be added: {error}", kro::FINALIZER);
+                            entry.kind = Some(Err(why));
+                            self.write_status(ctx, name);
+                        }
                         return Vec::new();
                     }
                 }
@@ -267,7 +285,8 @@ impl Definitions {
             Outcome::EnsureCrd => entry.crd_for = None,
             Outcome::Due => {}
         }
-        self.advance(ctx, name)
+        self.advance(ctx, name);
+        Vec::new()
     }
 
     fn crd_ensured(
@@ -281,7 +300,8 @@ impl Definitions {
         entry.crd_busy = false;
         let current = matches!(&entry.compiled, Some(Ok(g)) if Arc::ptr_eq(g, &graph));
         if !current {
-            return self.advance(ctx, name);
+            self.advance(ctx, name);
+            return Vec::new();
         }
         let mut effects = Vec::new();
         match result {
@@ -303,27 +323,25 @@ impl Definitions {
                 }
             }
         }
-        effects.extend(self.advance(ctx, name));
+        self.advance(ctx, name);
         effects
     }
 
     /// Does the next thing that is to be done for a definition.
-    fn advance(&mut self, ctx: &Context, name: &str) -> Vec<Effect> {
+    fn advance(&mut self, ctx: &Context, name: &str) {
         let column = self.clusters_column;
         let served = self.served_crd(name);
         let snapshots = Revisions::of(name, self.revisions.iter().map(|(_, o)| o));
-        let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
-        let mut effects = Vec::new();
-        if entry.add_finalizer(ctx) {
-            return effects;
-        }
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        // Compiling changes nothing, so it waits for nobody.
+        let unguarded = entry.add_finalizer(ctx);
         let print = hash::json(&entry.object.0.get("spec").cloned().unwrap_or_default());
         if entry.compiled_print != Some(print) {
             entry.compiled_print = Some(print);
             entry.compiling = true;
             entry.fallback_tried = false;
             entry.compile(ctx, print);
-        } else if let Some(Ok(graph)) = entry.compiled.clone() {
+        } else if let Some(Ok(graph)) = entry.compiled.clone().filter(|_| !unguarded) {
             if entry.ensure_revision(ctx, &graph, &snapshots) {
                 entry.ensure_crd(ctx, graph, column);
             }
@@ -338,7 +356,6 @@ impl Definitions {
             entry.fall_back(ctx, &snapshots, live, column);
         }
         self.write_status(ctx, name);
-        effects
     }
 
     /// The CRD on the hub that belongs to a definition.
@@ -388,7 +405,7 @@ impl Definitions {
         let delete_crd = ctx.settings.allow_crd_deletion && !abandoned;
         entry.writing = true;
         let live = self.served_crd(name).filter(|_| delete_crd);
-        write(ctx, name, false, patch, live);
+        write(ctx, name, Written::Finalizers, patch, live);
         served.into_iter().collect()
     }
 
@@ -436,6 +453,6 @@ impl Definitions {
         let Some(patch) = crate::reconcile::spoke::merge_patch(&live, &wanted) else { return };
         entry.writing = true;
         let patch = json!({"metadata": {"uid": entry.object.uid()}, "status": patch});
-        write(ctx, name, true, patch, None);
+        write(ctx, name, Written::Status, patch, None);
     }
 }
