@@ -185,8 +185,7 @@ impl Hub {
         }
         for (name, gk) in self.definitions.leaving() {
             let names = self.instances.names(&gk);
-            let effects = self.definitions.settle_deletion(&self.ctx, &name, names);
-            self.on_definitions(effects);
+            self.definitions.settle_deletion(&self.ctx, &name, names);
         }
         if all_seen {
             self.clusters.count(&self.ctx, &self.instances.counts());

@@ -368,15 +368,16 @@ impl Definitions {
         all.find(|o| of_kind(o) && o.label(kro::RGD_NAME) == Some(&label)).cloned()
     }
 
-    /// A definition that is being deleted: `names` are its instances, as far as they were all seen.
+    /// A definition that is being deleted: `instances` are its own, as far as they were all seen. Its kind is served until
+    /// it is gone, for the write that lets it go may fail.
     pub fn settle_deletion(
         &mut self,
         ctx: &Context,
         name: &str,
         instances: Option<Vec<String>>,
-    ) -> Vec<Effect> {
+    ) {
         let served = self.served_crd(name).is_some();
-        let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
+        let Some(entry) = self.entries.get_mut(name) else { return };
         let abandoned = entry.object.annotation(hub::ABANDON) == Some("true");
         let facts = deletion::Facts {
             abandoned,
@@ -387,26 +388,24 @@ impl Definitions {
         };
         match deletion::verdict(facts) {
             deletion::Verdict::Go => {}
-            deletion::Verdict::Wait => return Vec::new(),
+            deletion::Verdict::Wait => return,
             deletion::Verdict::Held(names) => {
                 entry.held_by = Some((names.len(), names.into_iter().take(5).collect()));
                 self.write_status(ctx, name);
-                return Vec::new();
+                return;
             }
         }
         if entry.writing || !entry.has_finalizer() {
-            return Vec::new();
+            return;
         }
         let rest: Vec<String> =
             entry.object.finalizers().into_iter().filter(|f| f != kro::FINALIZER).collect();
         let version = entry.object.resource_version().to_owned();
         let patch = json!({"metadata": {"finalizers": rest, "resourceVersion": version}});
-        let served = entry.watching.then(|| Effect::Stop(entry.gvk().group_kind()));
         let delete_crd = ctx.settings.allow_crd_deletion && !abandoned;
         entry.writing = true;
         let live = self.served_crd(name).filter(|_| delete_crd);
         write(ctx, name, Written::Finalizers, patch, live);
-        served.into_iter().collect()
     }
 
     fn write_status(&mut self, ctx: &Context, name: &str) {
