@@ -26,6 +26,8 @@ pub(super) struct Entry {
     pub compiled: Option<Result<Arc<Graph>, String>>,
     /// The graph whose CRD is being ensured, or was; and the column that it had.
     pub crd_for: Option<(String, bool, bool)>,
+    /// Counts these requests.
+    pub crd_asked: u64,
     /// That request is under way; the next one waits for its answer.
     pub crd_busy: bool,
     pub kind: Option<Result<String, String>>,
@@ -51,6 +53,7 @@ impl Entry {
             compiled_print: None,
             compiled: None,
             crd_for: None,
+            crd_asked: 0,
             crd_busy: false,
             kind: None,
             serving: None,
@@ -133,6 +136,7 @@ impl Entry {
         }
         self.crd_for = Some(want);
         self.crd_busy = true;
+        self.crd_asked += 1;
         let (this, name) = (ctx.clone(), self.object.name().to_owned());
         let (allow, rgd_name) = (self.allow_breaking(), self.rgd.metadata.name.clone());
         ctx.spawn(async move {

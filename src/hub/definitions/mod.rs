@@ -43,8 +43,8 @@ pub(super) enum Outcome {
     /// The CRD of this graph.
     Crd(Arc<Graph>, Result<String, crd::Failure>),
     Written(Written, Result<Value, ApiError>),
-    /// The CRD is to be looked at again.
-    EnsureCrd,
+    /// The CRD is to be looked at again, unless that happened since this request.
+    EnsureCrd(u64),
     Due,
 }
 
@@ -75,6 +75,8 @@ pub(super) struct Definitions {
 }
 
 const RETRY: Duration = Duration::from_secs(5);
+/// What only somebody else can mend is looked at again after this pause: not all that mends it is watched.
+const LASTING: Duration = Duration::from_secs(60);
 
 impl Definitions {
     pub fn new(ctx: &Context) -> Self {
@@ -282,7 +284,8 @@ impl Definitions {
                     }
                 }
             }
-            Outcome::EnsureCrd => entry.crd_for = None,
+            Outcome::EnsureCrd(asked) if asked == entry.crd_asked => entry.crd_for = None,
+            Outcome::EnsureCrd(_) => return Vec::new(),
             Outcome::Due => {}
         }
         self.advance(ctx, name);
@@ -300,6 +303,8 @@ impl Definitions {
         entry.crd_busy = false;
         let current = matches!(&entry.compiled, Some(Ok(g)) if Arc::ptr_eq(g, &graph));
         if !current {
+            // The spec may have gone and come back meanwhile, with the same hash.
+            entry.crd_for = None;
             self.advance(ctx, name);
             return Vec::new();
         }
@@ -318,9 +323,9 @@ impl Definitions {
             }
             Err(failure) => {
                 entry.kind = Some(Err(failure.message));
-                if failure.retry {
-                    ctx.later(RETRY, Event::Definition(name.to_owned(), Outcome::EnsureCrd));
-                }
+                let pause = if failure.retry { RETRY } else { LASTING };
+                let again = Outcome::EnsureCrd(entry.crd_asked);
+                ctx.later(pause, Event::Definition(name.to_owned(), again));
             }
         }
         self.advance(ctx, name);
