@@ -1,7 +1,7 @@
 //! From credentials to an actor: identity judged, claim made, contact lost and found.
 
 use super::connect::{self, Line, Progress};
-use super::entry::{Entry, Phase};
+use super::entry::{self, Entry, Phase};
 use super::source::Blocked;
 use super::{Clusters, Effect};
 use crate::api::cluster::conditions;
@@ -91,7 +91,7 @@ impl Clusters {
         }
         if let Some(twin) = self.twin(name, &info, local) {
             let message = format!("{twin}; nothing is written through this Cluster");
-            return self.block(name, Blocked::ready("DuplicateCluster", message));
+            return self.block(name, Blocked::ready(entry::DUPLICATE, message));
         }
         let Some(entry) = self.entries.get_mut(name) else { return };
         entry.info = Some(info.clone());

@@ -4,6 +4,7 @@ use super::source::Blocked;
 use crate::api::Object;
 use crate::api::cluster::{Cluster, OnDeregister, SecretRef};
 use crate::api::condition::{ConditionStatus, READY};
+use crate::api::names::ClusterName;
 use crate::hub::identity::ClusterInfo;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::placement::ClusterView;
@@ -13,6 +14,9 @@ use crate::spoke::messages::ContactState;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+
+/// Why a cluster is not used: another Cluster stands for it.
+pub(super) const DUPLICATE: &str = "DuplicateCluster";
 
 /// How far a cluster is.
 pub(super) enum Phase {
@@ -38,6 +42,16 @@ pub(super) struct Entry {
     pub writing: bool,
     /// A changed count waits to be written.
     pub count_due: bool,
+}
+
+/// The Cluster that stands for the hub itself: not a duplicate, and one whose identity is known before one that nobody
+/// asked yet.
+pub(super) fn the_local<'a>(
+    entries: impl Iterator<Item = (&'a ClusterName, &'a Entry)>,
+) -> Option<&'a ClusterName> {
+    let duplicate = |e: &Entry| matches!(&e.phase, Phase::Blocked(b) if b.reason == DUPLICATE);
+    let candidates = entries.filter(|(_, e)| e.cluster.spec.local && !duplicate(e));
+    candidates.min_by_key(|(name, e)| (e.cluster_id().is_none(), *name)).map(|(name, _)| name)
 }
 
 impl Entry {
@@ -132,6 +146,38 @@ impl Entry {
             Phase::Connecting { failure: None, .. } => ClusterHealth::Connecting,
             Phase::Connecting { failure: Some(why), .. } => lost(why),
             Phase::Running { contact, .. } => lost(contact),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn entry(spec: serde_json::Value, id: &str) -> Entry {
+        let object = json!({"metadata": {"name": "c"}, "spec": spec, "status": {"clusterID": id}});
+        let cluster: Cluster = serde_json::from_value(object.clone()).unwrap();
+        Entry::new(Arc::new(Object(object)), &cluster)
+    }
+    fn local(id: &str) -> Entry {
+        entry(json!({"local": true}), id)
+    }
+
+    #[test]
+    fn one_cluster_is_the_hub_itself() {
+        let mut duplicate = local("");
+        duplicate.block(Blocked::ready(DUPLICATE, String::new()));
+        let cases = [
+            (vec![("a", local("")), ("b", local("x"))], Some("b"), "known before new, whatever its name"),
+            (vec![("a", duplicate), ("b", local(""))], Some("b"), "not the duplicate"),
+            (vec![("a", local("")), ("b", local(""))], Some("a"), "nobody was asked yet"),
+            (vec![("a", entry(json!({}), "x"))], None, "no local one"),
+        ];
+        for (entries, want, why) in cases {
+            let entries: BTreeMap<_, _> =
+                entries.into_iter().map(|(n, e)| (ClusterName::new(n), e)).collect();
+            assert_eq!(the_local(entries.iter()).map(ClusterName::as_str), want, "{why}");
         }
     }
 }

@@ -73,9 +73,11 @@ impl Clusters {
         self.view.is_synced() && self.secrets.values().all(View::is_synced)
     }
 
-    /// Every registered cluster, as placement sees it.
+    /// Every registered cluster, as placement sees it. Of several that say they are the hub itself, one is.
     pub fn states(&self) -> BTreeMap<ClusterName, ClusterState> {
-        self.entries.iter().map(|(name, entry)| (name.clone(), entry.state())).collect()
+        let local = entry::the_local(self.entries.iter());
+        let real = self.entries.iter().filter(|(name, e)| !e.cluster.spec.local || Some(*name) == local);
+        real.map(|(name, entry)| (name.clone(), entry.state())).collect()
     }
 
     pub fn any_spoke(&self) -> bool {
@@ -194,7 +196,7 @@ impl Clusters {
         let twins: Vec<Arc<Object>> = self
             .entries
             .values_mut()
-            .filter(|e| matches!(&e.phase, Phase::Blocked(b) if b.reason == "DuplicateCluster"))
+            .filter(|e| matches!(&e.phase, Phase::Blocked(b) if b.reason == entry::DUPLICATE))
             .map(|e| {
                 e.fingerprint = None;
                 e.object.clone()
