@@ -67,7 +67,7 @@ impl Clusters {
     fn failed(&mut self, ctx: &Context, name: &ClusterName, why: ContactState) {
         let now = ctx.clock.now();
         let Some(entry) = self.entries.get_mut(name) else { return };
-        if let Phase::Connecting { failure, failures } = &mut entry.phase {
+        if let Phase::Connecting { failure, failures, .. } = &mut entry.phase {
             *failures += 1;
             let at_once = matches!(why, ContactState::Unauthorized(_));
             if *failures >= TRIES_BEFORE_UNREACHABLE || at_once {

@@ -21,7 +21,8 @@ pub(super) const DUPLICATE: &str = "DuplicateCluster";
 /// How far a cluster is.
 pub(super) enum Phase {
     Blocked(Blocked),
-    Connecting { failure: Option<ContactState>, failures: u32 },
+    /// `before` is how it stood: that is shown until there is an answer.
+    Connecting { before: Option<ClusterHealth>, failure: Option<ContactState>, failures: u32 },
     Running { handle: actor::Handle, contact: ContactState },
 }
 
@@ -68,7 +69,7 @@ impl Entry {
         Self {
             object,
             cluster: cluster.clone(),
-            phase: Phase::Connecting { failure: None, failures: 0 },
+            phase: Phase::Connecting { before: None, failure: None, failures: 0 },
             fingerprint: None,
             epoch: 0,
             until: CancellationToken::new(),
@@ -107,7 +108,8 @@ impl Entry {
 
     pub fn restart(&mut self, epoch: u64, fingerprint: [u8; 32]) {
         self.stop();
-        self.phase = Phase::Connecting { failure: None, failures: 0 };
+        let before = Some(self.health()).filter(|health| *health != ClusterHealth::Connecting);
+        self.phase = Phase::Connecting { before, failure: None, failures: 0 };
         self.epoch = epoch;
         self.fingerprint = Some(fingerprint);
         self.until = CancellationToken::new();
@@ -143,8 +145,8 @@ impl Entry {
             Phase::Blocked(b) => {
                 ClusterHealth::NotReady { reason: b.reason.to_owned(), message: b.message.clone() }
             }
-            Phase::Connecting { failure: None, .. } => ClusterHealth::Connecting,
             Phase::Connecting { failure: Some(why), .. } => lost(why),
+            Phase::Connecting { before, .. } => before.clone().unwrap_or(ClusterHealth::Connecting),
             Phase::Running { contact, .. } => lost(contact),
         }
     }
@@ -162,6 +164,22 @@ mod tests {
     }
     fn local(id: &str) -> Entry {
         entry(json!({"local": true}), id)
+    }
+
+    #[test]
+    fn connecting_anew_shows_what_was_until_there_is_an_answer() {
+        let mut entry = entry(json!({}), "");
+        entry.restart(1, [1; 32]);
+        assert_eq!(entry.health(), ClusterHealth::Connecting);
+        entry.block(Blocked::claimed("m".into()));
+        let claimed = entry.health();
+        for epoch in 2..4 {
+            entry.restart(epoch, [1; 32]);
+            assert_eq!(entry.health(), claimed);
+        }
+        entry.phase =
+            Phase::Connecting { before: None, failure: Some(ContactState::Unreachable("x".into())), failures: 2 };
+        assert!(matches!(entry.health(), ClusterHealth::Unreachable { .. }));
     }
 
     #[test]
