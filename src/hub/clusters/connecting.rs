@@ -29,7 +29,7 @@ impl Clusters {
         epoch: u64,
         progress: Progress,
     ) -> Vec<Effect> {
-        let Some(before) = self.entries.get(name).filter(|e| e.epoch == epoch).map(Entry::state) else {
+        let Some(before) = self.entries.get(name).filter(|e| e.expects(epoch)).map(Entry::state) else {
             return Vec::new();
         };
         let mut effects = Vec::new();

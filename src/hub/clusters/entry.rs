@@ -115,6 +115,12 @@ impl Entry {
         self.until = CancellationToken::new();
     }
 
+    /// Whether an answer to a step of connecting with this number is waited for. One that was under way when the cluster
+    /// was paused, or its Secret went, is not.
+    pub fn expects(&self, epoch: u64) -> bool {
+        self.epoch == epoch && matches!(self.phase, Phase::Connecting { .. })
+    }
+
     pub fn note_lost(&mut self, now: &str) {
         self.lost_since.get_or_insert_with(|| now.to_owned());
     }
@@ -180,6 +186,15 @@ mod tests {
         entry.phase =
             Phase::Connecting { before: None, failure: Some(ContactState::Unreachable("x".into())), failures: 2 };
         assert!(matches!(entry.health(), ClusterHealth::Unreachable { .. }));
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_a_block_starts_nothing() {
+        let mut entry = entry(json!({}), "");
+        entry.restart(3, [1; 32]);
+        assert!(entry.expects(3) && !entry.expects(2));
+        entry.block(Blocked::ready("Paused", String::new()));
+        assert!(!entry.expects(3));
     }
 
     #[test]
