@@ -22,8 +22,15 @@ pub(super) const DUPLICATE: &str = "DuplicateCluster";
 pub(super) enum Phase {
     Blocked(Blocked),
     /// `before` is how it stood: that is shown until there is an answer.
-    Connecting { before: Option<ClusterHealth>, failure: Option<ContactState>, failures: u32 },
-    Running { handle: actor::Handle, contact: ContactState },
+    Connecting {
+        before: Option<ClusterHealth>,
+        failure: Option<ContactState>,
+        failures: u32,
+    },
+    Running {
+        handle: actor::Handle,
+        contact: ContactState,
+    },
 }
 
 /// One registered cluster.
@@ -183,8 +190,11 @@ mod tests {
             entry.restart(epoch, [1; 32]);
             assert_eq!(entry.health(), claimed);
         }
-        entry.phase =
-            Phase::Connecting { before: None, failure: Some(ContactState::Unreachable("x".into())), failures: 2 };
+        entry.phase = Phase::Connecting {
+            before: None,
+            failure: Some(ContactState::Unreachable("x".into())),
+            failures: 2,
+        };
         assert!(matches!(entry.health(), ClusterHealth::Unreachable { .. }));
     }
 

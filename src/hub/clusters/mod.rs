@@ -51,6 +51,8 @@ pub(super) struct Clusters {
     view: View,
     secrets: BTreeMap<String, View>,
     entries: BTreeMap<ClusterName, Entry>,
+    /// Secrets that were refused, with the uid and version for which that was said.
+    told: BTreeMap<Key, (String, String)>,
     hub: ClusterInfo,
     epoch: u64,
     from_spokes: UnboundedSender<FromSpoke>,
@@ -65,7 +67,15 @@ impl Clusters {
             ctx.watch(Watched::Secrets(namespace.clone()), secrets(), scope, ctx.cancel.clone());
         }
         ctx.watch(Watched::Clusters, clusters(), Scope::default(), ctx.cancel.clone());
-        Self { view: View::default(), secrets: all, entries: BTreeMap::new(), hub, epoch: 0, from_spokes }
+        Self {
+            view: View::default(),
+            secrets: all,
+            entries: BTreeMap::new(),
+            told: BTreeMap::new(),
+            hub,
+            epoch: 0,
+            from_spokes,
+        }
     }
 
     /// Whether every Cluster and every Secret was seen.
@@ -154,8 +164,9 @@ impl Clusters {
     }
 
     fn secret_changed(&mut self, ctx: &Context, change: &Change) -> Vec<Effect> {
-        if let Some(secret) = &change.after {
-            self.register(ctx, secret);
+        match &change.after {
+            Some(secret) => self.register(ctx, secret),
+            None => drop(self.told.remove(&change.key)),
         }
         // Every Cluster that names this Secret.
         let users: Vec<Arc<Object>> = self
@@ -211,6 +222,11 @@ impl Clusters {
         match registration::of(secret, existing.as_ref()) {
             registration::Verdict::Nothing => {}
             registration::Verdict::Refuse(message) => {
+                let version = (secret.uid().to_owned(), secret.resource_version().to_owned());
+                let place = Key::new(secret.namespace(), secret.name());
+                if self.told.insert(place, version.clone()) == Some(version) {
+                    return;
+                }
                 tracing::warn!(secret = secret.name(), namespace = secret.namespace(), message);
                 ctx.publish(secret, true, "ClusterNameTaken", message);
             }

@@ -151,7 +151,7 @@ impl Entry {
     }
 
     /// After a restart, a definition that is refused is served by its newest snapshot that fits the CRD on the hub.
-    pub fn fall_back(&mut self, ctx: &Context, snapshots: &Revisions, live: Arc<Object>, column: bool) {
+    pub fn fall_back(&mut self, ctx: &Context, snapshots: &Revisions, live: Arc<Object>) {
         if self.serving.is_some() || self.fallback_tried {
             return;
         }
@@ -159,7 +159,7 @@ impl Entry {
         let older = snapshots.snapshots(&self.rgd.metadata.uid);
         let (this, name) = (ctx.clone(), self.object.name().to_owned());
         ctx.spawn(async move {
-            let found = this.pool.run(move || newest_that_fits(&older, &live.0, column)).await.flatten();
+            let found = this.pool.run(move || newest_that_fits(&older, &live.0)).await.flatten();
             this.tell(Event::Definition(name, Outcome::Fallback(found)));
         });
     }
@@ -178,10 +178,10 @@ impl Entry {
 
 /// The first of `snapshots` that compiles and whose CRD breaks nothing in the live one. The newest snapshot may be that
 /// of the very edit whose CRD was refused.
-fn newest_that_fits(snapshots: &[ResourceGraphDefinition], live: &Value, column: bool) -> Option<Arc<Graph>> {
+fn newest_that_fits(snapshots: &[ResourceGraphDefinition], live: &Value) -> Option<Arc<Graph>> {
     let graphs = snapshots.iter().filter_map(|rgd| graph::compile(rgd, &Limits::default()).ok());
     let mut fitting =
-        graphs.filter(|graph| compat::compare(live, &for_hub(&graph.crd, column)).breaking.is_empty());
+        graphs.filter(|graph| compat::compare(live, &for_hub(&graph.crd, false)).breaking.is_empty());
     fitting.next().map(Arc::new)
 }
 
@@ -231,8 +231,7 @@ mod tests {
         let refused = snapshot("integer", "${string(schema.spec.size)}");
         let broken = snapshot("string", "${nowhere.spec.size}");
         let oldest = snapshot("string", "fixed");
-        let of =
-            |older: &[ResourceGraphDefinition]| newest_that_fits(older, &live, true).map(|g| g.hash.clone());
+        let of = |older: &[ResourceGraphDefinition]| newest_that_fits(older, &live).map(|g| g.hash.clone());
         let hash = |rgd: &ResourceGraphDefinition| Some(graph::spec_hash(&rgd.spec));
         assert_eq!(of(&[refused.clone(), broken, served.clone(), oldest]), hash(&served));
         assert_eq!(of(&[refused]), None);

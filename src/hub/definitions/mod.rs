@@ -71,7 +71,8 @@ pub(super) struct Definitions {
     revisions: View,
     crds: View,
     entries: BTreeMap<String, Entry>,
-    clusters_column: bool,
+    /// `None` until the clusters are known: a CRD is not written twice after a start.
+    clusters_column: Option<bool>,
 }
 
 const RETRY: Duration = Duration::from_secs(5);
@@ -89,7 +90,7 @@ impl Definitions {
             revisions: View::default(),
             crds: View::default(),
             entries: BTreeMap::new(),
-            clusters_column: false,
+            clusters_column: None,
         }
     }
 
@@ -183,10 +184,10 @@ impl Definitions {
 
     /// A column appears on the generated kinds with the first spoke.
     pub fn set_clusters_column(&mut self, ctx: &Context, column: bool) {
-        if self.clusters_column == column {
+        if self.clusters_column == Some(column) {
             return;
         }
-        self.clusters_column = column;
+        self.clusters_column = Some(column);
         let names: Vec<String> = self.entries.keys().cloned().collect();
         for name in names {
             self.advance(ctx, &name);
@@ -348,7 +349,9 @@ impl Definitions {
             entry.compile(ctx, print);
         } else if let Some(Ok(graph)) = entry.compiled.clone().filter(|_| !unguarded) {
             if entry.ensure_revision(ctx, &graph, &snapshots) {
-                entry.ensure_crd(ctx, graph, column);
+                if let Some(column) = column {
+                    entry.ensure_crd(ctx, graph, column);
+                }
             }
             if entry.kind.as_ref().is_some_and(Result::is_ok) {
                 for surplus in snapshots.surplus(ctx.settings.max_graph_revisions) {
@@ -358,7 +361,7 @@ impl Definitions {
         }
         if let (true, Some(live)) = (entry.is_refused(), served) {
             // The kind is there from before: its instances are cared for.
-            entry.fall_back(ctx, &snapshots, live, column);
+            entry.fall_back(ctx, &snapshots, live);
         }
         self.write_status(ctx, name);
     }
