@@ -1,5 +1,6 @@
 //! One registered cluster: what its Cluster says, how far it is, and how placement sees it.
 
+use super::same;
 use super::source::Blocked;
 use crate::api::Object;
 use crate::api::cluster::{Cluster, OnDeregister, SecretRef};
@@ -50,6 +51,8 @@ pub(super) struct Entry {
     pub writing: bool,
     /// A changed count waits to be written.
     pub count_due: bool,
+    /// When credentials that were refused are tried again, in milliseconds of the clock.
+    pub retry_at: Option<u64>,
 }
 
 /// The Cluster that stands for the hub itself: not a duplicate, and one whose identity is known before one that nobody
@@ -86,6 +89,7 @@ impl Entry {
             lost_since,
             writing: false,
             count_due: false,
+            retry_at: None,
         }
     }
 
@@ -94,10 +98,12 @@ impl Entry {
     }
 
     /// The identity that this Cluster stands for, unless it was refused.
+    pub fn identity(&self) -> ClusterInfo {
+        let written = || self.cluster.status.as_ref().map(same::written).unwrap_or_default();
+        self.info.clone().unwrap_or_else(written)
+    }
     pub fn cluster_id(&self) -> Option<String> {
-        let written = self.cluster.status.as_ref().map(|s| s.cluster_id.clone());
-        let known = self.info.as_ref().map(|i| i.id.clone()).or(written);
-        known.filter(|id| !id.is_empty())
+        Some(self.identity().id).filter(|id| !id.is_empty())
     }
 
     pub fn stop(&self) {
@@ -111,6 +117,15 @@ impl Entry {
         self.stop();
         self.phase = Phase::Blocked(blocked);
         self.fingerprint = None;
+        self.retry_at = None;
+    }
+
+    /// The same credentials are tried again when their time has come.
+    pub fn try_again(&mut self, now: u64) {
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.fingerprint = None;
+            self.retry_at = None;
+        }
     }
 
     pub fn restart(&mut self, epoch: u64, fingerprint: [u8; 32]) {
@@ -205,6 +220,17 @@ mod tests {
         assert!(entry.expects(3) && !entry.expects(2));
         entry.block(Blocked::ready("Paused", String::new()));
         assert!(!entry.expects(3));
+    }
+
+    #[test]
+    fn refused_credentials_are_tried_again_once_and_not_before_their_time() {
+        let mut entry = entry(json!({}), "");
+        entry.block(Blocked::claimed("m".into()));
+        (entry.fingerprint, entry.retry_at) = (Some([1; 32]), Some(100));
+        entry.try_again(99);
+        assert!(entry.fingerprint.is_some());
+        entry.try_again(100);
+        assert!(entry.fingerprint.is_none() && entry.retry_at.is_none());
     }
 
     #[test]

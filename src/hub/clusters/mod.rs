@@ -8,6 +8,7 @@ mod connecting;
 mod entry;
 pub mod left;
 mod registration;
+mod same;
 pub mod source;
 pub mod status;
 mod writes;
@@ -263,6 +264,7 @@ impl Clusters {
         }
         if let Some(entry) = self.entries.get_mut(name) {
             entry.count_due = false;
+            entry.try_again(ctx.clock.now().millis);
         }
         let object = self.view.get(&Key::new("", name.as_str())).cloned();
         object.map(|o| self.reconcile(ctx, &o)).unwrap_or_default()
