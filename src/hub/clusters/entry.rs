@@ -34,13 +34,16 @@ pub(super) enum Phase {
     },
 }
 
+/// [`super::source::Source::fingerprint`]
+type Fingerprint = ([u8; 32], Option<u32>);
+
 /// One registered cluster.
 pub(super) struct Entry {
     pub object: Arc<Object>,
     pub cluster: Cluster,
     pub phase: Phase,
-    /// Of the credentials that the phase stands for.
-    pub fingerprint: Option<[u8; 32]>,
+    /// Of the connection that the phase stands for.
+    pub fingerprint: Option<Fingerprint>,
     pub epoch: u64,
     pub until: CancellationToken,
     pub info: Option<ClusterInfo>,
@@ -128,7 +131,7 @@ impl Entry {
         }
     }
 
-    pub fn restart(&mut self, epoch: u64, fingerprint: [u8; 32]) {
+    pub fn restart(&mut self, epoch: u64, fingerprint: Fingerprint) {
         self.stop();
         let before = Some(self.health()).filter(|health| *health != ClusterHealth::Connecting);
         self.phase = Phase::Connecting { before, failure: None, failures: 0 };
@@ -197,12 +200,12 @@ mod tests {
     #[test]
     fn connecting_anew_shows_what_was_until_there_is_an_answer() {
         let mut entry = entry(json!({}), "");
-        entry.restart(1, [1; 32]);
+        entry.restart(1, ([1; 32], None));
         assert_eq!(entry.health(), ClusterHealth::Connecting);
         entry.block(Blocked::claimed("m".into()));
         let claimed = entry.health();
         for epoch in 2..4 {
-            entry.restart(epoch, [1; 32]);
+            entry.restart(epoch, ([1; 32], None));
             assert_eq!(entry.health(), claimed);
         }
         entry.phase = Phase::Connecting {
@@ -216,7 +219,7 @@ mod tests {
     #[test]
     fn an_answer_that_comes_after_a_block_starts_nothing() {
         let mut entry = entry(json!({}), "");
-        entry.restart(3, [1; 32]);
+        entry.restart(3, ([1; 32], None));
         assert!(entry.expects(3) && !entry.expects(2));
         entry.block(Blocked::ready("Paused", String::new()));
         assert!(!entry.expects(3));
@@ -226,7 +229,7 @@ mod tests {
     fn refused_credentials_are_tried_again_once_and_not_before_their_time() {
         let mut entry = entry(json!({}), "");
         entry.block(Blocked::claimed("m".into()));
-        (entry.fingerprint, entry.retry_at) = (Some([1; 32]), Some(100));
+        (entry.fingerprint, entry.retry_at) = (Some(([1; 32], None)), Some(100));
         entry.try_again(99);
         assert!(entry.fingerprint.is_some());
         entry.try_again(100);

@@ -313,16 +313,16 @@ impl Clusters {
         if object.finalizers().iter().all(|f| f != hub::FINALIZER) && !object.is_deleting() {
             writes::add_finalizer(ctx, &name, entry);
         }
+        let limit = entry.cluster.spec.limits.as_ref().and_then(|l| l.in_flight);
         match decided {
             _ if paused => {
                 entry.block(Blocked::ready("Paused", "spec.paused is true: nothing is written to it".into()))
             }
             Err(blocked) => entry.block(blocked),
-            Ok(source) if entry.fingerprint == Some(source.fingerprint()) => {}
+            Ok(source) if entry.fingerprint == Some(source.fingerprint(limit)) => {}
             Ok(source) => {
                 self.epoch += 1;
-                entry.restart(self.epoch, source.fingerprint());
-                let limit = entry.cluster.spec.limits.as_ref().and_then(|l| l.in_flight);
+                entry.restart(self.epoch, source.fingerprint(limit));
                 connect::identify(ctx, &name, self.epoch, &source, limit, entry.until.clone());
             }
         }
