@@ -5,6 +5,7 @@ use super::context::Context;
 use super::definitions::{self, Definitions};
 use super::identity::ClusterInfo;
 use super::instances::{self, Instances};
+use super::pace::Pace;
 use super::{Event, Watched};
 use crate::spoke::messages::{FromSpoke, Said};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ pub(super) struct Hub {
     /// Set once everything was seen.
     ready: Arc<AtomicBool>,
     /// Something changed that deregistration, deletion or counts depend on.
-    settle: bool,
+    settle: Pace,
 }
 
 const IDLE: Duration = Duration::from_secs(30);
@@ -34,7 +35,7 @@ impl Hub {
     ) -> Self {
         let clusters = Clusters::new(&ctx, info, from_spokes);
         let definitions = Definitions::new(&ctx);
-        Self { ctx, clusters, definitions, instances: Instances::default(), ready, settle: false }
+        Self { ctx, clusters, definitions, instances: Instances::default(), ready, settle: Pace::default() }
     }
 
     /// Runs until the context is cancelled.
@@ -45,8 +46,14 @@ impl Hub {
     ) {
         let cancel = self.ctx.cancel.clone();
         loop {
+            let now = self.ctx.clock.now().millis;
+            let next = self.instances.next_wake();
+            if next.is_some_and(|at| at <= now) {
+                // Before the queue: that may never be empty.
+                self.instances.wake_due(now);
+            }
             let busy = self.may_step() && self.instances.has_work();
-            let wake = self.wake_in();
+            let wake = wake_in(now, next.filter(|at| *at > now), self.settle.due(self.instances.has_work()));
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
@@ -56,10 +63,9 @@ impl Hub {
                 },
                 from = spokes.recv() => if let Some(from) = from { self.on(Event::Spoke(from)) },
                 () = std::future::ready(()), if busy => self.instances.step_next(&self.ctx, &self.clusters),
-                () = tokio::time::sleep(wake) => self.instances.wake_due(self.ctx.clock.now().millis),
+                () = tokio::time::sleep(wake) => {}
             }
-            if self.settle && !self.instances.has_work() {
-                self.settle = false;
+            if self.settle.take(self.ctx.clock.now().millis, self.instances.has_work()) {
                 self.settle();
             }
             self.ctx.metrics.queue_length("hub", self.instances.queue_length());
@@ -74,12 +80,6 @@ impl Hub {
             self.ready.store(true, Ordering::Release);
         }
         synced
-    }
-
-    fn wake_in(&self) -> Duration {
-        let now = self.ctx.clock.now().millis;
-        let next = self.instances.next_wake();
-        next.map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(now).max(1)))
     }
 
     fn on(&mut self, event: Event) {
@@ -106,7 +106,7 @@ impl Hub {
             }
             Event::Seen(Watched::Instances(gk), listed) => {
                 self.instances.seen(&gk, listed, &self.clusters);
-                self.settle = true;
+                self.settle.want(self.ctx.clock.now().millis);
             }
             Event::Spoke(from) => self.on_spoke(from),
             Event::Connect(name, epoch, progress) => {
@@ -129,7 +129,7 @@ impl Hub {
                 if let Some((cluster, left)) = self.instances.outcome(&self.ctx, &key, &uid, outcome) {
                     self.clusters.left_recorded(&self.ctx, &cluster, left);
                 }
-                self.settle = true;
+                self.settle.want(self.ctx.clock.now().millis);
             }
             Event::LeftForgotten(name, uid, true) => self.clusters.left_forgotten(&self.ctx, &name, &uid),
             Event::LeftForgotten(_, _, false) => {}
@@ -155,7 +155,7 @@ impl Hub {
     }
 
     fn on_clusters(&mut self, effects: Vec<super::clusters::Effect>) {
-        self.settle = true;
+        self.settle.want(self.ctx.clock.now().millis);
         instances::on_cluster_effects(&mut self.instances, &self.clusters, effects);
         if self.clusters.is_synced() {
             let column = self.clusters.any_spoke();
@@ -164,7 +164,7 @@ impl Hub {
     }
 
     fn on_definitions(&mut self, effects: Vec<definitions::Effect>) {
-        self.settle = true;
+        self.settle.want(self.ctx.clock.now().millis);
         for effect in effects {
             self.instances.serve(&self.ctx, effect, &self.clusters);
         }
@@ -191,4 +191,10 @@ impl Hub {
             self.clusters.count(&self.ctx, &self.instances.counts());
         }
     }
+}
+
+/// How long nothing has to be done by itself.
+fn wake_in(now: u64, instances: Option<u64>, settle: Option<u64>) -> Duration {
+    let next = instances.into_iter().chain(settle).min();
+    next.map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(now).max(1)))
 }
