@@ -138,9 +138,10 @@ impl Entry {
         self.crd_busy = true;
         self.crd_asked += 1;
         let (this, name) = (ctx.clone(), self.object.name().to_owned());
-        let (allow, rgd_name) = (self.allow_breaking(), self.rgd.metadata.name.clone());
+        let may = crd::May { create: !self.object.is_deleting(), break_stored: self.allow_breaking() };
+        let rgd_name = self.rgd.metadata.name.clone();
         ctx.spawn(async move {
-            let result = crd::ensure(&this, &for_hub(&graph.crd, column), &rgd_name, allow).await;
+            let result = crd::ensure(&this, &for_hub(&graph.crd, column), &rgd_name, may).await;
             this.tell(Event::Definition(name, Outcome::Crd(graph, result)));
         });
     }

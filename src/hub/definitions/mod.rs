@@ -349,7 +349,9 @@ impl Definitions {
             entry.compile(ctx, print);
         } else if let Some(Ok(graph)) = entry.compiled.clone().filter(|_| !unguarded) {
             if entry.ensure_revision(ctx, &graph, &snapshots) {
-                if let Some(column) = column {
+                // What is not there needs no care any more while the definition is being deleted.
+                let wanted = !entry.object.is_deleting() || served.is_some();
+                if let Some(column) = column.filter(|_| wanted) {
                     entry.ensure_crd(ctx, graph, column);
                 }
             }
