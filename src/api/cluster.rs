@@ -93,9 +93,13 @@ pub struct Limits {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterStatus {
-    /// ClusterProperty `cluster.clusterset.k8s.io`, else the uid of namespace kube-system.
+    /// ClusterProperty `cluster.clusterset.k8s.io`, else the uid of namespace kube-system. As first seen: a property that
+    /// appears later does not change it.
     #[serde(default, rename = "clusterID", skip_serializing_if = "String::is_empty")]
     pub cluster_id: String,
+    /// The uid of namespace kube-system, where it may be read: by it a cluster is recognized.
+    #[serde(default, rename = "kubeSystemUID", skip_serializing_if = "String::is_empty")]
+    pub kube_system_uid: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub kubernetes_version: String,
     /// Written only together with another change; the live value is a metric.

@@ -5,6 +5,7 @@ use super::context::Context;
 use super::definitions::{self, Definitions};
 use super::identity::ClusterInfo;
 use super::instances::{self, Instances};
+use super::pace::Pace;
 use super::{Event, Watched};
 use crate::spoke::messages::{FromSpoke, Said};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ pub(super) struct Hub {
     /// Set once everything was seen.
     ready: Arc<AtomicBool>,
     /// Something changed that deregistration, deletion or counts depend on.
-    settle: bool,
+    settle: Pace,
 }
 
 const IDLE: Duration = Duration::from_secs(30);
@@ -34,7 +35,7 @@ impl Hub {
     ) -> Self {
         let clusters = Clusters::new(&ctx, info, from_spokes);
         let definitions = Definitions::new(&ctx);
-        Self { ctx, clusters, definitions, instances: Instances::default(), ready, settle: false }
+        Self { ctx, clusters, definitions, instances: Instances::default(), ready, settle: Pace::default() }
     }
 
     /// Runs until the context is cancelled.
@@ -45,8 +46,14 @@ impl Hub {
     ) {
         let cancel = self.ctx.cancel.clone();
         loop {
+            let now = self.ctx.clock.now().millis;
+            let next = self.instances.next_wake();
+            if next.is_some_and(|at| at <= now) {
+                // Before the queue: that may never be empty.
+                self.instances.wake_due(now);
+            }
             let busy = self.may_step() && self.instances.has_work();
-            let wake = self.wake_in();
+            let wake = wake_in(now, next.filter(|at| *at > now), self.settle.due(self.instances.has_work()));
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
@@ -56,30 +63,23 @@ impl Hub {
                 },
                 from = spokes.recv() => if let Some(from) = from { self.on(Event::Spoke(from)) },
                 () = std::future::ready(()), if busy => self.instances.step_next(&self.ctx, &self.clusters),
-                () = tokio::time::sleep(wake) => self.instances.wake_due(self.ctx.clock.now().millis),
+                () = tokio::time::sleep(wake) => {}
             }
-            if self.settle && !self.instances.has_work() {
-                self.settle = false;
+            if self.settle.take(self.ctx.clock.now().millis, self.instances.has_work()) {
                 self.settle();
             }
             self.ctx.metrics.queue_length("hub", self.instances.queue_length());
         }
     }
 
-    /// Decisions need the complete picture: all clusters, all Secrets, all definitions.
+    /// Decisions need the complete picture: all clusters, all Secrets, all definitions. No instance waits for the
+    /// definition of another: its kind is watched only once its own was compiled.
     fn may_step(&mut self) -> bool {
         let synced = self.clusters.is_synced() && self.definitions.is_synced();
         if synced && !self.ready.load(Ordering::Acquire) && self.definitions.are_compiled() {
             self.ready.store(true, Ordering::Release);
         }
-        // A definition that is not compiled yet would look like one that never was.
-        synced && self.definitions.are_compiled()
-    }
-
-    fn wake_in(&self) -> Duration {
-        let now = self.ctx.clock.now().millis;
-        let next = self.instances.next_wake();
-        next.map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(now).max(1)))
+        synced
     }
 
     fn on(&mut self, event: Event) {
@@ -106,7 +106,7 @@ impl Hub {
             }
             Event::Seen(Watched::Instances(gk), listed) => {
                 self.instances.seen(&gk, listed, &self.clusters);
-                self.settle = true;
+                self.settle.want(self.ctx.clock.now().millis);
             }
             Event::Spoke(from) => self.on_spoke(from),
             Event::Connect(name, epoch, progress) => {
@@ -129,7 +129,7 @@ impl Hub {
                 if let Some((cluster, left)) = self.instances.outcome(&self.ctx, &key, &uid, outcome) {
                     self.clusters.left_recorded(&self.ctx, &cluster, left);
                 }
-                self.settle = true;
+                self.settle.want(self.ctx.clock.now().millis);
             }
             Event::LeftForgotten(name, uid, true) => self.clusters.left_forgotten(&self.ctx, &name, &uid),
             Event::LeftForgotten(_, _, false) => {}
@@ -155,17 +155,16 @@ impl Hub {
     }
 
     fn on_clusters(&mut self, effects: Vec<super::clusters::Effect>) {
-        self.settle = true;
+        self.settle.want(self.ctx.clock.now().millis);
         instances::on_cluster_effects(&mut self.instances, &self.clusters, effects);
         if self.clusters.is_synced() {
             let column = self.clusters.any_spoke();
-            let effects = self.definitions.set_clusters_column(&self.ctx, column);
-            self.on_definitions(effects);
+            self.definitions.set_clusters_column(&self.ctx, column);
         }
     }
 
     fn on_definitions(&mut self, effects: Vec<definitions::Effect>) {
-        self.settle = true;
+        self.settle.want(self.ctx.clock.now().millis);
         for effect in effects {
             self.instances.serve(&self.ctx, effect, &self.clusters);
         }
@@ -176,8 +175,9 @@ impl Hub {
         if !self.may_step() {
             return;
         }
-        self.instances.judge_leftovers(&self.ctx, &self.clusters);
-        let all_seen = self.instances.are_synced();
+        let all_watched = self.definitions.all_watched();
+        self.instances.judge_leftovers(&self.ctx, &self.clusters, all_watched);
+        let all_seen = all_watched && self.instances.are_synced();
         for name in self.clusters.leaving() {
             if all_seen && !self.instances.holds_any(&name) {
                 self.clusters.release(&self.ctx, &name);
@@ -185,11 +185,16 @@ impl Hub {
         }
         for (name, gk) in self.definitions.leaving() {
             let names = self.instances.names(&gk);
-            let effects = self.definitions.settle_deletion(&self.ctx, &name, names);
-            self.on_definitions(effects);
+            self.definitions.settle_deletion(&self.ctx, &name, names);
         }
         if all_seen {
             self.clusters.count(&self.ctx, &self.instances.counts());
         }
     }
+}
+
+/// How long nothing has to be done by itself.
+fn wake_in(now: u64, instances: Option<u64>, settle: Option<u64>) -> Duration {
+    let next = instances.into_iter().chain(settle).min();
+    next.map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(now).max(1)))
 }

@@ -11,8 +11,18 @@ use serde_json::{Value, json};
 pub struct ClusterInfo {
     /// ClusterProperty `cluster.clusterset.k8s.io`, else the uid of namespace kube-system.
     pub id: String,
+    /// The uid of kube-system; empty where that may not be read.
+    pub system_uid: String,
     /// `v1.37.2`.
     pub version: String,
+}
+
+impl ClusterInfo {
+    /// Whether both are one cluster.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let equal = |a: &str, b: &str| !a.is_empty() && a == b;
+        equal(&self.id, &other.id) || equal(&self.system_uid, &other.system_uid)
+    }
 }
 
 /// Reads the identity of the cluster behind a client.
@@ -22,6 +32,7 @@ pub struct ClusterInfo {
 pub async fn of_cluster(client: &Verbs) -> Result<ClusterInfo, ApiError> {
     let version = client.get_json("/version").await?.unwrap_or_default();
     let version = version.get("gitVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut named = None;
     for api in ["v1beta1", "v1alpha1"] {
         let path = format!("/apis/about.k8s.io/{api}/clusterproperties/cluster.clusterset.k8s.io");
         // Where the API is not served, some clusters answer 403 to those who may not see everything.
@@ -31,13 +42,19 @@ pub async fn of_cluster(client: &Verbs) -> Result<ClusterInfo, ApiError> {
             Err(error) => return Err(error),
         };
         let id = property.as_ref().and_then(|p| p.pointer("/spec/value")).and_then(Value::as_str);
-        if let Some(id) = id.filter(|id| !id.is_empty()) {
-            return Ok(ClusterInfo { id: id.to_owned(), version });
+        named = id.filter(|id| !id.is_empty()).map(str::to_owned);
+        if named.is_some() {
+            break;
         }
     }
-    let system = client.get(&namespaces(), "", "kube-system").await?.unwrap_or_default();
-    match system.pointer("/metadata/uid").and_then(Value::as_str) {
-        Some(uid) => Ok(ClusterInfo { id: uid.to_owned(), version }),
+    let system = match client.get(&namespaces(), "", "kube-system").await {
+        Err(ApiError::Forbidden { .. }) if named.is_some() => None,
+        found => found?,
+    };
+    let uid = system.as_ref().and_then(|s| s.pointer("/metadata/uid")).and_then(Value::as_str);
+    let system_uid = uid.unwrap_or_default().to_owned();
+    match named.or_else(|| uid.map(str::to_owned)) {
+        Some(id) => Ok(ClusterInfo { id, system_uid, version }),
         None => Err(ApiError::Other { code: 404, message: "namespace kube-system has no uid".into() }),
     }
 }

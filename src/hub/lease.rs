@@ -66,8 +66,9 @@ impl Lease {
         let mut told = false;
         loop {
             match self.try_once(client, &mut seen).await {
-                Ok(true) => return,
-                Ok(false) => {
+                Ok(Tried::Held) => return,
+                Ok(Tried::Overtaken) => {}
+                Ok(Tried::Others) => {
                     if !told {
                         tracing::info!(holder = seen.holder, "another process holds the lease; standing by");
                         told = true;
@@ -79,18 +80,29 @@ impl Lease {
         }
     }
 
-    /// Renews until it is lost; returns then.
+    /// Renews until it is lost; returns then, at the latest when the right has run out, whatever a request waits for.
     pub async fn keep(&self, client: &HubClient) {
         let mut seen = Observed::default();
         loop {
-            tokio::time::sleep(self.shared.times.retry_period).await;
-            match self.try_once(client, &mut seen).await {
-                Ok(true) => {}
-                Ok(false) => {
+            let renewing = async {
+                tokio::time::sleep(self.shared.times.retry_period).await;
+                self.try_once(client, &mut seen).await
+            };
+            let tried = tokio::select! {
+                biased;
+                tried = renewing => Some(tried),
+                () = self.runs_out() => None,
+            };
+            match tried {
+                Some(Ok(Tried::Held)) => {}
+                Some(Ok(Tried::Others)) => {
                     tracing::error!(holder = seen.holder, "the lease was taken over");
                     break;
                 }
-                Err(error) => tracing::warn!(%error, "renewing the lease failed"),
+                // Somebody changed it, perhaps only an annotation: the next read tells who holds it.
+                Some(Ok(Tried::Overtaken)) => tracing::warn!("the lease was changed while it was renewed"),
+                Some(Err(error)) => tracing::warn!(%error, "renewing the lease failed"),
+                None => {}
             }
             if !self.is_held() {
                 tracing::error!("the lease could not be renewed in time");
@@ -98,6 +110,17 @@ impl Lease {
             }
         }
         self.shared.valid_until.store(0, Ordering::Release);
+    }
+
+    /// Ends when the lease is no longer held.
+    async fn runs_out(&self) {
+        loop {
+            let left = self.shared.valid_until.load(Ordering::Acquire).saturating_sub(self.elapsed());
+            if left == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(left)).await;
+        }
     }
 
     /// Gives the lease back, so that the next process need not wait.
@@ -118,8 +141,8 @@ impl Lease {
         }
     }
 
-    /// One try to take or renew; `Ok(false)` while somebody else holds it.
-    async fn try_once(&self, client: &HubClient, seen: &mut Observed) -> Result<bool, ApiError> {
+    /// One try to take or renew.
+    async fn try_once(&self, client: &HubClient, seen: &mut Observed) -> Result<Tried, ApiError> {
         let (namespace, name) = (&self.shared.namespace, hub::LEASE);
         let asked = self.elapsed();
         let spec = |transitions: i64, acquired: &str| {
@@ -145,7 +168,7 @@ impl Lease {
                 let acquired = text("/spec/acquireTime");
                 let ours = holder == self.shared.holder;
                 if !ours && !holder.is_empty() && !seen.is_expired(&holder, &renewed, &live) {
-                    return Ok(false);
+                    return Ok(Tried::Others);
                 }
                 let transitions =
                     live.pointer("/spec/leaseTransitions").and_then(Value::as_i64).unwrap_or_default();
@@ -158,13 +181,22 @@ impl Lease {
                 // From the moment before the request: the answer may have taken long.
                 let span = u64::try_from(self.shared.times.renew_deadline.as_millis()).unwrap_or(u64::MAX);
                 self.shared.valid_until.store(asked.saturating_add(span), Ordering::Release);
-                Ok(true)
+                Ok(Tried::Held)
             }
-            // Somebody was faster.
-            Err(ApiError::Conflict { .. } | ApiError::AlreadyExists) => Ok(false),
+            Err(ApiError::Conflict { .. } | ApiError::AlreadyExists) => Ok(Tried::Overtaken),
             Err(error) => Err(error),
         }
     }
+}
+
+/// What came of one try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tried {
+    Held,
+    /// Somebody else holds it.
+    Others,
+    /// Somebody wrote it between our read and our write; who holds it is to be read again.
+    Overtaken,
 }
 
 /// Another holder's last renewal, and when *we* saw it: clocks of two machines need not agree.
@@ -222,5 +254,22 @@ mod tests {
             retry_period: Duration::from_secs(2),
         };
         assert!(!Lease::new("n", "me", times).is_held());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_right_is_noticed_whatever_else_waits() {
+        let times = Times {
+            duration: Duration::from_secs(15),
+            renew_deadline: Duration::from_secs(10),
+            retry_period: Duration::from_secs(2),
+        };
+        let lease = Lease::new("n", "me", times);
+        lease.shared.valid_until.store(lease.elapsed() + 40, Ordering::Release);
+        let hanging = std::future::pending::<()>();
+        let ended = tokio::select! {
+            () = hanging => false,
+            () = lease.runs_out() => true,
+        };
+        assert!(ended && !lease.is_held());
     }
 }

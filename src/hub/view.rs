@@ -33,10 +33,18 @@ pub struct Change {
     pub after: Option<Arc<Object>>,
 }
 
+/// A list that is being read.
+#[derive(Debug, Default)]
+struct Listing {
+    shown: BTreeSet<Key>,
+    /// Answers to our own writes that came meanwhile: they may be newer than the list.
+    written: BTreeSet<Key>,
+}
+
 #[derive(Debug, Default)]
 pub struct View {
     objects: BTreeMap<Key, Arc<Object>>,
-    listing: Option<BTreeSet<Key>>,
+    listing: Option<Listing>,
     synced: bool,
 }
 
@@ -56,15 +64,18 @@ impl View {
     pub fn take(&mut self, listed: Listed) -> Vec<Change> {
         match listed {
             Listed::Started => {
-                self.listing = Some(BTreeSet::new());
+                self.listing = Some(Listing::default());
                 Vec::new()
             }
             Listed::Object(value) => {
-                let object = Object(value);
+                let (object, mut may_go_back) = (Object(value), false);
                 if let Some(listing) = &mut self.listing {
-                    listing.insert(Key::of(&object));
+                    let key = Key::of(&object);
+                    // After a restore of etcd, a list shows older versions of what was known, and they are the truth.
+                    may_go_back = !listing.written.contains(&key);
+                    listing.shown.insert(key);
                 }
-                self.upsert(object).into_iter().collect()
+                self.upsert(object, may_go_back).into_iter().collect()
             }
             Listed::Left(value) => {
                 let object = Object(value);
@@ -77,7 +88,8 @@ impl View {
             Listed::Done => {
                 self.synced = true;
                 let Some(listing) = self.listing.take() else { return Vec::new() };
-                let lost: Vec<Key> = self.objects.keys().filter(|k| !listing.contains(*k)).cloned().collect();
+                let lost: Vec<Key> =
+                    self.objects.keys().filter(|k| !listing.shown.contains(*k)).cloned().collect();
                 lost.into_iter().filter_map(|key| self.remove(key)).collect()
             }
         }
@@ -90,14 +102,22 @@ impl View {
         if known.uid() != object.uid() {
             return None;
         }
-        self.upsert(object)
+        if let Some(listing) = &mut self.listing {
+            listing.written.insert(Key::of(&object));
+        }
+        self.upsert(object, false)
     }
 
-    fn upsert(&mut self, object: Object) -> Option<Change> {
+    fn upsert(&mut self, object: Object, may_go_back: bool) -> Option<Change> {
         let key = Key::of(&object);
         let version = |o: &Object| o.resource_version().parse::<u64>().unwrap_or_default();
         let before = self.objects.get(&key).cloned();
-        if before.as_ref().is_some_and(|b| b.uid() == object.uid() && version(b) >= version(&object)) {
+        let old = |b: &Object| match version(b).cmp(&version(&object)) {
+            std::cmp::Ordering::Equal => true,
+            std::cmp::Ordering::Greater => !may_go_back,
+            std::cmp::Ordering::Less => false,
+        };
+        if before.as_ref().is_some_and(|b| b.uid() == object.uid() && old(b)) {
             return None;
         }
         let after = Arc::new(object);
@@ -151,5 +171,20 @@ mod tests {
         assert!(view.take(Listed::Left(object("a", "0", 9))).is_empty(), "another object of that name");
         assert_eq!(view.take(Listed::Left(object("a", "1", 7))).len(), 1);
         assert!(view.refresh(object("a", "1", 8)).is_none(), "an answer does not bring back what is gone");
+    }
+
+    #[test]
+    fn a_list_after_a_restore_is_believed_though_it_is_older() {
+        let mut view = View::default();
+        for name in ["a", "b"] {
+            view.take(Listed::Object(object(name, "1", 9)));
+        }
+        view.take(Listed::Started);
+        view.refresh(object("b", "1", 10));
+        assert_eq!(view.take(Listed::Object(object("a", "1", 4))).len(), 1);
+        assert!(view.take(Listed::Object(object("b", "1", 8))).is_empty(), "our write came after that list");
+        view.take(Listed::Done);
+        assert!(view.take(Listed::Object(object("a", "1", 3))).is_empty(), "an event is old news");
+        assert_eq!(view.take(Listed::Object(object("a", "1", 5))).len(), 1);
     }
 }

@@ -1,7 +1,8 @@
 //! From credentials to an actor: identity judged, claim made, contact lost and found.
 
 use super::connect::{self, Line, Progress};
-use super::entry::{Entry, Phase};
+use super::entry::{self, Entry, Phase};
+use super::same;
 use super::source::Blocked;
 use super::{Clusters, Effect};
 use crate::api::cluster::conditions;
@@ -19,6 +20,8 @@ use std::time::Duration;
 
 /// A failing first contact is shown after this many tries in a row.
 const TRIES_BEFORE_UNREACHABLE: u32 = 2;
+/// A cluster that is not used because of what it says of itself is asked again after this pause.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
 
 impl Clusters {
     /// Connecting got further.
@@ -29,15 +32,16 @@ impl Clusters {
         epoch: u64,
         progress: Progress,
     ) -> Vec<Effect> {
-        let Some(before) = self.entries.get(name).filter(|e| e.epoch == epoch).map(Entry::state) else {
+        let Some(before) = self.entries.get(name).filter(|e| e.expects(epoch)).map(Entry::state) else {
             return Vec::new();
         };
         let mut effects = Vec::new();
         match progress {
-            Progress::Unusable(message) => self.block(
-                name,
-                Blocked { condition: conditions::CREDENTIALS_VALID, reason: "KubeconfigRefused", message },
-            ),
+            Progress::Unusable(message) => {
+                let condition = conditions::CREDENTIALS_VALID;
+                let blocked = Blocked { condition, reason: "KubeconfigRefused", message };
+                self.block(ctx, name, blocked, false);
+            }
             Progress::Failed(why) => self.failed(ctx, name, why),
             Progress::Identified(found) => {
                 let (info, line) = *found;
@@ -55,19 +59,24 @@ impl Clusters {
         effects
     }
 
-    fn block(&mut self, name: &ClusterName, blocked: Blocked) {
-        if let Some(entry) = self.entries.get_mut(name) {
-            let fingerprint = entry.fingerprint;
-            entry.block(blocked);
-            // The same credentials are not tried again; changed ones are.
-            entry.fingerprint = fingerprint;
+    /// The same credentials are not tried again at once; changed ones are. `again`: what is wrong may be mended on the
+    /// cluster, of which nobody tells us.
+    fn block(&mut self, ctx: &Context, name: &ClusterName, blocked: Blocked, again: bool) {
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        let fingerprint = entry.fingerprint;
+        entry.block(blocked);
+        entry.fingerprint = fingerprint;
+        if again {
+            let pause = u64::try_from(TRY_AGAIN.as_millis()).unwrap_or(u64::MAX);
+            entry.retry_at = Some(ctx.clock.now().millis.saturating_add(pause));
+            ctx.later(TRY_AGAIN, Event::ClusterDue(name.clone()));
         }
     }
 
     fn failed(&mut self, ctx: &Context, name: &ClusterName, why: ContactState) {
         let now = ctx.clock.now();
         let Some(entry) = self.entries.get_mut(name) else { return };
-        if let Phase::Connecting { failure, failures } = &mut entry.phase {
+        if let Phase::Connecting { failure, failures, .. } = &mut entry.phase {
             *failures += 1;
             let at_once = matches!(why, ContactState::Unauthorized(_));
             if *failures >= TRIES_BEFORE_UNREACHABLE || at_once {
@@ -80,18 +89,19 @@ impl Clusters {
     fn identified(&mut self, ctx: &Context, name: &ClusterName, epoch: u64, info: ClusterInfo, line: Line) {
         let Some(entry) = self.entries.get(name) else { return };
         let local = entry.cluster.spec.local;
-        let known = entry.cluster.status.as_ref().map(|s| s.cluster_id.clone()).unwrap_or_default();
-        if !known.is_empty() && known != info.id {
+        let known = entry.cluster.status.as_ref().map(same::written).unwrap_or_default();
+        let found = info.id.clone();
+        let Some(info) = same::recognize(&known, info) else {
             let message = format!(
-                "the credentials lead to cluster {}, but this Cluster was cluster {known}; nothing is read from it or written \
+                "the credentials lead to cluster {found}, but this Cluster was cluster {}; nothing is read from it or written \
                  to it. If that is meant: delete this Cluster and register it again",
-                info.id
+                known.id
             );
-            return self.block(name, Blocked::ready("IdentityChanged", message));
-        }
+            return self.block(ctx, name, Blocked::ready("IdentityChanged", message), true);
+        };
         if let Some(twin) = self.twin(name, &info, local) {
             let message = format!("{twin}; nothing is written through this Cluster");
-            return self.block(name, Blocked::ready("DuplicateCluster", message));
+            return self.block(ctx, name, Blocked::ready(entry::DUPLICATE, message), true);
         }
         let Some(entry) = self.entries.get_mut(name) else { return };
         entry.info = Some(info.clone());
@@ -100,13 +110,13 @@ impl Clusters {
 
     /// Another registration of the same cluster, which came first.
     fn twin(&self, name: &ClusterName, info: &ClusterInfo, local: bool) -> Option<String> {
-        if !local && info.id == self.hub.id {
+        if !local && info.is_same(&self.hub) {
             return Some(
                 "it is the hub's own cluster; to use that as a spoke, register it with spec.local: true"
                     .into(),
             );
         }
-        let other = self.entries.iter().find(|(n, e)| *n != name && e.cluster_id() == Some(info.id.clone()));
+        let other = self.entries.iter().find(|(n, e)| *n != name && e.identity().is_same(info));
         other.map(|(n, _)| format!("it is the same cluster as Cluster {n} (id {})", info.id))
     }
 
@@ -125,12 +135,7 @@ impl Clusters {
                 hub::CLAIM_CONFIGMAP,
                 ctx.hub_id
             );
-            self.block(name, Blocked::claimed(message));
-            // The claim may be lifted on the spoke; nobody tells us.
-            if let Some(entry) = self.entries.get_mut(name) {
-                entry.fingerprint = None;
-            }
-            ctx.later(Duration::from_secs(60), Event::ClusterDue(name.clone()));
+            self.block(ctx, name, Blocked::claimed(message), true);
             return Vec::new();
         }
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };

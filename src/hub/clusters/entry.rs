@@ -1,9 +1,11 @@
 //! One registered cluster: what its Cluster says, how far it is, and how placement sees it.
 
+use super::same;
 use super::source::Blocked;
 use crate::api::Object;
 use crate::api::cluster::{Cluster, OnDeregister, SecretRef};
 use crate::api::condition::{ConditionStatus, READY};
+use crate::api::names::ClusterName;
 use crate::hub::identity::ClusterInfo;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::placement::ClusterView;
@@ -14,20 +16,34 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
+/// Why a cluster is not used: another Cluster stands for it.
+pub(super) const DUPLICATE: &str = "DuplicateCluster";
+
 /// How far a cluster is.
 pub(super) enum Phase {
     Blocked(Blocked),
-    Connecting { failure: Option<ContactState>, failures: u32 },
-    Running { handle: actor::Handle, contact: ContactState },
+    /// `before` is how it stood: that is shown until there is an answer.
+    Connecting {
+        before: Option<ClusterHealth>,
+        failure: Option<ContactState>,
+        failures: u32,
+    },
+    Running {
+        handle: actor::Handle,
+        contact: ContactState,
+    },
 }
+
+/// [`super::source::Source::fingerprint`]
+type Fingerprint = ([u8; 32], Option<u32>);
 
 /// One registered cluster.
 pub(super) struct Entry {
     pub object: Arc<Object>,
     pub cluster: Cluster,
     pub phase: Phase,
-    /// Of the credentials that the phase stands for.
-    pub fingerprint: Option<[u8; 32]>,
+    /// Of the connection that the phase stands for.
+    pub fingerprint: Option<Fingerprint>,
     pub epoch: u64,
     pub until: CancellationToken,
     pub info: Option<ClusterInfo>,
@@ -38,6 +54,18 @@ pub(super) struct Entry {
     pub writing: bool,
     /// A changed count waits to be written.
     pub count_due: bool,
+    /// When credentials that were refused are tried again, in milliseconds of the clock.
+    pub retry_at: Option<u64>,
+}
+
+/// The Cluster that stands for the hub itself: not a duplicate, and one whose identity is known before one that nobody
+/// asked yet.
+pub(super) fn the_local<'a>(
+    entries: impl Iterator<Item = (&'a ClusterName, &'a Entry)>,
+) -> Option<&'a ClusterName> {
+    let duplicate = |e: &Entry| matches!(&e.phase, Phase::Blocked(b) if b.reason == DUPLICATE);
+    let candidates = entries.filter(|(_, e)| e.cluster.spec.local && !duplicate(e));
+    candidates.min_by_key(|(name, e)| (e.cluster_id().is_none(), *name)).map(|(name, _)| name)
 }
 
 impl Entry {
@@ -54,7 +82,7 @@ impl Entry {
         Self {
             object,
             cluster: cluster.clone(),
-            phase: Phase::Connecting { failure: None, failures: 0 },
+            phase: Phase::Connecting { before: None, failure: None, failures: 0 },
             fingerprint: None,
             epoch: 0,
             until: CancellationToken::new(),
@@ -64,6 +92,7 @@ impl Entry {
             lost_since,
             writing: false,
             count_due: false,
+            retry_at: None,
         }
     }
 
@@ -72,10 +101,12 @@ impl Entry {
     }
 
     /// The identity that this Cluster stands for, unless it was refused.
+    pub fn identity(&self) -> ClusterInfo {
+        let written = || self.cluster.status.as_ref().map(same::written).unwrap_or_default();
+        self.info.clone().unwrap_or_else(written)
+    }
     pub fn cluster_id(&self) -> Option<String> {
-        let written = self.cluster.status.as_ref().map(|s| s.cluster_id.clone());
-        let known = self.info.as_ref().map(|i| i.id.clone()).or(written);
-        known.filter(|id| !id.is_empty())
+        Some(self.identity().id).filter(|id| !id.is_empty())
     }
 
     pub fn stop(&self) {
@@ -89,14 +120,30 @@ impl Entry {
         self.stop();
         self.phase = Phase::Blocked(blocked);
         self.fingerprint = None;
+        self.retry_at = None;
     }
 
-    pub fn restart(&mut self, epoch: u64, fingerprint: [u8; 32]) {
+    /// The same credentials are tried again when their time has come.
+    pub fn try_again(&mut self, now: u64) {
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.fingerprint = None;
+            self.retry_at = None;
+        }
+    }
+
+    pub fn restart(&mut self, epoch: u64, fingerprint: Fingerprint) {
         self.stop();
-        self.phase = Phase::Connecting { failure: None, failures: 0 };
+        let before = Some(self.health()).filter(|health| *health != ClusterHealth::Connecting);
+        self.phase = Phase::Connecting { before, failure: None, failures: 0 };
         self.epoch = epoch;
         self.fingerprint = Some(fingerprint);
         self.until = CancellationToken::new();
+    }
+
+    /// Whether an answer to a step of connecting with this number is waited for. One that was under way when the cluster
+    /// was paused, or its Secret went, is not.
+    pub fn expects(&self, epoch: u64) -> bool {
+        self.epoch == epoch && matches!(self.phase, Phase::Connecting { .. })
     }
 
     pub fn note_lost(&mut self, now: &str) {
@@ -129,9 +176,80 @@ impl Entry {
             Phase::Blocked(b) => {
                 ClusterHealth::NotReady { reason: b.reason.to_owned(), message: b.message.clone() }
             }
-            Phase::Connecting { failure: None, .. } => ClusterHealth::Connecting,
             Phase::Connecting { failure: Some(why), .. } => lost(why),
+            Phase::Connecting { before, .. } => before.clone().unwrap_or(ClusterHealth::Connecting),
             Phase::Running { contact, .. } => lost(contact),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn entry(spec: serde_json::Value, id: &str) -> Entry {
+        let object = json!({"metadata": {"name": "c"}, "spec": spec, "status": {"clusterID": id}});
+        let cluster: Cluster = serde_json::from_value(object.clone()).unwrap();
+        Entry::new(Arc::new(Object(object)), &cluster)
+    }
+    fn local(id: &str) -> Entry {
+        entry(json!({"local": true}), id)
+    }
+
+    #[test]
+    fn connecting_anew_shows_what_was_until_there_is_an_answer() {
+        let mut entry = entry(json!({}), "");
+        entry.restart(1, ([1; 32], None));
+        assert_eq!(entry.health(), ClusterHealth::Connecting);
+        entry.block(Blocked::claimed("m".into()));
+        let claimed = entry.health();
+        for epoch in 2..4 {
+            entry.restart(epoch, ([1; 32], None));
+            assert_eq!(entry.health(), claimed);
+        }
+        entry.phase = Phase::Connecting {
+            before: None,
+            failure: Some(ContactState::Unreachable("x".into())),
+            failures: 2,
+        };
+        assert!(matches!(entry.health(), ClusterHealth::Unreachable { .. }));
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_a_block_starts_nothing() {
+        let mut entry = entry(json!({}), "");
+        entry.restart(3, ([1; 32], None));
+        assert!(entry.expects(3) && !entry.expects(2));
+        entry.block(Blocked::ready("Paused", String::new()));
+        assert!(!entry.expects(3));
+    }
+
+    #[test]
+    fn refused_credentials_are_tried_again_once_and_not_before_their_time() {
+        let mut entry = entry(json!({}), "");
+        entry.block(Blocked::claimed("m".into()));
+        (entry.fingerprint, entry.retry_at) = (Some(([1; 32], None)), Some(100));
+        entry.try_again(99);
+        assert!(entry.fingerprint.is_some());
+        entry.try_again(100);
+        assert!(entry.fingerprint.is_none() && entry.retry_at.is_none());
+    }
+
+    #[test]
+    fn one_cluster_is_the_hub_itself() {
+        let mut duplicate = local("");
+        duplicate.block(Blocked::ready(DUPLICATE, String::new()));
+        let cases = [
+            (vec![("a", local("")), ("b", local("x"))], Some("b"), "known before new, whatever its name"),
+            (vec![("a", duplicate), ("b", local(""))], Some("b"), "not the duplicate"),
+            (vec![("a", local("")), ("b", local(""))], Some("a"), "nobody was asked yet"),
+            (vec![("a", entry(json!({}), "x"))], None, "no local one"),
+        ];
+        for (entries, want, why) in cases {
+            let entries: BTreeMap<_, _> =
+                entries.into_iter().map(|(n, e)| (ClusterName::new(n), e)).collect();
+            assert_eq!(the_local(entries.iter()).map(ClusterName::as_str), want, "{why}");
         }
     }
 }

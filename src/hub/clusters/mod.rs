@@ -8,6 +8,7 @@ mod connecting;
 mod entry;
 pub mod left;
 mod registration;
+mod same;
 pub mod source;
 pub mod status;
 mod writes;
@@ -51,6 +52,8 @@ pub(super) struct Clusters {
     view: View,
     secrets: BTreeMap<String, View>,
     entries: BTreeMap<ClusterName, Entry>,
+    /// Secrets that were refused, with the uid and version for which that was said.
+    told: BTreeMap<Key, (String, String)>,
     hub: ClusterInfo,
     epoch: u64,
     from_spokes: UnboundedSender<FromSpoke>,
@@ -65,7 +68,15 @@ impl Clusters {
             ctx.watch(Watched::Secrets(namespace.clone()), secrets(), scope, ctx.cancel.clone());
         }
         ctx.watch(Watched::Clusters, clusters(), Scope::default(), ctx.cancel.clone());
-        Self { view: View::default(), secrets: all, entries: BTreeMap::new(), hub, epoch: 0, from_spokes }
+        Self {
+            view: View::default(),
+            secrets: all,
+            entries: BTreeMap::new(),
+            told: BTreeMap::new(),
+            hub,
+            epoch: 0,
+            from_spokes,
+        }
     }
 
     /// Whether every Cluster and every Secret was seen.
@@ -73,9 +84,11 @@ impl Clusters {
         self.view.is_synced() && self.secrets.values().all(View::is_synced)
     }
 
-    /// Every registered cluster, as placement sees it.
+    /// Every registered cluster, as placement sees it. Of several that say they are the hub itself, one is.
     pub fn states(&self) -> BTreeMap<ClusterName, ClusterState> {
-        self.entries.iter().map(|(name, entry)| (name.clone(), entry.state())).collect()
+        let local = entry::the_local(self.entries.iter());
+        let real = self.entries.iter().filter(|(name, e)| !e.cluster.spec.local || Some(*name) == local);
+        real.map(|(name, entry)| (name.clone(), entry.state())).collect()
     }
 
     pub fn any_spoke(&self) -> bool {
@@ -152,8 +165,9 @@ impl Clusters {
     }
 
     fn secret_changed(&mut self, ctx: &Context, change: &Change) -> Vec<Effect> {
-        if let Some(secret) = &change.after {
-            self.register(ctx, secret);
+        match &change.after {
+            Some(secret) => self.register(ctx, secret),
+            None => drop(self.told.remove(&change.key)),
         }
         // Every Cluster that names this Secret.
         let users: Vec<Arc<Object>> = self
@@ -194,7 +208,7 @@ impl Clusters {
         let twins: Vec<Arc<Object>> = self
             .entries
             .values_mut()
-            .filter(|e| matches!(&e.phase, Phase::Blocked(b) if b.reason == "DuplicateCluster"))
+            .filter(|e| matches!(&e.phase, Phase::Blocked(b) if b.reason == entry::DUPLICATE))
             .map(|e| {
                 e.fingerprint = None;
                 e.object.clone()
@@ -209,6 +223,11 @@ impl Clusters {
         match registration::of(secret, existing.as_ref()) {
             registration::Verdict::Nothing => {}
             registration::Verdict::Refuse(message) => {
+                let version = (secret.uid().to_owned(), secret.resource_version().to_owned());
+                let place = Key::new(secret.namespace(), secret.name());
+                if self.told.insert(place, version.clone()) == Some(version) {
+                    return;
+                }
                 tracing::warn!(secret = secret.name(), namespace = secret.namespace(), message);
                 ctx.publish(secret, true, "ClusterNameTaken", message);
             }
@@ -245,6 +264,7 @@ impl Clusters {
         }
         if let Some(entry) = self.entries.get_mut(name) {
             entry.count_due = false;
+            entry.try_again(ctx.clock.now().millis);
         }
         let object = self.view.get(&Key::new("", name.as_str())).cloned();
         object.map(|o| self.reconcile(ctx, &o)).unwrap_or_default()
@@ -293,16 +313,16 @@ impl Clusters {
         if object.finalizers().iter().all(|f| f != hub::FINALIZER) && !object.is_deleting() {
             writes::add_finalizer(ctx, &name, entry);
         }
+        let limit = entry.cluster.spec.limits.as_ref().and_then(|l| l.in_flight);
         match decided {
             _ if paused => {
                 entry.block(Blocked::ready("Paused", "spec.paused is true: nothing is written to it".into()))
             }
             Err(blocked) => entry.block(blocked),
-            Ok(source) if entry.fingerprint == Some(source.fingerprint()) => {}
+            Ok(source) if entry.fingerprint == Some(source.fingerprint(limit)) => {}
             Ok(source) => {
                 self.epoch += 1;
-                entry.restart(self.epoch, source.fingerprint());
-                let limit = entry.cluster.spec.limits.as_ref().and_then(|l| l.in_flight);
+                entry.restart(self.epoch, source.fingerprint(limit));
                 connect::identify(ctx, &name, self.epoch, &source, limit, entry.until.clone());
             }
         }

@@ -15,12 +15,13 @@ pub enum Source {
 }
 
 impl Source {
-    /// Changes when the cluster has to be connected anew.
-    pub fn fingerprint(&self) -> [u8; 32] {
-        match self {
+    /// Changes when the cluster has to be connected anew: other credentials, or another limit.
+    pub fn fingerprint(&self, in_flight: Option<u32>) -> ([u8; 32], Option<u32>) {
+        let way = match self {
             Self::Local => [0; 32],
             Self::Remote(endpoint) => endpoint.fingerprint(),
-        }
+        };
+        (way, in_flight)
     }
     pub fn is_local(&self) -> bool {
         matches!(self, Self::Local)
@@ -146,6 +147,13 @@ mod tests {
         assert!(matches!(decide(&spec(), Some(other)), Ok(Source::Remote(_))));
         let local = ClusterSpec { local: true, ..ClusterSpec::default() };
         assert!(matches!(decide(&local, None), Ok(Source::Local)));
+    }
+
+    #[test]
+    fn another_limit_is_another_connection() {
+        let source = Source::Local;
+        assert_eq!(source.fingerprint(Some(8)), source.fingerprint(Some(8)));
+        assert_ne!(source.fingerprint(Some(8)), source.fingerprint(None));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The status of a Cluster, from how it stands.
 
+use super::same;
 use super::source::Blocked;
 use crate::api::cluster::{ClusterStatus, LeftBehind, conditions};
 use crate::api::condition::{ConditionStatus, Conditions};
@@ -80,12 +81,10 @@ pub fn status(
         list.set(type_, status, reason, message);
     }
     // A cluster that is not used keeps the identity it had: a later change of it must be seen.
-    let known = facts.info.clone().unwrap_or_else(|| ClusterInfo {
-        id: old.cluster_id.clone(),
-        version: old.kubernetes_version.clone(),
-    });
+    let known = facts.info.clone().unwrap_or_else(|| same::written(old));
     let mut new = ClusterStatus {
         cluster_id: known.id,
+        kube_system_uid: known.system_uid,
         kubernetes_version: known.version,
         last_contact: old.last_contact.clone(),
         instances: facts.instances,
@@ -112,8 +111,10 @@ mod tests {
 
     #[test]
     fn nothing_new_changes_nothing_and_contact_is_dated_with_a_change_only() {
-        let facts =
-            Facts { info: Some(ClusterInfo { id: "x".into(), version: "v1".into() }), ..Facts::default() };
+        let facts = Facts {
+            info: Some(ClusterInfo { id: "x".into(), version: "v1".into(), ..ClusterInfo::default() }),
+            ..Facts::default()
+        };
         let first = status(
             &ClusterStatus::default(),
             1,

@@ -32,17 +32,29 @@ impl From<ApiError> for Failure {
     }
 }
 
+/// What a definition may do to its CRD.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::hub) struct May {
+    /// A definition that is being deleted brings nothing back.
+    pub create: bool,
+    pub break_stored: bool,
+}
+
 /// Makes the hub serve the kind; answers the kind as the API server accepted it.
 pub(in crate::hub) async fn ensure(
     ctx: &Context,
     wanted: &Value,
     rgd_name: &str,
-    allow_breaking: bool,
+    may: May,
 ) -> Result<String, Failure> {
     let (client, resource) = (&ctx.client, crd_resource());
     let name = wanted.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let found = client.get(&resource, "", name).await?;
     let mut live = match found {
+        None if !may.create => {
+            let message = format!("CustomResourceDefinition {name} is gone; the definition is being deleted");
+            return Err(Failure::lasting(message));
+        }
         None if !ctx.may_write() => return Err(ApiError::NotLeading.into()),
         None => client.create(&resource, "", wanted).await?,
         Some(live) => {
@@ -57,7 +69,7 @@ pub(in crate::hub) async fn ensure(
             if changes.is_empty() {
                 live
             } else {
-                if let Some(message) = compat::refusal(name, &changes).filter(|_| !allow_breaking) {
+                if let Some(message) = compat::refusal(name, &changes).filter(|_| !may.break_stored) {
                     return Err(Failure::lasting(message));
                 }
                 if !ctx.may_write() {

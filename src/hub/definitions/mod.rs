@@ -4,6 +4,8 @@
 //! serves on.
 
 mod crd;
+mod deletion;
+mod entry;
 mod revision_writes;
 mod revisions;
 pub mod status;
@@ -16,13 +18,13 @@ use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, Gvk};
 use crate::api::rgd::{ResourceGraphDefinition, RgdStatus};
 use crate::api::{Object, hash};
-use crate::graph::{self, Diagnostic, Graph, Limits};
-use crate::schema::crd::for_hub;
+use crate::graph::{Diagnostic, Graph};
 use crate::spoke::client::ApiError;
 use crate::spoke::crd::crd_resource;
 use crate::spoke::watch::{Listed, Scope};
-use revision_writes::{adopt_revision, delete_revision, issue_revision, let_revision_go};
-use revisions::{Revisions, Standing};
+use entry::{Entry, write};
+use revision_writes::{delete_revision, let_revision_go};
+use revisions::Revisions;
 use serde_json::{Value, json};
 use status::Revision;
 use std::collections::BTreeMap;
@@ -36,12 +38,21 @@ pub(super) enum Outcome {
     Compiled(u64, Option<Result<Arc<Graph>, Vec<Diagnostic>>>),
     /// The snapshot of the graph with this hash got this number.
     Issued(String, i64, Result<Value, ApiError>),
-    /// The newest snapshot that compiles, while the definition itself does not.
+    /// The newest snapshot that fits the CRD on the hub, while the definition itself cannot serve.
     Fallback(Option<Arc<Graph>>),
     /// The CRD of this graph.
     Crd(Arc<Graph>, Result<String, crd::Failure>),
-    Written(Result<Value, ApiError>),
+    Written(Written, Result<Value, ApiError>),
+    /// The CRD is to be looked at again, unless that happened since this request.
+    EnsureCrd(u64),
     Due,
+}
+
+/// Which part of a definition was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    Finalizers,
+    Status,
 }
 
 /// What the rest of the hub side has to hear of.
@@ -55,38 +66,18 @@ pub(super) enum Effect {
     Stop(GroupKind),
 }
 
-struct Entry {
-    object: Arc<Object>,
-    rgd: ResourceGraphDefinition,
-    /// Of the spec that was compiled, or is being compiled.
-    compiled_print: Option<u64>,
-    compiled: Option<Result<Arc<Graph>, String>>,
-    /// The graph whose CRD is being ensured, or was; and the column that it had.
-    crd_for: Option<(String, bool, bool)>,
-    kind: Option<Result<String, String>>,
-    /// What instances run with, and whether its CRD may break what is stored.
-    serving: Option<(Arc<Graph>, bool)>,
-    compiling: bool,
-    /// Hash and number of the newest snapshot.
-    issued: Option<(String, i64)>,
-    issuing: Option<i64>,
-    /// Older snapshots were looked at.
-    fallback_tried: bool,
-    watching: bool,
-    writing: bool,
-    /// Names of instances, while it is being deleted.
-    held_by: Option<(usize, Vec<String>)>,
-}
-
 pub(super) struct Definitions {
     view: View,
     revisions: View,
     crds: View,
     entries: BTreeMap<String, Entry>,
-    clusters_column: bool,
+    /// `None` until the clusters are known: a CRD is not written twice after a start.
+    clusters_column: Option<bool>,
 }
 
 const RETRY: Duration = Duration::from_secs(5);
+/// What only somebody else can mend is looked at again after this pause: not all that mends it is watched.
+const LASTING: Duration = Duration::from_secs(60);
 
 impl Definitions {
     pub fn new(ctx: &Context) -> Self {
@@ -99,7 +90,7 @@ impl Definitions {
             revisions: View::default(),
             crds: View::default(),
             entries: BTreeMap::new(),
-            clusters_column: false,
+            clusters_column: None,
         }
     }
 
@@ -114,9 +105,19 @@ impl Definitions {
         leaving.map(|(name, e)| (name.clone(), e.gvk().group_kind())).collect()
     }
 
-    /// Whether the graph of every definition is known, so that no instance waits for it.
+    /// Whether the compiler has spoken about every definition.
     pub fn are_compiled(&self) -> bool {
         self.is_synced() && self.entries.values().all(|e| e.compiled.is_some())
+    }
+
+    /// Whether instances of every kind that the hub serves are watched: what is not seen then does not exist.
+    pub fn all_watched(&self) -> bool {
+        let seen = |(name, entry): (&String, &Entry)| {
+            let served = self.served_crd(name).is_some();
+            deletion::is_seen(entry.watching, entry.crd_busy, served)
+        };
+        // One that cannot be read has no entry; its kind may be served all the same.
+        self.is_synced() && self.view.iter().count() == self.entries.len() && self.entries.iter().all(seen)
     }
 
     pub fn seen(&mut self, ctx: &Context, listed: Listed) -> Vec<Effect> {
@@ -132,7 +133,6 @@ impl Definitions {
             return self.after(ctx, was, Vec::new());
         }
         // Somebody changed or removed a generated CRD: look whether it still is as it should be.
-        let mut effects = Vec::new();
         for change in changes {
             let generation = |o: &Option<Arc<Object>>| o.as_ref().map(|o| o.generation());
             let same = generation(&change.before) == generation(&change.after);
@@ -143,10 +143,10 @@ impl Definitions {
                 if let Some(entry) = self.entries.get_mut(&name) {
                     entry.crd_for = None;
                 }
-                effects.extend(self.advance(ctx, &name));
+                self.advance(ctx, &name);
             }
         }
-        effects
+        Vec::new()
     }
 
     pub fn seen_revision(&mut self, ctx: &Context, listed: Listed) -> Vec<Effect> {
@@ -183,13 +183,15 @@ impl Definitions {
     }
 
     /// A column appears on the generated kinds with the first spoke.
-    pub fn set_clusters_column(&mut self, ctx: &Context, column: bool) -> Vec<Effect> {
-        if self.clusters_column == column {
-            return Vec::new();
+    pub fn set_clusters_column(&mut self, ctx: &Context, column: bool) {
+        if self.clusters_column == Some(column) {
+            return;
         }
-        self.clusters_column = column;
+        self.clusters_column = Some(column);
         let names: Vec<String> = self.entries.keys().cloned().collect();
-        names.into_iter().flat_map(|name| self.advance(ctx, &name)).collect()
+        for name in names {
+            self.advance(ctx, &name);
+        }
     }
 
     fn take(&mut self, ctx: &Context, object: &Arc<Object>) -> Vec<Effect> {
@@ -201,19 +203,24 @@ impl Definitions {
                 return Vec::new();
             }
         };
+        let mut stopped = None;
         match self.entries.get_mut(&name) {
             Some(entry) if entry.object.uid() == object.uid() => {
                 entry.object = object.clone();
                 entry.rgd = rgd;
             }
             _ => {
-                self.entries.insert(name.clone(), Entry::new(object.clone(), rgd));
+                // Deleted and created again between two lists.
+                let old = self.entries.insert(name.clone(), Entry::new(object.clone(), rgd));
+                stopped = old.filter(|e| e.watching).map(|e| Effect::Stop(e.gvk().group_kind()));
             }
         }
-        self.advance(ctx, &name)
+        self.advance(ctx, &name);
+        stopped.into_iter().collect()
     }
 
     pub fn outcome(&mut self, ctx: &Context, name: &str, outcome: Outcome) -> Vec<Effect> {
+        let live = self.served_crd(name);
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
         match outcome {
             Outcome::Compiled(print, result) => {
@@ -245,18 +252,17 @@ impl Definitions {
                 }
             }
             Outcome::Fallback(graph) => {
+                let Some(live) = live else { return Vec::new() };
+                let mut effects: Vec<Effect> = entry.watch(&live.0).into_iter().collect();
                 if let Some(graph) = graph.filter(|_| entry.serving.is_none()) {
-                    tracing::info!(
-                        rgd = name,
-                        "the definition does not compile; its newest snapshot that does serves on"
-                    );
+                    tracing::info!(rgd = name, "its newest snapshot that fits the CRD on the hub serves on");
                     entry.serving = Some((graph.clone(), false));
-                    return vec![Effect::Serve { graph, allow_breaking: false }];
+                    effects.push(Effect::Serve { graph, allow_breaking: false });
                 }
-                return Vec::new();
+                return effects;
             }
             Outcome::Crd(graph, result) => return self.crd_ensured(ctx, name, graph, result),
-            Outcome::Written(result) => {
+            Outcome::Written(what, result) => {
                 entry.writing = false;
                 match result {
                     Ok(value) => {
@@ -267,15 +273,24 @@ impl Definitions {
                     Err(ApiError::NotFound) => return Vec::new(),
                     Err(error) => {
                         tracing::debug!(rgd = name, %error, "writing a definition failed");
-                        let due = Event::Definition(name.to_owned(), Outcome::Due);
-                        ctx.later(Duration::from_secs(1), due);
+                        let refused = !matches!(error, ApiError::Conflict { .. });
+                        let pause = if refused { RETRY } else { Duration::from_secs(1) };
+                        ctx.later(pause, Event::Definition(name.to_owned(), Outcome::Due));
+                        if what == Written::Finalizers && refused && !entry.object.is_deleting() {
+                            let why = format!("the finalizer {} cannot be added: {error}", kro::FINALIZER);
+                            entry.kind = Some(Err(why));
+                            self.write_status(ctx, name);
+                        }
                         return Vec::new();
                     }
                 }
             }
+            Outcome::EnsureCrd(asked) if asked == entry.crd_asked => entry.crd_for = None,
+            Outcome::EnsureCrd(_) => return Vec::new(),
             Outcome::Due => {}
         }
-        self.advance(ctx, name)
+        self.advance(ctx, name);
+        Vec::new()
     }
 
     fn crd_ensured(
@@ -286,8 +301,12 @@ impl Definitions {
         result: Result<String, crd::Failure>,
     ) -> Vec<Effect> {
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
+        entry.crd_busy = false;
         let current = matches!(&entry.compiled, Some(Ok(g)) if Arc::ptr_eq(g, &graph));
         if !current {
+            // The spec may have gone and come back meanwhile, with the same hash.
+            entry.crd_for = None;
+            self.advance(ctx, name);
             return Vec::new();
         }
         let mut effects = Vec::new();
@@ -305,49 +324,48 @@ impl Definitions {
             }
             Err(failure) => {
                 entry.kind = Some(Err(failure.message));
-                if failure.retry {
-                    entry.crd_for = None;
-                    ctx.later(RETRY, Event::Definition(name.to_owned(), Outcome::Due));
-                    self.write_status(ctx, name);
-                    return effects;
-                }
+                let pause = if failure.retry { RETRY } else { LASTING };
+                let again = Outcome::EnsureCrd(entry.crd_asked);
+                ctx.later(pause, Event::Definition(name.to_owned(), again));
             }
         }
-        effects.extend(self.advance(ctx, name));
+        self.advance(ctx, name);
         effects
     }
 
     /// Does the next thing that is to be done for a definition.
-    fn advance(&mut self, ctx: &Context, name: &str) -> Vec<Effect> {
+    fn advance(&mut self, ctx: &Context, name: &str) {
         let column = self.clusters_column;
         let served = self.served_crd(name);
         let snapshots = Revisions::of(name, self.revisions.iter().map(|(_, o)| o));
-        let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
-        let mut effects = Vec::new();
-        if entry.add_finalizer(ctx) {
-            return effects;
-        }
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        // Compiling changes nothing, so it waits for nobody.
+        let unguarded = entry.add_finalizer(ctx);
         let print = hash::json(&entry.object.0.get("spec").cloned().unwrap_or_default());
         if entry.compiled_print != Some(print) {
             entry.compiled_print = Some(print);
             entry.compiling = true;
+            entry.fallback_tried = false;
             entry.compile(ctx, print);
-        } else if let Some(Ok(graph)) = entry.compiled.clone() {
+        } else if let Some(Ok(graph)) = entry.compiled.clone().filter(|_| !unguarded) {
             if entry.ensure_revision(ctx, &graph, &snapshots) {
-                entry.ensure_crd(ctx, graph, column);
+                // What is not there needs no care any more while the definition is being deleted.
+                let wanted = !entry.object.is_deleting() || served.is_some();
+                if let Some(column) = column.filter(|_| wanted) {
+                    entry.ensure_crd(ctx, graph, column);
+                }
             }
             if entry.kind.as_ref().is_some_and(Result::is_ok) {
                 for surplus in snapshots.surplus(ctx.settings.max_graph_revisions) {
                     delete_revision(ctx, surplus.clone());
                 }
             }
-        } else if let (Some(Err(_)), Some(live)) = (&entry.compiled, served) {
+        }
+        if let (true, Some(live)) = (entry.is_refused(), served) {
             // The kind is there from before: its instances are cared for.
-            effects.extend(entry.watch(&live.0));
-            entry.fall_back(ctx, &snapshots);
+            entry.fall_back(ctx, &snapshots, live);
         }
         self.write_status(ctx, name);
-        effects
     }
 
     /// The CRD on the hub that belongs to a definition.
@@ -360,38 +378,44 @@ impl Definitions {
         all.find(|o| of_kind(o) && o.label(kro::RGD_NAME) == Some(&label)).cloned()
     }
 
-    /// A definition that is being deleted: `names` are its instances, as far as they were all seen.
+    /// A definition that is being deleted: `instances` are its own, as far as they were all seen. Its kind is served until
+    /// it is gone, for the write that lets it go may fail.
     pub fn settle_deletion(
         &mut self,
         ctx: &Context,
         name: &str,
         instances: Option<Vec<String>>,
-    ) -> Vec<Effect> {
-        let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
+    ) {
+        let served = self.served_crd(name).is_some();
+        let Some(entry) = self.entries.get_mut(name) else { return };
         let abandoned = entry.object.annotation(hub::ABANDON) == Some("true");
-        // A kind that was never watched has no instances that this definition made: its CRD is not ours.
-        let nobody =
-            instances.as_ref().is_some_and(Vec::is_empty) || (!entry.watching && entry.compiled.is_some());
-        if !abandoned && !nobody {
-            if let Some(names) = instances {
+        let facts = deletion::Facts {
+            abandoned,
+            served,
+            watching: entry.watching,
+            crd_busy: entry.crd_busy,
+            instances,
+        };
+        match deletion::verdict(facts) {
+            deletion::Verdict::Go => {}
+            deletion::Verdict::Wait => return,
+            deletion::Verdict::Held(names) => {
                 entry.held_by = Some((names.len(), names.into_iter().take(5).collect()));
                 self.write_status(ctx, name);
+                return;
             }
-            return Vec::new();
         }
         if entry.writing || !entry.has_finalizer() {
-            return Vec::new();
+            return;
         }
         let rest: Vec<String> =
             entry.object.finalizers().into_iter().filter(|f| f != kro::FINALIZER).collect();
         let version = entry.object.resource_version().to_owned();
         let patch = json!({"metadata": {"finalizers": rest, "resourceVersion": version}});
-        let served = entry.watching.then(|| Effect::Stop(entry.gvk().group_kind()));
         let delete_crd = ctx.settings.allow_crd_deletion && !abandoned;
         entry.writing = true;
         let live = self.served_crd(name).filter(|_| delete_crd);
-        write(ctx, name, false, patch, live);
-        served.into_iter().collect()
+        write(ctx, name, Written::Finalizers, patch, live);
     }
 
     fn write_status(&mut self, ctx: &Context, name: &str) {
@@ -438,151 +462,6 @@ impl Definitions {
         let Some(patch) = crate::reconcile::spoke::merge_patch(&live, &wanted) else { return };
         entry.writing = true;
         let patch = json!({"metadata": {"uid": entry.object.uid()}, "status": patch});
-        write(ctx, name, true, patch, None);
+        write(ctx, name, Written::Status, patch, None);
     }
-}
-
-impl Entry {
-    fn new(object: Arc<Object>, rgd: ResourceGraphDefinition) -> Self {
-        Self {
-            object,
-            rgd,
-            compiled_print: None,
-            compiled: None,
-            crd_for: None,
-            kind: None,
-            serving: None,
-            compiling: false,
-            issued: None,
-            issuing: None,
-            fallback_tried: false,
-            watching: false,
-            writing: false,
-            held_by: None,
-        }
-    }
-
-    fn gvk(&self) -> Gvk {
-        self.rgd.spec.schema.gvk()
-    }
-    fn allow_breaking(&self) -> bool {
-        self.object.annotation(kro::ALLOW_BREAKING) == Some("true")
-    }
-    fn has_finalizer(&self) -> bool {
-        self.object.finalizers().iter().any(|f| f == kro::FINALIZER)
-    }
-
-    /// Whether a write is under way that has to be answered first.
-    fn add_finalizer(&mut self, ctx: &Context) -> bool {
-        if self.has_finalizer() || self.object.is_deleting() {
-            return false;
-        }
-        if !self.writing {
-            self.writing = true;
-            let mut finalizers = self.object.finalizers();
-            finalizers.push(kro::FINALIZER.to_owned());
-            let version = self.object.resource_version();
-            let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
-            write(ctx, self.object.name(), false, patch, None);
-        }
-        true
-    }
-
-    fn compile(&self, ctx: &Context, print: u64) {
-        let (this, rgd, name) = (ctx.clone(), self.rgd.clone(), self.object.name().to_owned());
-        ctx.spawn(async move {
-            let compiled =
-                this.pool.run(move || graph::compile(&rgd, &Limits::default()).map(Arc::new)).await;
-            this.tell(Event::Definition(name, Outcome::Compiled(print, compiled)));
-        });
-    }
-
-    /// Whether the graph has its snapshot; issues one where it has none.
-    fn ensure_revision(&mut self, ctx: &Context, graph: &Arc<Graph>, snapshots: &Revisions) -> bool {
-        if self.object.is_deleting() {
-            return true;
-        }
-        for (revision, owners) in snapshots.to_adopt(&self.rgd.metadata) {
-            adopt_revision(ctx, revision, owners);
-        }
-        if self.issued.as_ref().is_some_and(|(hash, _)| *hash == graph.hash) {
-            return true;
-        }
-        let written = self.rgd.status.as_ref().map_or(0, |s| s.last_issued_revision);
-        let last = written.max(self.issued.as_ref().map_or(0, |(_, n)| *n));
-        match snapshots.standing(&graph.hash, last) {
-            Standing::Issued(number) => {
-                self.issued = Some((graph.hash.clone(), number));
-                true
-            }
-            Standing::Missing(_) if self.issuing.is_some() => false,
-            Standing::Missing(number) => {
-                self.issuing = Some(number);
-                issue_revision(ctx, &self.rgd, &self.object, graph.clone(), number);
-                false
-            }
-        }
-    }
-
-    fn ensure_crd(&mut self, ctx: &Context, graph: Arc<Graph>, column: bool) {
-        let want = (graph.hash.clone(), column, self.allow_breaking());
-        if self.crd_for.as_ref() == Some(&want) {
-            return;
-        }
-        self.crd_for = Some(want);
-        let (this, name) = (ctx.clone(), self.object.name().to_owned());
-        let (allow, rgd_name) = (self.allow_breaking(), self.rgd.metadata.name.clone());
-        ctx.spawn(async move {
-            let result = crd::ensure(&this, &for_hub(&graph.crd, column), &rgd_name, allow).await;
-            this.tell(Event::Definition(name, Outcome::Crd(graph, result)));
-        });
-    }
-
-    /// After a restart, a definition that does not compile is served by its newest snapshot that does.
-    fn fall_back(&mut self, ctx: &Context, snapshots: &Revisions) {
-        if self.serving.is_some() || self.fallback_tried {
-            return;
-        }
-        self.fallback_tried = true;
-        let older = snapshots.snapshots(&self.rgd.metadata.uid);
-        let (this, name) = (ctx.clone(), self.object.name().to_owned());
-        ctx.spawn(async move {
-            let compiled = this.pool.run(move || {
-                older.iter().find_map(|rgd| graph::compile(rgd, &Limits::default()).ok().map(Arc::new))
-            });
-            let graph = compiled.await.flatten();
-            this.tell(Event::Definition(name, Outcome::Fallback(graph)));
-        });
-    }
-
-    fn watch(&mut self, crd: &Value) -> Option<Effect> {
-        if self.watching {
-            return None;
-        }
-        self.watching = true;
-        let plural = crd.pointer("/spec/names/plural").and_then(Value::as_str).unwrap_or_default();
-        Some(Effect::Watch { gvk: self.gvk(), plural: plural.to_owned() })
-    }
-}
-
-/// Writes a definition, and deletes its CRD before that where one is given.
-fn write(ctx: &Context, name: &str, status: bool, patch: Value, delete_crd: Option<Arc<Object>>) {
-    let (this, name) = (ctx.clone(), name.to_owned());
-    ctx.spawn(async move {
-        let result = if !this.may_write() {
-            Err(ApiError::NotLeading)
-        } else if status {
-            this.client.merge_status(&definitions(), "", &name, &patch).await
-        } else {
-            let deleted = match &delete_crd {
-                Some(crd) => this.client.delete(&crd_resource(), "", crd.name(), crd.uid()).await.map(|_| ()),
-                None => Ok(()),
-            };
-            match deleted {
-                Ok(()) => this.client.merge_patch(&definitions(), "", &name, &patch).await,
-                Err(error) => Err(error),
-            }
-        };
-        this.tell(Event::Definition(name, Outcome::Written(result)));
-    });
 }

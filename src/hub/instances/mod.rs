@@ -206,16 +206,18 @@ impl Instances {
     }
 
     /// Only what was recorded is cleaned, and only when it is certain that its instance does not want it.
-    pub fn judge_leftovers(&mut self, ctx: &Context, clusters: &Clusters) {
+    /// `all_watched`: a kind that is not watched is not served by the hub, so it has no instances.
+    pub fn judge_leftovers(&mut self, ctx: &Context, clusters: &Clusters, all_watched: bool) {
         for (name, left) in std::mem::take(&mut self.unjudged) {
             let key = left.key();
-            let Some(kind) = self.kinds.get(&key.gk).filter(|k| k.view.is_synced()) else {
+            let kind = self.kinds.get(&key.gk);
+            if !kind.map_or(all_watched, |k| k.view.is_synced()) {
                 self.unjudged.push((name, left));
                 continue;
-            };
-            let instance = kind.view.get(&Key::new(&key.namespace, &key.name));
+            }
+            let instance = kind.and_then(|k| k.view.get(&Key::new(&key.namespace, &key.name)));
             let same = instance.filter(|i| i.uid() == left.hub_uid);
-            let slot = kind.slots.get(&key);
+            let slot = kind.and_then(|k| k.slots.get(&key));
             if same.is_some() && slot.is_some_and(|s| !s.fleet.is_recorded()) {
                 // Where it goes is being written right now.
                 self.unjudged.push((name, left));
@@ -411,7 +413,7 @@ impl Instances {
         }
     }
 
-    /// Whether every instance of every kind was seen.
+    /// Whether every instance of every watched kind was seen.
     pub fn are_synced(&self) -> bool {
         self.kinds.values().all(|k| k.view.is_synced())
     }

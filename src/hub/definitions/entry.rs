@@ -1,0 +1,240 @@
+//! One definition, and what is started for it: each answer comes back as an [`Outcome`].
+
+use super::revision_writes::{adopt_revision, issue_revision};
+use super::revisions::{Revisions, Standing};
+use super::{Effect, Outcome, Written, crd};
+use crate::api::Object;
+use crate::api::keys::kro;
+use crate::api::names::Gvk;
+use crate::api::rgd::ResourceGraphDefinition;
+use crate::graph::{self, Graph, Limits};
+use crate::hub::Event;
+use crate::hub::context::Context;
+use crate::hub::resources::definitions;
+use crate::schema::compat;
+use crate::schema::crd::for_hub;
+use crate::spoke::client::ApiError;
+use crate::spoke::crd::crd_resource;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub(super) struct Entry {
+    pub object: Arc<Object>,
+    pub rgd: ResourceGraphDefinition,
+    /// Of the spec that was compiled, or is being compiled.
+    pub compiled_print: Option<u64>,
+    pub compiled: Option<Result<Arc<Graph>, String>>,
+    /// The graph whose CRD is being ensured, or was; and the column that it had.
+    pub crd_for: Option<(String, bool, bool)>,
+    /// Counts these requests.
+    pub crd_asked: u64,
+    /// That request is under way; the next one waits for its answer.
+    pub crd_busy: bool,
+    pub kind: Option<Result<String, String>>,
+    /// What instances run with, and whether its CRD may break what is stored.
+    pub serving: Option<(Arc<Graph>, bool)>,
+    pub compiling: bool,
+    /// Hash and number of the newest snapshot.
+    pub issued: Option<(String, i64)>,
+    pub issuing: Option<i64>,
+    /// Older snapshots were looked at.
+    pub fallback_tried: bool,
+    pub watching: bool,
+    pub writing: bool,
+    /// Names of instances, while it is being deleted.
+    pub held_by: Option<(usize, Vec<String>)>,
+}
+
+impl Entry {
+    pub fn new(object: Arc<Object>, rgd: ResourceGraphDefinition) -> Self {
+        Self {
+            object,
+            rgd,
+            compiled_print: None,
+            compiled: None,
+            crd_for: None,
+            crd_asked: 0,
+            crd_busy: false,
+            kind: None,
+            serving: None,
+            compiling: false,
+            issued: None,
+            issuing: None,
+            fallback_tried: false,
+            watching: false,
+            writing: false,
+            held_by: None,
+        }
+    }
+
+    pub fn gvk(&self) -> Gvk {
+        self.rgd.spec.schema.gvk()
+    }
+    pub fn allow_breaking(&self) -> bool {
+        self.object.annotation(kro::ALLOW_BREAKING) == Some("true")
+    }
+    pub fn has_finalizer(&self) -> bool {
+        self.object.finalizers().iter().any(|f| f == kro::FINALIZER)
+    }
+
+    /// Whether a write is under way that has to be answered first.
+    pub fn add_finalizer(&mut self, ctx: &Context) -> bool {
+        if self.has_finalizer() || self.object.is_deleting() {
+            return false;
+        }
+        if !self.writing {
+            self.writing = true;
+            let mut finalizers = self.object.finalizers();
+            finalizers.push(kro::FINALIZER.to_owned());
+            let version = self.object.resource_version();
+            let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
+            write(ctx, self.object.name(), Written::Finalizers, patch, None);
+        }
+        true
+    }
+
+    pub fn compile(&self, ctx: &Context, print: u64) {
+        let (this, rgd, name) = (ctx.clone(), self.rgd.clone(), self.object.name().to_owned());
+        ctx.spawn(async move {
+            let compiled =
+                this.pool.run(move || graph::compile(&rgd, &Limits::default()).map(Arc::new)).await;
+            this.tell(Event::Definition(name, Outcome::Compiled(print, compiled)));
+        });
+    }
+
+    /// Whether the graph has its snapshot; issues one where it has none.
+    pub fn ensure_revision(&mut self, ctx: &Context, graph: &Arc<Graph>, snapshots: &Revisions) -> bool {
+        if self.object.is_deleting() {
+            return true;
+        }
+        for (revision, owners) in snapshots.to_adopt(&self.rgd.metadata) {
+            adopt_revision(ctx, revision, owners);
+        }
+        if self.issued.as_ref().is_some_and(|(hash, _)| *hash == graph.hash) {
+            return true;
+        }
+        let written = self.rgd.status.as_ref().map_or(0, |s| s.last_issued_revision);
+        let last = written.max(self.issued.as_ref().map_or(0, |(_, n)| *n));
+        match snapshots.standing(&graph.hash, last) {
+            Standing::Issued(number) => {
+                self.issued = Some((graph.hash.clone(), number));
+                true
+            }
+            Standing::Missing(_) if self.issuing.is_some() => false,
+            Standing::Missing(number) => {
+                self.issuing = Some(number);
+                issue_revision(ctx, &self.rgd, &self.object, graph.clone(), number);
+                false
+            }
+        }
+    }
+
+    pub fn ensure_crd(&mut self, ctx: &Context, graph: Arc<Graph>, column: bool) {
+        let want = (graph.hash.clone(), column, self.allow_breaking());
+        if self.crd_busy || self.crd_for.as_ref() == Some(&want) {
+            return;
+        }
+        self.crd_for = Some(want);
+        self.crd_busy = true;
+        self.crd_asked += 1;
+        let (this, name) = (ctx.clone(), self.object.name().to_owned());
+        let may = crd::May { create: !self.object.is_deleting(), break_stored: self.allow_breaking() };
+        let rgd_name = self.rgd.metadata.name.clone();
+        ctx.spawn(async move {
+            let result = crd::ensure(&this, &for_hub(&graph.crd, column), &rgd_name, may).await;
+            this.tell(Event::Definition(name, Outcome::Crd(graph, result)));
+        });
+    }
+
+    /// It does not compile, or its CRD cannot be what it has to be.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.compiled, Some(Err(_))) || matches!(self.kind, Some(Err(_)))
+    }
+
+    /// After a restart, a definition that is refused is served by its newest snapshot that fits the CRD on the hub.
+    pub fn fall_back(&mut self, ctx: &Context, snapshots: &Revisions, live: Arc<Object>) {
+        if self.serving.is_some() || self.fallback_tried {
+            return;
+        }
+        self.fallback_tried = true;
+        let older = snapshots.snapshots(&self.rgd.metadata.uid);
+        let (this, name) = (ctx.clone(), self.object.name().to_owned());
+        ctx.spawn(async move {
+            let found = this.pool.run(move || newest_that_fits(&older, &live.0)).await.flatten();
+            this.tell(Event::Definition(name, Outcome::Fallback(found)));
+        });
+    }
+
+    /// Watches the kind as this CRD serves it.
+    pub fn watch(&mut self, crd: &Value) -> Option<Effect> {
+        if self.watching {
+            return None;
+        }
+        self.watching = true;
+        let text = |p: &str| crd.pointer(p).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let gvk = Gvk::new(&text("/spec/group"), &text("/spec/versions/0/name"), &text("/spec/names/kind"));
+        Some(Effect::Watch { gvk, plural: text("/spec/names/plural") })
+    }
+}
+
+/// The first of `snapshots` that compiles and whose CRD breaks nothing in the live one. The newest snapshot may be that
+/// of the very edit whose CRD was refused.
+fn newest_that_fits(snapshots: &[ResourceGraphDefinition], live: &Value) -> Option<Arc<Graph>> {
+    let graphs = snapshots.iter().filter_map(|rgd| graph::compile(rgd, &Limits::default()).ok());
+    let mut fitting =
+        graphs.filter(|graph| compat::compare(live, &for_hub(&graph.crd, false)).breaking.is_empty());
+    fitting.next().map(Arc::new)
+}
+
+/// Writes a definition, and deletes its CRD before that where one is given.
+pub(super) fn write(ctx: &Context, name: &str, what: Written, patch: Value, delete_crd: Option<Arc<Object>>) {
+    let (this, name) = (ctx.clone(), name.to_owned());
+    ctx.spawn(async move {
+        let result = if !this.may_write() {
+            Err(ApiError::NotLeading)
+        } else if what == Written::Status {
+            this.client.merge_status(&definitions(), "", &name, &patch).await
+        } else {
+            let deleted = match &delete_crd {
+                Some(crd) => this.client.delete(&crd_resource(), "", crd.name(), crd.uid()).await.map(|_| ()),
+                None => Ok(()),
+            };
+            match deleted {
+                Ok(()) => this.client.merge_patch(&definitions(), "", &name, &patch).await,
+                Err(error) => Err(error),
+            }
+        };
+        this.tell(Event::Definition(name, Outcome::Written(what, result)));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(size: &str, data: &str) -> ResourceGraphDefinition {
+        let template = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "${schema.metadata.name}"},
+            "data": {"size": data}});
+        serde_json::from_value(json!({
+            "metadata": {"name": "app", "uid": "u"},
+            "spec": {
+                "schema": {"apiVersion": "v1alpha1", "kind": "App", "spec": {"size": size}},
+                "resources": [{"id": "config", "template": template}],
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_newest_snapshot_whose_crd_breaks_nothing_serves_on() {
+        let served = snapshot("string", "${schema.spec.size}");
+        let live = for_hub(&graph::compile(&served, &Limits::default()).unwrap().crd, true);
+        let refused = snapshot("integer", "${string(schema.spec.size)}");
+        let broken = snapshot("string", "${nowhere.spec.size}");
+        let oldest = snapshot("string", "fixed");
+        let of = |older: &[ResourceGraphDefinition]| newest_that_fits(older, &live).map(|g| g.hash.clone());
+        let hash = |rgd: &ResourceGraphDefinition| Some(graph::spec_hash(&rgd.spec));
+        assert_eq!(of(&[refused.clone(), broken, served.clone(), oldest]), hash(&served));
+        assert_eq!(of(&[refused]), None);
+    }
+}
