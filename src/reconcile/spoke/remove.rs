@@ -22,6 +22,8 @@ impl Machine {
                 Err(why) => why,
                 Ok(()) => match self.remove_mirror(world, now, &mut step, parent.as_deref()) {
                     Err(why) => why,
+                    // What is on its way to the cluster would come after the last look.
+                    Ok(()) if !self.is_quiet() => "deleting resources: waiting for requests under way".into(),
                     Ok(()) => {
                         step.gone = true;
                         String::new()
@@ -188,7 +190,8 @@ impl Machine {
             return Ok(());
         };
         let of_this_instance = mirror::belongs(&self.task, &parent.object) == mirror::Belongs::Us
-            && parent.object.label(hub::INSTANCE_UID) == Some(self.task.hub_uid.as_str());
+            // Without a uid it cannot be another instance's: somebody took the label off.
+            && parent.object.label(hub::INSTANCE_UID).is_none_or(|uid| uid == self.task.hub_uid);
         if !of_this_instance {
             return Ok(());
         }
