@@ -22,6 +22,7 @@ mod suggest;
 mod syntax;
 pub mod template;
 mod time;
+mod typed;
 pub mod types;
 mod value;
 

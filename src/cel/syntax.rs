@@ -77,14 +77,12 @@ pub(super) enum Kind {
     /// `cel.bind(name, init, body)`
     Bind {
         slot: usize,
-        name: Arc<str>,
         init: Box<Node>,
         body: Box<Node>,
     },
     /// `target.optMap(name, body)`; with `flat`, the body gives the optional.
     OptMap {
         slot: usize,
-        name: Arc<str>,
         target: Box<Node>,
         body: Box<Node>,
         flat: bool,
@@ -93,7 +91,6 @@ pub(super) enum Kind {
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) at: usize,
     pub(super) key: Node,
     pub(super) value: Node,
     pub(super) optional: bool,
@@ -249,7 +246,6 @@ impl Lowering<'_> {
                         return Err(self.error(entry.id, "unsupported map entry"));
                     };
                     entries.push(Entry {
-                        at: offset(self.info, entry.id),
                         key: self.node(&e.key)?,
                         value: self.node(&e.value)?,
                         optional: e.optional,
@@ -401,14 +397,14 @@ impl Lowering<'_> {
                 let init = self.boxed(init)?;
                 let slot = self.locals.len();
                 let body = self.within(std::slice::from_ref(&name), |me| me.boxed(body))?;
-                Kind::Bind { slot, name, init, body }
+                Kind::Bind { slot, init, body }
             }
             ("optMap" | "optFlatMap", [var, body]) => {
                 let name_of_var = self.name(var)?;
                 let target = self.boxed(target)?;
                 let slot = self.locals.len();
                 let body = self.within(std::slice::from_ref(&name_of_var), |me| me.boxed(body))?;
-                Kind::OptMap { slot, name: name_of_var, target, body, flat: name == "optFlatMap" }
+                Kind::OptMap { slot, target, body, flat: name == "optFlatMap" }
             }
             ("all", [v, body]) => self.fold(FoldOp::All, target, &[v], None, body)?,
             ("exists", [v, body]) => self.fold(FoldOp::Exists, target, &[v], None, body)?,
@@ -494,13 +490,13 @@ fn filter_and_body(rest: &[IdedExpr]) -> Option<(Option<&IdedExpr>, &IdedExpr)> 
 
 fn constant(literal: &LiteralValue) -> Val {
     match literal {
-        LiteralValue::Boolean(b) => Val::Bool(b.clone().into_inner()),
+        LiteralValue::Boolean(b) => Val::Bool((*b).into_inner()),
         LiteralValue::Bytes(b) => Val::Bytes(Arc::from(b.inner())),
-        LiteralValue::Double(d) => Val::Double(d.clone().into_inner()),
-        LiteralValue::Int(i) => Val::Int(i.clone().into_inner()),
+        LiteralValue::Double(d) => Val::Double((*d).into_inner()),
+        LiteralValue::Int(i) => Val::Int((*i).into_inner()),
         LiteralValue::Null => Val::Null,
         LiteralValue::String(s) => Val::string(s.inner()),
-        LiteralValue::UInt(u) => Val::Uint(u.clone().into_inner()),
+        LiteralValue::UInt(u) => Val::Uint((*u).into_inner()),
     }
 }
 

@@ -493,3 +493,84 @@ fn every_mistake_is_reported_with_its_place_and_a_hint() {
     assert_eq!(problems("[1, 2].map(schema, schema + 1)"), "list(int)");
     assert_eq!(problems("schema.spec.replicas > 1 ? omit() : schema.spec.name"), "dyn");
 }
+
+#[test]
+fn typed_values() {
+    let schema = json!({"type": "object", "properties": {
+        "data": {"type": "object", "additionalProperties": {"type": "string", "format": "byte"}},
+        "at": {"type": "string", "format": "date-time"},
+        "ttl": {"type": "string", "format": "duration"},
+        "count": {"type": "integer"}, "ratio": {"type": "number"},
+        "gone": {"type": "string"},
+        "raw": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+    }});
+    let object = json!({
+        "data": {"password": "aHVudGVyMg=="}, "at": "2024-01-02T03:04:05Z", "ttl": "90s",
+        "count": 3.0, "ratio": 2, "gone": null, "raw": {"kept": null, "n": 1},
+    });
+    let mut decls = Decls::new();
+    decls.declare_schema("x", &schema);
+    let mut scope = Scope::new();
+    scope.bind_typed("x", &object, decls.get("x").unwrap());
+    for (source, want) in [
+        ("string(x.data.password)", "\"hunter2\""),
+        ("x.data", "{\"password\":\"aHVudGVyMg==\"}"),
+        (
+            "x.data.merge({'a': b'b'})",
+            "fatal: bytes can not be written to an object, convert them with string() or base64.encode()",
+        ),
+        ("x.at + x.ttl", "\"2024-01-02T03:05:35Z\""),
+        ("x.ttl", "\"1m30s\""),
+        ("x.count + 1", "4"),
+        ("x.ratio * 1.5", "3"),
+        ("has(x.gone)", "false"),
+        ("x.gone", "pending: no such key: gone"),
+        ("x.raw.kept == null", "true"),
+        ("x.raw.n + 1", "2"),
+    ] {
+        let (program, _) = Program::compile_typed(source, &decls).unwrap();
+        assert_eq!(show(program.eval(&scope, &Budget::default())), want, "{source}");
+    }
+    let whole = Program::compile("x").unwrap().eval(&scope, &Budget::default());
+    assert_eq!(whole, Ok(object));
+}
+
+#[test]
+fn what_may_go_into_a_field() {
+    let mut decls = Decls::new();
+    let object = json!({"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}});
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    decls.declare_schema("s", &object);
+    for (source, field, want) in [
+        ("1", json!({"type": "integer"}), ""),
+        ("1", json!({"type": "number"}), "type kind mismatch: got int, expected double"),
+        ("1", json!({"type": "string"}), "type kind mismatch: got int, expected string"),
+        ("null", json!({"type": "string"}), "type kind mismatch: got null, expected string"),
+        ("dyn(1)", json!({"type": "string"}), ""),
+        ("1", json!({"x-kubernetes-int-or-string": true}), ""),
+        ("optional.of('a')", json!({"type": "string"}), ""),
+        ("['a']", json!({"type": "array", "items": {"type": "string"}}), ""),
+        ("['a']", json!({"type": "string"}), "type kind mismatch: got list(string), expected string"),
+        (
+            "[1]",
+            json!({"type": "array", "items": {"type": "string"}}),
+            "list element: type kind mismatch: got int, expected string",
+        ),
+        ("s", object.clone(), ""),
+        ("s", open.clone(), ""),
+        (
+            "s",
+            json!({"type": "object", "properties": {"a": {"type": "string"}}}),
+            "field \"b\" does not exist there",
+        ),
+        ("s", json!({"type": "object", "additionalProperties": {"type": "string"}}), ""),
+        ("{'a': 'x'}", object.clone(), ""),
+        ("{'a': 1}", object.clone(), "field \"a\": type kind mismatch: got int, expected string"),
+        ("{'a': 1, 'b': 'x'}", object.clone(), ""),
+        ("{'a': 1}", open, ""),
+    ] {
+        let (_, t) = Program::compile_typed(source, &decls).unwrap();
+        let field = Type::from_openapi(&field, "field").unwrap();
+        assert_eq!(t.mismatch(&field).unwrap_or_default(), want, "{source}");
+    }
+}
