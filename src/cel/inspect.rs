@@ -17,20 +17,8 @@ pub struct FieldPath {
 }
 
 /// Names of types: alone they are values, not variables.
-pub(super) const TYPE_NAMES: [&str; 12] = [
-    "bool",
-    "bytes",
-    "double",
-    "dyn",
-    "int",
-    "list",
-    "map",
-    "null_type",
-    "optional_type",
-    "string",
-    "type",
-    "uint",
-];
+pub(super) const TYPE_NAMES: [&str; 11] =
+    ["bool", "bytes", "double", "int", "list", "map", "null_type", "optional_type", "string", "type", "uint"];
 
 /// What a program refers to.
 #[derive(Debug)]
