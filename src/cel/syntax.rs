@@ -262,7 +262,16 @@ impl Lowering<'_> {
                 return Err(self.error(node.id, "unsupported expression"));
             }
         };
-        Ok(Node { at: offset(self.info, node.id), kind })
+        let mut at = offset(self.info, node.id);
+        // A negative number begins at its sign.
+        if let Kind::Literal(Val::Int(_) | Val::Double(_)) = kind
+            && let Some(before) = at.checked_sub(1)
+            && self.source.as_bytes().get(before) == Some(&b'-')
+            && is_negative(&kind)
+        {
+            at = before;
+        }
+        Ok(Node { at, kind })
     }
 
     fn variable(&self, name: &str) -> Kind {
@@ -477,6 +486,14 @@ impl Lowering<'_> {
             Expr::Ident(name) if !name.starts_with('.') => Ok(Arc::from(name.as_str())),
             _ => Err(self.error(var.id, "argument is not an identifier")),
         }
+    }
+}
+
+fn is_negative(kind: &Kind) -> bool {
+    match kind {
+        Kind::Literal(Val::Int(i)) => *i < 0,
+        Kind::Literal(Val::Double(d)) => d.is_sign_negative(),
+        _ => false,
     }
 }
 
