@@ -568,9 +568,25 @@ fn what_may_go_into_a_field() {
         ("{'a': 1}", object.clone(), "field \"a\": type kind mismatch: got int, expected string"),
         ("{'a': 1, 'b': 'x'}", object.clone(), ""),
         ("{'a': 1}", open, ""),
+        ("base64.encode(b'x')", json!({"type": "string", "format": "byte"}), ""),
+        ("b'x'", json!({"type": "string", "format": "byte"}), ""),
+        ("b'x'", json!({"type": "string"}), "type kind mismatch: got bytes, expected string"),
     ] {
         let (_, t) = Program::compile_typed(source, &decls).unwrap();
         let field = Type::from_openapi(&field, "field").unwrap();
         assert_eq!(t.mismatch(&field).unwrap_or_default(), want, "{source}");
     }
+}
+
+#[test]
+fn bytes_go_into_base64_fields() {
+    let data = json!({"type": "object", "additionalProperties": {"type": "string", "format": "byte"}});
+    let data = Type::from_openapi(&data, "data").unwrap();
+    let into = |source: &str, field: &Type| {
+        Program::compile(source).unwrap().eval_into(&scope(), &Budget::default(), field)
+    };
+    assert_eq!(into("b'abc'", &Type::Bytes), Ok(Some(json!("YWJj"))));
+    assert_eq!(into("{'a': b'abc', 'b': 'YWJj'}", &data), Ok(Some(json!({"a": "YWJj", "b": "YWJj"}))));
+    assert_eq!(into("omit()", &Type::Bytes), Ok(None));
+    assert!(into("b'abc'", &Type::String).is_err());
 }

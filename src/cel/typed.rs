@@ -1,7 +1,7 @@
 //! JSON that a schema describes, as values.
 
 use super::time;
-use super::types::Type;
+use super::types::{Struct, Type};
 use super::value::{Map, Val, escape_field, exact_int};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -29,10 +29,7 @@ pub(super) fn convert(json: &Json, t: &Type) -> Converted {
         (Type::List(item), Json::Array(items)) => return list(items, item),
         (Type::Map(_, value), Json::Object(fields)) => return map(json, fields, |_| value, false),
         (Type::Struct(s), Json::Object(fields)) => {
-            let of = |field: &str| {
-                s.fields.get(field).or_else(|| s.fields.get(&escape_field(field))).unwrap_or(&Type::Dyn)
-            };
-            return map(json, fields, of, true);
+            return map(json, fields, |field| field_type(s, field), true);
         }
         _ => None,
     };
@@ -40,6 +37,34 @@ pub(super) fn convert(json: &Json, t: &Type) -> Converted {
         Some(value) => Converted { value, changed: true },
         None => Converted { value: Val::from_json(json), changed: false },
     }
+}
+
+/// A result for a field of this type: bytes become base64 where the field holds base64.
+pub(super) fn for_field(value: Val, field: &Type) -> Val {
+    match (field, value) {
+        (Type::Bytes, Val::Bytes(b)) => Val::string(STANDARD.encode(b)),
+        (field, Val::Optional(Some(inner))) => Val::some(for_field((*inner).clone(), field)),
+        (Type::List(item), Val::List(items)) => {
+            Val::list(items.iter().map(|v| for_field(v.clone(), item)).collect())
+        }
+        (Type::Map(_, value), Val::Map(map)) => fields(&map, |_| value),
+        (Type::Struct(s), Val::Map(map)) => fields(&map, |name| field_type(s, name)),
+        (_, value) => value,
+    }
+}
+
+fn fields<'t>(map: &Map, type_of: impl Fn(&str) -> &'t Type) -> Val {
+    let mut out = map.clone();
+    if out.origin.is_none() {
+        for (name, value) in &mut out.strings {
+            *value = for_field(value.clone(), type_of(name));
+        }
+    }
+    Val::map(out)
+}
+
+fn field_type<'t>(s: &'t Struct, name: &str) -> &'t Type {
+    s.fields.get(name).or_else(|| s.fields.get(&escape_field(name))).unwrap_or(&Type::Dyn)
 }
 
 fn list(items: &[Json], item: &Type) -> Converted {

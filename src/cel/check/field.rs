@@ -26,6 +26,8 @@ impl Type {
             (Self::Struct(a), Self::Map(_, value)) => a.fields.iter().find_map(|(name, t)| {
                 Some(format!("field {:?}: {}", unescape_field(name), t.mismatch(value)?))
             }),
+            // Base64 text; the API server checks it.
+            (Self::String, Self::Bytes) => None,
             (a, b) if a == b => None,
             (a, b) => {
                 Some(format!("type kind mismatch: got {}, expected {}", a.in_message(), b.in_message()))
