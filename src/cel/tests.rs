@@ -157,6 +157,8 @@ fn real_differences_to_the_usual_implementations() {
         ("'abc'.indexOf('c', 9)", "-1"),
         ("'abc'.lastIndexOf('a', 9)", "-1"),
         ("{'a': 1, 'a': 2}", "{\"a\":2}"),
+        ("'a'.matches('a{1001}')", "fatal: invalid or too large regular expression"),
+        ("'a'.matches('[{1001}]|a{1,2}')", "true"),
         ("optional.of(1).foo", "null"),
     ]);
 }
@@ -338,6 +340,10 @@ fn size_and_depth_are_limited() {
         (["1"; 300].join("+"), "expression is nested too deeply"),
         (["1"; 4000].join("+"), "expression is nested too deeply"),
         (format!("{}1", "-".repeat(4000)), ""),
+        (format!("{}true", "!".repeat(8000)), ""),
+        (format!("a{}", ".a".repeat(4000)), "expression is nested too deeply"),
+        (format!("a{}", "[0]".repeat(2700)), "expression is nested too deeply"),
+        (format!("'{}'", ".".repeat(8000)), ""),
         (format!("{}1{}", "(".repeat(200), ")".repeat(200)), "expression"),
         (format!("[{}]", ["1"; 4000].join(",")), ""),
     ] {
@@ -350,7 +356,9 @@ fn size_and_depth_are_limited() {
             }
         }
     }
-    assert_eq!(run(&["1"; 200].join("+")), "200");
+    assert_eq!(run(&["1"; 255].join("+")), "255");
+    let nested = (0..45).fold("1".to_owned(), |body, _| format!("[1].map(x, {body})[0]"));
+    assert_eq!(run(&nested), "1");
     assert_eq!(run(&["true"; 800].join("&&")), "true");
 }
 
