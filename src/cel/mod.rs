@@ -37,7 +37,7 @@ mod tests;
 pub use budget::{Budget, EXPRESSION_STEPS, MAX_SIZE, TOTAL_STEPS};
 pub use check::{Decls, Problem};
 pub use error::{CompileError, EvalError};
-pub use inspect::FieldPath;
+pub use inspect::{Condition, FieldPath};
 pub use scope::{Bound, Scope};
 pub use syntax::MAX_SOURCE;
 pub use types::Type;
@@ -164,6 +164,11 @@ impl Program {
     /// `runtime.condition` and `runtime.newCondition` only in conditions.
     pub fn functions(&self) -> &BTreeSet<&'static str> {
         &self.references.functions
+    }
+
+    /// The conditions it makes and reads, where their types are written out.
+    pub fn conditions(&self) -> &[Condition] {
+        &self.references.conditions
     }
 
     /// Evaluates and converts the result by kro's rules.

@@ -285,6 +285,9 @@ impl Lowering<'_> {
         if let Some(kind) = self.macro_call(call)? {
             return Ok(kind);
         }
+        if let Some(kind) = self.new_condition(call)? {
+            return Ok(kind);
+        }
         let name = call.func_name.as_str();
         let Some(target) = &call.target else {
             let name = name.strip_prefix('.').unwrap_or(name);
@@ -439,6 +442,53 @@ impl Lowering<'_> {
             }
             _ => return Ok(None),
         }))
+    }
+
+    /// `runtime.newCondition({type: …, status: …})`: its keys are names, not variables.
+    fn new_condition(&mut self, call: &CallExpr) -> Result<Option<Kind>, CompileError> {
+        const NAME: &str = "runtime.newCondition";
+        const KEYS: [&str; 4] = ["type", "status", "reason", "message"];
+        let target = call.target.as_ref().and_then(|t| self.qualified(t));
+        let (Some("runtime"), "newCondition", [arg]) =
+            (target.as_deref(), call.func_name.as_str(), call.args.as_slice())
+        else {
+            return Ok(None);
+        };
+        let Some(function) = library::find(NAME) else { return Ok(None) };
+        let Expr::Map(map) = &arg.expr else {
+            return Err(self.error(arg.id, format!("{NAME}: argument must be a map literal")));
+        };
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut seen: Vec<&str> = Vec::new();
+        for entry in &map.entries {
+            let EntryExpr::MapEntry(e) = &entry.expr else { continue };
+            let Expr::Ident(key) = &e.key.expr else {
+                let message = format!(
+                    "{NAME}: keys must be bare identifiers (type, status, reason, message); quoted or computed keys \
+                     are not allowed"
+                );
+                return Err(self.error(e.key.id, message));
+            };
+            if !KEYS.contains(&key.as_str()) {
+                let message =
+                    format!("{NAME}: unknown key \"{key}\" (allowed: type, status, reason, message)");
+                return Err(self.error(e.key.id, message));
+            }
+            if seen.contains(&key.as_str()) {
+                return Err(self.error(e.key.id, format!("{NAME}: duplicate key \"{key}\"")));
+            }
+            seen.push(key);
+            let at = offset(self.info, e.key.id);
+            let key = Node { at, kind: Kind::Literal(Val::string(key)) };
+            entries.push(Entry { key, value: self.node(&e.value)?, optional: e.optional });
+        }
+        for required in ["type", "status"] {
+            if !seen.contains(&required) {
+                return Err(self.error(arg.id, format!("{NAME}: '{required}' is required")));
+            }
+        }
+        let arg = Node { at: offset(self.info, arg.id), kind: Kind::Map(entries) };
+        Ok(Some(Kind::Call { function, member: false, args: vec![arg] }))
     }
 
     fn fold(

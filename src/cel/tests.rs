@@ -407,9 +407,9 @@ fn libraries() {
         ("isCIDR('10.0.0.0/08') || isIP('::ffff:1.2.3.4') || isIP('fe80::1%eth0')", "false"),
         ("ip.isCanonical('2001:DB8::1')", "false"),
         ("quantity('1')", "fatal: unsupported type: kubernetes.Quantity"),
-        ("runtime.newCondition({'type': 'A', 'status': 'True'})", r#"{"status":"True","type":"A"}"#),
+        ("runtime.newCondition({type: 'A', status: 'True'})", r#"{"status":"True","type":"A"}"#),
         (
-            "runtime.newCondition({'type': 'A', 'status': 'yes'})",
+            "runtime.newCondition({type: 'A', status: 'yes'})",
             "fatal: runtime.newCondition: status must be True, False or Unknown",
         ),
         (
@@ -597,4 +597,47 @@ fn bytes_go_into_base64_fields() {
     assert_eq!(into("{'a': b'abc', 'b': 'YWJj'}", &data), Ok(Some(json!({"a": "YWJj", "b": "YWJj"}))));
     assert_eq!(into("omit()", &Type::Bytes), Ok(None));
     assert!(into("b'abc'", &Type::String).is_err());
+}
+
+#[test]
+fn conditions() {
+    let line = |source: &str| run(source).replace("compile: ERROR: <input>:", "");
+    for (source, want) in [
+        (
+            "runtime.newCondition({'type': 'A', status: 'True'})",
+            "1:23: runtime.newCondition: keys must be bare identifiers (type, status, reason, message); quoted or computed keys are not allowed",
+        ),
+        ("runtime.newCondition({type: 'A'})", "1:22: runtime.newCondition: 'status' is required"),
+        (
+            "runtime.newCondition({type: 'A', type: 'B', status: 'True'})",
+            "1:34: runtime.newCondition: duplicate key \"type\"",
+        ),
+        (
+            "runtime.newCondition({type: 'A', status: 'True', foo: 'x'})",
+            "1:50: runtime.newCondition: unknown key \"foo\" (allowed: type, status, reason, message)",
+        ),
+        ("runtime.newCondition(1)", "1:22: runtime.newCondition: argument must be a map literal"),
+        (
+            "runtime.newCondition({type: 'A', status: 'True', reason: 1})",
+            "fatal: runtime.newCondition: reason must be a string, found int",
+        ),
+        (
+            "[runtime.newCondition({type: schema.spec.name, status: 'True'})]",
+            r#"[{"status":"True","type":"web"}]"#,
+        ),
+    ] {
+        assert_eq!(line(source), want, "{source}");
+    }
+    let source = "[runtime.newCondition({type: 'A', status: runtime.condition(schema, 'Ready').status})]";
+    let program = Program::compile(source).unwrap();
+    assert_eq!(
+        program.conditions(),
+        [
+            Condition::New { kind: "A".into(), status: None },
+            Condition::Read { variable: "schema".into(), kind: "Ready".into() },
+        ]
+    );
+    assert_eq!(program.variables().iter().collect::<Vec<_>>(), ["schema"]);
+    let (_, t) = Program::compile_typed("runtime.condition({}, 'A').status", &Decls::new()).unwrap();
+    assert_eq!(t, Type::String);
 }
