@@ -94,17 +94,23 @@ impl Budget {
         self.charge(len as u64 / per_step)
     }
 
-    /// The compiled pattern; a loop compiles it once.
-    pub(super) fn regex(&self, pattern: &str) -> Result<Rc<Regex>, Fault> {
+    /// The compiled pattern, to be matched against a text; a loop compiles it once.
+    pub(super) fn regex(&self, pattern: &str, text: &str) -> Result<Rc<Regex>, Fault> {
+        // Matching takes time by the text's length and at worst by the pattern's too.
+        self.charge(text.len() as u64 * (pattern.len() as u64 / 16 + 1) / 16)?;
         if let Some(found) = self.regexes.borrow().get(pattern) {
             return Ok(Rc::clone(found));
         }
         self.charge(200 + pattern.len() as u64)?;
+        let invalid = || Fault::invalid("invalid or too large regular expression");
+        if repeats_too_often(pattern) {
+            return Err(invalid());
+        }
         let built = regex::RegexBuilder::new(pattern)
             .size_limit(REGEX_BYTES)
             .dfa_size_limit(REGEX_BYTES)
             .build()
-            .map_err(|_| Fault::invalid("invalid or too large regular expression"))?;
+            .map_err(|_| invalid())?;
         let built = Rc::new(built);
         let mut kept = self.regexes.borrow_mut();
         if kept.len() >= MAX_REGEXES {
@@ -113,4 +119,27 @@ impl Budget {
         kept.insert(pattern.to_owned(), Rc::clone(&built));
         Ok(built)
     }
+}
+
+/// RE2 takes no repeat count above a thousand.
+fn repeats_too_often(pattern: &str) -> bool {
+    let mut escaped = false;
+    let mut in_class = false;
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '[' => in_class = true,
+            ']' => in_class = false,
+            '{' if !in_class => {
+                let inside = rest.as_str().split('}').next().unwrap_or_default();
+                if inside.split(',').any(|n| n.trim().parse::<u64>().is_ok_and(|n| n > 1000)) {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+    }
+    false
 }

@@ -135,3 +135,130 @@ fn typed_expressions() {
     eprintln!("{} of {} right", cases.len() - wrong.len(), cases.len());
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+/// A value as the specification's data writes it; `None` for kinds that do not occur here.
+fn spec_value(v: &Json) -> Option<Val> {
+    let text = || v["v"].as_str().map(str::to_owned).unwrap_or_else(|| v["v"].to_string());
+    let seconds = |key: &str| v[key].as_i64().unwrap_or(0);
+    Some(match v["t"].as_str()? {
+        "null" => Val::Null,
+        "bool" => Val::Bool(v["v"].as_bool()?),
+        "int" => Val::Int(text().parse().ok()?),
+        "uint" => Val::Uint(text().parse().ok()?),
+        "double" => Val::Double(text().parse().ok()?),
+        "string" => Val::string(v["v"].as_str()?),
+        "bytes" => Val::Bytes(v["v"].as_array()?.iter().map(|b| b.as_u64().unwrap_or(0) as u8).collect()),
+        "type" => Val::Type(v["v"].as_str()?.into()),
+        "duration" => Val::Duration(seconds("s") * 1_000_000_000 + seconds("n")),
+        "timestamp" => {
+            let at = chrono::DateTime::from_timestamp(seconds("s"), seconds("n") as u32)?;
+            Val::Timestamp(at.fixed_offset())
+        }
+        "list" => Val::list(v["v"].as_array()?.iter().map(spec_value).collect::<Option<_>>()?),
+        "map" => {
+            let mut map = value::Map::default();
+            for entry in v["v"].as_array()? {
+                map.insert(spec_value(&entry[0])?, spec_value(&entry[1])?).ok()?;
+            }
+            Val::map(map)
+        }
+        _ => return None,
+    })
+}
+
+/// Why a file of the specification does not apply.
+const FILES_LEFT_OUT: [(&str, &str); 4] = [
+    ("math_ext.json", "kro has no math library"),
+    ("network_ext.json", "kro has Kubernetes' network library, not cel-go's"),
+    ("block_ext.json", "a macro for tests only"),
+    ("proto2.json", "protobuf messages"),
+];
+
+/// Cases of the specification where kro, and so we, differ.
+const SPEC_DIFFERENT: [(&str, &str); 13] = [
+    ("{0: 1, 0u: 2}[0.0]", "kro takes equal keys of different types"),
+    ("{true: dyn(0)}[?true].absent", "kro finds nothing in what has no fields, which is no error in a chain"),
+    ("'tacocat'.indexOf('a', 30)", "kro finds nothing past the end"),
+    ("a.else()", "an unknown function is refused before anything runs"),
+    ("a.function()", "an unknown function is refused before anything runs"),
+    ("a.namespace()", "an unknown function is refused before anything runs"),
+    ("x.getMilliseconds()", "kro gives a duration's total milliseconds"),
+    ("{'k1': 'v1', 'k1': 'v2'}", "kro takes the last of equal keys"),
+    ("a.return()", "an unknown function is refused before anything runs"),
+    ("a.while()", "an unknown function is refused before anything runs"),
+    ("TestAllTypes", "protobuf messages"),
+    ("google.protobuf", "protobuf messages"),
+    ("proto.", "protobuf messages"),
+];
+
+#[test]
+fn the_specification() {
+    let Some(folder) = folder() else { return };
+    let kro: std::collections::BTreeSet<String> = std::fs::read_to_string(folder.join("kro-cel.jsonl"))
+        .unwrap()
+        .lines()
+        .filter_map(|l| Some(serde_json::from_str::<Json>(l).ok()?["expr"].as_str()?.to_owned()))
+        .collect();
+    let (mut right, mut left_out, mut wrong) =
+        (0, std::collections::BTreeMap::<&str, usize>::new(), Vec::new());
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder.join("cel")).unwrap().map(|f| f.unwrap().path()).collect();
+    files.sort();
+    for file in files {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        let cases: Vec<Json> = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        for case in cases {
+            let expr = case["expr"].as_str().unwrap();
+            let mut bindings = Vec::new();
+            for binding in case["bindings"].as_array().unwrap() {
+                bindings.push((binding[0].as_str().unwrap(), spec_value(&binding[1])));
+            }
+            let functions = case["env"].as_array().unwrap().iter().any(|d| d[1] == "function");
+            let reason = if let Some((_, reason)) = FILES_LEFT_OUT.iter().find(|(f, _)| *f == name) {
+                Some(*reason)
+            } else if kro.contains(expr) && bindings.is_empty() {
+                Some("kro's own answer is tested")
+            } else if let Some((_, reason)) = SPEC_DIFFERENT.iter().find(|(e, _)| expr.contains(e)) {
+                Some(*reason)
+            } else if !case["container"].as_str().unwrap_or("").is_empty()
+                || bindings.iter().any(|(n, _)| n.contains('.'))
+            {
+                Some("containers and variables with dots")
+            } else if functions || case["check_only"] == true || case["want"].is_null() {
+                Some("declares functions, or is for the checker only")
+            } else if bindings.iter().any(|(_, v)| v.is_none()) {
+                Some("bindings of other kinds")
+            } else if case["disable_macros"] == true {
+                Some("macros switched off")
+            } else {
+                None
+            };
+            if let Some(reason) = reason {
+                *left_out.entry(reason).or_default() += 1;
+                continue;
+            }
+            let mut scope = Scope::new();
+            for (name, value) in bindings {
+                scope.bind_shared(name, &Bound(value.unwrap()));
+            }
+            let budget = Budget::default().started();
+            let got = Program::compile(expr).map(|p| p.run(&scope, &budget));
+            let want = spec_value(&case["want"]);
+            let ok = match (&got, &want) {
+                (Ok(Ok(Val::Double(a))), Some(Val::Double(b))) if b.is_nan() => a.is_nan(),
+                (Ok(Ok(a)), Some(b)) => {
+                    a.type_name() == b.type_name() && a.equals(b, &Budget::default().started()).unwrap()
+                }
+                (Err(_) | Ok(Err(_)), None) => case["want"]["t"] == "error",
+                _ => false,
+            };
+            if ok {
+                right += 1;
+            } else {
+                wrong.push(format!("{name}: {expr}\n    {got:?}\n    want {}", case["want"]));
+            }
+        }
+    }
+    eprintln!("{right} right, left out: {left_out:#?}");
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}

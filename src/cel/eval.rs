@@ -1,7 +1,7 @@
 //! Evaluation of a tree.
 //!
-//! Recursion is bounded by the depth limit of the parser (256 levels, about 1 KiB each); callers with larger
-//! expressions elsewhere on the stack run on 16 MiB threads. Every node costs a step of the budget before it is
+//! Recursion is bounded by the depth limit of the parser, 256 levels, which fit on the 2 MiB stack of a test thread;
+//! callers run expressions on threads of 16 MiB. Every node costs a step of the budget before it is
 //! looked at, so no loop can run past it.
 
 use super::budget::Budget;

@@ -17,20 +17,8 @@ pub struct FieldPath {
 }
 
 /// Names of types: alone they are values, not variables.
-pub(super) const TYPE_NAMES: [&str; 12] = [
-    "bool",
-    "bytes",
-    "double",
-    "dyn",
-    "int",
-    "list",
-    "map",
-    "null_type",
-    "optional_type",
-    "string",
-    "type",
-    "uint",
-];
+pub(super) const TYPE_NAMES: [&str; 11] =
+    ["bool", "bytes", "double", "int", "list", "map", "null_type", "optional_type", "string", "type", "uint"];
 
 /// What a program refers to.
 #[derive(Debug)]
@@ -38,17 +26,31 @@ pub(super) struct References {
     pub(super) variables: BTreeSet<String>,
     pub(super) paths: Vec<FieldPath>,
     pub(super) functions: BTreeSet<&'static str>,
+    pub(super) conditions: Vec<Condition>,
+}
+
+/// A use of a condition whose type is written out.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Condition {
+    /// `runtime.newCondition({type: 'T', …})`; the status if it is written out too.
+    New { kind: String, status: Option<String> },
+    /// `runtime.condition(variable, 'T')`
+    Read { variable: String, kind: String },
 }
 
 /// The free variables, the paths and the functions of trees.
 pub(super) fn references(roots: &[&Node]) -> References {
     let mut variables = BTreeSet::new();
     let mut functions = BTreeSet::new();
+    let mut conditions = Vec::new();
     let mut paths = BTreeSet::new();
     for root in roots {
         // A chain is seen first at its outermost step; its inner steps are not chains of their own.
         let mut inner: Vec<*const Node> = Vec::new();
         walk(root, &mut |node| {
+            if let Kind::Call { function, args, .. } = &node.kind {
+                conditions.extend(condition(function.name, args));
+            }
             if let Kind::Call { function, .. } = &node.kind
                 && function.name.starts_with(|c: char| c.is_ascii_alphabetic())
             {
@@ -72,7 +74,23 @@ pub(super) fn references(roots: &[&Node]) -> References {
             }
         });
     }
-    References { variables, paths: paths.into_iter().collect(), functions }
+    References { variables, paths: paths.into_iter().collect(), functions, conditions }
+}
+
+fn condition(function: &str, args: &[Node]) -> Option<Condition> {
+    match (function, args) {
+        ("runtime.newCondition", [Node { kind: Kind::Map(entries), .. }]) => {
+            let value = |name: &str| {
+                let entry = entries.iter().find(|e| literal(&e.key) == Some(name))?;
+                literal(&entry.value).map(str::to_owned)
+            };
+            Some(Condition::New { kind: value("type")?, status: value("status") })
+        }
+        ("runtime.condition", [Node { kind: Kind::Free(variable), .. }, kind]) => {
+            Some(Condition::Read { variable: variable.to_string(), kind: literal(kind)?.to_owned() })
+        }
+        _ => None,
+    }
 }
 
 fn operand_of_static_step(node: &Node) -> Option<&Node> {

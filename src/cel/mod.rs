@@ -9,7 +9,8 @@
 //! Where kro is mended on purpose:
 //! - every kind of string hides braces and `${` ([`template`]);
 //! - each expression of a mixed text must give a string: `${a}${b}` of two integers is an error, not their sum;
-//! - maps iterate in the order of their keys, so a rendering does not change by itself.
+//! - maps iterate in the order of their keys, so a rendering does not change by itself;
+//! - bytes, or base64 text, may be written to a base64 field such as `Secret.data` ([`Program::eval_into`]).
 
 mod budget;
 pub mod check;
@@ -22,18 +23,21 @@ mod suggest;
 mod syntax;
 pub mod template;
 mod time;
+mod typed;
 pub mod types;
 mod value;
 
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;
 
 pub use budget::{Budget, EXPRESSION_STEPS, MAX_SIZE, TOTAL_STEPS};
 pub use check::{Decls, Problem};
 pub use error::{CompileError, EvalError};
-pub use inspect::FieldPath;
+pub use inspect::{Condition, FieldPath};
 pub use scope::{Bound, Scope};
 pub use syntax::MAX_SOURCE;
 pub use types::Type;
@@ -162,6 +166,11 @@ impl Program {
         &self.references.functions
     }
 
+    /// The conditions it makes and reads, where their types are written out.
+    pub fn conditions(&self) -> &[Condition] {
+        &self.references.conditions
+    }
+
     /// Evaluates and converts the result by kro's rules.
     pub fn eval(&self, scope: &Scope<'_>, budget: &Budget) -> Result<Json, EvalError> {
         let omitted = || EvalError::Fatal { message: "omit() has no field or element to remove here".into() };
@@ -172,6 +181,18 @@ impl Program {
     pub fn eval_or_omit(&self, scope: &Scope<'_>, budget: &Budget) -> Result<Option<Json>, EvalError> {
         budget.start();
         let result = self.run(scope, budget).and_then(|value| value.into_field(budget));
+        result.map_err(EvalError::from)
+    }
+
+    /// The same for a field of this type: bytes become base64 where the field holds base64, as `Secret.data` does.
+    pub fn eval_into(
+        &self,
+        scope: &Scope<'_>,
+        budget: &Budget,
+        field: &Type,
+    ) -> Result<Option<Json>, EvalError> {
+        budget.start();
+        let result = self.run(scope, budget).and_then(|v| typed::for_field(v, field).into_field(budget));
         result.map_err(EvalError::from)
     }
 

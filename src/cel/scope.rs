@@ -1,5 +1,7 @@
 //! Variables for an evaluation.
 
+use super::typed;
+use super::types::Type;
 use super::value::Val;
 use serde_json::Value as Json;
 use std::collections::HashMap;
@@ -9,8 +11,15 @@ use std::collections::HashMap;
 pub struct Bound(pub(super) Val);
 
 impl Bound {
+    /// By what the JSON alone says.
     pub fn new(value: &Json) -> Self {
         Self(Val::from_json(value))
+    }
+
+    /// By the schema's type: base64 becomes bytes where the schema says so, RFC 3339 a timestamp, 3.0 an `int`; a
+    /// field that is null is absent. A whole object still goes out as it came in.
+    pub fn typed(value: &Json, t: &Type) -> Self {
+        Self(typed::convert(value, t).value)
     }
 }
 
@@ -31,6 +40,11 @@ impl<'a> Scope<'a> {
     /// Sets a variable.
     pub fn bind(&mut self, name: &str, value: &Json) {
         self.bind_shared(name, &Bound::new(value));
+    }
+
+    /// Sets a variable whose type is known.
+    pub fn bind_typed(&mut self, name: &str, value: &Json, t: &Type) {
+        self.bind_shared(name, &Bound::typed(value, t));
     }
 
     /// Sets a variable to a value that is already converted.

@@ -77,14 +77,12 @@ pub(super) enum Kind {
     /// `cel.bind(name, init, body)`
     Bind {
         slot: usize,
-        name: Arc<str>,
         init: Box<Node>,
         body: Box<Node>,
     },
     /// `target.optMap(name, body)`; with `flat`, the body gives the optional.
     OptMap {
         slot: usize,
-        name: Arc<str>,
         target: Box<Node>,
         body: Box<Node>,
         flat: bool,
@@ -93,7 +91,6 @@ pub(super) enum Kind {
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) at: usize,
     pub(super) key: Node,
     pub(super) value: Node,
     pub(super) optional: bool,
@@ -137,10 +134,6 @@ pub(super) fn parse_leniently(source: &str) -> Result<(Node, Option<CompileError
     if source.len() > MAX_SOURCE {
         let message = format!("expression is longer than {} KiB", MAX_SOURCE >> 10);
         return Err(CompileError::new("", 0, message));
-    }
-    // A tree as deep as its source is long would be dropped recursively; this bounds it before it exists.
-    if source.bytes().filter(|b| b"+-*/%<>=!.[?&|".contains(b)).count() > MAX_NODES {
-        return Err(CompileError::new("", 0, "expression has too many operators"));
     }
     let parser = cel::Env::default().parser().enable_ident_escape_syntax(true);
     let parsed = parser.max_recursion_depth(MAX_PARSER_NESTING).parse_with_source_info(source);
@@ -249,7 +242,6 @@ impl Lowering<'_> {
                         return Err(self.error(entry.id, "unsupported map entry"));
                     };
                     entries.push(Entry {
-                        at: offset(self.info, entry.id),
                         key: self.node(&e.key)?,
                         value: self.node(&e.value)?,
                         optional: e.optional,
@@ -266,7 +258,16 @@ impl Lowering<'_> {
                 return Err(self.error(node.id, "unsupported expression"));
             }
         };
-        Ok(Node { at: offset(self.info, node.id), kind })
+        let mut at = offset(self.info, node.id);
+        // A negative number begins at its sign.
+        if let Kind::Literal(Val::Int(_) | Val::Double(_)) = kind
+            && let Some(before) = at.checked_sub(1)
+            && self.source.as_bytes().get(before) == Some(&b'-')
+            && is_negative(&kind)
+        {
+            at = before;
+        }
+        Ok(Node { at, kind })
     }
 
     fn variable(&self, name: &str) -> Kind {
@@ -282,6 +283,9 @@ impl Lowering<'_> {
             return Ok(kind);
         }
         if let Some(kind) = self.macro_call(call)? {
+            return Ok(kind);
+        }
+        if let Some(kind) = self.new_condition(call)? {
             return Ok(kind);
         }
         let name = call.func_name.as_str();
@@ -401,14 +405,14 @@ impl Lowering<'_> {
                 let init = self.boxed(init)?;
                 let slot = self.locals.len();
                 let body = self.within(std::slice::from_ref(&name), |me| me.boxed(body))?;
-                Kind::Bind { slot, name, init, body }
+                Kind::Bind { slot, init, body }
             }
             ("optMap" | "optFlatMap", [var, body]) => {
                 let name_of_var = self.name(var)?;
                 let target = self.boxed(target)?;
                 let slot = self.locals.len();
                 let body = self.within(std::slice::from_ref(&name_of_var), |me| me.boxed(body))?;
-                Kind::OptMap { slot, name: name_of_var, target, body, flat: name == "optFlatMap" }
+                Kind::OptMap { slot, target, body, flat: name == "optFlatMap" }
             }
             ("all", [v, body]) => self.fold(FoldOp::All, target, &[v], None, body)?,
             ("exists", [v, body]) => self.fold(FoldOp::Exists, target, &[v], None, body)?,
@@ -438,6 +442,53 @@ impl Lowering<'_> {
             }
             _ => return Ok(None),
         }))
+    }
+
+    /// `runtime.newCondition({type: …, status: …})`: its keys are names, not variables.
+    fn new_condition(&mut self, call: &CallExpr) -> Result<Option<Kind>, CompileError> {
+        const NAME: &str = "runtime.newCondition";
+        const KEYS: [&str; 4] = ["type", "status", "reason", "message"];
+        let target = call.target.as_ref().and_then(|t| self.qualified(t));
+        let (Some("runtime"), "newCondition", [arg]) =
+            (target.as_deref(), call.func_name.as_str(), call.args.as_slice())
+        else {
+            return Ok(None);
+        };
+        let Some(function) = library::find(NAME) else { return Ok(None) };
+        let Expr::Map(map) = &arg.expr else {
+            return Err(self.error(arg.id, format!("{NAME}: argument must be a map literal")));
+        };
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut seen: Vec<&str> = Vec::new();
+        for entry in &map.entries {
+            let EntryExpr::MapEntry(e) = &entry.expr else { continue };
+            let Expr::Ident(key) = &e.key.expr else {
+                let message = format!(
+                    "{NAME}: keys must be bare identifiers (type, status, reason, message); quoted or computed keys \
+                     are not allowed"
+                );
+                return Err(self.error(e.key.id, message));
+            };
+            if !KEYS.contains(&key.as_str()) {
+                let message =
+                    format!("{NAME}: unknown key \"{key}\" (allowed: type, status, reason, message)");
+                return Err(self.error(e.key.id, message));
+            }
+            if seen.contains(&key.as_str()) {
+                return Err(self.error(e.key.id, format!("{NAME}: duplicate key \"{key}\"")));
+            }
+            seen.push(key);
+            let at = offset(self.info, e.key.id);
+            let key = Node { at, kind: Kind::Literal(Val::string(key)) };
+            entries.push(Entry { key, value: self.node(&e.value)?, optional: e.optional });
+        }
+        for required in ["type", "status"] {
+            if !seen.contains(&required) {
+                return Err(self.error(arg.id, format!("{NAME}: '{required}' is required")));
+            }
+        }
+        let arg = Node { at: offset(self.info, arg.id), kind: Kind::Map(entries) };
+        Ok(Some(Kind::Call { function, member: false, args: vec![arg] }))
     }
 
     fn fold(
@@ -484,6 +535,14 @@ impl Lowering<'_> {
     }
 }
 
+fn is_negative(kind: &Kind) -> bool {
+    match kind {
+        Kind::Literal(Val::Int(i)) => *i < 0,
+        Kind::Literal(Val::Double(d)) => d.is_sign_negative(),
+        _ => false,
+    }
+}
+
 fn filter_and_body(rest: &[IdedExpr]) -> Option<(Option<&IdedExpr>, &IdedExpr)> {
     match rest {
         [body] => Some((None, body)),
@@ -494,13 +553,13 @@ fn filter_and_body(rest: &[IdedExpr]) -> Option<(Option<&IdedExpr>, &IdedExpr)> 
 
 fn constant(literal: &LiteralValue) -> Val {
     match literal {
-        LiteralValue::Boolean(b) => Val::Bool(b.clone().into_inner()),
+        LiteralValue::Boolean(b) => Val::Bool((*b).into_inner()),
         LiteralValue::Bytes(b) => Val::Bytes(Arc::from(b.inner())),
-        LiteralValue::Double(d) => Val::Double(d.clone().into_inner()),
-        LiteralValue::Int(i) => Val::Int(i.clone().into_inner()),
+        LiteralValue::Double(d) => Val::Double((*d).into_inner()),
+        LiteralValue::Int(i) => Val::Int((*i).into_inner()),
         LiteralValue::Null => Val::Null,
         LiteralValue::String(s) => Val::string(s.inner()),
-        LiteralValue::UInt(u) => Val::Uint(u.clone().into_inner()),
+        LiteralValue::UInt(u) => Val::Uint((*u).into_inner()),
     }
 }
 

@@ -157,6 +157,8 @@ fn real_differences_to_the_usual_implementations() {
         ("'abc'.indexOf('c', 9)", "-1"),
         ("'abc'.lastIndexOf('a', 9)", "-1"),
         ("{'a': 1, 'a': 2}", "{\"a\":2}"),
+        ("'a'.matches('a{1001}')", "fatal: invalid or too large regular expression"),
+        ("'a'.matches('[{1001}]|a{1,2}')", "true"),
         ("optional.of(1).foo", "null"),
     ]);
 }
@@ -338,6 +340,10 @@ fn size_and_depth_are_limited() {
         (["1"; 300].join("+"), "expression is nested too deeply"),
         (["1"; 4000].join("+"), "expression is nested too deeply"),
         (format!("{}1", "-".repeat(4000)), ""),
+        (format!("{}true", "!".repeat(8000)), ""),
+        (format!("a{}", ".a".repeat(4000)), "expression is nested too deeply"),
+        (format!("a{}", "[0]".repeat(2700)), "expression is nested too deeply"),
+        (format!("'{}'", ".".repeat(8000)), ""),
         (format!("{}1{}", "(".repeat(200), ")".repeat(200)), "expression"),
         (format!("[{}]", ["1"; 4000].join(",")), ""),
     ] {
@@ -350,7 +356,9 @@ fn size_and_depth_are_limited() {
             }
         }
     }
-    assert_eq!(run(&["1"; 200].join("+")), "200");
+    assert_eq!(run(&["1"; 255].join("+")), "255");
+    let nested = (0..45).fold("1".to_owned(), |body, _| format!("[1].map(x, {body})[0]"));
+    assert_eq!(run(&nested), "1");
     assert_eq!(run(&["true"; 800].join("&&")), "true");
 }
 
@@ -399,9 +407,9 @@ fn libraries() {
         ("isCIDR('10.0.0.0/08') || isIP('::ffff:1.2.3.4') || isIP('fe80::1%eth0')", "false"),
         ("ip.isCanonical('2001:DB8::1')", "false"),
         ("quantity('1')", "fatal: unsupported type: kubernetes.Quantity"),
-        ("runtime.newCondition({'type': 'A', 'status': 'True'})", r#"{"status":"True","type":"A"}"#),
+        ("runtime.newCondition({type: 'A', status: 'True'})", r#"{"status":"True","type":"A"}"#),
         (
-            "runtime.newCondition({'type': 'A', 'status': 'yes'})",
+            "runtime.newCondition({type: 'A', status: 'yes'})",
             "fatal: runtime.newCondition: status must be True, False or Unknown",
         ),
         (
@@ -492,4 +500,144 @@ fn every_mistake_is_reported_with_its_place_and_a_hint() {
     assert_eq!(problems("schema.spec.my__dash__field"), "string");
     assert_eq!(problems("[1, 2].map(schema, schema + 1)"), "list(int)");
     assert_eq!(problems("schema.spec.replicas > 1 ? omit() : schema.spec.name"), "dyn");
+}
+
+#[test]
+fn typed_values() {
+    let schema = json!({"type": "object", "properties": {
+        "data": {"type": "object", "additionalProperties": {"type": "string", "format": "byte"}},
+        "at": {"type": "string", "format": "date-time"},
+        "ttl": {"type": "string", "format": "duration"},
+        "count": {"type": "integer"}, "ratio": {"type": "number"},
+        "gone": {"type": "string"},
+        "raw": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+    }});
+    let object = json!({
+        "data": {"password": "aHVudGVyMg=="}, "at": "2024-01-02T03:04:05Z", "ttl": "90s",
+        "count": 3.0, "ratio": 2, "gone": null, "raw": {"kept": null, "n": 1},
+    });
+    let mut decls = Decls::new();
+    decls.declare_schema("x", &schema);
+    let mut scope = Scope::new();
+    scope.bind_typed("x", &object, decls.get("x").unwrap());
+    for (source, want) in [
+        ("string(x.data.password)", "\"hunter2\""),
+        ("x.data", "{\"password\":\"aHVudGVyMg==\"}"),
+        (
+            "x.data.merge({'a': b'b'})",
+            "fatal: bytes can not be written to an object, convert them with string() or base64.encode()",
+        ),
+        ("x.at + x.ttl", "\"2024-01-02T03:05:35Z\""),
+        ("x.ttl", "\"1m30s\""),
+        ("x.count + 1", "4"),
+        ("x.ratio * 1.5", "3"),
+        ("has(x.gone)", "false"),
+        ("x.gone", "pending: no such key: gone"),
+        ("x.raw.kept == null", "true"),
+        ("x.raw.n + 1", "2"),
+    ] {
+        let (program, _) = Program::compile_typed(source, &decls).unwrap();
+        assert_eq!(show(program.eval(&scope, &Budget::default())), want, "{source}");
+    }
+    let whole = Program::compile("x").unwrap().eval(&scope, &Budget::default());
+    assert_eq!(whole, Ok(object));
+}
+
+#[test]
+fn what_may_go_into_a_field() {
+    let mut decls = Decls::new();
+    let object = json!({"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}});
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    decls.declare_schema("s", &object);
+    for (source, field, want) in [
+        ("1", json!({"type": "integer"}), ""),
+        ("1", json!({"type": "number"}), "type kind mismatch: got int, expected double"),
+        ("1", json!({"type": "string"}), "type kind mismatch: got int, expected string"),
+        ("null", json!({"type": "string"}), "type kind mismatch: got null, expected string"),
+        ("dyn(1)", json!({"type": "string"}), ""),
+        ("1", json!({"x-kubernetes-int-or-string": true}), ""),
+        ("optional.of('a')", json!({"type": "string"}), ""),
+        ("['a']", json!({"type": "array", "items": {"type": "string"}}), ""),
+        ("['a']", json!({"type": "string"}), "type kind mismatch: got list(string), expected string"),
+        (
+            "[1]",
+            json!({"type": "array", "items": {"type": "string"}}),
+            "list element: type kind mismatch: got int, expected string",
+        ),
+        ("s", object.clone(), ""),
+        ("s", open.clone(), ""),
+        (
+            "s",
+            json!({"type": "object", "properties": {"a": {"type": "string"}}}),
+            "field \"b\" does not exist there",
+        ),
+        ("s", json!({"type": "object", "additionalProperties": {"type": "string"}}), ""),
+        ("{'a': 'x'}", object.clone(), ""),
+        ("{'a': 1}", object.clone(), "field \"a\": type kind mismatch: got int, expected string"),
+        ("{'a': 1, 'b': 'x'}", object.clone(), ""),
+        ("{'a': 1}", open, ""),
+        ("base64.encode(b'x')", json!({"type": "string", "format": "byte"}), ""),
+        ("b'x'", json!({"type": "string", "format": "byte"}), ""),
+        ("b'x'", json!({"type": "string"}), "type kind mismatch: got bytes, expected string"),
+    ] {
+        let (_, t) = Program::compile_typed(source, &decls).unwrap();
+        let field = Type::from_openapi(&field, "field").unwrap();
+        assert_eq!(t.mismatch(&field).unwrap_or_default(), want, "{source}");
+    }
+}
+
+#[test]
+fn bytes_go_into_base64_fields() {
+    let data = json!({"type": "object", "additionalProperties": {"type": "string", "format": "byte"}});
+    let data = Type::from_openapi(&data, "data").unwrap();
+    let into = |source: &str, field: &Type| {
+        Program::compile(source).unwrap().eval_into(&scope(), &Budget::default(), field)
+    };
+    assert_eq!(into("b'abc'", &Type::Bytes), Ok(Some(json!("YWJj"))));
+    assert_eq!(into("{'a': b'abc', 'b': 'YWJj'}", &data), Ok(Some(json!({"a": "YWJj", "b": "YWJj"}))));
+    assert_eq!(into("omit()", &Type::Bytes), Ok(None));
+    assert!(into("b'abc'", &Type::String).is_err());
+}
+
+#[test]
+fn conditions() {
+    let line = |source: &str| run(source).replace("compile: ERROR: <input>:", "");
+    for (source, want) in [
+        (
+            "runtime.newCondition({'type': 'A', status: 'True'})",
+            "1:23: runtime.newCondition: keys must be bare identifiers (type, status, reason, message); quoted or computed keys are not allowed",
+        ),
+        ("runtime.newCondition({type: 'A'})", "1:22: runtime.newCondition: 'status' is required"),
+        (
+            "runtime.newCondition({type: 'A', type: 'B', status: 'True'})",
+            "1:34: runtime.newCondition: duplicate key \"type\"",
+        ),
+        (
+            "runtime.newCondition({type: 'A', status: 'True', foo: 'x'})",
+            "1:50: runtime.newCondition: unknown key \"foo\" (allowed: type, status, reason, message)",
+        ),
+        ("runtime.newCondition(1)", "1:22: runtime.newCondition: argument must be a map literal"),
+        (
+            "runtime.newCondition({type: 'A', status: 'True', reason: 1})",
+            "fatal: runtime.newCondition: reason must be a string, found int",
+        ),
+        (
+            "[runtime.newCondition({type: schema.spec.name, status: 'True'})]",
+            r#"[{"status":"True","type":"web"}]"#,
+        ),
+    ] {
+        assert_eq!(line(source), want, "{source}");
+    }
+    let source = "[runtime.newCondition({type: 'A', status: runtime.condition(schema, 'Ready').status})]";
+    let program = Program::compile(source).unwrap();
+    assert_eq!(
+        program.conditions(),
+        [
+            Condition::New { kind: "A".into(), status: None },
+            Condition::Read { variable: "schema".into(), kind: "Ready".into() },
+        ]
+    );
+    assert_eq!(program.variables().iter().collect::<Vec<_>>(), ["schema"]);
+    let (_, t) = Program::compile_typed("runtime.condition({}, 'A').status", &Decls::new()).unwrap();
+    assert_eq!(t, Type::String);
 }

@@ -80,10 +80,7 @@ impl Map {
     pub(super) fn len(&self) -> usize {
         self.strings.len() + self.others.len()
     }
-    /// The keys in order.
-    pub(super) fn keys(&self) -> impl Iterator<Item = Val> + '_ {
-        self.iter().map(|(k, _)| k)
-    }
+    /// The entries in order of their keys.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Val, &Val)> + '_ {
         let others = self.others.iter().map(|(k, v)| (k.into(), v));
         others.chain(self.strings.iter().map(|(k, v)| (Val::String(Arc::clone(k)), v)))
@@ -156,6 +153,14 @@ pub(super) fn unescape_field(name: &str) -> String {
         }
     }
     out
+}
+
+/// The same the other way.
+pub(super) fn escape_field(name: &str) -> String {
+    name.replace("__", "__underscores__")
+        .replace('.', "__dot__")
+        .replace('-', "__dash__")
+        .replace('/', "__slash__")
 }
 
 /// The integer that a double is, if it is one.

@@ -3,6 +3,7 @@
 //! Follows cel-go's checker: the same overloads fit, the same result types come out, the messages are the same, at the
 //! same places. A mistake gives the error type, which fits everything, so that it is reported once.
 
+mod field;
 mod format;
 mod schema;
 mod unify;
@@ -68,8 +69,11 @@ struct Checker<'a> {
     problems: Vec<Problem>,
 }
 
-/// Overloads of what is syntax to the evaluator.
-static INDEX: LazyLock<[Vec<(Vec<Type>, Type)>; 2]> = LazyLock::new(|| {
+/// Argument types and result type.
+type Signature = (Vec<Type>, Type);
+
+/// Overloads of `a[b]` and `a[?b]`, which are syntax to the evaluator.
+static INDEX: LazyLock<[Vec<Signature>; 2]> = LazyLock::new(|| {
     let read = |signatures: &[&str]| signatures.iter().filter_map(|s| types::signature(s)).collect();
     [
         read(&[

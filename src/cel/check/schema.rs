@@ -1,6 +1,7 @@
 //! Types from OpenAPI schemas, and schemas from types.
 
 use crate::cel::types::{Struct, Type};
+use crate::cel::value::{escape_field, unescape_field};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,7 +57,7 @@ impl Type {
             Self::Struct(s) => {
                 let mut properties = serde_json::Map::new();
                 for (field, t) in &s.fields {
-                    properties.insert(crate::cel::value::unescape_field(field), t.to_openapi()?);
+                    properties.insert(unescape_field(field), t.to_openapi()?);
                 }
                 let mut out = json!({"type": "object", "properties": properties});
                 if s.open {
@@ -92,12 +93,4 @@ fn object(schema: &Json, name: &str, open: bool) -> Type {
         fields.entry("metadata".to_owned()).or_insert(Type::Dyn);
     }
     Type::Struct(Arc::new(Struct { name: name.to_owned(), fields, open }))
-}
-
-/// Kubernetes' escaping of property names that are not identifiers.
-fn escape_field(name: &str) -> String {
-    name.replace("__", "__underscores__")
-        .replace('.', "__dot__")
-        .replace('-', "__dash__")
-        .replace('/', "__slash__")
 }

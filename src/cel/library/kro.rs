@@ -49,7 +49,7 @@ pub(super) const ROWS: &[Row] = &[
     global("omit", "-> dyn", omit, "Removes the field or element that it is the value of."),
     global(
         "runtime.newCondition",
-        "map(string, string) -> kro.run.Condition",
+        "map(string, dyn) -> kro.run.Condition",
         new_condition,
         "A condition for the status of the instance.",
     ),

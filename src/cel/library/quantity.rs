@@ -206,7 +206,17 @@ fn as_integer(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
 }
 
 fn as_float(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
-    Ok(Val::Double(one(args)?.nanos as f64 / UNIT as f64))
+    let quantity = one(args)?;
+    Ok(Val::Double(match quantity.short {
+        // One multiplication by a power of ten, as Kubernetes does it, rounding included.
+        Some((value, scale)) if scale != 0 => value as f64 * power_of_ten(scale),
+        _ => quantity.nanos as f64 / UNIT as f64,
+    }))
+}
+
+/// The double nearest to the power.
+fn power_of_ten(scale: i32) -> f64 {
+    format!("1e{scale}").parse().unwrap_or(f64::NAN)
 }
 
 fn too_large() -> Fault {

@@ -28,8 +28,7 @@ pub(super) const ROWS: &[Row] = &[
 
 fn find(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
     let [Val::String(text), Val::String(pattern)] = args else { return Err(mismatch(args)) };
-    budget.text(text.len())?;
-    let regex = budget.regex(pattern)?;
+    let regex = budget.regex(pattern, text)?;
     Ok(Val::string(regex.find(text).map_or("", |m| m.as_str())))
 }
 
@@ -39,8 +38,7 @@ fn find_all(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
         [Val::Int(n)] => usize::try_from(*n).unwrap_or(usize::MAX),
         _ => usize::MAX,
     };
-    budget.text(text.len())?;
-    let regex = budget.regex(pattern)?;
+    let regex = budget.regex(pattern, text)?;
     let mut out = Vec::new();
     for found in regex.find_iter(text).take(most) {
         budget.step()?;

@@ -36,7 +36,7 @@ fn is_semver(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
     Ok(Val::Bool(parse(budget, args)?.is_some()))
 }
 
-fn of<'a>(args: &'a [Val], index: usize) -> Result<&'a Version, Fault> {
+fn of(args: &[Val], index: usize) -> Result<&Version, Fault> {
     match args.get(index) {
         Some(Val::Opaque(o)) => match o.as_ref() {
             Opaque::Semver(v) => Ok(v),

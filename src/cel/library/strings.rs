@@ -93,8 +93,7 @@ fn ends_with(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
 
 fn matches(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
     let (text, pattern) = two(args)?;
-    budget.text(text.len())?;
-    Ok(Val::Bool(budget.regex(pattern)?.is_match(text)))
+    Ok(Val::Bool(budget.regex(pattern, text)?.is_match(text)))
 }
 
 fn char_at(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
