@@ -335,6 +335,16 @@ fn the_budget_is_shared_and_does_not_depend_on_time() {
 
 #[test]
 fn size_and_depth_are_limited() {
+    on_step_stack(sizes_and_depths);
+}
+
+/// Runs on a stack as deep as the one that reconcile steps have.
+fn on_step_stack(test: fn()) {
+    let thread = std::thread::Builder::new().stack_size(16 << 20).spawn(test).unwrap();
+    thread.join().unwrap();
+}
+
+fn sizes_and_depths() {
     for (source, want) in [
         (format!("'{}'", "x".repeat(MAX_SOURCE)), "expression is longer than 8 KiB"),
         (["1"; 300].join("+"), "expression is nested too deeply"),

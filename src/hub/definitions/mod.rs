@@ -380,12 +380,7 @@ impl Definitions {
 
     /// A definition that is being deleted: `instances` are its own, as far as they were all seen. Its kind is served until
     /// it is gone, for the write that lets it go may fail.
-    pub fn settle_deletion(
-        &mut self,
-        ctx: &Context,
-        name: &str,
-        instances: Option<Vec<String>>,
-    ) {
+    pub fn settle_deletion(&mut self, ctx: &Context, name: &str, instances: Option<Vec<String>>) {
         let served = self.served_crd(name).is_some();
         let Some(entry) = self.entries.get_mut(name) else { return };
         let abandoned = entry.object.annotation(hub::ABANDON) == Some("true");
