@@ -6,7 +6,7 @@ use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
 use crate::reconcile::spoke::tracked::Trouble;
-use crate::reconcile::spoke::{Action, Apply, Guard, Outcome, Task, namespace_body};
+use crate::reconcile::spoke::{Action, Apply, Guard, Outcome, Task, merge_patch, namespace_body};
 use crate::reconcile::world::Stored;
 use kube::core::ApiResource;
 use serde_json::{Value, json};
@@ -68,10 +68,8 @@ pub(super) async fn perform(
                     .await
                 }
                 // Perhaps another object has the name; perhaps the server could not settle it, or a webhook refused.
-                Err(ApiError::Conflict { message }) => {
-                    look(client, object, &resource, Meant::Deleted { uid, answer: &message }).await
-                }
-                Err(error @ ApiError::KindUnknown) => {
+                // Nor does a version that is not served say that it is gone.
+                Err(error @ (ApiError::Conflict { .. } | ApiError::KindUnknown)) => {
                     let answer = error.to_string();
                     look(client, object, &resource, Meant::Deleted { uid, answer: &answer }).await
                 }
@@ -82,8 +80,9 @@ pub(super) async fn perform(
             let resource = resource_of(&gvk, resource, task);
             match client.merge_patch(&resource, &object.namespace, &object.name, &release_patch(&uid)).await {
                 Ok(_) | Err(ApiError::NotFound) => gone(object, uid),
-                Err(ApiError::Conflict { message }) => {
-                    look(client, object, &resource, Meant::Deleted { uid, answer: &message }).await
+                Err(error @ ApiError::Conflict { .. }) => {
+                    let answer = error.to_string();
+                    look(client, object, &resource, Meant::Deleted { uid, answer: &answer }).await
                 }
                 Err(error) => delete_failed(object, &error),
             }
@@ -142,7 +141,15 @@ async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource:
         // With the uid, an apply cannot bring back an instance that was deleted meanwhile.
         sent["metadata"]["uid"] = json!(task.hub_uid);
     }
-    match client.apply(resource, &namespace, &name, apply.manager, &sent).await {
+    let mut written = client.apply(resource, &namespace, &name, apply.manager, &sent).await;
+    if let Err(error) = &written
+        && is_mirror(task, &apply)
+        && is_untypable(error)
+        && mend(client, task, resource, &apply).await
+    {
+        written = client.apply(resource, &namespace, &name, apply.manager, &sent).await;
+    }
+    match written {
         Ok(live) => {
             let stored = Arc::new(Stored::new(live));
             Outcome::Applied {
@@ -158,6 +165,45 @@ async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource:
             failed(trouble(&error), error.to_string(), missing)
         }
     }
+}
+
+fn is_mirror(task: &Task, apply: &Apply) -> bool {
+    !task.is_local() && apply.manager == kro::MANAGER_LABELLER && apply.object == task.key.object()
+}
+
+/// Whether the stored object does not fit the schema any more, as after a breaking change of its CRD that was allowed:
+/// no apply can succeed then, whatever it says.
+fn is_untypable(error: &ApiError) -> bool {
+    matches!(error, ApiError::Other { code: 500, message } if message.contains("failed to create typed live object"))
+}
+
+/// Brings the spec of the stored mirror to the wanted one without server-side apply. While the stored object does not fit
+/// its schema, the API server notes no owner for such a patch; the apply that follows becomes the only one.
+async fn mend(client: &SpokeClient, task: &Task, resource: &ApiResource, apply: &Apply) -> bool {
+    let (namespace, name) = (&apply.object.namespace, &apply.object.name);
+    let mended = match client.get(resource, namespace, name).await {
+        Ok(Some(live)) => match mending(&Object(live), &apply.body, task.hub_id.as_str()) {
+            Some(patch) => client.merge_patch(resource, namespace, name, &patch).await.map(drop),
+            None => return false,
+        },
+        Ok(None) => return true,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &mended {
+        tracing::warn!(cluster = client.cluster(), mirror = %apply.object, %error, "mending a mirror failed");
+    }
+    mended.is_ok()
+}
+
+/// The merge patch that gives a live mirror the wanted spec; `None` if it has that, or is not ours.
+fn mending(live: &Object, desired: &Value, hub_id: &str) -> Option<Value> {
+    if live.label(hub::HUB_ID) != Some(hub_id) || live.is_deleting() {
+        return None;
+    }
+    let spec = |object: &Value| json!({"spec": object.get("spec").cloned().unwrap_or(Value::Null)});
+    let mut patch = merge_patch(&spec(&live.0), &spec(desired))?;
+    patch["metadata"] = json!({"uid": live.uid(), "resourceVersion": live.resource_version()});
+    Some(patch)
 }
 
 fn missing_namespace(error: &ApiError) -> Option<String> {
@@ -181,7 +227,8 @@ fn gone(object: ObjectRef, uid: String) -> Done {
 
 fn delete_failed(object: ObjectRef, error: &ApiError) -> Done {
     let trouble = trouble(error);
-    Outcome::DeleteFailed { object, message: error.to_string(), trouble }.into()
+    let message = error.to_string();
+    Outcome::DeleteFailed { object, message, trouble }.into()
 }
 
 /// What a look by name is about.
@@ -339,6 +386,28 @@ mod tests {
         assert_eq!(message, "it is still there and not being deleted (please try again)");
         assert!(matches!(after_conflict(Err(ApiError::Timeout)), Outcome::DeleteFailed { .. }));
         assert!(matches!(after_conflict(Err(ApiError::KindUnknown)), Outcome::DeleteFailed { .. }));
+    }
+
+    #[test]
+    fn a_mirror_that_does_not_fit_its_schema_gets_the_wanted_spec() {
+        let error = |code, message: &str| ApiError::Other { code, message: message.into() };
+        assert!(is_untypable(&error(
+            500,
+            "failed to create typed live object: .spec.size: expected integer"
+        )));
+        assert!(!is_untypable(&error(
+            500,
+            "failed to create typed patch object: .spec.size: expected integer"
+        )));
+
+        let mirror = |hub_id: &str, spec: Value| json!({"metadata": {"uid": "u", "resourceVersion": "7", "labels": {hub::HUB_ID: hub_id}}, "spec": spec});
+        let live = Object(mirror("us", json!({"size": "small", "old": 1, "same": true})));
+        let desired = json!({"spec": {"size": 1, "same": true}});
+        let want =
+            json!({"metadata": {"uid": "u", "resourceVersion": "7"}, "spec": {"size": 1, "old": null}});
+        assert_eq!(mending(&live, &desired, "us"), Some(want));
+        assert_eq!(mending(&live, &desired, "them"), None);
+        assert_eq!(mending(&live, &live.0, "us"), None);
     }
 
     #[test]
