@@ -1,7 +1,7 @@
 //! Performs the actions of a step on the cluster and says what came of them: exactly one answer each.
 
 use super::client::{ApiError, SpokeClient};
-use super::watch;
+use super::{discreet, watch};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
@@ -70,7 +70,7 @@ pub(super) async fn perform(
                 // Perhaps another object has the name; perhaps the server could not settle it, or a webhook refused.
                 // Nor does a version that is not served say that it is gone.
                 Err(error @ (ApiError::Conflict { .. } | ApiError::KindUnknown)) => {
-                    let answer = error.to_string();
+                    let answer = discreet::text(&object, &error);
                     look(client, object, &resource, Meant::Deleted { uid, answer: &answer }).await
                 }
                 Err(error) => delete_failed(object, &error),
@@ -81,7 +81,7 @@ pub(super) async fn perform(
             match client.merge_patch(&resource, &object.namespace, &object.name, &release_patch(&uid)).await {
                 Ok(_) | Err(ApiError::NotFound) => gone(object, uid),
                 Err(error @ ApiError::Conflict { .. }) => {
-                    let answer = error.to_string();
+                    let answer = discreet::text(&object, &error);
                     look(client, object, &resource, Meant::Deleted { uid, answer: &answer }).await
                 }
                 Err(error) => delete_failed(object, &error),
@@ -122,7 +122,7 @@ async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource:
     match found {
         Err(error) => {
             let missing = missing_namespace(&error);
-            return failed(trouble(&error), error.to_string(), missing);
+            return failed(trouble(&error), discreet::text(&apply.object, &error), missing);
         }
         Ok(Some(found)) => {
             let found = Object(found);
@@ -162,7 +162,7 @@ async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource:
         }
         Err(error) => {
             let missing = missing_namespace(&error);
-            failed(trouble(&error), error.to_string(), missing)
+            failed(trouble(&error), discreet::text(&apply.object, &error), missing)
         }
     }
 }
@@ -227,7 +227,7 @@ fn gone(object: ObjectRef, uid: String) -> Done {
 
 fn delete_failed(object: ObjectRef, error: &ApiError) -> Done {
     let trouble = trouble(error);
-    let message = error.to_string();
+    let message = discreet::text(&object, error);
     Outcome::DeleteFailed { object, message, trouble }.into()
 }
 
