@@ -160,7 +160,9 @@ struct Actor {
 }
 
 const TICK: Duration = Duration::from_secs(30);
+/// Discovery follows a CRD; doubled up to 6.4 s while it does not.
 const SERVED_SOON: Duration = Duration::from_millis(100);
+const SERVED_DOUBLINGS: u32 = 6;
 
 impl Actor {
     async fn run(
@@ -297,16 +299,17 @@ impl Actor {
     fn on_seen(&mut self, gk: &GroupKind, seen: Seen) {
         let concerned = match seen {
             Seen::Served(resource) => {
-                self.write_store(|s| s.kind_mut(gk).resource = Some(resource));
+                self.write_store(|s| s.served(gk, resource));
                 Vec::new()
             }
             Seen::NotServed => {
-                self.write_store(|s| s.kind_mut(gk).state = KindState::Missing);
+                let misses = self.write_store(|s| s.missed(gk));
                 if matches!(self.read_store(|s| s.crd(gk)), CrdState::Ready { .. }) {
                     // Its CRD is there: discovery follows in a moment.
                     let (events, gk) = (self.events.clone(), gk.clone());
+                    let pause = SERVED_SOON * 2_u32.pow(misses.min(SERVED_DOUBLINGS));
                     self.spawn(async move {
-                        tokio::time::sleep(SERVED_SOON).await;
+                        tokio::time::sleep(pause).await;
                         drop(events.send(Event::LookAgain(gk)));
                     });
                 }

@@ -478,17 +478,6 @@ impl Verbs {
         let path = path(resource, namespace, name);
         self.find(request(Method::DELETE, &path, "application/json", Some(("application/json", &body)))).await
     }
-
-    /// Every object that matches a label selector, in all namespaces. Complete or an error.
-    ///
-    /// # Errors
-    /// As for [`Self::get`].
-    pub async fn list(&self, resource: &ApiResource, selector: &str) -> Result<Vec<Value>, ApiError> {
-        let selector: String = url::form_urlencoded::byte_serialize(selector.as_bytes()).collect();
-        let path = format!("{}?labelSelector={selector}", path(resource, "", ""));
-        let list: Value = self.call(request(Method::GET, &path, "application/json", None)).await?;
-        Ok(list.get("items").and_then(Value::as_array).cloned().unwrap_or_default())
-    }
 }
 
 fn path(resource: &ApiResource, namespace: &str, name: &str) -> String {

@@ -1,12 +1,12 @@
 //! Performs the actions of a step on the cluster and says what came of them: exactly one answer each.
 
 use super::client::{ApiError, SpokeClient};
-use super::watch;
+use super::{discreet, watch};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
 use crate::reconcile::spoke::tracked::Trouble;
-use crate::reconcile::spoke::{Action, Apply, Guard, Outcome, Task, namespace_body};
+use crate::reconcile::spoke::{Action, Apply, Guard, Outcome, Task, merge_patch, namespace_body};
 use crate::reconcile::world::Stored;
 use kube::core::ApiResource;
 use serde_json::{Value, json};
@@ -68,11 +68,9 @@ pub(super) async fn perform(
                     .await
                 }
                 // Perhaps another object has the name; perhaps the server could not settle it, or a webhook refused.
-                Err(ApiError::Conflict { message }) => {
-                    look(client, object, &resource, Meant::Deleted { uid, answer: &message }).await
-                }
-                Err(error @ ApiError::KindUnknown) => {
-                    let answer = error.to_string();
+                // Nor does a version that is not served say that it is gone.
+                Err(error @ (ApiError::Conflict { .. } | ApiError::KindUnknown)) => {
+                    let answer = discreet::text(&object, &error);
                     look(client, object, &resource, Meant::Deleted { uid, answer: &answer }).await
                 }
                 Err(error) => delete_failed(object, &error),
@@ -82,8 +80,9 @@ pub(super) async fn perform(
             let resource = resource_of(&gvk, resource, task);
             match client.merge_patch(&resource, &object.namespace, &object.name, &release_patch(&uid)).await {
                 Ok(_) | Err(ApiError::NotFound) => gone(object, uid),
-                Err(ApiError::Conflict { message }) => {
-                    look(client, object, &resource, Meant::Deleted { uid, answer: &message }).await
+                Err(error @ ApiError::Conflict { .. }) => {
+                    let answer = discreet::text(&object, &error);
+                    look(client, object, &resource, Meant::Deleted { uid, answer: &answer }).await
                 }
                 Err(error) => delete_failed(object, &error),
             }
@@ -131,7 +130,7 @@ async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource:
     match found {
         Err(error) => {
             let missing = missing_namespace(&error);
-            return failed(trouble(&error), error.to_string(), missing);
+            return failed(trouble(&error), discreet::text(&apply.object, &error), missing);
         }
         Ok(Some(found)) => {
             let found = Object(found);
@@ -150,16 +149,15 @@ async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource:
         // With the uid, an apply cannot bring back an instance that was deleted meanwhile.
         sent["metadata"]["uid"] = json!(task.hub_uid);
     }
-    let mut answer = client.apply(resource, &namespace, &name, apply.manager, &sent).await;
-    if apply.object == task.key.object() && !task.is_local() && answer.as_ref().is_err_and(misfits_schema) {
-        // The spec that stands there fits an older schema of the kind, and server-side apply cannot read it. All of it
-        // is ours: it is replaced.
-        answer = match replace_spec(client, resource, task, &sent).await {
-            Ok(()) => client.apply(resource, &namespace, &name, apply.manager, &sent).await,
-            Err(error) => Err(error),
-        };
+    let mut written = client.apply(resource, &namespace, &name, apply.manager, &sent).await;
+    if let Err(error) = &written
+        && is_mirror(task, &apply)
+        && is_untypable(error)
+        && mend(client, task, resource, &apply).await
+    {
+        written = client.apply(resource, &namespace, &name, apply.manager, &sent).await;
     }
-    match answer {
+    match written {
         Ok(live) => {
             let stored = Arc::new(Stored::new(live));
             Outcome::Applied {
@@ -175,7 +173,7 @@ async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource:
                 object: apply.object.clone(),
                 body: body.clone(),
                 trouble: trouble(&error),
-                message: error.to_string(),
+                message: discreet::text(&apply.object, &error),
                 missing_namespace: missing_namespace(&error),
                 unanswered: error == ApiError::Timeout,
             };
@@ -184,25 +182,43 @@ async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource:
     }
 }
 
-/// Whether the API server could not read the stored object by the kind's present schema.
-fn misfits_schema(error: &ApiError) -> bool {
-    let text = error.to_string();
-    text.contains("failed to create typed live object") && !matches!(error, ApiError::FieldNotDeclared { .. })
+fn is_mirror(task: &Task, apply: &Apply) -> bool {
+    !task.is_local() && apply.manager == kro::MANAGER_LABELLER && apply.object == task.key.object()
 }
 
-async fn replace_spec(
-    client: &SpokeClient,
-    resource: &ApiResource,
-    task: &Task,
-    wanted: &Value,
-) -> Result<(), ApiError> {
-    let (namespace, name) = (&*task.key.namespace, &*task.key.name);
-    let Some(mut live) = client.get(resource, namespace, name).await? else { return Ok(()) };
-    if Object(live.clone()).label(hub::HUB_ID) != Some(task.hub_id.as_str()) {
-        return Err(ApiError::Conflict { message: "the mirror is no longer ours".into() });
+/// Whether the stored object does not fit the schema any more, as after a breaking change of its CRD that was allowed:
+/// no apply can succeed then, whatever it says.
+fn is_untypable(error: &ApiError) -> bool {
+    matches!(error, ApiError::Other { code: 500, message } if message.contains("failed to create typed live object"))
+}
+
+/// Brings the spec of the stored mirror to the wanted one without server-side apply. While the stored object does not fit
+/// its schema, the API server notes no owner for such a patch; the apply that follows becomes the only one.
+async fn mend(client: &SpokeClient, task: &Task, resource: &ApiResource, apply: &Apply) -> bool {
+    let (namespace, name) = (&apply.object.namespace, &apply.object.name);
+    let mended = match client.get(resource, namespace, name).await {
+        Ok(Some(live)) => match mending(&Object(live), &apply.body, task.hub_id.as_str()) {
+            Some(patch) => client.merge_patch(resource, namespace, name, &patch).await.map(drop),
+            None => return false,
+        },
+        Ok(None) => return true,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &mended {
+        tracing::warn!(cluster = client.cluster(), mirror = %apply.object, %error, "mending a mirror failed");
     }
-    live["spec"] = wanted.get("spec").cloned().unwrap_or_else(|| json!({}));
-    client.replace(resource, namespace, name, &live).await.map(drop)
+    mended.is_ok()
+}
+
+/// The merge patch that gives a live mirror the wanted spec; `None` if it has that, or is not ours.
+fn mending(live: &Object, desired: &Value, hub_id: &str) -> Option<Value> {
+    if live.label(hub::HUB_ID) != Some(hub_id) || live.is_deleting() {
+        return None;
+    }
+    let spec = |object: &Value| json!({"spec": object.get("spec").cloned().unwrap_or(Value::Null)});
+    let mut patch = merge_patch(&spec(&live.0), &spec(desired))?;
+    patch["metadata"] = json!({"uid": live.uid(), "resourceVersion": live.resource_version()});
+    Some(patch)
 }
 
 fn missing_namespace(error: &ApiError) -> Option<String> {
@@ -226,7 +242,8 @@ fn gone(object: ObjectRef, uid: String) -> Done {
 
 fn delete_failed(object: ObjectRef, error: &ApiError) -> Done {
     let trouble = trouble(error);
-    Outcome::DeleteFailed { object, message: error.to_string(), trouble }.into()
+    let message = discreet::text(&object, error);
+    Outcome::DeleteFailed { object, message, trouble }.into()
 }
 
 /// What a look by name is about.
@@ -358,31 +375,6 @@ fn core_resource(kind: &str, plural: &str) -> ApiResource {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_a_stored_object_that_cannot_be_read_is_replaced() {
-        let other = |message: &str| ApiError::Other { code: 500, message: message.into() };
-        let cases = [
-            (
-                other("failed to create typed live object (n/a; g/v, Kind=K): .spec.size: expected string"),
-                true,
-            ),
-            (
-                other("failed to create typed patch object (n/a; g/v, Kind=K): .spec.size: expected string"),
-                false,
-            ),
-            (
-                ApiError::FieldNotDeclared {
-                    message: "failed to create typed live object: .spec.x: field not declared in schema"
-                        .into(),
-                },
-                false,
-            ),
-        ];
-        for (error, want) in cases {
-            assert_eq!(misfits_schema(&error), want, "{error}");
-        }
-    }
-
     fn target() -> ObjectRef {
         ObjectRef::new(GroupKind::new("", "ConfigMap"), "n", "c")
     }
@@ -410,6 +402,28 @@ mod tests {
         assert_eq!(message, "it is still there and not being deleted (please try again)");
         assert!(matches!(after_conflict(Err(ApiError::Timeout)), Outcome::DeleteFailed { .. }));
         assert!(matches!(after_conflict(Err(ApiError::KindUnknown)), Outcome::DeleteFailed { .. }));
+    }
+
+    #[test]
+    fn a_mirror_that_does_not_fit_its_schema_gets_the_wanted_spec() {
+        let error = |code, message: &str| ApiError::Other { code, message: message.into() };
+        assert!(is_untypable(&error(
+            500,
+            "failed to create typed live object: .spec.size: expected integer"
+        )));
+        assert!(!is_untypable(&error(
+            500,
+            "failed to create typed patch object: .spec.size: expected integer"
+        )));
+
+        let mirror = |hub_id: &str, spec: Value| json!({"metadata": {"uid": "u", "resourceVersion": "7", "labels": {hub::HUB_ID: hub_id}}, "spec": spec});
+        let live = Object(mirror("us", json!({"size": "small", "old": 1, "same": true})));
+        let desired = json!({"spec": {"size": 1, "same": true}});
+        let want =
+            json!({"metadata": {"uid": "u", "resourceVersion": "7"}, "spec": {"size": 1, "old": null}});
+        assert_eq!(mending(&live, &desired, "us"), Some(want));
+        assert_eq!(mending(&live, &desired, "them"), None);
+        assert_eq!(mending(&live, &live.0, "us"), None);
     }
 
     #[test]

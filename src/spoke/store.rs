@@ -24,6 +24,8 @@ pub struct Kind {
     pub generated: bool,
     /// Of the watch that was opened last.
     pub serial: u64,
+    /// How often in a row the cluster said that it does not serve it.
+    misses: u32,
 }
 
 /// A watch to open.
@@ -43,6 +45,7 @@ impl Kind {
             listing: None,
             generated: false,
             serial: 0,
+            misses: 0,
         }
     }
 }
@@ -106,6 +109,19 @@ impl Store {
         kind.serial += 1;
         Some(Open { serial: kind.serial, everything: kind.generated })
     }
+    /// The cluster does not serve the kind; returns how often it said so in a row before.
+    pub fn missed(&mut self, gk: &GroupKind) -> u32 {
+        let kind = self.kind_mut(gk);
+        kind.state = KindState::Missing;
+        let before = kind.misses;
+        kind.misses = before.saturating_add(1);
+        before
+    }
+    pub fn served(&mut self, gk: &GroupKind, resource: ApiResource) {
+        let kind = self.kind_mut(gk);
+        kind.resource = Some(resource);
+        kind.misses = 0;
+    }
     pub fn kind_state(&self, gk: &GroupKind) -> KindState {
         self.kind(gk)
     }
@@ -129,12 +145,6 @@ impl Store {
     pub fn unserved(&self) -> Vec<GroupKind> {
         let missing = self.kinds.iter().filter(|(_, k)| k.state == KindState::Missing);
         missing.map(|(gk, _)| gk.clone()).collect()
-    }
-    pub fn watched(&self) -> usize {
-        self.kinds
-            .values()
-            .filter(|k| matches!(k.state, KindState::Synced { .. } | KindState::Syncing))
-            .count()
     }
     pub fn note_wanted(&mut self, object: &ObjectRef, key: &InstanceKey) {
         self.wanted_by.insert(object.clone(), key.clone());
