@@ -1,7 +1,9 @@
 //! What users do, on real API servers.
 
 mod definitions;
+mod faults_isolation;
 mod faults_restart;
+mod faults_spoke_down;
 mod instances_conflicts;
 mod instances_drift;
 mod instances_fanout;
@@ -21,11 +23,15 @@ type Run = (&'static str, fn(&Stand) -> anyhow::Result<()>);
 /// The stands that the trials share.
 pub struct Stands {
     calm: Lazy,
+    faults: Lazy,
 }
 
 impl Default for Stands {
     fn default() -> Self {
-        Self { calm: Lazy::new(|| Stand::start("calm", &["eu", "us", "ap"], Programs::Workloads)) }
+        Self {
+            calm: Lazy::new(|| Stand::start("calm", &["eu", "us", "ap"], Programs::Workloads)),
+            faults: Lazy::new(|| Stand::start("faults", &["eu", "us", "ap"], Programs::ServerOnly)),
+        }
     }
 }
 
@@ -41,11 +47,20 @@ impl Stands {
             faults_restart::TRIALS,
         ]
         .concat();
-        calm.into_iter().map(|run| trial(&self.calm, run)).collect()
+        let faults = [
+            faults_spoke_down::TRIALS,
+            faults_isolation::TRIALS,
+            faults_spoke_down::DELETIONS,
+            faults_isolation::LAST,
+        ]
+        .concat();
+        let calm = calm.into_iter().map(|run| trial(&self.calm, run));
+        calm.chain(faults.into_iter().map(|run| trial(&self.faults, run))).collect()
     }
 
     pub fn end(&self) {
         self.calm.end();
+        self.faults.end();
     }
 }
 
