@@ -2,38 +2,62 @@
 //! lanes run at once. A trial that measures time has all lanes to itself.
 
 use libtest_mimic::Trial;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Condvar, Mutex, PoisonError, RwLock};
 
 /// Waiting costs nothing: so many trials may be at the entrance of a lane.
 pub const THREADS: usize = 8;
 
-#[derive(Default)]
-pub struct Lane(Mutex<()>);
+/// Serves in the order of arrival.
+pub struct Lane {
+    /// Next ticket, and the one that is served.
+    tickets: Mutex<(u64, u64)>,
+    turn: Condvar,
+}
 
 /// The environment, what people call, and registration.
-pub static CLUSTERS: Lane = Lane(Mutex::new(()));
+pub static CLUSTERS: Lane = Lane::new();
 /// Definitions, instances and faults.
-pub static INSTANCES: Lane = Lane(Mutex::new(()));
+pub static INSTANCES: Lane = Lane::new();
 
 /// Held for reading by every trial, for writing by one that measures.
 static QUIET: RwLock<()> = RwLock::new(());
 
 impl Lane {
+    const fn new() -> Self {
+        Self { tickets: Mutex::new((0, 0)), turn: Condvar::new() }
+    }
+
     pub fn run<T>(&self, trial: impl FnOnce() -> T) -> T {
-        let _lane = self.enter();
+        let _place = self.enter();
         let _others = QUIET.read().unwrap_or_else(PoisonError::into_inner);
         trial()
     }
 
     /// Runs with nothing beside it.
     pub fn run_alone<T>(&self, trial: impl FnOnce() -> T) -> T {
-        let _lane = self.enter();
+        let _place = self.enter();
         let _nobody = QUIET.write().unwrap_or_else(PoisonError::into_inner);
         trial()
     }
 
-    fn enter(&self) -> MutexGuard<'_, ()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn enter(&self) -> Place<'_> {
+        let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = tickets.0;
+        tickets.0 += 1;
+        while tickets.1 != mine {
+            tickets = self.turn.wait(tickets).unwrap_or_else(PoisonError::into_inner);
+        }
+        Place(self)
+    }
+}
+
+/// The one place in a lane; given on when it is dropped, also by a panic.
+struct Place<'a>(&'a Lane);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.tickets.lock().unwrap_or_else(PoisonError::into_inner).1 += 1;
+        self.0.turn.notify_all();
     }
 }
 
