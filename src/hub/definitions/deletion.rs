@@ -11,7 +11,7 @@ pub struct Facts {
     pub watching: bool,
     /// A request that creates or changes its CRD is under way.
     pub crd_busy: bool,
-    /// Names of its instances; `None` while they were not all seen.
+    /// Names of the instances of its kind; `None` while they were not all seen.
     pub instances: Option<Vec<String>>,
 }
 
@@ -24,15 +24,16 @@ pub enum Verdict {
     Wait,
 }
 
-/// That nobody watches instances says nothing about whether there are any: after a restart nobody does yet. Only a kind
-/// without CRD has none for certain.
+/// That nobody watches instances says nothing about whether there are any: after a restart nobody does yet. Only a
+/// definition without CRD has none for certain, even when the kind is served for another definition.
 pub fn verdict(facts: Facts) -> Verdict {
     match facts.instances {
         _ if facts.crd_busy => Verdict::Wait,
-        _ if facts.abandoned => Verdict::Go,
+        _ if facts.abandoned || !(facts.watching || facts.served) => Verdict::Go,
+        // Not until it is known whose they are.
+        _ if !facts.watching => Verdict::Wait,
         Some(names) if names.is_empty() => Verdict::Go,
         Some(names) => Verdict::Held(names),
-        None if !facts.watching && !facts.served => Verdict::Go,
         None => Verdict::Wait,
     }
 }
@@ -57,6 +58,11 @@ mod tests {
         let cases = [
             ("never served", Facts::default(), Verdict::Go),
             ("just restarted: the CRD is there, nobody watches yet", served.clone(), Verdict::Wait),
+            (
+                "the kind is another's",
+                Facts { watching: false, served: false, ..seen(&["n/a"]) },
+                Verdict::Go,
+            ),
             ("instances are being listed", watching.clone(), Verdict::Wait),
             ("the CRD left the selection", Facts { served: false, ..watching.clone() }, Verdict::Wait),
             ("no instances", seen(&[]), Verdict::Go),
