@@ -7,9 +7,9 @@ mod faults_spoke_down;
 mod instances_conflicts;
 mod instances_drift;
 mod instances_fanout;
-pub mod registration;
 mod instances_graph;
 mod instances_moves;
+pub mod registration;
 mod stand;
 
 use crate::env::Programs;
