@@ -84,8 +84,21 @@ pub async fn claim(client: &Verbs, hub_id: &HubId) -> Result<Claim, ApiError> {
             Err(error) => return Err(error),
         },
     };
-    let owner = found.pointer("/data/hub-id").and_then(Value::as_str).unwrap_or_default();
-    Ok(if owner == hub_id.as_str() { Claim::Ours } else { Claim::Other(owner.to_owned()) })
+    Ok(owner_of(&found, hub_id))
+}
+
+/// Reads the claim on a spoke that was claimed before. Where it is missing nobody else says that it is his.
+///
+/// # Errors
+/// The cluster could not be asked, or may not be.
+pub async fn claim_of(client: &Verbs, hub_id: &HubId) -> Result<Claim, ApiError> {
+    let found = client.get(&config_maps(), hub::CLAIM_NAMESPACE, hub::CLAIM_CONFIGMAP).await?;
+    Ok(found.map_or(Claim::Ours, |f| owner_of(&f, hub_id)))
+}
+
+fn owner_of(claim: &Value, hub_id: &HubId) -> Claim {
+    let owner = claim.pointer("/data/hub-id").and_then(Value::as_str).unwrap_or_default();
+    if owner == hub_id.as_str() { Claim::Ours } else { Claim::Other(owner.to_owned()) }
 }
 
 /// The id of this hub: what the flag says, else what the ConfigMap `kro-hub-id` says, else a new random one, kept there.

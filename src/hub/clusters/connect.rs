@@ -37,6 +37,8 @@ pub enum Progress {
     Identified(Box<(ClusterInfo, Line)>),
     /// `left` is what an earlier registration of this cluster left there, by uid of the hub instance.
     Claimed(Box<(Claim, Line, BTreeMap<String, Left>)>),
+    /// Who answers now that contact is back, and whose it says it is.
+    Recognized(Box<(ClusterInfo, Claim)>),
 }
 
 /// First half: who is it? Tries until it answers or is told to stop.
@@ -84,6 +86,37 @@ pub(in crate::hub) fn identify(
             info = asking => info,
         };
         tell(Progress::Identified(Box::new((info, line))));
+    });
+}
+
+/// Contact is back: is it still the same cluster, and still ours? Tries until it answers or is told to stop.
+pub(in crate::hub) fn recognize(
+    ctx: &Context,
+    name: &ClusterName,
+    epoch: u64,
+    client: &SpokeClient,
+    until: CancellationToken,
+) {
+    let (ctx, name, client) = (ctx.clone(), name.clone(), client.clone());
+    let this = ctx.clone();
+    this.spawn(async move {
+        let asking = async {
+            let mut attempt = 0;
+            loop {
+                let info = identity::of_cluster(&client).await;
+                let claim = identity::claim_of(&client, &ctx.hub_id).await;
+                if let (Ok(info), Ok(claim)) = (info, claim) {
+                    return (info, claim);
+                }
+                tokio::time::sleep(backoff(attempt, name.as_str())).await;
+                attempt += 1;
+            }
+        };
+        let found = tokio::select! {
+            () = until.cancelled() => return,
+            found = asking => found,
+        };
+        ctx.tell(Event::Connect(name, epoch, Progress::Recognized(Box::new(found))));
     });
 }
 

@@ -15,6 +15,7 @@ use crate::reconcile::fleet::Left;
 use crate::spoke::actor;
 use crate::spoke::messages::ContactState;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,11 +33,17 @@ impl Clusters {
         epoch: u64,
         progress: Progress,
     ) -> Vec<Effect> {
-        let Some(before) = self.entries.get(name).filter(|e| e.expects(epoch)).map(Entry::state) else {
+        let again = matches!(progress, Progress::Recognized(_));
+        let awaited = |e: &&Entry| if again { e.is_running(epoch) } else { e.expects(epoch) };
+        let Some(before) = self.entries.get(name).filter(awaited).map(Entry::state) else {
             return Vec::new();
         };
         let mut effects = Vec::new();
         match progress {
+            Progress::Recognized(found) => {
+                let (info, claim) = *found;
+                effects.extend(self.returned(ctx, name, info, claim));
+            }
             Progress::Unusable(message) => {
                 let condition = conditions::CREDENTIALS_VALID;
                 let blocked = Blocked { condition, reason: "KubeconfigRefused", message };
@@ -92,12 +99,7 @@ impl Clusters {
         let known = entry.cluster.status.as_ref().map(same::written).unwrap_or_default();
         let found = info.id.clone();
         let Some(info) = same::recognize(&known, info) else {
-            let message = format!(
-                "the credentials lead to cluster {found}, but this Cluster was cluster {}; nothing is read from it or written \
-                 to it. If that is meant: delete this Cluster and register it again",
-                known.id
-            );
-            return self.block(ctx, name, Blocked::ready("IdentityChanged", message), true);
+            return self.block(ctx, name, changed(&known.id, &found), true);
         };
         if let Some(twin) = self.twin(name, &info, local) {
             let message = format!("{twin}; nothing is written through this Cluster");
@@ -129,17 +131,12 @@ impl Clusters {
         left: BTreeMap<String, Left>,
     ) -> Vec<Effect> {
         if let Claim::Other(owner) = claim {
-            let message = format!(
-                "ConfigMap {}/{} there says that hub {owner} owns it; this is hub {}. If that hub is gone: delete the ConfigMap",
-                hub::CLAIM_NAMESPACE,
-                hub::CLAIM_CONFIGMAP,
-                ctx.hub_id
-            );
-            self.block(ctx, name, Blocked::claimed(message), true);
+            self.block(ctx, name, claimed_by(&owner, ctx), true);
             return Vec::new();
         }
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
-        let lease = ctx.lease.clone();
+        let (lease, trusted) = (ctx.lease.clone(), Arc::new(AtomicBool::new(true)));
+        let (client, is_trusted) = (line.client.clone(), trusted.clone());
         let handle = actor::start(
             actor::Settings {
                 cluster: name.clone(),
@@ -152,13 +149,13 @@ impl Clusters {
                 pool: ctx.pool.clone(),
                 metrics: ctx.metrics.clone(),
                 clock: ctx.clock.clone(),
-                may_write: Arc::new(move || lease.is_held()),
+                may_write: Arc::new(move || lease.is_held() && is_trusted.load(Ordering::Acquire)),
             },
             self.from_spokes.clone(),
         );
         tracing::info!(cluster = %name, "connected");
         ctx.metrics.healthy(name.as_str(), true);
-        entry.phase = Phase::Running { handle, contact: ContactState::Ready };
+        entry.phase = Phase::Running { client, trusted, handle, contact: ContactState::Ready };
         entry.lost_since = None;
         entry.left = Some(left.clone());
         vec![Effect::Connected(name.clone(), left.into_values().collect())]
@@ -167,23 +164,48 @@ impl Clusters {
     pub fn contact(&mut self, ctx: &Context, name: &ClusterName, state: ContactState) -> Vec<Effect> {
         let now = ctx.clock.now();
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
-        let Phase::Running { contact, .. } = &mut entry.phase else { return Vec::new() };
-        let ready = state == ContactState::Ready;
+        let Phase::Running { client, trusted, contact, .. } = &mut entry.phase else { return Vec::new() };
         tracing::info!(cluster = %name, ?state, "contact changed");
-        ctx.metrics.healthy(name.as_str(), ready);
-        *contact = state;
-        let mut effects = vec![Effect::Changed];
-        if ready {
-            entry.lost_since = None;
-            effects.push(Effect::Returned(
-                name.clone(),
-                entry.left.iter().flatten().map(|(_, l)| l.clone()).collect(),
-            ));
-        } else {
-            entry.note_lost(&now.rfc3339);
+        if state == ContactState::Ready {
+            // Whoever answers now may be another cluster at the same address: it is asked before anything is written.
+            connect::recognize(ctx, name, entry.epoch, client, entry.until.clone());
+            return Vec::new();
         }
+        trusted.store(false, Ordering::Release);
+        ctx.metrics.healthy(name.as_str(), false);
+        *contact = state;
+        entry.note_lost(&now.rfc3339);
         self.write_status(ctx, name);
-        effects
+        vec![Effect::Changed]
+    }
+
+    /// Contact is back, and it is known with whom.
+    fn returned(
+        &mut self,
+        ctx: &Context,
+        name: &ClusterName,
+        info: ClusterInfo,
+        claim: Claim,
+    ) -> Vec<Effect> {
+        let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
+        let (known, found) = (entry.identity(), info.id.clone());
+        let Some(info) = same::recognize(&known, info) else {
+            self.block(ctx, name, changed(&known.id, &found), true);
+            return Vec::new();
+        };
+        if let Claim::Other(owner) = claim {
+            self.block(ctx, name, claimed_by(&owner, ctx), true);
+            return Vec::new();
+        }
+        entry.info = Some(info);
+        entry.lost_since = None;
+        if let Phase::Running { trusted, contact, .. } = &mut entry.phase {
+            trusted.store(true, Ordering::Release);
+            *contact = ContactState::Ready;
+        }
+        ctx.metrics.healthy(name.as_str(), true);
+        let left = entry.left.iter().flatten().map(|(_, l)| l.clone()).collect();
+        vec![Effect::Returned(name.clone(), left)]
     }
 
     /// The actor ended by itself: connect anew.
@@ -194,4 +216,22 @@ impl Clusters {
         }
         self.due(ctx, name)
     }
+}
+
+fn changed(known: &str, found: &str) -> Blocked {
+    let message = format!(
+        "the credentials lead to cluster {found}, but this Cluster was cluster {known}; nothing is read from it or written \
+         to it. If that is meant: delete this Cluster and register it again"
+    );
+    Blocked::ready("IdentityChanged", message)
+}
+
+fn claimed_by(owner: &str, ctx: &Context) -> Blocked {
+    let message = format!(
+        "ConfigMap {}/{} there says that hub {owner} owns it; this is hub {}. If that hub is gone: delete the ConfigMap",
+        hub::CLAIM_NAMESPACE,
+        hub::CLAIM_CONFIGMAP,
+        ctx.hub_id
+    );
+    Blocked::claimed(message)
 }

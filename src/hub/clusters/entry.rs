@@ -11,9 +11,11 @@ use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::placement::ClusterView;
 use crate::reconcile::fleet::{ClusterState, Left};
 use crate::spoke::actor;
+use crate::spoke::client::SpokeClient;
 use crate::spoke::messages::ContactState;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use tokio_util::sync::CancellationToken;
 
 /// Why a cluster is not used: another Cluster stands for it.
@@ -29,6 +31,10 @@ pub(super) enum Phase {
         failures: u32,
     },
     Running {
+        /// For asking once more who it is when contact returns.
+        client: SpokeClient,
+        /// Whether it is still known to be the cluster that was claimed: nothing is written while that is open.
+        trusted: Arc<AtomicBool>,
         handle: actor::Handle,
         contact: ContactState,
     },
@@ -144,6 +150,11 @@ impl Entry {
     /// was paused, or its Secret went, is not.
     pub fn expects(&self, epoch: u64) -> bool {
         self.epoch == epoch && matches!(self.phase, Phase::Connecting { .. })
+    }
+
+    /// Whether an answer about a cluster whose contact returned is waited for.
+    pub fn is_running(&self, epoch: u64) -> bool {
+        self.epoch == epoch && matches!(self.phase, Phase::Running { .. })
     }
 
     pub fn note_lost(&mut self, now: &str) {
