@@ -20,7 +20,7 @@ use crate::api::names::{GroupKind, Gvk, HubId, InstanceKey, ObjectRef};
 use crate::api::{Object, applyset};
 use crate::graph::Graph;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tracked::{Tracked, Trouble};
 
@@ -217,7 +217,7 @@ pub struct Step {
 #[derive(Debug)]
 pub struct Machine {
     task: Arc<Task>,
-    objects: HashMap<ObjectRef, Tracked>,
+    objects: BTreeMap<ObjectRef, Tracked>,
     /// Objects that a read without selector did not find; cleared when they show up again.
     gone: BTreeSet<ObjectRef>,
     /// Namespaces other than the instance's own that rendered children are in.
@@ -243,7 +243,7 @@ impl Machine {
     pub fn new(task: Arc<Task>) -> Self {
         Self {
             task,
-            objects: HashMap::new(),
+            objects: BTreeMap::new(),
             gone: BTreeSet::new(),
             extra_namespaces: BTreeSet::new(),
             strays: BTreeMap::new(),
