@@ -477,6 +477,9 @@ impl Fleet {
         if spoken_before && entries.iter().any(Entry::is_unheard) {
             return;
         }
+        for entry in &entries {
+            self.since.insert(entry.name.clone(), (entry.state.clone(), entry.since.clone()));
+        }
         let only_local = names.iter().all(|n| Some(n) == local) && entries.len() == names.len();
         let aggregate = Aggregate {
             entries,
@@ -506,15 +509,15 @@ impl Fleet {
         step.actions.push(FleetAction::WriteStatus { patch });
     }
 
-    fn entry(&mut self, inputs: &Inputs, name: &ClusterName, deleting: bool, leaves: bool) -> Entry {
+    fn entry(&self, inputs: &Inputs, name: &ClusterName, deleting: bool, leaves: bool) -> Entry {
         let health = inputs.clusters.get(name).map(|c| c.health.clone());
         let report = self.reports.get(name).filter(|r| r.hub_uid == inputs.instance.uid());
         let entry = Entry::of(name, health.as_ref(), report, deleting || leaves);
         self.dated(inputs, name, entry)
     }
 
-    /// Notes since when an entry is as it is; a restart finds it in the status that was written.
-    fn dated(&mut self, inputs: &Inputs, name: &ClusterName, mut entry: Entry) -> Entry {
+    /// Says since when an entry is as it is; a restart finds it in the status that was written.
+    fn dated(&self, inputs: &Inputs, name: &ClusterName, mut entry: Entry) -> Entry {
         let known = self.since.get(name).cloned().or_else(|| {
             let list = inputs.instance.0.pointer("/status/fleet/clusters")?.as_array()?;
             let old = list.iter().find(|e| e.get("name").and_then(Value::as_str) == Some(name.as_str()))?;
@@ -524,7 +527,6 @@ impl Fleet {
             Some((state, since)) if state == entry.state => since,
             _ => entry.unreachable_since.clone().unwrap_or_else(|| inputs.now.rfc3339.clone()),
         };
-        self.since.insert(name.clone(), (entry.state.clone(), since.clone()));
         entry.since = since;
         entry
     }
