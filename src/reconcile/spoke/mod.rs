@@ -381,10 +381,11 @@ impl Machine {
         !self.status_busy && !self.namespace_busy && !self.objects.values().any(|t| t.busy)
     }
 
-    fn wake_at(&self) -> Option<u64> {
+    /// When something is due by time alone. What was due already had its chance in the step that asks.
+    fn wake_at(&self, now: &Now) -> Option<u64> {
         let objects = self.objects.values().filter_map(Tracked::wake_at);
         let deletes = self.delete_failures.values().map(|f| f.1);
         let status = self.status_failure.map(|f| f.0).filter(|_| !self.status_busy);
-        objects.chain(deletes).chain(status).min()
+        objects.chain(deletes).chain(status).filter(|at| *at > now.millis).min()
     }
 }

@@ -36,7 +36,7 @@ impl Machine {
             let summary = Summary::deleting(message);
             self.report(&mut step, now, parent.as_deref(), &summary, generation, &revision);
         }
-        step.wake_at = [step.wake_at, self.wake_at()].into_iter().flatten().min();
+        step.wake_at = [step.wake_at, self.wake_at(now)].into_iter().flatten().min();
         step
     }
 

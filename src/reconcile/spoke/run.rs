@@ -368,8 +368,14 @@ impl Machine {
     ) -> Option<NodeState> {
         let tracked = self.objects.entry(target.clone()).or_default();
         let verdict = tracked.judge(&body, stored.as_deref(), manager);
-        let Verdict::Write(cause) = verdict else {
-            return tracked.failure.as_ref().map(|f| NodeState::Failed(f.trouble, f.message.clone()));
+        let cause = match verdict {
+            Verdict::Write(cause) => cause,
+            Verdict::Settled if tracked.is_cured() => return None,
+            // The object is as it can be; what the cluster dropped is offered again when it may be taken.
+            Verdict::Settled if tracked.may_try(&body, walk.now) => Cause::Changed,
+            Verdict::Settled => {
+                return tracked.failure.as_ref().map(|f| NodeState::Failed(f.trouble, f.message.clone()));
+            }
         };
         if tracked.busy {
             return Some(NodeState::Waiting(format!("writing {target}")));
@@ -530,7 +536,7 @@ impl Machine {
                 step.actions.push(Action::WriteStatus { gvk: self.task.gvk.clone(), patch });
             }
         }
-        step.wake_at = [step.wake_at, self.wake_at()].into_iter().flatten().min();
+        step.wake_at = [step.wake_at, self.wake_at(walk.now)].into_iter().flatten().min();
         step
     }
 

@@ -168,6 +168,15 @@ impl Tracked {
                 .is_none_or(|f| now.millis >= f.retry_at || f.desired != hash::json(desired))
     }
 
+    /// For a settled object: whether nothing is wrong with it. A write that failed is forgotten, since the object is as
+    /// wanted all the same; that the cluster dropped a field stays true.
+    pub fn is_cured(&mut self) -> bool {
+        if self.failure.as_ref().is_some_and(|f| f.trouble != Trouble::FieldsDropped) {
+            self.failure = None;
+        }
+        self.failure.is_none()
+    }
+
     /// The uid of the object that is ours by this name.
     pub fn uid(&self) -> Option<&str> {
         let written = self.baseline.as_ref().map(|b| b.uid.as_str());
