@@ -5,7 +5,7 @@ use super::fields::{self, Fields};
 use crate::api::Object;
 use crate::api::names::{GroupKind, ObjectRef};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What the server says no to.
@@ -63,6 +63,8 @@ pub struct Server {
     kinds: BTreeMap<GroupKind, Kind>,
     objects: BTreeMap<ObjectRef, Entry>,
     pub log: Vec<Change>,
+    /// Objects of the operator's kind whose status is not as it will be.
+    unfinished: BTreeSet<ObjectRef>,
 }
 
 pub fn namespace_kind() -> GroupKind {
@@ -81,6 +83,7 @@ impl Server {
             kinds: BTreeMap::new(),
             objects: BTreeMap::new(),
             log: Vec::new(),
+            unfinished: BTreeSet::new(),
         };
         out.serve(namespace_kind(), Kind { namespaced: false, status: true });
         out.serve(crd_kind(), Kind { namespaced: false, status: true });
@@ -111,6 +114,10 @@ impl Server {
         self.iter().filter(move |(r, v)| r.gk == *gk && selects(selector, v)).map(|(_, v)| v)
     }
 
+    pub fn unfinished(&self) -> &BTreeSet<ObjectRef> {
+        &self.unfinished
+    }
+
     pub fn snapshot(&self) -> Snapshot {
         Snapshot { version: self.version, objects: self.objects.clone() }
     }
@@ -118,6 +125,7 @@ impl Server {
     pub fn restore(&mut self, snapshot: Snapshot) {
         self.version = snapshot.version;
         self.objects = snapshot.objects;
+        self.unfinished.retain(|target| self.objects.contains_key(target));
     }
 
     /// Server-side apply with force. Creates what is not there.
@@ -336,7 +344,14 @@ impl Server {
         let before = before.map(|e| e.shown);
         let meta = &entry.value["metadata"];
         let held = meta.get("finalizers").and_then(Value::as_array).is_some_and(|f| !f.is_empty());
-        if meta.get("deletionTimestamp").is_some() && !held {
+        let deleting = meta.get("deletionTimestamp").is_some();
+        let done = entry.value.pointer("/status/ready") == Some(&json!(true));
+        if *target.gk.kind == *"Widget" && !deleting && !done {
+            self.unfinished.insert(target.clone());
+        } else {
+            self.unfinished.remove(target);
+        }
+        if deleting && !held {
             self.objects.remove(target);
             self.log.push(Change { object: target.clone(), before, after: None });
         } else {

@@ -2,7 +2,7 @@
 
 use super::api_server::Server;
 use super::cluster::Stepped;
-use super::graphs::{Blueprint, Expected, NAMESPACE, Sort, Wish, app_kind};
+use super::graphs::{Blueprint, Expected, Sort, Wish, app_kind};
 use super::shell::{LeftRecords, World, hub_site, instance_key};
 use super::store::Store;
 use crate::api::keys::{hub, kro};
@@ -172,8 +172,13 @@ pub fn at_rest(world: &World) -> Vec<String> {
         }
         let places = chosen(world, &instance);
         let state = instance.str_at("/status/state");
-        let want = if places.is_empty() { "IN_PROGRESS" } else { "ACTIVE" };
-        // An instance that goes nowhere and never did is nobody's business but its own.
+        let named = placement::names(instance.annotation(hub::CLUSTERS).filter(|w| *w != "*"));
+        let unknown = named.iter().any(|n| !world.sites.get(n).is_some_and(|s| s.registered));
+        let want = match (unknown, places.is_empty()) {
+            (true, _) => "ERROR",
+            (false, true) => "IN_PROGRESS",
+            (false, false) => "ACTIVE",
+        };
         if state != want {
             bad.push(format!("{key} is {state:?} instead of {want}: {}", instance.0["status"]));
         }
@@ -244,6 +249,5 @@ pub fn at_rest(world: &World) -> Vec<String> {
             bad.push(format!("{name}: what is left of {} is still on record", entry.key()));
         }
     }
-    debug_assert!(!NAMESPACE.is_empty());
     bad
 }

@@ -12,7 +12,7 @@ use crate::api::Object;
 use crate::api::names::{ClusterName, GroupKind, HubId, InstanceKey, ObjectRef};
 use crate::reconcile::Now;
 use crate::reconcile::fleet::Left;
-use crate::reconcile::spoke::Action;
+use crate::reconcile::spoke::{Action, Goal};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -184,17 +184,8 @@ impl World {
             } else if site.registered && (site.reachable || !site.refused) {
                 out.push(Move::Connect(name.clone()));
             }
-            let undone = |o: &Object| {
-                o.str_at("/status/value") != operator_value(o.name())
-                    || o.0.pointer("/status/ready") != Some(&json!(true))
-            };
-            for value in site.server.list(&Sort::Widget.gk(), None) {
-                if value["metadata"].get("deletionTimestamp").is_none() {
-                    let object = Object((**value).clone());
-                    if undone(&object) {
-                        out.push(Move::Operate(name.clone(), object.object_ref()));
-                    }
-                }
+            for target in site.server.unfinished() {
+                out.push(Move::Operate(name.clone(), target.clone()));
             }
         }
         for (index, request) in self.requests.iter().enumerate() {
@@ -350,8 +341,7 @@ impl World {
                 2 => watch.double(&site.server),
                 _ => watch.relist(),
             }
-            let what = format!("{watch:?}");
-            self.note(|| format!("{name}: a watch is troubled: {what}"));
+            self.note(|| format!("{name}: the watch of {gk} is troubled"));
             return;
         }
         actor.see(gk, &site.server, &self.now);
@@ -370,10 +360,10 @@ impl World {
         let fault = if site.reachable { fault.filter(|_| !spurious) } else { Some(Fault::Lost) };
         let (write, wrote) = request.call(&mut site.server, &mut self.left, &self.hub_id, fault);
         self.writes += u64::from(write);
-        let (name, work) = (request.site.clone(), request.work.clone());
-        let answer = format!("{:?}", request.answer.as_ref().map(|_| ()));
-        if write {
-            self.note(|| format!("{name}: call {} fault {fault:?} answered {answer}", describe(&work)));
+        let name = request.site.clone();
+        if self.trace.is_some() && (write || fault.is_some()) {
+            let text = format!("{name}: call {} {fault:?}", describe(&request.work));
+            self.note(|| text);
         }
         if let Wrote::Content(target, live) = wrote
             && name != hub_site()
@@ -396,7 +386,7 @@ impl World {
             work => {
                 let site = self.sites.get_mut(&request.site).unwrap();
                 if let Some(actor) = site.actor.as_mut().filter(|a| a.epoch == request.epoch) {
-                    let text = format!("{answer:?}");
+                    let text = self.trace.is_some().then(|| format!("{answer:?}")).unwrap_or_default();
                     let (key, gk) = match work {
                         Work::Spoke { key, .. } => (Some(key), key.gk.clone()),
                         _ => (None, app_kind()),
@@ -422,8 +412,7 @@ impl World {
     fn after_hub(&mut self) {
         self.hub.judge_leftovers();
         for (name, message) in std::mem::take(&mut self.hub.out) {
-            let text = format!("{message:?}");
-            self.note(|| format!("hub: to {name}: {:.120}", text));
+            self.note(|| format!("hub: to {name}: {}", told(&message)));
             if let Some(actor) = self.sites.get_mut(&name).and_then(|s| s.actor.as_mut()) {
                 actor.inbox.push_back(message);
             }
@@ -444,6 +433,16 @@ impl World {
                 request.call(&mut site.server, &mut self.left, &self.hub_id, None);
             }
         }
+        self.start_anew();
+    }
+
+    /// The controller was down while the hub was restored: nothing of it is on its way.
+    pub fn crash_silently(&mut self) {
+        self.requests.clear();
+        self.start_anew();
+    }
+
+    fn start_anew(&mut self) {
         for site in self.sites.values_mut() {
             site.actor = None;
             site.refused = false;
@@ -492,6 +491,18 @@ fn registered(sites: &BTreeMap<ClusterName, Site>) -> Vec<(ClusterName, bool)> {
 fn rfc3339(seconds: u64) -> String {
     let (minutes, hours) = (seconds / 60, seconds / 3600);
     format!("2026-01-{:02}T{:02}:{:02}:{:02}Z", 1 + hours / 24, hours % 24, minutes % 60, seconds % 60)
+}
+
+fn told(message: &ToSpoke) -> String {
+    match message {
+        ToSpoke::Forget(key) => format!("forget {key}"),
+        ToSpoke::Task(task) => match &task.goal {
+            Goal::Run { graph, mirror, .. } => {
+                format!("run {} uid {} at {} with {}", task.key, task.hub_uid, graph.generation, mirror.spec)
+            }
+            Goal::Remove { .. } => format!("remove {} uid {}", task.key, task.hub_uid),
+        },
+    }
 }
 
 fn short(action: &Action) -> String {
