@@ -182,8 +182,11 @@ impl Aggregate {
             let (status, reason, message) = self.condition(type_);
             conditions.set(type_, status, &reason, &message);
         }
-        conditions.set_ready_from(&TYPES);
-        self.override_ready(&mut conditions);
+        // Set once: a detour over another value would look like a transition every time.
+        match self.outweighs() {
+            Some((reason, message)) => conditions.set(READY, ConditionStatus::False, reason, &message),
+            None => conditions.set_ready_from(&TYPES),
+        }
         if self.only_local {
             conditions.remove("Reconciling");
             conditions.remove("Stalled");
@@ -286,8 +289,8 @@ impl Aggregate {
         format!("deletion waits for {}{help}", parts.join("; "))
     }
 
-    /// What outweighs the clusters' own words.
-    fn override_ready(&self, conditions: &mut Conditions) {
+    /// What outweighs the clusters' own words: the reason and the message of `Ready`.
+    fn outweighs(&self) -> Option<(&'static str, String)> {
         if let Some(held) = &self.held {
             let names: Vec<&str> = held.kept.iter().map(ClusterName::as_str).collect();
             let message = format!(
@@ -296,10 +299,12 @@ impl Aggregate {
                 hub::ALLOW_SHRINK,
                 held.token
             );
-            conditions.set(READY, ConditionStatus::False, "ShrinkHeld", &message);
-        } else if let Some(invalid) = &self.invalid {
-            conditions.set(READY, ConditionStatus::False, "InvalidPlacement", invalid);
-        } else if self.entries.is_empty() && !self.deleting {
+            return Some(("ShrinkHeld", message));
+        }
+        if let Some(invalid) = &self.invalid {
+            return Some(("InvalidPlacement", invalid.clone()));
+        }
+        (self.entries.is_empty() && !self.deleting).then(|| {
             let local = if self.has_local {
                 ""
             } else {
@@ -310,8 +315,8 @@ impl Aggregate {
                 hub::CLUSTERS,
                 hub::CLUSTER_SELECTOR
             );
-            conditions.set(READY, ConditionStatus::False, "NotPlaced", &message);
-        }
+            ("NotPlaced", message)
+        })
     }
 
     /// The two conditions that Flux and kstatus read.
