@@ -228,6 +228,7 @@ pub struct Machine {
     written_parent: Option<Arc<Stored>>,
     status_busy: bool,
     status_failure: Option<(u64, u32)>,
+    crd_refusal: Option<run::Refusal>,
     namespace_busy: bool,
     namespace_missing: Option<String>,
     namespace_failure: Option<String>,
@@ -250,6 +251,7 @@ impl Machine {
             written_parent: None,
             status_busy: false,
             status_failure: None,
+            crd_refusal: None,
             namespace_busy: false,
             namespace_missing: None,
             namespace_failure: None,
@@ -386,6 +388,7 @@ impl Machine {
         let objects = self.objects.values().filter_map(Tracked::wake_at);
         let deletes = self.delete_failures.values().map(|f| f.1);
         let status = self.status_failure.map(|f| f.0).filter(|_| !self.status_busy);
-        objects.chain(deletes).chain(status).filter(|at| *at > now.millis).min()
+        let crd = self.crd_refusal.as_ref().map(|r| r.retry_at);
+        objects.chain(deletes).chain(status).chain(crd).filter(|at| *at > now.millis).min()
     }
 }

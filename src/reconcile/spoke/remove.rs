@@ -150,7 +150,8 @@ impl Machine {
     fn remove_mirror(&mut self, now: &Now, step: &mut Step, parent: Option<&Stored>) -> Result<(), String> {
         let Some(parent) = parent.filter(|_| !self.task.is_local()) else { return Ok(()) };
         let of_this_instance = mirror::belongs(&self.task, &parent.object) == mirror::Belongs::Us
-            && parent.object.label(hub::INSTANCE_UID) == Some(self.task.hub_uid.as_str());
+            // Without a uid it cannot be another instance's: somebody took the label off.
+            && parent.object.label(hub::INSTANCE_UID).is_none_or(|uid| uid == self.task.hub_uid);
         let target = self.task.key.object();
         if !of_this_instance || self.gone.contains(&target) {
             return Ok(());

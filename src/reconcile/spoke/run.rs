@@ -8,7 +8,7 @@ use crate::api::condition::ConditionStatus;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, ObjectRef};
 use crate::graph::{EvalError, Graph, Node, OnExisting, Pass, Readiness};
-use crate::reconcile::Now;
+use crate::reconcile::{Now, retry_delay_millis};
 use crate::reconcile::world::{CrdState, KindState, Stored, World};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +27,38 @@ pub(super) struct Wanted {
 
 /// An expression, or what it gave, can never succeed: the pass stops here.
 struct Fatal(String);
+
+/// Why a cluster does not take the generated CRD, and when it is asked again.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    reason: &'static str,
+    message: String,
+    attempts: u32,
+    pub retry_at: u64,
+}
+
+/// A CRD of somebody else, or one that would break what is stored: only people change that.
+const REFUSAL_PAUSE_MILLIS: u64 = 60_000;
+
+impl Refusal {
+    fn is_due(&self, now: &Now) -> bool {
+        now.millis >= self.retry_at
+    }
+
+    /// The time of the next try moves only when the one before has come.
+    fn again(before: Option<Self>, reason: &'static str, message: &str, now: &Now) -> Self {
+        let (attempts, retry_at) = match before {
+            Some(r) if !r.is_due(now) => (r.attempts, r.retry_at),
+            other => {
+                let attempts = other.map_or(0, |r| r.attempts + 1);
+                let passing = reason == "CRDNotReady";
+                let delay = if passing { retry_delay_millis(attempts) } else { REFUSAL_PAUSE_MILLIS };
+                (attempts, now.millis + delay)
+            }
+        };
+        Self { reason, message: message.to_owned(), attempts, retry_at }
+    }
+}
 
 /// One step's working state: what it wants to do and what it found.
 struct Walk<'a> {
@@ -110,14 +142,35 @@ impl Machine {
         if self.task.is_local() {
             return None;
         }
-        match walk.world.crd(&self.task.key.gk) {
+        let state = walk.world.crd(&self.task.key.gk);
+        if matches!(state, CrdState::Ready { .. }) {
+            self.crd_refusal = None;
+        }
+        match state {
             CrdState::Ready { hash, .. } if hash == wanted.graph.crd_hash() => None,
             // Another instance brought a newer revision; this one hears of it soon. Going back would be a fight.
             CrdState::Ready { generation, .. } if generation > wanted.graph.generation => {
                 Some(Summary::waiting("waiting for the newer revision of the definition"))
             }
-            CrdState::Refused { reason, message } => Some(Summary::blocked(reason, message)),
+            CrdState::Refused { reason, message } => {
+                if self.crd_refusal.as_ref().is_some_and(|r| r.is_due(walk.now)) {
+                    walk.step.actions.push(Action::EnsureCrd {
+                        graph: wanted.graph.clone(),
+                        allow_breaking: wanted.allow_breaking,
+                    });
+                }
+                let refusal = Refusal::again(self.crd_refusal.take(), reason, &message, walk.now);
+                self.crd_refusal = Some(refusal);
+                Some(Summary::blocked(reason, message))
+            }
             CrdState::Working => {
+                // Another try does not hide what it tries again, and whoever started it tries for all.
+                if let Some(refusal) = self.crd_refusal.take() {
+                    let refusal = Refusal::again(Some(refusal.clone()), refusal.reason, &refusal.message, walk.now);
+                    let blocked = Summary::blocked(refusal.reason, refusal.message.clone());
+                    self.crd_refusal = Some(refusal);
+                    return Some(blocked);
+                }
                 walk.unseen = true;
                 Some(Summary::waiting("waiting for the CustomResourceDefinition"))
             }
