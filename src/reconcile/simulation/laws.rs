@@ -55,8 +55,22 @@ impl Laws {
     }
 
     /// What a step wants follows from its task and from what the cluster shows.
-    pub fn stepped(&mut self, site: &ClusterName, store: &Store, all: &[Arc<Blueprint>], stepped: &Stepped) {
+    pub fn stepped(
+        &mut self,
+        site: &ClusterName,
+        store: &Store,
+        all: &[Arc<Blueprint>],
+        stepped: &Stepped,
+        hub_server: Option<&Server>,
+    ) {
         let task = &stepped.task;
+        // On the hub the answer to a write of ours may be newer than the task.
+        let live = hub_server.and_then(|s| s.object(&task.key.object()));
+        if let (Home::Local { instance }, Some(live)) = (&task.home, live)
+            && live.0["spec"] != instance.0["spec"]
+        {
+            return;
+        }
         let Goal::Run { graph, mirror, .. } = &task.goal else { return };
         let Some(blueprint) = all.iter().find(|b| b.graph.generation == graph.generation) else { return };
         let spec = match &task.home {

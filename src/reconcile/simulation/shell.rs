@@ -317,7 +317,8 @@ impl World {
         let actor = site.actor.as_mut().unwrap();
         let epoch = actor.epoch;
         if let Some(stepped) = actor.step(&self.now) {
-            self.laws.stepped(name, &actor.store, &self.blueprints, &stepped);
+            let hub = (*name == hub_site()).then_some(&site.server);
+            self.laws.stepped(name, &actor.store, &self.blueprints, &stepped, hub);
             for action in stepped.actions {
                 self.note(|| format!("{name}: {} wants {}", stepped.key, short(&action)));
                 let work = match action {

@@ -22,6 +22,8 @@ impl Machine {
                 Err(why) => why,
                 Ok(()) => match self.remove_mirror(now, &mut step, parent.as_deref()) {
                     Err(why) => why,
+                    // What is on its way to the cluster would come after the last look.
+                    Ok(()) if !self.is_quiet() => "deleting resources: waiting for requests under way".into(),
                     Ok(()) => {
                         step.gone = true;
                         String::new()
