@@ -47,6 +47,7 @@ pub struct Change {
     pub object: ObjectRef,
     pub before: Option<Arc<Value>>,
     pub after: Option<Arc<Value>>,
+    pub version: u64,
 }
 
 /// What a restore brings back.
@@ -114,6 +115,9 @@ impl Server {
         self.iter().filter(move |(r, v)| r.gk == *gk && selects(selector, v)).map(|(_, v)| v)
     }
 
+    pub fn version(&self) -> u64 {
+        self.version
+    }
     pub fn unfinished(&self) -> &BTreeSet<ObjectRef> {
         &self.unfinished
     }
@@ -353,10 +357,15 @@ impl Server {
         }
         if deleting && !held {
             self.objects.remove(target);
-            self.log.push(Change { object: target.clone(), before, after: None });
+            self.log.push(Change { object: target.clone(), before, after: None, version: self.version });
         } else {
             self.objects.insert(target.clone(), entry);
-            self.log.push(Change { object: target.clone(), before, after: Some(shown.clone()) });
+            self.log.push(Change {
+                object: target.clone(),
+                before,
+                after: Some(shown.clone()),
+                version: self.version,
+            });
         }
         Ok(shown)
     }

@@ -162,16 +162,16 @@ impl Actor {
                 let concerned = self.store.upsert(&stored.object.object_ref(), stored.clone());
                 self.enqueue_some(concerned);
             }
-            Seen::Left(value) => {
+            Seen::Left(value, version) => {
                 let object = Object((*value).clone());
-                let concerned = self.store.remove(&object.object_ref(), Some(object.uid()));
+                let concerned = self.store.left(&object.object_ref(), object.uid(), version);
                 self.enqueue_some(concerned);
             }
-            Seen::ListDone { namespaced } => {
+            Seen::ListDone { namespaced, version } => {
                 let kind = self.store.kind_mut(gk, false);
                 let first = !matches!(kind.state, KindState::Synced { .. });
                 let generated = kind.generated;
-                let concerned = self.store.list_done(gk, namespaced);
+                let concerned = self.store.list_done(gk, namespaced, version);
                 if first {
                     self.enqueue_all();
                 }
@@ -186,7 +186,7 @@ impl Actor {
     fn see_crd(&mut self, seen: Seen) {
         let (value, gone) = match seen {
             Seen::Object(value) => (value, false),
-            Seen::Left(value) => (value, true),
+            Seen::Left(value, _) => (value, true),
             _ => return,
         };
         let object = Object((*value).clone());

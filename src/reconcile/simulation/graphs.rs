@@ -297,7 +297,8 @@ fn random_plan(random: &mut Random, id: &str, before: &[Plan]) -> Plan {
     plan.each = random.chance(25);
     plan.waits = plan.sort == Sort::Widget && random.chance(60);
     plan.elsewhere = plan.sort != Sort::Zone && random.chance(20);
-    plan.adopts = random.chance(20);
     plan.orphans = random.chance(10);
+    // What was let live may be wanted again.
+    plan.adopts = plan.orphans || random.chance(20);
     plan
 }

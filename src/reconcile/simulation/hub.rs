@@ -103,7 +103,7 @@ impl Hub {
                 }
                 self.upsert(object);
             }
-            Some(Seen::Left(value)) => {
+            Some(Seen::Left(value, _)) => {
                 let object = Object((*value).clone());
                 let key = key_of(&object);
                 if self.objects.get(&key).is_some_and(|known| known.uid() == object.uid()) {

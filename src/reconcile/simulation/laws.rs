@@ -250,10 +250,12 @@ pub fn at_rest(world: &World) -> Vec<String> {
             if !(child || mirror) || wanted.get(name).is_some_and(|w| w.contains(target)) {
                 continue;
             }
-            let known = owner(target, &object)
-                .is_none_or(|key| hub_server.get(&key.object()).is_some() || !world.laws.amnesia);
-            // What a hub forgot is listed, never cleaned.
-            if known && !(world.laws.amnesia && *name != hub_site()) {
+            // What a hub forgot is listed, never cleaned; what only a replaced mirror may have renamed is kept.
+            let parent = site
+                .server
+                .object(&instance_key(object.label(kro::INSTANCE_NAME).unwrap_or_default()).object());
+            let replaced = child && parent.is_some_and(|p| object.label(kro::INSTANCE_ID) != Some(p.uid()));
+            if !world.laws.amnesia && !(replaced && *name != hub_site()) {
                 bad.push(format!("{name}: {target} is left over"));
             }
         }

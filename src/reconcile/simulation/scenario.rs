@@ -382,7 +382,8 @@ mod tests {
         let Some((seed, _)) = bad.first() else { return };
         let run = run(*seed, true);
         let lines = run.world.trace();
-        let tail: Vec<&str> = lines.iter().skip(lines.len().saturating_sub(300)).map(String::as_str).collect();
+        let tail: Vec<&str> =
+            lines.iter().skip(lines.len().saturating_sub(300)).map(String::as_str).collect();
         let summary: String = bad.iter().map(|(s, why)| format!("seed {s}: {why}\n")).collect();
         panic!("{}\n--\nseed {seed}\n{summary}", tail.join("\n"));
     }

@@ -22,6 +22,10 @@ pub struct Store {
     pub crds: BTreeMap<GroupKind, CrdState>,
     objects: BTreeMap<ObjectRef, Arc<Stored>>,
     wanted_by: BTreeMap<ObjectRef, InstanceKey>,
+    /// What left the selection: uid, and the version of the change. The answer to an older write does not bring it back.
+    left: BTreeMap<ObjectRef, (String, u64)>,
+    /// The version of the last complete list of a kind.
+    listed: BTreeMap<GroupKind, u64>,
 }
 
 impl World for Store {
@@ -63,6 +67,12 @@ impl Store {
         }
         let version = |s: &Stored| s.object.resource_version().parse::<u64>().unwrap_or_default();
         let old = self.objects.get(target);
+        let departed = self.left.get(target).filter(|(uid, _)| uid == stored.object.uid()).map_or(0, |l| l.1);
+        let known_without =
+            self.listed.get(&target.gk).copied().filter(|_| kind.listing.is_none()).unwrap_or(0);
+        if old.is_none() && version(&stored) <= departed.max(known_without) {
+            return BTreeSet::new();
+        }
         if old.is_some_and(|o| o.object.uid() == stored.object.uid() && version(o) >= version(&stored)) {
             return BTreeSet::new();
         }
@@ -83,16 +93,22 @@ impl Store {
         out
     }
 
+    pub fn left(&mut self, target: &ObjectRef, uid: &str, version: u64) -> BTreeSet<InstanceKey> {
+        self.left.insert(target.clone(), (uid.to_owned(), version));
+        self.remove(target, Some(uid))
+    }
+
     pub fn list_started(&mut self, gk: &GroupKind) {
         if let Some(kind) = self.kinds.get_mut(gk) {
             kind.listing = Some(BTreeSet::new());
         }
     }
 
-    pub fn list_done(&mut self, gk: &GroupKind, namespaced: bool) -> BTreeSet<InstanceKey> {
+    pub fn list_done(&mut self, gk: &GroupKind, namespaced: bool, version: u64) -> BTreeSet<InstanceKey> {
         let Some(kind) = self.kinds.get_mut(gk) else { return BTreeSet::new() };
         kind.state = KindState::Synced { namespaced };
         let Some(listing) = kind.listing.take() else { return BTreeSet::new() };
+        self.listed.insert(gk.clone(), version);
         let lost: Vec<ObjectRef> =
             self.objects.keys().filter(|r| r.gk == *gk && !listing.contains(*r)).cloned().collect();
         lost.iter().flat_map(|r| self.remove(r, None)).collect()

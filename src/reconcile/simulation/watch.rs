@@ -12,15 +12,19 @@ pub enum Seen {
     NotServed,
     ListStarted,
     Object(Arc<Value>),
-    Left(Arc<Value>),
-    ListDone { namespaced: bool },
+    /// As it was, and the version of the change that took it away.
+    Left(Arc<Value>, u64),
+    ListDone {
+        namespaced: bool,
+        version: u64,
+    },
 }
 
 #[derive(Debug)]
 enum Stage {
     Discovering,
     Starting,
-    Listing { objects: VecDeque<Arc<Value>>, then: usize },
+    Listing { objects: VecDeque<Arc<Value>>, then: usize, version: u64 },
     Following { at: usize },
 }
 
@@ -65,7 +69,7 @@ impl Watch {
         let selected = |v: &&Arc<Value>| selects(self.selector.as_ref(), v);
         match (change.before.as_ref().filter(selected), change.after.as_ref().filter(selected)) {
             (_, Some(after)) => Some(Seen::Object(after.clone())),
-            (Some(before), None) => Some(Seen::Left(before.clone())),
+            (Some(before), None) => Some(Seen::Left(before.clone(), change.version)),
             (None, None) => None,
         }
     }
@@ -121,15 +125,16 @@ impl Watch {
             }
             Stage::Starting => {
                 let objects = server.list(&self.gk, self.selector.as_ref()).cloned().collect();
-                self.stage = Stage::Listing { objects, then: server.log.len() };
+                self.stage = Stage::Listing { objects, then: server.log.len(), version: server.version() };
                 Some(Seen::ListStarted)
             }
-            Stage::Listing { objects, then } => match objects.pop_front() {
+            Stage::Listing { objects, then, version } => match objects.pop_front() {
                 Some(object) => Some(Seen::Object(object)),
                 None => {
+                    let version = *version;
                     self.stage = Stage::Following { at: *then };
                     let namespaced = server.kind(&self.gk).is_none_or(|k| k.namespaced);
-                    Some(Seen::ListDone { namespaced })
+                    Some(Seen::ListDone { namespaced, version })
                 }
             },
             Stage::Following { .. } => {

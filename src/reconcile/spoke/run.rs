@@ -8,8 +8,8 @@ use crate::api::condition::ConditionStatus;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, ObjectRef};
 use crate::graph::{EvalError, Graph, Node, OnExisting, Pass, Readiness};
-use crate::reconcile::{Now, retry_delay_millis};
 use crate::reconcile::world::{CrdState, KindState, Stored, World};
+use crate::reconcile::{Now, retry_delay_millis};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -166,7 +166,8 @@ impl Machine {
             CrdState::Working => {
                 // Another try does not hide what it tries again, and whoever started it tries for all.
                 if let Some(refusal) = self.crd_refusal.take() {
-                    let refusal = Refusal::again(Some(refusal.clone()), refusal.reason, &refusal.message, walk.now);
+                    let refusal =
+                        Refusal::again(Some(refusal.clone()), refusal.reason, &refusal.message, walk.now);
                     let blocked = Summary::blocked(refusal.reason, refusal.message.clone());
                     self.crd_refusal = Some(refusal);
                     return Some(blocked);
