@@ -8,6 +8,7 @@
 mod api_server;
 mod cluster;
 mod fields;
+mod fleet_tables;
 mod graphs;
 mod hub;
 mod laws;
@@ -15,5 +16,6 @@ mod random;
 mod requests;
 mod scenario;
 mod shell;
+mod spoke_tables;
 mod store;
 mod watch;
