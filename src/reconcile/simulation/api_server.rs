@@ -140,9 +140,9 @@ impl Server {
         if meant.is_some_and(|u| live.is_none_or(|e| e.value["metadata"]["uid"] != u)) {
             return Err(Refused::Conflict);
         }
-        let (mut entry, _) = match live {
-            Some(entry) => (entry.clone(), ()),
-            None => (self.blank(target, body, &kind)?, ()),
+        let mut entry = match live {
+            Some(entry) => entry.clone(),
+            None => self.blank(target, body, &kind)?,
         };
         let before = entry.value.clone();
         let wanted = fields::leaves(body, false);

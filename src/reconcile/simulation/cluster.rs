@@ -6,7 +6,7 @@ use super::store::Store;
 use super::watch::{Seen, Watch};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
-use crate::api::names::{ClusterName, GroupKind, Gvk, HubId, InstanceKey};
+use crate::api::names::{GroupKind, Gvk, HubId, InstanceKey};
 use crate::reconcile::Now;
 use crate::reconcile::spoke::{Action, Goal, Machine, Outcome, Report, Task, report_fingerprint};
 use crate::reconcile::world::{CrdState, KindState, Stored};
@@ -34,7 +34,6 @@ struct Slot {
 }
 
 pub struct Actor {
-    pub name: ClusterName,
     pub epoch: u64,
     local: bool,
     hub_id: HubId,
@@ -50,8 +49,6 @@ pub struct Actor {
     look_again: BTreeMap<GroupKind, u64>,
     next_tick: u64,
     pub said: Vec<Said>,
-    /// Steps since this actor started.
-    pub steps: u64,
 }
 
 /// What a step wants done, and the task it came from.
@@ -64,10 +61,9 @@ pub struct Stepped {
 const TICK: u64 = 30_000;
 
 impl Actor {
-    pub fn new(name: ClusterName, epoch: u64, local: bool, hub_id: HubId, now: &Now) -> Self {
+    pub fn new(epoch: u64, local: bool, hub_id: HubId, now: &Now) -> Self {
         let crds = Watch::new(crd_kind(), None);
         Self {
-            name,
             epoch,
             local,
             hub_id,
@@ -82,7 +78,6 @@ impl Actor {
             look_again: BTreeMap::new(),
             next_tick: now.millis + TICK,
             said: Vec::new(),
-            steps: 0,
         }
     }
 
@@ -276,7 +271,6 @@ impl Actor {
         let key = self.queue.pop_front()?;
         self.queued.remove(&key);
         let slot = self.slots.get_mut(&key)?;
-        self.steps += 1;
         let task = slot.machine.task().clone();
         let step = slot.machine.step(&self.store, now);
         if step.gone && matches!(task.goal, Goal::Remove { .. }) {

@@ -65,7 +65,10 @@ pub fn get<'a>(object: &'a Value, path: &[String]) -> Option<&'a Value> {
     }
     let inner = match step.split_at(2) {
         ("f:", name) => object.get(name)?,
-        ("v:", text) => object.as_array()?.iter().find(|v| v.to_string() == text)?,
+        ("v:", text) => {
+            let wanted: Value = serde_json::from_str(text).unwrap();
+            object.as_array()?.iter().find(|v| **v == wanted)?
+        }
         (_, text) => {
             let keys: Map<String, Value> = serde_json::from_str(text).unwrap();
             object.as_array()?.iter().find(|item| keys.iter().all(|(k, v)| item.get(k) == Some(v)))?

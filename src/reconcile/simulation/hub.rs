@@ -350,9 +350,6 @@ impl Hub {
             self.enqueue(&key);
         }
     }
-    pub fn object(&self, key: &InstanceKey) -> Option<&Arc<Object>> {
-        self.objects.get(key)
-    }
 }
 
 fn unreachable(now: &Now) -> ClusterHealth {

@@ -81,10 +81,10 @@ impl Laws {
         let expected = blueprint.expected(&task.key.name, &wish);
         for action in &stepped.actions {
             match action {
-                Action::Delete { object, .. } | Action::Release { object, .. } => {
-                    if expected.contains_key(object) || *object == task.key.object() {
-                        self.breach(format!("{site}: {} deletes {object}, which it wants", task.key));
-                    }
+                Action::Delete { object, .. } | Action::Release { object, .. }
+                    if expected.contains_key(object) || *object == task.key.object() =>
+                {
+                    self.breach(format!("{site}: {} deletes {object}, which it wants", task.key));
                 }
                 Action::Apply(apply) if apply.manager == kro::MANAGER_APPLYSET => {
                     let body = Object(apply.body.clone());
@@ -255,12 +255,13 @@ pub fn at_rest(world: &World) -> Vec<String> {
                 .server
                 .object(&instance_key(object.label(kro::INSTANCE_NAME).unwrap_or_default()).object());
             let replaced = child && parent.is_some_and(|p| object.label(kro::INSTANCE_ID) != Some(p.uid()));
-            if !world.laws.amnesia && !(replaced && *name != hub_site()) {
+            if !world.laws.amnesia && (!replaced || *name == hub_site()) {
                 bad.push(format!("{name}: {target} is left over"));
             }
         }
     }
-    for (name, left) in &world.left.0 {
+    // A record of an instance that was forgotten meanwhile is read when its cluster connects anew.
+    for (name, left) in world.left.0.iter().filter(|_| !world.laws.amnesia) {
         for entry in left.values() {
             bad.push(format!("{name}: what is left of {} is still on record", entry.key()));
         }

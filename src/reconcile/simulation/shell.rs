@@ -8,7 +8,6 @@ use super::hub::Hub;
 use super::laws::Laws;
 use super::random::Random;
 use super::requests::{Fault, Records, Request, Work, Wrote};
-use crate::api::Object;
 use crate::api::names::{ClusterName, GroupKind, HubId, InstanceKey, ObjectRef};
 use crate::reconcile::Now;
 use crate::reconcile::fleet::Left;
@@ -257,8 +256,7 @@ impl World {
                 site.refused = false;
                 self.epoch += 1;
                 let local = name == hub_site();
-                site.actor =
-                    Some(Actor::new(name.clone(), self.epoch, local, self.hub_id.clone(), &self.now));
+                site.actor = Some(Actor::new(self.epoch, local, self.hub_id.clone(), &self.now));
                 let left = self.left.0.get(&name).cloned().unwrap_or_default();
                 self.note(|| format!("{name}: connected"));
                 self.hub.connected(&name, left);
@@ -387,7 +385,7 @@ impl World {
             work => {
                 let site = self.sites.get_mut(&request.site).unwrap();
                 if let Some(actor) = site.actor.as_mut().filter(|a| a.epoch == request.epoch) {
-                    let text = self.trace.is_some().then(|| format!("{answer:?}")).unwrap_or_default();
+                    let text = if self.trace.is_some() { format!("{answer:?}") } else { String::new() };
                     let (key, gk) = match work {
                         Work::Spoke { key, .. } => (Some(key), key.gk.clone()),
                         _ => (None, app_kind()),
