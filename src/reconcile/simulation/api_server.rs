@@ -21,7 +21,6 @@ pub enum Refused {
 #[derive(Clone, Debug)]
 pub struct Kind {
     pub namespaced: bool,
-    pub status: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -86,8 +85,8 @@ impl Server {
             log: Vec::new(),
             unfinished: BTreeSet::new(),
         };
-        out.serve(namespace_kind(), Kind { namespaced: false, status: true });
-        out.serve(crd_kind(), Kind { namespaced: false, status: true });
+        out.serve(namespace_kind(), Kind { namespaced: false });
+        out.serve(crd_kind(), Kind { namespaced: false });
         out
     }
 
@@ -295,7 +294,7 @@ impl Server {
     fn serve_generated(&mut self, crd: &Value) {
         let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let gk = GroupKind::new(text("/spec/group"), text("/spec/names/kind"));
-        self.serve(gk, Kind { namespaced: text("/spec/scope") == "Namespaced", status: true });
+        self.serve(gk, Kind { namespaced: text("/spec/scope") == "Namespaced" });
     }
 
     /// Commits an entry; a write that changes nothing leaves the version as it is.
@@ -415,7 +414,7 @@ mod tests {
     fn server() -> (Server, ObjectRef) {
         let mut server = Server::new("a");
         let gk = GroupKind::new("", "ConfigMap");
-        server.serve(gk.clone(), Kind { namespaced: true, status: false });
+        server.serve(gk.clone(), Kind { namespaced: true });
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}});
         server.create(&ObjectRef::new(namespace_kind(), "", "n"), "test", &namespace).unwrap();
         (server, ObjectRef::new(gk, "n", "c"))

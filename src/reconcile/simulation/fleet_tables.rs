@@ -34,7 +34,7 @@ impl Bench {
     /// Three spokes, `a` and `b` of region eu, `c` of region us.
     fn new(annotations: Value) -> Self {
         let mut server = Server::new("hub");
-        server.serve(app_kind(), Kind { namespaced: true, status: true });
+        server.serve(app_kind(), Kind { namespaced: true });
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
         server.create(&ObjectRef::new(namespace_kind(), "", NAMESPACE), "admin", &namespace).unwrap();
         let body = json!({"apiVersion": "kro.run/v1alpha1", "kind": "App",

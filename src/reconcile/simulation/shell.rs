@@ -88,9 +88,9 @@ impl World {
         let mut sites = BTreeMap::new();
         let site = |name: &str, registered| {
             let mut server = Server::new(name);
-            server.serve(Sort::ConfigMap.gk(), Kind { namespaced: true, status: false });
-            server.serve(Sort::Widget.gk(), Kind { namespaced: true, status: true });
-            server.serve(Sort::Zone.gk(), Kind { namespaced: false, status: true });
+            server.serve(Sort::ConfigMap.gk(), Kind { namespaced: true });
+            server.serve(Sort::Widget.gk(), Kind { namespaced: true });
+            server.serve(Sort::Zone.gk(), Kind { namespaced: false });
             for namespace in [NAMESPACE, OTHER_NAMESPACE] {
                 if namespace == NAMESPACE && name != "local" {
                     continue;
@@ -102,7 +102,7 @@ impl World {
             Site { server, reachable: true, actor: None, registered, refused: false }
         };
         let mut home = site("local", local);
-        home.server.serve(app_kind(), Kind { namespaced: true, status: true });
+        home.server.serve(app_kind(), Kind { namespaced: true });
         sites.insert(hub_site(), home);
         for index in 0..spokes {
             let name = format!("c{index}");

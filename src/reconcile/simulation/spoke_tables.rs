@@ -65,10 +65,10 @@ impl Bench {
     fn new(plans: Vec<Plan>) -> Self {
         let blueprint = Blueprint::new(plans, 1);
         let mut server = Server::new("c");
-        server.serve(Sort::ConfigMap.gk(), Kind { namespaced: true, status: false });
-        server.serve(Sort::Widget.gk(), Kind { namespaced: true, status: true });
-        server.serve(Sort::Zone.gk(), Kind { namespaced: false, status: true });
-        server.serve(app_kind(), Kind { namespaced: true, status: true });
+        server.serve(Sort::ConfigMap.gk(), Kind { namespaced: true });
+        server.serve(Sort::Widget.gk(), Kind { namespaced: true });
+        server.serve(Sort::Zone.gk(), Kind { namespaced: false });
+        server.serve(app_kind(), Kind { namespaced: true });
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
         server.create(&ObjectRef::new(namespace_kind(), "", NAMESPACE), "admin", &namespace).unwrap();
         let machine = Machine::new(task(run(&blueprint, &wish()), "u1"));
