@@ -370,6 +370,8 @@ fn a_removal_concerns_the_mirror_of_its_own_instance_only() {
         bench.rounds();
         assert!(bench.last.gone);
         assert_eq!(bench.server.get(&mirror).is_none(), goes, "instance-uid {label:?}");
+        let child = bench.server.get(&child(Sort::ConfigMap, "n0"));
+        assert_eq!(child.is_none(), goes, "the child of a mirror with instance-uid {label:?}");
     }
 }
 

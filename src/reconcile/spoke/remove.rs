@@ -18,6 +18,11 @@ impl Machine {
         let parent = self.parent_of_removal(world, &mut step);
         let message = match parent {
             Err(why) => why,
+            // The children are those of the mirror: a later instance of this name has taken both over.
+            Ok(Some(parent)) if self.is_anothers(&parent) => {
+                step.gone = true;
+                String::new()
+            }
             Ok(parent) => match self.remove_children(world, now, &mut step, parent.as_deref(), hint) {
                 Err(why) => why,
                 Ok(()) => match self.remove_mirror(now, &mut step, parent.as_deref()) {
@@ -59,6 +64,13 @@ impl Machine {
             }
             KindState::Failed(why) => Err(format!("deletion blocked: {why}")),
         }
+    }
+
+    /// Whether the mirror is that of another instance of this hub. Without a uid it cannot be: somebody took the label off.
+    fn is_anothers(&self, parent: &Stored) -> bool {
+        !self.task.is_local()
+            && mirror::belongs(&self.task, &parent.object) == mirror::Belongs::Us
+            && parent.object.label(hub::INSTANCE_UID).is_some_and(|uid| uid != self.task.hub_uid)
     }
 
     fn remove_children(
@@ -151,11 +163,9 @@ impl Machine {
 
     fn remove_mirror(&mut self, now: &Now, step: &mut Step, parent: Option<&Stored>) -> Result<(), String> {
         let Some(parent) = parent.filter(|_| !self.task.is_local()) else { return Ok(()) };
-        let of_this_instance = mirror::belongs(&self.task, &parent.object) == mirror::Belongs::Us
-            // Without a uid it cannot be another instance's: somebody took the label off.
-            && parent.object.label(hub::INSTANCE_UID).is_none_or(|uid| uid == self.task.hub_uid);
+        let of_this_hub = mirror::belongs(&self.task, &parent.object) == mirror::Belongs::Us;
         let target = self.task.key.object();
-        if !of_this_instance || self.gone.contains(&target) {
+        if !of_this_hub || self.gone.contains(&target) {
             return Ok(());
         }
         if !parent.object.is_deleting() {
