@@ -12,6 +12,8 @@
 
 pub mod fleet;
 pub mod ownership;
+#[cfg(test)]
+mod simulation;
 pub mod spoke;
 pub mod world;
 

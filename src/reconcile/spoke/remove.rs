@@ -124,7 +124,10 @@ impl Machine {
             let names: Vec<String> = wave.iter().take(5).map(|(o, _)| o.to_string()).collect();
             let mut blocked = None;
             for (target, stored) in wave {
-                if !stored.object.is_deleting() {
+                if stored.object.is_deleting() {
+                    // It is seen going: its end will be seen too, and is looked into at once.
+                    self.leaving.remove(&target);
+                } else {
                     self.take_away(now, step, &target, &stored);
                 }
                 if let Some((why, ..)) = self.delete_failures.get(&target) {
@@ -195,7 +198,9 @@ impl Machine {
         if !of_this_instance {
             return Ok(());
         }
-        if !parent.object.is_deleting() {
+        if parent.object.is_deleting() {
+            self.leaving.remove(&target);
+        } else {
             self.take_away(now, step, &target, parent);
         }
         match self.delete_failures.get(&target) {

@@ -1,0 +1,269 @@
+//! The machine of one hub instance, step by step.
+
+use super::api_server::{Kind, Server, merge, namespace_kind};
+use super::cluster::app_gvk;
+use super::graphs::{Blueprint, NAMESPACE, Plan, Sort, app_kind};
+use super::requests::{Answer, Request, Work};
+use super::shell::{LeftRecords, instance_key};
+use crate::api::Object;
+use crate::api::keys::{hub, kro};
+use crate::api::names::{ClusterName, HubId, ObjectRef};
+use crate::reconcile::Now;
+use crate::reconcile::fleet::aggregate::ClusterHealth;
+use crate::reconcile::fleet::placement::DefaultPlacement;
+use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, Inputs};
+use crate::reconcile::spoke::{Goal, InstanceState, Report};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+struct Bench {
+    server: Server,
+    fleet: Fleet,
+    blueprint: Arc<Blueprint>,
+    clusters: BTreeMap<ClusterName, ClusterState>,
+    left: LeftRecords,
+    now: Now,
+}
+
+fn name(text: &str) -> ClusterName {
+    ClusterName::new(text)
+}
+
+impl Bench {
+    /// Three spokes, `a` and `b` of region eu, `c` of region us.
+    fn new(annotations: Value) -> Self {
+        let mut server = Server::new("hub");
+        server.serve(app_kind(), Kind { namespaced: true });
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+        server.create(&ObjectRef::new(namespace_kind(), "", NAMESPACE), "admin", &namespace).unwrap();
+        let body = json!({"apiVersion": "kro.run/v1alpha1", "kind": "App",
+            "metadata": {"name": "app", "namespace": NAMESPACE, "annotations": annotations}, "spec": {"x": "x"}});
+        server.create(&instance_key("app").object(), "user", &body).unwrap();
+        let state = |region: &str| {
+            let mut state = ClusterState { health: ClusterHealth::Ready, ..ClusterState::default() };
+            state.view.labels.insert("region".into(), region.into());
+            state
+        };
+        let clusters = [("a", "eu"), ("b", "eu"), ("c", "us")].map(|(n, r)| (name(n), state(r)));
+        Self {
+            server,
+            fleet: Fleet::new(instance_key("app"), app_gvk()),
+            blueprint: Blueprint::new(vec![Plan::new("n0", Sort::ConfigMap)], 1),
+            clusters: clusters.into(),
+            left: LeftRecords::default(),
+            now: Now { millis: 1_000, rfc3339: "2026-01-01T00:00:01Z".into() },
+        }
+    }
+
+    fn instance(&self) -> Option<Object> {
+        self.server.object(&instance_key("app").object())
+    }
+    fn note(&self, key: &str) -> String {
+        self.instance().and_then(|i| i.annotation(key).map(str::to_owned)).unwrap_or_default()
+    }
+    fn annotate(&mut self, key: &str, value: Option<&str>) {
+        let patch = json!({"metadata": {"annotations": {key: value}}});
+        self.server.change(&instance_key("app").object(), "user", false, |v| merge(v, &patch)).unwrap();
+    }
+    fn later(&mut self, seconds: u64) {
+        self.now.millis += seconds * 1000;
+        self.now.rfc3339 = format!("2026-01-01T00:00:{:02}Z", self.now.millis / 1000);
+    }
+
+    /// One step, everything in it done at once; in a few words, without status writes.
+    fn round(&mut self) -> Vec<String> {
+        let Some(instance) = self.instance() else { return Vec::new() };
+        let hub_id = HubId::new("hub-1");
+        let step = self.fleet.step(&Inputs {
+            instance: &instance,
+            graph: Some(&self.blueprint.graph),
+            allow_breaking: false,
+            clusters: &self.clusters,
+            hub_id: &hub_id,
+            default_placement: DefaultPlacement::Local,
+            now: &self.now,
+        });
+        let mut out = Vec::new();
+        for action in step.actions {
+            match &action {
+                FleetAction::PatchMeta { .. } => out.push("record".to_owned()),
+                FleetAction::Send { cluster, task } => {
+                    let what = if matches!(task.goal, Goal::Run { .. }) { "run" } else { "remove" };
+                    out.push(format!("{what} {cluster}"));
+                    continue;
+                }
+                FleetAction::Forget { cluster } => {
+                    out.push(format!("forget {cluster}"));
+                    continue;
+                }
+                FleetAction::RecordLeft { cluster, .. } => out.push(format!("left {cluster}")),
+                FleetAction::WriteStatus { .. } => {}
+                FleetAction::RemoveFinalizer => out.push("finalizer".to_owned()),
+            }
+            let object = Arc::new(instance.clone());
+            let object = match action {
+                FleetAction::RemoveFinalizer => Arc::new(self.instance().unwrap()),
+                _ => object,
+            };
+            let work = Work::Fleet { key: instance_key("app"), object, action };
+            let mut request =
+                Request { site: name("hub"), epoch: 0, work, part: 0, answer: None, not_before: 0 };
+            request.call(&mut self.server, &mut self.left, &hub_id, None);
+            match request.answer {
+                Some(Answer::Meta(v)) => self.fleet.meta_written(v.is_some(), &self.now),
+                Some(Answer::Status(v)) => self.fleet.status_written(v.is_some(), &self.now),
+                Some(Answer::Finalizer(v)) => self.fleet.finalizer_removed(v.is_some(), &self.now),
+                Some(Answer::Left(c, _, ok)) => self.fleet.left_recorded(&c, ok, &self.now),
+                other => panic!("{other:?}"),
+            }
+        }
+        out
+    }
+
+    fn rounds(&mut self) -> Vec<String> {
+        (0..6).map(|_| self.round().join(", ")).filter(|r| !r.is_empty()).collect()
+    }
+
+    fn active(&mut self, clusters: &[&str]) {
+        let uid = self.instance().unwrap().uid().to_owned();
+        for cluster in clusters {
+            let report = Report {
+                hub_uid: uid.clone(),
+                generation: 1,
+                revision: "r".into(),
+                state: InstanceState::Active,
+                ready: 1,
+                total: 1,
+                message: String::new(),
+                conditions: Vec::new(),
+                fields: Map::new(),
+                settled: true,
+            };
+            self.fleet.report(&name(cluster), report);
+        }
+    }
+    fn placed(words: &str) -> Self {
+        let mut bench = Self::new(json!({hub::CLUSTERS: words}));
+        bench.rounds();
+        bench
+    }
+    fn ready(&self) -> (String, String) {
+        let conditions = self.instance().unwrap().0["status"]["conditions"].clone();
+        let list = conditions.as_array().cloned().unwrap_or_default();
+        let ready = list.into_iter().find(|c| c["type"] == "Ready").unwrap_or_default();
+        let text = |k: &str| ready[k].as_str().unwrap_or_default().to_owned();
+        (text("reason"), text("message"))
+    }
+}
+
+#[test]
+fn where_content_may_exist_is_on_record_before_anybody_is_told() {
+    let mut bench = Bench::new(json!({hub::CLUSTERS: "a,b"}));
+    assert_eq!(bench.round(), ["record"]);
+    assert_eq!(bench.note(hub::HOLDS), "a,b");
+    assert_eq!(bench.instance().unwrap().finalizers(), [kro::FINALIZER]);
+    assert_eq!(bench.round(), ["run a", "run b"]);
+    assert_eq!(bench.rounds(), [""; 0]);
+}
+
+#[test]
+fn a_hold_ends_when_its_cluster_says_that_nothing_is_left() {
+    let mut bench = Bench::placed("a,b");
+    bench.annotate(hub::CLUSTERS, Some("b,c"));
+    assert_eq!(bench.rounds(), ["record, remove a", "run c"]);
+    assert_eq!(bench.note(hub::HOLDS), "a,b,c");
+    bench.fleet.gone(&name("b"));
+    assert_eq!(bench.rounds(), [""; 0], "nobody asked b to remove anything");
+    bench.fleet.gone(&name("a"));
+    assert_eq!(bench.rounds(), ["record"]);
+    assert_eq!(bench.note(hub::HOLDS), "b,c");
+}
+
+#[test]
+fn a_shrink_by_others_is_held_until_it_is_acknowledged() {
+    let mut bench = Bench::new(json!({hub::CLUSTER_SELECTOR: "region=eu"}));
+    bench.rounds();
+    for cluster in ["a", "b"] {
+        bench.clusters.get_mut(&name(cluster)).unwrap().view.labels.clear();
+    }
+    bench.later(5);
+    assert_eq!(bench.rounds(), [""; 0]);
+    assert_eq!(bench.note(hub::HOLDS), "a,b");
+    let (reason, message) = bench.ready();
+    assert_eq!(reason, "ShrinkHeld");
+    let token = message.rsplit('=').next().unwrap().to_owned();
+    bench.annotate(hub::ALLOW_SHRINK, Some(&token));
+    assert!(bench.rounds().concat().contains("remove a, remove b"));
+}
+
+#[test]
+fn release_lets_go_at_once_and_leaves_a_record() {
+    let mut bench = Bench::placed("a,b");
+    bench.clusters.get_mut(&name("b")).unwrap().health =
+        ClusterHealth::Unreachable { since: "t".into(), message: "m".into() };
+    bench.annotate(hub::RELEASE, Some("b"));
+    let rounds = bench.rounds().join("; ");
+    assert_eq!(rounds, "forget b, left b, record; record", "the hold ends after what is left is on record");
+    assert_eq!(bench.note(hub::HOLDS), "a");
+    assert_eq!(bench.left.0[&name("b")].len(), 1);
+}
+
+#[test]
+fn a_deleted_instance_waits_for_every_cluster_that_holds_it() {
+    let mut bench = Bench::placed("a,b");
+    bench.server.delete(&instance_key("app").object(), None).unwrap();
+    assert_eq!(bench.rounds(), ["remove a, remove b"]);
+    bench.fleet.gone(&name("a"));
+    assert_eq!(bench.rounds(), ["record"]);
+    assert!(bench.instance().is_some());
+    bench.fleet.gone(&name("b"));
+    assert!(bench.rounds().concat().ends_with("finalizer"));
+    assert!(bench.instance().is_none());
+}
+
+#[test]
+fn an_unreachable_cluster_holds_a_deletion_and_is_named() {
+    let mut bench = Bench::placed("a");
+    bench.clusters.get_mut(&name("a")).unwrap().health =
+        ClusterHealth::NotReady { reason: "Frozen".into(), message: "another cluster".into() };
+    bench.server.delete(&instance_key("app").object(), None).unwrap();
+    bench.later(5);
+    assert_eq!(bench.rounds(), [""; 0]);
+    assert!(bench.ready().1.contains("deletion waits for a"), "{:?}", bench.ready());
+}
+
+#[test]
+fn content_that_no_hold_names_is_kept_until_somebody_decides() {
+    let mut bench = Bench::placed("a");
+    bench.fleet.found(&name("c"));
+    let rounds = bench.rounds();
+    assert_eq!(bench.note(hub::HOLDS), "a,c");
+    assert_eq!(rounds.concat(), "recordrun c", "an older hub does not delete what it does not know of");
+    bench.later(5);
+    bench.rounds();
+    let (reason, message) = bench.ready();
+    assert!(reason.contains("ShrinkHeld"), "{reason}: {message}");
+    let token = message.rsplit('=').next().unwrap().to_owned();
+    bench.annotate(hub::ALLOW_SHRINK, Some(&token));
+    assert!(bench.rounds().concat().contains("remove c"));
+}
+
+#[test]
+fn a_restart_rewrites_no_status() {
+    for (words, clusters) in [(Some("a,b"), vec!["a", "b"]), (None, vec![])] {
+        let mut bench = Bench::new(words.map_or(json!({}), |w| json!({hub::CLUSTERS: w})));
+        bench.rounds();
+        bench.active(&clusters);
+        bench.later(5);
+        bench.rounds();
+        let before = bench.instance().unwrap();
+        bench.fleet = Fleet::new(instance_key("app"), app_gvk());
+        bench.later(5);
+        bench.rounds();
+        bench.active(&clusters);
+        bench.later(5);
+        bench.rounds();
+        assert_eq!(bench.instance().unwrap(), before, "{words:?}");
+    }
+}

@@ -1,0 +1,362 @@
+//! The hub side, as the real one drives its machines: a view of the instances, one fleet machine each, leftovers.
+
+use super::api_server::Server;
+use super::cluster::{Said, ToSpoke, app_gvk};
+use super::graphs::app_kind;
+use super::requests::Answer;
+use super::watch::{Seen, Watch};
+use crate::api::Object;
+use crate::api::names::{ClusterName, HubId, InstanceKey};
+use crate::graph::Graph;
+use crate::reconcile::Now;
+use crate::reconcile::fleet::aggregate::ClusterHealth;
+use crate::reconcile::fleet::placement::{ClusterView, DefaultPlacement};
+use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, Inputs, Left};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+struct Slot {
+    uid: String,
+    fleet: Fleet,
+    wake_at: Option<u64>,
+}
+
+pub struct Hub {
+    pub epoch: u64,
+    hub_id: HubId,
+    pub watch: Watch,
+    objects: BTreeMap<InstanceKey, Arc<Object>>,
+    listing: Option<BTreeSet<InstanceKey>>,
+    synced: bool,
+    slots: BTreeMap<InstanceKey, Slot>,
+    pub graph: Arc<Graph>,
+    pub clusters: BTreeMap<ClusterName, ClusterState>,
+    queue: VecDeque<InstanceKey>,
+    queued: BTreeSet<InstanceKey>,
+    cleaning: BTreeMap<(ClusterName, InstanceKey), Left>,
+    unjudged: Vec<(ClusterName, Left)>,
+    /// Leftovers as read when a cluster connected, and recorded since.
+    left: BTreeMap<ClusterName, BTreeMap<String, Left>>,
+    pub inbox: VecDeque<(ClusterName, u64, Said)>,
+    /// Messages for actors.
+    pub out: Vec<(ClusterName, ToSpoke)>,
+    /// Records that are to be taken out.
+    pub forgotten: Vec<(ClusterName, String)>,
+}
+
+/// What a step wants done.
+pub struct Stepped {
+    pub key: InstanceKey,
+    pub object: Arc<Object>,
+    pub actions: Vec<FleetAction>,
+}
+
+impl Hub {
+    pub fn new(epoch: u64, hub_id: HubId, graph: Arc<Graph>, clusters: &[(ClusterName, bool)]) -> Self {
+        let state = |local: bool| ClusterState {
+            view: ClusterView { local, ..ClusterView::default() },
+            ..ClusterState::default()
+        };
+        Self {
+            epoch,
+            hub_id,
+            watch: Watch::new(app_kind(), None),
+            objects: BTreeMap::new(),
+            listing: None,
+            synced: false,
+            slots: BTreeMap::new(),
+            graph,
+            clusters: clusters.iter().map(|(n, local)| (n.clone(), state(*local))).collect(),
+            queue: VecDeque::new(),
+            queued: BTreeSet::new(),
+            cleaning: BTreeMap::new(),
+            unjudged: Vec::new(),
+            left: BTreeMap::new(),
+            inbox: VecDeque::new(),
+            out: Vec::new(),
+            forgotten: Vec::new(),
+        }
+    }
+
+    pub fn can_step(&self) -> bool {
+        self.synced && !self.queue.is_empty()
+    }
+    fn enqueue(&mut self, key: &InstanceKey) {
+        if self.queued.insert(key.clone()) {
+            self.queue.push_back(key.clone());
+        }
+    }
+    pub fn enqueue_all(&mut self) {
+        for key in self.slots.keys().cloned().collect::<Vec<_>>() {
+            self.enqueue(&key);
+        }
+    }
+
+    pub fn see(&mut self, server: &Server) {
+        match self.watch.next(server) {
+            Some(Seen::ListStarted) => self.listing = Some(BTreeSet::new()),
+            Some(Seen::Object(value)) => {
+                let object = Object((*value).clone());
+                if let Some(listing) = &mut self.listing {
+                    listing.insert(key_of(&object));
+                }
+                self.upsert(object);
+            }
+            Some(Seen::Left(value, _)) => {
+                let object = Object((*value).clone());
+                let key = key_of(&object);
+                if self.objects.get(&key).is_some_and(|known| known.uid() == object.uid()) {
+                    self.removed(&key);
+                }
+            }
+            Some(Seen::ListDone { .. }) => {
+                let first = !self.synced;
+                self.synced = true;
+                if let Some(listing) = self.listing.take() {
+                    let lost: Vec<InstanceKey> =
+                        self.objects.keys().filter(|k| !listing.contains(*k)).cloned().collect();
+                    for key in lost {
+                        self.removed(&key);
+                    }
+                }
+                if first {
+                    self.enqueue_all();
+                }
+            }
+            Some(Seen::Served | Seen::NotServed) | None => {}
+        }
+    }
+
+    fn upsert(&mut self, object: Object) {
+        let key = key_of(&object);
+        let version = |o: &Object| o.resource_version().parse::<u64>().unwrap_or_default();
+        let known = self.objects.get(&key);
+        if known.is_some_and(|b| b.uid() == object.uid() && version(b) >= version(&object)) {
+            return;
+        }
+        let uid = object.uid().to_owned();
+        self.objects.insert(key.clone(), Arc::new(object));
+        if self.slots.get(&key).is_none_or(|s| s.uid != uid) {
+            let fleet = Fleet::new(key.clone(), app_gvk());
+            self.slots.insert(key.clone(), Slot { uid, fleet, wake_at: None });
+        }
+        self.enqueue(&key);
+    }
+
+    /// The answer to a write: does not bring back what the watch removed.
+    fn refresh(&mut self, value: &Value) {
+        let object = Object(value.clone());
+        if self.objects.get(&key_of(&object)).is_some_and(|known| known.uid() == object.uid()) {
+            let key = key_of(&object);
+            let version = |o: &Object| o.resource_version().parse::<u64>().unwrap_or_default();
+            if self.objects.get(&key).is_some_and(|b| version(b) < version(&object)) {
+                self.objects.insert(key, Arc::new(object));
+            }
+        }
+    }
+
+    fn removed(&mut self, key: &InstanceKey) {
+        self.objects.remove(key);
+        self.slots.remove(key);
+        for name in self.clusters.keys() {
+            if !self.cleaning.contains_key(&(name.clone(), key.clone())) {
+                self.out.push((name.clone(), ToSpoke::Forget(key.clone())));
+            }
+        }
+    }
+
+    fn set_health(&mut self, name: &ClusterName, health: ClusterHealth) {
+        if let Some(state) = self.clusters.get_mut(name)
+            && state.health != health
+        {
+            state.health = health;
+            self.enqueue_all();
+        }
+    }
+
+    /// The cluster has a new actor; and what is on record as left there.
+    pub fn connected(&mut self, name: &ClusterName, left: BTreeMap<String, Left>) {
+        self.set_health(name, ClusterHealth::Ready);
+        for slot in self.slots.values_mut() {
+            slot.fleet.actor_restarted(name);
+        }
+        self.cleaning.retain(|(cluster, _), _| cluster != name);
+        self.unjudged.retain(|(cluster, _)| cluster != name);
+        self.unjudged.extend(left.values().map(|l| (name.clone(), l.clone())));
+        self.left.insert(name.clone(), left);
+        self.enqueue_all();
+    }
+
+    pub fn cannot_connect(&mut self, name: &ClusterName, now: &Now) {
+        self.set_health(name, unreachable(now));
+    }
+
+    fn returned(&mut self, name: &ClusterName) {
+        for left in self.left.get(name).cloned().unwrap_or_default().into_values() {
+            let place = (name.clone(), left.key());
+            let known = self.cleaning.get(&place).is_some_and(|c| c.hub_uid == left.hub_uid)
+                || self.unjudged.iter().any(|(n, u)| n == name && u.hub_uid == left.hub_uid);
+            if !known {
+                self.unjudged.push((name.clone(), left));
+            }
+        }
+    }
+
+    pub fn judge_leftovers(&mut self) {
+        for (name, left) in std::mem::take(&mut self.unjudged) {
+            let key = left.key();
+            if !self.synced {
+                self.unjudged.push((name, left));
+                continue;
+            }
+            let same = self.objects.get(&key).filter(|i| i.uid() == left.hub_uid);
+            let unsettled = self.slots.get(&key).is_some_and(|s| !s.fleet.is_recorded());
+            if same.is_some() && unsettled {
+                self.unjudged.push((name, left));
+            } else if same.is_some_and(|i| Fleet::holds(i).contains(&name)) {
+                self.forget_left(&name, &left.hub_uid);
+            } else {
+                let task = ToSpoke::Task(Arc::new(left.removal(&self.hub_id)));
+                self.out.push((name.clone(), task));
+                self.cleaning.insert((name, key), left);
+            }
+        }
+    }
+
+    fn forget_left(&mut self, name: &ClusterName, hub_uid: &str) {
+        self.forgotten.push((name.clone(), hub_uid.to_owned()));
+        if let Some(left) = self.left.get_mut(name) {
+            left.remove(hub_uid);
+        }
+    }
+
+    /// Takes one message of an actor; `current` is the epoch of the actor that the cluster has.
+    pub fn take_message(&mut self, current: impl Fn(&ClusterName) -> Option<u64>, now: &Now) {
+        let Some((name, epoch, said)) = self.inbox.pop_front() else { return };
+        if current(&name) != Some(epoch) {
+            return;
+        }
+        match said {
+            Said::Contact(true) => {
+                self.set_health(&name, ClusterHealth::Ready);
+                self.returned(&name);
+            }
+            Said::Contact(false) => self.set_health(&name, unreachable(now)),
+            Said::Report { key, report } => {
+                if let Some(slot) = self.slots.get_mut(&key).filter(|s| s.uid == report.hub_uid) {
+                    slot.fleet.report(&name, *report);
+                    self.enqueue(&key);
+                }
+            }
+            Said::Gone { key, hub_uid } => {
+                let place = (name.clone(), key.clone());
+                if self.cleaning.get(&place).is_some_and(|l| l.hub_uid == hub_uid) {
+                    self.cleaning.remove(&place);
+                    self.forget_left(&name, &hub_uid);
+                    if let Some(slot) = self.slots.get_mut(&key) {
+                        slot.fleet.actor_restarted(&name);
+                    }
+                } else if let Some(slot) = self.slots.get_mut(&key).filter(|s| s.uid == hub_uid) {
+                    slot.fleet.gone(&name);
+                }
+                self.enqueue(&key);
+            }
+            Said::Mirrors { mirrors } => {
+                for (key, hub_uid) in mirrors {
+                    if let Some(slot) = self.slots.get_mut(&key).filter(|s| s.uid == hub_uid) {
+                        slot.fleet.found(&name);
+                        self.enqueue(&key);
+                    }
+                }
+            }
+        }
+    }
+
+    pub fn answered(&mut self, key: &InstanceKey, uid: &str, answer: Answer, now: &Now) {
+        let mut refreshed = None;
+        if let Some(slot) = self.slots.get_mut(key).filter(|s| s.uid == uid) {
+            match answer {
+                Answer::Meta(value) => {
+                    slot.fleet.meta_written(value.is_some(), now);
+                    refreshed = value;
+                }
+                Answer::Status(value) => {
+                    slot.fleet.status_written(value.is_some(), now);
+                    refreshed = value;
+                }
+                Answer::Finalizer(value) => {
+                    slot.fleet.finalizer_removed(value.is_some(), now);
+                    refreshed = value;
+                }
+                Answer::Left(cluster, left, ok) => {
+                    slot.fleet.left_recorded(&cluster, ok, now);
+                    if ok {
+                        self.left.entry(cluster).or_default().insert(left.hub_uid.clone(), *left);
+                    }
+                }
+                Answer::Spoke { .. } | Answer::Crd(_) => {}
+            }
+        }
+        if let Some(value) = refreshed {
+            self.refresh(&value);
+        }
+        self.enqueue(key);
+    }
+
+    pub fn step(&mut self, now: &Now) -> Option<Stepped> {
+        let key = self.queue.pop_front()?;
+        self.queued.remove(&key);
+        let object = self.objects.get(&key)?.clone();
+        let slot = self.slots.get_mut(&key)?;
+        let step = slot.fleet.step(&Inputs {
+            instance: &object,
+            graph: Some(&self.graph),
+            allow_breaking: false,
+            clusters: &self.clusters,
+            hub_id: &self.hub_id,
+            default_placement: DefaultPlacement::Local,
+            now,
+        });
+        slot.wake_at = step.wake_at;
+        let mut actions = Vec::new();
+        for action in step.actions {
+            match action {
+                FleetAction::Send { cluster, task } => {
+                    if !self.cleaning.contains_key(&(cluster.clone(), key.clone())) {
+                        self.out.push((cluster, ToSpoke::Task(task)));
+                    }
+                }
+                FleetAction::Forget { cluster } => self.out.push((cluster, ToSpoke::Forget(key.clone()))),
+                other => actions.push(other),
+            }
+        }
+        Some(Stepped { key, object, actions })
+    }
+
+    pub fn next_wake(&self) -> Option<u64> {
+        self.slots.values().filter_map(|s| s.wake_at).min()
+    }
+    pub fn wake_due(&mut self, now: &Now) {
+        let due: Vec<InstanceKey> = self
+            .slots
+            .iter_mut()
+            .filter(|(_, s)| s.wake_at.is_some_and(|at| at <= now.millis))
+            .map(|(k, s)| {
+                s.wake_at = None;
+                k.clone()
+            })
+            .collect();
+        for key in due {
+            self.enqueue(&key);
+        }
+    }
+}
+
+fn unreachable(now: &Now) -> ClusterHealth {
+    ClusterHealth::Unreachable { since: now.rfc3339.clone(), message: "connection refused".into() }
+}
+
+fn key_of(object: &Object) -> InstanceKey {
+    InstanceKey::new(object.group_kind(), object.namespace(), object.name())
+}

@@ -1,0 +1,270 @@
+//! What must never happen on the way, and what must be so when all is at rest.
+
+use super::api_server::Server;
+use super::cluster::Stepped;
+use super::graphs::{Blueprint, Expected, Sort, Wish, app_kind};
+use super::shell::{LeftRecords, World, hub_site, instance_key};
+use super::store::Store;
+use crate::api::keys::{hub, kro};
+use crate::api::names::{ClusterName, InstanceKey, ObjectRef};
+use crate::api::{Object, applyset};
+use crate::reconcile::fleet::Fleet;
+use crate::reconcile::fleet::placement;
+use crate::reconcile::spoke::{Action, Goal, Home, Task};
+use crate::reconcile::world::World as _;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+#[derive(Default)]
+pub struct Laws {
+    broken: Vec<String>,
+    /// The hub lost its memory of some instances: what they left on spokes is named nowhere.
+    pub amnesia: bool,
+}
+
+impl Laws {
+    pub fn is_broken(&self) -> bool {
+        !self.broken.is_empty()
+    }
+    pub fn verdict(&self) -> Result<(), String> {
+        if self.broken.is_empty() { Ok(()) } else { Err(self.broken.join("\n")) }
+    }
+    pub fn breach(&mut self, text: String) {
+        self.broken.push(text);
+    }
+
+    /// A cluster is told to take an instance away only when that was decided.
+    pub fn sent(&mut self, cluster: &ClusterName, task: &Task, instance: &Object) {
+        let Goal::Remove { .. } = &task.goal else { return };
+        let mine = task.key == InstanceKey::new(instance.group_kind(), instance.namespace(), instance.name());
+        if !mine || task.hub_uid != instance.uid() || instance.is_deleting() {
+            return;
+        }
+        let words = instance.annotation(hub::CLUSTERS);
+        let chosen = match words {
+            None => *cluster == hub_site(),
+            Some(text) => {
+                let names = placement::names(Some(text));
+                names.contains(cluster) || (names.contains(&ClusterName::new("*")) && *cluster != hub_site())
+            }
+        };
+        if chosen {
+            self.breach(format!("{cluster} is told to remove {}, which is placed there", task.key));
+        }
+    }
+
+    /// What a step wants follows from its task and from what the cluster shows.
+    pub fn stepped(
+        &mut self,
+        site: &ClusterName,
+        store: &Store,
+        all: &[Arc<Blueprint>],
+        stepped: &Stepped,
+        hub_server: Option<&Server>,
+    ) {
+        let task = &stepped.task;
+        // On the hub the answer to a write of ours may be newer than the task.
+        let live = hub_server.and_then(|s| s.object(&task.key.object()));
+        if let (Home::Local { instance }, Some(live)) = (&task.home, live)
+            && live.0["spec"] != instance.0["spec"]
+        {
+            return;
+        }
+        let Goal::Run { graph, mirror, .. } = &task.goal else { return };
+        let Some(blueprint) = all.iter().find(|b| b.graph.generation == graph.generation) else { return };
+        let spec = match &task.home {
+            Home::Local { instance } => instance.0["spec"].clone(),
+            Home::Mirror => mirror.spec.clone(),
+        };
+        let wish = Wish::read(&spec);
+        let expected = blueprint.expected(&task.key.name, &wish);
+        for action in &stepped.actions {
+            match action {
+                Action::Delete { object, .. } | Action::Release { object, .. }
+                    if expected.contains_key(object) || *object == task.key.object() =>
+                {
+                    self.breach(format!("{site}: {} deletes {object}, which it wants", task.key));
+                }
+                Action::Apply(apply) if apply.manager == kro::MANAGER_APPLYSET => {
+                    let body = Object(apply.body.clone());
+                    let Some(want) = expected.get(&apply.object) else {
+                        self.breach(format!(
+                            "{site}: {} applies {}, which it does not want",
+                            task.key, apply.object
+                        ));
+                        continue;
+                    };
+                    if let Some(difference) = differs(want, &body) {
+                        self.breach(format!(
+                            "{site}: {} applies {} with {difference}",
+                            task.key, apply.object
+                        ));
+                    }
+                    let Some(plan) = blueprint.plan(&want.node) else { continue };
+                    for read in plan.reads.iter().filter_map(|r| blueprint.plan(r)) {
+                        for object in blueprint.objects_of(read, &task.key.name, &wish) {
+                            let ready = store.get(&object).is_some_and(|s| {
+                                !s.object.is_deleting()
+                                    && (!read.waits
+                                        || s.object.0.pointer("/status/ready") == Some(&json!(true)))
+                            });
+                            if !ready {
+                                self.breach(format!(
+                                    "{site}: {} applies {} before {object}, which it reads, is ready",
+                                    task.key, apply.object
+                                ));
+                            }
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Content stands only where the record on the hub, or that of what was left behind, says so.
+    pub fn content_written(
+        &mut self,
+        site: &ClusterName,
+        target: &ObjectRef,
+        live: &Value,
+        hub_server: &Server,
+        left: &LeftRecords,
+    ) {
+        let live = Object(live.clone());
+        let Some(key) = owner(target, &live) else { return };
+        if !self.amnesia && !is_named(site, &key, hub_server, left) {
+            self.breach(format!("{target} was written to {site}, which no record of {key} names"));
+        }
+    }
+}
+
+fn owner(target: &ObjectRef, live: &Object) -> Option<InstanceKey> {
+    live.label(hub::HUB_ID)?;
+    if target.gk == app_kind() {
+        return Some(InstanceKey::new(target.gk.clone(), &target.namespace, &target.name));
+    }
+    Some(instance_key(live.label(kro::INSTANCE_NAME)?))
+}
+
+fn is_named(site: &ClusterName, key: &InstanceKey, hub_server: &Server, left: &LeftRecords) -> bool {
+    let held = hub_server.object(&key.object()).is_some_and(|i| Fleet::holds(&i).contains(site));
+    held || left.0.get(site).is_some_and(|l| l.values().any(|l| l.key() == *key))
+}
+
+fn differs(want: &Expected, live: &Object) -> Option<String> {
+    let content = live.0.get(want.field).cloned().unwrap_or_default();
+    want.content.iter().find(|(k, v)| content.get(*k).and_then(Value::as_str) != Some(v)).map(|(k, v)| {
+        format!("{}.{k} = {} instead of {v}", want.field, content.get(k).unwrap_or(&Value::Null))
+    })
+}
+
+/// The sites that an instance's own words choose.
+fn chosen(world: &World, instance: &Object) -> BTreeSet<ClusterName> {
+    let registered: BTreeSet<ClusterName> =
+        world.sites.iter().filter(|(_, s)| s.registered).map(|(n, _)| n.clone()).collect();
+    let names = match instance.annotation(hub::CLUSTERS) {
+        None => BTreeSet::from([hub_site()]),
+        Some("*") => world.spokes().into_iter().collect(),
+        Some(text) => placement::names(Some(text)),
+    };
+    names.intersection(&registered).cloned().collect()
+}
+
+/// Everything is as the instances on the hub say; nothing else is left.
+pub fn at_rest(world: &World) -> Vec<String> {
+    let mut bad = Vec::new();
+    let hub_server = &world.sites[&hub_site()].server;
+    let mut wanted: BTreeMap<ClusterName, BTreeSet<ObjectRef>> = BTreeMap::new();
+    for value in hub_server.list(&app_kind(), None) {
+        let instance = Object((**value).clone());
+        let key = instance_key(instance.name());
+        if instance.is_deleting() {
+            bad.push(format!("{key} is still being deleted: {}", instance.0["status"]));
+            continue;
+        }
+        let places = chosen(world, &instance);
+        let state = instance.str_at("/status/state");
+        let named = placement::names(instance.annotation(hub::CLUSTERS).filter(|w| *w != "*"));
+        let unknown = named.iter().any(|n| !world.sites.get(n).is_some_and(|s| s.registered));
+        let want = match (unknown, places.is_empty()) {
+            (true, _) => "IN_PROGRESS",
+            (false, true) => "IN_PROGRESS",
+            (false, false) => "ACTIVE",
+        };
+        if state != want {
+            bad.push(format!("{key} is {state:?} instead of {want}: {}", instance.0["status"]));
+        }
+        let spokes: BTreeSet<ClusterName> = places.iter().filter(|p| **p != hub_site()).cloned().collect();
+        if Fleet::holds(&instance) != spokes {
+            bad.push(format!("{key} holds {:?} instead of {spokes:?}", Fleet::holds(&instance)));
+        }
+        let wish = Wish::read(&instance.0["spec"]);
+        for place in &places {
+            let server = &world.sites[place].server;
+            let expected = world.blueprint().expected(instance.name(), &wish);
+            for (target, want) in &expected {
+                match server.object(target) {
+                    None => bad.push(format!("{place}: {target} is missing")),
+                    Some(live) => {
+                        if let Some(difference) = differs(want, &live) {
+                            bad.push(format!("{place}: {target} has {difference}"));
+                        }
+                        if live.label(kro::APPLYSET_PART_OF) != Some(&applyset::id(&key)) {
+                            bad.push(format!("{place}: {target} is not labelled as part of {key}"));
+                        }
+                        if *place != hub_site() && live.label(hub::HUB_ID).is_none() {
+                            bad.push(format!("{place}: {target} does not say which hub it belongs to"));
+                        }
+                    }
+                }
+            }
+            let names = wanted.entry(place.clone()).or_default();
+            names.extend(expected.into_keys());
+            if *place != hub_site() {
+                match server.object(&key.object()) {
+                    None => bad.push(format!("{place}: the mirror of {key} is missing")),
+                    Some(mirror) => {
+                        if mirror.0["spec"] != instance.0["spec"] {
+                            bad.push(format!("{place}: the mirror of {key} has {}", mirror.0["spec"]));
+                        }
+                        if mirror.label(hub::INSTANCE_UID) != Some(instance.uid()) {
+                            bad.push(format!("{place}: the mirror of {key} names another uid"));
+                        }
+                        if mirror.str_at("/status/state") != "ACTIVE" {
+                            bad.push(format!("{place}: the mirror says {}", mirror.0["status"]));
+                        }
+                    }
+                }
+                names.insert(key.object());
+            }
+        }
+    }
+    for (name, site) in &world.sites {
+        for (target, value) in site.server.iter() {
+            let object = Object((**value).clone());
+            let child = Sort::ALL.iter().any(|s| s.gk() == target.gk)
+                && object.label(kro::APPLYSET_PART_OF).is_some();
+            let mirror = target.gk == app_kind() && *name != hub_site();
+            if !(child || mirror) || wanted.get(name).is_some_and(|w| w.contains(target)) {
+                continue;
+            }
+            // What a hub forgot is listed, never cleaned; what only a replaced mirror may have renamed is kept.
+            let parent = site
+                .server
+                .object(&instance_key(object.label(kro::INSTANCE_NAME).unwrap_or_default()).object());
+            let replaced = child && parent.is_some_and(|p| object.label(kro::INSTANCE_ID) != Some(p.uid()));
+            if !world.laws.amnesia && (!replaced || *name == hub_site()) {
+                bad.push(format!("{name}: {target} is left over"));
+            }
+        }
+    }
+    // A record of an instance that was forgotten meanwhile is read when its cluster connects anew.
+    for (name, left) in world.left.0.iter().filter(|_| !world.laws.amnesia) {
+        for entry in left.values() {
+            bad.push(format!("{name}: what is left of {} is still on record", entry.key()));
+        }
+    }
+    bad
+}

@@ -1,0 +1,21 @@
+//! A simulation of hub, clusters and controller in one thread, from a seed.
+//!
+//! The two machines run exactly as in the controller: one step at a time, actions performed, answers fed back. What
+//! surrounds them is a model: API servers in memory, watches, requests, a clock. Chance decides what happens next, so that
+//! events and answers come in every order; scenarios add users, foreign writers, failures and crashes. Laws are checked on
+//! the way and at rest.
+
+mod api_server;
+mod cluster;
+mod fields;
+mod fleet_tables;
+mod graphs;
+mod hub;
+mod laws;
+mod random;
+mod requests;
+mod scenario;
+mod shell;
+mod spoke_tables;
+mod store;
+mod watch;

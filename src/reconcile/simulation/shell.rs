@@ -1,0 +1,525 @@
+//! The world in one piece: a hub, clusters, a controller, and a clock of their own. What may happen next is collected,
+//! chance picks one of it: so answers, events and messages come in any order and at any time.
+
+use super::api_server::{Kind, Server, namespace_kind};
+use super::cluster::{Actor, Said, ToSpoke};
+use super::graphs::{Blueprint, NAMESPACE, OTHER_NAMESPACE, Sort, app_kind, operator_value};
+use super::hub::Hub;
+use super::laws::Laws;
+use super::random::Random;
+use super::requests::{Fault, Records, Request, Work, Wrote};
+use crate::api::names::{ClusterName, GroupKind, HubId, InstanceKey, ObjectRef};
+use crate::reconcile::Now;
+use crate::reconcile::fleet::Left;
+use crate::reconcile::spoke::{Action, Goal};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub struct Site {
+    pub server: Server,
+    pub reachable: bool,
+    pub actor: Option<Actor>,
+    /// A Cluster names it. The hub itself may be none.
+    pub registered: bool,
+    /// The hub side knows that it cannot connect.
+    refused: bool,
+}
+
+/// How often what goes wrong, in percent.
+#[derive(Clone, Copy, Default)]
+pub struct Weather {
+    pub calls: u64,
+    pub watches: u64,
+    pub operator: u64,
+}
+
+#[derive(Default)]
+pub struct LeftRecords(pub BTreeMap<ClusterName, BTreeMap<String, Left>>);
+
+impl Records for LeftRecords {
+    fn record(&mut self, cluster: &ClusterName, left: &Left) {
+        self.0.entry(cluster.clone()).or_default().insert(left.hub_uid.clone(), left.clone());
+    }
+}
+
+pub struct World {
+    pub random: Random,
+    pub now: Now,
+    pub hub_id: HubId,
+    pub sites: BTreeMap<ClusterName, Site>,
+    pub hub: Hub,
+    pub left: LeftRecords,
+    pub blueprints: Vec<Arc<Blueprint>>,
+    pub weather: Weather,
+    pub laws: Laws,
+    pub writes: u64,
+    pub moves: u64,
+    epoch: u64,
+    requests: Vec<Request>,
+    trace: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug)]
+enum Move {
+    Inbox(ClusterName),
+    Step(ClusterName),
+    See(ClusterName, GroupKind),
+    Notice(ClusterName),
+    Connect(ClusterName),
+    Call(usize),
+    Answer(usize),
+    HubInbox,
+    HubSee,
+    HubStep,
+    Operate(ClusterName, ObjectRef),
+}
+
+pub fn hub_site() -> ClusterName {
+    ClusterName::new("local")
+}
+
+/// A run at rest looks no further into the future than this: longer than every back-off and pause.
+const HORIZON: u64 = 3 * 3_600_000;
+
+impl World {
+    pub fn new(seed: u64, spokes: usize, local: bool, blueprint: Arc<Blueprint>, traced: bool) -> Self {
+        let random = Random::new(seed);
+        let mut sites = BTreeMap::new();
+        let site = |name: &str, registered| {
+            let mut server = Server::new(name);
+            server.serve(Sort::ConfigMap.gk(), Kind { namespaced: true });
+            server.serve(Sort::Widget.gk(), Kind { namespaced: true });
+            server.serve(Sort::Zone.gk(), Kind { namespaced: false });
+            for namespace in [NAMESPACE, OTHER_NAMESPACE] {
+                if namespace == NAMESPACE && name != "local" {
+                    continue;
+                }
+                let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+                let target = ObjectRef::new(namespace_kind(), "", namespace);
+                server.create(&target, "admin", &body).unwrap();
+            }
+            Site { server, reachable: true, actor: None, registered, refused: false }
+        };
+        let mut home = site("local", local);
+        home.server.serve(app_kind(), Kind { namespaced: true });
+        sites.insert(hub_site(), home);
+        for index in 0..spokes {
+            let name = format!("c{index}");
+            sites.insert(ClusterName::new(&name), site(&name, true));
+        }
+        let hub_id = HubId::new("hub-1");
+        let clusters = registered(&sites);
+        let hub = Hub::new(1, hub_id.clone(), blueprint.graph.clone(), &clusters);
+        Self {
+            random,
+            now: Now { millis: 0, rfc3339: rfc3339(0) },
+            hub_id,
+            sites,
+            hub,
+            left: LeftRecords::default(),
+            blueprints: vec![blueprint],
+            weather: Weather::default(),
+            laws: Laws::default(),
+            writes: 0,
+            moves: 0,
+            epoch: 1,
+            requests: Vec::new(),
+            trace: traced.then(Vec::new),
+        }
+    }
+
+    pub fn blueprint(&self) -> &Arc<Blueprint> {
+        self.blueprints.last().unwrap()
+    }
+    pub fn hub_server(&mut self) -> &mut Server {
+        &mut self.sites.get_mut(&hub_site()).unwrap().server
+    }
+    pub fn spokes(&self) -> Vec<ClusterName> {
+        self.sites.keys().filter(|n| **n != hub_site()).cloned().collect()
+    }
+    pub fn note(&mut self, text: impl FnOnce() -> String) {
+        let at = self.now.millis;
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{at:>8} {}", text()));
+        }
+    }
+    pub fn trace(&self) -> &[String] {
+        self.trace.as_deref().unwrap_or_default()
+    }
+
+    fn pass(&mut self, millis: u64) {
+        self.now.millis += millis;
+        self.now.rfc3339 = rfc3339(self.now.millis / 1000);
+        for site in self.sites.values_mut() {
+            if let Some(actor) =
+                site.actor.as_mut().filter(|a| a.next_wake().is_some_and(|w| w <= self.now.millis))
+            {
+                actor.wake_due(&self.now);
+            }
+        }
+        if self.hub.next_wake().is_some_and(|w| w <= self.now.millis) {
+            self.hub.wake_due(&self.now);
+        }
+    }
+
+    fn moves(&self) -> Vec<Move> {
+        let mut out = Vec::new();
+        for (name, site) in &self.sites {
+            if let Some(actor) = &site.actor {
+                if !actor.inbox.is_empty() {
+                    out.push(Move::Inbox(name.clone()));
+                }
+                if actor.can_step() {
+                    out.push(Move::Step(name.clone()));
+                }
+                if actor.parked == site.reachable {
+                    out.push(Move::Notice(name.clone()));
+                }
+                if site.reachable {
+                    let news = actor.watches.values().filter(|w| w.has_news(&site.server));
+                    out.extend(news.map(|w| Move::See(name.clone(), w.gk.clone())));
+                }
+            } else if site.registered && (site.reachable || !site.refused) {
+                out.push(Move::Connect(name.clone()));
+            }
+            for target in site.server.unfinished() {
+                out.push(Move::Operate(name.clone(), target.clone()));
+            }
+        }
+        for (index, request) in self.requests.iter().enumerate() {
+            if request.not_before <= self.now.millis {
+                out.push(if request.answer.is_some() { Move::Answer(index) } else { Move::Call(index) });
+            }
+        }
+        if !self.hub.inbox.is_empty() {
+            out.push(Move::HubInbox);
+        }
+        if self.hub.watch.has_news(&self.sites[&hub_site()].server) {
+            out.push(Move::HubSee);
+        }
+        if self.hub.can_step() {
+            out.push(Move::HubStep);
+        }
+        out
+    }
+
+    fn next_wake(&self) -> Option<u64> {
+        let actors = self.sites.values().filter_map(|s| s.actor.as_ref()).filter(|a| !a.parked);
+        let wakes = actors.filter_map(Actor::next_wake).chain(self.hub.next_wake());
+        wakes.chain(self.requests.iter().map(|r| r.not_before)).min()
+    }
+
+    /// One thing happens. False when nothing will.
+    pub fn advance(&mut self) -> bool {
+        let millis = self.random.below(4) as u64;
+        self.pass(millis);
+        let moves = self.moves();
+        if moves.is_empty() {
+            let Some(at) = self.next_wake().filter(|at| *at <= self.now.millis + HORIZON) else {
+                return false;
+            };
+            let pause = at.saturating_sub(self.now.millis).max(1);
+            self.moves += 1;
+            self.pass(pause);
+            return true;
+        }
+        self.moves += 1;
+        let chosen = self.random.pick(&moves);
+        self.perform(chosen);
+        true
+    }
+
+    fn perform(&mut self, chosen: Move) {
+        match chosen {
+            Move::Inbox(name) => {
+                let actor = self.sites.get_mut(&name).and_then(|s| s.actor.as_mut()).unwrap();
+                actor.take_message();
+            }
+            Move::Step(name) => self.step(&name),
+            Move::See(name, gk) => self.see(&name, &gk),
+            Move::Notice(name) => {
+                let site = self.sites.get_mut(&name).unwrap();
+                let reachable = site.reachable;
+                let actor = site.actor.as_mut().unwrap();
+                actor.contact(reachable);
+                self.note(|| format!("{name}: contact {reachable}"));
+                self.collect(&name);
+            }
+            Move::Connect(name) => {
+                let site = self.sites.get_mut(&name).unwrap();
+                if !site.reachable {
+                    site.refused = true;
+                    self.hub.cannot_connect(&name, &self.now);
+                    return;
+                }
+                site.refused = false;
+                self.epoch += 1;
+                let local = name == hub_site();
+                site.actor = Some(Actor::new(self.epoch, local, self.hub_id.clone(), &self.now));
+                let left = self.left.0.get(&name).cloned().unwrap_or_default();
+                self.note(|| format!("{name}: connected"));
+                self.hub.connected(&name, left);
+                self.after_hub();
+            }
+            Move::Call(index) => self.call(index),
+            Move::Answer(index) => self.answer(index),
+            Move::HubInbox => {
+                let sites = &self.sites;
+                let current = |n: &ClusterName| sites.get(n).and_then(|s| s.actor.as_ref()).map(|a| a.epoch);
+                self.hub.take_message(current, &self.now);
+                self.after_hub();
+            }
+            Move::HubSee => {
+                self.hub.see(&self.sites[&hub_site()].server);
+                self.after_hub();
+            }
+            Move::HubStep => {
+                if let Some(stepped) = self.hub.step(&self.now) {
+                    self.note(|| format!("hub: {} decides {:?}", stepped.key, stepped.actions));
+                    for (cluster, message) in &self.hub.out {
+                        if let ToSpoke::Task(task) = message {
+                            self.laws.sent(cluster, task, &stepped.object);
+                        }
+                    }
+                    for action in stepped.actions {
+                        let (key, object) = (stepped.key.clone(), stepped.object.clone());
+                        let work = Work::Fleet { key, object, action };
+                        self.request(hub_site(), self.hub.epoch, work);
+                    }
+                }
+                self.after_hub();
+            }
+            Move::Operate(name, target) => {
+                let flaps = self.random.chance(self.weather.operator);
+                let status = json!({"value": operator_value(&target.name), "ready": !flaps});
+                self.note(|| format!("{name}: the operator writes {target}: {status}"));
+                let server = &mut self.sites.get_mut(&name).unwrap().server;
+                server
+                    .change(&target, "operator", true, |v| {
+                        v["status"] = status.clone();
+                    })
+                    .unwrap();
+            }
+        }
+    }
+
+    fn request(&mut self, site: ClusterName, epoch: u64, work: Work) {
+        let slow = if self.random.chance(self.weather.calls) { self.random.below(3_000) as u64 } else { 0 };
+        let not_before = self.now.millis + slow;
+        self.requests.push(Request { site, epoch, work, part: 0, answer: None, not_before });
+    }
+
+    fn step(&mut self, name: &ClusterName) {
+        let site = self.sites.get_mut(name).unwrap();
+        let actor = site.actor.as_mut().unwrap();
+        let epoch = actor.epoch;
+        if let Some(stepped) = actor.step(&self.now) {
+            let hub = (*name == hub_site()).then_some(&site.server);
+            self.laws.stepped(name, &actor.store, &self.blueprints, &stepped, hub);
+            for action in stepped.actions {
+                self.note(|| format!("{name}: {} wants {}", stepped.key, short(&action)));
+                let work = match action {
+                    Action::EnsureCrd { graph, .. } => Work::Crd { graph },
+                    action => Work::Spoke { key: stepped.key.clone(), task: stepped.task.clone(), action },
+                };
+                self.request(name.clone(), epoch, work);
+            }
+        }
+        self.collect(name);
+    }
+
+    fn see(&mut self, name: &ClusterName, gk: &GroupKind) {
+        let site = self.sites.get_mut(name).unwrap();
+        let actor = site.actor.as_mut().unwrap();
+        let watch = actor.watches.get_mut(gk).unwrap();
+        if self.random.chance(self.weather.watches) {
+            match self.random.below(4) {
+                0 => watch.lose(&site.server),
+                1 => watch.swap(&site.server),
+                2 => watch.double(&site.server),
+                _ => watch.relist(),
+            }
+            self.note(|| format!("{name}: the watch of {gk} is troubled"));
+            return;
+        }
+        actor.see(gk, &site.server, &self.now);
+        self.collect(name);
+    }
+
+    fn call(&mut self, index: usize) {
+        let fault = self.random.chance(self.weather.calls).then(|| {
+            let all = [Fault::Lost, Fault::Unheard, Fault::Error, Fault::Conflict];
+            self.random.pick(&all)
+        });
+        let request = &mut self.requests[index];
+        let site = self.sites.get_mut(&request.site).unwrap();
+        let spurious = fault == Some(Fault::Conflict)
+            && !matches!(&request.work, Work::Spoke { action: Action::Apply(_), .. } | Work::Fleet { .. });
+        let fault = if site.reachable { fault.filter(|_| !spurious) } else { Some(Fault::Lost) };
+        let (write, wrote) = request.call(&mut site.server, &mut self.left, &self.hub_id, fault);
+        self.writes += u64::from(write);
+        let name = request.site.clone();
+        if self.trace.is_some() && (write || fault.is_some()) {
+            let text = format!("{name}: call {} {fault:?}", describe(&request.work));
+            self.note(|| text);
+        }
+        if let Wrote::Content(target, live) = wrote
+            && name != hub_site()
+        {
+            let hub = &self.sites[&hub_site()].server;
+            self.laws.content_written(&name, &target, &live, hub, &self.left);
+        }
+    }
+
+    fn answer(&mut self, index: usize) {
+        let request = self.requests.swap_remove(index);
+        let Some(answer) = request.answer else { return };
+        match &request.work {
+            Work::Fleet { key, object, .. } => {
+                if request.epoch == self.hub.epoch {
+                    self.hub.answered(key, object.uid(), answer, &self.now);
+                    self.after_hub();
+                }
+            }
+            work => {
+                let site = self.sites.get_mut(&request.site).unwrap();
+                if let Some(actor) = site.actor.as_mut().filter(|a| a.epoch == request.epoch) {
+                    let text = if self.trace.is_some() { format!("{answer:?}") } else { String::new() };
+                    let (key, gk) = match work {
+                        Work::Spoke { key, .. } => (Some(key), key.gk.clone()),
+                        _ => (None, app_kind()),
+                    };
+                    actor.answered(key, &gk, answer, &self.now);
+                    self.note(|| format!("{}: answer {:.160}", request.site, text));
+                    let name = request.site.clone();
+                    self.collect(&name);
+                }
+            }
+        }
+    }
+
+    /// What an actor said goes to the hub side.
+    fn collect(&mut self, name: &ClusterName) {
+        let Some(actor) = self.sites.get_mut(name).and_then(|s| s.actor.as_mut()) else { return };
+        let epoch = actor.epoch;
+        let said: Vec<Said> = actor.said.drain(..).collect();
+        self.hub.inbox.extend(said.into_iter().map(|s| (name.clone(), epoch, s)));
+    }
+
+    /// Messages of the hub side go to the actors that there are.
+    fn after_hub(&mut self) {
+        self.hub.judge_leftovers();
+        for (name, message) in std::mem::take(&mut self.hub.out) {
+            self.note(|| format!("hub: to {name}: {}", told(&message)));
+            if let Some(actor) = self.sites.get_mut(&name).and_then(|s| s.actor.as_mut()) {
+                actor.inbox.push_back(message);
+            }
+        }
+        for (name, uid) in std::mem::take(&mut self.hub.forgotten) {
+            if let Some(left) = self.left.0.get_mut(&name) {
+                left.remove(&uid);
+            }
+        }
+    }
+
+    /// The controller dies. Requests on their way may arrive or not; nobody hears of them.
+    pub fn crash(&mut self) {
+        self.note(|| "the controller crashes".into());
+        for mut request in std::mem::take(&mut self.requests) {
+            let site = self.sites.get_mut(&request.site).unwrap();
+            if request.answer.is_none() && site.reachable && self.random.chance(50) {
+                request.call(&mut site.server, &mut self.left, &self.hub_id, None);
+            }
+        }
+        self.start_anew();
+    }
+
+    /// The controller was down while the hub was restored: nothing of it is on its way.
+    pub fn crash_silently(&mut self) {
+        self.requests.clear();
+        self.start_anew();
+    }
+
+    fn start_anew(&mut self) {
+        for site in self.sites.values_mut() {
+            site.actor = None;
+            site.refused = false;
+        }
+        self.epoch += 1;
+        let clusters = registered(&self.sites);
+        let graph = self.blueprint().graph.clone();
+        self.hub = Hub::new(self.epoch, self.hub_id.clone(), graph, &clusters);
+    }
+
+    pub fn serve(&mut self, blueprint: Arc<Blueprint>) {
+        self.note(|| format!("the definition is now {:?}", blueprint.plans));
+        self.hub.graph = blueprint.graph.clone();
+        self.blueprints.push(blueprint);
+        self.hub.enqueue_all();
+    }
+
+    /// Every watch that lost something lists again, as it does sooner or later.
+    pub fn cure_watches(&mut self) {
+        for site in self.sites.values_mut() {
+            for watch in site.actor.iter_mut().flat_map(|a| a.watches.values_mut()).filter(|w| w.lossy) {
+                watch.relist();
+            }
+        }
+    }
+
+    /// Goes on until nothing is left to do; how many moves it took, or `None` when there is no end to it.
+    pub fn run_to_rest(&mut self, limit: u64) -> Option<u64> {
+        let start = self.moves;
+        while self.advance() {
+            if self.moves - start > limit {
+                return None;
+            }
+            if self.laws.is_broken() {
+                break;
+            }
+        }
+        Some(self.moves - start)
+    }
+}
+
+fn registered(sites: &BTreeMap<ClusterName, Site>) -> Vec<(ClusterName, bool)> {
+    sites.iter().filter(|(_, s)| s.registered).map(|(n, _)| (n.clone(), *n == hub_site())).collect()
+}
+
+fn rfc3339(seconds: u64) -> String {
+    let (minutes, hours) = (seconds / 60, seconds / 3600);
+    format!("2026-01-{:02}T{:02}:{:02}:{:02}Z", 1 + hours / 24, hours % 24, minutes % 60, seconds % 60)
+}
+
+fn told(message: &ToSpoke) -> String {
+    match message {
+        ToSpoke::Forget(key) => format!("forget {key}"),
+        ToSpoke::Task(task) => match &task.goal {
+            Goal::Run { graph, mirror, .. } => {
+                format!("run {} uid {} at {} with {}", task.key, task.hub_uid, graph.generation, mirror.spec)
+            }
+            Goal::Remove { .. } => format!("remove {} uid {}", task.key, task.hub_uid),
+        },
+    }
+}
+
+fn short(action: &Action) -> String {
+    match action {
+        Action::Apply(a) => format!("apply {} by {} {:?} {}", a.object, a.manager, a.guard, a.body),
+        Action::EnsureCrd { graph, .. } => format!("the CRD of generation {}", graph.generation),
+        other => format!("{other:?}"),
+    }
+}
+
+fn describe(work: &Work) -> String {
+    match work {
+        Work::Spoke { action, .. } => format!("{:.200}", short(action)),
+        Work::Crd { .. } => "CRD".into(),
+        Work::Fleet { action, .. } => format!("{action:.200?}"),
+    }
+}
+
+pub fn instance_key(name: &str) -> InstanceKey {
+    InstanceKey::new(app_kind(), NAMESPACE, name)
+}

@@ -1,0 +1,488 @@
+//! The machine of one instance on one cluster, step by step, on the model server.
+
+use super::api_server::{Kind, Server, namespace_kind};
+use super::cluster::app_gvk;
+use super::graphs::{Blueprint, NAMESPACE, Plan, Sort, Wish, app_kind, operator_value};
+use super::requests::{Answer, Fault, Request, Work, crd_of};
+use super::shell::{LeftRecords, instance_key};
+use super::store::Store;
+use crate::api::Object;
+use crate::api::keys::{hub, kro};
+use crate::api::names::{ClusterName, GroupKind, HubId, ObjectRef};
+use crate::reconcile::Now;
+use crate::reconcile::spoke::tracked::Trouble;
+use crate::reconcile::spoke::{Action, Goal, Home, Machine, MirrorContent, Outcome, Step, Task};
+use crate::reconcile::world::{CrdState, CrdWish, KindState};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+struct Bench {
+    server: Server,
+    machine: Machine,
+    blueprint: Arc<Blueprint>,
+    now: Now,
+    /// Kinds that are not fully listed, and how they are instead.
+    unlisted: Vec<(GroupKind, KindState)>,
+    crd: Option<CrdState>,
+    last: Step,
+}
+
+fn hub_id() -> HubId {
+    HubId::new("hub-1")
+}
+
+fn wish() -> Wish {
+    Wish { x: "x".into(), flag: true, items: vec!["a".into(), "b".into()] }
+}
+
+fn task(goal: Goal, uid: &str) -> Arc<Task> {
+    let (key, hub_uid) = (instance_key("app"), uid.to_owned());
+    Arc::new(Task { key, gvk: app_gvk(), hub_uid, hub_id: hub_id(), home: Home::Mirror, goal })
+}
+
+fn run(blueprint: &Blueprint, wish: &Wish) -> Goal {
+    let mirror = MirrorContent { spec: wish.value(), generation: 1, ..MirrorContent::default() };
+    Goal::Run {
+        graph: blueprint.graph.clone(),
+        mirror: Arc::new(mirror),
+        suspended: false,
+        allow_breaking: false,
+    }
+}
+
+fn remove() -> Goal {
+    Goal::Remove { group_kinds: BTreeSet::new() }
+}
+
+/// A child by its suffix.
+fn child(sort: Sort, suffix: &str) -> ObjectRef {
+    let namespace = if sort == Sort::Zone { "" } else { NAMESPACE };
+    ObjectRef::new(sort.gk(), namespace, &format!("app-{suffix}"))
+}
+
+impl Bench {
+    fn new(plans: Vec<Plan>) -> Self {
+        let blueprint = Blueprint::new(plans, 1);
+        let mut server = Server::new("c");
+        server.serve(Sort::ConfigMap.gk(), Kind { namespaced: true });
+        server.serve(Sort::Widget.gk(), Kind { namespaced: true });
+        server.serve(Sort::Zone.gk(), Kind { namespaced: false });
+        server.serve(app_kind(), Kind { namespaced: true });
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+        server.create(&ObjectRef::new(namespace_kind(), "", NAMESPACE), "admin", &namespace).unwrap();
+        let machine = Machine::new(task(run(&blueprint, &wish()), "u1"));
+        let now = Now { millis: 1_000, rfc3339: "2026-01-01T00:00:01Z".into() };
+        Self { server, machine, blueprint, now, unlisted: Vec::new(), crd: None, last: Step::default() }
+    }
+
+    fn want(&mut self, goal: Goal) {
+        self.machine.retarget(task(goal, "u1"));
+    }
+    fn redefine(&mut self, plans: Vec<Plan>) {
+        self.blueprint = Blueprint::new(plans, self.blueprint.graph.generation + 1);
+        self.want(run(&self.blueprint.clone(), &wish()));
+    }
+    fn restart(&mut self) {
+        self.machine = Machine::new(self.machine.task().clone());
+    }
+
+    fn store(&self) -> Store {
+        let kinds: Vec<GroupKind> = Sort::ALL.iter().map(|s| s.gk()).chain([app_kind()]).collect();
+        let mut store = Store::complete(&self.server, &kinds);
+        for (gk, state) in &self.unlisted {
+            store.kind_mut(gk, false).state = state.clone();
+        }
+        let (hash, generation) = (self.blueprint.graph.crd_hash(), self.blueprint.graph.generation);
+        store.crds.insert(
+            app_kind(),
+            self.crd.clone().unwrap_or(CrdState::Ready {
+                hash,
+                rgd_uid: self.blueprint.graph.rgd_uid.clone(),
+                generation,
+            }),
+        );
+        store
+    }
+
+    /// One step; what it wants done stays undone.
+    fn step(&mut self) -> Vec<Action> {
+        let mut step = self.machine.step(&self.store(), &self.now);
+        let actions = std::mem::take(&mut step.actions);
+        self.last = step;
+        actions
+    }
+
+    fn perform(&mut self, action: &Action, fault: Option<Fault>) {
+        let work = Work::Spoke {
+            key: instance_key("app"),
+            task: self.machine.task().clone(),
+            action: action.clone(),
+        };
+        let site = ClusterName::new("c");
+        let mut request = Request { site, epoch: 0, work, part: 0, answer: None, not_before: 0 };
+        while request.answer.is_none() {
+            request.call(&mut self.server, &mut LeftRecords::default(), &hub_id(), fault);
+        }
+        if let Some(Answer::Spoke { outcomes, .. }) = request.answer {
+            for outcome in outcomes {
+                self.machine.feed(outcome, &self.now);
+            }
+        }
+    }
+
+    /// One step, and all that it wants; in a few words.
+    fn round(&mut self) -> String {
+        let actions = self.step();
+        for action in &actions {
+            self.perform(action, None);
+        }
+        words(&actions)
+    }
+
+    /// Rounds until nothing is wanted; status writes are left out.
+    fn rounds(&mut self) -> Vec<String> {
+        let mut out = Vec::new();
+        for _ in 0..20 {
+            let round = self.round();
+            if round.is_empty() {
+                return out;
+            }
+            let round: Vec<&str> = round.split("; ").filter(|w| *w != "status").collect();
+            if !round.is_empty() {
+                out.push(round.join("; "));
+            }
+        }
+        panic!("no end: {out:#?}");
+    }
+
+    fn operate(&mut self) {
+        for target in self.server.unfinished().clone() {
+            let status = json!({"value": operator_value(&target.name), "ready": true});
+            self.server.change(&target, "operator", true, |v| v["status"] = status).unwrap();
+        }
+    }
+
+    fn uid(&self, target: &ObjectRef) -> String {
+        self.server.object(target).map(|o| o.uid().to_owned()).unwrap_or_default()
+    }
+    fn report(&self) -> (String, String) {
+        let report = self.last.report.as_ref().unwrap();
+        (report.state.as_str().to_owned(), report.message.clone())
+    }
+}
+
+fn words(actions: &[Action]) -> String {
+    let name = |o: &ObjectRef| {
+        if o.gk == app_kind() { "mirror".to_owned() } else { o.name.trim_start_matches("app-").to_owned() }
+    };
+    let list: Vec<String> = actions
+        .iter()
+        .map(|action| match action {
+            Action::Apply(a) => format!("apply {}", name(&a.object)),
+            Action::Delete { object, .. } => format!("delete {}", name(object)),
+            Action::Release { object, .. } => format!("release {}", name(object)),
+            Action::VerifyGone { object, .. } => format!("verify {}", name(object)),
+            Action::WriteStatus { .. } => "status".into(),
+            Action::EnsureNamespace(n) => format!("namespace {n}"),
+            Action::EnsureKind(gk, _) => format!("watch {}", gk.kind),
+            Action::EnsureCrd { .. } => "crd".into(),
+        })
+        .collect();
+    list.join("; ")
+}
+
+fn chain() -> Vec<Plan> {
+    vec![
+        Plan::new("n0", Sort::ConfigMap),
+        Plan::new("n1", Sort::Widget).reading(&["n0"]).waiting(),
+        Plan::new("n2", Sort::ConfigMap).reading(&["n1"]),
+        Plan::new("n3", Sort::Zone),
+    ]
+}
+
+fn settled(plans: Vec<Plan>) -> Bench {
+    let mut bench = Bench::new(plans);
+    bench.rounds();
+    bench.operate();
+    bench.rounds();
+    assert_eq!(bench.report(), ("ACTIVE".into(), String::new()));
+    bench
+}
+
+#[test]
+fn the_mirror_comes_first_and_nothing_before_what_it_reads() {
+    let mut bench = Bench::new(chain());
+    assert_eq!(bench.rounds(), ["apply mirror", "apply n0; apply n3", "apply n1"]);
+    assert_eq!(bench.report().0, "IN_PROGRESS");
+    bench.operate();
+    assert_eq!(bench.rounds(), ["apply n2"]);
+    assert_eq!(bench.report().0, "ACTIVE");
+    bench.restart();
+    assert_eq!(bench.rounds(), [""; 0], "a restart at rest writes nothing");
+}
+
+#[test]
+fn a_namespace_that_is_missing_is_made_before_the_mirror() {
+    let mut bench = Bench::new(vec![Plan::new("n0", Sort::ConfigMap)]);
+    bench.server.delete(&ObjectRef::new(namespace_kind(), "", NAMESPACE), None).unwrap();
+    assert_eq!(bench.rounds(), ["apply mirror", "namespace apps", "apply mirror", "apply n0"]);
+}
+
+#[test]
+fn what_exists_is_taken_only_as_the_policy_says() {
+    let ours =
+        json!({kro::APPLYSET_PART_OF: crate::api::applyset::id(&instance_key("app")), hub::HUB_ID: "hub-1"});
+    let others = json!({kro::APPLYSET_PART_OF: "applyset-other-v1"});
+    let cases: [(&str, Value, bool, &str); 5] = [
+        ("nobody's", json!({}), false, "ERROR"),
+        ("nobody's, and the author adopts", json!({}), true, "ACTIVE"),
+        ("ours", ours, false, "ACTIVE"),
+        ("another instance's", others.clone(), false, "ERROR"),
+        ("another instance's, and the author adopts", others, true, "ERROR"),
+    ];
+    for (case, labels, adopts, want) in cases {
+        let mut plan = Plan::new("n0", Sort::ConfigMap);
+        plan.adopts = adopts;
+        let mut bench = Bench::new(vec![plan]);
+        let target = child(Sort::ConfigMap, "n0");
+        let body = json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "app-n0", "namespace": NAMESPACE, "labels": labels}, "data": {"own": "1"}});
+        bench.server.create(&target, "somebody", &body).unwrap();
+        bench.rounds();
+        assert_eq!(bench.report().0, want, "{case}: {}", bench.report().1);
+        let taken = bench.server.object(&target).unwrap().0["data"].get("x").is_some();
+        assert_eq!(taken, want == "ACTIVE", "{case}");
+    }
+}
+
+#[test]
+fn what_the_definition_names_no_more_is_pruned() {
+    type Edit = fn(&mut Vec<Plan>);
+    let cases: [(&str, Edit, &[&str]); 4] = [
+        ("removed", |p| drop(p.remove(2)), &["delete n2"]),
+        ("renamed", |p| p[3].suffix = "z".into(), &["apply z", "delete n3"]),
+        ("orphaned on delete", |p| drop(p.remove(1)), &["release n1"]),
+        ("both", |p| p.truncate(1), &["delete n2; delete n3; release n1"]),
+    ];
+    for (case, edit, want) in cases {
+        let mut plans = vec![
+            Plan::new("n0", Sort::ConfigMap),
+            Plan::new("n1", Sort::ConfigMap),
+            Plan::new("n2", Sort::Widget),
+            Plan::new("n3", Sort::Zone),
+        ];
+        plans[1].orphans = true;
+        let mut bench = settled(plans.clone());
+        edit(&mut plans);
+        bench.redefine(plans);
+        let rounds = bench.rounds();
+        let mut deletes: Vec<String> = rounds.iter().filter(|r| *r != "apply mirror").cloned().collect();
+        for round in &mut deletes {
+            let mut parts: Vec<&str> = round.split("; ").collect();
+            parts.sort_unstable();
+            *round = parts.join("; ");
+        }
+        assert_eq!(deletes, want, "{case}");
+    }
+}
+
+#[test]
+fn nothing_is_deleted_while_anything_is_unknown() {
+    let states = [KindState::Unknown, KindState::Syncing, KindState::Failed("403".into())];
+    let kinds = [Sort::Widget.gk(), Sort::ConfigMap.gk(), Sort::Zone.gk(), app_kind()];
+    for state in states {
+        for gk in &kinds {
+            for goal in [Some(remove()), None] {
+                let mut bench = settled(chain());
+                match goal {
+                    Some(goal) => bench.want(goal),
+                    None => bench.redefine(vec![Plan::new("n0", Sort::ConfigMap)]),
+                }
+                bench.unlisted = vec![(gk.clone(), state.clone())];
+                let actions = bench.step();
+                let deletes =
+                    actions.iter().any(|a| matches!(a, Action::Delete { .. } | Action::Release { .. }));
+                assert!(!deletes && !bench.last.gone, "{gk} {state:?}: {}", words(&actions));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_removal_goes_wave_by_wave_and_the_mirror_is_last() {
+    let mut bench = settled(chain());
+    bench.want(remove());
+    assert_eq!(
+        bench.rounds(),
+        ["delete n2; delete n3", "delete n1", "delete n0", "delete mirror"],
+        "dependents before what they read"
+    );
+    assert!(bench.last.gone);
+}
+
+#[test]
+fn a_finalizer_holds_the_wave() {
+    let mut bench = settled(chain());
+    let n2 = child(Sort::ConfigMap, "n2");
+    bench.server.change(&n2, "x", false, |v| v["metadata"]["finalizers"] = json!(["x/y"])).unwrap();
+    bench.want(remove());
+    assert_eq!(bench.rounds(), ["delete n2; delete n3"]);
+    assert!(!bench.last.gone);
+    bench.server.change(&n2, "x", false, |v| v["metadata"]["finalizers"] = json!([])).unwrap();
+    bench.rounds();
+    assert!(bench.last.gone);
+}
+
+#[test]
+fn a_mirror_that_vanished_is_made_again_and_its_children_are_adopted() {
+    let mut bench = settled(chain());
+    let before: Vec<String> = ["n0", "n2"].map(|n| bench.uid(&child(Sort::ConfigMap, n))).to_vec();
+    bench.server.delete(&instance_key("app").object(), None).unwrap();
+    for round in bench.rounds() {
+        assert!(!round.contains("delete"), "{round}");
+    }
+    let after: Vec<String> = ["n0", "n2"].map(|n| bench.uid(&child(Sort::ConfigMap, n))).to_vec();
+    assert_eq!(before, after);
+    let mirror = bench.uid(&instance_key("app").object());
+    let adopted = bench.server.object(&child(Sort::ConfigMap, "n2")).unwrap();
+    assert_eq!(adopted.label(kro::INSTANCE_ID), Some(mirror.as_str()));
+    assert_eq!(bench.report().0, "ACTIVE");
+}
+
+#[test]
+fn a_mirror_of_an_earlier_instance_is_relabelled() {
+    let mut bench = settled(chain());
+    let goal = bench.machine.task().goal.clone();
+    bench.machine = Machine::new(task(goal, "u2"));
+    for round in bench.rounds() {
+        assert!(!round.contains("delete"), "{round}");
+    }
+    let mirror = bench.server.object(&instance_key("app").object()).unwrap();
+    assert_eq!(mirror.label(hub::INSTANCE_UID), Some("u2"));
+}
+
+#[test]
+fn a_removal_concerns_the_mirror_of_its_own_instance_only() {
+    for (label, goes) in [(Some("u1"), true), (Some("u2"), false), (None, true)] {
+        let mut bench = settled(vec![Plan::new("n0", Sort::ConfigMap)]);
+        let mirror = instance_key("app").object();
+        bench
+            .server
+            .change(&mirror, "somebody", false, |v| {
+                super::api_server::merge(v, &json!({"metadata": {"labels": {hub::INSTANCE_UID: label}}}));
+            })
+            .unwrap();
+        bench.want(remove());
+        bench.rounds();
+        assert!(bench.last.gone);
+        assert_eq!(bench.server.get(&mirror).is_none(), goes, "instance-uid {label:?}");
+        let child = bench.server.get(&child(Sort::ConfigMap, "n0"));
+        assert_eq!(child.is_none(), goes, "the child of a mirror with instance-uid {label:?}");
+    }
+}
+
+#[test]
+fn a_write_that_arrived_although_its_answer_was_lost_leaves_no_failure() {
+    let mut bench = Bench::new(vec![Plan::new("n0", Sort::ConfigMap)]);
+    bench.round();
+    let actions = bench.step();
+    assert_eq!(words(&actions), "apply n0");
+    bench.perform(&actions[0], Some(Fault::Lost));
+    bench.step();
+    assert!(bench.last.wake_at.is_some(), "it is tried again in a while");
+    let Action::Apply(apply) = &actions[0] else { panic!() };
+    bench.server.apply(&apply.object, apply.manager, &apply.body).unwrap();
+    bench.rounds();
+    assert_eq!(bench.report(), ("ACTIVE".into(), String::new()));
+    bench.now.millis += 3_600_000;
+    bench.step();
+    assert_eq!(bench.last.wake_at, None);
+}
+
+#[test]
+fn a_failure_of_what_is_wanted_no_more_wakes_nobody() {
+    let mut bench = settled(vec![Plan::new("n0", Sort::ConfigMap)]);
+    bench.redefine(vec![Plan::new("n0", Sort::ConfigMap), Plan::new("n1", Sort::Zone)]);
+    bench.round();
+    let actions = bench.step();
+    let apply = actions.iter().find(|a| words(std::slice::from_ref(a)) == "apply n1").cloned();
+    let apply = apply.unwrap_or_else(|| bench.step().remove(0));
+    bench.perform(&apply, Some(Fault::Error));
+    bench.redefine(vec![Plan::new("n0", Sort::ConfigMap)]);
+    bench.rounds();
+    bench.now.millis += 60_000;
+    bench.step();
+    assert_eq!(bench.last.wake_at, None, "a time that has passed would wake it again and again");
+}
+
+#[test]
+fn a_dropped_field_is_offered_again_when_its_time_comes() {
+    let mut bench = Bench::new(vec![Plan::new("n0", Sort::ConfigMap)]);
+    bench.round();
+    let actions = bench.step();
+    let Action::Apply(apply) = &actions[0] else { panic!() };
+    let mut kept = apply.body.clone();
+    kept["data"].as_object_mut().unwrap().remove("x");
+    let live = bench.server.apply(&apply.object, apply.manager, &kept).unwrap();
+    let stored = Arc::new(crate::reconcile::world::Stored::new((*live).clone()));
+    let body = Arc::new(apply.body.clone());
+    let (object, manager) = (apply.object.clone(), apply.manager);
+    bench.machine.feed(Outcome::Applied { object, body, manager, stored }, &bench.now);
+    assert_eq!(words(&bench.step()), "status");
+    assert!(bench.report().1.contains("dropped the field data.x"), "{}", bench.report().1);
+    bench.machine.feed(Outcome::StatusWritten, &bench.now);
+    bench.machine.schema_changed(&Sort::ConfigMap.gk());
+    assert!(words(&bench.step()).starts_with("apply n0"));
+}
+
+#[test]
+fn a_refused_crd_is_tried_again_when_it_is_due() {
+    let mut bench = Bench::new(vec![Plan::new("n0", Sort::ConfigMap)]);
+    let wish = CrdWish { hash: bench.blueprint.graph.crd_hash(), allow_breaking: false };
+    let due = bench.now.millis + 60_000;
+    bench.crd =
+        Some(CrdState::Refused { reason: "Conflict", message: "no".into(), wish, retry_at: Some(due) });
+    assert_eq!(words(&bench.step()), "");
+    assert!(bench.report().1.contains("no"));
+    bench.now.millis = due;
+    assert_eq!(words(&bench.step()), "crd");
+    bench.crd = None;
+    assert_eq!(bench.rounds(), ["apply mirror", "apply n0"]);
+}
+
+#[test]
+fn a_removal_waits_for_writes_that_are_under_way() {
+    let mut bench = Bench::new(vec![Plan::new("n0", Sort::ConfigMap)]);
+    bench.round();
+    let actions = bench.step();
+    assert_eq!(words(&actions), "apply n0");
+    bench.want(remove());
+    bench.round();
+    bench.round();
+    assert!(!bench.last.gone, "the write may still come");
+    bench.perform(&actions[0], None);
+    bench.rounds();
+    assert!(bench.last.gone);
+    assert!(bench.server.get(&child(Sort::ConfigMap, "n0")).is_none());
+}
+
+#[test]
+fn no_contact_is_no_error() {
+    let mut bench = Bench::new(vec![Plan::new("n0", Sort::ConfigMap)]);
+    bench.round();
+    let actions = bench.step();
+    bench.perform(&actions[0], Some(Fault::Lost));
+    bench.step();
+    assert_eq!(bench.report().0, "IN_PROGRESS");
+    bench.machine.reconnected();
+    assert_eq!(words(&bench.step()), "apply n0");
+    let (object, body) = (child(Sort::ConfigMap, "n0"), Arc::new(json!({})));
+    let (trouble, message) = (Trouble::Error, "refused".to_owned());
+    bench.machine.feed(
+        Outcome::ApplyFailed { object, body, trouble, message, missing_namespace: None, unanswered: false },
+        &bench.now,
+    );
+    let crd = Object(crd_of(&bench.blueprint.graph, &hub_id()));
+    assert_eq!(crd.label(hub::HUB_ID), Some("hub-1"));
+}
