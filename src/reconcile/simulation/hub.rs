@@ -264,7 +264,9 @@ impl Hub {
             }
             Said::Mirrors { mirrors } => {
                 for (key, hub_uid) in mirrors {
-                    if let Some(slot) = self.slots.get_mut(&key).filter(|s| s.uid == hub_uid) {
+                    let cleaned = self.cleaning.contains_key(&(name.clone(), key.clone()))
+                        || self.unjudged.iter().any(|(n, l)| *n == name && l.hub_uid == hub_uid);
+                    if let Some(slot) = self.slots.get_mut(&key).filter(|s| s.uid == hub_uid && !cleaned) {
                         slot.fleet.found(&name);
                         self.enqueue(&key);
                     }
