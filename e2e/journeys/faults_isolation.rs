@@ -22,8 +22,8 @@ const ROUNDS: usize = 5;
 /// A median below this is fast enough, whatever it was before.
 const FLOOR: Duration = Duration::from_millis(15);
 
-/// So much two medians of the same thing differ on a busy machine.
-const NOISE: Duration = Duration::from_millis(15);
+/// So much two medians of several requests in a row differ on a busy machine.
+const NOISE: Duration = Duration::from_millis(10);
 
 /// And not one of them waits for a cluster that does not answer.
 const WORST: Duration = Duration::from_secs(1);
@@ -114,7 +114,8 @@ fn best(limit: Duration, mut round: impl FnMut(usize) -> Result<Duration>) -> Re
 }
 
 fn limit(before: Duration) -> Duration {
-    (before * 5 / 4).max(before + NOISE).max(FLOOR)
+    let noise = if before > FLOOR * 2 { NOISE } else { Duration::ZERO };
+    (before * 5 / 4).max(FLOOR) + noise
 }
 
 fn isolation(stand: &Stand) -> Result<()> {
