@@ -67,19 +67,14 @@ impl Stands {
 /// Trials that measure time.
 const MEASURING: &[&str] = &["faults::a_spoke_that_is_down_slows_no_other"];
 
-/// Trials that show a known fault of the controller; `cargo test --test e2e -- --ignored` runs them.
-const KNOWN_FAULTS: &[&str] = &[];
-
 fn trial(stand: &Lazy, (name, run): Run) -> Trial {
     let stand = stand.clone();
-    let known = KNOWN_FAULTS.contains(&name);
-    let trial = Trial::test(name, move || {
+    Trial::test(name, move || {
         let work = || {
             let stand = stand.get().map_err(|e| format!("{e:#}"))?;
             Ok(run(&stand)
                 .map_err(|e| format!("{e:#}\nthe controller's log ends with:\n{}", stand.log_tail()))?)
         };
         if MEASURING.contains(&name) { INSTANCES.run_alone(work) } else { INSTANCES.run(work) }
-    });
-    trial.with_ignored_flag(known)
+    })
 }
