@@ -5,6 +5,7 @@ use super::{discreet, watch};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
+use crate::reconcile::spoke::release_patch;
 use crate::reconcile::spoke::tracked::Trouble;
 use crate::reconcile::spoke::{Action, Apply, Guard, Outcome, Task, merge_patch, namespace_body};
 use crate::reconcile::world::Stored;
@@ -316,28 +317,6 @@ async fn write_status(client: &SpokeClient, task: &Task, resource: &ApiResource,
         }
         Err(error) => Outcome::StatusFailed { message: error.to_string() }.into(),
     }
-}
-
-/// Takes kro's and our labels off an object that is to live on; the uid guards against another object of that name.
-fn release_patch(uid: &str) -> Value {
-    let labels = [
-        kro::OWNED,
-        kro::KRO_VERSION,
-        kro::INSTANCE_ID,
-        kro::INSTANCE_NAME,
-        kro::INSTANCE_NAMESPACE,
-        kro::INSTANCE_GROUP,
-        kro::INSTANCE_VERSION,
-        kro::INSTANCE_KIND,
-        kro::NODE_ID,
-        kro::COLLECTION_INDEX,
-        kro::COLLECTION_SIZE,
-        kro::APPLYSET_PART_OF,
-        hub::HUB_ID,
-    ];
-    let labels: serde_json::Map<String, Value> =
-        labels.iter().map(|l| ((*l).to_owned(), Value::Null)).collect();
-    json!({"metadata": {"uid": uid, "labels": labels, "annotations": {kro::APPLY_ORDER: null}}})
 }
 
 fn resource_of(gvk: &Gvk, known: Option<ApiResource>, task: &Task) -> ApiResource {

@@ -7,6 +7,7 @@ use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, HubId, InstanceKey, ObjectRef};
 use crate::graph::Graph;
 use crate::reconcile::fleet::{FleetAction, Left};
+use crate::reconcile::spoke::release_patch;
 use crate::reconcile::spoke::tracked::Trouble;
 use crate::reconcile::spoke::{Action, Apply, Guard, Outcome, Task, namespace_body};
 use crate::reconcile::world::{CrdState, CrdWish, Stored};
@@ -287,27 +288,6 @@ fn look(line: &mut Line, object: &ObjectRef, meant: Option<&str>) -> Option<Answ
         }
         Err(failure) => delete_failed(object, &failure),
     }
-}
-
-fn release_patch(uid: &str) -> Value {
-    let labels = [
-        kro::OWNED,
-        kro::KRO_VERSION,
-        kro::INSTANCE_ID,
-        kro::INSTANCE_NAME,
-        kro::INSTANCE_NAMESPACE,
-        kro::INSTANCE_GROUP,
-        kro::INSTANCE_VERSION,
-        kro::INSTANCE_KIND,
-        kro::NODE_ID,
-        kro::COLLECTION_INDEX,
-        kro::COLLECTION_SIZE,
-        kro::APPLYSET_PART_OF,
-        hub::HUB_ID,
-    ];
-    let labels: serde_json::Map<String, Value> =
-        labels.iter().map(|l| ((*l).to_owned(), Value::Null)).collect();
-    json!({"metadata": {"uid": uid, "labels": labels, "annotations": {kro::APPLY_ORDER: null}}})
 }
 
 /// A CRD as it is written to a spoke.

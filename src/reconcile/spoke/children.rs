@@ -128,6 +128,28 @@ pub(super) fn is_orphaned_on_delete(object: &Object) -> bool {
     object.annotation(hub::ON_DELETE) == Some("Orphan")
 }
 
+/// Takes kro's and our labels off an object that is to live on; the uid guards against another object of that name.
+pub fn release_patch(uid: &str) -> Value {
+    let labels = [
+        kro::OWNED,
+        kro::KRO_VERSION,
+        kro::INSTANCE_ID,
+        kro::INSTANCE_NAME,
+        kro::INSTANCE_NAMESPACE,
+        kro::INSTANCE_GROUP,
+        kro::INSTANCE_VERSION,
+        kro::INSTANCE_KIND,
+        kro::NODE_ID,
+        kro::COLLECTION_INDEX,
+        kro::COLLECTION_SIZE,
+        kro::APPLYSET_PART_OF,
+        hub::HUB_ID,
+    ];
+    let labels: serde_json::Map<String, Value> =
+        labels.iter().map(|l| ((*l).to_owned(), Value::Null)).collect();
+    json!({"metadata": {"uid": uid, "labels": labels, "annotations": {kro::APPLY_ORDER: null}}})
+}
+
 /// The position in deletion: higher is deleted earlier; what does not say is deleted last.
 pub(super) fn apply_order(object: &Object) -> u64 {
     object.annotation(kro::APPLY_ORDER).and_then(|v| v.parse().ok()).unwrap_or(0)

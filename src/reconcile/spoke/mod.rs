@@ -11,6 +11,7 @@ mod run;
 mod status;
 pub mod tracked;
 
+pub use children::release_patch;
 pub use mirror::{MirrorContent, namespace_body};
 pub use status::{InstanceState, Report, fingerprint as report_fingerprint, merge_patch};
 
