@@ -7,7 +7,7 @@ use crate::api::names::HubId;
 use crate::metrics::Metrics;
 use crate::reconcile::fleet::placement::DefaultPlacement;
 use crate::spoke::actor::Clock;
-use crate::spoke::client::{ApiError, HubClient};
+use crate::spoke::client::HubClient;
 use crate::spoke::kubeconfig::Policy;
 use crate::spoke::pool::Pool;
 use crate::spoke::watch::{self, Scope};
@@ -63,11 +63,6 @@ impl Context {
     /// Whether a write may start now.
     pub fn may_write(&self) -> bool {
         self.lease.is_held() && !self.cancel.is_cancelled()
-    }
-
-    /// The same as a result, for requests.
-    pub fn check_lease(&self) -> Result<(), ApiError> {
-        if self.may_write() { Ok(()) } else { Err(ApiError::NotLeading) }
     }
 
     pub fn tell(&self, event: Event) {

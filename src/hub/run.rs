@@ -135,6 +135,8 @@ async fn lead(
     ready: Arc<AtomicBool>,
     cancel: CancellationToken,
 ) -> Result<(), RunError> {
+    let (held, term) = (lease.clone(), cancel.clone());
+    let client = client.guarded(Arc::new(move || held.is_held() && !term.is_cancelled()));
     install::crds(&client, settings.upgrade_crds).await?;
     let hub_id = identity::of_hub(&client, &settings.namespace, settings.hub_id.as_deref()).await?;
     let info = identity::of_cluster(&client).await?;

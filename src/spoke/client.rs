@@ -208,6 +208,12 @@ impl SpokeClient {
 }
 
 impl HubClient {
+    /// The same client, which sends a write only while `may_write` says so; asked when the request has its turn.
+    pub fn guarded(mut self, may_write: MayWrite) -> Self {
+        self.verbs.may_write = Some(may_write);
+        self
+    }
+
     /// The usual discovery: the given file and context, else `KUBECONFIG`, else the service account of the pod.
     ///
     /// # Errors

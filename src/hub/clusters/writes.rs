@@ -10,7 +10,6 @@ use crate::hub::Event;
 use crate::hub::context::Context;
 use crate::hub::resources::clusters;
 use crate::reconcile::fleet::Left;
-use crate::spoke::client::ApiError;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -45,11 +44,7 @@ pub(super) fn write_status(ctx: &Context, name: &ClusterName, entry: &mut Entry)
     let (this, name) = (ctx.clone(), name.clone());
     let patch = json!({"metadata": {"uid": entry.object.uid()}, "status": patch});
     ctx.spawn(async move {
-        let written = if this.may_write() {
-            this.client.merge_status(&clusters(), "", name.as_str(), &patch).await
-        } else {
-            Err(ApiError::NotLeading)
-        };
+        let written = this.client.merge_status(&clusters(), "", name.as_str(), &patch).await;
         this.tell(Event::ClusterWritten(name, written));
     });
 }
@@ -79,11 +74,7 @@ pub(super) fn patch_cluster(ctx: &Context, name: &ClusterName, entry: &mut Entry
     entry.writing = true;
     let (this, name) = (ctx.clone(), name.clone());
     ctx.spawn(async move {
-        let written = if this.may_write() {
-            this.client.merge_patch(&clusters(), "", name.as_str(), &patch).await
-        } else {
-            Err(ApiError::NotLeading)
-        };
+        let written = this.client.merge_patch(&clusters(), "", name.as_str(), &patch).await;
         this.tell(Event::ClusterWritten(name, written));
     });
 }

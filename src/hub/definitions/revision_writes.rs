@@ -24,11 +24,7 @@ pub(super) fn issue_revision(
     let (this, name) = (ctx.clone(), object.name().to_owned());
     ctx.spawn(async move {
         let resource = resources::revisions();
-        let created = if this.may_write() {
-            this.client.create(&resource, "", &body).await
-        } else {
-            Err(ApiError::NotLeading)
-        };
+        let created = this.client.create(&resource, "", &body).await;
         if let Ok(created) = &created {
             let created = Object(created.clone());
             let now = this.clock.now().rfc3339;

@@ -39,38 +39,25 @@ async fn perform(ctx: &Context, target: &Target, action: FleetAction, record_id:
     let (namespace, name) = (&*target.key.namespace, &*target.key.name);
     let (client, resource) = (&ctx.client, &target.resource);
     let uid = target.object.uid();
-    let allowed = ctx.check_lease();
     Some(match action {
         FleetAction::PatchMeta { mut body } => {
             // With the uid, an apply cannot bring back an instance that was deleted meanwhile.
             body["metadata"]["uid"] = json!(uid);
-            Outcome::Meta(match allowed {
-                Ok(()) => client.apply(resource, namespace, name, kro::MANAGER_LABELLER, &body).await,
-                Err(error) => Err(error),
-            })
+            Outcome::Meta(client.apply(resource, namespace, name, kro::MANAGER_LABELLER, &body).await)
         }
         FleetAction::WriteStatus { patch } => {
             let patch = json!({"metadata": {"uid": uid}, "status": patch});
-            Outcome::Status(match allowed {
-                Ok(()) => client.merge_status(resource, namespace, name, &patch).await,
-                Err(error) => Err(error),
-            })
+            Outcome::Status(client.merge_status(resource, namespace, name, &patch).await)
         }
         FleetAction::RemoveFinalizer => {
             let rest: Vec<String> =
                 target.object.finalizers().into_iter().filter(|f| f != kro::FINALIZER).collect();
             let version = target.object.resource_version();
             let patch = json!({"metadata": {"finalizers": rest, "resourceVersion": version}});
-            Outcome::Finalizer(match allowed {
-                Ok(()) => client.merge_patch(resource, namespace, name, &patch).await,
-                Err(error) => Err(error),
-            })
+            Outcome::Finalizer(client.merge_patch(resource, namespace, name, &patch).await)
         }
         FleetAction::RecordLeft { cluster, left } => {
-            let result = match allowed {
-                Ok(()) => left::record(client, &ctx.settings.namespace, record_id, &left).await,
-                Err(error) => Err(error),
-            };
+            let result = left::record(client, &ctx.settings.namespace, record_id, &left).await;
             if result.is_ok() {
                 let message = format!(
                     "content on cluster {cluster} is left behind; it is cleaned if that cluster is registered again \
