@@ -6,8 +6,9 @@ use super::kubeconfig::Endpoint;
 use crate::metrics::Metrics;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, Uri, header};
+use hyper::body::Incoming;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector};
-use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::{Client, Error as LegacyError};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::Body;
@@ -99,8 +100,36 @@ impl Transport {
     }
 }
 
+impl Transport {
+    /// Sends a request, and once more when the connection was closed before the server had read it. An API server closes
+    /// connections in peace, and does so after each 401: what is sent in that moment says nothing about the cluster.
+    async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, LegacyError> {
+        let again = repeat(&request);
+        match (self.http.request(request).await, again) {
+            (Err(error), Some(again)) if closed_in_peace(&error) => self.http.request(again).await,
+            (answer, _) => answer,
+        }
+    }
+}
+
+/// The same request again, unless its body is a stream.
+fn repeat(request: &Request<Body>) -> Option<Request<Body>> {
+    let mut again = Request::new(request.body().try_clone()?);
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.headers_mut() = request.headers().clone();
+    Some(again)
+}
+
+/// The server said that it goes away, without complaint, and that it did not begin with this request.
+fn closed_in_peace(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |e| e.source())
+        .filter_map(|e| e.downcast_ref::<h2::Error>())
+        .any(|e| e.is_go_away() && e.is_remote() && e.reason() == Some(h2::Reason::NO_ERROR))
+}
+
 impl tower::Service<Request<Body>> for Transport {
-    type Response = Response<TimeoutBody<hyper::body::Incoming>>;
+    type Response = Response<TimeoutBody<Incoming>>;
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
 
@@ -123,7 +152,7 @@ impl tower::Service<Request<Body>> for Transport {
                 _ if request.extensions().get::<Permitted>().is_some() => None,
                 _ => Some(this.in_flight.clone().acquire_owned().await?),
             };
-            match tokio::time::timeout(HEAD_LIMIT, this.http.request(request)).await {
+            match tokio::time::timeout(HEAD_LIMIT, this.send(request)).await {
                 Ok(Ok(response)) => {
                     let status = response.status();
                     let contact = match status.as_u16() {

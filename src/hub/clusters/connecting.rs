@@ -84,8 +84,9 @@ impl Clusters {
         let now = ctx.clock.now();
         let Some(entry) = self.entries.get_mut(name) else { return };
         if let Phase::Connecting { failure, failures, .. } = &mut entry.phase {
-            *failures += 1;
+            // One try without contact says little, also after others that ended differently.
             let at_once = matches!(why, ContactState::Unauthorized(_));
+            *failures = if at_once { 0 } else { *failures + 1 };
             if *failures >= TRIES_BEFORE_UNREACHABLE || at_once {
                 *failure = Some(why);
                 entry.note_lost(&now.rfc3339);
