@@ -7,18 +7,25 @@ use super::template::Template;
 use super::validate::place::{self, Known, Place};
 use super::validate::shape::{self, Shape};
 use super::validate::{annotations, fields, identity};
-use super::{Dimension, Graph, Limits, Node, hash, order, status};
+use super::{Dimension, Graph, Node, Options, hash, order, status};
 use crate::api::keys::kro;
 use crate::api::rgd::{Dependency, Resource, ResourceGraphDefinition, ResourceInformation};
+use crate::schema::kinds::Kinds;
 use crate::schema::{crd, simple};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Compiles a definition.
+/// Compiles a definition for a cluster that serves these kinds.
+///
+/// What `kinds` says it does not serve is a problem; of what it does not know, anything is believed.
 ///
 /// # Errors
 /// All problems at once, in the order of the definition.
-pub fn compile(rgd: &ResourceGraphDefinition, limits: &Limits) -> Result<Graph, Vec<Diagnostic>> {
+pub fn compile(
+    rgd: &ResourceGraphDefinition,
+    options: &Options,
+    _kinds: &dyn Kinds,
+) -> Result<Graph, Vec<Diagnostic>> {
     let mut rgd = rgd.clone();
     if rgd.spec.schema.group.is_empty() {
         rgd.spec.schema.group = kro::GROUP.to_owned();
@@ -35,7 +42,7 @@ pub fn compile(rgd: &ResourceGraphDefinition, limits: &Limits) -> Result<Graph, 
         rgd.spec.resources.iter().filter(|r| is_secret(r)).map(|r| r.id.as_str()).collect();
     let known = Known { ids: &ids, secrets: &secrets, schemas: &schemas };
 
-    let mut reader = Reader { rgd: &rgd, limits, expressions: Expressions::default(), problems };
+    let mut reader = Reader { rgd: &rgd, options, expressions: Expressions::default(), problems };
     let drafts: Vec<Draft> = rgd
         .spec
         .resources
@@ -70,7 +77,7 @@ pub fn compile(rgd: &ResourceGraphDefinition, limits: &Limits) -> Result<Graph, 
         resources,
         status: status.fields,
         slots: expressions.count(),
-        limits: limits.clone(),
+        options: options.clone(),
     })
 }
 
@@ -114,7 +121,7 @@ struct Draft {
 
 struct Reader<'a> {
     rgd: &'a ResourceGraphDefinition,
-    limits: &'a Limits,
+    options: &'a Options,
     expressions: Expressions,
     problems: Problems,
 }
@@ -146,7 +153,7 @@ impl Reader<'_> {
     /// The iterators of a resource, each name checked.
     fn iterators(&mut self, position: usize, resource: &Resource, known: &Known<'_>) -> Vec<String> {
         let path = Path::resource(position).key("forEach");
-        let most = self.limits.collection_dimensions;
+        let most = self.options.collection_dimensions;
         if resource.for_each.len() > most {
             let message =
                 format!("forEach has {} dimensions, the maximum is {most}", resource.for_each.len());
@@ -346,6 +353,7 @@ fn nodes(
             gvk: shape.gvk,
             apply_order: apply_order.get(position).copied().unwrap_or(1),
             on_existing: shape.on_existing,
+            external: None,
             namespace: shape.namespace,
             dependencies: dependencies.into_iter().collect(),
             template: draft.template,

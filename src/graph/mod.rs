@@ -1,7 +1,6 @@
 //! A ResourceGraphDefinition, compiled: what its instances need, in which order, and how one evaluation goes.
 //!
-//! - [`compile`] makes a [`Graph`] or says everything that is wrong. It asks no cluster: what only a cluster knows (its
-//!   kinds and their fields) is judged where the objects go.
+//! - [`compile`] makes a [`Graph`] or says everything that is wrong, judged by the kinds of one cluster.
 //! - A [`Pass`] evaluates a graph for one instance on one cluster: include, render, observe, ready, status.
 //!
 //! No I/O, no clock. The same definition gives the same graph; the order of resources in it decides nothing but ties.
@@ -34,16 +33,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use template::Template;
 
-/// How large collections may be.
+/// What a definition may do here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct Options {
+    /// Most objects that one collection may have.
     pub collection_size: usize,
+    /// Most entries of one `forEach`.
     pub collection_dimensions: usize,
+    /// `omit()` may be used: kro's feature gate `CELOmitFunction`.
+    pub omit: bool,
 }
 
-impl Default for Limits {
+impl Default for Options {
     fn default() -> Self {
-        Self { collection_size: 1000, collection_dimensions: 10 }
+        Self { collection_size: 1000, collection_dimensions: 10, omit: false }
     }
 }
 
@@ -66,7 +69,7 @@ pub struct Graph {
     status: BTreeMap<String, Template>,
     /// Number of different expressions.
     slots: usize,
-    limits: Limits,
+    options: Options,
 }
 
 /// A resource of the definition.
@@ -77,6 +80,8 @@ pub struct Node {
     /// Children are deleted in falling order.
     pub apply_order: u32,
     pub on_existing: Option<OnExisting>,
+    /// It is only read, never written: `externalRef`.
+    pub external: Option<External>,
     /// `metadata.namespace`, when it is a literal.
     namespace: Option<String>,
     /// Indices of other nodes, all lower than the own one.
@@ -90,8 +95,52 @@ pub struct Node {
 impl Node {
     /// Whether it may give any number of objects, and is a list to those that read it.
     pub fn is_collection(&self) -> bool {
-        !self.for_each.is_empty()
+        !self.for_each.is_empty() || self.external == Some(External::Selected)
     }
+}
+
+/// How an external reference finds what it reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum External {
+    /// One object by its name.
+    Named,
+    /// All objects with these labels, as a list.
+    Selected,
+}
+
+/// What an external reference reads, its expressions evaluated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// As written; empty or absent is the instance's namespace for [`Target::Name`], all namespaces for
+    /// [`Target::Selector`].
+    pub namespace: Option<String>,
+    pub target: Target,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    Name(String),
+    /// In the form that the API takes: `a=b,c in (d,e)`. Empty selects everything.
+    Selector(String),
+}
+
+/// What the author's `status.conditions` gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuthorConditions {
+    /// One of each type, in the order of the entries.
+    pub made: Vec<AuthorCondition>,
+    /// Some entry waits for data or failed: conditions that were written before and are not made now stay.
+    pub incomplete: bool,
+    /// What can never be evaluated, and types that two entries gave.
+    pub problems: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorCondition {
+    pub type_: String,
+    pub status: String,
+    pub reason: String,
+    pub message: String,
 }
 
 /// One `forEach` entry.
@@ -123,6 +172,10 @@ impl Graph {
     /// Fingerprint of the generated CRD.
     pub fn crd_hash(&self) -> String {
         self.crd_hash.clone()
+    }
+    /// Whether the author's conditions take the place of ours in the status.
+    pub fn has_conditions(&self) -> bool {
+        false
     }
     /// Node ids in topological order.
     pub fn topological_order(&self) -> Vec<String> {

@@ -4,5 +4,6 @@
 
 pub mod compat;
 pub mod crd;
+pub mod kinds;
 pub mod plural;
 pub mod simple;

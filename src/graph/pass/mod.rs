@@ -9,7 +9,7 @@ mod project;
 mod render;
 
 use super::expression::Expression;
-use super::{Graph, Node};
+use super::{AuthorConditions, Graph, Node, Reference};
 use crate::cel::{Budget, EvalError, Scope};
 use serde_json::{Value, json};
 
@@ -52,8 +52,9 @@ struct State {
 static NO_SUCH_NODE: Readiness = Readiness::Waiting(String::new());
 
 impl<'g> Pass<'g> {
-    /// Starts with the object that the children belong to: the instance, or its mirror.
-    pub fn new(graph: &'g Graph, parent: &Value) -> Self {
+    /// Starts with the object that the children belong to: the instance, or its mirror; and with what `kro.cluster` is:
+    /// name, id, labels, properties, version.
+    pub fn new(graph: &'g Graph, parent: &Value, _cluster: &Value) -> Self {
         let field = |name: &str| parent.get(name).filter(|v| !v.is_null()).cloned();
         let instance = json!({
             "apiVersion": field("apiVersion").unwrap_or_else(|| json!(graph.gvk.api_version())),
@@ -181,6 +182,20 @@ impl<'g> Pass<'g> {
     /// Of the node as it was observed.
     pub fn readiness(&self, index: usize) -> &Readiness {
         self.nodes.get(index).map_or(&NO_SUCH_NODE, |n| &n.readiness)
+    }
+
+    /// What an external reference reads now.
+    ///
+    /// # Errors
+    /// As for rendering.
+    pub fn reference(&mut self, _index: usize) -> Result<Reference, EvalError> {
+        pending("not an external reference".to_owned())
+    }
+
+    /// The author's conditions. `own` are the conditions that would be written without them, which
+    /// `runtime.condition(schema, …)` reads.
+    pub fn conditions(&self, _own: &Value) -> AuthorConditions {
+        AuthorConditions::default()
     }
 
     /// Evaluates an expression that reads no iterator, once for the whole pass.

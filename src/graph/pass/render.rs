@@ -78,7 +78,7 @@ impl<'g> Pass<'g> {
             }
         }
         let size = lists.iter().try_fold(1_usize, |size, list| size.checked_mul(list.len()));
-        let most = self.graph.limits.collection_size;
+        let most = self.graph.options.collection_size;
         match size {
             Some(size) if size <= most => Ok(lists),
             size => {

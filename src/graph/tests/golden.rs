@@ -140,7 +140,7 @@ fn hello_renders_in_three_steps() {
         "metadata": {"name": "web", "namespace": "shop", "uid": "u"},
         "spec": {"image": "nginx", "replicas": 2, "message": "hi"},
     });
-    let mut pass = Pass::new(&graph, &parent);
+    let mut pass = Pass::new(&graph, &parent, &Value::Null);
     let config = observed(&graph, &mut pass, "config", &json!({"metadata": {"resourceVersion": "7"}}));
     let deployment = observed(&graph, &mut pass, "deployment", &json!({"status": {"availableReplicas": 2}}));
     let service = observed(

@@ -3,7 +3,8 @@
 use super::{graph, rgd};
 use crate::api::ResourceGraphDefinition;
 use crate::api::rgd::Resource;
-use crate::graph::{Graph, Limits, Pass, compile};
+use crate::graph::{Graph, Options, Pass, compile};
+use crate::schema::kinds::Anywhere;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,9 +107,9 @@ proptest! {
         }
         order
     })) {
-        let first = compile(&with(resources.clone()), &Limits::default()).unwrap();
+        let first = compile(&with(resources.clone()), &Options::default(), &Anywhere).unwrap();
         let other = shuffled.iter().map(|i| resources[*i].clone()).collect();
-        let second = compile(&with(other), &Limits::default()).unwrap();
+        let second = compile(&with(other), &Options::default(), &Anywhere).unwrap();
         prop_assert_eq!(essence(&first), essence(&second));
         for graph in [&first, &second] {
             for (index, node) in graph.nodes.iter().enumerate() {
@@ -127,8 +128,8 @@ proptest! {
         definition.spec.resources[0].ready_when = vec![condition];
         definition.spec.schema.status = status;
         definition.spec.schema.spec = spec;
-        let first = compile(&definition, &Limits::default());
-        let second = compile(&definition, &Limits::default());
+        let first = compile(&definition, &Options::default(), &Anywhere);
+        let second = compile(&definition, &Options::default(), &Anywhere);
         match (first, second) {
             (Ok(a), Ok(b)) => prop_assert_eq!(essence(&a), essence(&b)),
             (Err(a), Err(b)) => {
@@ -153,7 +154,7 @@ spec:
         if let Some(parent) = parent.as_object_mut() {
             parent.insert("spec".into(), spec);
         }
-        let mut pass = Pass::new(&graph, &parent);
+        let mut pass = Pass::new(&graph, &parent, &Value::Null);
         for index in 0..3 {
             let _ = pass.included(index);
             let count = pass.render(index).map_or(0, |r| r.len());

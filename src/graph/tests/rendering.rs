@@ -40,7 +40,7 @@ fn included(result: Result<bool, EvalError>) -> String {
 fn render(resource: &str, spec: Value, other: Option<Value>) -> String {
     let graph = graph(&app(&(cm("other", "v", "") + resource)));
     let parent = instance(spec);
-    let mut pass = Pass::new(&graph, &parent);
+    let mut pass = Pass::new(&graph, &parent, &Value::Null);
     let (other_index, x) = (index(&graph, "other"), index(&graph, "x"));
     if let Some(other) = &other {
         pass.included(other_index).unwrap();
@@ -123,7 +123,7 @@ fn dependents_wait_until_dependencies_are_ready() {
     let resources = cm("a", "v", "readyWhen: ['${a.data.done == \"yes\"}']")
         + &cm("b", "'${a.?data.?k.orValue(\"\")}'", "");
     let graph = graph(&app(&resources));
-    let mut pass = Pass::new(&graph, &instance(json!({})));
+    let mut pass = Pass::new(&graph, &instance(json!({})), &Value::Null);
     assert_eq!(show(pass.render(0)), "\"v\"");
     assert_eq!(show(pass.render(1)), "P:unresolved dependency a: a is waiting for what it depends on");
     pass.observe(0, &[], 1);
@@ -139,7 +139,7 @@ fn dependents_wait_until_dependencies_are_ready() {
         ),
         (json!({"k": "1", "done": "yes"}), "\"1\""),
     ] {
-        let mut pass = Pass::new(&graph, &instance(json!({})));
+        let mut pass = Pass::new(&graph, &instance(json!({})), &Value::Null);
         pass.observe(0, &[&json!({"data": data})], 1);
         assert_eq!(show(pass.render(1)), want);
     }
@@ -148,7 +148,7 @@ fn dependents_wait_until_dependencies_are_ready() {
 #[test]
 fn readiness_that_can_not_be_judged_is_a_failure() {
     let graph = graph(&app(&cm("a", "v", "readyWhen: ['${a.data.n + 1 > 2}']")));
-    let mut pass = Pass::new(&graph, &instance(json!({})));
+    let mut pass = Pass::new(&graph, &instance(json!({})), &Value::Null);
     pass.observe(0, &[&json!({"data": {"n": "text"}})], 1);
     let Readiness::Failed(message) = pass.readiness(0) else { panic!("{:?}", pass.readiness(0)) };
     assert!(message.starts_with("readyWhen of a can not be evaluated: ${a.data.n + 1 > 2}: "), "{message}");
@@ -165,7 +165,7 @@ fn what_depends_on_an_excluded_node_is_excluded() {
     let graph = graph(
         &app(&resources).replace("types:", "status: {a: '${aa.data.k}', f: '${free.data.k}'}\n    types:"),
     );
-    let mut pass = Pass::new(&graph, &instance(json!({"b": false})));
+    let mut pass = Pass::new(&graph, &instance(json!({"b": false})), &Value::Null);
     for (id, want) in [("aa", "false"), ("bb", "false"), ("cc", "false"), ("ff", "false"), ("free", "true")] {
         let i = index(&graph, id);
         assert_eq!(included(pass.included(i)), want, "{id}");
@@ -214,7 +214,7 @@ fn collection(name: &str, value: &str, for_each: &str) -> String {
 fn collections_are_the_product_of_their_dimensions() {
     let two = "{a: '${schema.spec.l}'}, {b: '${[1, 2]}'}";
     let graph = graph(&app(&collection("'${a}-${string(b)}'", "'${a}'", two)));
-    let mut pass = Pass::new(&graph, &instance(json!({"l": ["x", "z"]})));
+    let mut pass = Pass::new(&graph, &instance(json!({"l": ["x", "z"]})), &Value::Null);
     let rendered = pass.render(0).unwrap();
     let names: Vec<&str> = rendered.iter().map(|r| r.object["metadata"]["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["x-1", "x-2", "z-1", "z-2"]);
@@ -298,7 +298,7 @@ fn a_collection_is_ready_when_every_item_is() {
         ),
         (vec![], 0, "\"0\""),
     ] {
-        let mut pass = Pass::new(&graph, &instance(json!({"l": []})));
+        let mut pass = Pass::new(&graph, &instance(json!({"l": []})), &Value::Null);
         pass.observe(0, &objects, desired);
         assert_eq!(show(pass.render(1)), want);
     }
@@ -313,7 +313,7 @@ fn keys_are_not_paths() {
     metadata: {name: x}
     data: {'a[0].b': '${schema.spec.s}', '': '${schema.spec.s}', 'p.q': ['${schema.spec.s}']}";
     let graph = graph(&app(resource));
-    let rendered = Pass::new(&graph, &instance(json!({"s": "v"}))).render(0).unwrap();
+    let rendered = Pass::new(&graph, &instance(json!({"s": "v"})), &Value::Null).render(0).unwrap();
     assert_eq!(rendered[0].object["data"], json!({"a[0].b": "v", "": "v", "p.q": ["v"]}));
 }
 
@@ -332,7 +332,7 @@ fn status_fields_stand_alone() {
     let yaml = app(&(cm("one", "v", "") + &cm("two", "v", "")))
         .replace("types:", &format!("status: {status}\n    types:"));
     let graph = graph(&yaml);
-    let mut pass = Pass::new(&graph, &instance(json!({"s": "abc", "n": 0})));
+    let mut pass = Pass::new(&graph, &instance(json!({"s": "abc", "n": 0})), &Value::Null);
     let (fields, problems) = pass.status();
     assert_eq!(Value::Object(fields), json!({"nested": {"here": "abc"}}));
     assert_eq!(problems.len(), 1);

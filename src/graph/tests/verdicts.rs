@@ -1,7 +1,8 @@
 //! Which definitions are refused, and with which words.
 
 use super::{app, check, cm, problems, rgd};
-use crate::graph::{Limits, compile};
+use crate::graph::{Options, compile};
+use crate::schema::kinds::Anywhere;
 
 /// Checks a ConfigMap with this value.
 fn value(expression: &str, want: &[&str]) {
@@ -454,7 +455,7 @@ fn all_problems_are_shown_at_once_and_in_order() {
 fn limits_are_the_callers() {
     let yaml = app(&cm("x", "v", "forEach: [{a: '${schema.spec.l}'}, {b: '${schema.spec.l}'}]")
         .replace("name: x", "name: '${a}${b}'"));
-    let limits = Limits { collection_dimensions: 1, ..Limits::default() };
-    let problems = compile(&rgd(&yaml), &limits).unwrap_err();
+    let options = Options { collection_dimensions: 1, ..Options::default() };
+    let problems = compile(&rgd(&yaml), &options, &Anywhere).unwrap_err();
     assert_eq!(problems[0].message, "forEach has 2 dimensions, the maximum is 1");
 }

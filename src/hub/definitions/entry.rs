@@ -7,12 +7,13 @@ use crate::api::Object;
 use crate::api::keys::kro;
 use crate::api::names::Gvk;
 use crate::api::rgd::ResourceGraphDefinition;
-use crate::graph::{self, Graph, Limits};
+use crate::graph::{self, Graph, Options};
 use crate::hub::Event;
 use crate::hub::context::Context;
 use crate::hub::resources::definitions;
 use crate::schema::compat;
 use crate::schema::crd::for_hub;
+use crate::schema::kinds::Anywhere;
 use crate::spoke::crd::crd_resource;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -95,8 +96,10 @@ impl Entry {
     pub fn compile(&self, ctx: &Context, print: u64) {
         let (this, rgd, name) = (ctx.clone(), self.rgd.clone(), self.object.name().to_owned());
         ctx.spawn(async move {
-            let compiled =
-                this.pool.run(move || graph::compile(&rgd, &Limits::default()).map(Arc::new)).await;
+            let compiled = this
+                .pool
+                .run(move || graph::compile(&rgd, &Options::default(), &Anywhere).map(Arc::new))
+                .await;
             this.tell(Event::Definition(name, Outcome::Compiled(print, compiled)));
         });
     }
@@ -179,7 +182,7 @@ impl Entry {
 /// The first of `snapshots` that compiles and whose CRD breaks nothing in the live one. The newest snapshot may be that
 /// of the very edit whose CRD was refused.
 fn newest_that_fits(snapshots: &[ResourceGraphDefinition], live: &Value) -> Option<Arc<Graph>> {
-    let graphs = snapshots.iter().filter_map(|rgd| graph::compile(rgd, &Limits::default()).ok());
+    let graphs = snapshots.iter().filter_map(|rgd| graph::compile(rgd, &Options::default(), &Anywhere).ok());
     let mut fitting =
         graphs.filter(|graph| compat::compare(live, &for_hub(&graph.crd, false)).breaking.is_empty());
     fitting.next().map(Arc::new)
@@ -225,7 +228,7 @@ mod tests {
     #[test]
     fn the_newest_snapshot_whose_crd_breaks_nothing_serves_on() {
         let served = snapshot("string", "${schema.spec.size}");
-        let live = for_hub(&graph::compile(&served, &Limits::default()).unwrap().crd, true);
+        let live = for_hub(&graph::compile(&served, &Options::default(), &Anywhere).unwrap().crd, true);
         let refused = snapshot("integer", "${string(schema.spec.size)}");
         let broken = snapshot("string", "${nowhere.spec.size}");
         let oldest = snapshot("string", "fixed");

@@ -3,7 +3,8 @@
 use super::random::Random;
 use crate::api::ResourceGraphDefinition;
 use crate::api::names::{GroupKind, ObjectRef};
-use crate::graph::{Graph, Limits, compile};
+use crate::graph::{Graph, Options, compile};
+use crate::schema::kinds::Anywhere;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -191,7 +192,7 @@ impl Blueprint {
             },
         }))
         .unwrap();
-        let graph = compile(&definition, &Limits::default()).unwrap_or_else(|problems| {
+        let graph = compile(&definition, &Options::default(), &Anywhere).unwrap_or_else(|problems| {
             panic!("{}\n{plans:#?}", problems.iter().map(|p| format!("{p}\n")).collect::<String>())
         });
         Arc::new(Self { plans, graph: Arc::new(graph) })

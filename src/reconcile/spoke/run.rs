@@ -87,7 +87,7 @@ impl Machine {
         if wanted.suspended {
             return Summary::suspended(self.last_fields.clone());
         }
-        let mut pass = Pass::new(graph, &parent.0);
+        let mut pass = Pass::new(graph, &parent.0, &Value::Null);
         for index in 0..graph.nodes.len() {
             let id = graph.nodes.get(index).map(|n| n.id.clone()).unwrap_or_default();
             match self.node(walk, &mut pass, graph, index, &parent) {
