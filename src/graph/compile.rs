@@ -354,6 +354,7 @@ fn nodes(
             apply_order: apply_order.get(position).copied().unwrap_or(1),
             on_existing: shape.on_existing,
             external: None,
+            on_hub: false,
             namespace: shape.namespace,
             dependencies: dependencies.into_iter().collect(),
             template: draft.template,

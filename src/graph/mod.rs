@@ -82,6 +82,8 @@ pub struct Node {
     pub on_existing: Option<OnExisting>,
     /// It is only read, never written: `externalRef`.
     pub external: Option<External>,
+    /// It lives on the hub, once for all clusters: annotation `hub.kro.run/target: hub`, or named in `hub-refs`.
+    pub on_hub: bool,
     /// `metadata.namespace`, when it is a literal.
     namespace: Option<String>,
     /// Indices of other nodes, all lower than the own one.
@@ -161,13 +163,16 @@ pub enum OnExisting {
 }
 
 impl Graph {
-    /// The kinds of all nodes.
+    /// The kinds of what it makes.
     pub fn group_kinds(&self) -> BTreeSet<GroupKind> {
-        self.nodes.iter().map(|n| n.gvk.group_kind()).collect()
+        self.made().map(|n| n.gvk.group_kind()).collect()
     }
     /// The namespaces that templates name without an expression.
     pub fn literal_namespaces(&self) -> BTreeSet<String> {
-        self.nodes.iter().filter_map(|n| n.namespace.clone()).collect()
+        self.made().filter_map(|n| n.namespace.clone()).collect()
+    }
+    fn made(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|n| n.external.is_none())
     }
     /// Fingerprint of the generated CRD.
     pub fn crd_hash(&self) -> String {
@@ -176,6 +181,11 @@ impl Graph {
     /// Whether the author's conditions take the place of ours in the status.
     pub fn has_conditions(&self) -> bool {
         false
+    }
+    /// What expressions read of `kro.cluster`, as paths below it.
+    pub fn cluster_reads(&self) -> &BTreeSet<Vec<String>> {
+        static NOTHING: BTreeSet<Vec<String>> = BTreeSet::new();
+        &NOTHING
     }
     /// Node ids in topological order.
     pub fn topological_order(&self) -> Vec<String> {

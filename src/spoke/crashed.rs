@@ -27,6 +27,7 @@ pub(super) fn report(task: &Task, now: &Now) -> Report {
         total,
         message: MESSAGE.to_owned(),
         conditions: conditions.into_list(),
+        author: None,
         fields: serde_json::Map::new(),
         settled: false,
     }

@@ -5,7 +5,7 @@ use crate::api::condition::{Condition, ConditionStatus, Conditions, READY};
 use crate::api::keys::hub;
 use crate::api::names::ClusterName;
 use crate::reconcile::Now;
-use crate::reconcile::spoke::{InstanceState, Report};
+use crate::reconcile::spoke::{FOR_TOOLS, InstanceState, Report, is_own};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -174,6 +174,8 @@ pub(super) struct Aggregate {
     pub held: Option<ShrinkHeld>,
     pub invalid: Option<String>,
     pub graph_missing: bool,
+    /// Whether the author's conditions take the place of ours; `None` where the definition is not known.
+    pub by_author: Option<bool>,
     pub has_local: bool,
 }
 
@@ -186,8 +188,32 @@ impl Aggregate {
     pub fn status(&self, old: &Value, generation: i64, now: &Now) -> Value {
         let existing: Vec<Condition> =
             old.get("conditions").and_then(|c| serde_json::from_value(c.clone()).ok()).unwrap_or_default();
-        let mut conditions = Conditions::new(existing, generation, &now.rfc3339);
+        let by_author = self.by_author.unwrap_or_else(|| !existing.is_empty() && !is_own(&existing));
         let state = self.state();
+        let mut conditions = if by_author {
+            self.author_conditions(existing, generation, now)
+        } else {
+            self.own_conditions(existing, generation, now)
+        };
+        if self.only_local {
+            FOR_TOOLS.iter().for_each(|type_| conditions.remove(type_));
+        } else {
+            self.kstatus(&mut conditions, state);
+        }
+        let mut status = self.fields(old);
+        status.insert("state".into(), json!(state.as_str()));
+        status.insert("conditions".into(), serde_json::to_value(conditions.into_list()).unwrap_or_default());
+        if !self.only_local {
+            status.insert("fleet".into(), self.fleet());
+        }
+        Value::Object(status)
+    }
+
+    fn own_conditions(&self, mut existing: Vec<Condition>, generation: i64, now: &Now) -> Conditions {
+        // What an author defined no longer stays.
+        existing
+            .retain(|c| c.type_ == READY || [&TYPES[..], &FOR_TOOLS].concat().contains(&c.type_.as_str()));
+        let mut conditions = Conditions::new(existing, generation, &now.rfc3339);
         for type_ in TYPES {
             // What was true of a living instance stays said while it goes; `Ready` then tells of the deletion alone.
             if self.deleting
@@ -204,19 +230,40 @@ impl Aggregate {
             Some((reason, message)) => conditions.set(READY, ConditionStatus::False, reason, &message),
             None => conditions.set_ready_from(&TYPES),
         }
-        if self.only_local {
-            conditions.remove("Reconciling");
-            conditions.remove("Stalled");
-        } else {
-            self.kstatus(&mut conditions, state);
+        conditions
+    }
+
+    /// The author's conditions, by type as ours. Those of clusters that say nothing now stay as they were.
+    fn author_conditions(&self, existing: Vec<Condition>, generation: i64, now: &Now) -> Conditions {
+        let own = is_own(&existing);
+        let reported = || self.entries.iter().filter_map(|e| e.report.as_ref());
+        let mut types: Vec<&str> = Vec::new();
+        for condition in reported().flat_map(|r| r.author.iter().flatten()) {
+            if !types.contains(&condition.type_.as_str()) {
+                types.push(&condition.type_);
+            }
         }
-        let mut status = self.fields(old);
-        status.insert("state".into(), json!(state.as_str()));
-        status.insert("conditions".into(), serde_json::to_value(conditions.into_list()).unwrap_or_default());
-        if !self.only_local {
-            status.insert("fleet".into(), self.fleet());
+        let silent = self.deleting || self.graph_missing || reported().count() < self.entries.len();
+        let stays = |c: &Condition| {
+            let type_ = c.type_.as_str();
+            FOR_TOOLS.contains(&type_) || types.contains(&type_) || (silent && !own)
+        };
+        let existing = existing.into_iter().filter(stays).collect();
+        let mut conditions = Conditions::new(existing, generation, &now.rfc3339);
+        if self.deleting {
+            let (status, reason, message) = self.condition("ResourcesReady");
+            conditions.set("ResourcesReady", status, &reason, &message);
+            return conditions;
         }
-        Value::Object(status)
+        for type_ in types {
+            let (status, reason, message) = self.condition(type_);
+            conditions.set(type_, status, &reason, &message);
+        }
+        // Where nothing can go on before somebody does something, that is said in any case.
+        if let Some((reason, message)) = self.outweighs() {
+            conditions.set(READY, ConditionStatus::False, reason, &message);
+        }
+        conditions
     }
 
     fn state(&self) -> InstanceState {
@@ -245,14 +292,20 @@ impl Aggregate {
             .entries
             .iter()
             .map(|e| {
-                let own =
-                    e.report.as_ref().and_then(|r| r.conditions.iter().find(|c| c.type_ == type_)).cloned();
+                let by_author = e.report.as_ref().is_some_and(|r| r.author.is_some());
+                let shown = e.report.as_ref().map(Report::shown).unwrap_or_default();
+                let own = shown.iter().find(|c| c.type_ == type_).cloned();
                 let replaced = match (e.kind, own) {
+                    (_, Some(_)) if e.outdated && by_author => {
+                        of(type_, ConditionStatus::Unknown, "AwaitingReconciliation", &e.message)
+                    }
                     (_, Some(c)) if e.outdated && type_ == "ResourcesReady" => {
                         of(&c.type_, ConditionStatus::False, "NotReady", &e.message)
                     }
                     (EntryKind::Unreachable, _) => of(type_, ConditionStatus::Unknown, &e.state, &e.message),
-                    (EntryKind::Failed, None) => of(type_, ConditionStatus::False, &e.state, &e.message),
+                    (EntryKind::Failed, None) if !by_author => {
+                        of(type_, ConditionStatus::False, &e.state, &e.message)
+                    }
                     (_, Some(c)) => c,
                     (_, None) => of(type_, ConditionStatus::Unknown, "AwaitingReconciliation", &e.message),
                 };

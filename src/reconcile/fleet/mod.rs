@@ -25,6 +25,8 @@ pub struct ClusterState {
     pub health: ClusterHealth,
     /// Being deregistered, and workloads are to be deleted first.
     pub delete_on_leave: bool,
+    /// What `kro.cluster` is there: name, id, labels, properties, version. `None` while not all of it is known.
+    pub facts: Option<Arc<Value>>,
 }
 
 /// Everything a step looks at besides the machine itself.
@@ -427,8 +429,9 @@ impl Fleet {
         if let Some(graph) = inputs.graph {
             // Only what is on record may be written to.
             for name in spokes.iter().filter(|n| past.holds.contains(*n) && managed) {
-                let goal = self.run_goal(inputs, graph);
-                self.send_one(step, inputs, name, Home::Mirror, goal);
+                if let Some(goal) = run_goal(inputs, graph, name) {
+                    self.send_one(step, inputs, name, Home::Mirror, goal);
+                }
             }
         }
         for name in past.holds.iter().filter(|n| !spokes.contains(*n)) {
@@ -439,24 +442,14 @@ impl Fleet {
         let Some(local) = local else { return };
         let home = Home::Local { instance: Arc::new(inputs.instance.clone()) };
         if decision.local.is_some() && !deleting {
-            if let Some(graph) = inputs.graph.filter(|_| managed) {
-                let goal = self.run_goal(inputs, graph);
+            let graph = inputs.graph.filter(|_| managed);
+            if let Some(goal) = graph.and_then(|graph| run_goal(inputs, graph, local)) {
                 self.send_one(step, inputs, local, home, goal);
             }
         } else if Self::is_let_go(inputs, past, local) {
             self.forget(step, local);
         } else if managed && may_be_local(inputs.instance) && !self.gone.contains(local) {
             self.send_one(step, inputs, local, home, remove_goal(inputs));
-        }
-    }
-
-    fn run_goal(&self, inputs: &Inputs, graph: &Arc<Graph>) -> Goal {
-        let reconcile = inputs.instance.annotation(kro::RECONCILE).unwrap_or_default().to_lowercase();
-        Goal::Run {
-            graph: graph.clone(),
-            mirror: Arc::new(MirrorContent::of(inputs.instance)),
-            suspended: matches!(reconcile.as_str(), "suspended" | "disabled"),
-            allow_breaking: inputs.allow_breaking,
         }
     }
 
@@ -558,6 +551,7 @@ impl Fleet {
             held: decision.held.clone().filter(|_| !deleting),
             invalid: decision.invalid.clone(),
             graph_missing: inputs.graph.is_none(),
+            by_author: inputs.graph.map(|g| g.has_conditions()),
             has_local: local.is_some(),
         };
         if !self.status_retry.is_due(inputs.now) {
@@ -621,6 +615,22 @@ fn kinds(graph: &Graph) -> BTreeSet<String> {
     graph.group_kinds().iter().map(GroupKind::to_string).collect()
 }
 
+/// `None` while the definition reads of the cluster what is not known yet.
+fn run_goal(inputs: &Inputs, graph: &Arc<Graph>, cluster: &ClusterName) -> Option<Goal> {
+    let facts = inputs.clusters.get(cluster).and_then(|c| c.facts.clone());
+    if facts.is_none() && !graph.cluster_reads().is_empty() {
+        return None;
+    }
+    let reconcile = inputs.instance.annotation(kro::RECONCILE).unwrap_or_default().to_lowercase();
+    Some(Goal::Run {
+        graph: graph.clone(),
+        mirror: Arc::new(MirrorContent::of(inputs.instance)),
+        suspended: matches!(reconcile.as_str(), "suspended" | "disabled"),
+        allow_breaking: inputs.allow_breaking,
+        cluster: facts.unwrap_or_default(),
+    })
+}
+
 fn remove_goal(inputs: &Inputs) -> Goal {
     Goal::Remove { group_kinds: inputs.graph.map(|g| g.group_kinds()).unwrap_or_default() }
 }
@@ -634,6 +644,11 @@ fn is_applied(body: &Value, instance: &Object) -> bool {
     };
     let finalized = instance.finalizers().iter().any(|f| f == kro::FINALIZER);
     finalized && has("labels") && has("annotations")
+}
+
+/// What stands at a path.
+fn read<'a>(facts: &'a Value, path: &[String]) -> Option<&'a Value> {
+    path.iter().try_fold(facts, |value, key| value.get(key))
 }
 
 /// Changes when the cluster has to be told.
@@ -653,7 +668,7 @@ fn task_fingerprint(task: &Task) -> u64 {
         }
     };
     let goal = match &task.goal {
-        Goal::Run { graph, mirror, suspended, allow_breaking } => json!([
+        Goal::Run { graph, mirror, suspended, allow_breaking, cluster } => json!([
             graph.hash,
             graph.rgd_uid,
             graph.crd_hash(),
@@ -662,7 +677,9 @@ fn task_fingerprint(task: &Task) -> u64 {
             mirror.spec,
             mirror.generation,
             suspended,
-            allow_breaking
+            allow_breaking,
+            // Another fact of the cluster is no news to this instance.
+            graph.cluster_reads().iter().map(|path| read(cluster, path)).collect::<Vec<_>>()
         ]),
         Goal::Remove { group_kinds } => {
             json!(["remove", group_kinds.iter().map(GroupKind::to_string).collect::<Vec<_>>()])

@@ -137,6 +137,7 @@ impl Bench {
                 total: 1,
                 message: String::new(),
                 conditions: Vec::new(),
+                author: None,
                 fields: Map::new(),
                 settled: true,
             };

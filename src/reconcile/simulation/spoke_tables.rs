@@ -48,6 +48,7 @@ fn run(blueprint: &Blueprint, wish: &Wish) -> Goal {
         mirror: Arc::new(mirror),
         suspended: false,
         allow_breaking: false,
+        cluster: Arc::default(),
     }
 }
 

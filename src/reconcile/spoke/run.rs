@@ -1,15 +1,15 @@
 //! The instance shall be there: CRD, mirror, children by dependency, prune, status.
 
-use super::status::{self, NodeState, Report, Summary, merge_patch, status_value};
+use super::status::{self, InstanceState, NodeState, Report, Summary, merge_patch, status_value};
 use super::tracked::{Cause, Trouble, Verdict};
 use super::{Action, Apply, Guard, Home, Machine, MirrorContent, Step, children, mirror};
 use crate::api::Object;
-use crate::api::condition::ConditionStatus;
+use crate::api::condition::{Condition, ConditionStatus};
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, ObjectRef};
-use crate::graph::{EvalError, Graph, Node, OnExisting, Pass, Readiness};
+use crate::graph::{AuthorConditions, EvalError, External, Graph, Node, OnExisting, Pass, Readiness};
 use crate::reconcile::Now;
-use crate::reconcile::world::{Again, CrdAnswer, CrdWish, KindState, Stored, World};
+use crate::reconcile::world::{Again, CrdAnswer, CrdWish, KindState, Looked, Lookup, Stored, World};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,6 +23,7 @@ pub(super) struct Wanted {
     pub mirror: Arc<MirrorContent>,
     pub suspended: bool,
     pub allow_breaking: bool,
+    pub cluster: Arc<Value>,
 }
 
 /// An expression, or what it gave, can never succeed: the pass stops here.
@@ -70,11 +71,12 @@ impl Machine {
     /// Gets as far as it can; says how far.
     fn advance(&mut self, walk: &mut Walk, wanted: &Wanted) -> Summary {
         let graph = &*wanted.graph;
+        self.reads.retain(|id, _| graph.nodes.iter().any(|n| n.id == *id && n.external.is_some()));
         if let Some(blocked) = self.ensure_crd(walk, wanted) {
             return blocked;
         }
         let mut kinds: BTreeSet<GroupKind> = graph.group_kinds();
-        for node in &graph.nodes {
+        for node in graph.nodes.iter().filter(|n| n.external.is_none()) {
             ensure_kind(walk, &node.gvk.group_kind(), Some(node.gvk.clone()));
         }
         if !self.task.is_local() {
@@ -84,10 +86,11 @@ impl Machine {
             Ok(parent) => parent,
             Err(summary) => return summary,
         };
+        let mut pass = Pass::new(graph, &parent.0, &wanted.cluster);
         if wanted.suspended {
-            return Summary::suspended(self.last_fields.clone());
+            // What reads resources waits, so what was said of them before stays.
+            return self.with_author_conditions(walk, &pass, graph, &parent, Summary::suspended());
         }
-        let mut pass = Pass::new(graph, &parent.0, &Value::Null);
         for index in 0..graph.nodes.len() {
             let id = graph.nodes.get(index).map(|n| n.id.clone()).unwrap_or_default();
             match self.node(walk, &mut pass, graph, index, &parent) {
@@ -107,7 +110,26 @@ impl Machine {
             self.prune(walk, graph, &parent, &kinds)
         };
         let (fields, problems) = pass.status();
-        Summary::of(std::mem::take(&mut walk.nodes), graph.nodes.len(), fields, problems, held)
+        let nodes = std::mem::take(&mut walk.nodes);
+        let summary = Summary::of(nodes, graph.nodes.len(), fields, problems, held);
+        self.with_author_conditions(walk, &pass, graph, &parent, summary)
+    }
+
+    /// Adds the conditions that the author defined, which may read our own.
+    fn with_author_conditions(
+        &self,
+        walk: &Walk,
+        pass: &Pass,
+        graph: &Graph,
+        parent: &Object,
+        summary: Summary,
+    ) -> Summary {
+        if !graph.has_conditions() {
+            return summary;
+        }
+        let own = self.own_conditions(Some(parent), parent.generation(), walk.now, &summary);
+        let own = serde_json::to_value(own).unwrap_or_default();
+        summary.with_author_conditions(pass.conditions(&own))
     }
 
     /// `Some` while the generated CRD keeps us from going on.
@@ -249,9 +271,15 @@ impl Machine {
         let Some(node) = graph.nodes.get(index) else { return Ok(NodeState::Skipped) };
         match pass.included(index) {
             Ok(true) => {}
-            Ok(false) => return Ok(NodeState::Skipped),
+            Ok(false) => {
+                self.reads.remove(&node.id);
+                return Ok(NodeState::Skipped);
+            }
             Err(EvalError::Pending { message }) => return Ok(walk.wait(format!("includeWhen: {message}"))),
             Err(EvalError::Fatal { message }) => return Err(Fatal(format!("includeWhen: {message}"))),
+        }
+        if let Some(external) = node.external {
+            return self.external(walk, pass, index, node, external);
         }
         let namespaced = match walk.world.kind(&node.gvk.group_kind()) {
             KindState::Synced { namespaced } => namespaced,
@@ -290,12 +318,48 @@ impl Machine {
         if let Some(state) = worst {
             return Ok(state);
         }
-        Ok(match pass.readiness(index) {
-            Readiness::Ready => NodeState::Ready,
-            Readiness::Skipped => NodeState::Skipped,
-            Readiness::Waiting(message) => NodeState::Waiting(message.clone()),
-            Readiness::Failed(message) => NodeState::Failed(Trouble::Error, message.clone()),
-        })
+        Ok(readiness(pass, index))
+    }
+
+    /// A node that is only read: nothing of it is ever written, labelled, pruned or deleted.
+    fn external(
+        &mut self,
+        walk: &mut Walk,
+        pass: &mut Pass,
+        index: usize,
+        node: &Node,
+        external: External,
+    ) -> Result<NodeState, Fatal> {
+        let reference = match pass.reference(index) {
+            Ok(reference) => reference,
+            Err(EvalError::Pending { message }) => return Ok(walk.wait(message)),
+            Err(EvalError::Fatal { message }) => return Err(Fatal(message)),
+        };
+        let lookup = Lookup::of(&node.gvk, reference, &self.task.key.namespace).map_err(Fatal)?;
+        self.reads.insert(node.id.clone(), lookup.clone());
+        let found = match walk.world.look(&lookup) {
+            Looked::Found(found) => found,
+            Looked::NotYet => {
+                walk.unseen = true;
+                return Ok(walk.wait(format!("waiting for external reference {lookup}: not read yet")));
+            }
+            // Whether it is there is not known: that is never taken for an absence.
+            Looked::Failed(why) => {
+                return Ok(walk.wait(format!("waiting for external reference {lookup}: {why}")));
+            }
+            Looked::NotServed => {
+                walk.incomplete = true;
+                let message = format!("the cluster does not serve {}", node.gvk);
+                return Ok(NodeState::Failed(Trouble::Incompatible, message));
+            }
+        };
+        let views: Vec<&Value> = found.iter().map(|s| &s.object.0).collect();
+        if external == External::Named && views.is_empty() {
+            pass.observe(index, &views, 1);
+            return Ok(NodeState::Waiting(format!("waiting for external reference {lookup}: not found")));
+        }
+        pass.observe(index, &views, views.len());
+        Ok(readiness(pass, index))
     }
 
     /// One desired object: its trouble, if any, and what is there of it that dependents may read.
@@ -511,6 +575,15 @@ impl Machine {
     }
 }
 
+fn readiness(pass: &Pass, index: usize) -> NodeState {
+    match pass.readiness(index) {
+        Readiness::Ready => NodeState::Ready,
+        Readiness::Skipped => NodeState::Skipped,
+        Readiness::Waiting(message) => NodeState::Waiting(message.clone()),
+        Readiness::Failed(message) => NodeState::Failed(Trouble::Error, message.clone()),
+    }
+}
+
 fn ensure_kind(walk: &mut Walk, gk: &GroupKind, gvk: Option<crate::api::Gvk>) {
     if walk.world.kind(gk) == KindState::Unknown {
         let again =
@@ -527,7 +600,7 @@ impl Machine {
         let mut step = walk.step;
         let parent = self.local_parent().or_else(|| walk.world.get(&self.task.key.object()));
         if let Some(fields) = &summary.fields {
-            self.last_fields = fields.clone();
+            self.last_fields = Some(fields.clone());
         }
         if walk.unseen && self.is_starting(walk.now) {
             // What a restart left settled must not look unsettled only because it was not looked at yet.
@@ -541,6 +614,7 @@ impl Machine {
             &summary,
             wanted.mirror.generation,
             &wanted.graph.hash,
+            wanted.graph.has_conditions(),
         );
         let settled = self.is_quiet()
             && !walk.unseen
@@ -569,6 +643,22 @@ impl Machine {
         self.last_report.is_none() && now.millis.saturating_sub(since) < STARTING_MILLIS
     }
 
+    /// Our own conditions, on top of those that were said before.
+    fn own_conditions(
+        &self,
+        parent: Option<&Object>,
+        generation: i64,
+        now: &Now,
+        summary: &Summary,
+    ) -> Vec<Condition> {
+        let before = match &self.last_report {
+            Some(last) => last.conditions.clone(),
+            None => parent.map(status::written).unwrap_or_default(),
+        };
+        status::conditions(before, generation, now, summary)
+    }
+
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn report(
         &mut self,
         step: &mut Step,
@@ -577,12 +667,22 @@ impl Machine {
         summary: &Summary,
         generation: i64,
         revision: &str,
+        by_author: bool,
     ) {
-        let existing = match &self.last_report {
-            Some(last) => Some(serde_json::json!({"conditions": last.conditions})),
-            None => parent.and_then(|p| p.object.0.get("status").cloned()),
-        };
-        let observed = parent.map_or(generation, |p| p.object.generation());
+        let parent = parent.map(|p| &p.object);
+        let observed = parent.map_or(generation, Object::generation);
+        let author = by_author.then(|| {
+            let before = match &self.last_report {
+                Some(Report { author: Some(author), .. }) => author.clone(),
+                Some(_) => Vec::new(),
+                None => parent.map(status::written).unwrap_or_default(),
+            };
+            // Where the pass did not get that far, what was said before stays.
+            let nothing = AuthorConditions { incomplete: true, ..AuthorConditions::default() };
+            let made = summary.author.as_ref().unwrap_or(&nothing);
+            status::author_conditions(before, observed, now, made)
+        });
+        let on_wire = || parent.map(status::written_fields).unwrap_or_default();
         let report = Report {
             hub_uid: self.task.hub_uid.clone(),
             generation,
@@ -590,13 +690,14 @@ impl Machine {
             state: summary.state,
             ready: summary.ready,
             total: summary.total,
-            message: if summary.status == ConditionStatus::True {
+            message: if summary.state == InstanceState::Active && summary.status == ConditionStatus::True {
                 String::new()
             } else {
                 summary.message.clone()
             },
-            conditions: status::conditions(existing.as_ref(), observed, now, summary),
-            fields: self.last_fields.clone(),
+            conditions: self.own_conditions(parent, observed, now, summary),
+            author,
+            fields: self.last_fields.clone().unwrap_or_else(on_wire),
             settled: self.is_quiet(),
         };
         self.last_report = Some(report.clone());
