@@ -47,6 +47,8 @@ pub struct Entry {
     report: Option<Report>,
     /// The report is of an older generation.
     outdated: bool,
+    /// Only resources that live on the hub are there: it says nothing of the author's status.
+    pub hub_part: bool,
     kind: EntryKind,
 }
 
@@ -77,6 +79,7 @@ impl Entry {
             unreachable_since: None,
             report: report.cloned(),
             outdated: false,
+            hub_part: false,
             kind,
         }
     }
@@ -236,14 +239,15 @@ impl Aggregate {
     /// The author's conditions, by type as ours. Those of clusters that say nothing now stay as they were.
     fn author_conditions(&self, existing: Vec<Condition>, generation: i64, now: &Now) -> Conditions {
         let own = is_own(&existing);
-        let reported = || self.entries.iter().filter_map(|e| e.report.as_ref());
+        let tellers = || self.entries.iter().filter(|e| !e.hub_part);
+        let reported = || tellers().filter_map(|e| e.report.as_ref());
         let mut types: Vec<&str> = Vec::new();
         for condition in reported().flat_map(|r| r.author.iter().flatten()) {
             if !types.contains(&condition.type_.as_str()) {
                 types.push(&condition.type_);
             }
         }
-        let silent = self.deleting || self.graph_missing || reported().count() < self.entries.len();
+        let silent = self.deleting || self.graph_missing || reported().count() < tellers().count();
         let stays = |c: &Condition| {
             let type_ = c.type_.as_str();
             FOR_TOOLS.contains(&type_) || types.contains(&type_) || (silent && !own)
@@ -291,6 +295,7 @@ impl Aggregate {
         let found: Vec<(&Entry, Condition)> = self
             .entries
             .iter()
+            .filter(|e| !e.hub_part || TYPES.contains(&type_))
             .map(|e| {
                 let by_author = e.report.as_ref().is_some_and(|r| r.author.is_some());
                 let shown = e.report.as_ref().map(Report::shown).unwrap_or_default();
@@ -419,9 +424,10 @@ impl Aggregate {
             }
             return kept;
         }
-        let reports: Vec<&Report> = self.entries.iter().filter_map(|e| e.report.as_ref()).collect();
+        let tellers: Vec<&Entry> = self.entries.iter().filter(|e| !e.hub_part).collect();
+        let reports: Vec<&Report> = tellers.iter().filter_map(|e| e.report.as_ref()).collect();
         let Some((first, rest)) = reports.split_first() else { return Map::new() };
-        let complete = reports.len() == self.entries.len();
+        let complete = reports.len() == tellers.len();
         first
             .fields
             .iter()

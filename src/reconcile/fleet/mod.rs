@@ -7,7 +7,7 @@ pub mod aggregate;
 pub mod placement;
 
 use super::Now;
-use super::spoke::{Goal, Home, MirrorContent, Report, Task};
+use super::spoke::{Goal, Home, HubValues, MirrorContent, Part, Report, Task, has_hub_part};
 use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, GroupKind, Gvk, HubId, InstanceKey};
 use crate::api::{Object, hash};
@@ -429,7 +429,8 @@ impl Fleet {
         if let Some(graph) = inputs.graph {
             // Only what is on record may be written to.
             for name in spokes.iter().filter(|n| past.holds.contains(*n) && managed) {
-                if let Some(goal) = run_goal(inputs, graph, name) {
+                let part = self.part_of_spokes(inputs, graph, local);
+                if let Some(goal) = run_goal(inputs, graph, part, name) {
                     self.send_one(step, inputs, name, Home::Mirror, goal);
                 }
             }
@@ -443,14 +444,34 @@ impl Fleet {
         let home = Home::Local { instance: Arc::new(inputs.instance.clone()) };
         if decision.local.is_some() && !deleting {
             let graph = inputs.graph.filter(|_| managed);
-            if let Some(goal) = graph.and_then(|graph| run_goal(inputs, graph, local)) {
+            if let Some(goal) = graph.and_then(|graph| run_goal(inputs, graph, Part::Whole, local)) {
                 self.send_one(step, inputs, local, home, goal);
             }
         } else if Self::is_let_go(inputs, past, local) {
             self.forget(step, local);
+        } else if has_part_on_hub(inputs, spokes, &past.holds) {
+            // What lives on the hub goes last: other clusters may read it.
+            let graph = inputs.graph.filter(|_| managed && !deleting);
+            if let Some(goal) = graph.and_then(|graph| run_goal(inputs, graph, Part::Hub, local)) {
+                self.send_one(step, inputs, local, home, goal);
+            }
         } else if managed && may_be_local(inputs.instance) && !self.gone.contains(local) {
             self.send_one(step, inputs, local, home, remove_goal(inputs));
         }
+    }
+
+    /// What other clusters make of the definition, with what the hub shows of its own part for the present spec.
+    fn part_of_spokes(&self, inputs: &Inputs, graph: &Graph, local: Option<&ClusterName>) -> Part {
+        if !has_hub_part(graph) {
+            return Part::Whole;
+        }
+        let fresh = |r: &&Report| {
+            r.hub_uid == inputs.instance.uid()
+                && r.generation == inputs.instance.generation()
+                && r.revision == graph.hash
+        };
+        let report = local.and_then(|local| self.reports.get(local)).filter(fresh);
+        Part::Rest(report.map(|r| r.hub_values.clone()).unwrap_or_else(|| Arc::new(HubValues::default())))
     }
 
     fn send_one(
@@ -522,8 +543,24 @@ impl Fleet {
         if !deleting {
             names.extend(decision.spokes.iter().cloned());
         }
-        let mut entries: Vec<Entry> =
-            names.iter().map(|n| self.entry(inputs, n, deleting, !decision.spokes.contains(n))).collect();
+        let hub_part = decision.local.is_none() && has_part_on_hub(inputs, &decision.spokes, holds);
+        if hub_part {
+            names.extend(local.cloned());
+        }
+        let entry = |n: &ClusterName| {
+            let leaves = !decision.spokes.contains(n) && !(hub_part && Some(n) == local);
+            let mut entry = self.entry(inputs, n, deleting, leaves);
+            entry.hub_part = hub_part && Some(n) == local;
+            entry
+        };
+        let mut entries: Vec<Entry> = names.iter().map(entry).collect();
+        if hub_part && local.is_none() && !deleting {
+            let message = format!(
+                "resources with the annotation {}: hub need the hub itself as a Cluster with spec.local: true",
+                hub::TARGET
+            );
+            entries.push(Entry::refused(&local_name(None), "NotRegistered", &message));
+        }
         if !deleting {
             let refused = decision.refused.iter().filter(|(name, _)| !names.contains(*name));
             entries.extend(refused.map(|(name, (reason, message))| Entry::refused(name, reason, message)));
@@ -616,19 +653,27 @@ fn kinds(graph: &Graph) -> BTreeSet<String> {
 }
 
 /// `None` while the definition reads of the cluster what is not known yet.
-fn run_goal(inputs: &Inputs, graph: &Arc<Graph>, cluster: &ClusterName) -> Option<Goal> {
+fn run_goal(inputs: &Inputs, graph: &Arc<Graph>, part: Part, cluster: &ClusterName) -> Option<Goal> {
     let facts = inputs.clusters.get(cluster).and_then(|c| c.facts.clone());
-    if facts.is_none() && !graph.cluster_reads().is_empty() {
+    // What lives on the hub reads nothing of any one cluster.
+    let reads = !graph.cluster_reads().is_empty() && !matches!(part, Part::Hub);
+    if facts.is_none() && reads {
         return None;
     }
     let reconcile = inputs.instance.annotation(kro::RECONCILE).unwrap_or_default().to_lowercase();
     Some(Goal::Run {
         graph: graph.clone(),
+        part,
         mirror: Arc::new(MirrorContent::of(inputs.instance)),
         suspended: matches!(reconcile.as_str(), "suspended" | "disabled"),
         allow_breaking: inputs.allow_breaking,
         cluster: facts.unwrap_or_default(),
     })
+}
+
+/// Whether resources of an instance that is placed elsewhere live on the hub, or are read there.
+fn has_part_on_hub(inputs: &Inputs, spokes: &BTreeSet<ClusterName>, holds: &BTreeSet<ClusterName>) -> bool {
+    inputs.graph.is_some_and(|g| has_hub_part(g)) && !(spokes.is_empty() && holds.is_empty())
 }
 
 fn remove_goal(inputs: &Inputs) -> Goal {
@@ -668,7 +713,7 @@ fn task_fingerprint(task: &Task) -> u64 {
         }
     };
     let goal = match &task.goal {
-        Goal::Run { graph, mirror, suspended, allow_breaking, cluster } => json!([
+        Goal::Run { graph, part, mirror, suspended, allow_breaking, cluster } => json!([
             graph.hash,
             graph.rgd_uid,
             graph.crd_hash(),
@@ -678,6 +723,7 @@ fn task_fingerprint(task: &Task) -> u64 {
             mirror.generation,
             suspended,
             allow_breaking,
+            part.mark(),
             // Another fact of the cluster is no news to this instance.
             graph.cluster_reads().iter().map(|path| read(cluster, path)).collect::<Vec<_>>()
         ]),

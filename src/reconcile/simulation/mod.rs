@@ -11,6 +11,7 @@ mod fields;
 mod fleet_tables;
 mod graphs;
 mod hub;
+mod hub_part_tables;
 mod laws;
 mod random;
 mod requests;

@@ -6,6 +6,7 @@
 
 mod children;
 mod mirror;
+mod part;
 mod remove;
 mod run;
 mod status;
@@ -13,6 +14,7 @@ pub mod tracked;
 
 pub use children::release_patch;
 pub use mirror::{MirrorContent, namespace_body};
+pub use part::{HubValues, Part, has_hub_part};
 pub use status::{FOR_TOOLS, InstanceState, Report, fingerprint as report_fingerprint, is_own, merge_patch};
 
 use super::Now;
@@ -50,6 +52,7 @@ pub enum Home {
 pub enum Goal {
     Run {
         graph: Arc<Graph>,
+        part: Part,
         mirror: Arc<MirrorContent>,
         suspended: bool,
         /// Compatibility of the generated CRD is overridden by the author.
@@ -285,8 +288,9 @@ impl Machine {
 
     pub fn step(&mut self, world: &dyn World, now: &Now) -> Step {
         let mut step = match self.task.goal.clone() {
-            Goal::Run { graph, mirror, suspended, allow_breaking, cluster } => {
-                self.run(world, now, &run::Wanted { graph, mirror, suspended, allow_breaking, cluster })
+            Goal::Run { graph, part, mirror, suspended, allow_breaking, cluster } => {
+                let wanted = run::Wanted { graph, part, mirror, suspended, allow_breaking, cluster };
+                self.run(world, now, &wanted)
             }
             Goal::Remove { group_kinds } => {
                 self.reads.clear();

@@ -2,7 +2,7 @@
 
 use super::status::{self, InstanceState, NodeState, Report, Summary, merge_patch, status_value};
 use super::tracked::{Cause, Trouble, Verdict};
-use super::{Action, Apply, Guard, Home, Machine, MirrorContent, Step, children, mirror};
+use super::{Action, Apply, Guard, Home, HubValues, Machine, MirrorContent, Part, Step, children, mirror};
 use crate::api::Object;
 use crate::api::condition::{Condition, ConditionStatus};
 use crate::api::keys::{hub, kro};
@@ -10,7 +10,7 @@ use crate::api::names::{GroupKind, ObjectRef};
 use crate::graph::{AuthorConditions, EvalError, External, Graph, Node, OnExisting, Pass, Readiness};
 use crate::reconcile::Now;
 use crate::reconcile::world::{Again, CrdAnswer, CrdWish, KindState, Looked, Lookup, Stored, World};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ const STARTING_MILLIS: u64 = 10_000;
 /// The goal of a run, unpacked.
 pub(super) struct Wanted {
     pub graph: Arc<Graph>,
+    pub part: Part,
     pub mirror: Arc<MirrorContent>,
     pub suspended: bool,
     pub allow_breaking: bool,
@@ -41,9 +42,29 @@ struct Walk<'a> {
     incomplete: bool,
     /// Something was not listed for the first time yet: all may be well and only not seen.
     unseen: bool,
+    /// What the hub shows of its part, for other clusters.
+    hub_values: HubValues,
+}
+
+impl Wanted {
+    /// The nodes that this cluster makes.
+    fn made(&self) -> impl Iterator<Item = &Node> {
+        self.graph.nodes.iter().filter(|n| n.external.is_none() && self.part.has(n))
+    }
+    fn group_kinds(&self) -> BTreeSet<GroupKind> {
+        self.made().map(|n| n.gvk.group_kind()).collect()
+    }
 }
 
 impl Walk<'_> {
+    /// How a node stands after it was observed. What is ready of the hub's part is for other clusters to read.
+    fn readiness(&mut self, pass: &Pass, index: usize, node: &Node, views: &[&Value]) -> NodeState {
+        let state = readiness(pass, index);
+        if node.on_hub && state == NodeState::Ready {
+            self.hub_values.insert(&node.id, views.iter().map(|v| (*v).clone()).collect());
+        }
+        state
+    }
     fn wait(&mut self, message: String) -> NodeState {
         self.incomplete = true;
         NodeState::Waiting(message)
@@ -63,6 +84,7 @@ impl Machine {
             nodes: Vec::new(),
             incomplete: false,
             unseen: false,
+            hub_values: HubValues::default(),
         };
         let summary = self.advance(&mut walk, wanted);
         self.finish_run(walk, wanted, summary)
@@ -71,12 +93,15 @@ impl Machine {
     /// Gets as far as it can; says how far.
     fn advance(&mut self, walk: &mut Walk, wanted: &Wanted) -> Summary {
         let graph = &*wanted.graph;
-        self.reads.retain(|id, _| graph.nodes.iter().any(|n| n.id == *id && n.external.is_some()));
+        let read_here = |id: &String| {
+            graph.nodes.iter().any(|n| n.id == *id && n.external.is_some() && wanted.part.has(n))
+        };
+        self.reads.retain(|id, _| read_here(id));
         if let Some(blocked) = self.ensure_crd(walk, wanted) {
             return blocked;
         }
-        let mut kinds: BTreeSet<GroupKind> = graph.group_kinds();
-        for node in graph.nodes.iter().filter(|n| n.external.is_none()) {
+        let mut kinds: BTreeSet<GroupKind> = wanted.group_kinds();
+        for node in wanted.made() {
             ensure_kind(walk, &node.gvk.group_kind(), Some(node.gvk.clone()));
         }
         if !self.task.is_local() {
@@ -87,17 +112,23 @@ impl Machine {
             Err(summary) => return summary,
         };
         let mut pass = Pass::new(graph, &parent.0, &wanted.cluster);
+        if wanted.suspended && matches!(wanted.part, Part::Hub) {
+            return Summary::suspended();
+        }
         if wanted.suspended {
             // What reads resources waits, so what was said of them before stays.
             return self.with_author_conditions(walk, &pass, graph, &parent, Summary::suspended());
         }
-        for index in 0..graph.nodes.len() {
-            let id = graph.nodes.get(index).map(|n| n.id.clone()).unwrap_or_default();
-            match self.node(walk, &mut pass, graph, index, &parent) {
-                Ok(state) => walk.nodes.push((id, state)),
+        for (index, node) in graph.nodes.iter().enumerate() {
+            let of_hub = matches!(wanted.part, Part::Hub);
+            if of_hub && !node.on_hub {
+                continue;
+            }
+            match self.node(walk, &mut pass, wanted, index, &parent) {
+                Ok(state) => walk.nodes.push((node.id.clone(), state)),
                 Err(Fatal(message)) => {
                     self.abandon_writes(walk);
-                    walk.nodes.push((id, NodeState::Failed(Trouble::Error, message)));
+                    walk.nodes.push((node.id.clone(), NodeState::Failed(Trouble::Error, message)));
                     walk.incomplete = true;
                     break;
                 }
@@ -109,8 +140,13 @@ impl Machine {
             self.forget_unwanted(walk);
             self.prune(walk, graph, &parent, &kinds)
         };
-        let (fields, problems) = pass.status();
         let nodes = std::mem::take(&mut walk.nodes);
+        if matches!(wanted.part, Part::Hub) {
+            // The status is about the whole; the clusters that see the rest tell it.
+            let total = graph.nodes.iter().filter(|n| n.on_hub).count();
+            return Summary::of(nodes, total, Map::new(), Vec::new(), held);
+        }
+        let (fields, problems) = pass.status();
         let summary = Summary::of(nodes, graph.nodes.len(), fields, problems, held);
         self.with_author_conditions(walk, &pass, graph, &parent, summary)
     }
@@ -256,7 +292,7 @@ impl Machine {
         let mut namespaces = wanted.graph.literal_namespaces();
         namespaces.extend(self.extra_namespaces.iter().cloned());
         namespaces.remove(&*self.task.key.namespace);
-        self.wanted_inventory(walk.world, parent, wanted.graph.group_kinds(), namespaces)
+        self.wanted_inventory(walk.world, parent, wanted.group_kinds(), namespaces)
     }
 
     /// Renders, judges and applies one node, and evaluates whether it is ready.
@@ -264,11 +300,11 @@ impl Machine {
         &mut self,
         walk: &mut Walk,
         pass: &mut Pass,
-        graph: &Graph,
+        wanted: &Wanted,
         index: usize,
         parent: &Object,
     ) -> Result<NodeState, Fatal> {
-        let Some(node) = graph.nodes.get(index) else { return Ok(NodeState::Skipped) };
+        let Some(node) = wanted.graph.nodes.get(index) else { return Ok(NodeState::Skipped) };
         match pass.included(index) {
             Ok(true) => {}
             Ok(false) => {
@@ -277,6 +313,11 @@ impl Machine {
             }
             Err(EvalError::Pending { message }) => return Ok(walk.wait(format!("includeWhen: {message}"))),
             Err(EvalError::Fatal { message }) => return Err(Fatal(format!("includeWhen: {message}"))),
+        }
+        if let Part::Rest(values) = &wanted.part
+            && node.on_hub
+        {
+            return Ok(on_hub(walk, pass, index, node, values));
         }
         if let Some(external) = node.external {
             return self.external(walk, pass, index, node, external);
@@ -318,7 +359,7 @@ impl Machine {
         if let Some(state) = worst {
             return Ok(state);
         }
-        Ok(readiness(pass, index))
+        Ok(walk.readiness(pass, index, node, &views))
     }
 
     /// A node that is only read: nothing of it is ever written, labelled, pruned or deleted.
@@ -359,7 +400,7 @@ impl Machine {
             return Ok(NodeState::Waiting(format!("waiting for external reference {lookup}: not found")));
         }
         pass.observe(index, &views, views.len());
-        Ok(readiness(pass, index))
+        Ok(walk.readiness(pass, index, node, &views))
     }
 
     /// One desired object: its trouble, if any, and what is there of it that dependents may read.
@@ -575,6 +616,16 @@ impl Machine {
     }
 }
 
+/// A node that lives on the hub, seen from another cluster.
+fn on_hub(walk: &mut Walk, pass: &mut Pass, index: usize, node: &Node, values: &HubValues) -> NodeState {
+    let Some(objects) = values.get(&node.id) else {
+        return walk.wait(format!("waiting for {} on the hub", node.id));
+    };
+    let views: Vec<&Value> = objects.iter().collect();
+    pass.observe(index, &views, views.len());
+    readiness(pass, index)
+}
+
 fn readiness(pass: &Pass, index: usize) -> NodeState {
     match pass.readiness(index) {
         Readiness::Ready => NodeState::Ready,
@@ -614,8 +665,11 @@ impl Machine {
             &summary,
             wanted.mirror.generation,
             &wanted.graph.hash,
-            wanted.graph.has_conditions(),
+            wanted.graph.has_conditions() && !matches!(wanted.part, Part::Hub),
         );
+        if let Some(report) = &mut step.report {
+            report.hub_values = Arc::new(walk.hub_values);
+        }
         let settled = self.is_quiet()
             && !walk.unseen
             && !step.actions.iter().any(|a| !matches!(a, Action::EnsureKind(..)));
@@ -697,6 +751,7 @@ impl Machine {
             },
             conditions: self.own_conditions(parent, observed, now, summary),
             author,
+            hub_values: Arc::default(),
             fields: self.last_fields.clone().unwrap_or_else(on_wire),
             settled: self.is_quiet(),
         };

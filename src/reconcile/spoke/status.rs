@@ -1,5 +1,6 @@
 //! What one cluster says of an instance: kro's state, conditions and the author's fields.
 
+use super::part::HubValues;
 use super::tracked::Trouble;
 use crate::api::Object;
 use crate::api::condition::{Condition, ConditionStatus, Conditions, READY};
@@ -7,6 +8,7 @@ use crate::api::hash;
 use crate::graph::AuthorConditions;
 use crate::reconcile::Now;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// kro's `status.state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -184,6 +186,8 @@ pub struct Report {
     pub conditions: Vec<Condition>,
     /// What is written in their place, where the author defines conditions.
     pub author: Option<Vec<Condition>>,
+    /// What other clusters read of the hub's part.
+    pub hub_values: Arc<HubValues>,
     /// The author's status fields.
     pub fields: Map<String, Value>,
     /// Nothing is under way.
@@ -313,6 +317,7 @@ pub fn fingerprint(report: &Report) -> u64 {
         report.message,
         texts(&report.conditions),
         report.author.as_deref().map(texts),
+        report.hub_values.mark(),
         report.fields,
         report.settled
     ]))
