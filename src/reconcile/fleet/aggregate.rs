@@ -177,13 +177,16 @@ pub(super) struct Aggregate {
     pub held: Option<ShrinkHeld>,
     pub invalid: Option<String>,
     pub graph_missing: bool,
+    /// Why our finalizer and labels are not as they should be.
+    pub unmanaged: Option<String>,
     /// Whether the author's conditions take the place of ours; `None` where the definition is not known.
     pub by_author: Option<bool>,
     pub has_local: bool,
 }
 
 /// kro's condition types, which every cluster reports.
-const TYPES: [&str; 3] = ["InstanceManaged", "GraphResolved", "ResourcesReady"];
+const TYPES: [&str; 3] = [INSTANCE_MANAGED, "GraphResolved", "ResourcesReady"];
+const INSTANCE_MANAGED: &str = "InstanceManaged";
 const MAX_ENTRIES: usize = 100;
 const MAX_NAMED: usize = 5;
 
@@ -221,6 +224,7 @@ impl Aggregate {
             // What was true of a living instance stays said while it goes; `Ready` then tells of the deletion alone.
             if self.deleting
                 && type_ != "ResourcesReady"
+                && (type_ != INSTANCE_MANAGED || self.unmanaged.is_none())
                 && conditions.get(type_).is_some_and(|c| c.status == ConditionStatus::True)
             {
                 continue;
@@ -274,7 +278,11 @@ impl Aggregate {
         let any = |kind| self.entries.iter().any(|e| e.kind == kind);
         if self.deleting {
             InstanceState::Deleting
-        } else if any(EntryKind::Failed) || self.invalid.is_some() || self.graph_missing {
+        } else if any(EntryKind::Failed)
+            || self.graph_missing
+            || self.invalid.is_some()
+            || self.unmanaged.is_some()
+        {
             InstanceState::Error
         } else if self.entries.is_empty() || any(EntryKind::Progressing) || any(EntryKind::Unreachable) {
             InstanceState::InProgress
@@ -285,6 +293,9 @@ impl Aggregate {
 
     /// False if False anywhere, else Unknown if Unknown or without contact anywhere, else True.
     fn condition(&self, type_: &str) -> (ConditionStatus, String, String) {
+        if let (INSTANCE_MANAGED, Some(why)) = (type_, &self.unmanaged) {
+            return (ConditionStatus::False, "ManagementFailed".into(), why.clone());
+        }
         if type_ == "GraphResolved" && self.graph_missing {
             let message = "latest issued graph revision not available".to_owned();
             return (ConditionStatus::False, "ResolutionFailed".into(), message);
@@ -415,9 +426,10 @@ impl Aggregate {
         conditions.set("Stalled", stalled, if stalled == True { "Failed" } else { "Moving" }, text(stalled));
     }
 
-    /// The author's fields: what one cluster says, or what all agree on. Kept while an instance is deleted.
+    /// The author's fields: what one cluster says, or what all agree on. Kept while an instance is deleted, and while
+    /// nobody knows what it should be.
     fn fields(&self, old: &Value) -> Map<String, Value> {
-        if self.deleting {
+        if self.deleting || self.graph_missing {
             let mut kept = old.as_object().cloned().unwrap_or_default();
             for key in ["state", "conditions", "fleet"] {
                 kept.remove(key);

@@ -146,6 +146,10 @@ pub struct Fleet {
     record_retry: Retry,
     status_retry: Retry,
     last_status_write: Option<u64>,
+    /// Why our finalizer and labels could not be written.
+    unlabelled: Option<String>,
+    /// Why our finalizer could not be taken off.
+    stuck: Option<String>,
     last_state: Option<String>,
     since: BTreeMap<ClusterName, (String, String)>,
 }
@@ -167,6 +171,8 @@ impl Fleet {
             record_retry: Retry::default(),
             status_retry: Retry::default(),
             last_status_write: None,
+            unlabelled: None,
+            stuck: None,
             last_state: None,
             since: BTreeMap::new(),
         }
@@ -210,17 +216,19 @@ impl Fleet {
         self.record_retry.outcome(ok, now);
     }
 
-    pub fn meta_written(&mut self, ok: bool, now: &Now) {
+    pub fn meta_written(&mut self, result: Result<(), String>, now: &Now) {
         self.meta_busy = false;
-        self.record_retry.outcome(ok, now);
+        self.record_retry.outcome(result.is_ok(), now);
+        self.unlabelled = result.err().map(|why| format!("finalizer/labeling failed: {why}"));
     }
     pub fn status_written(&mut self, ok: bool, now: &Now) {
         self.status_busy = false;
         self.status_retry.outcome(ok, now);
     }
-    pub fn finalizer_removed(&mut self, ok: bool, now: &Now) {
+    pub fn finalizer_removed(&mut self, result: Result<(), String>, now: &Now) {
         self.finalizer_busy = false;
-        self.record_retry.outcome(ok, now);
+        self.record_retry.outcome(result.is_ok(), now);
+        self.stuck = result.err().map(|why| format!("failed removing finalizer: {why}"));
     }
 
     /// Whether the record on the instance is what this machine decided, with nothing under way.
@@ -257,12 +265,15 @@ impl Fleet {
         if deleting {
             self.let_local_go(&mut step, inputs, &past, local.as_ref());
         }
-        if deleting && self.finished(&holds, local.as_ref(), inputs) {
+        let finished = deleting && self.finished(&holds, local.as_ref(), inputs);
+        if finished {
             if !self.finalizer_busy && !self.meta_busy && self.record_retry.is_due(inputs.now) {
                 self.finalizer_busy = true;
                 step.actions.push(FleetAction::RemoveFinalizer);
             }
-        } else {
+        }
+        // Of an instance that goes now nothing more is said, unless it cannot.
+        if !finished || self.stuck.is_some() {
             self.status(&mut step, inputs, &decision, &holds, local.as_ref(), deleting);
         }
         let retries = [self.record_retry.at, self.status_retry.at].into_iter().flatten();
@@ -369,7 +380,14 @@ impl Fleet {
     ) {
         let may = !self.meta_busy && self.record_retry.is_due(inputs.now);
         let body = self.meta_body(inputs, decision, holds, deleting);
-        let Some(body) = body.filter(|b| may && !is_applied(b, inputs.instance)) else { return };
+        let Some(body) = body.filter(|b| !is_applied(b, inputs.instance)) else {
+            // A write that seemed to fail had landed.
+            self.unlabelled = None;
+            return;
+        };
+        if !may {
+            return;
+        }
         self.meta_busy = true;
         step.actions.push(FleetAction::PatchMeta { body });
     }
@@ -548,9 +566,10 @@ impl Fleet {
             names.extend(local.cloned());
         }
         let entry = |n: &ClusterName| {
-            let leaves = !decision.spokes.contains(n) && !(hub_part && Some(n) == local);
+            let of_hub = hub_part && Some(n) == local;
+            let leaves = !decision.spokes.contains(n) && !of_hub;
             let mut entry = self.entry(inputs, n, deleting, leaves);
-            entry.hub_part = hub_part && Some(n) == local;
+            entry.hub_part = of_hub;
             entry
         };
         let mut entries: Vec<Entry> = names.iter().map(entry).collect();
@@ -588,6 +607,7 @@ impl Fleet {
             held: decision.held.clone().filter(|_| !deleting),
             invalid: decision.invalid.clone(),
             graph_missing: inputs.graph.is_none(),
+            unmanaged: self.stuck.clone().or_else(|| self.unlabelled.clone()),
             by_author: inputs.graph.map(|g| g.has_conditions()),
             has_local: local.is_some(),
         };

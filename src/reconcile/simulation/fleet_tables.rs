@@ -26,6 +26,11 @@ pub(super) struct Bench {
     now: Now,
 }
 
+/// What a refused write says.
+fn said(ok: bool) -> Result<(), String> {
+    if ok { Ok(()) } else { Err("refused".into()) }
+}
+
 pub(super) fn name(text: &str) -> ClusterName {
     ClusterName::new(text)
 }
@@ -111,9 +116,9 @@ impl Bench {
                 Request { site: name("hub"), epoch: 0, work, part: 0, answer: None, not_before: 0 };
             request.call(&mut self.server, &mut self.left, &hub_id, None);
             match request.answer {
-                Some(Answer::Meta(v)) => self.fleet.meta_written(v.is_some(), &self.now),
+                Some(Answer::Meta(v)) => self.fleet.meta_written(said(v.is_some()), &self.now),
                 Some(Answer::Status(v)) => self.fleet.status_written(v.is_some(), &self.now),
-                Some(Answer::Finalizer(v)) => self.fleet.finalizer_removed(v.is_some(), &self.now),
+                Some(Answer::Finalizer(v)) => self.fleet.finalizer_removed(said(v.is_some()), &self.now),
                 Some(Answer::Left(c, _, ok)) => self.fleet.left_recorded(&c, ok, &self.now),
                 other => panic!("{other:?}"),
             }

@@ -6,6 +6,7 @@
 //! the way and at rest.
 
 mod api_server;
+mod cases;
 mod cluster;
 mod fields;
 mod fleet_tables;

@@ -426,14 +426,15 @@ impl Machine {
             let part_of = found.object.label(kro::APPLYSET_PART_OF);
             if part_of.is_some_and(|id| id != self.task.applyset()) {
                 let owner = children::owner_of(&found.object);
-                let message = format!("{target} exists and belongs to {owner}");
+                let message =
+                    format!("{target} exists and belongs to {owner}, a different ApplySet; cannot reassign");
                 return Ok((Some(NodeState::Failed(Trouble::Conflict, message)), None));
             }
             if part_of.is_some() {
                 guard = Guard::None;
             }
             if found.object.is_deleting() {
-                return Ok((Some(NodeState::Waiting(format!("{target} is being deleted"))), None));
+                return Ok((Some(NodeState::Terminating(format!("{target} is being deleted"))), None));
             }
         }
         let state =
@@ -488,16 +489,13 @@ impl Machine {
         let tracked = self.objects.entry(target.clone()).or_default();
         let verdict = tracked.judge(&body, stored.as_deref(), manager, walk.now);
         let Verdict::Write(cause) = verdict else {
-            return tracked.failure.as_ref().map(|f| NodeState::Failed(f.trouble, f.message.clone()));
+            return tracked.failure.as_ref().map(NodeState::of_failure);
         };
         if tracked.busy {
             return Some(NodeState::Waiting(format!("writing {target}")));
         }
         if !tracked.may_try(&body, walk.now) {
-            return tracked.failure.as_ref().map(|f| match f.trouble {
-                Trouble::Contact => NodeState::Waiting(f.message.clone()),
-                trouble => NodeState::Failed(trouble, f.message.clone()),
-            });
+            return tracked.failure.as_ref().map(NodeState::of_failure);
         }
         if cause == Cause::Drift
             && let Some(found) = &stored
@@ -511,7 +509,7 @@ impl Machine {
         } else {
             guard
         };
-        let failed = tracked.failure.as_ref().map(|f| NodeState::Failed(f.trouble, f.message.clone()));
+        let failed = tracked.failure.as_ref().map(NodeState::of_failure);
         let our_uid = tracked.uid().map(str::to_owned);
         self.apply(walk, target, body, manager, guard, our_uid);
         // A retry does not hide what it retries.
@@ -570,14 +568,14 @@ impl Machine {
         self.gone.retain(there);
     }
 
-    /// Deletes what belongs to this instance and is not wanted any more. Returns what is held instead.
+    /// Deletes what belongs to this instance and is not wanted any more. Returns why something of it stays.
     fn prune(
         &mut self,
         walk: &mut Walk,
         graph: &Graph,
         parent: &Object,
         kinds: &BTreeSet<GroupKind>,
-    ) -> Option<String> {
+    ) -> Option<(Trouble, String)> {
         let known = kinds
             .iter()
             .all(|gk| matches!(walk.world.kind(gk), KindState::Synced { .. } | KindState::Missing));
@@ -605,13 +603,24 @@ impl Machine {
             let rank = position.map_or(u64::MAX, |p| p as u64);
             candidates.push((rank, target, stored));
         }
-        candidates.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-        for (_, target, stored) in candidates {
-            self.take_away(walk.now, &mut walk.step, &target, &stored);
+        // What depends on others goes first; the next wave follows when the last one was asked to go.
+        let wave = candidates.iter().map(|c| c.0).max();
+        let mut refused = None;
+        for (rank, target, stored) in candidates {
+            if Some(rank) == wave {
+                self.take_away(walk.now, &mut walk.step, &target, &stored);
+            }
+            if let Some((why, ..)) = self.delete_failures.get(&target) {
+                refused.get_or_insert_with(|| format!("resource error: prune of {target}: {why}"));
+            }
+        }
+        if let Some(why) = refused {
+            return Some((Trouble::Error, why));
         }
         held.sort();
         (!held.is_empty()).then(|| {
-            format!("kept, since only the replaced mirror's uid changed their names: {}", held.join(", "))
+            let kept = "kept, since only the replaced mirror's uid changed their names";
+            (Trouble::MirrorReplaced, format!("{kept}: {}", held.join(", ")))
         })
     }
 }
@@ -733,7 +742,7 @@ impl Machine {
             };
             // Where the pass did not get that far, what was said before stays.
             let nothing = AuthorConditions { incomplete: true, ..AuthorConditions::default() };
-            let made = summary.author.as_ref().unwrap_or(&nothing);
+            let made = summary.author.as_deref().unwrap_or(&nothing);
             status::author_conditions(before, observed, now, made)
         });
         let on_wire = || parent.map(status::written_fields).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! What one cluster says of an instance: kro's state, conditions and the author's fields.
 
 use super::part::HubValues;
-use super::tracked::Trouble;
+use super::tracked::{Failure, Trouble};
 use crate::api::Object;
 use crate::api::condition::{Condition, ConditionStatus, Conditions, READY};
 use crate::api::hash;
@@ -44,6 +44,8 @@ pub(super) enum NodeState {
     Ready,
     Skipped,
     Waiting(String),
+    /// What should be there is being deleted.
+    Terminating(String),
     Failed(Trouble, String),
 }
 
@@ -53,8 +55,16 @@ impl NodeState {
         match (a, b) {
             (Some(a @ Self::Failed(..)), _) => a,
             (_, b @ Self::Failed(..)) => b,
-            (Some(a @ Self::Waiting(_)), _) => a,
+            (Some(a @ (Self::Waiting(_) | Self::Terminating(_))), _) => a,
             (_, b) => b,
+        }
+    }
+    /// What a failed write says of the node.
+    pub fn of_failure(failure: &Failure) -> Self {
+        match failure.trouble {
+            Trouble::Contact => Self::Waiting(failure.message.clone()),
+            Trouble::Terminating => Self::Terminating(failure.message.clone()),
+            trouble => Self::Failed(trouble, failure.message.clone()),
         }
     }
 }
@@ -70,7 +80,7 @@ pub(super) struct Summary {
     pub message: String,
     pub fields: Option<Map<String, Value>>,
     /// What the author's conditions gave, where they were evaluated.
-    pub author: Option<AuthorConditions>,
+    pub author: Option<Box<AuthorConditions>>,
 }
 
 impl Summary {
@@ -102,20 +112,20 @@ impl Summary {
             self.state = InstanceState::Error;
             self.message = shorten(format!("status.conditions: {}", author.problems.join("; ")));
         }
-        self.author = Some(author);
+        self.author = Some(Box::new(author));
         self
     }
     pub fn deleting(message: String) -> Self {
         Self::not_yet(InstanceState::Deleting, ConditionStatus::Unknown, "UnderDeletion", message)
     }
 
-    /// From the states of the nodes that were reached. `held` is what prune kept.
+    /// From the states of the nodes that were reached. `kept` is why prune left something.
     pub fn of(
         nodes: Vec<(String, NodeState)>,
         total: usize,
         fields: Map<String, Value>,
         problems: Vec<String>,
-        held: Option<String>,
+        kept: Option<(Trouble, String)>,
     ) -> Self {
         let ready = nodes.iter().filter(|(_, s)| matches!(s, NodeState::Ready | NodeState::Skipped)).count();
         let mut failed: Vec<(&'static str, String)> = nodes
@@ -129,19 +139,21 @@ impl Summary {
         let waiting: Vec<String> = nodes
             .iter()
             .filter_map(|(id, s)| match s {
-                NodeState::Waiting(why) => Some(format!("node {id}: {why}")),
+                NodeState::Waiting(why) | NodeState::Terminating(why) => Some(format!("node {id}: {why}")),
                 _ => None,
             })
             .collect();
+        let terminating = nodes.iter().any(|(_, s)| matches!(s, NodeState::Terminating(_)));
         let texts = |list: Vec<String>| list.join("; ");
         let (state, status, reason, message) = if let Some((reason, _)) = failed.first() {
             let all = texts(failed.iter().map(|(_, m)| m.clone()).collect());
             (InstanceState::Error, ConditionStatus::False, *reason, format!("resource error: {all}"))
         } else if !waiting.is_empty() {
             let message = format!("awaiting resource readiness: {}", texts(waiting));
-            (InstanceState::InProgress, ConditionStatus::False, "NotReady", message)
-        } else if let Some(held) = held {
-            (InstanceState::Active, ConditionStatus::False, Trouble::MirrorReplaced.reason(), held)
+            let reason = if terminating { Trouble::Terminating } else { Trouble::Error }.reason();
+            (InstanceState::InProgress, ConditionStatus::False, reason, message)
+        } else if let Some((trouble, why)) = kept {
+            (InstanceState::Error, ConditionStatus::False, trouble.reason(), why)
         } else {
             let message = "all resources are created and ready".to_owned();
             (InstanceState::Active, ConditionStatus::True, "AllResourcesReady", message)
