@@ -18,6 +18,17 @@ pub struct ClusterInfo {
 }
 
 impl ClusterInfo {
+    /// Major and minor of the version, whatever a vendor wrote behind them.
+    pub fn version_numbers(&self) -> Option<(u32, u32)> {
+        let mut parts = self.version.trim_start_matches('v').splitn(3, '.');
+        let mut number = || {
+            let part = parts.next()?;
+            let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+            part.get(..end)?.parse().ok()
+        };
+        Some((number()?, number()?))
+    }
+
     /// Whether both are one cluster.
     pub fn is_same(&self, other: &Self) -> bool {
         let equal = |a: &str, b: &str| !a.is_empty() && a == b;
@@ -159,6 +170,24 @@ pub fn random_id() -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::ClusterInfo;
+
+    #[test]
+    fn vendors_write_more_behind_the_numbers() {
+        let cases = [
+            ("v1.33.2", Some((1, 33))),
+            ("v1.27+", Some((1, 27))),
+            ("v1.31.4+k3s1", Some((1, 31))),
+            ("v1.32.1-gke.1729000", Some((1, 32))),
+            ("v1", None),
+            ("", None),
+        ];
+        for (version, want) in cases {
+            let info = ClusterInfo { version: version.into(), ..ClusterInfo::default() };
+            assert_eq!(info.version_numbers(), want, "{version}");
+        }
+    }
+
     #[test]
     fn ids_differ_and_are_label_values() {
         let (a, b) = (super::random_id(), super::random_id());

@@ -1,9 +1,11 @@
 //! What a cluster shows: the read side of the machines.
 
 use super::{Now, ownership};
-use crate::api::names::{GroupKind, ObjectRef};
+use crate::api::names::{GroupKind, Gvk, ObjectRef};
 use crate::api::{Object, hash, keys::kro};
+use crate::graph::{Reference, Target};
 use serde_json::Value;
+use std::fmt;
 use std::sync::Arc;
 
 /// An object as the cluster's watch (or the response to our own write) showed it last, prepared for judging.
@@ -62,6 +64,80 @@ pub enum KindState {
     Synced { namespaced: bool },
     /// It cannot be watched; says why.
     Failed(String),
+}
+
+/// What an instance reads on a cluster and does not own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lookup {
+    pub gvk: Gvk,
+    /// Empty: all namespaces. A cluster-scoped kind has none, whatever stands here.
+    pub namespace: Arc<str>,
+    pub selection: Selection,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Selection {
+    Name(Arc<str>),
+    /// A label selector; the empty one selects everything.
+    Labels(Arc<str>),
+}
+
+impl Lookup {
+    /// What a reference means for an instance in the namespace `home`.
+    ///
+    /// # Errors
+    /// The name or the namespace cannot be one.
+    pub fn of(gvk: &Gvk, reference: Reference, home: &str) -> Result<Self, String> {
+        let namespace = reference.namespace.unwrap_or_default();
+        let (namespace, selection) = match reference.target {
+            Target::Name(name) if namespace.is_empty() => (home.to_owned(), Selection::Name(name.into())),
+            Target::Name(name) => (namespace, Selection::Name(name.into())),
+            Target::Selector(selector) => (namespace, Selection::Labels(selector.into())),
+        };
+        let lookup = Self { gvk: gvk.clone(), namespace: namespace.into(), selection };
+        match &lookup.selection {
+            Selection::Name(name) if name.is_empty() => {
+                Err(format!("external reference to {gvk}: metadata.name is empty"))
+            }
+            _ if lookup.is_sound() => Ok(lookup),
+            _ => Err(format!("external reference {lookup}: no object can have this name or namespace")),
+        }
+    }
+
+    /// What is no path segment must not become part of a request.
+    fn is_sound(&self) -> bool {
+        let segment = |text: &str| !text.contains(['/', '%']) && !matches!(text, "." | "..");
+        let name = match &self.selection {
+            Selection::Name(name) => segment(name),
+            Selection::Labels(_) => true,
+        };
+        name && segment(&self.namespace)
+    }
+}
+
+impl fmt::Display for Lookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.gvk)?;
+        match (&self.selection, &*self.namespace) {
+            (Selection::Name(name), "") => write!(f, " {name}"),
+            (Selection::Name(name), namespace) => write!(f, " {namespace}/{name}"),
+            (Selection::Labels(labels), "") => write!(f, " ({labels}) in all namespaces"),
+            (Selection::Labels(labels), namespace) => write!(f, " ({labels}) in namespace {namespace}"),
+        }
+    }
+}
+
+/// What a cluster shows of a [`Lookup`].
+#[derive(Clone, Debug)]
+pub enum Looked {
+    /// Nobody looks yet, or the first answer is awaited.
+    NotYet,
+    /// The cluster does not serve the kind in this version.
+    NotServed,
+    /// It could not be read; says why.
+    Failed(String),
+    /// All of it, by namespace and name.
+    Found(Vec<Arc<Stored>>),
 }
 
 /// What is wanted of a generated CRD, as far as a refusal depends on it.
@@ -149,11 +225,37 @@ pub trait World {
     fn get(&self, object: &ObjectRef) -> Option<Arc<Stored>>;
     /// Every known object that carries this ApplySet id in its `part-of` label.
     fn members(&self, applyset: &str) -> Vec<(ObjectRef, Arc<Stored>)>;
+    /// What is read and not ours. It is looked for as long as [`super::spoke::Step::reads`] names it.
+    fn look(&self, lookup: &Lookup) -> Looked;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lookup_says_what_it_looks_for_and_refuses_what_no_object_can_be() {
+        let name = |n: &str| Target::Name(n.into());
+        let labels = |s: &str| Target::Selector(s.into());
+        let cases = [
+            (None, name("a"), Ok("v1 ConfigMap home/a")),
+            (Some(""), name("a"), Ok("v1 ConfigMap home/a")),
+            (Some("n"), name("a"), Ok("v1 ConfigMap n/a")),
+            (None, labels("x=y"), Ok("v1 ConfigMap (x=y) in all namespaces")),
+            (Some("n"), labels(""), Ok("v1 ConfigMap () in namespace n")),
+            (None, name(""), Err("external reference to v1 ConfigMap: metadata.name is empty")),
+            (
+                Some("../x"),
+                name("a"),
+                Err("external reference v1 ConfigMap ../x/a: no object can have this name or namespace"),
+            ),
+        ];
+        for (namespace, target, want) in cases {
+            let reference = Reference { namespace: namespace.map(str::to_owned), target };
+            let got = Lookup::of(&Gvk::new("", "v1", "ConfigMap"), reference, "home");
+            assert_eq!(got.map(|l| l.to_string()), want.map(str::to_owned).map_err(str::to_owned));
+        }
+    }
 
     fn wish(hash: &str, allow_breaking: bool) -> CrdWish {
         CrdWish { hash: hash.into(), allow_breaking }

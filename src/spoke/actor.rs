@@ -10,6 +10,7 @@ use super::health::{Contact, Health, Transition};
 use super::messages::{ContactState, FromSpoke, Said, ToSpoke};
 use super::perform::{self, Done};
 use super::pool::Pool;
+use super::references;
 use super::store::Store;
 use super::watch::{self, Seen};
 use crate::api::Object;
@@ -17,8 +18,8 @@ use crate::api::names::{ClusterName, GroupKind, HubId, InstanceKey};
 use crate::metrics::Metrics;
 use crate::reconcile::Now;
 use crate::reconcile::spoke::{Action, Goal, Machine, Outcome, Step, Task, report_fingerprint};
-use crate::reconcile::world::{CrdState, CrdWish, KindState, Stored, World};
-use std::collections::{HashMap, HashSet, VecDeque};
+use crate::reconcile::world::{CrdState, CrdWish, KindState, Lookup, Stored, World};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -80,6 +81,7 @@ pub fn start(mut settings: Settings, hub: mpsc::UnboundedSender<FromSpoke>) -> H
         store: Arc::new(RwLock::new(Store::default())),
         slots: HashMap::new(),
         watches: HashMap::new(),
+        lookups: HashMap::new(),
         queue: VecDeque::new(),
         queued: HashSet::new(),
         parked: false,
@@ -129,12 +131,18 @@ async fn supervise(
 pub(super) enum Event {
     /// With the serial of the watch: what an earlier one of the kind said late does not count.
     Watch(GroupKind, u64, Seen),
+    /// The same of an external reference.
+    Reference(Lookup, u64, Seen),
+    /// Where a kind is served that external references read.
+    Served(crate::api::Gvk, watch::Served),
     /// A generated or foreign CRD changed on the cluster.
     Crd(watch::CrdSeen),
     Done(InstanceKey, Done),
     Crds(GroupKind, Ensured),
     /// A kind that was not served may be now.
     LookAgain(GroupKind),
+    /// The same of the kinds of a group that external references read.
+    LookAgainIn(Arc<str>),
 }
 
 struct Slot {
@@ -149,6 +157,8 @@ struct Actor {
     slots: HashMap<InstanceKey, Slot>,
     /// Ends the watch of a kind.
     watches: HashMap<GroupKind, CancellationToken>,
+    /// Ends the watch of an external reference.
+    lookups: HashMap<Lookup, CancellationToken>,
     queue: VecDeque<InstanceKey>,
     queued: HashSet<InstanceKey>,
     /// No contact: nothing is stepped until it is back.
@@ -232,6 +242,7 @@ impl Actor {
             ToSpoke::Forget(key) => {
                 self.slots.remove(&key);
                 self.write_store(|s| s.forget_wanted(&key));
+                self.read_lookups(&key, &BTreeSet::new());
             }
         }
     }
@@ -243,6 +254,13 @@ impl Actor {
                     self.on_seen(&gk, seen);
                 }
             }
+            Event::Reference(lookup, serial, seen) => {
+                let readers = self.write_store(|s| s.references.seen(&lookup, serial, seen));
+                for key in readers {
+                    self.enqueue(&key);
+                }
+            }
+            Event::Served(gvk, served) => self.write_store(|s| s.references.note_served(gvk, served)),
             Event::Crd(seen) => self.on_crd(&seen),
             Event::Crds(gk, ensured) => {
                 let now = self.settings.clock.now().millis;
@@ -259,6 +277,10 @@ impl Actor {
                     self.write_store(|s| s.kind_mut(&gk).state = KindState::Unknown);
                     self.enqueue_kind(&gk);
                 }
+            }
+            Event::LookAgainIn(group) => {
+                let reopened = self.write_store(|s| s.references.retry(Some(&group)));
+                self.open_lookups(reopened);
             }
             Event::Done(key, done) => {
                 let concerned = self.take_in(&done);
@@ -367,6 +389,7 @@ impl Actor {
         for missing in unserved.into_iter().filter(|u| u.group == seen.group) {
             self.write_store(|s| s.kind_mut(&missing).state = KindState::Unknown);
         }
+        self.retry_lookups(&seen.group);
         if let Some(gk) = gk {
             for slot in self.slots.values_mut() {
                 if let Some(machine) = &mut slot.machine {
@@ -444,6 +467,8 @@ impl Actor {
 
     /// Kinds of aggregated APIs come and go without a CRD event.
     fn retry_unserved(&mut self) {
+        let reopened = self.write_store(|s| s.references.retry(None));
+        self.open_lookups(reopened);
         let unserved = self.read_store(Store::unserved);
         if unserved.is_empty() || self.slots.is_empty() {
             return;
@@ -494,6 +519,7 @@ impl Actor {
         if step.gone && matches!(task.goal, Goal::Remove { .. }) {
             self.slots.remove(key);
             self.write_store(|s| s.forget_wanted(key));
+            self.read_lookups(key, &BTreeSet::new());
             self.say(Said::Gone { key: key.clone(), hub_uid: task.hub_uid.clone() });
             return;
         }
@@ -509,9 +535,63 @@ impl Actor {
                 }
             }
         }
+        if self.slots.contains_key(key) {
+            self.read_lookups(key, &step.reads);
+        }
         for action in step.actions {
             self.act(key, task, action);
         }
+    }
+
+    /// An instance reads exactly these.
+    fn read_lookups(&mut self, key: &InstanceKey, wanted: &BTreeSet<Lookup>) {
+        let changes = self.write_store(|s| s.references.read(key, wanted));
+        for lookup in changes.close {
+            if let Some(stop) = self.lookups.remove(&lookup) {
+                stop.cancel();
+            }
+        }
+        self.open_lookups(changes.open);
+    }
+
+    /// A CRD of the group changed: what was not served may be served now, or in a moment, when discovery follows.
+    fn retry_lookups(&mut self, group: &Arc<str>) {
+        if !self.read_store(|s| s.references.lacks(group)) {
+            return;
+        }
+        let (events, group) = (self.events.clone(), group.clone());
+        self.spawn(async move {
+            for doubling in 0..=SERVED_DOUBLINGS {
+                drop(events.send(Event::LookAgainIn(group.clone())));
+                tokio::time::sleep(SERVED_SOON * 2_u32.pow(doubling)).await;
+            }
+        });
+    }
+
+    fn open_lookups(&mut self, open: Vec<references::Open>) {
+        for references::Open { lookup, serial } in open {
+            let stop = self.cancel.child_token();
+            if let Some(before) = self.lookups.insert(lookup.clone(), stop.clone()) {
+                before.cancel();
+            }
+            let known = self.read_store(|s| s.references.served(&lookup.gvk).cloned());
+            let watch =
+                watch::reference(self.settings.client.clone(), lookup, known, serial, self.events.clone());
+            self.spawn_watch(stop, watch);
+        }
+    }
+
+    /// A watch that is counted, and ends with `stop`.
+    fn spawn_watch(&self, stop: CancellationToken, watch: impl Future<Output = ()> + Send + 'static) {
+        let (metrics, cluster) = (self.settings.metrics.clone(), self.settings.cluster.clone());
+        self.spawn(async move {
+            metrics.watch_opened(cluster.as_str());
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = watch => {}
+            }
+            metrics.watch_closed(cluster.as_str());
+        });
     }
 
     fn act(&mut self, key: &InstanceKey, task: &Arc<Task>, action: Action) {
@@ -561,15 +641,7 @@ impl Actor {
             Some(format!("{}={}", crate::api::keys::hub::HUB_ID, self.settings.hub_id))
         };
         let (client, events, gk) = (self.settings.client.clone(), self.events.clone(), gk.clone());
-        let (metrics, cluster) = (self.settings.metrics.clone(), self.settings.cluster.clone());
-        self.spawn(async move {
-            metrics.watch_opened(cluster.as_str());
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = watch::kind(client, gk, gvk, selector, open.serial, events) => {}
-            }
-            metrics.watch_closed(cluster.as_str());
-        });
+        self.spawn_watch(stop, watch::kind(client, gk, gvk, selector, open.serial, events));
     }
 
     fn watch_crds(&mut self) {

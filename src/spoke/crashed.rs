@@ -27,6 +27,8 @@ pub(super) fn report(task: &Task, now: &Now) -> Report {
         total,
         message: MESSAGE.to_owned(),
         conditions: conditions.into_list(),
+        author: None,
+        hub_values: std::sync::Arc::default(),
         fields: serde_json::Map::new(),
         settled: false,
     }

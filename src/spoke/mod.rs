@@ -11,6 +11,7 @@ pub mod kubeconfig;
 pub mod messages;
 mod perform;
 pub mod pool;
+mod references;
 pub mod store;
 mod transport;
 pub mod watch;

@@ -140,7 +140,7 @@ async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource:
                 return failed(Trouble::Conflict, message, None);
             }
             if found.is_deleting() {
-                return failed(Trouble::Error, format!("{} is being deleted", apply.object), None);
+                return failed(Trouble::Terminating, format!("{} is being deleted", apply.object), None);
             }
         }
         Ok(None) => {}

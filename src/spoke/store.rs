@@ -4,10 +4,11 @@
 //! our own write changes nothing and wakes nobody.
 
 use super::crd_book::CrdBook;
+use super::references::References;
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
-use crate::reconcile::world::{CrdState, KindState, Stored, World};
+use crate::reconcile::world::{CrdState, KindState, Looked, Lookup, Stored, World};
 use kube::core::ApiResource;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -54,6 +55,7 @@ impl Kind {
 pub struct Store {
     kinds: HashMap<GroupKind, Kind>,
     pub crds: CrdBook,
+    pub references: References,
     members: HashMap<String, BTreeSet<ObjectRef>>,
     /// Which instance wants an object, also where the object's own labels do not say so.
     wanted_by: HashMap<ObjectRef, InstanceKey>,
@@ -87,6 +89,9 @@ impl World for Store {
     fn members(&self, applyset: &str) -> Vec<(ObjectRef, Arc<Stored>)> {
         let refs = self.members.get(applyset).into_iter().flatten();
         refs.filter_map(|r| Some((r.clone(), self.get(r)?))).collect()
+    }
+    fn look(&self, lookup: &Lookup) -> Looked {
+        self.references.look(lookup)
     }
 }
 

@@ -10,6 +10,7 @@ use super::health::backoff;
 use crate::api::hash;
 use crate::api::keys::hub;
 use crate::api::names::{GroupKind, Gvk, HubId, ObjectRef};
+use crate::reconcile::world::{Lookup, Selection};
 use futures::StreamExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -157,6 +158,66 @@ pub(super) async fn kind(
         }
     };
     tell(Seen::Served(served.resource.clone()));
+    follow(&client, &gk, &served, Scope { selector, ..Scope::default() }, tell).await;
+}
+
+/// Watches what a lookup selects, for ever; `known` tells where the kind is served, if anybody knows.
+pub(super) async fn reference(
+    client: SpokeClient,
+    lookup: Lookup,
+    known: Option<Served>,
+    serial: u64,
+    events: UnboundedSender<Event>,
+) {
+    let tell = |seen: Seen| events.send(Event::Reference(lookup.clone(), serial, seen)).is_ok();
+    let gk = lookup.gvk.group_kind();
+    let mut attempt = 0;
+    let mut known = known;
+    let served = loop {
+        if let Some(served) = known.take() {
+            break served;
+        }
+        match discover(&client, &gk, Some(&lookup.gvk)).await {
+            // Expressions were checked against this version: another one may have other fields.
+            Ok(Some(served)) if *served.resource.version == *lookup.gvk.version => {
+                drop(events.send(Event::Served(lookup.gvk.clone(), served.clone())));
+                break served;
+            }
+            Ok(_) => {
+                tell(Seen::NotServed);
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(cluster = client.cluster(), kind = %gk, %error, "looking a kind up failed");
+                tell(Seen::Failed(error.to_string()));
+                tokio::time::sleep(backoff(attempt, client.cluster())).await;
+                attempt += 1;
+            }
+        }
+    };
+    let mut scope = Scope::default();
+    if served.namespaced && !lookup.namespace.is_empty() {
+        scope.namespace = Some(lookup.namespace.to_string());
+    }
+    match &lookup.selection {
+        Selection::Name(_) if served.namespaced && lookup.namespace.is_empty() => {
+            tell(Seen::Failed(format!("{gk} is namespaced and metadata.namespace is empty")));
+            return;
+        }
+        Selection::Name(name) => scope.name = Some(name.to_string()),
+        Selection::Labels(labels) => scope.selector = Some(labels.to_string()).filter(|s| !s.is_empty()),
+    }
+    follow(&client, &gk, &served, scope, tell).await;
+}
+
+/// Tells what happens to the objects of a kind.
+async fn follow(
+    client: &SpokeClient,
+    gk: &GroupKind,
+    served: &Served,
+    scope: Scope,
+    tell: impl Fn(Seen) -> bool,
+) {
     let namespaced = served.namespaced;
     let listed = |listed: Listed| match listed {
         Listed::Started => tell(Seen::ListStarted),
@@ -179,7 +240,6 @@ pub(super) async fn kind(
         }
         _ => true,
     };
-    let scope = Scope { namespace: None, selector };
     objects(client.kube().clone(), client.cluster(), &served.resource, &scope, listed, trouble).await;
 }
 
@@ -190,6 +250,8 @@ pub struct Scope {
     pub namespace: Option<String>,
     /// A label selector; everything without it.
     pub selector: Option<String>,
+    /// Only the object of this name.
+    pub name: Option<String>,
 }
 
 /// One step of a watch: a list from `Started` to `Done`, then what changes.
@@ -219,6 +281,9 @@ pub async fn objects(
     let mut config = watcher::Config::default().timeout(SERVER_TIMEOUT_SECONDS);
     if let Some(selector) = &scope.selector {
         config = config.labels(selector);
+    }
+    if let Some(name) = &scope.name {
+        config = config.fields(&format!("metadata.name={}", field_value(name)));
     }
     let mut stream = std::pin::pin!(watcher(api, config));
     let mut attempt = 0;
@@ -250,6 +315,11 @@ pub async fn objects(
             return;
         }
     }
+}
+
+/// A value in a field selector, whose own signs are escaped.
+fn field_value(text: &str) -> String {
+    text.replace('\\', "\\\\").replace(',', "\\,").replace('=', "\\=")
 }
 
 /// Items of lists do not say what they are; the kind that was asked for does.

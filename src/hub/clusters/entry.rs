@@ -13,6 +13,7 @@ use crate::reconcile::fleet::{ClusterState, Left};
 use crate::spoke::actor;
 use crate::spoke::client::SpokeClient;
 use crate::spoke::messages::ContactState;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -172,7 +173,23 @@ impl Entry {
             },
             health: self.health(),
             delete_on_leave: spec.on_deregister == OnDeregister::Delete,
+            facts: self.facts(),
         }
+    }
+
+    /// What `kro.cluster` is in expressions, once the cluster said all of it.
+    fn facts(&self) -> Option<Arc<Value>> {
+        let identity = self.identity();
+        let (major, minor) = identity.version_numbers()?;
+        (!identity.id.is_empty()).then(|| {
+            Arc::new(json!({
+                "name": self.object.name(),
+                "id": identity.id,
+                "labels": self.object.labels(),
+                "properties": self.cluster.spec.properties,
+                "version": {"major": major, "minor": minor},
+            }))
+        })
     }
 
     pub fn health(&self) -> ClusterHealth {
@@ -197,7 +214,6 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn entry(spec: serde_json::Value, id: &str) -> Entry {
         let object = json!({"metadata": {"name": "c"}, "spec": spec, "status": {"clusterID": id}});
@@ -245,6 +261,18 @@ mod tests {
         assert!(entry.fingerprint.is_some());
         entry.try_again(100);
         assert!(entry.fingerprint.is_none() && entry.retry_at.is_none());
+    }
+
+    #[test]
+    fn a_cluster_has_facts_when_all_of_them_are_known() {
+        let mut entry = entry(json!({"properties": {"size": "big"}}), "id-1");
+        entry.object = Arc::new(Object(json!({"metadata": {"name": "c", "labels": {"tier": "prod"}}})));
+        assert_eq!(entry.state().facts, None, "no version yet");
+        let info = ClusterInfo { id: "id-1".into(), version: "v1.33.2".into(), ..ClusterInfo::default() };
+        entry.info = Some(info);
+        let want = json!({"name": "c", "id": "id-1", "labels": {"tier": "prod"}, "properties": {"size": "big"},
+            "version": {"major": 1, "minor": 33}});
+        assert_eq!(entry.state().facts.as_deref(), Some(&want));
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Clusters {
         let mut all = BTreeMap::new();
         for namespace in &ctx.settings.cluster_namespaces {
             all.insert(namespace.clone(), View::default());
-            let scope = Scope { namespace: Some(namespace.clone()), selector: None };
+            let scope = Scope { namespace: Some(namespace.clone()), ..Scope::default() };
             ctx.watch(Watched::Secrets(namespace.clone()), secrets(), scope, ctx.cancel.clone());
         }
         ctx.watch(Watched::Clusters, clusters(), Scope::default(), ctx.cancel.clone());

@@ -82,7 +82,7 @@ const LASTING: Duration = Duration::from_secs(60);
 impl Definitions {
     pub fn new(ctx: &Context) -> Self {
         ctx.watch(Watched::Definitions, definitions(), Scope::default(), ctx.cancel.clone());
-        let generated = Scope { namespace: None, selector: Some(format!("{}=true", kro::OWNED)) };
+        let generated = Scope { selector: Some(format!("{}=true", kro::OWNED)), ..Scope::default() };
         ctx.watch(Watched::Crds, crd_resource(), generated, ctx.cancel.clone());
         ctx.watch(Watched::Revisions, resources::revisions(), Scope::default(), ctx.cancel.clone());
         Self {

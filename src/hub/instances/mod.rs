@@ -308,17 +308,17 @@ impl Instances {
             let mut told = |what: &str, result: Result<Value, ApiError>| match result {
                 Ok(value) => {
                     refreshed = Some(value);
-                    true
+                    Ok(())
                 }
                 Err(error) => {
                     tracing::debug!(instance = %key, %error, "{what} failed");
-                    false
+                    Err(error.to_string())
                 }
             };
             match outcome {
                 Outcome::Meta(result) => slot.fleet.meta_written(told("writing the record", result), &now),
                 Outcome::Status(result) => {
-                    slot.fleet.status_written(told("writing the status", result), &now)
+                    slot.fleet.status_written(told("writing the status", result).is_ok(), &now)
                 }
                 Outcome::Finalizer(result) => {
                     slot.fleet.finalizer_removed(told("removing the finalizer", result), &now);

@@ -5,7 +5,7 @@ use crate::api::condition::{Condition, ConditionStatus, Conditions, READY};
 use crate::api::keys::hub;
 use crate::api::names::ClusterName;
 use crate::reconcile::Now;
-use crate::reconcile::spoke::{InstanceState, Report};
+use crate::reconcile::spoke::{FOR_TOOLS, InstanceState, Report, is_own};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -47,6 +47,8 @@ pub struct Entry {
     report: Option<Report>,
     /// The report is of an older generation.
     outdated: bool,
+    /// Only resources that live on the hub are there: it says nothing of the author's status.
+    pub hub_part: bool,
     kind: EntryKind,
 }
 
@@ -77,6 +79,7 @@ impl Entry {
             unreachable_since: None,
             report: report.cloned(),
             outdated: false,
+            hub_part: false,
             kind,
         }
     }
@@ -174,11 +177,16 @@ pub(super) struct Aggregate {
     pub held: Option<ShrinkHeld>,
     pub invalid: Option<String>,
     pub graph_missing: bool,
+    /// Why our finalizer and labels are not as they should be.
+    pub unmanaged: Option<String>,
+    /// Whether the author's conditions take the place of ours; `None` where the definition is not known.
+    pub by_author: Option<bool>,
     pub has_local: bool,
 }
 
 /// kro's condition types, which every cluster reports.
-const TYPES: [&str; 3] = ["InstanceManaged", "GraphResolved", "ResourcesReady"];
+const TYPES: [&str; 3] = [INSTANCE_MANAGED, "GraphResolved", "ResourcesReady"];
+const INSTANCE_MANAGED: &str = "InstanceManaged";
 const MAX_ENTRIES: usize = 100;
 const MAX_NAMED: usize = 5;
 
@@ -186,27 +194,15 @@ impl Aggregate {
     pub fn status(&self, old: &Value, generation: i64, now: &Now) -> Value {
         let existing: Vec<Condition> =
             old.get("conditions").and_then(|c| serde_json::from_value(c.clone()).ok()).unwrap_or_default();
-        let mut conditions = Conditions::new(existing, generation, &now.rfc3339);
+        let by_author = self.by_author.unwrap_or_else(|| !existing.is_empty() && !is_own(&existing));
         let state = self.state();
-        for type_ in TYPES {
-            // What was true of a living instance stays said while it goes; `Ready` then tells of the deletion alone.
-            if self.deleting
-                && type_ != "ResourcesReady"
-                && conditions.get(type_).is_some_and(|c| c.status == ConditionStatus::True)
-            {
-                continue;
-            }
-            let (status, reason, message) = self.condition(type_);
-            conditions.set(type_, status, &reason, &message);
-        }
-        // Set once: a detour over another value would look like a transition every time.
-        match self.outweighs() {
-            Some((reason, message)) => conditions.set(READY, ConditionStatus::False, reason, &message),
-            None => conditions.set_ready_from(&TYPES),
-        }
+        let mut conditions = if by_author {
+            self.author_conditions(existing, generation, now)
+        } else {
+            self.own_conditions(existing, generation, now)
+        };
         if self.only_local {
-            conditions.remove("Reconciling");
-            conditions.remove("Stalled");
+            FOR_TOOLS.iter().for_each(|type_| conditions.remove(type_));
         } else {
             self.kstatus(&mut conditions, state);
         }
@@ -219,11 +215,74 @@ impl Aggregate {
         Value::Object(status)
     }
 
+    fn own_conditions(&self, mut existing: Vec<Condition>, generation: i64, now: &Now) -> Conditions {
+        // What an author defined no longer stays.
+        existing
+            .retain(|c| c.type_ == READY || [&TYPES[..], &FOR_TOOLS].concat().contains(&c.type_.as_str()));
+        let mut conditions = Conditions::new(existing, generation, &now.rfc3339);
+        for type_ in TYPES {
+            // What was true of a living instance stays said while it goes; `Ready` then tells of the deletion alone.
+            if self.deleting
+                && type_ != "ResourcesReady"
+                && (type_ != INSTANCE_MANAGED || self.unmanaged.is_none())
+                && conditions.get(type_).is_some_and(|c| c.status == ConditionStatus::True)
+            {
+                continue;
+            }
+            let (status, reason, message) = self.condition(type_);
+            conditions.set(type_, status, &reason, &message);
+        }
+        // Set once: a detour over another value would look like a transition every time.
+        match self.outweighs() {
+            Some((reason, message)) => conditions.set(READY, ConditionStatus::False, reason, &message),
+            None => conditions.set_ready_from(&TYPES),
+        }
+        conditions
+    }
+
+    /// The author's conditions, by type as ours. Those of clusters that say nothing now stay as they were.
+    fn author_conditions(&self, existing: Vec<Condition>, generation: i64, now: &Now) -> Conditions {
+        let own = is_own(&existing);
+        let tellers = || self.entries.iter().filter(|e| !e.hub_part);
+        let reported = || tellers().filter_map(|e| e.report.as_ref());
+        let mut types: Vec<&str> = Vec::new();
+        for condition in reported().flat_map(|r| r.author.iter().flatten()) {
+            if !types.contains(&condition.type_.as_str()) {
+                types.push(&condition.type_);
+            }
+        }
+        let silent = self.deleting || self.graph_missing || reported().count() < tellers().count();
+        let stays = |c: &Condition| {
+            let type_ = c.type_.as_str();
+            FOR_TOOLS.contains(&type_) || types.contains(&type_) || (silent && !own)
+        };
+        let existing = existing.into_iter().filter(stays).collect();
+        let mut conditions = Conditions::new(existing, generation, &now.rfc3339);
+        if self.deleting {
+            let (status, reason, message) = self.condition("ResourcesReady");
+            conditions.set("ResourcesReady", status, &reason, &message);
+            return conditions;
+        }
+        for type_ in types {
+            let (status, reason, message) = self.condition(type_);
+            conditions.set(type_, status, &reason, &message);
+        }
+        // Where nothing can go on before somebody does something, that is said in any case.
+        if let Some((reason, message)) = self.outweighs() {
+            conditions.set(READY, ConditionStatus::False, reason, &message);
+        }
+        conditions
+    }
+
     fn state(&self) -> InstanceState {
         let any = |kind| self.entries.iter().any(|e| e.kind == kind);
         if self.deleting {
             InstanceState::Deleting
-        } else if any(EntryKind::Failed) || self.invalid.is_some() || self.graph_missing {
+        } else if any(EntryKind::Failed)
+            || self.graph_missing
+            || self.invalid.is_some()
+            || self.unmanaged.is_some()
+        {
             InstanceState::Error
         } else if self.entries.is_empty() || any(EntryKind::Progressing) || any(EntryKind::Unreachable) {
             InstanceState::InProgress
@@ -234,6 +293,9 @@ impl Aggregate {
 
     /// False if False anywhere, else Unknown if Unknown or without contact anywhere, else True.
     fn condition(&self, type_: &str) -> (ConditionStatus, String, String) {
+        if let (INSTANCE_MANAGED, Some(why)) = (type_, &self.unmanaged) {
+            return (ConditionStatus::False, "ManagementFailed".into(), why.clone());
+        }
         if type_ == "GraphResolved" && self.graph_missing {
             let message = "latest issued graph revision not available".to_owned();
             return (ConditionStatus::False, "ResolutionFailed".into(), message);
@@ -244,15 +306,22 @@ impl Aggregate {
         let found: Vec<(&Entry, Condition)> = self
             .entries
             .iter()
+            .filter(|e| !e.hub_part || TYPES.contains(&type_))
             .map(|e| {
-                let own =
-                    e.report.as_ref().and_then(|r| r.conditions.iter().find(|c| c.type_ == type_)).cloned();
+                let by_author = e.report.as_ref().is_some_and(|r| r.author.is_some());
+                let shown = e.report.as_ref().map(Report::shown).unwrap_or_default();
+                let own = shown.iter().find(|c| c.type_ == type_).cloned();
                 let replaced = match (e.kind, own) {
+                    (_, Some(_)) if e.outdated && by_author => {
+                        of(type_, ConditionStatus::Unknown, "AwaitingReconciliation", &e.message)
+                    }
                     (_, Some(c)) if e.outdated && type_ == "ResourcesReady" => {
                         of(&c.type_, ConditionStatus::False, "NotReady", &e.message)
                     }
                     (EntryKind::Unreachable, _) => of(type_, ConditionStatus::Unknown, &e.state, &e.message),
-                    (EntryKind::Failed, None) => of(type_, ConditionStatus::False, &e.state, &e.message),
+                    (EntryKind::Failed, None) if !by_author => {
+                        of(type_, ConditionStatus::False, &e.state, &e.message)
+                    }
                     (_, Some(c)) => c,
                     (_, None) => of(type_, ConditionStatus::Unknown, "AwaitingReconciliation", &e.message),
                 };
@@ -357,18 +426,20 @@ impl Aggregate {
         conditions.set("Stalled", stalled, if stalled == True { "Failed" } else { "Moving" }, text(stalled));
     }
 
-    /// The author's fields: what one cluster says, or what all agree on. Kept while an instance is deleted.
+    /// The author's fields: what one cluster says, or what all agree on. Kept while an instance is deleted, and while
+    /// nobody knows what it should be.
     fn fields(&self, old: &Value) -> Map<String, Value> {
-        if self.deleting {
+        if self.deleting || self.graph_missing {
             let mut kept = old.as_object().cloned().unwrap_or_default();
             for key in ["state", "conditions", "fleet"] {
                 kept.remove(key);
             }
             return kept;
         }
-        let reports: Vec<&Report> = self.entries.iter().filter_map(|e| e.report.as_ref()).collect();
+        let tellers: Vec<&Entry> = self.entries.iter().filter(|e| !e.hub_part).collect();
+        let reports: Vec<&Report> = tellers.iter().filter_map(|e| e.report.as_ref()).collect();
         let Some((first, rest)) = reports.split_first() else { return Map::new() };
-        let complete = reports.len() == self.entries.len();
+        let complete = reports.len() == tellers.len();
         first
             .fields
             .iter()

@@ -7,7 +7,7 @@ pub mod aggregate;
 pub mod placement;
 
 use super::Now;
-use super::spoke::{Goal, Home, MirrorContent, Report, Task};
+use super::spoke::{Goal, Home, HubValues, MirrorContent, Part, Report, Task, has_hub_part};
 use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, GroupKind, Gvk, HubId, InstanceKey};
 use crate::api::{Object, hash};
@@ -25,6 +25,8 @@ pub struct ClusterState {
     pub health: ClusterHealth,
     /// Being deregistered, and workloads are to be deleted first.
     pub delete_on_leave: bool,
+    /// What `kro.cluster` is there: name, id, labels, properties, version. `None` while not all of it is known.
+    pub facts: Option<Arc<Value>>,
 }
 
 /// Everything a step looks at besides the machine itself.
@@ -144,6 +146,10 @@ pub struct Fleet {
     record_retry: Retry,
     status_retry: Retry,
     last_status_write: Option<u64>,
+    /// Why our finalizer and labels could not be written.
+    unlabelled: Option<String>,
+    /// Why our finalizer could not be taken off.
+    stuck: Option<String>,
     last_state: Option<String>,
     since: BTreeMap<ClusterName, (String, String)>,
 }
@@ -165,6 +171,8 @@ impl Fleet {
             record_retry: Retry::default(),
             status_retry: Retry::default(),
             last_status_write: None,
+            unlabelled: None,
+            stuck: None,
             last_state: None,
             since: BTreeMap::new(),
         }
@@ -208,17 +216,19 @@ impl Fleet {
         self.record_retry.outcome(ok, now);
     }
 
-    pub fn meta_written(&mut self, ok: bool, now: &Now) {
+    pub fn meta_written(&mut self, result: Result<(), String>, now: &Now) {
         self.meta_busy = false;
-        self.record_retry.outcome(ok, now);
+        self.record_retry.outcome(result.is_ok(), now);
+        self.unlabelled = result.err().map(|why| format!("finalizer/labeling failed: {why}"));
     }
     pub fn status_written(&mut self, ok: bool, now: &Now) {
         self.status_busy = false;
         self.status_retry.outcome(ok, now);
     }
-    pub fn finalizer_removed(&mut self, ok: bool, now: &Now) {
+    pub fn finalizer_removed(&mut self, result: Result<(), String>, now: &Now) {
         self.finalizer_busy = false;
-        self.record_retry.outcome(ok, now);
+        self.record_retry.outcome(result.is_ok(), now);
+        self.stuck = result.err().map(|why| format!("failed removing finalizer: {why}"));
     }
 
     /// Whether the record on the instance is what this machine decided, with nothing under way.
@@ -255,12 +265,15 @@ impl Fleet {
         if deleting {
             self.let_local_go(&mut step, inputs, &past, local.as_ref());
         }
-        if deleting && self.finished(&holds, local.as_ref(), inputs) {
+        let finished = deleting && self.finished(&holds, local.as_ref(), inputs);
+        if finished {
             if !self.finalizer_busy && !self.meta_busy && self.record_retry.is_due(inputs.now) {
                 self.finalizer_busy = true;
                 step.actions.push(FleetAction::RemoveFinalizer);
             }
-        } else {
+        }
+        // Of an instance that goes now nothing more is said, unless it cannot.
+        if !finished || self.stuck.is_some() {
             self.status(&mut step, inputs, &decision, &holds, local.as_ref(), deleting);
         }
         let retries = [self.record_retry.at, self.status_retry.at].into_iter().flatten();
@@ -367,7 +380,14 @@ impl Fleet {
     ) {
         let may = !self.meta_busy && self.record_retry.is_due(inputs.now);
         let body = self.meta_body(inputs, decision, holds, deleting);
-        let Some(body) = body.filter(|b| may && !is_applied(b, inputs.instance)) else { return };
+        let Some(body) = body.filter(|b| !is_applied(b, inputs.instance)) else {
+            // A write that seemed to fail had landed.
+            self.unlabelled = None;
+            return;
+        };
+        if !may {
+            return;
+        }
         self.meta_busy = true;
         step.actions.push(FleetAction::PatchMeta { body });
     }
@@ -427,8 +447,10 @@ impl Fleet {
         if let Some(graph) = inputs.graph {
             // Only what is on record may be written to.
             for name in spokes.iter().filter(|n| past.holds.contains(*n) && managed) {
-                let goal = self.run_goal(inputs, graph);
-                self.send_one(step, inputs, name, Home::Mirror, goal);
+                let part = self.part_of_spokes(inputs, graph, local);
+                if let Some(goal) = run_goal(inputs, graph, part, name) {
+                    self.send_one(step, inputs, name, Home::Mirror, goal);
+                }
             }
         }
         for name in past.holds.iter().filter(|n| !spokes.contains(*n)) {
@@ -439,25 +461,35 @@ impl Fleet {
         let Some(local) = local else { return };
         let home = Home::Local { instance: Arc::new(inputs.instance.clone()) };
         if decision.local.is_some() && !deleting {
-            if let Some(graph) = inputs.graph.filter(|_| managed) {
-                let goal = self.run_goal(inputs, graph);
+            let graph = inputs.graph.filter(|_| managed);
+            if let Some(goal) = graph.and_then(|graph| run_goal(inputs, graph, Part::Whole, local)) {
                 self.send_one(step, inputs, local, home, goal);
             }
         } else if Self::is_let_go(inputs, past, local) {
             self.forget(step, local);
+        } else if has_part_on_hub(inputs, spokes, &past.holds) {
+            // What lives on the hub goes last: other clusters may read it.
+            let graph = inputs.graph.filter(|_| managed && !deleting);
+            if let Some(goal) = graph.and_then(|graph| run_goal(inputs, graph, Part::Hub, local)) {
+                self.send_one(step, inputs, local, home, goal);
+            }
         } else if managed && may_be_local(inputs.instance) && !self.gone.contains(local) {
             self.send_one(step, inputs, local, home, remove_goal(inputs));
         }
     }
 
-    fn run_goal(&self, inputs: &Inputs, graph: &Arc<Graph>) -> Goal {
-        let reconcile = inputs.instance.annotation(kro::RECONCILE).unwrap_or_default().to_lowercase();
-        Goal::Run {
-            graph: graph.clone(),
-            mirror: Arc::new(MirrorContent::of(inputs.instance)),
-            suspended: matches!(reconcile.as_str(), "suspended" | "disabled"),
-            allow_breaking: inputs.allow_breaking,
+    /// What other clusters make of the definition, with what the hub shows of its own part for the present spec.
+    fn part_of_spokes(&self, inputs: &Inputs, graph: &Graph, local: Option<&ClusterName>) -> Part {
+        if !has_hub_part(graph) {
+            return Part::Whole;
         }
+        let fresh = |r: &&Report| {
+            r.hub_uid == inputs.instance.uid()
+                && r.generation == inputs.instance.generation()
+                && r.revision == graph.hash
+        };
+        let report = local.and_then(|local| self.reports.get(local)).filter(fresh);
+        Part::Rest(report.map(|r| r.hub_values.clone()).unwrap_or_else(|| Arc::new(HubValues::default())))
     }
 
     fn send_one(
@@ -529,8 +561,25 @@ impl Fleet {
         if !deleting {
             names.extend(decision.spokes.iter().cloned());
         }
-        let mut entries: Vec<Entry> =
-            names.iter().map(|n| self.entry(inputs, n, deleting, !decision.spokes.contains(n))).collect();
+        let hub_part = decision.local.is_none() && has_part_on_hub(inputs, &decision.spokes, holds);
+        if hub_part {
+            names.extend(local.cloned());
+        }
+        let entry = |n: &ClusterName| {
+            let of_hub = hub_part && Some(n) == local;
+            let leaves = !decision.spokes.contains(n) && !of_hub;
+            let mut entry = self.entry(inputs, n, deleting, leaves);
+            entry.hub_part = of_hub;
+            entry
+        };
+        let mut entries: Vec<Entry> = names.iter().map(entry).collect();
+        if hub_part && local.is_none() && !deleting {
+            let message = format!(
+                "resources with the annotation {}: hub need the hub itself as a Cluster with spec.local: true",
+                hub::TARGET
+            );
+            entries.push(Entry::refused(&local_name(None), "NotRegistered", &message));
+        }
         if !deleting {
             let refused = decision.refused.iter().filter(|(name, _)| !names.contains(*name));
             entries.extend(refused.map(|(name, (reason, message))| Entry::refused(name, reason, message)));
@@ -558,6 +607,8 @@ impl Fleet {
             held: decision.held.clone().filter(|_| !deleting),
             invalid: decision.invalid.clone(),
             graph_missing: inputs.graph.is_none(),
+            unmanaged: self.stuck.clone().or_else(|| self.unlabelled.clone()),
+            by_author: inputs.graph.map(|g| g.has_conditions()),
             has_local: local.is_some(),
         };
         if !self.status_retry.is_due(inputs.now) {
@@ -621,6 +672,30 @@ fn kinds(graph: &Graph) -> BTreeSet<String> {
     graph.group_kinds().iter().map(GroupKind::to_string).collect()
 }
 
+/// `None` while the definition reads of the cluster what is not known yet.
+fn run_goal(inputs: &Inputs, graph: &Arc<Graph>, part: Part, cluster: &ClusterName) -> Option<Goal> {
+    let facts = inputs.clusters.get(cluster).and_then(|c| c.facts.clone());
+    // What lives on the hub reads nothing of any one cluster.
+    let reads = !graph.cluster_reads().is_empty() && !matches!(part, Part::Hub);
+    if facts.is_none() && reads {
+        return None;
+    }
+    let reconcile = inputs.instance.annotation(kro::RECONCILE).unwrap_or_default().to_lowercase();
+    Some(Goal::Run {
+        graph: graph.clone(),
+        part,
+        mirror: Arc::new(MirrorContent::of(inputs.instance)),
+        suspended: matches!(reconcile.as_str(), "suspended" | "disabled"),
+        allow_breaking: inputs.allow_breaking,
+        cluster: facts.unwrap_or_default(),
+    })
+}
+
+/// Whether resources of an instance that is placed elsewhere live on the hub, or are read there.
+fn has_part_on_hub(inputs: &Inputs, spokes: &BTreeSet<ClusterName>, holds: &BTreeSet<ClusterName>) -> bool {
+    inputs.graph.is_some_and(|g| has_hub_part(g)) && !(spokes.is_empty() && holds.is_empty())
+}
+
 fn remove_goal(inputs: &Inputs) -> Goal {
     Goal::Remove { group_kinds: inputs.graph.map(|g| g.group_kinds()).unwrap_or_default() }
 }
@@ -634,6 +709,11 @@ fn is_applied(body: &Value, instance: &Object) -> bool {
     };
     let finalized = instance.finalizers().iter().any(|f| f == kro::FINALIZER);
     finalized && has("labels") && has("annotations")
+}
+
+/// What stands at a path.
+fn read<'a>(facts: &'a Value, path: &[String]) -> Option<&'a Value> {
+    path.iter().try_fold(facts, |value, key| value.get(key))
 }
 
 /// Changes when the cluster has to be told.
@@ -653,7 +733,7 @@ fn task_fingerprint(task: &Task) -> u64 {
         }
     };
     let goal = match &task.goal {
-        Goal::Run { graph, mirror, suspended, allow_breaking } => json!([
+        Goal::Run { graph, part, mirror, suspended, allow_breaking, cluster } => json!([
             graph.hash,
             graph.rgd_uid,
             graph.crd_hash(),
@@ -662,7 +742,10 @@ fn task_fingerprint(task: &Task) -> u64 {
             mirror.spec,
             mirror.generation,
             suspended,
-            allow_breaking
+            allow_breaking,
+            part.mark(),
+            // Another fact of the cluster is no news to this instance.
+            graph.cluster_reads().iter().map(|path| read(cluster, path)).collect::<Vec<_>>()
         ]),
         Goal::Remove { group_kinds } => {
             json!(["remove", group_kinds.iter().map(GroupKind::to_string).collect::<Vec<_>>()])

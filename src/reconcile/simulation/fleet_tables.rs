@@ -17,22 +17,27 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-struct Bench {
-    server: Server,
-    fleet: Fleet,
-    blueprint: Arc<Blueprint>,
-    clusters: BTreeMap<ClusterName, ClusterState>,
+pub(super) struct Bench {
+    pub server: Server,
+    pub fleet: Fleet,
+    pub blueprint: Arc<Blueprint>,
+    pub clusters: BTreeMap<ClusterName, ClusterState>,
     left: LeftRecords,
     now: Now,
 }
 
-fn name(text: &str) -> ClusterName {
+/// What a refused write says.
+fn said(ok: bool) -> Result<(), String> {
+    if ok { Ok(()) } else { Err("refused".into()) }
+}
+
+pub(super) fn name(text: &str) -> ClusterName {
     ClusterName::new(text)
 }
 
 impl Bench {
     /// Three spokes, `a` and `b` of region eu, `c` of region us.
-    fn new(annotations: Value) -> Self {
+    pub fn new(annotations: Value) -> Self {
         let mut server = Server::new("hub");
         server.serve(app_kind(), Kind { namespaced: true });
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
@@ -56,17 +61,17 @@ impl Bench {
         }
     }
 
-    fn instance(&self) -> Option<Object> {
+    pub fn instance(&self) -> Option<Object> {
         self.server.object(&instance_key("app").object())
     }
-    fn note(&self, key: &str) -> String {
+    pub fn note(&self, key: &str) -> String {
         self.instance().and_then(|i| i.annotation(key).map(str::to_owned)).unwrap_or_default()
     }
-    fn annotate(&mut self, key: &str, value: Option<&str>) {
+    pub fn annotate(&mut self, key: &str, value: Option<&str>) {
         let patch = json!({"metadata": {"annotations": {key: value}}});
         self.server.change(&instance_key("app").object(), "user", false, |v| merge(v, &patch)).unwrap();
     }
-    fn later(&mut self, seconds: u64) {
+    pub fn later(&mut self, seconds: u64) {
         self.now.millis += seconds * 1000;
         self.now.rfc3339 = format!("2026-01-01T00:00:{:02}Z", self.now.millis / 1000);
     }
@@ -111,9 +116,9 @@ impl Bench {
                 Request { site: name("hub"), epoch: 0, work, part: 0, answer: None, not_before: 0 };
             request.call(&mut self.server, &mut self.left, &hub_id, None);
             match request.answer {
-                Some(Answer::Meta(v)) => self.fleet.meta_written(v.is_some(), &self.now),
+                Some(Answer::Meta(v)) => self.fleet.meta_written(said(v.is_some()), &self.now),
                 Some(Answer::Status(v)) => self.fleet.status_written(v.is_some(), &self.now),
-                Some(Answer::Finalizer(v)) => self.fleet.finalizer_removed(v.is_some(), &self.now),
+                Some(Answer::Finalizer(v)) => self.fleet.finalizer_removed(said(v.is_some()), &self.now),
                 Some(Answer::Left(c, _, ok)) => self.fleet.left_recorded(&c, ok, &self.now),
                 other => panic!("{other:?}"),
             }
@@ -121,34 +126,39 @@ impl Bench {
         out
     }
 
-    fn rounds(&mut self) -> Vec<String> {
+    pub fn rounds(&mut self) -> Vec<String> {
         (0..6).map(|_| self.round().join(", ")).filter(|r| !r.is_empty()).collect()
     }
 
-    fn active(&mut self, clusters: &[&str]) {
-        let uid = self.instance().unwrap().uid().to_owned();
+    pub fn active(&mut self, clusters: &[&str]) {
         for cluster in clusters {
-            let report = Report {
-                hub_uid: uid.clone(),
-                generation: 1,
-                revision: "r".into(),
-                state: InstanceState::Active,
-                ready: 1,
-                total: 1,
-                message: String::new(),
-                conditions: Vec::new(),
-                fields: Map::new(),
-                settled: true,
-            };
+            let report = self.report();
             self.fleet.report(&name(cluster), report);
         }
     }
-    fn placed(words: &str) -> Self {
+    /// Of a cluster where all is well.
+    pub fn report(&self) -> Report {
+        Report {
+            hub_uid: self.instance().unwrap().uid().to_owned(),
+            generation: 1,
+            revision: self.blueprint.graph.hash.clone(),
+            state: InstanceState::Active,
+            ready: 1,
+            total: 1,
+            message: String::new(),
+            conditions: Vec::new(),
+            author: None,
+            hub_values: Arc::default(),
+            fields: Map::new(),
+            settled: true,
+        }
+    }
+    pub fn placed(words: &str) -> Self {
         let mut bench = Self::new(json!({hub::CLUSTERS: words}));
         bench.rounds();
         bench
     }
-    fn ready(&self) -> (String, String) {
+    pub fn ready(&self) -> (String, String) {
         let conditions = self.instance().unwrap().0["status"]["conditions"].clone();
         let list = conditions.as_array().cloned().unwrap_or_default();
         let ready = list.into_iter().find(|c| c["type"] == "Ready").unwrap_or_default();

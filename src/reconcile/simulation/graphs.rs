@@ -61,6 +61,8 @@ pub struct Plan {
     pub elsewhere: bool,
     pub adopts: bool,
     pub orphans: bool,
+    /// It lives on the hub.
+    pub on_hub: bool,
 }
 
 impl Plan {
@@ -76,6 +78,7 @@ impl Plan {
             elsewhere: false,
             adopts: false,
             orphans: false,
+            on_hub: false,
         }
     }
     pub fn reading(mut self, ids: &[&str]) -> Self {
@@ -84,6 +87,11 @@ impl Plan {
     }
     pub fn waiting(mut self) -> Self {
         self.waits = true;
+        self
+    }
+
+    pub fn on_hub(mut self) -> Self {
+        self.on_hub = true;
         self
     }
 
@@ -195,6 +203,10 @@ impl Blueprint {
         let graph = compile(&definition, &Options::default(), &Anywhere).unwrap_or_else(|problems| {
             panic!("{}\n{plans:#?}", problems.iter().map(|p| format!("{p}\n")).collect::<String>())
         });
+        let mut graph = graph;
+        for node in &mut graph.nodes {
+            node.on_hub = plans.iter().any(|p| p.id == node.id && p.on_hub);
+        }
         Arc::new(Self { plans, graph: Arc::new(graph) })
     }
 

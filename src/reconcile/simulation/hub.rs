@@ -280,7 +280,7 @@ impl Hub {
         if let Some(slot) = self.slots.get_mut(key).filter(|s| s.uid == uid) {
             match answer {
                 Answer::Meta(value) => {
-                    slot.fleet.meta_written(value.is_some(), now);
+                    slot.fleet.meta_written(value.is_some().then_some(()).ok_or_else(refused), now);
                     refreshed = value;
                 }
                 Answer::Status(value) => {
@@ -288,7 +288,7 @@ impl Hub {
                     refreshed = value;
                 }
                 Answer::Finalizer(value) => {
-                    slot.fleet.finalizer_removed(value.is_some(), now);
+                    slot.fleet.finalizer_removed(value.is_some().then_some(()).ok_or_else(refused), now);
                     refreshed = value;
                 }
                 Answer::Left(cluster, left, ok) => {
@@ -361,4 +361,8 @@ fn unreachable(now: &Now) -> ClusterHealth {
 
 fn key_of(object: &Object) -> InstanceKey {
     InstanceKey::new(object.group_kind(), object.namespace(), object.name())
+}
+
+fn refused() -> String {
+    "refused".into()
 }

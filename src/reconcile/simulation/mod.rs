@@ -6,11 +6,13 @@
 //! the way and at rest.
 
 mod api_server;
+mod cases;
 mod cluster;
 mod fields;
 mod fleet_tables;
 mod graphs;
 mod hub;
+mod hub_part_tables;
 mod laws;
 mod random;
 mod requests;

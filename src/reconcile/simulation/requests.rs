@@ -239,7 +239,7 @@ fn apply_object(line: &mut Line, task: &Task, apply: &Apply, part: u32) -> Optio
                 return failed(Trouble::Conflict, message, None);
             }
             if found.is_deleting() {
-                return failed(Trouble::Error, format!("{} is being deleted", apply.object), None);
+                return failed(Trouble::Terminating, format!("{} is being deleted", apply.object), None);
             }
         }
         return None;

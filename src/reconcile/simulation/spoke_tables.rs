@@ -11,58 +11,62 @@ use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, GroupKind, HubId, ObjectRef};
 use crate::reconcile::Now;
 use crate::reconcile::spoke::tracked::Trouble;
-use crate::reconcile::spoke::{Action, Goal, Home, Machine, MirrorContent, Outcome, Step, Task};
-use crate::reconcile::world::{CrdState, CrdWish, KindState};
+use crate::reconcile::spoke::{Action, Goal, Home, Machine, MirrorContent, Outcome, Part, Step, Task};
+use crate::reconcile::world::{CrdState, CrdWish, KindState, Looked, Lookup};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-struct Bench {
-    server: Server,
-    machine: Machine,
-    blueprint: Arc<Blueprint>,
-    now: Now,
+pub(super) struct Bench {
+    pub server: Server,
+    pub machine: Machine,
+    pub blueprint: Arc<Blueprint>,
+    pub now: Now,
     /// Kinds that are not fully listed, and how they are instead.
     unlisted: Vec<(GroupKind, KindState)>,
     crd: Option<CrdState>,
-    last: Step,
+    /// What external references find.
+    pub lookups: BTreeMap<Lookup, Looked>,
+    pub last: Step,
 }
 
-fn hub_id() -> HubId {
+pub(super) fn hub_id() -> HubId {
     HubId::new("hub-1")
 }
 
-fn wish() -> Wish {
+pub(super) fn wish() -> Wish {
     Wish { x: "x".into(), flag: true, items: vec!["a".into(), "b".into()] }
 }
 
-fn task(goal: Goal, uid: &str) -> Arc<Task> {
+pub(super) fn task(goal: Goal, uid: &str) -> Arc<Task> {
     let (key, hub_uid) = (instance_key("app"), uid.to_owned());
     Arc::new(Task { key, gvk: app_gvk(), hub_uid, hub_id: hub_id(), home: Home::Mirror, goal })
 }
 
-fn run(blueprint: &Blueprint, wish: &Wish) -> Goal {
+pub(super) fn run(blueprint: &Blueprint, wish: &Wish) -> Goal {
     let mirror = MirrorContent { spec: wish.value(), generation: 1, ..MirrorContent::default() };
     Goal::Run {
         graph: blueprint.graph.clone(),
+        part: Part::Whole,
         mirror: Arc::new(mirror),
         suspended: false,
         allow_breaking: false,
+        cluster: Arc::default(),
     }
 }
 
-fn remove() -> Goal {
+pub(super) fn remove() -> Goal {
     Goal::Remove { group_kinds: BTreeSet::new() }
 }
 
 /// A child by its suffix.
-fn child(sort: Sort, suffix: &str) -> ObjectRef {
+pub(super) fn child(sort: Sort, suffix: &str) -> ObjectRef {
     let namespace = if sort == Sort::Zone { "" } else { NAMESPACE };
     ObjectRef::new(sort.gk(), namespace, &format!("app-{suffix}"))
 }
 
 impl Bench {
-    fn new(plans: Vec<Plan>) -> Self {
+    pub fn new(plans: Vec<Plan>) -> Self {
         let blueprint = Blueprint::new(plans, 1);
         let mut server = Server::new("c");
         server.serve(Sort::ConfigMap.gk(), Kind { namespaced: true });
@@ -73,17 +77,26 @@ impl Bench {
         server.create(&ObjectRef::new(namespace_kind(), "", NAMESPACE), "admin", &namespace).unwrap();
         let machine = Machine::new(task(run(&blueprint, &wish()), "u1"));
         let now = Now { millis: 1_000, rfc3339: "2026-01-01T00:00:01Z".into() };
-        Self { server, machine, blueprint, now, unlisted: Vec::new(), crd: None, last: Step::default() }
+        Self {
+            server,
+            machine,
+            blueprint,
+            now,
+            unlisted: Vec::new(),
+            crd: None,
+            lookups: BTreeMap::new(),
+            last: Step::default(),
+        }
     }
 
-    fn want(&mut self, goal: Goal) {
+    pub fn want(&mut self, goal: Goal) {
         self.machine.retarget(task(goal, "u1"));
     }
-    fn redefine(&mut self, plans: Vec<Plan>) {
+    pub fn redefine(&mut self, plans: Vec<Plan>) {
         self.blueprint = Blueprint::new(plans, self.blueprint.graph.generation + 1);
         self.want(run(&self.blueprint.clone(), &wish()));
     }
-    fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.machine = Machine::new(self.machine.task().clone());
     }
 
@@ -102,18 +115,19 @@ impl Bench {
                 generation,
             }),
         );
+        store.lookups = self.lookups.clone();
         store
     }
 
     /// One step; what it wants done stays undone.
-    fn step(&mut self) -> Vec<Action> {
+    pub fn step(&mut self) -> Vec<Action> {
         let mut step = self.machine.step(&self.store(), &self.now);
         let actions = std::mem::take(&mut step.actions);
         self.last = step;
         actions
     }
 
-    fn perform(&mut self, action: &Action, fault: Option<Fault>) {
+    pub fn perform(&mut self, action: &Action, fault: Option<Fault>) {
         let work = Work::Spoke {
             key: instance_key("app"),
             task: self.machine.task().clone(),
@@ -132,7 +146,7 @@ impl Bench {
     }
 
     /// One step, and all that it wants; in a few words.
-    fn round(&mut self) -> String {
+    pub fn round(&mut self) -> String {
         let actions = self.step();
         for action in &actions {
             self.perform(action, None);
@@ -141,7 +155,7 @@ impl Bench {
     }
 
     /// Rounds until nothing is wanted; status writes are left out.
-    fn rounds(&mut self) -> Vec<String> {
+    pub fn rounds(&mut self) -> Vec<String> {
         let mut out = Vec::new();
         for _ in 0..20 {
             let round = self.round();
@@ -156,23 +170,23 @@ impl Bench {
         panic!("no end: {out:#?}");
     }
 
-    fn operate(&mut self) {
+    pub fn operate(&mut self) {
         for target in self.server.unfinished().clone() {
             let status = json!({"value": operator_value(&target.name), "ready": true});
             self.server.change(&target, "operator", true, |v| v["status"] = status).unwrap();
         }
     }
 
-    fn uid(&self, target: &ObjectRef) -> String {
+    pub fn uid(&self, target: &ObjectRef) -> String {
         self.server.object(target).map(|o| o.uid().to_owned()).unwrap_or_default()
     }
-    fn report(&self) -> (String, String) {
+    pub fn report(&self) -> (String, String) {
         let report = self.last.report.as_ref().unwrap();
         (report.state.as_str().to_owned(), report.message.clone())
     }
 }
 
-fn words(actions: &[Action]) -> String {
+pub(super) fn words(actions: &[Action]) -> String {
     let name = |o: &ObjectRef| {
         if o.gk == app_kind() { "mirror".to_owned() } else { o.name.trim_start_matches("app-").to_owned() }
     };
@@ -201,7 +215,7 @@ fn chain() -> Vec<Plan> {
     ]
 }
 
-fn settled(plans: Vec<Plan>) -> Bench {
+pub(super) fn settled(plans: Vec<Plan>) -> Bench {
     let mut bench = Bench::new(plans);
     bench.rounds();
     bench.operate();

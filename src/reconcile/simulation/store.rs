@@ -5,7 +5,7 @@ use super::api_server::Server;
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
-use crate::reconcile::world::{CrdState, KindState, Stored, World};
+use crate::reconcile::world::{CrdState, KindState, Looked, Lookup, Stored, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ pub struct Store {
     pub crds: BTreeMap<GroupKind, CrdState>,
     objects: BTreeMap<ObjectRef, Arc<Stored>>,
     wanted_by: BTreeMap<ObjectRef, InstanceKey>,
+    pub lookups: BTreeMap<Lookup, Looked>,
     /// What left the selection: uid, and the version of the change. The answer to an older write does not bring it back.
     left: BTreeMap<ObjectRef, (String, u64)>,
     /// The version of the last complete list of a kind.
@@ -41,6 +42,9 @@ impl World for Store {
     fn members(&self, applyset: &str) -> Vec<(ObjectRef, Arc<Stored>)> {
         let is = |s: &Stored| s.object.label(kro::APPLYSET_PART_OF) == Some(applyset);
         self.objects.iter().filter(|(_, s)| is(s)).map(|(r, s)| (r.clone(), s.clone())).collect()
+    }
+    fn look(&self, lookup: &Lookup) -> Looked {
+        self.lookups.get(lookup).cloned().unwrap_or(Looked::NotYet)
     }
 }
 

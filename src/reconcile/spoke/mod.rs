@@ -6,6 +6,7 @@
 
 mod children;
 mod mirror;
+mod part;
 mod remove;
 mod run;
 mod status;
@@ -13,10 +14,11 @@ pub mod tracked;
 
 pub use children::release_patch;
 pub use mirror::{MirrorContent, namespace_body};
-pub use status::{InstanceState, Report, fingerprint as report_fingerprint, merge_patch};
+pub use part::{HubValues, Part, has_hub_part};
+pub use status::{FOR_TOOLS, InstanceState, Report, fingerprint as report_fingerprint, is_own, merge_patch};
 
 use super::Now;
-use super::world::{Stored, World};
+use super::world::{Lookup, Stored, World};
 use crate::api::names::{GroupKind, Gvk, HubId, InstanceKey, ObjectRef};
 use crate::api::{Object, applyset};
 use crate::graph::Graph;
@@ -50,10 +52,13 @@ pub enum Home {
 pub enum Goal {
     Run {
         graph: Arc<Graph>,
+        part: Part,
         mirror: Arc<MirrorContent>,
         suspended: bool,
         /// Compatibility of the generated CRD is overridden by the author.
         allow_breaking: bool,
+        /// What `kro.cluster` is in expressions.
+        cluster: Arc<Value>,
     },
     /// Take everything away. `group_kinds` are kinds that may hold children besides those of the inventory.
     Remove { group_kinds: BTreeSet<GroupKind> },
@@ -211,6 +216,8 @@ pub struct Step {
     pub gone: bool,
     /// Step again at this time (milliseconds of [`Now`]), if nothing happens before.
     pub wake_at: Option<u64>,
+    /// All that this instance reads and does not own: to be looked for, and looked at again whenever it changes.
+    pub reads: BTreeSet<Lookup>,
 }
 
 /// The state of one instance on one cluster. Holds nothing that a restart could not find again.
@@ -235,8 +242,10 @@ pub struct Machine {
     last_report: Option<Report>,
     /// Milliseconds of the first step.
     first_step: Option<u64>,
-    /// Author's fields of the last run, kept while suspended or deleting.
-    last_fields: serde_json::Map<String, Value>,
+    /// Author's fields of the last run, kept while suspended or deleting; before the first one, those on the wire.
+    last_fields: Option<serde_json::Map<String, Value>>,
+    /// What external references read, by node. One that waits for data goes on reading what it read last.
+    reads: BTreeMap<String, Lookup>,
     delete_failures: BTreeMap<ObjectRef, (String, u64, u32)>,
     /// Objects that were asked to go and wait for their finalizers: when to look again.
     leaving: BTreeMap<ObjectRef, u64>,
@@ -261,7 +270,8 @@ impl Machine {
             namespace_failure: None,
             last_report: None,
             first_step: None,
-            last_fields: serde_json::Map::new(),
+            last_fields: None,
+            reads: BTreeMap::new(),
             delete_failures: BTreeMap::new(),
             leaving: BTreeMap::new(),
         }
@@ -277,12 +287,18 @@ impl Machine {
     }
 
     pub fn step(&mut self, world: &dyn World, now: &Now) -> Step {
-        match self.task.goal.clone() {
-            Goal::Run { graph, mirror, suspended, allow_breaking } => {
-                self.run(world, now, &run::Wanted { graph, mirror, suspended, allow_breaking })
+        let mut step = match self.task.goal.clone() {
+            Goal::Run { graph, part, mirror, suspended, allow_breaking, cluster } => {
+                let wanted = run::Wanted { graph, part, mirror, suspended, allow_breaking, cluster };
+                self.run(world, now, &wanted)
             }
-            Goal::Remove { group_kinds } => self.remove(world, now, &group_kinds),
-        }
+            Goal::Remove { group_kinds } => {
+                self.reads.clear();
+                self.remove(world, now, &group_kinds)
+            }
+        };
+        step.reads = self.reads.values().cloned().collect();
+        step
     }
 
     pub fn feed(&mut self, outcome: Outcome, now: &Now) {

@@ -36,7 +36,8 @@ impl Machine {
             let generation = self.last_report.as_ref().map_or(0, |r| r.generation);
             let revision = self.last_report.as_ref().map(|r| r.revision.clone()).unwrap_or_default();
             let summary = Summary::deleting(message);
-            self.report(&mut step, now, parent.as_deref(), &summary, generation, &revision);
+            let by_author = self.last_report.as_ref().is_some_and(|r| r.author.is_some());
+            self.report(&mut step, now, parent.as_deref(), &summary, generation, &revision, by_author);
         }
         step.wake_at = [step.wake_at, self.wake_at(now)].into_iter().flatten().min();
         step

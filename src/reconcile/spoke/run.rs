@@ -1,16 +1,16 @@
 //! The instance shall be there: CRD, mirror, children by dependency, prune, status.
 
-use super::status::{self, NodeState, Report, Summary, merge_patch, status_value};
+use super::status::{self, InstanceState, NodeState, Report, Summary, merge_patch, status_value};
 use super::tracked::{Cause, Trouble, Verdict};
-use super::{Action, Apply, Guard, Home, Machine, MirrorContent, Step, children, mirror};
+use super::{Action, Apply, Guard, Home, HubValues, Machine, MirrorContent, Part, Step, children, mirror};
 use crate::api::Object;
-use crate::api::condition::ConditionStatus;
+use crate::api::condition::{Condition, ConditionStatus};
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, ObjectRef};
-use crate::graph::{EvalError, Graph, Node, OnExisting, Pass, Readiness};
+use crate::graph::{AuthorConditions, EvalError, External, Graph, Node, OnExisting, Pass, Readiness};
 use crate::reconcile::Now;
-use crate::reconcile::world::{Again, CrdAnswer, CrdWish, KindState, Stored, World};
-use serde_json::Value;
+use crate::reconcile::world::{Again, CrdAnswer, CrdWish, KindState, Looked, Lookup, Stored, World};
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -20,9 +20,11 @@ const STARTING_MILLIS: u64 = 10_000;
 /// The goal of a run, unpacked.
 pub(super) struct Wanted {
     pub graph: Arc<Graph>,
+    pub part: Part,
     pub mirror: Arc<MirrorContent>,
     pub suspended: bool,
     pub allow_breaking: bool,
+    pub cluster: Arc<Value>,
 }
 
 /// An expression, or what it gave, can never succeed: the pass stops here.
@@ -40,9 +42,29 @@ struct Walk<'a> {
     incomplete: bool,
     /// Something was not listed for the first time yet: all may be well and only not seen.
     unseen: bool,
+    /// What the hub shows of its part, for other clusters.
+    hub_values: HubValues,
+}
+
+impl Wanted {
+    /// The nodes that this cluster makes.
+    fn made(&self) -> impl Iterator<Item = &Node> {
+        self.graph.nodes.iter().filter(|n| n.external.is_none() && self.part.has(n))
+    }
+    fn group_kinds(&self) -> BTreeSet<GroupKind> {
+        self.made().map(|n| n.gvk.group_kind()).collect()
+    }
 }
 
 impl Walk<'_> {
+    /// How a node stands after it was observed. What is ready of the hub's part is for other clusters to read.
+    fn readiness(&mut self, pass: &Pass, index: usize, node: &Node, views: &[&Value]) -> NodeState {
+        let state = readiness(pass, index);
+        if node.on_hub && state == NodeState::Ready {
+            self.hub_values.insert(&node.id, views.iter().map(|v| (*v).clone()).collect());
+        }
+        state
+    }
     fn wait(&mut self, message: String) -> NodeState {
         self.incomplete = true;
         NodeState::Waiting(message)
@@ -62,6 +84,7 @@ impl Machine {
             nodes: Vec::new(),
             incomplete: false,
             unseen: false,
+            hub_values: HubValues::default(),
         };
         let summary = self.advance(&mut walk, wanted);
         self.finish_run(walk, wanted, summary)
@@ -70,11 +93,15 @@ impl Machine {
     /// Gets as far as it can; says how far.
     fn advance(&mut self, walk: &mut Walk, wanted: &Wanted) -> Summary {
         let graph = &*wanted.graph;
+        let read_here = |id: &String| {
+            graph.nodes.iter().any(|n| n.id == *id && n.external.is_some() && wanted.part.has(n))
+        };
+        self.reads.retain(|id, _| read_here(id));
         if let Some(blocked) = self.ensure_crd(walk, wanted) {
             return blocked;
         }
-        let mut kinds: BTreeSet<GroupKind> = graph.group_kinds();
-        for node in &graph.nodes {
+        let mut kinds: BTreeSet<GroupKind> = wanted.group_kinds();
+        for node in wanted.made() {
             ensure_kind(walk, &node.gvk.group_kind(), Some(node.gvk.clone()));
         }
         if !self.task.is_local() {
@@ -84,17 +111,24 @@ impl Machine {
             Ok(parent) => parent,
             Err(summary) => return summary,
         };
-        if wanted.suspended {
-            return Summary::suspended(self.last_fields.clone());
+        let mut pass = Pass::new(graph, &parent.0, &wanted.cluster);
+        if wanted.suspended && matches!(wanted.part, Part::Hub) {
+            return Summary::suspended();
         }
-        let mut pass = Pass::new(graph, &parent.0, &Value::Null);
-        for index in 0..graph.nodes.len() {
-            let id = graph.nodes.get(index).map(|n| n.id.clone()).unwrap_or_default();
-            match self.node(walk, &mut pass, graph, index, &parent) {
-                Ok(state) => walk.nodes.push((id, state)),
+        if wanted.suspended {
+            // What reads resources waits, so what was said of them before stays.
+            return self.with_author_conditions(walk, &pass, graph, &parent, Summary::suspended());
+        }
+        for (index, node) in graph.nodes.iter().enumerate() {
+            let of_hub = matches!(wanted.part, Part::Hub);
+            if of_hub && !node.on_hub {
+                continue;
+            }
+            match self.node(walk, &mut pass, wanted, index, &parent) {
+                Ok(state) => walk.nodes.push((node.id.clone(), state)),
                 Err(Fatal(message)) => {
                     self.abandon_writes(walk);
-                    walk.nodes.push((id, NodeState::Failed(Trouble::Error, message)));
+                    walk.nodes.push((node.id.clone(), NodeState::Failed(Trouble::Error, message)));
                     walk.incomplete = true;
                     break;
                 }
@@ -106,8 +140,32 @@ impl Machine {
             self.forget_unwanted(walk);
             self.prune(walk, graph, &parent, &kinds)
         };
+        let nodes = std::mem::take(&mut walk.nodes);
+        if matches!(wanted.part, Part::Hub) {
+            // The status is about the whole; the clusters that see the rest tell it.
+            let total = graph.nodes.iter().filter(|n| n.on_hub).count();
+            return Summary::of(nodes, total, Map::new(), Vec::new(), held);
+        }
         let (fields, problems) = pass.status();
-        Summary::of(std::mem::take(&mut walk.nodes), graph.nodes.len(), fields, problems, held)
+        let summary = Summary::of(nodes, graph.nodes.len(), fields, problems, held);
+        self.with_author_conditions(walk, &pass, graph, &parent, summary)
+    }
+
+    /// Adds the conditions that the author defined, which may read our own.
+    fn with_author_conditions(
+        &self,
+        walk: &Walk,
+        pass: &Pass,
+        graph: &Graph,
+        parent: &Object,
+        summary: Summary,
+    ) -> Summary {
+        if !graph.has_conditions() {
+            return summary;
+        }
+        let own = self.own_conditions(Some(parent), parent.generation(), walk.now, &summary);
+        let own = serde_json::to_value(own).unwrap_or_default();
+        summary.with_author_conditions(pass.conditions(&own))
     }
 
     /// `Some` while the generated CRD keeps us from going on.
@@ -234,7 +292,7 @@ impl Machine {
         let mut namespaces = wanted.graph.literal_namespaces();
         namespaces.extend(self.extra_namespaces.iter().cloned());
         namespaces.remove(&*self.task.key.namespace);
-        self.wanted_inventory(walk.world, parent, wanted.graph.group_kinds(), namespaces)
+        self.wanted_inventory(walk.world, parent, wanted.group_kinds(), namespaces)
     }
 
     /// Renders, judges and applies one node, and evaluates whether it is ready.
@@ -242,16 +300,27 @@ impl Machine {
         &mut self,
         walk: &mut Walk,
         pass: &mut Pass,
-        graph: &Graph,
+        wanted: &Wanted,
         index: usize,
         parent: &Object,
     ) -> Result<NodeState, Fatal> {
-        let Some(node) = graph.nodes.get(index) else { return Ok(NodeState::Skipped) };
+        let Some(node) = wanted.graph.nodes.get(index) else { return Ok(NodeState::Skipped) };
         match pass.included(index) {
             Ok(true) => {}
-            Ok(false) => return Ok(NodeState::Skipped),
+            Ok(false) => {
+                self.reads.remove(&node.id);
+                return Ok(NodeState::Skipped);
+            }
             Err(EvalError::Pending { message }) => return Ok(walk.wait(format!("includeWhen: {message}"))),
             Err(EvalError::Fatal { message }) => return Err(Fatal(format!("includeWhen: {message}"))),
+        }
+        if let Part::Rest(values) = &wanted.part
+            && node.on_hub
+        {
+            return Ok(on_hub(walk, pass, index, node, values));
+        }
+        if let Some(external) = node.external {
+            return self.external(walk, pass, index, node, external);
         }
         let namespaced = match walk.world.kind(&node.gvk.group_kind()) {
             KindState::Synced { namespaced } => namespaced,
@@ -290,12 +359,48 @@ impl Machine {
         if let Some(state) = worst {
             return Ok(state);
         }
-        Ok(match pass.readiness(index) {
-            Readiness::Ready => NodeState::Ready,
-            Readiness::Skipped => NodeState::Skipped,
-            Readiness::Waiting(message) => NodeState::Waiting(message.clone()),
-            Readiness::Failed(message) => NodeState::Failed(Trouble::Error, message.clone()),
-        })
+        Ok(walk.readiness(pass, index, node, &views))
+    }
+
+    /// A node that is only read: nothing of it is ever written, labelled, pruned or deleted.
+    fn external(
+        &mut self,
+        walk: &mut Walk,
+        pass: &mut Pass,
+        index: usize,
+        node: &Node,
+        external: External,
+    ) -> Result<NodeState, Fatal> {
+        let reference = match pass.reference(index) {
+            Ok(reference) => reference,
+            Err(EvalError::Pending { message }) => return Ok(walk.wait(message)),
+            Err(EvalError::Fatal { message }) => return Err(Fatal(message)),
+        };
+        let lookup = Lookup::of(&node.gvk, reference, &self.task.key.namespace).map_err(Fatal)?;
+        self.reads.insert(node.id.clone(), lookup.clone());
+        let found = match walk.world.look(&lookup) {
+            Looked::Found(found) => found,
+            Looked::NotYet => {
+                walk.unseen = true;
+                return Ok(walk.wait(format!("waiting for external reference {lookup}: not read yet")));
+            }
+            // Whether it is there is not known: that is never taken for an absence.
+            Looked::Failed(why) => {
+                return Ok(walk.wait(format!("waiting for external reference {lookup}: {why}")));
+            }
+            Looked::NotServed => {
+                walk.incomplete = true;
+                let message = format!("the cluster does not serve {}", node.gvk);
+                return Ok(NodeState::Failed(Trouble::Incompatible, message));
+            }
+        };
+        let views: Vec<&Value> = found.iter().map(|s| &s.object.0).collect();
+        if external == External::Named && views.is_empty() {
+            pass.observe(index, &views, 1);
+            return Ok(NodeState::Waiting(format!("waiting for external reference {lookup}: not found")));
+        }
+        pass.observe(index, &views, views.len());
+        Ok(walk.readiness(pass, index, node, &views))
     }
 
     /// One desired object: its trouble, if any, and what is there of it that dependents may read.
@@ -321,14 +426,15 @@ impl Machine {
             let part_of = found.object.label(kro::APPLYSET_PART_OF);
             if part_of.is_some_and(|id| id != self.task.applyset()) {
                 let owner = children::owner_of(&found.object);
-                let message = format!("{target} exists and belongs to {owner}");
+                let message =
+                    format!("{target} exists and belongs to {owner}, a different ApplySet; cannot reassign");
                 return Ok((Some(NodeState::Failed(Trouble::Conflict, message)), None));
             }
             if part_of.is_some() {
                 guard = Guard::None;
             }
             if found.object.is_deleting() {
-                return Ok((Some(NodeState::Waiting(format!("{target} is being deleted"))), None));
+                return Ok((Some(NodeState::Terminating(format!("{target} is being deleted"))), None));
             }
         }
         let state =
@@ -383,16 +489,13 @@ impl Machine {
         let tracked = self.objects.entry(target.clone()).or_default();
         let verdict = tracked.judge(&body, stored.as_deref(), manager, walk.now);
         let Verdict::Write(cause) = verdict else {
-            return tracked.failure.as_ref().map(|f| NodeState::Failed(f.trouble, f.message.clone()));
+            return tracked.failure.as_ref().map(NodeState::of_failure);
         };
         if tracked.busy {
             return Some(NodeState::Waiting(format!("writing {target}")));
         }
         if !tracked.may_try(&body, walk.now) {
-            return tracked.failure.as_ref().map(|f| match f.trouble {
-                Trouble::Contact => NodeState::Waiting(f.message.clone()),
-                trouble => NodeState::Failed(trouble, f.message.clone()),
-            });
+            return tracked.failure.as_ref().map(NodeState::of_failure);
         }
         if cause == Cause::Drift
             && let Some(found) = &stored
@@ -406,7 +509,7 @@ impl Machine {
         } else {
             guard
         };
-        let failed = tracked.failure.as_ref().map(|f| NodeState::Failed(f.trouble, f.message.clone()));
+        let failed = tracked.failure.as_ref().map(NodeState::of_failure);
         let our_uid = tracked.uid().map(str::to_owned);
         self.apply(walk, target, body, manager, guard, our_uid);
         // A retry does not hide what it retries.
@@ -465,14 +568,14 @@ impl Machine {
         self.gone.retain(there);
     }
 
-    /// Deletes what belongs to this instance and is not wanted any more. Returns what is held instead.
+    /// Deletes what belongs to this instance and is not wanted any more. Returns why something of it stays.
     fn prune(
         &mut self,
         walk: &mut Walk,
         graph: &Graph,
         parent: &Object,
         kinds: &BTreeSet<GroupKind>,
-    ) -> Option<String> {
+    ) -> Option<(Trouble, String)> {
         let known = kinds
             .iter()
             .all(|gk| matches!(walk.world.kind(gk), KindState::Synced { .. } | KindState::Missing));
@@ -500,14 +603,44 @@ impl Machine {
             let rank = position.map_or(u64::MAX, |p| p as u64);
             candidates.push((rank, target, stored));
         }
-        candidates.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-        for (_, target, stored) in candidates {
-            self.take_away(walk.now, &mut walk.step, &target, &stored);
+        // What depends on others goes first; the next wave follows when the last one was asked to go.
+        let wave = candidates.iter().map(|c| c.0).max();
+        let mut refused = None;
+        for (rank, target, stored) in candidates {
+            if Some(rank) == wave {
+                self.take_away(walk.now, &mut walk.step, &target, &stored);
+            }
+            if let Some((why, ..)) = self.delete_failures.get(&target) {
+                refused.get_or_insert_with(|| format!("resource error: prune of {target}: {why}"));
+            }
+        }
+        if let Some(why) = refused {
+            return Some((Trouble::Error, why));
         }
         held.sort();
         (!held.is_empty()).then(|| {
-            format!("kept, since only the replaced mirror's uid changed their names: {}", held.join(", "))
+            let kept = "kept, since only the replaced mirror's uid changed their names";
+            (Trouble::MirrorReplaced, format!("{kept}: {}", held.join(", ")))
         })
+    }
+}
+
+/// A node that lives on the hub, seen from another cluster.
+fn on_hub(walk: &mut Walk, pass: &mut Pass, index: usize, node: &Node, values: &HubValues) -> NodeState {
+    let Some(objects) = values.get(&node.id) else {
+        return walk.wait(format!("waiting for {} on the hub", node.id));
+    };
+    let views: Vec<&Value> = objects.iter().collect();
+    pass.observe(index, &views, views.len());
+    readiness(pass, index)
+}
+
+fn readiness(pass: &Pass, index: usize) -> NodeState {
+    match pass.readiness(index) {
+        Readiness::Ready => NodeState::Ready,
+        Readiness::Skipped => NodeState::Skipped,
+        Readiness::Waiting(message) => NodeState::Waiting(message.clone()),
+        Readiness::Failed(message) => NodeState::Failed(Trouble::Error, message.clone()),
     }
 }
 
@@ -527,7 +660,7 @@ impl Machine {
         let mut step = walk.step;
         let parent = self.local_parent().or_else(|| walk.world.get(&self.task.key.object()));
         if let Some(fields) = &summary.fields {
-            self.last_fields = fields.clone();
+            self.last_fields = Some(fields.clone());
         }
         if walk.unseen && self.is_starting(walk.now) {
             // What a restart left settled must not look unsettled only because it was not looked at yet.
@@ -541,7 +674,11 @@ impl Machine {
             &summary,
             wanted.mirror.generation,
             &wanted.graph.hash,
+            wanted.graph.has_conditions() && !matches!(wanted.part, Part::Hub),
         );
+        if let Some(report) = &mut step.report {
+            report.hub_values = Arc::new(walk.hub_values);
+        }
         let settled = self.is_quiet()
             && !walk.unseen
             && !step.actions.iter().any(|a| !matches!(a, Action::EnsureKind(..)));
@@ -569,6 +706,22 @@ impl Machine {
         self.last_report.is_none() && now.millis.saturating_sub(since) < STARTING_MILLIS
     }
 
+    /// Our own conditions, on top of those that were said before.
+    fn own_conditions(
+        &self,
+        parent: Option<&Object>,
+        generation: i64,
+        now: &Now,
+        summary: &Summary,
+    ) -> Vec<Condition> {
+        let before = match &self.last_report {
+            Some(last) => last.conditions.clone(),
+            None => parent.map(status::written).unwrap_or_default(),
+        };
+        status::conditions(before, generation, now, summary)
+    }
+
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn report(
         &mut self,
         step: &mut Step,
@@ -577,12 +730,22 @@ impl Machine {
         summary: &Summary,
         generation: i64,
         revision: &str,
+        by_author: bool,
     ) {
-        let existing = match &self.last_report {
-            Some(last) => Some(serde_json::json!({"conditions": last.conditions})),
-            None => parent.and_then(|p| p.object.0.get("status").cloned()),
-        };
-        let observed = parent.map_or(generation, |p| p.object.generation());
+        let parent = parent.map(|p| &p.object);
+        let observed = parent.map_or(generation, Object::generation);
+        let author = by_author.then(|| {
+            let before = match &self.last_report {
+                Some(Report { author: Some(author), .. }) => author.clone(),
+                Some(_) => Vec::new(),
+                None => parent.map(status::written).unwrap_or_default(),
+            };
+            // Where the pass did not get that far, what was said before stays.
+            let nothing = AuthorConditions { incomplete: true, ..AuthorConditions::default() };
+            let made = summary.author.as_deref().unwrap_or(&nothing);
+            status::author_conditions(before, observed, now, made)
+        });
+        let on_wire = || parent.map(status::written_fields).unwrap_or_default();
         let report = Report {
             hub_uid: self.task.hub_uid.clone(),
             generation,
@@ -590,13 +753,15 @@ impl Machine {
             state: summary.state,
             ready: summary.ready,
             total: summary.total,
-            message: if summary.status == ConditionStatus::True {
+            message: if summary.state == InstanceState::Active && summary.status == ConditionStatus::True {
                 String::new()
             } else {
                 summary.message.clone()
             },
-            conditions: status::conditions(existing.as_ref(), observed, now, summary),
-            fields: self.last_fields.clone(),
+            conditions: self.own_conditions(parent, observed, now, summary),
+            author,
+            hub_values: Arc::default(),
+            fields: self.last_fields.clone().unwrap_or_else(on_wire),
             settled: self.is_quiet(),
         };
         self.last_report = Some(report.clone());

@@ -1,10 +1,14 @@
 //! What one cluster says of an instance: kro's state, conditions and the author's fields.
 
-use super::tracked::Trouble;
-use crate::api::condition::{Condition, ConditionStatus, Conditions};
+use super::part::HubValues;
+use super::tracked::{Failure, Trouble};
+use crate::api::Object;
+use crate::api::condition::{Condition, ConditionStatus, Conditions, READY};
 use crate::api::hash;
+use crate::graph::AuthorConditions;
 use crate::reconcile::Now;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// kro's `status.state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +35,8 @@ pub const GRAPH_RESOLVED: &str = "GraphResolved";
 pub const RESOURCES_READY: &str = "ResourcesReady";
 /// kro's dependents of `Ready`, in the order they are set.
 pub const DEPENDENTS: [&str; 3] = [INSTANCE_MANAGED, GRAPH_RESOLVED, RESOURCES_READY];
+/// What the hub's status says besides, for tools that read kstatus.
+pub const FOR_TOOLS: [&str; 2] = ["Reconciling", "Stalled"];
 
 /// How far one node of the graph is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +44,8 @@ pub(super) enum NodeState {
     Ready,
     Skipped,
     Waiting(String),
+    /// What should be there is being deleted.
+    Terminating(String),
     Failed(Trouble, String),
 }
 
@@ -47,8 +55,16 @@ impl NodeState {
         match (a, b) {
             (Some(a @ Self::Failed(..)), _) => a,
             (_, b @ Self::Failed(..)) => b,
-            (Some(a @ Self::Waiting(_)), _) => a,
+            (Some(a @ (Self::Waiting(_) | Self::Terminating(_))), _) => a,
             (_, b) => b,
+        }
+    }
+    /// What a failed write says of the node.
+    pub fn of_failure(failure: &Failure) -> Self {
+        match failure.trouble {
+            Trouble::Contact => Self::Waiting(failure.message.clone()),
+            Trouble::Terminating => Self::Terminating(failure.message.clone()),
+            trouble => Self::Failed(trouble, failure.message.clone()),
         }
     }
 }
@@ -63,11 +79,13 @@ pub(super) struct Summary {
     pub reason: String,
     pub message: String,
     pub fields: Option<Map<String, Value>>,
+    /// What the author's conditions gave, where they were evaluated.
+    pub author: Option<Box<AuthorConditions>>,
 }
 
 impl Summary {
     fn not_yet(state: InstanceState, status: ConditionStatus, reason: &str, message: String) -> Self {
-        Self { state, ready: 0, total: 0, status, reason: reason.into(), message, fields: None }
+        Self { state, ready: 0, total: 0, status, reason: reason.into(), message, fields: None, author: None }
     }
     /// Nothing is wrong; something has to happen first.
     pub fn waiting(message: &str) -> Self {
@@ -83,29 +101,31 @@ impl Summary {
             format!("resource error: {message}"),
         )
     }
-    pub fn suspended(fields: Map<String, Value>) -> Self {
+    pub fn suspended() -> Self {
         let message =
             format!("reconciliation is suspended by the annotation {}", crate::api::keys::kro::RECONCILE);
-        let mut out = Self::not_yet(
-            InstanceState::InProgress,
-            ConditionStatus::False,
-            "ReconciliationSuspended",
-            message,
-        );
-        out.fields = Some(fields);
-        out
+        Self::not_yet(InstanceState::InProgress, ConditionStatus::False, "ReconciliationSuspended", message)
+    }
+    /// What the author's conditions cannot say is an error of the instance, whatever else is.
+    pub fn with_author_conditions(mut self, author: AuthorConditions) -> Self {
+        if !author.problems.is_empty() && self.state != InstanceState::Error {
+            self.state = InstanceState::Error;
+            self.message = shorten(format!("status.conditions: {}", author.problems.join("; ")));
+        }
+        self.author = Some(Box::new(author));
+        self
     }
     pub fn deleting(message: String) -> Self {
         Self::not_yet(InstanceState::Deleting, ConditionStatus::Unknown, "UnderDeletion", message)
     }
 
-    /// From the states of the nodes that were reached. `held` is what prune kept.
+    /// From the states of the nodes that were reached. `kept` is why prune left something.
     pub fn of(
         nodes: Vec<(String, NodeState)>,
         total: usize,
         fields: Map<String, Value>,
         problems: Vec<String>,
-        held: Option<String>,
+        kept: Option<(Trouble, String)>,
     ) -> Self {
         let ready = nodes.iter().filter(|(_, s)| matches!(s, NodeState::Ready | NodeState::Skipped)).count();
         let mut failed: Vec<(&'static str, String)> = nodes
@@ -119,19 +139,21 @@ impl Summary {
         let waiting: Vec<String> = nodes
             .iter()
             .filter_map(|(id, s)| match s {
-                NodeState::Waiting(why) => Some(format!("node {id}: {why}")),
+                NodeState::Waiting(why) | NodeState::Terminating(why) => Some(format!("node {id}: {why}")),
                 _ => None,
             })
             .collect();
+        let terminating = nodes.iter().any(|(_, s)| matches!(s, NodeState::Terminating(_)));
         let texts = |list: Vec<String>| list.join("; ");
         let (state, status, reason, message) = if let Some((reason, _)) = failed.first() {
             let all = texts(failed.iter().map(|(_, m)| m.clone()).collect());
             (InstanceState::Error, ConditionStatus::False, *reason, format!("resource error: {all}"))
         } else if !waiting.is_empty() {
             let message = format!("awaiting resource readiness: {}", texts(waiting));
-            (InstanceState::InProgress, ConditionStatus::False, "NotReady", message)
-        } else if let Some(held) = held {
-            (InstanceState::Active, ConditionStatus::False, Trouble::MirrorReplaced.reason(), held)
+            let reason = if terminating { Trouble::Terminating } else { Trouble::Error }.reason();
+            (InstanceState::InProgress, ConditionStatus::False, reason, message)
+        } else if let Some((trouble, why)) = kept {
+            (InstanceState::Error, ConditionStatus::False, trouble.reason(), why)
         } else {
             let message = "all resources are created and ready".to_owned();
             (InstanceState::Active, ConditionStatus::True, "AllResourcesReady", message)
@@ -144,6 +166,7 @@ impl Summary {
             reason: reason.into(),
             message: shorten(message),
             fields: Some(fields),
+            author: None,
         }
     }
 }
@@ -173,32 +196,84 @@ pub struct Report {
     /// Essence of what is going on, empty when all is well.
     pub message: String,
     pub conditions: Vec<Condition>,
+    /// What is written in their place, where the author defines conditions.
+    pub author: Option<Vec<Condition>>,
+    /// What other clusters read of the hub's part.
+    pub hub_values: Arc<HubValues>,
     /// The author's status fields.
     pub fields: Map<String, Value>,
     /// Nothing is under way.
     pub settled: bool,
 }
 
+impl Report {
+    /// The conditions that the status shows.
+    pub fn shown(&self) -> &[Condition] {
+        self.author.as_ref().unwrap_or(&self.conditions)
+    }
+}
+
 /// The complete `.status` as kro writes it.
 pub(super) fn status_value(report: &Report) -> Value {
     let mut status = report.fields.clone();
     status.insert("state".into(), json!(report.state.as_str()));
-    status.insert("conditions".into(), serde_json::to_value(&report.conditions).unwrap_or_default());
+    status.insert("conditions".into(), serde_json::to_value(report.shown()).unwrap_or_default());
     Value::Object(status)
 }
 
-/// Conditions from a summary, on top of those that stand in the object.
+/// The conditions that stand in an object.
+pub(super) fn written(object: &Object) -> Vec<Condition> {
+    let list = object.0.pointer("/status/conditions").cloned().unwrap_or_default();
+    serde_json::from_value(list).unwrap_or_default()
+}
+
+/// The author's fields that stand in an object.
+pub(super) fn written_fields(object: &Object) -> Map<String, Value> {
+    let mut fields = object.0.get("status").and_then(Value::as_object).cloned().unwrap_or_default();
+    fields.retain(|key, _| !matches!(key.as_str(), "state" | "conditions" | "fleet"));
+    fields
+}
+
+/// Whether a list of conditions is our own, and not an author's in its place.
+pub fn is_own(list: &[Condition]) -> bool {
+    DEPENDENTS.iter().all(|type_| list.iter().any(|c| c.type_ == *type_))
+}
+
+/// What takes the place of our conditions, on top of the list that stood there.
+pub(super) fn author_conditions(
+    before: Vec<Condition>,
+    generation: i64,
+    now: &Now,
+    author: &AuthorConditions,
+) -> Vec<Condition> {
+    let own = is_own(&before);
+    let stays = |c: &Condition| {
+        let made = author.made.iter().any(|m| m.type_ == c.type_);
+        // What the hub adds for tools is no author's.
+        made || (author.incomplete && !own && !FOR_TOOLS.contains(&c.type_.as_str()))
+    };
+    let before = before.into_iter().filter(stays).collect();
+    let mut list = Conditions::new(before, generation, &now.rfc3339);
+    for made in &author.made {
+        let status = match made.status.as_str() {
+            "True" => ConditionStatus::True,
+            "False" => ConditionStatus::False,
+            _ => ConditionStatus::Unknown,
+        };
+        list.set(&made.type_, status, &made.reason, &made.message);
+    }
+    list.into_list()
+}
+
+/// Conditions from a summary, on top of those that were said before.
 pub(super) fn conditions(
-    existing: Option<&Value>,
+    mut before: Vec<Condition>,
     generation: i64,
     now: &Now,
     summary: &Summary,
 ) -> Vec<Condition> {
-    let old: Vec<Condition> = existing
-        .and_then(|s| s.get("conditions"))
-        .and_then(|c| serde_json::from_value(c.clone()).ok())
-        .unwrap_or_default();
-    let mut list = Conditions::new(old, generation, &now.rfc3339);
+    before.retain(|c| c.type_ == READY || DEPENDENTS.contains(&c.type_.as_str()));
+    let mut list = Conditions::new(before, generation, &now.rfc3339);
     list.set(
         INSTANCE_MANAGED,
         ConditionStatus::True,
@@ -242,8 +317,9 @@ pub fn merge_patch(old: &Value, new: &Value) -> Option<Value> {
 
 /// Fingerprint of a report without times; for deciding whether the hub has to hear of it again.
 pub fn fingerprint(report: &Report) -> u64 {
-    let conditions: Vec<Value> =
-        report.conditions.iter().map(|c| json!([c.type_, c.status, c.reason, c.message])).collect();
+    let texts = |list: &[Condition]| -> Vec<Value> {
+        list.iter().map(|c| json!([c.type_, c.status, c.reason, c.message])).collect()
+    };
     hash::json(&json!([
         report.generation,
         report.revision,
@@ -251,7 +327,9 @@ pub fn fingerprint(report: &Report) -> u64 {
         report.ready,
         report.total,
         report.message,
-        conditions,
+        texts(&report.conditions),
+        report.author.as_deref().map(texts),
+        report.hub_values.mark(),
         report.fields,
         report.settled
     ]))
@@ -276,6 +354,73 @@ mod tests {
         for (old, new, want) in cases {
             assert_eq!(merge_patch(&old, &new), want);
         }
+    }
+
+    fn condition(type_: &str, status: ConditionStatus, since: &str) -> Condition {
+        let (reason, message) = ("Before".to_owned(), String::new());
+        let last_transition_time = since.to_owned();
+        Condition {
+            type_: type_.into(),
+            status,
+            reason,
+            message,
+            last_transition_time,
+            observed_generation: 1,
+        }
+    }
+
+    fn author(types: &[(&str, &str)], incomplete: bool) -> AuthorConditions {
+        let made = types.iter().map(|(type_, status)| crate::graph::AuthorCondition {
+            type_: (*type_).into(),
+            status: (*status).into(),
+            reason: "Now".into(),
+            message: String::new(),
+        });
+        AuthorConditions { made: made.collect(), incomplete, problems: Vec::new() }
+    }
+
+    #[test]
+    fn case_152_154_what_an_author_says_takes_the_place_of_what_stood_there() {
+        use ConditionStatus::{False, True, Unknown};
+        let old = |types: &[&str]| -> Vec<Condition> {
+            types.iter().map(|t| condition(t, True, "2026-01-01T00:00:00Z")).collect()
+        };
+        let own = [INSTANCE_MANAGED, GRAPH_RESOLVED, RESOURCES_READY, READY];
+        let (before, after) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+        type Row<'a> = (&'a str, Vec<Condition>, AuthorConditions, Vec<(&'a str, ConditionStatus, &'a str)>);
+        let table: [Row; 7] = [
+            ("new", old(&[]), author(&[("A", "True")], false), vec![("A", True, after)]),
+            ("the same", old(&["A"]), author(&[("A", "True")], false), vec![("A", True, before)]),
+            ("turned", old(&["A"]), author(&[("A", "False")], false), vec![("A", False, after)]),
+            ("stale", old(&["A", "B"]), author(&[("A", "True")], false), vec![("A", True, before)]),
+            (
+                "kept while an entry waits",
+                old(&["B"]),
+                author(&[("A", "Unknown")], true),
+                vec![("B", True, before), ("A", Unknown, after)],
+            ),
+            ("ours give way", old(&own), author(&[("A", "True")], true), vec![("A", True, after)]),
+            ("an own Ready", old(&own), author(&[(READY, "True")], false), vec![(READY, True, before)]),
+        ];
+        let now = Now { millis: 0, rfc3339: after.into() };
+        for (case, existing, author, want) in table {
+            let list = author_conditions(existing, 2, &now, &author);
+            let got: Vec<_> =
+                list.iter().map(|c| (c.type_.as_str(), c.status, c.last_transition_time.as_str())).collect();
+            assert_eq!(got, want, "{case}");
+        }
+    }
+
+    #[test]
+    fn case_152_what_an_author_cannot_say_is_an_error_of_the_instance() {
+        let nodes = vec![("a".to_owned(), NodeState::Ready)];
+        let fine = Summary::of(nodes, 1, Map::new(), vec![], None);
+        let mut author = author(&[("A", "True")], false);
+        assert_eq!(fine.clone().with_author_conditions(author.clone()).state, InstanceState::Active);
+        author.problems = vec!["type B is given twice".into()];
+        let summary = fine.with_author_conditions(author);
+        assert_eq!(summary.state, InstanceState::Error);
+        assert_eq!(summary.message, "status.conditions: type B is given twice");
     }
 
     #[test]

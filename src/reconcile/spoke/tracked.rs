@@ -17,6 +17,8 @@ pub enum Trouble {
     FieldsDropped,
     /// Somebody else keeps changing what we repair.
     Contested,
+    /// It is on its way out; it is made again when it is gone.
+    Terminating,
     /// Its name followed the uid of a mirror that was replaced.
     MirrorReplaced,
     /// No contact; says nothing about the object.
@@ -33,6 +35,7 @@ impl Trouble {
             Self::Incompatible => "Incompatible",
             Self::FieldsDropped => "FieldsDropped",
             Self::Contested => "Contested",
+            Self::Terminating => "ResourceDeleting",
             Self::MirrorReplaced => "MirrorReplaced",
             Self::Contact | Self::Error => "NotReady",
         }

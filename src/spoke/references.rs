@@ -1,0 +1,301 @@
+//! What instances read on a cluster and do not own: one watch for each different [`Lookup`], shared and counted.
+//!
+//! A lookup is opened when the first instance reads it and closed when the last one does not any more. What was seen
+//! stands while its watch is interrupted; only a complete list takes something away.
+
+use super::watch::{Seen, Served};
+use crate::api::Gvk;
+use crate::api::names::{InstanceKey, ObjectRef};
+use crate::reconcile::world::{Looked, Lookup, Selection, Stored};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Syncing,
+    Synced,
+    NotServed,
+    Failed(String),
+}
+
+#[derive(Debug)]
+struct Reference {
+    state: State,
+    /// By namespace and name.
+    objects: BTreeMap<(Arc<str>, Arc<str>), Arc<Stored>>,
+    /// Objects of the list that is being received.
+    listing: Option<HashSet<(Arc<str>, Arc<str>)>>,
+    readers: BTreeSet<InstanceKey>,
+    /// Of the watch that was opened last.
+    serial: u64,
+}
+
+/// A watch to open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    pub lookup: Lookup,
+    pub serial: u64,
+}
+
+/// What an instance's new reads lead to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub open: Vec<Open>,
+    pub close: Vec<Lookup>,
+}
+
+#[derive(Debug, Default)]
+pub struct References {
+    lookups: HashMap<Lookup, Reference>,
+    reads: HashMap<InstanceKey, BTreeSet<Lookup>>,
+    /// Where kinds are served, as found by a watch that is open.
+    served: HashMap<Gvk, Served>,
+    serial: u64,
+}
+
+impl References {
+    /// An instance reads exactly these.
+    pub fn read(&mut self, key: &InstanceKey, wanted: &BTreeSet<Lookup>) -> Changes {
+        let mut changes = Changes::default();
+        if self.reads.get(key).map_or(wanted.is_empty(), |before| before == wanted) {
+            return changes;
+        }
+        let before = if wanted.is_empty() {
+            self.reads.remove(key)
+        } else {
+            self.reads.insert(key.clone(), wanted.clone())
+        };
+        let before = before.unwrap_or_default();
+        for lookup in wanted.difference(&before) {
+            if let Some(known) = self.lookups.get_mut(lookup) {
+                known.readers.insert(key.clone());
+                continue;
+            }
+            self.serial += 1;
+            let reference = Reference {
+                state: State::Syncing,
+                objects: BTreeMap::new(),
+                listing: None,
+                readers: BTreeSet::from([key.clone()]),
+                serial: self.serial,
+            };
+            self.lookups.insert(lookup.clone(), reference);
+            changes.open.push(Open { lookup: lookup.clone(), serial: self.serial });
+        }
+        for lookup in before.difference(wanted) {
+            let Some(known) = self.lookups.get_mut(lookup) else { continue };
+            known.readers.remove(key);
+            if known.readers.is_empty() {
+                self.lookups.remove(lookup);
+                changes.close.push(lookup.clone());
+            }
+        }
+        if !changes.close.is_empty() {
+            let lookups = &self.lookups;
+            self.served.retain(|gvk, _| lookups.keys().any(|l| l.gvk == *gvk));
+        }
+        changes
+    }
+
+    /// Lookups of kinds that are not served, to be tried again; of one group, or of all.
+    pub fn retry(&mut self, group: Option<&str>) -> Vec<Open> {
+        let mut open = Vec::new();
+        for (lookup, reference) in &mut self.lookups {
+            if reference.state == State::NotServed && group.is_none_or(|g| *lookup.gvk.group == *g) {
+                self.serial += 1;
+                reference.serial = self.serial;
+                reference.state = State::Syncing;
+                open.push(Open { lookup: lookup.clone(), serial: self.serial });
+            }
+        }
+        open
+    }
+
+    /// Whether some lookup reads a kind of this group that is not served.
+    pub fn lacks(&self, group: &str) -> bool {
+        self.lookups.iter().any(|(l, r)| r.state == State::NotServed && *l.gvk.group == *group)
+    }
+
+    pub fn note_served(&mut self, gvk: Gvk, served: Served) {
+        self.served.insert(gvk, served);
+    }
+    pub fn served(&self, gvk: &Gvk) -> Option<&Served> {
+        self.served.get(gvk)
+    }
+
+    /// Takes in what the watch of a lookup saw; returns the instances that it concerns.
+    pub fn seen(&mut self, lookup: &Lookup, serial: u64, seen: Seen) -> Vec<InstanceKey> {
+        let Some(reference) = self.lookups.get_mut(lookup).filter(|r| r.serial == serial) else {
+            return Vec::new();
+        };
+        let changed = match seen {
+            Seen::Served(_) => false,
+            Seen::NotServed => {
+                self.served.remove(&lookup.gvk);
+                reference.objects.clear();
+                reference.listing = None;
+                reference.set(State::NotServed)
+            }
+            // What was seen stands: that it may not be read now does not say that it is gone.
+            Seen::Failed(why) => reference.state != State::Synced && reference.set(State::Failed(why)),
+            Seen::ListStarted => {
+                reference.listing = Some(HashSet::new());
+                false
+            }
+            Seen::Object(object) => reference.upsert(lookup, Stored::new(object)),
+            Seen::Left(target, uid, _) => reference.remove(&target, &uid),
+            Seen::ListDone { .. } => reference.listed(),
+        };
+        if changed { reference.readers.iter().cloned().collect() } else { Vec::new() }
+    }
+
+    pub fn look(&self, lookup: &Lookup) -> Looked {
+        match self.lookups.get(lookup) {
+            None | Some(Reference { state: State::Syncing, .. }) => Looked::NotYet,
+            Some(Reference { state: State::NotServed, .. }) => Looked::NotServed,
+            Some(Reference { state: State::Failed(why), .. }) => Looked::Failed(why.clone()),
+            Some(Reference { state: State::Synced, objects, .. }) => {
+                Looked::Found(objects.values().cloned().collect())
+            }
+        }
+    }
+}
+
+impl Reference {
+    fn set(&mut self, state: State) -> bool {
+        let changed = self.state != state;
+        self.state = state;
+        changed
+    }
+
+    fn upsert(&mut self, lookup: &Lookup, stored: Stored) -> bool {
+        let target = stored.object.object_ref();
+        if matches!(&lookup.selection, Selection::Name(name) if *name != target.name) {
+            return false;
+        }
+        let place = (target.namespace, target.name);
+        if let Some(listing) = &mut self.listing {
+            listing.insert(place.clone());
+        }
+        let mark = |s: &Stored| (s.object.uid().to_owned(), s.object.resource_version().to_owned());
+        if self.objects.get(&place).is_some_and(|old| mark(old) == mark(&stored)) {
+            return false;
+        }
+        self.objects.insert(place, Arc::new(stored));
+        self.state == State::Synced
+    }
+
+    fn remove(&mut self, target: &ObjectRef, uid: &str) -> bool {
+        let place = (target.namespace.clone(), target.name.clone());
+        if self.objects.get(&place).is_none_or(|old| old.object.uid() != uid) {
+            return false;
+        }
+        self.objects.remove(&place);
+        true
+    }
+
+    fn listed(&mut self) -> bool {
+        let before = self.objects.len();
+        if let Some(listing) = self.listing.take() {
+            self.objects.retain(|place, _| listing.contains(place));
+        }
+        let lost = self.objects.len() != before;
+        self.set(State::Synced) || lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::names::GroupKind;
+    use serde_json::{Value, json};
+
+    fn lookup(selection: Selection) -> Lookup {
+        Lookup { gvk: Gvk::new("", "v1", "ConfigMap"), namespace: "n".into(), selection }
+    }
+    fn by_name() -> Lookup {
+        lookup(Selection::Name("a".into()))
+    }
+    fn reader(name: &str) -> InstanceKey {
+        InstanceKey::new(GroupKind::new("kro.run", "App"), "n", name)
+    }
+    fn config_map(name: &str, version: u64) -> Value {
+        json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "n", "uid": name, "resourceVersion": version.to_string()}})
+    }
+    fn names(looked: &Looked) -> Option<Vec<String>> {
+        match looked {
+            Looked::Found(found) => Some(found.iter().map(|s| s.object.name().to_owned()).collect()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_lookup_is_shared_and_closed_by_the_last_reader() {
+        let mut book = References::default();
+        let wanted = BTreeSet::from([by_name()]);
+        assert_eq!(book.read(&reader("x"), &wanted).open, [Open { lookup: by_name(), serial: 1 }]);
+        assert_eq!(book.read(&reader("x"), &wanted), Changes::default());
+        assert_eq!(book.read(&reader("y"), &wanted), Changes::default());
+        assert_eq!(book.read(&reader("x"), &BTreeSet::new()), Changes::default());
+        assert_eq!(book.read(&reader("y"), &BTreeSet::new()).close, [by_name()]);
+        assert!(matches!(book.look(&by_name()), Looked::NotYet));
+    }
+
+    #[test]
+    fn nothing_is_absent_before_the_first_list_is_complete() {
+        let mut book = References::default();
+        book.read(&reader("x"), &BTreeSet::from([by_name()]));
+        let mut see = |seen| book.seen(&by_name(), 1, seen).len();
+        assert_eq!(see(Seen::ListStarted), 0);
+        assert_eq!(see(Seen::Failed("403".into())), 1);
+        assert_eq!(see(Seen::Object(config_map("a", 1))), 0);
+        assert_eq!(see(Seen::Object(config_map("b", 1))), 0, "not what was asked for");
+        assert_eq!(see(Seen::ListDone { namespaced: true }), 1);
+        assert_eq!(see(Seen::Failed("403".into())), 0, "what was seen stands");
+        assert_eq!(see(Seen::Object(config_map("a", 1))), 0, "nothing new");
+        assert_eq!(see(Seen::Object(config_map("a", 2))), 1);
+        assert_eq!(names(&book.look(&by_name())), Some(vec!["a".into()]));
+    }
+
+    #[test]
+    fn what_a_new_list_does_not_name_is_gone_and_the_order_is_stable() {
+        let all = lookup(Selection::Labels("".into()));
+        let mut book = References::default();
+        book.read(&reader("x"), &BTreeSet::from([all.clone()]));
+        for seen in [
+            Seen::ListStarted,
+            Seen::Object(config_map("c", 1)),
+            Seen::Object(config_map("a", 2)),
+            Seen::ListDone { namespaced: true },
+            Seen::Object(config_map("b", 3)),
+        ] {
+            book.seen(&all, 1, seen);
+        }
+        assert_eq!(names(&book.look(&all)), Some(vec!["a".into(), "b".into(), "c".into()]));
+        book.seen(&all, 1, Seen::ListStarted);
+        book.seen(&all, 1, Seen::Object(config_map("b", 3)));
+        assert_eq!(names(&book.look(&all)).map(|n| n.len()), Some(3), "the list is not complete yet");
+        assert_eq!(book.seen(&all, 1, Seen::ListDone { namespaced: true }).len(), 1);
+        assert_eq!(names(&book.look(&all)), Some(vec!["b".into()]));
+        let target = ObjectRef::new(GroupKind::new("", "ConfigMap"), "n", "b");
+        assert_eq!(book.seen(&all, 1, Seen::Left(target.clone(), "another".into(), 9)).len(), 0);
+        assert_eq!(book.seen(&all, 1, Seen::Left(target, "b".into(), 9)).len(), 1);
+        assert_eq!(names(&book.look(&all)), Some(vec![]));
+    }
+
+    #[test]
+    fn a_kind_that_is_not_served_is_tried_again_when_its_group_changes() {
+        let mut book = References::default();
+        book.read(&reader("x"), &BTreeSet::from([by_name()]));
+        assert_eq!(book.seen(&by_name(), 1, Seen::NotServed).len(), 1);
+        assert!(matches!(book.look(&by_name()), Looked::NotServed));
+        assert_eq!(book.retry(Some("apps")), []);
+        assert_eq!(book.retry(Some("")), [Open { lookup: by_name(), serial: 2 }]);
+        assert!(
+            book.seen(&by_name(), 1, Seen::ListDone { namespaced: true }).is_empty(),
+            "of an earlier watch"
+        );
+        assert!(matches!(book.look(&by_name()), Looked::NotYet));
+    }
+}
