@@ -1,5 +1,7 @@
 //! `kro-hub controller`: its flags, and how it starts and stops.
 
+use super::gates::Gates;
+use crate::graph::Options;
 use crate::hub::{LeaseTimes, Settings};
 use crate::reconcile::fleet::placement::DefaultPlacement;
 use crate::spoke::kubeconfig::Policy;
@@ -40,6 +42,15 @@ pub struct Args {
     /// GraphRevisions kept per definition; 0 keeps all
     #[arg(long, env = "KRO_HUB_RGD_MAX_GRAPH_REVISIONS", default_value = "5", value_name = "N")]
     rgd_max_graph_revisions: usize,
+    /// Most objects of one collection
+    #[arg(long, env = "KRO_HUB_RGD_MAX_COLLECTION_SIZE", default_value = "1000", value_name = "N")]
+    rgd_max_collection_size: usize,
+    /// Most forEach dimensions of one resource
+    #[arg(long, env = "KRO_HUB_RGD_MAX_COLLECTION_DIMENSION_SIZE", default_value = "10", value_name = "N")]
+    rgd_max_collection_dimension_size: usize,
+    /// kro's feature gates, e.g. `CELOmitFunction=true`
+    #[arg(long, env = "KRO_HUB_FEATURE_GATES", default_value = "", value_name = "NAME=BOOL,…")]
+    feature_gates: Gates,
     /// Address of /metrics; 0 serves none
     #[arg(long, env = "KRO_HUB_METRICS_BIND_ADDRESS", default_value = ":8078", value_parser = address)]
     metrics_bind_address: Address,
@@ -141,6 +152,12 @@ impl Args {
             upgrade_crds: self.upgrade_crds,
             allow_crd_deletion: self.allow_crd_deletion,
             max_graph_revisions: self.rgd_max_graph_revisions,
+            compile: Options {
+                collection_size: self.rgd_max_collection_size,
+                collection_dimensions: self.rgd_max_collection_dimension_size,
+                omit: self.feature_gates.omit,
+                status_schema: None,
+            },
             lease,
             policy: Policy::default(),
             metrics_address: self.metrics_bind_address.0,

@@ -4,6 +4,7 @@ use super::lease::{Lease, Times};
 use super::{Event, Watched};
 use crate::api::Object;
 use crate::api::names::HubId;
+use crate::graph::Options;
 use crate::metrics::Metrics;
 use crate::reconcile::fleet::placement::DefaultPlacement;
 use crate::spoke::actor::Clock;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub allow_crd_deletion: bool,
     /// GraphRevisions kept per definition; 0 keeps all.
     pub max_graph_revisions: usize,
+    /// What definitions may do.
+    pub compile: Options,
     pub lease: Times,
     pub policy: Policy,
     /// `None`: not served.

@@ -95,11 +95,10 @@ impl Entry {
 
     pub fn compile(&self, ctx: &Context, print: u64) {
         let (this, rgd, name) = (ctx.clone(), self.rgd.clone(), self.object.name().to_owned());
+        let options = ctx.settings.compile.clone();
         ctx.spawn(async move {
-            let compiled = this
-                .pool
-                .run(move || graph::compile(&rgd, &Options::default(), &Anywhere).map(Arc::new))
-                .await;
+            let compiled =
+                this.pool.run(move || graph::compile(&rgd, &options, &Anywhere).map(Arc::new)).await;
             this.tell(Event::Definition(name, Outcome::Compiled(print, compiled)));
         });
     }
@@ -161,8 +160,9 @@ impl Entry {
         self.fallback_tried = true;
         let older = snapshots.snapshots(&self.rgd.metadata.uid);
         let (this, name) = (ctx.clone(), self.object.name().to_owned());
+        let options = ctx.settings.compile.clone();
         ctx.spawn(async move {
-            let found = this.pool.run(move || newest_that_fits(&older, &live.0)).await.flatten();
+            let found = this.pool.run(move || newest_that_fits(&older, &options, &live.0)).await.flatten();
             this.tell(Event::Definition(name, Outcome::Fallback(found)));
         });
     }
@@ -181,8 +181,12 @@ impl Entry {
 
 /// The first of `snapshots` that compiles and whose CRD breaks nothing in the live one. The newest snapshot may be that
 /// of the very edit whose CRD was refused.
-fn newest_that_fits(snapshots: &[ResourceGraphDefinition], live: &Value) -> Option<Arc<Graph>> {
-    let graphs = snapshots.iter().filter_map(|rgd| graph::compile(rgd, &Options::default(), &Anywhere).ok());
+fn newest_that_fits(
+    snapshots: &[ResourceGraphDefinition],
+    options: &Options,
+    live: &Value,
+) -> Option<Arc<Graph>> {
+    let graphs = snapshots.iter().filter_map(|rgd| graph::compile(rgd, options, &Anywhere).ok());
     let mut fitting =
         graphs.filter(|graph| compat::compare(live, &for_hub(&graph.crd, false)).breaking.is_empty());
     fitting.next().map(Arc::new)
@@ -232,7 +236,9 @@ mod tests {
         let refused = snapshot("integer", "${string(schema.spec.size)}");
         let broken = snapshot("string", "${nowhere.spec.size}");
         let oldest = snapshot("string", "fixed");
-        let of = |older: &[ResourceGraphDefinition]| newest_that_fits(older, &live).map(|g| g.hash.clone());
+        let of = |older: &[ResourceGraphDefinition]| {
+            newest_that_fits(older, &Options::default(), &live).map(|g| g.hash.clone())
+        };
         let hash = |rgd: &ResourceGraphDefinition| Some(graph::spec_hash(&rgd.spec));
         assert_eq!(of(&[refused.clone(), broken, served.clone(), oldest]), hash(&served));
         assert_eq!(of(&[refused]), None);
