@@ -41,6 +41,7 @@ pub use inspect::{Condition, FieldPath};
 pub use scope::{Bound, Scope};
 pub use syntax::MAX_SOURCE;
 pub use types::Type;
+pub use value::unescape_field;
 
 use error::Fault;
 use inspect::References;
@@ -126,6 +127,34 @@ impl Program {
             return Err(problems);
         }
         Self::compile_mixed(parts).map_err(|e| vec![e])
+    }
+
+    /// The type of its result where the variables have these types, or everything that is wrong, in order.
+    ///
+    /// # Errors
+    /// In a mixed text every expression must give a string; an error's source is the expression that it is in.
+    pub fn check(&self, decls: &Decls) -> Result<Type, Vec<Problem>> {
+        let pieces = match &self.body {
+            Body::Expression(node) => return check::check(&self.source, node, decls),
+            Body::Mixed(pieces) => pieces,
+        };
+        let mut problems = Vec::new();
+        for piece in pieces {
+            let Piece::Expression(node, source) = piece else { continue };
+            match check::check(source, node, decls) {
+                Ok(Type::String | Type::Dyn) => {}
+                Ok(other) => {
+                    let message = format!(
+                        "found no matching overload for '_+_' applied to '(string, {})'",
+                        other.in_message()
+                    );
+                    let help = format!("write ${{string({})}}", source.trim());
+                    problems.push(Problem::new(source, 0, message).help(Some(help)));
+                }
+                Err(found) => problems.extend(found),
+            }
+        }
+        if problems.is_empty() { Ok(Type::String) } else { Err(problems) }
     }
 
     fn new(source: String, body: Body) -> Self {

@@ -68,6 +68,16 @@ impl Type {
         Self::Param(Arc::from(name))
     }
 
+    /// Whether some value of it is bytes, which fields hold as base64.
+    pub fn holds_bytes(&self) -> bool {
+        match self {
+            Self::Bytes => true,
+            Self::List(inner) | Self::Optional(inner) | Self::Map(_, inner) => inner.holds_bytes(),
+            Self::Struct(s) => s.fields.values().any(Self::holds_bytes),
+            _ => false,
+        }
+    }
+
     /// The name in a message about overloads, which is shorter than [`fmt::Display`]'s for some types.
     pub fn in_message(&self) -> String {
         match self {

@@ -135,7 +135,7 @@ impl From<&Scalar> for Val {
 }
 
 /// Kubernetes' escaping of property names that are not identifiers.
-pub(super) fn unescape_field(name: &str) -> String {
+pub fn unescape_field(name: &str) -> String {
     const ESCAPES: [(&str, &str); 4] =
         [("__underscores__", "__"), ("__dot__", "."), ("__dash__", "-"), ("__slash__", "/")];
     let mut out = String::with_capacity(name.len());

@@ -1,19 +1,21 @@
 //! From a definition to a graph, or to everything that is wrong with it.
 
 use super::diagnostic::{Diagnostic, Path, Problems};
-use super::evident::Schemas;
-use super::expression::{Expressions, Use};
-use super::template::Template;
-use super::validate::place::{self, Known, Place};
+use super::expression::{Expression, Expressions};
+use super::read::{Draft, Reader};
+use super::validate::place::Known;
 use super::validate::shape::{self, Shape};
-use super::validate::{annotations, fields, identity};
-use super::{Dimension, Graph, Node, Options, hash, order, status};
+use super::validate::{hub_side, identity};
+use super::variables::{self, Variables};
+use super::{External, Graph, Node, Options, hash, order, status};
 use crate::api::keys::kro;
-use crate::api::rgd::{Dependency, Resource, ResourceGraphDefinition, ResourceInformation};
+use crate::api::rgd::{Dependency, ResourceGraphDefinition, ResourceInformation};
+use crate::cel::Type;
 use crate::schema::kinds::Kinds;
 use crate::schema::{crd, simple};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Compiles a definition for a cluster that serves these kinds.
 ///
@@ -24,34 +26,51 @@ use std::collections::{BTreeMap, BTreeSet};
 pub fn compile(
     rgd: &ResourceGraphDefinition,
     options: &Options,
-    _kinds: &dyn Kinds,
+    kinds: &dyn Kinds,
 ) -> Result<Graph, Vec<Diagnostic>> {
     let mut rgd = rgd.clone();
     if rgd.spec.schema.group.is_empty() {
         rgd.spec.schema.group = kro::GROUP.to_owned();
     }
+    let scope = rgd.spec.schema.scope;
     let mut problems = Problems::default();
     identity::check(&rgd, &mut problems);
-    annotations::of_definition(&rgd, &mut problems);
 
     let spec = instance_spec(&rgd, &mut problems);
-    let instance = fields::instance(spec.as_ref(), rgd.spec.schema.scope);
-    let schemas = Schemas::from([("schema".to_owned(), instance)]);
-    let ids: BTreeSet<&str> = rgd.spec.resources.iter().map(|r| r.id.as_str()).collect();
-    let secrets: BTreeSet<&str> =
-        rgd.spec.resources.iter().filter(|r| is_secret(r)).map(|r| r.id.as_str()).collect();
-    let known = Known { ids: &ids, secrets: &secrets, schemas: &schemas };
-
-    let mut reader = Reader { rgd: &rgd, options, expressions: Expressions::default(), problems };
-    let drafts: Vec<Draft> = rgd
+    let instance = variables::instance(spec.as_ref(), scope);
+    let resources = rgd.spec.resources.iter().enumerate();
+    let shapes: Vec<Option<Shape>> =
+        resources.map(|(position, r)| shape::check(r, position, scope, kinds, &mut problems)).collect();
+    let outer: Vec<(&str, Option<&Shape>, bool)> = rgd
         .spec
         .resources
         .iter()
-        .enumerate()
-        .map(|(position, resource)| reader.resource(position, resource, &known))
+        .zip(&shapes)
+        .map(|(r, shape)| {
+            let selected = shape.as_ref().is_some_and(|s| s.external == Some(External::Selected));
+            (r.id.as_str(), shape.as_ref(), selected || !r.for_each.is_empty())
+        })
         .collect();
-    let Reader { mut expressions, mut problems, .. } = reader;
-    let status = status::compile(&rgd.spec.schema.status, &mut expressions, &known, &mut problems);
+    let variables = Variables::new(&instance, &outer);
+    let known = Known { ids: &variables.ids, omit: options.omit };
+
+    let mut reader = Reader {
+        scope,
+        options,
+        known,
+        variables: &variables,
+        expressions: Expressions::default(),
+        problems,
+    };
+    let mut drafts: Vec<Draft> = Vec::new();
+    for (position, (resource, shape)) in rgd.spec.resources.iter().zip(&shapes).enumerate() {
+        drafts.push(reader.resource(position, resource, shape.as_ref()));
+    }
+    let Reader { mut expressions, mut problems, known, .. } = reader;
+    let status =
+        status::compile(&rgd.spec.schema.status, &mut expressions, &known, &variables, &mut problems);
+    let on_hub = hub_side::check(&rgd, &drafts, &mut problems);
+    let objects: Vec<Type> = rgd.spec.resources.iter().map(|r| variables.object(&r.id)).collect();
 
     let needs = dependencies(&rgd, &drafts);
     let order = order::topological(&needs);
@@ -63,8 +82,10 @@ pub fn compile(
     let (Ok(order), Some(spec), true) = (order, spec, problems.is_empty()) else {
         return Err(problems.into_sorted());
     };
-    let crd = crd::generate(&rgd, spec, status.schema.clone());
-    let (nodes, resources) = nodes(drafts, &needs, &order);
+    let status_schema = options.status_schema.clone().unwrap_or(status.schema);
+    let crd = crd::generate(&rgd, spec, status_schema.clone());
+    let cluster_reads = cluster_reads(expressions.all(), &rgd);
+    let (nodes, resources) = nodes(drafts, shapes, objects, &on_hub, &needs, &order);
     Ok(Graph {
         rgd_name: rgd.metadata.name.clone(),
         rgd_uid: rgd.metadata.uid.clone(),
@@ -76,17 +97,40 @@ pub fn compile(
         nodes,
         resources,
         status: status.fields,
+        status_schema,
+        conditions: status.conditions,
+        instance,
+        cluster_reads,
         slots: expressions.count(),
         options: options.clone(),
     })
 }
 
-fn is_secret(resource: &Resource) -> bool {
-    let is = |key: &str, text: &str| {
-        let field = resource.template.as_ref().and_then(|t| t.get(key));
-        field.and_then(Value::as_str) == Some(text)
+/// What is read of `kro.cluster`, as paths below it.
+fn cluster_reads<'e>(
+    expressions: impl Iterator<Item = &'e Arc<Expression>>,
+    rgd: &ResourceGraphDefinition,
+) -> BTreeSet<Vec<String>> {
+    let resources = &rgd.spec.resources;
+    let is_other = |name: &str| {
+        resources.iter().any(|r| r.id == name || r.for_each.iter().any(|d| d.contains_key(name)))
     };
-    is("apiVersion", "v1") && is("kind", "Secret")
+    let mut reads = BTreeSet::new();
+    for path in expressions.flat_map(|e| e.program.paths()) {
+        match path.steps.as_slice() {
+            [first, rest @ ..] if first == variables::CLUSTER && !is_other(first) => {
+                reads.insert(rest.to_vec());
+            }
+            [first, second, rest @ ..] if first == variables::KRO && second == variables::CLUSTER => {
+                reads.insert(rest.to_vec());
+            }
+            [first] if first == variables::KRO => {
+                reads.insert(Vec::new());
+            }
+            _ => {}
+        }
+    }
+    reads
 }
 
 /// OpenAPI of the instance's spec; `None` when it has problems.
@@ -100,192 +144,10 @@ fn instance_spec(rgd: &ResourceGraphDefinition, problems: &mut Problems) -> Opti
                     path: problem.path,
                     message: problem.message,
                     help: problem.help,
+                    spot: None,
                 });
             }
             None
-        }
-    }
-}
-
-/// A resource as far as it could be read.
-struct Draft {
-    id: String,
-    shape: Option<Shape>,
-    template: Template,
-    for_each: Vec<Dimension>,
-    include_when: Vec<Use>,
-    ready_when: Vec<Use>,
-    /// By id, the first expression that reads it.
-    reads: BTreeMap<String, Use>,
-}
-
-struct Reader<'a> {
-    rgd: &'a ResourceGraphDefinition,
-    options: &'a Options,
-    expressions: Expressions,
-    problems: Problems,
-}
-
-impl Reader<'_> {
-    fn resource(&mut self, position: usize, resource: &Resource, known: &Known<'_>) -> Draft {
-        let path = Path::resource(position);
-        let shape = shape::check(resource, position, self.rgd.spec.schema.scope, &mut self.problems);
-        let mut draft = Draft {
-            id: resource.id.clone(),
-            shape,
-            template: Template::Literal(Value::Null),
-            for_each: Vec::new(),
-            include_when: Vec::new(),
-            ready_when: Vec::new(),
-            reads: BTreeMap::new(),
-        };
-        let mut schemas = known.schemas.clone();
-        let iterators = self.iterators(position, resource, known);
-        self.dimensions(resource, &path.key("forEach"), &iterators, known, &mut schemas, &mut draft);
-        if let Some(template) = &resource.template {
-            let within = Known { schemas: &schemas, ..*known };
-            self.template(template, &path.key("template"), &iterators, &within, &mut draft);
-        }
-        self.conditions(resource, &path, known, &mut draft);
-        draft
-    }
-
-    /// The iterators of a resource, each name checked.
-    fn iterators(&mut self, position: usize, resource: &Resource, known: &Known<'_>) -> Vec<String> {
-        let path = Path::resource(position).key("forEach");
-        let most = self.options.collection_dimensions;
-        if resource.for_each.len() > most {
-            let message =
-                format!("forEach has {} dimensions, the maximum is {most}", resource.for_each.len());
-            self.problems.add(&path, message);
-        }
-        let mut names: Vec<String> = Vec::new();
-        for (i, dimension) in resource.for_each.iter().enumerate() {
-            let path = path.index(i);
-            if dimension.len() != 1 {
-                let message = format!("a forEach entry has exactly one iterator, found {}", dimension.len());
-                self.problems.add(&path, message);
-            }
-            for name in dimension.keys() {
-                let path = path.key(name);
-                identity::iterator(name, &path, &mut self.problems);
-                if known.ids.contains(name.as_str()) {
-                    let message = format!("forEach iterator name {name:?} is the id of a resource");
-                    self.problems.add(&path, message);
-                }
-                if names.contains(name) {
-                    self.problems.add(&path, format!("forEach iterator name {name:?} is used twice"));
-                } else {
-                    names.push(name.clone());
-                }
-            }
-        }
-        names
-    }
-
-    fn dimensions(
-        &mut self,
-        resource: &Resource,
-        path: &Path,
-        iterators: &[String],
-        known: &Known<'_>,
-        schemas: &mut Schemas,
-        draft: &mut Draft,
-    ) {
-        for (i, dimension) in resource.for_each.iter().enumerate() {
-            for (name, text) in dimension {
-                let path = path.index(i).key(name);
-                let Some(usage) = self.expressions.standalone(text, &path, &mut self.problems) else {
-                    continue;
-                };
-                let place = Place::ForEach { own: &draft.id, iterators };
-                let reads = place::check(&usage, place, known, &mut self.problems);
-                let fixed = reads.is_empty();
-                draft.note(reads, &usage);
-                if let Some(items) = place::items(&usage, known.schemas, &mut self.problems) {
-                    schemas.insert(name.clone(), items);
-                }
-                draft.for_each.push(Dimension {
-                    iterator: name.clone(),
-                    expression: usage.expression,
-                    of_instance: fixed,
-                });
-            }
-        }
-    }
-
-    fn template(
-        &mut self,
-        template: &Value,
-        path: &Path,
-        iterators: &[String],
-        known: &Known<'_>,
-        draft: &mut Draft,
-    ) {
-        let (read, uses) = self.expressions.read(template, path, &mut self.problems);
-        draft.template = read;
-        let metadata = path.key("metadata");
-        let identity = [metadata.key("name"), metadata.key("namespace")];
-        let verbatim = draft.shape.as_ref().is_some_and(|s| {
-            &*s.gvk.group == "apiextensions.k8s.io" && &*s.gvk.kind == "CustomResourceDefinition"
-        });
-        let mut missing: BTreeSet<&String> = iterators.iter().collect();
-        for usage in &uses {
-            let place = Place::Template { own: &draft.id, iterators };
-            let reads = place::check(usage, place, known, &mut self.problems);
-            draft.note(reads, usage);
-            if identity.contains(&usage.path) {
-                missing.retain(|i| !usage.expression.reads(i));
-            }
-            if verbatim && !usage.path.is_within(&metadata) {
-                let message = format!(
-                    "{}: CEL expressions in CRDs are only supported for metadata fields",
-                    usage.expression.text
-                );
-                self.problems.add(&usage.path, message);
-            }
-        }
-        if !missing.is_empty() {
-            let names: Vec<&str> = missing.into_iter().map(String::as_str).collect();
-            let message = format!(
-                "all forEach dimensions must be used to produce a unique resource identity, missing: [{}]",
-                names.join(" ")
-            );
-            let help = "use each iterator in metadata.name or metadata.namespace".to_owned();
-            self.problems.add_with_help(&metadata.key("name"), message, Some(help));
-        }
-    }
-
-    fn conditions(&mut self, resource: &Resource, path: &Path, known: &Known<'_>, draft: &mut Draft) {
-        let include_path = path.key("includeWhen");
-        for (i, text) in resource.include_when.iter().enumerate() {
-            let path = include_path.index(i);
-            let Some(usage) = self.expressions.standalone(text, &path, &mut self.problems) else { continue };
-            let place = Place::IncludeWhen { own: &draft.id };
-            let reads = place::check(&usage, place, known, &mut self.problems);
-            place::is_condition(&usage, "includeWhen", known.schemas, &mut self.problems);
-            draft.note(reads, &usage);
-            draft.include_when.push(usage);
-        }
-        let collection = !resource.for_each.is_empty();
-        let ready_path = path.key("readyWhen");
-        for (i, text) in resource.ready_when.iter().enumerate() {
-            let path = ready_path.index(i);
-            let Some(usage) = self.expressions.standalone(text, &path, &mut self.problems) else { continue };
-            let variable = if collection { "each" } else { draft.id.as_str() };
-            // Nothing is known of the observed object's fields, and no name but its own means anything here.
-            let nothing = Known { schemas: &Schemas::new(), ..*known };
-            place::check(&usage, Place::ReadyWhen { variable }, &nothing, &mut self.problems);
-            place::is_condition(&usage, "readyWhen", nothing.schemas, &mut self.problems);
-            draft.ready_when.push(usage);
-        }
-    }
-}
-
-impl Draft {
-    fn note(&mut self, reads: BTreeSet<String>, usage: &Use) {
-        for id in reads {
-            self.reads.entry(id).or_insert_with(|| usage.clone());
         }
     }
 }
@@ -328,17 +190,20 @@ fn report_cycle(cycle: &[usize], rgd: &ResourceGraphDefinition, drafts: &[Draft]
 /// The nodes in topological order, and what the definition's status says of them.
 fn nodes(
     drafts: Vec<Draft>,
+    shapes: Vec<Option<Shape>>,
+    objects: Vec<Type>,
+    on_hub: &BTreeSet<usize>,
     needs: &[BTreeSet<usize>],
     order: &[usize],
 ) -> (Vec<Node>, Vec<ResourceInformation>) {
     let apply_order = order::apply_order(needs, order);
     let index_of: BTreeMap<usize, usize> = order.iter().enumerate().map(|(index, p)| (*p, index)).collect();
-    let mut drafts: BTreeMap<usize, Draft> = drafts.into_iter().enumerate().collect();
+    let read = drafts.into_iter().zip(shapes).zip(objects).enumerate();
+    let mut read: BTreeMap<usize, ((Draft, Option<Shape>), Type)> = read.collect();
     let mut nodes: Vec<Node> = Vec::new();
     let mut resources = Vec::new();
     for position in order {
-        let Some(draft) = drafts.remove(position) else { continue };
-        let Some(shape) = draft.shape else { continue };
+        let Some(((draft, Some(shape)), object)) = read.remove(position) else { continue };
         let dependencies: BTreeSet<usize> =
             needs.get(*position).into_iter().flatten().filter_map(|p| index_of.get(p).copied()).collect();
         if !dependencies.is_empty() {
@@ -353,8 +218,9 @@ fn nodes(
             gvk: shape.gvk,
             apply_order: apply_order.get(position).copied().unwrap_or(1),
             on_existing: shape.on_existing,
-            external: None,
-            on_hub: false,
+            external: shape.external,
+            on_hub: on_hub.contains(position),
+            object,
             namespace: shape.namespace,
             dependencies: dependencies.into_iter().collect(),
             template: draft.template,

@@ -1,5 +1,6 @@
 //! Problems of a definition: where, what, and how to mend it.
 
+use crate::cel::CompileError;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -11,12 +12,25 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+    /// The expression that it is about, and the byte in it.
+    pub spot: Option<Spot>,
+}
+
+/// A place in an expression.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// The expression without `${` and `}`.
+    pub source: String,
+    /// Bytes from its start.
+    pub offset: usize,
 }
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path, self.message)?;
         match &self.help {
+            // Below the caret of an expression.
+            Some(help) if self.message.contains('\n') => write!(f, "\n {help}"),
             Some(help) => write!(f, "; {help}"),
             None => Ok(()),
         }
@@ -28,7 +42,7 @@ impl fmt::Display for Diagnostic {
 pub struct Path(Vec<Segment>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Segment {
+pub enum Segment {
     Key(String),
     Index(usize),
 }
@@ -42,9 +56,19 @@ impl Path {
     pub fn resource(position: usize) -> Self {
         Self::of(&["spec", "resources"]).index(position)
     }
+    /// The steps from `other` down to this; `None` if it is elsewhere.
+    pub fn below(&self, other: &Path) -> Option<&[Segment]> {
+        self.0.strip_prefix(other.0.as_slice())
+    }
     /// Whether this is `other` or a place below it.
     pub fn is_within(&self, other: &Path) -> bool {
         self.0.starts_with(&other.0)
+    }
+    #[must_use]
+    pub fn step(&self, step: &Segment) -> Self {
+        let mut path = self.clone();
+        path.0.push(step.clone());
+        path
     }
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
@@ -82,10 +106,21 @@ pub struct Problems(Vec<Diagnostic>);
 
 impl Problems {
     pub fn add(&mut self, path: &Path, message: impl Into<String>) {
-        self.0.push(Diagnostic { path: path.to_string(), message: message.into(), help: None });
+        self.add_with_help(path, message, None);
     }
     pub fn add_with_help(&mut self, path: &Path, message: impl Into<String>, help: Option<String>) {
-        self.0.push(Diagnostic { path: path.to_string(), message: message.into(), help });
+        self.0.push(Diagnostic { path: path.to_string(), message: message.into(), help, spot: None });
+    }
+    /// What the parser or the checker found in an expression.
+    pub fn in_expression(&mut self, path: &Path, what: &str, error: &CompileError) {
+        let error = error.clone();
+        let bare = CompileError { help: None, ..error.clone() };
+        self.0.push(Diagnostic {
+            path: path.to_string(),
+            message: format!("{what}: {bare}"),
+            help: error.help,
+            spot: Some(Spot { source: error.source_text, offset: error.offset }),
+        });
     }
     pub fn push(&mut self, diagnostic: Diagnostic) {
         self.0.push(diagnostic);

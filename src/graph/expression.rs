@@ -2,9 +2,8 @@
 
 use super::diagnostic::{Path, Problems};
 use super::template::Template;
-use super::tokens;
 use crate::cel::Program;
-use crate::cel::template::{Part, Text, split};
+use crate::cel::template::{Text, split};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt;
@@ -15,17 +14,13 @@ pub struct Expression {
     /// As the author wrote it, with `${` and `}`.
     pub text: String,
     pub program: Program,
-    /// The sources inside a text that is not one expression alone.
-    pub parts: Vec<String>,
+    /// The whole text is one expression, so that its result keeps its type.
+    pub standalone: bool,
     /// Equal for equal texts of one graph: where a pass keeps the result.
     pub slot: usize,
 }
 
 impl Expression {
-    /// Whether the whole text is one expression, so that its result keeps its type.
-    pub fn is_standalone(&self) -> bool {
-        self.parts.is_empty()
-    }
     pub fn reads(&self, variable: &str) -> bool {
         self.program.variables().contains(variable)
     }
@@ -56,6 +51,10 @@ impl Expressions {
         self.known.len()
     }
 
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Expression>> {
+        self.known.values()
+    }
+
     /// Compiles all that is in a JSON value.
     pub fn read(&mut self, value: &Value, path: &Path, problems: &mut Problems) -> (Template, Vec<Use>) {
         let mut uses = Vec::new();
@@ -71,7 +70,7 @@ impl Expressions {
     pub fn standalone(&mut self, text: &str, path: &Path, problems: &mut Problems) -> Option<Use> {
         let expression = self.text(text, path, problems);
         match expression {
-            Some(expression) if expression.is_standalone() => Some(Use { path: path.clone(), expression }),
+            Some(expression) if expression.standalone => Some(Use { path: path.clone(), expression }),
             // A text that failed to compile was reported already.
             None if !matches!(split(text), Ok(Text::Literal(_))) => None,
             _ => {
@@ -101,40 +100,21 @@ impl Expressions {
         if let Some(known) = self.known.get(text) {
             return Some(known.clone());
         }
-        let sources: Vec<String> = match &split {
-            Text::Literal(_) => return None,
-            Text::Standalone(source) => vec![source.clone()],
-            Text::Mixed(parts) => parts
-                .iter()
-                .filter_map(|p| match p {
-                    Part::Expr(source) => Some(source.clone()),
-                    Part::Literal(_) => None,
-                })
-                .collect(),
-        };
-        if sources.iter().any(|source| tokens::calls(source, "omit")) {
-            problems.add(path, format!("{text}: omit() is not supported yet"));
-            return None;
-        }
         let compiled = match &split {
             Text::Literal(_) => return None,
             Text::Standalone(source) => Program::compile(source),
-            // Each part alone first: a message about the author's own text beats one about the concatenation.
-            Text::Mixed(parts) => sources
-                .iter()
-                .try_for_each(|source| Program::compile(source).map(drop))
-                .and_then(|()| Program::compile_mixed(parts)),
+            Text::Mixed(parts) => Program::compile_mixed(parts),
         };
         match compiled {
             Ok(program) => {
-                let parts = if matches!(split, Text::Mixed(_)) { sources } else { Vec::new() };
+                let standalone = matches!(split, Text::Standalone(_));
                 let slot = self.known.len();
-                let expression = Arc::new(Expression { text: text.to_owned(), program, parts, slot });
+                let expression = Arc::new(Expression { text: text.to_owned(), program, standalone, slot });
                 self.known.insert(text.to_owned(), expression.clone());
                 Some(expression)
             }
             Err(error) => {
-                problems.add(path, format!("failed to compile {text}: {error}"));
+                problems.in_expression(path, &format!("failed to compile {text}"), &error);
                 None
             }
         }

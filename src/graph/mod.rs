@@ -6,27 +6,29 @@
 //! No I/O, no clock. The same definition gives the same graph; the order of resources in it decides nothing but ties.
 
 mod compile;
+mod conditions;
 mod diagnostic;
-mod evident;
 mod expression;
 mod hash;
 mod order;
 mod pass;
+mod read;
 mod status;
 mod template;
 #[cfg(test)]
 mod tests;
-mod tokens;
 mod validate;
+mod variables;
 
 pub use crate::cel::EvalError;
 pub use compile::compile;
-pub use diagnostic::Diagnostic;
+pub use diagnostic::{Diagnostic, Spot};
 pub use hash::spec as spec_hash;
 pub use pass::{Pass, Readiness, Rendered};
 
 use crate::api::rgd::ResourceInformation;
 use crate::api::{GroupKind, Gvk};
+use crate::cel::Type;
 use expression::Expression;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,11 +44,14 @@ pub struct Options {
     pub collection_dimensions: usize,
     /// `omit()` may be used: kro's feature gate `CELOmitFunction`.
     pub omit: bool,
+    /// OpenAPI of the author's status as an earlier compilation of the same definition inferred it: it holds, whatever
+    /// the kinds say by now.
+    pub status_schema: Option<Value>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { collection_size: 1000, collection_dimensions: 10, omit: false }
+        Self { collection_size: 1000, collection_dimensions: 10, omit: false, status_schema: None }
     }
 }
 
@@ -67,6 +72,11 @@ pub struct Graph {
     pub resources: Vec<ResourceInformation>,
     crd_hash: String,
     status: BTreeMap<String, Template>,
+    status_schema: Value,
+    conditions: Option<Vec<Arc<Expression>>>,
+    /// The type of `schema`.
+    instance: Type,
+    cluster_reads: BTreeSet<Vec<String>>,
     /// Number of different expressions.
     slots: usize,
     options: Options,
@@ -84,6 +94,8 @@ pub struct Node {
     pub external: Option<External>,
     /// It lives on the hub, once for all clusters: annotation `hub.kro.run/target: hub`, or named in `hub-refs`.
     pub on_hub: bool,
+    /// The type of one object.
+    object: Type,
     /// `metadata.namespace`, when it is a literal.
     namespace: Option<String>,
     /// Indices of other nodes, all lower than the own one.
@@ -152,6 +164,7 @@ struct Dimension {
     expression: Arc<Expression>,
     /// It reads nothing but the instance, so what is missing in its items stays missing.
     of_instance: bool,
+    item: Type,
 }
 
 /// What to do about an object that is there before us.
@@ -180,12 +193,15 @@ impl Graph {
     }
     /// Whether the author's conditions take the place of ours in the status.
     pub fn has_conditions(&self) -> bool {
-        false
+        self.conditions.is_some()
     }
     /// What expressions read of `kro.cluster`, as paths below it.
     pub fn cluster_reads(&self) -> &BTreeSet<Vec<String>> {
-        static NOTHING: BTreeSet<Vec<String>> = BTreeSet::new();
-        &NOTHING
+        &self.cluster_reads
+    }
+    /// OpenAPI of the author's status, for [`Options::status_schema`].
+    pub fn status_schema(&self) -> &Value {
+        &self.status_schema
     }
     /// Node ids in topological order.
     pub fn topological_order(&self) -> Vec<String> {

@@ -1,13 +1,17 @@
 //! The author's status: its expressions, and the OpenAPI of what they give.
 
+use super::conditions;
 use super::diagnostic::{Path, Problems};
-use super::evident;
-use super::expression::Expressions;
+use super::expression::{Expression, Expressions, Use};
 use super::template::Template;
 use super::validate::place::{self, Known, Place};
+use super::validate::types;
+use super::variables::Variables;
 use crate::cel::template::{Text, split};
+use crate::cel::{Type, unescape_field};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 #[derive(Debug, Default)]
 pub struct Status {
@@ -15,6 +19,8 @@ pub struct Status {
     pub fields: BTreeMap<String, Template>,
     /// OpenAPI of the author's part.
     pub schema: Value,
+    /// `Some` if the author's conditions take the place of ours.
+    pub conditions: Option<Vec<Arc<Expression>>>,
 }
 
 /// Fields that the controller itself writes.
@@ -25,10 +31,11 @@ pub fn compile(
     status: &Value,
     expressions: &mut Expressions,
     known: &Known<'_>,
+    variables: &Variables<'_>,
     problems: &mut Problems,
 ) -> Status {
     let path = Path::of(&["spec", "schema", "status"]);
-    let mut fields = BTreeMap::new();
+    let mut found = Status::default();
     let mut properties = Map::new();
     let declared = match status {
         Value::Null => None,
@@ -40,38 +47,81 @@ pub fn compile(
     };
     for (name, value) in declared.into_iter().flatten() {
         let path = path.key(name);
-        if name == CONDITIONS {
-            problems.add(&path, "custom conditions (status.conditions) are not supported yet");
+        if name == CONDITIONS && value.is_array() {
+            let entries = conditions::compile(value, &path, expressions, known, variables, problems);
+            found.conditions = Some(entries).filter(|e| !e.is_empty());
             continue;
         }
         let (template, uses) = expressions.read(value, &path, problems);
         if let Some(bare) = first_literal(&template, value, &path) {
             problems.add(&bare, format!("status fields without expressions are not supported: [{bare}]"));
         }
+        let mut types = Types::new();
         for usage in &uses {
-            place::check(usage, Place::Status, known, problems);
-            if usage.expression.program.variables().is_empty() {
-                problems.add(
-                    &usage.path,
-                    format!(
-                        "{}: instance status field must refer to a resource or schema",
-                        usage.expression.text
-                    ),
-                );
-            }
+            types.insert(usage.expression.slot, type_of(usage, known, variables, problems));
         }
-        properties.insert(name.clone(), schema(&template, known));
+        properties.insert(name.clone(), schema(&template, &types));
         if name != STATE {
-            fields.insert(name.clone(), template);
+            found.fields.insert(name.clone(), template);
         }
     }
-    Status { fields, schema: json!({"type": "object", "properties": properties}) }
+    found.schema = json!({"type": "object", "properties": properties});
+    found
+}
+
+/// OpenAPI by the expression's slot.
+type Types = HashMap<usize, Value>;
+
+fn type_of(usage: &Use, known: &Known<'_>, variables: &Variables<'_>, problems: &mut Problems) -> Value {
+    let text = &usage.expression.text;
+    if place::check(usage, Place::Status, known, problems).wrong {
+        return anything();
+    }
+    if usage.expression.program.variables().is_empty() {
+        problems
+            .add(&usage.path, format!("{text}: instance status field must refer to a resource or schema"));
+        return anything();
+    }
+    let Some(found) = types::of(usage, variables.all(), problems) else { return anything() };
+    infer(&found, true)
+}
+
+/// What kro declares for a type. `top`: it is the type of a whole field, not a part of one.
+fn infer(t: &Type, top: bool) -> Value {
+    match t {
+        Type::Bool => json!({"type": "boolean"}),
+        Type::Int | Type::Uint => json!({"type": "integer"}),
+        Type::Double => json!({"type": "number"}),
+        Type::String => json!({"type": "string"}),
+        Type::Bytes => json!({"type": "string", "format": "byte"}),
+        Type::Timestamp if top => json!({"type": "string", "format": "date-time"}),
+        Type::List(item) => json!({"type": "array", "items": infer(item, false)}),
+        Type::Map(_, value) => json!({"type": "object", "additionalProperties": infer(value, false)}),
+        Type::Struct(s) => {
+            let fields = s.fields.iter().map(|(name, t)| (unescape_field(name), infer(t, false)));
+            let mut schema = json!({"type": "object", "properties": fields.collect::<Map<_, _>>()});
+            if s.open
+                && let Some(schema) = schema.as_object_mut()
+            {
+                schema.insert("x-kubernetes-preserve-unknown-fields".into(), Value::Bool(true));
+            }
+            schema
+        }
+        Type::Duration | Type::Optional(_) | Type::Opaque(_) | Type::Type(_) => {
+            let mut schema = anything();
+            if let Some(schema) = schema.as_object_mut() {
+                schema.insert("description".into(), format!("unknown CEL type: {t}").into());
+            }
+            schema
+        }
+        _ => anything(),
+    }
 }
 
 /// The first leaf that no expression fills.
 fn first_literal(template: &Template, value: &Value, path: &Path) -> Option<Path> {
     match (template, value) {
-        (Template::Expression(_), _) => None,
+        (Template::Expression(_) | Template::Encoded(..), _) => None,
         (Template::Map(fields), Value::Object(values)) => fields.iter().find_map(|(key, field)| {
             first_literal(field, values.get(key).unwrap_or(&Value::Null), &path.key(key))
         }),
@@ -92,21 +142,19 @@ fn first_literal(template: &Template, value: &Value, path: &Path) -> Option<Path
     }
 }
 
-fn schema(template: &Template, known: &Known<'_>) -> Value {
+fn schema(template: &Template, types: &Types) -> Value {
     match template {
         Template::Literal(_) => anything(),
-        Template::Expression(e) if !e.is_standalone() => json!({"type": "string"}),
-        Template::Expression(e) => match evident::of(e.program.source(), known.schemas) {
-            Some(found) => evident::shape(&found),
-            None => anything(),
-        },
+        Template::Expression(e) | Template::Encoded(e, _) => {
+            types.get(&e.slot).cloned().unwrap_or_else(anything)
+        }
         Template::Map(fields) => {
             let properties: Map<String, Value> =
-                fields.iter().map(|(k, field)| (k.clone(), schema(field, known))).collect();
+                fields.iter().map(|(k, field)| (k.clone(), schema(field, types))).collect();
             json!({"type": "object", "properties": properties})
         }
         Template::List(items) => {
-            let mut items = items.iter().map(|item| schema(item, known));
+            let mut items = items.iter().map(|item| schema(item, types));
             let first = items.next().unwrap_or_else(anything);
             let same = items.all(|item| item == first);
             json!({"type": "array", "items": if same { first } else { anything() }})

@@ -2,7 +2,7 @@
 
 use super::diagnostic::{Path, Problems};
 use super::expression::Expression;
-use crate::cel::EvalError;
+use crate::cel::{EvalError, Type};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +15,8 @@ pub enum Template {
     /// No expression anywhere below.
     Literal(Value),
     Expression(Arc<Expression>),
+    /// The same in a field that holds base64 somewhere: bytes are written encoded.
+    Encoded(Arc<Expression>, Arc<Type>),
     Map(BTreeMap<String, Template>),
     List(Vec<Template>),
 }
@@ -30,6 +32,9 @@ pub struct Failure {
 
 /// Compiles one text; `None` leaves it as it is.
 pub type ReadText<'a> = dyn FnMut(&str, &Path, &mut Problems) -> Option<Arc<Expression>> + 'a;
+
+/// Evaluates an expression, for a field of this type if that matters; `None` takes the field or element away.
+pub type Eval<'a> = dyn FnMut(&Expression, Option<&Type>) -> Result<Option<Value>, EvalError> + 'a;
 
 impl Template {
     pub fn read(value: &Value, path: &Path, problems: &mut Problems, text: &mut ReadText<'_>) -> Self {
@@ -83,43 +88,58 @@ impl Template {
         matches!(self, Self::Literal(_))
     }
 
+    /// Marks the expressions whose fields hold base64.
+    pub fn encode(&mut self, path: &Path, type_of: &dyn Fn(&Path) -> Option<Arc<Type>>) {
+        match self {
+            Self::Expression(expression) => {
+                if let Some(t) = type_of(path) {
+                    *self = Self::Encoded(expression.clone(), t);
+                }
+            }
+            Self::Map(fields) => {
+                fields.iter_mut().for_each(|(key, field)| field.encode(&path.key(key), type_of))
+            }
+            Self::List(items) => {
+                items.iter_mut().enumerate().for_each(|(i, item)| item.encode(&path.index(i), type_of));
+            }
+            Self::Literal(_) | Self::Encoded(..) => {}
+        }
+    }
+
     /// The value with every expression replaced by what it gives.
     ///
     /// # Errors
     /// The first expression that gave nothing.
-    pub fn render(
-        &self,
-        eval: &mut dyn FnMut(&Expression) -> Result<Value, EvalError>,
-    ) -> Result<Value, Failure> {
-        self.render_below(&Path::default(), eval)
+    pub fn render(&self, eval: &mut Eval<'_>) -> Result<Value, Failure> {
+        Ok(self.render_below(&Path::default(), eval)?.unwrap_or(Value::Null))
     }
 
-    fn render_below(
-        &self,
-        path: &Path,
-        eval: &mut dyn FnMut(&Expression) -> Result<Value, EvalError>,
-    ) -> Result<Value, Failure> {
-        match self {
-            Self::Literal(value) => Ok(value.clone()),
-            Self::Expression(expression) => eval(expression).map_err(|error| Failure {
-                path: path.to_string(),
-                text: expression.text.clone(),
-                error,
-            }),
+    fn render_below(&self, path: &Path, eval: &mut Eval<'_>) -> Result<Option<Value>, Failure> {
+        let (expression, field) = match self {
+            Self::Literal(value) => return Ok(Some(value.clone())),
+            Self::Expression(expression) => (expression, None),
+            Self::Encoded(expression, field) => (expression, Some(&**field)),
             Self::List(items) => {
                 let mut list = Vec::with_capacity(items.len());
                 for (i, item) in items.iter().enumerate() {
-                    list.push(item.render_below(&path.index(i), eval)?);
+                    list.extend(item.render_below(&path.index(i), eval)?);
                 }
-                Ok(Value::Array(list))
+                return Ok(Some(Value::Array(list)));
             }
             Self::Map(fields) => {
                 let mut map = Map::new();
                 for (key, field) in fields {
-                    map.insert(key.clone(), field.render_below(&path.key(key), eval)?);
+                    if let Some(value) = field.render_below(&path.key(key), eval)? {
+                        map.insert(key.clone(), value);
+                    }
                 }
-                Ok(Value::Object(map))
+                return Ok(Some(Value::Object(map)));
             }
-        }
+        };
+        eval(expression, field).map_err(|error| Failure {
+            path: path.to_string(),
+            text: expression.text.clone(),
+            error,
+        })
     }
 }

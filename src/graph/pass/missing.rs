@@ -4,7 +4,7 @@
 //! not come by waiting; kro waits for it for ever, here it is an error that says how to write the expression.
 
 use super::EvalError;
-use crate::cel::FieldPath;
+use crate::cel::{FieldPath, Type};
 use crate::graph::expression::Expression;
 use serde_json::Value;
 
@@ -12,6 +12,7 @@ use serde_json::Value;
 pub struct Item<'a> {
     pub name: &'a str,
     pub value: &'a Value,
+    pub t: &'a Type,
     /// Its list reads nothing but the instance.
     pub of_instance: bool,
 }

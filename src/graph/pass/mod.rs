@@ -4,13 +4,16 @@
 //! shows of it; and then whether it is ready. At the end it asks for the status. An expression that several places
 //! share is evaluated once.
 
+mod conditions;
 mod missing;
 mod project;
+mod reference;
 mod render;
 
 use super::expression::Expression;
-use super::{AuthorConditions, Graph, Node, Reference};
-use crate::cel::{Budget, EvalError, Scope};
+use super::variables::{CLUSTER, EACH, KRO, SCHEMA};
+use super::{Graph, Node};
+use crate::cel::{Budget, EvalError, Scope, Type};
 use serde_json::{Value, json};
 
 /// One desired object.
@@ -54,7 +57,7 @@ static NO_SUCH_NODE: Readiness = Readiness::Waiting(String::new());
 impl<'g> Pass<'g> {
     /// Starts with the object that the children belong to: the instance, or its mirror; and with what `kro.cluster` is:
     /// name, id, labels, properties, version.
-    pub fn new(graph: &'g Graph, parent: &Value, _cluster: &Value) -> Self {
+    pub fn new(graph: &'g Graph, parent: &Value, cluster: &Value) -> Self {
         let field = |name: &str| parent.get(name).filter(|v| !v.is_null()).cloned();
         let instance = json!({
             "apiVersion": field("apiVersion").unwrap_or_else(|| json!(graph.gvk.api_version())),
@@ -63,7 +66,13 @@ impl<'g> Pass<'g> {
             "spec": field("spec").unwrap_or_else(|| json!({})),
         });
         let mut scope = Scope::new();
-        scope.bind("schema", &instance);
+        scope.bind_typed(SCHEMA, &instance, &graph.instance);
+        if !cluster.is_null() {
+            scope.bind(KRO, &json!({CLUSTER: cluster}));
+            if graph.nodes.iter().all(|n| n.id != CLUSTER) {
+                scope.bind(CLUSTER, cluster);
+            }
+        }
         let waiting =
             |node: &Node| Readiness::Waiting(format!("{} is waiting for what it depends on", node.id));
         let nodes = graph
@@ -135,9 +144,10 @@ impl<'g> Pass<'g> {
     pub fn observe(&mut self, index: usize, objects: &[&Value], desired: usize) {
         let Some(node) = self.graph.nodes.get(index) else { return };
         if node.is_collection() {
-            self.scope.bind(&node.id, &Value::Array(objects.iter().map(|o| (*o).clone()).collect()));
+            let list = Value::Array(objects.iter().map(|o| (*o).clone()).collect());
+            self.scope.bind_typed(&node.id, &list, &Type::list(node.object.clone()));
         } else if let Some(object) = objects.first() {
-            self.scope.bind(&node.id, object);
+            self.scope.bind_typed(&node.id, object, &node.object);
         }
         let readiness = self.judge(node, objects, desired);
         if let Some(state) = self.nodes.get_mut(index) {
@@ -156,7 +166,11 @@ impl<'g> Pass<'g> {
         }
         if !node.is_collection() {
             if objects.is_empty() {
-                return Readiness::Waiting(format!("{} does not exist yet", node.id));
+                let why = match node.external {
+                    Some(_) => format!("waiting for external reference {}: not found", node.id),
+                    None => format!("{} does not exist yet", node.id),
+                };
+                return Readiness::Waiting(why);
             }
             for condition in &node.ready_when {
                 let result = self.shared(condition);
@@ -166,10 +180,18 @@ impl<'g> Pass<'g> {
             }
             return Readiness::Ready;
         }
+        // Of an external reference, a condition may also read the list as a whole.
+        let (of_list, of_items): (Vec<_>, Vec<_>) = node.ready_when.iter().partition(|c| c.reads(&node.id));
+        for condition in of_list {
+            let result = self.shared(condition);
+            if let Some(not) = unready(node, condition, None, result) {
+                return not;
+            }
+        }
         for (item, object) in objects.iter().enumerate() {
             let mut each = self.scope.child();
-            each.bind("each", object);
-            for condition in &node.ready_when {
+            each.bind_typed(EACH, object, &node.object);
+            for condition in &of_items {
                 let result = condition.program.eval(&each, &self.budget);
                 if let Some(not) = unready(node, condition, Some(item), result) {
                     return not;
@@ -182,20 +204,6 @@ impl<'g> Pass<'g> {
     /// Of the node as it was observed.
     pub fn readiness(&self, index: usize) -> &Readiness {
         self.nodes.get(index).map_or(&NO_SUCH_NODE, |n| &n.readiness)
-    }
-
-    /// What an external reference reads now.
-    ///
-    /// # Errors
-    /// As for rendering.
-    pub fn reference(&mut self, _index: usize) -> Result<Reference, EvalError> {
-        pending("not an external reference".to_owned())
-    }
-
-    /// The author's conditions. `own` are the conditions that would be written without them, which
-    /// `runtime.condition(schema, …)` reads.
-    pub fn conditions(&self, _own: &Value) -> AuthorConditions {
-        AuthorConditions::default()
     }
 
     /// Evaluates an expression that reads no iterator, once for the whole pass.

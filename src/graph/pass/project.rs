@@ -23,14 +23,16 @@ impl Pass<'_> {
     fn project(&self, template: &Template, path: &str, problems: &mut Vec<String>) -> Option<Value> {
         match template {
             Template::Literal(value) => Some(value.clone()),
-            Template::Expression(expression) => match self.field(expression) {
-                Ok(value) => Some(value).filter(|v| !v.is_null()),
-                Err(EvalError::Pending { .. }) => None,
-                Err(EvalError::Fatal { message }) => {
-                    problems.push(format!("{path}: {}: {message}", expression.text));
-                    None
+            Template::Expression(expression) | Template::Encoded(expression, _) => {
+                match self.field(expression) {
+                    Ok(value) => Some(value).filter(|v| !v.is_null()),
+                    Err(EvalError::Pending { .. }) => None,
+                    Err(EvalError::Fatal { message }) => {
+                        problems.push(format!("{path}: {}: {message}", expression.text));
+                        None
+                    }
                 }
-            },
+            }
             Template::Map(fields) => {
                 let mut map = Map::new();
                 for (key, field) in fields {
@@ -65,11 +67,16 @@ impl Pass<'_> {
         }
     }
 
+    /// A resource that the expression reads and that was not seen yet.
+    pub(super) fn unobserved(&self, expression: &Expression) -> Option<String> {
+        let mut nodes = self.graph.nodes.iter().zip(&self.nodes);
+        let found = nodes.find(|(node, state)| !state.observed && expression.reads(&node.id));
+        found.map(|(node, _)| node.id.clone())
+    }
+
     fn field(&self, expression: &Expression) -> Result<Value, EvalError> {
-        for (node, state) in self.graph.nodes.iter().zip(&self.nodes) {
-            if !state.observed && expression.reads(&node.id) {
-                return super::pending(format!("{} is not observed", node.id));
-            }
+        if let Some(id) = self.unobserved(expression) {
+            return super::pending(format!("{id} is not observed"));
         }
         match self.results.get(expression.slot) {
             Some(Some(known)) => known.clone(),

@@ -2,7 +2,7 @@
 
 use super::missing::{self, Item};
 use super::{EvalError, Pass, Rendered, at, fatal, shared};
-use crate::cel::Scope;
+use crate::cel::{Scope, Type};
 use crate::graph::expression::Expression;
 use crate::graph::template::Failure;
 use crate::graph::{Dimension, Node};
@@ -19,8 +19,9 @@ impl<'g> Pass<'g> {
         if self.is_included(index) == Some(false) {
             return Ok(Vec::new());
         }
-        for dependency in &node.dependencies {
-            self.is_ready(*dependency)?;
+        self.may_read(node)?;
+        if node.external.is_some() {
+            return Ok(Vec::new());
         }
         if !node.is_collection() {
             let object = self.object(node, &[])?;
@@ -42,18 +43,24 @@ impl<'g> Pass<'g> {
         Ok(rendered)
     }
 
-    fn object(&mut self, node: &Node, items: &[Item<'_>]) -> Result<Value, EvalError> {
+    /// Pending until everything that the node depends on is ready.
+    pub(super) fn may_read(&self, node: &Node) -> Result<(), EvalError> {
+        node.dependencies.iter().try_for_each(|dependency| self.is_ready(*dependency))
+    }
+
+    pub(super) fn object(&mut self, node: &Node, items: &[Item<'_>]) -> Result<Value, EvalError> {
         let mut own = self.scope.child();
         for item in items {
-            own.bind(item.name, item.value);
+            own.bind_typed(item.name, item.value, item.t);
         }
         let (results, budget, scope) = (&mut self.results, &self.budget, &self.scope);
-        let mut eval = |expression: &Expression| {
-            let own: &Scope<'_> = &own;
-            let result = if items.iter().any(|i| expression.reads(i.name)) {
-                expression.program.eval(own, budget)
-            } else {
-                shared(results, expression, scope, budget)
+        let mut eval = |expression: &Expression, field: Option<&Type>| {
+            let (own, program): (&Scope<'_>, _) = (&own, &expression.program);
+            let result = match field {
+                Some(field) => program.eval_into(own, budget, field),
+                None if program.functions().contains("omit") => program.eval_or_omit(own, budget),
+                None if items.iter().any(|i| expression.reads(i.name)) => program.eval(own, budget).map(Some),
+                None => shared(results, expression, scope, budget).map(Some),
             };
             result.map_err(|error| missing::judge(expression, error, &self.instance, items))
         };
@@ -112,7 +119,7 @@ impl<'g> Pass<'g> {
 }
 
 fn item<'a>(dimension: &'a Dimension, value: &'a Value) -> Item<'a> {
-    Item { name: &dimension.iterator, value, of_instance: dimension.of_instance }
+    Item { name: &dimension.iterator, value, t: &dimension.item, of_instance: dimension.of_instance }
 }
 
 /// The cartesian product, the first list outermost.

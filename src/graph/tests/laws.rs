@@ -1,10 +1,10 @@
 //! What holds for every definition.
 
+use super::kinds::kinds;
 use super::{graph, rgd};
 use crate::api::ResourceGraphDefinition;
 use crate::api::rgd::Resource;
 use crate::graph::{Graph, Options, Pass, compile};
-use crate::schema::kinds::Anywhere;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,9 +107,9 @@ proptest! {
         }
         order
     })) {
-        let first = compile(&with(resources.clone()), &Options::default(), &Anywhere).unwrap();
+        let first = compile(&with(resources.clone()), &Options::default(), &kinds()).unwrap();
         let other = shuffled.iter().map(|i| resources[*i].clone()).collect();
-        let second = compile(&with(other), &Options::default(), &Anywhere).unwrap();
+        let second = compile(&with(other), &Options::default(), &kinds()).unwrap();
         prop_assert_eq!(essence(&first), essence(&second));
         for graph in [&first, &second] {
             for (index, node) in graph.nodes.iter().enumerate() {
@@ -128,8 +128,8 @@ proptest! {
         definition.spec.resources[0].ready_when = vec![condition];
         definition.spec.schema.status = status;
         definition.spec.schema.spec = spec;
-        let first = compile(&definition, &Options::default(), &Anywhere);
-        let second = compile(&definition, &Options::default(), &Anywhere);
+        let first = compile(&definition, &Options::default(), &kinds());
+        let second = compile(&definition, &Options::default(), &kinds());
         match (first, second) {
             (Ok(a), Ok(b)) => prop_assert_eq!(essence(&a), essence(&b)),
             (Err(a), Err(b)) => {

@@ -1,13 +1,14 @@
 //! The rules of definitions, and of their evaluation, as tables.
 
 mod golden;
+mod kinds;
 mod laws;
 mod rendering;
 mod verdicts;
 
 use super::{Graph, Options, compile};
 use crate::api::ResourceGraphDefinition;
-use crate::schema::kinds::Anywhere;
+use kinds::kinds;
 
 pub fn rgd(yaml: &str) -> ResourceGraphDefinition {
     serde_saphyr::from_str(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"))
@@ -62,14 +63,14 @@ pub fn cm(id: &str, value: &str, more: &str) -> String {
 }
 
 pub fn graph(yaml: &str) -> Graph {
-    compile(&rgd(yaml), &Options::default(), &Anywhere).unwrap_or_else(|problems| {
+    compile(&rgd(yaml), &Options::default(), &kinds()).unwrap_or_else(|problems| {
         panic!("{}\n{yaml}", problems.iter().map(|p| format!("{p}\n")).collect::<String>())
     })
 }
 
 /// The problems of a definition, one text each.
 pub fn problems(yaml: &str) -> Vec<String> {
-    match compile(&rgd(yaml), &Options::default(), &Anywhere) {
+    match compile(&rgd(yaml), &Options::default(), &kinds()) {
         Ok(_) => Vec::new(),
         Err(problems) => problems.iter().map(ToString::to_string).collect(),
     }

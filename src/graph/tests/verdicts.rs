@@ -1,8 +1,8 @@
 //! Which definitions are refused, and with which words.
 
+use super::kinds::kinds;
 use super::{app, check, cm, problems, rgd};
 use crate::graph::{Options, compile};
-use crate::schema::kinds::Anywhere;
 
 /// Checks a ConfigMap with this value.
 fn value(expression: &str, want: &[&str]) {
@@ -456,6 +456,6 @@ fn limits_are_the_callers() {
     let yaml = app(&cm("x", "v", "forEach: [{a: '${schema.spec.l}'}, {b: '${schema.spec.l}'}]")
         .replace("name: x", "name: '${a}${b}'"));
     let options = Options { collection_dimensions: 1, ..Options::default() };
-    let problems = compile(&rgd(&yaml), &options, &Anywhere).unwrap_err();
+    let problems = compile(&rgd(&yaml), &options, &kinds()).unwrap_err();
     assert_eq!(problems[0].message, "forEach has 2 dimensions, the maximum is 1");
 }

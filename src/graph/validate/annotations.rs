@@ -1,20 +1,11 @@
 //! Labels and annotations with a meaning: kro's own, which authors may not set, and the hub's policies.
 
-use crate::api::keys::{hub, kro};
-use crate::api::rgd::ResourceGraphDefinition;
+use crate::api::keys::hub;
 use crate::graph::OnExisting;
 use crate::graph::diagnostic::{Path, Problems};
 use serde_json::{Map, Value};
 
 const RESERVED_PREFIXES: [&str; 2] = ["kro.run/", "internal.kro.run/"];
-
-/// What the definition itself asks for.
-pub fn of_definition(rgd: &ResourceGraphDefinition, problems: &mut Problems) {
-    if rgd.metadata.annotations.contains_key(hub::HUB_REFS) {
-        let path = Path::of(&["metadata", "annotations"]).key(hub::HUB_REFS);
-        problems.add(&path, "reading external references on the hub is not supported yet");
-    }
-}
 
 /// Checks a template's labels and annotations, and reads the policy for objects that exist already.
 pub fn of_template(
@@ -27,7 +18,6 @@ pub fn of_template(
         match metadata.get(field) {
             Some(Value::Object(map)) => {
                 reserved(field, map, &path, problems);
-                texts(map, &path, problems);
             }
             // One expression that gives the whole map is judged by what it gives.
             Some(Value::String(text)) if text.contains("${") => {}
@@ -37,9 +27,7 @@ pub fn of_template(
     }
     let annotations = metadata.get("annotations").and_then(Value::as_object)?;
     let path = path.key("annotations");
-    if annotations.contains_key(hub::TARGET) {
-        problems.add(&path.key(hub::TARGET), "keeping a resource on the hub is not supported yet");
-    }
+    choice(annotations, hub::TARGET, &["hub"], &path, problems);
     choice(annotations, hub::ON_DELETE, &["Delete", "Orphan"], &path, problems);
     match choice(annotations, hub::ON_EXISTING, &["Adopt", "AdoptIfEqual", "Fail"], &path, problems)? {
         "Adopt" => Some(OnExisting::Adopt),
@@ -54,24 +42,6 @@ fn reserved(field: &str, map: &Map<String, Value>, path: &Path, problems: &mut P
             problems
                 .add(&path.key(key), format!("{field} with prefix {prefix} are reserved for internal use"));
         }
-    }
-}
-
-/// Labels and annotations are text on every kind.
-fn texts(map: &Map<String, Value>, path: &Path, problems: &mut Problems) {
-    for (key, value) in map {
-        let got = match value {
-            Value::String(_) | Value::Null => continue,
-            Value::Bool(_) => "boolean",
-            Value::Number(_) => "number",
-            Value::Array(_) => "array",
-            Value::Object(_) => "object",
-        };
-        problems.add_with_help(
-            &path.key(key),
-            format!("expected string type, got {got}"),
-            matches!(value, Value::Bool(_) | Value::Number(_)).then(|| format!("quote it: \"{value}\"")),
-        );
     }
 }
 
@@ -94,9 +64,4 @@ fn choice<'a>(
     };
     problems.add_with_help(&path.key(key), message, Some(format!("allowed are {}", allowed.join(", "))));
     None
-}
-
-/// The kind whose objects make kinds: on a spoke nobody would act on them.
-pub fn is_definition(group: &str, kind: &str) -> bool {
-    group == kro::GROUP && kind == "ResourceGraphDefinition"
 }

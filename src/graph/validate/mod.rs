@@ -1,9 +1,11 @@
-//! What makes a definition wrong before any cluster is asked. Each file knows one kind of rule; all of them report
+//! What makes a definition wrong. Each file knows one kind of rule; all of them report
 //! into one list, none stops at the first problem.
 
 pub mod annotations;
-pub mod fields;
+mod external;
+pub mod hub_side;
 pub mod identity;
 pub mod place;
-pub mod scope;
 pub mod shape;
+pub mod types;
+pub mod values;

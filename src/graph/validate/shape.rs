@@ -1,53 +1,74 @@
 //! The outer form of a resource: a template with kind, version and metadata, in the right scope.
 
-use super::{annotations, scope};
+use super::{annotations, external};
 use crate::api::Gvk;
 use crate::api::rgd::{Resource, Scope};
-use crate::graph::OnExisting;
 use crate::graph::diagnostic::{Path, Problems};
+use crate::graph::{External, OnExisting};
+use crate::schema::kinds::{Kinds, Served};
 use serde_json::{Map, Value};
 
 /// What the form tells, where it is right.
 pub struct Shape {
     pub gvk: Gvk,
+    pub served: Served,
+    pub external: Option<External>,
     pub on_existing: Option<OnExisting>,
     /// `metadata.namespace`, when it is a literal.
     pub namespace: Option<String>,
+}
+
+impl Shape {
+    /// A CustomResourceDefinition is taken as it is: its schema has no end.
+    pub fn is_crd(&self) -> bool {
+        &*self.gvk.group == "apiextensions.k8s.io" && &*self.gvk.kind == "CustomResourceDefinition"
+    }
+    pub fn is_namespaced(&self) -> Option<bool> {
+        self.served.kind().map(|k| k.namespaced)
+    }
 }
 
 pub fn check(
     resource: &Resource,
     position: usize,
     instance: Scope,
+    kinds: &dyn Kinds,
     problems: &mut Problems,
 ) -> Option<Shape> {
     let path = Path::resource(position);
-    let template = match (&resource.template, &resource.external_ref) {
-        (Some(template), None) => template,
-        (None, Some(_)) => {
-            problems.add(&path.key("externalRef"), "external references are not supported yet");
+    match (&resource.template, &resource.external_ref) {
+        (Some(template), None) => of_template(template, &path.key("template"), instance, kinds, problems),
+        (None, Some(reference)) => {
             if !resource.for_each.is_empty() {
                 problems.add(&path.key("forEach"), "cannot use externalRef with forEach");
             }
-            return None;
+            external::check(reference, &path.key("externalRef"), instance, kinds, problems)
         }
         _ => {
             problems.add(&path, "exactly one of template or externalRef must be provided");
-            return None;
+            None
         }
-    };
-    let path = path.key("template");
+    }
+}
+
+fn of_template(
+    template: &Value,
+    path: &Path,
+    instance: Scope,
+    kinds: &dyn Kinds,
+    problems: &mut Problems,
+) -> Option<Shape> {
     let Some(template) = template.as_object() else {
-        problems.add(&path, "the template is not an object");
+        problems.add(path, "the template is not an object");
         return None;
     };
-    let gvk = kind(template, &path, problems);
+    let gvk = kind(template, path, problems);
     let metadata_path = path.key("metadata");
     let metadata = match template.get("metadata") {
         Some(Value::Object(metadata)) => metadata,
         Some(Value::Null) | None => {
             problems.add_with_help(
-                &path,
+                path,
                 "metadata field is missing",
                 Some("give the template metadata with a name".into()),
             );
@@ -59,21 +80,40 @@ pub fn check(
         }
     };
     let on_existing = annotations::of_template(metadata, &metadata_path, problems);
-    text(metadata, "name", true, &metadata_path, problems);
-    let namespace = text(metadata, "namespace", false, &metadata_path, problems);
-    let gvk = gvk?;
-    if annotations::is_definition(&gvk.group, &gvk.kind) {
-        problems.add(
-            &path,
-            "a ResourceGraphDefinition as a resource is not supported yet: it belongs on the hub",
-        );
+    if matches!(metadata.get("name"), None | Some(Value::Null)) || metadata.get("name") == Some(&"".into()) {
+        problems.add(&metadata_path, "metadata.name is missing");
     }
-    placed(&gvk, namespace, instance, &metadata_path, problems);
-    let literal = namespace.filter(|n| !n.is_empty() && !n.contains("${")).map(str::to_owned);
-    Some(Shape { gvk, on_existing, namespace: literal })
+    let namespace = metadata.get("namespace").filter(|n| !n.is_null());
+    let gvk = gvk?;
+    let served = served(&gvk, kinds, path, problems);
+    let shape = Shape {
+        gvk,
+        served,
+        external: None,
+        on_existing,
+        namespace: namespace
+            .and_then(Value::as_str)
+            .filter(|n| !n.is_empty() && !n.contains("${"))
+            .map(str::to_owned),
+    };
+    placed(&shape, namespace, instance, &metadata_path, problems);
+    Some(shape)
 }
 
-fn kind(template: &Map<String, Value>, path: &Path, problems: &mut Problems) -> Option<Gvk> {
+/// Whether there is such a kind.
+pub(super) fn served(gvk: &Gvk, kinds: &dyn Kinds, path: &Path, problems: &mut Problems) -> Served {
+    let served = kinds.find(gvk);
+    if served == Served::No {
+        problems.add_with_help(
+            &path.key("kind"),
+            format!("failed to get schema for {gvk}: no such kind is served"),
+            Some("correct apiVersion and kind, or install its CustomResourceDefinition".into()),
+        );
+    }
+    served
+}
+
+pub(super) fn kind(template: &Map<String, Value>, path: &Path, problems: &mut Problems) -> Option<Gvk> {
     let mut literal = |field: &str| match template.get(field) {
         Some(Value::String(text)) if text.contains("${") => {
             problems.add(&path.key(field), format!("{field} must be literal text, not an expression"));
@@ -112,44 +152,19 @@ fn is_dns_1035_label(text: &str) -> bool {
         && text.chars().all(|c| ends(c) || c == '-')
 }
 
-/// A text of the metadata; `None` when it is absent.
-fn text<'a>(
-    metadata: &'a Map<String, Value>,
-    field: &str,
-    required: bool,
-    path: &Path,
-    problems: &mut Problems,
-) -> Option<&'a str> {
-    match metadata.get(field) {
-        Some(Value::String(text)) if !(required && text.is_empty()) => Some(text),
-        Some(Value::String(_) | Value::Null) | None => {
-            if required {
-                problems.add(path, format!("metadata.{field} is missing"));
-            }
-            None
-        }
-        Some(_) => {
-            problems.add(&path.key(field), format!("metadata.{field} is not a string"));
-            None
-        }
-    }
-}
-
-/// Scope against namespace, for the kinds whose scope is known everywhere.
-fn placed(gvk: &Gvk, namespace: Option<&str>, instance: Scope, path: &Path, problems: &mut Problems) {
-    let Some(namespaced) = scope::is_namespaced(&gvk.group, &gvk.kind) else { return };
-    let blank = namespace.is_none_or(|n| n.trim().is_empty());
+/// Scope against namespace.
+fn placed(shape: &Shape, namespace: Option<&Value>, instance: Scope, path: &Path, problems: &mut Problems) {
+    let Some(namespaced) = shape.is_namespaced() else { return };
+    let kind = &shape.gvk.kind;
+    let blank = namespace.is_none_or(|n| n.as_str().is_some_and(|n| n.trim().is_empty()));
     if !namespaced && namespace.is_some() {
-        let message = format!("{} is cluster-scoped and must not set metadata.namespace", gvk.kind);
+        let message = format!("{kind} is cluster-scoped and must not set metadata.namespace");
         problems.add(&path.key("namespace"), message);
     }
     if namespaced && blank && instance == Scope::Cluster {
-        problems.add(
-            path,
-            format!(
-                "{} is namespaced and must set metadata.namespace when the instance CRD is cluster-scoped",
-                gvk.kind
-            ),
+        let message = format!(
+            "{kind} is namespaced and must set metadata.namespace when the instance CRD is cluster-scoped"
         );
+        problems.add(path, message);
     }
 }

@@ -1,0 +1,71 @@
+//! What an external reference reads.
+
+use super::{EvalError, Pass, fatal};
+use crate::graph::{External, Reference, Target};
+use serde_json::Value;
+
+impl Pass<'_> {
+    /// What an external reference reads now.
+    ///
+    /// # Errors
+    /// Pending while a dependency is not ready or lacks data; fatal if waiting can not help.
+    pub fn reference(&mut self, index: usize) -> Result<Reference, EvalError> {
+        let Some((node, external)) = self.graph.nodes.get(index).and_then(|n| Some((n, n.external?))) else {
+            return Err(fatal("externalRef", "there is none"));
+        };
+        self.may_read(node)?;
+        let metadata = self.object(node, &[])?;
+        let text = |field: &str| match metadata.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(fatal(&format!("{}: metadata.{field}", node.id), "must give a string")),
+        };
+        let target = match external {
+            External::Named => match text("name")?.filter(|name| !name.is_empty()) {
+                Some(name) => Target::Name(name),
+                None => return Err(fatal(&format!("{}: metadata.name", node.id), "gives no name")),
+            },
+            External::Selected => {
+                let selector = selector(metadata.get("selector").unwrap_or(&Value::Null));
+                Target::Selector(
+                    selector.map_err(|why| fatal(&format!("{}: metadata.selector", node.id), &why))?,
+                )
+            }
+        };
+        Ok(Reference { namespace: text("namespace")?.filter(|n| !n.is_empty()), target })
+    }
+}
+
+/// A label selector in the form of the API's query parameter.
+fn selector(selector: &Value) -> Result<String, String> {
+    let mut requirements = Vec::new();
+    for (key, value) in selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten() {
+        requirements.push(format!("{key}={}", label(value)?));
+    }
+    for expression in selector.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
+        let text = |field: &str| expression.get(field).and_then(Value::as_str).unwrap_or_default();
+        let key = text("key");
+        let given = expression.get("values").and_then(Value::as_array);
+        let values: Vec<String> = given.into_iter().flatten().map(label).collect::<Result<_, _>>()?;
+        let values = values.join(",");
+        requirements.push(match text("operator") {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "Exists" => key.to_owned(),
+            "DoesNotExist" => format!("!{key}"),
+            other => return Err(format!("operator {other:?} is unknown")),
+        });
+    }
+    requirements.sort();
+    Ok(requirements.join(","))
+}
+
+/// A value of a label. Anything else would change what the requirement says.
+fn label(value: &Value) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match value {
+        Value::String(text) if text.chars().all(fits) => Ok(text.clone()),
+        Value::String(_) => Err("a value is not a label's value: letters, digits, '-', '_', '.'".to_owned()),
+        _ => Err("a value is not a string".to_owned()),
+    }
+}

@@ -1,0 +1,131 @@
+//! `externalRef`: a kind, and a name or a selector.
+
+use super::shape::{self, Shape};
+use crate::api::rgd::Scope;
+use crate::graph::External;
+use crate::graph::diagnostic::{Path, Problems};
+use crate::schema::kinds::Kinds;
+use serde_json::{Map, Value};
+
+pub fn check(
+    reference: &Value,
+    path: &Path,
+    instance: Scope,
+    kinds: &dyn Kinds,
+    problems: &mut Problems,
+) -> Option<Shape> {
+    let Some(reference) = reference.as_object() else {
+        problems.add(path, "externalRef is not an object");
+        return None;
+    };
+    let gvk = shape::kind(reference, path, problems);
+    let Some(metadata) = reference.get("metadata").and_then(Value::as_object) else {
+        problems.add(path, "metadata field is missing");
+        return None;
+    };
+    let metadata_path = path.key("metadata");
+    let external = target(metadata, &metadata_path, problems);
+    let (gvk, external) = (gvk?, external?);
+    let served = shape::served(&gvk, kinds, path, problems);
+    let namespace = metadata.get("namespace").filter(|n| !n.is_null());
+    if let Some(kind) = served.kind() {
+        let blank = namespace.is_none_or(|n| n.as_str().is_some_and(|n| n.trim().is_empty()));
+        if !kind.namespaced && namespace.is_some() {
+            let message = format!("{} is cluster-scoped and must not set metadata.namespace", gvk.kind);
+            problems.add(&metadata_path.key("namespace"), message);
+        }
+        if kind.namespaced && blank && instance == Scope::Cluster && external == External::Named {
+            let message = format!(
+                "{} is namespaced and must set metadata.namespace when the instance CRD is cluster-scoped",
+                gvk.kind
+            );
+            problems.add(&metadata_path, message);
+        }
+    }
+    let literal = namespace.and_then(Value::as_str).filter(|n| !n.is_empty() && !n.contains("${"));
+    Some(Shape {
+        gvk,
+        served,
+        external: Some(external),
+        on_existing: None,
+        namespace: literal.map(str::to_owned),
+    })
+}
+
+fn target(metadata: &Map<String, Value>, path: &Path, problems: &mut Problems) -> Option<External> {
+    let given = |field: &str| metadata.get(field).filter(|v| !v.is_null());
+    let found = match (given("name"), given("selector")) {
+        (Some(Value::String(name)), None) if !name.is_empty() => External::Named,
+        (Some(_), None) => {
+            problems.add(&path.key("name"), "metadata.name is not a name");
+            return None;
+        }
+        (None, Some(Value::Object(selector))) => {
+            requirements(selector, &path.key("selector"), problems);
+            External::Selected
+        }
+        (None, Some(_)) => {
+            problems.add(&path.key("selector"), "metadata.selector is not a label selector");
+            return None;
+        }
+        _ => {
+            problems.add(path, "exactly one of name or selector must be provided");
+            return None;
+        }
+    };
+    if given("namespace").is_some_and(|n| !n.is_string()) {
+        problems.add(&path.key("namespace"), "metadata.namespace is not a string");
+    }
+    for key in metadata.keys().filter(|k| !["name", "namespace", "selector"].contains(&k.as_str())) {
+        problems.add(
+            &path.key(key),
+            format!("unknown field {key:?}; externalRef.metadata has name, namespace, selector"),
+        );
+    }
+    Some(found)
+}
+
+const OPERATORS: [&str; 4] = ["In", "NotIn", "Exists", "DoesNotExist"];
+
+/// The form of a label selector; what its expressions give is judged when they are evaluated.
+fn requirements(selector: &Map<String, Value>, path: &Path, problems: &mut Problems) {
+    for (field, value) in selector {
+        let path = path.key(field);
+        match (field.as_str(), value) {
+            (_, Value::Null) | ("matchLabels", Value::Object(_)) => {}
+            ("matchLabels", Value::String(text)) if text.contains("${") => {}
+            ("matchExpressions", Value::Array(items)) => {
+                for (i, item) in items.iter().enumerate() {
+                    let path = path.index(i);
+                    let text = |key: &str| item.get(key).and_then(Value::as_str);
+                    if text("key").is_none_or(str::is_empty) {
+                        problems.add(&path, "key is missing");
+                    }
+                    match text("operator") {
+                        Some(operator) if OPERATORS.contains(&operator) => {
+                            let values = item
+                                .get("values")
+                                .is_some_and(|v| v.as_array().is_none_or(|v| !v.is_empty()));
+                            if values != operator.ends_with("In") {
+                                let must = if values { "takes no values" } else { "needs values" };
+                                problems.add(&path, format!("operator {operator} {must}"));
+                            }
+                        }
+                        _ => problems.add_with_help(
+                            &path,
+                            "operator is missing or unknown",
+                            Some(format!("allowed are {}", OPERATORS.join(", "))),
+                        ),
+                    }
+                }
+            }
+            ("matchLabels" | "matchExpressions", _) => {
+                problems.add(&path, format!("{field} has the wrong form"))
+            }
+            _ => problems.add(
+                &path,
+                format!("unknown field {field:?}; a label selector has matchLabels, matchExpressions"),
+            ),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Which types expressions must have where they stand.
+
+use super::values::Field;
+use crate::cel::{Decls, Type};
+use crate::graph::diagnostic::{Path, Problems};
+use crate::graph::expression::Use;
+use serde_json::Value;
+
+/// The type of an expression; `None` when it has problems, which are reported.
+pub fn of(usage: &Use, decls: &Decls, problems: &mut Problems) -> Option<Type> {
+    match usage.expression.program.check(decls) {
+        Ok(found) => Some(found),
+        Err(errors) => {
+            for error in &errors {
+                problems.in_expression(&usage.path, &usage.expression.text, error);
+            }
+            None
+        }
+    }
+}
+
+/// A condition must give a bool. `typed`: of everything that it reads the type is known, so `dyn` is the author's doing.
+pub fn condition(usage: &Use, what: &str, decls: &Decls, typed: bool, problems: &mut Problems) {
+    let Some(found) = of(usage, decls, problems) else { return };
+    let fits = match &found {
+        Type::Bool => true,
+        Type::Optional(inner) => matches!(**inner, Type::Bool) || (!typed && **inner == Type::Dyn),
+        Type::Dyn => !typed,
+        _ => false,
+    };
+    if fits {
+        return;
+    }
+    let help = match found {
+        Type::Dyn => Some("its type is known only at run time: compare it, e.g. … == true".to_owned()),
+        _ => None,
+    };
+    let message = format!(
+        "{what} expression {} must return bool or optional_type(bool), but returns {found}",
+        usage.expression.text
+    );
+    problems.add_with_help(&usage.path, message, help);
+}
+
+/// A dimension must give a list: the type of its items.
+pub fn items(usage: &Use, decls: &Decls, typed: bool, problems: &mut Problems) -> Option<Type> {
+    let found = of(usage, decls, problems)?;
+    let help = match found {
+        Type::List(item) => return Some((*item).clone()),
+        Type::Dyn if !typed => return Some(Type::Dyn),
+        Type::Map(..) => {
+            Some(format!("for its keys write {}.map(k, k)", usage.expression.program.source().trim()))
+        }
+        _ => None,
+    };
+    let message = format!("forEach expression {} must return a list, got {found}", usage.expression.text);
+    problems.add_with_help(&usage.path, message, help);
+    None
+}
+
+/// A field of a template must be able to hold what its expression gives.
+pub fn field(
+    usage: &Use,
+    id: &str,
+    template: &Path,
+    root: Field<'_>,
+    decls: &Decls,
+    problems: &mut Problems,
+) {
+    let Some(found) = of(usage, decls, problems) else { return };
+    let Some(steps) = usage.path.below(template) else { return };
+    let Field::Schema(schema) = root.at(steps) else { return };
+    let Some(expected) = Type::from_openapi(schema, &format!("__type_{id}")) else { return };
+    let Some(detail) = found.mismatch(&expected) else { return };
+    let below = steps.iter().fold(Path::default(), |path, step| path.step(step));
+    let message = format!(
+        "type mismatch in resource {id:?} at path \"{below}\": expression {:?} returns type \"{found}\" but expected \
+         \"{expected}\": {detail}",
+        usage.expression.program.source()
+    );
+    let about = schema.get("description").and_then(Value::as_str).map(|text| {
+        let first = text.split_inclusive(". ").next().unwrap_or(text);
+        format!("the field: {}", first.trim())
+    });
+    problems.add_with_help(&usage.path, message, about);
+}

@@ -1,0 +1,154 @@
+//! The variables of a definition's expressions, with their types.
+
+use super::validate::shape::Shape;
+use crate::api::rgd::Scope;
+use crate::cel::{Decls, Type};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The instance.
+pub const SCHEMA: &str = "schema";
+/// The clusters: `kro.cluster` is the one that is rendered for.
+pub const KRO: &str = "kro";
+/// The same as `kro.cluster`, unless a resource or an iterator has that name.
+pub const CLUSTER: &str = "cluster";
+/// One object of a collection, in its readyWhen.
+pub const EACH: &str = "each";
+
+/// What expressions may read.
+pub struct Variables<'a> {
+    pub ids: BTreeSet<&'a str>,
+    /// `schema`, the resources as others see them, `kro`, `cluster`.
+    all: Decls,
+    /// Of each resource, one object.
+    objects: BTreeMap<&'a str, Type>,
+    /// What nobody knows the type of.
+    untyped: BTreeSet<&'a str>,
+}
+
+impl<'a> Variables<'a> {
+    /// `resources`: id, outer form if it has one, and whether it is a list to those that read it.
+    pub fn new(instance: &Type, resources: &[(&'a str, Option<&Shape>, bool)]) -> Self {
+        let mut all = Decls::new();
+        all.declare(SCHEMA, instance.clone());
+        all.declare(KRO, Type::from_openapi(&clusters(), "kro").unwrap_or(Type::Dyn));
+        all.declare(CLUSTER, Type::from_openapi(&cluster(), "kro.cluster").unwrap_or(Type::Dyn));
+        let mut variables = Self {
+            ids: resources.iter().map(|(id, ..)| *id).collect(),
+            all,
+            objects: BTreeMap::new(),
+            untyped: BTreeSet::new(),
+        };
+        for (id, shape, is_list) in resources {
+            let object = shape.and_then(|s| s.object_type(id));
+            if object.is_none() {
+                variables.untyped.insert(id);
+            }
+            let object = object.unwrap_or(Type::Dyn);
+            let seen = if *is_list { Type::list(object.clone()) } else { object.clone() };
+            variables.all.declare(id, seen);
+            variables.objects.insert(id, object);
+        }
+        variables
+    }
+
+    /// Everything but what the place rules out, which is judged before.
+    pub fn all(&self) -> &Decls {
+        &self.all
+    }
+
+    /// Everything, and the iterators of a collection.
+    pub fn with(&self, iterators: &[(String, Type)]) -> Decls {
+        let mut decls = self.all.clone();
+        for (name, t) in iterators {
+            decls.declare(name, t.clone());
+        }
+        decls
+    }
+
+    /// What the readyWhen of a resource may read.
+    pub fn own(&self, id: &str, is_list: bool) -> Decls {
+        let mut decls = Decls::new();
+        let object = self.objects.get(id).cloned().unwrap_or(Type::Dyn);
+        if is_list {
+            decls.declare(EACH, object.clone());
+        }
+        decls.declare(id, if is_list { Type::list(object) } else { object });
+        decls
+    }
+
+    pub fn object(&self, id: &str) -> Type {
+        self.objects.get(id).cloned().unwrap_or(Type::Dyn)
+    }
+
+    /// Whether the type of every one of these is known. Of what is not, `dyn` says nothing.
+    pub fn are_typed(&self, variables: &BTreeSet<String>, of: &str) -> bool {
+        !variables.iter().any(|v| self.untyped.contains(if v == EACH { of } else { v.as_str() }))
+    }
+}
+
+/// The type of `schema`: the instance without its status. Without a schema for the spec, because that has problems of
+/// its own, anything goes below it.
+pub fn instance(spec: Option<&Value>, scope: Scope) -> Type {
+    let mut metadata = object_meta();
+    if let (Scope::Cluster, Some(fields)) =
+        (scope, metadata.pointer_mut("/properties").and_then(Value::as_object_mut))
+    {
+        fields.remove("namespace");
+    }
+    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let schema = json!({"type": "object", "properties": {
+        "apiVersion": {"type": "string"},
+        "kind": {"type": "string"},
+        "metadata": metadata,
+        "spec": spec.cloned().unwrap_or(anything),
+    }});
+    Type::from_openapi(&schema, "__type_schema").unwrap_or(Type::Dyn)
+}
+
+/// OpenAPI of `metadata`, the same for every kind.
+pub fn object_meta() -> Value {
+    let text = json!({"type": "string"});
+    let time = json!({"type": "string", "format": "date-time"});
+    let texts = json!({"type": "object", "additionalProperties": {"type": "string"}});
+    let number = json!({"type": "integer"});
+    let flag = json!({"type": "boolean"});
+    let list = |items: Value| json!({"type": "array", "items": items});
+    json!({"type": "object", "properties": {
+        "name": text, "generateName": text, "namespace": text, "selfLink": text, "uid": text,
+        "resourceVersion": text, "generation": number, "creationTimestamp": time, "deletionTimestamp": time,
+        "deletionGracePeriodSeconds": number, "labels": texts, "annotations": texts, "finalizers": list(text.clone()),
+        "ownerReferences": list(json!({"type": "object", "properties": {
+            "apiVersion": text, "kind": text, "name": text, "uid": text, "controller": flag, "blockOwnerDeletion": flag,
+        }})),
+        "managedFields": list(json!({"type": "object", "properties": {
+            "manager": text, "operation": text, "apiVersion": text, "time": time, "fieldsType": text,
+            "subresource": text, "fieldsV1": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+        }})),
+    }})
+}
+
+/// OpenAPI of what an expression may know of a cluster. No health and no clock: a rendering must not change by itself.
+fn cluster() -> Value {
+    let text = json!({"type": "string"});
+    let texts = json!({"type": "object", "additionalProperties": {"type": "string"}});
+    json!({"type": "object", "properties": {
+        "name": text, "id": text, "labels": texts, "properties": texts,
+        "version": {"type": "object", "properties": {"major": {"type": "integer"}, "minor": {"type": "integer"}}},
+    }})
+}
+
+fn clusters() -> Value {
+    json!({"type": "object", "properties": {"cluster": cluster()}})
+}
+
+impl Shape {
+    /// The type of an object of this kind, if its schema is known.
+    pub fn object_type(&self, id: &str) -> Option<Type> {
+        let kind = self.served.kind()?;
+        if self.is_crd() {
+            return Some(Type::Dyn);
+        }
+        Type::from_openapi(&kind.schema, &format!("__type_{id}"))
+    }
+}
