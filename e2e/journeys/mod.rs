@@ -9,6 +9,7 @@ mod instances_drift;
 mod instances_fanout;
 mod instances_graph;
 mod instances_moves;
+mod instances_reads;
 pub mod registration;
 mod stand;
 
@@ -43,6 +44,7 @@ impl Stands {
             instances_drift::TRIALS,
             instances_graph::TRIALS,
             instances_moves::TRIALS,
+            instances_reads::TRIALS,
             instances_conflicts::TRIALS,
             faults_restart::TRIALS,
         ]

@@ -266,11 +266,9 @@ impl Fleet {
             self.let_local_go(&mut step, inputs, &past, local.as_ref());
         }
         let finished = deleting && self.finished(&holds, local.as_ref(), inputs);
-        if finished {
-            if !self.finalizer_busy && !self.meta_busy && self.record_retry.is_due(inputs.now) {
-                self.finalizer_busy = true;
-                step.actions.push(FleetAction::RemoveFinalizer);
-            }
+        if finished && !self.finalizer_busy && !self.meta_busy && self.record_retry.is_due(inputs.now) {
+            self.finalizer_busy = true;
+            step.actions.push(FleetAction::RemoveFinalizer);
         }
         // Of an instance that goes now nothing more is said, unless it cannot.
         if !finished || self.stuck.is_some() {
