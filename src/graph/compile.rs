@@ -28,6 +28,7 @@ pub fn compile(
     options: &Options,
     kinds: &dyn Kinds,
 ) -> Result<Graph, Vec<Diagnostic>> {
+    let definition = Arc::new(rgd.clone());
     let mut rgd = rgd.clone();
     if rgd.spec.schema.group.is_empty() {
         rgd.spec.schema.group = kro::GROUP.to_owned();
@@ -91,6 +92,7 @@ pub fn compile(
         rgd_uid: rgd.metadata.uid.clone(),
         hash: hash::spec(&rgd.spec),
         generation: rgd.metadata.generation,
+        annotations: crate::api::hash::json(&json!(super::meaningful_annotations(&rgd))),
         gvk: rgd.spec.schema.gvk(),
         crd_hash: crate::api::hash::json_hex(&crd),
         crd,
@@ -103,6 +105,7 @@ pub fn compile(
         cluster_reads,
         slots: expressions.count(),
         options: options.clone(),
+        definition,
     })
 }
 

@@ -26,9 +26,11 @@ pub use diagnostic::{Diagnostic, Spot};
 pub use hash::spec as spec_hash;
 pub use pass::{Pass, Readiness, Rendered};
 
-use crate::api::rgd::ResourceInformation;
+use crate::api::keys::hub;
+use crate::api::rgd::{ResourceGraphDefinition, ResourceInformation};
 use crate::api::{GroupKind, Gvk};
 use crate::cel::Type;
+use crate::schema::kinds::Kinds;
 use expression::Expression;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +57,25 @@ impl Default for Options {
     }
 }
 
+/// The kinds that a definition names.
+pub fn kinds_named_by(rgd: &ResourceGraphDefinition) -> BTreeSet<Gvk> {
+    let named = rgd.spec.resources.iter().filter_map(|r| {
+        let object = r.template.as_ref().or(r.external_ref.as_ref())?;
+        let text = |field: &str| object.get(field).and_then(Value::as_str);
+        Some(Gvk::from_api(text("apiVersion")?, text("kind")?))
+    });
+    named.collect()
+}
+
+/// The annotations of a definition that decide what it means.
+pub fn meaningful_annotations(rgd: &ResourceGraphDefinition) -> BTreeMap<String, String> {
+    let all = rgd.metadata.annotations.iter();
+    let meaning = all.filter(|(key, _)| MEANINGFUL.contains(&key.as_str()));
+    meaning.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+const MEANINGFUL: [&str; 2] = [hub::HUB_REFS, hub::CEL_LIBRARIES];
+
 /// A compiled definition.
 #[derive(Debug)]
 pub struct Graph {
@@ -63,6 +84,8 @@ pub struct Graph {
     /// Of the definition's spec; 16 hex digits.
     pub hash: String,
     pub generation: i64,
+    /// Fingerprint of the definition's [`meaningful_annotations`].
+    pub annotations: u64,
     pub gvk: Gvk,
     /// The generated CustomResourceDefinition.
     pub crd: Value,
@@ -80,6 +103,7 @@ pub struct Graph {
     /// Number of different expressions.
     slots: usize,
     options: Options,
+    definition: Arc<ResourceGraphDefinition>,
 }
 
 /// A resource of the definition.
@@ -202,6 +226,18 @@ impl Graph {
     /// OpenAPI of the author's status, for [`Options::status_schema`].
     pub fn status_schema(&self) -> &Value {
         &self.status_schema
+    }
+    /// The kinds of these nodes.
+    pub fn kinds_of(&self, has: impl Fn(&Node) -> bool) -> BTreeSet<Gvk> {
+        self.nodes.iter().filter(|n| has(n)).map(|n| n.gvk.clone()).collect()
+    }
+    /// The same definition for a cluster with these kinds. The generated CRD stays what it is.
+    ///
+    /// # Errors
+    /// What does not fit there.
+    pub fn on_cluster(&self, kinds: &dyn Kinds) -> Result<Self, Vec<Diagnostic>> {
+        let options = Options { status_schema: Some(self.status_schema.clone()), ..self.options.clone() };
+        compile(&self.definition, &options, kinds)
     }
     /// Node ids in topological order.
     pub fn topological_order(&self) -> Vec<String> {

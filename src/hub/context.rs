@@ -11,6 +11,7 @@ use crate::spoke::actor::Clock;
 use crate::spoke::client::HubClient;
 use crate::spoke::kubeconfig::Policy;
 use crate::spoke::pool::Pool;
+use crate::spoke::schemas::{Book, Reader};
 use crate::spoke::watch::{self, Scope};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::ApiResource;
@@ -57,6 +58,9 @@ pub(super) struct Context {
     pub clock: Clock,
     pub lease: Lease,
     pub pool: Pool,
+    pub book: Book,
+    /// The hub's own schemas.
+    pub reader: Reader,
     pub recorder: Recorder,
     pub events: UnboundedSender<Event>,
     pub cancel: CancellationToken,

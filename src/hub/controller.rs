@@ -7,6 +7,7 @@ use super::identity::ClusterInfo;
 use super::instances::{self, Instances};
 use super::pace::Pace;
 use super::{Event, Watched};
+use crate::reconcile::spoke::Side;
 use crate::spoke::messages::{FromSpoke, Said};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -150,22 +151,38 @@ impl Hub {
                 let effects = self.clusters.ended(&self.ctx, &cluster, &why);
                 self.on_clusters(effects);
             }
+            Said::Judged { rgd, hash, side, fits } => {
+                if side != Side::Hub {
+                    self.definitions.judged(&self.ctx, &cluster, &rgd, hash, fits);
+                }
+            }
             said => self.instances.said(&self.ctx, &cluster, said, &self.clusters),
         }
     }
 
     fn on_clusters(&mut self, effects: Vec<super::clusters::Effect>) {
+        for effect in &effects {
+            if let super::clusters::Effect::Connected(name, _) = effect {
+                for graph in self.definitions.serving() {
+                    self.clusters.judge(Some(name), graph);
+                }
+            }
+        }
         self.settle.want(self.ctx.clock.now().millis);
         instances::on_cluster_effects(&mut self.instances, &self.clusters, effects);
         if self.clusters.is_synced() {
             let column = self.clusters.any_spoke();
             self.definitions.set_clusters_column(&self.ctx, column);
+            self.definitions.clusters_are(&self.ctx, &self.clusters.names());
         }
     }
 
     fn on_definitions(&mut self, effects: Vec<definitions::Effect>) {
         self.settle.want(self.ctx.clock.now().millis);
         for effect in effects {
+            if let definitions::Effect::Serve { graph, .. } = &effect {
+                self.clusters.judge(None, graph);
+            }
             self.instances.serve(&self.ctx, effect, &self.clusters);
         }
     }

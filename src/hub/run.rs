@@ -11,6 +11,7 @@ use crate::metrics::Metrics;
 use crate::spoke::actor::Clock;
 use crate::spoke::client::{ApiError, BuildError, HubClient};
 use crate::spoke::pool::Pool;
+use crate::spoke::schemas::{Book, Reader};
 use kube::runtime::events::{Recorder, Reporter};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -146,7 +147,10 @@ async fn lead(
     let recorder = Recorder::new(client.kube().clone(), reporter);
     let (sender, events) = mpsc::unbounded_channel();
     let (to_hub, from_spokes) = mpsc::unbounded_channel();
+    let book = Book::default();
     let ctx = Context {
+        reader: Reader::new(book.clone(), pool.clone()),
+        book,
         client,
         hub_id,
         settings: Arc::new(settings),

@@ -1,8 +1,10 @@
 //! What a cluster shows: the read side of the machines.
 
+use super::spoke::Side;
 use super::{Now, ownership};
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
 use crate::api::{Object, hash, keys::kro};
+use crate::graph::Graph;
 use crate::graph::{Reference, Target};
 use serde_json::Value;
 use std::fmt;
@@ -140,6 +142,17 @@ pub enum Looked {
     Found(Vec<Arc<Stored>>),
 }
 
+/// A definition on one cluster, judged by what the cluster serves.
+#[derive(Clone, Debug)]
+pub enum Compiled {
+    /// Nobody asked yet.
+    Unknown,
+    Working,
+    Fits(Arc<Graph>),
+    /// Says which field or kind is missing there.
+    Incompatible(String),
+}
+
 /// What is wanted of a generated CRD, as far as a refusal depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CrdWish {
@@ -221,6 +234,8 @@ impl CrdState {
 /// A view of one cluster at one moment.
 pub trait World {
     fn kind(&self, gk: &GroupKind) -> KindState;
+    /// A part of a definition, compiled for this cluster.
+    fn graph(&self, hub: &Arc<Graph>, side: Side) -> Compiled;
     fn crd(&self, gk: &GroupKind) -> CrdState;
     fn get(&self, object: &ObjectRef) -> Option<Arc<Stored>>;
     /// Every known object that carries this ApplySet id in its `part-of` label.

@@ -5,5 +5,6 @@
 pub mod compat;
 pub mod crd;
 pub mod kinds;
+pub mod openapi;
 pub mod plural;
 pub mod simple;

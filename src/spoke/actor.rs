@@ -6,15 +6,17 @@
 use super::client::{MayWrite, SpokeClient};
 use super::crashed;
 use super::crd::{self, Ensured};
-use super::health::{Contact, Health, Transition};
+use super::health::{Contact, Health, Transition, backoff};
 use super::messages::{ContactState, FromSpoke, Said, ToSpoke};
 use super::perform::{self, Done};
 use super::pool::Pool;
 use super::references;
+use super::schemas::{Book, Key, Reader, Verdict};
 use super::store::Store;
 use super::watch::{self, Seen};
 use crate::api::Object;
 use crate::api::names::{ClusterName, GroupKind, HubId, InstanceKey};
+use crate::graph::Graph;
 use crate::metrics::Metrics;
 use crate::reconcile::Now;
 use crate::reconcile::spoke::{Action, Goal, Machine, Outcome, Step, Task, report_fingerprint};
@@ -37,6 +39,8 @@ pub struct Settings {
     pub health: Arc<Mutex<Health>>,
     pub contacts: mpsc::UnboundedReceiver<Contact>,
     pub pool: Pool,
+    /// Schemas and graphs, shared by all clusters.
+    pub book: Book,
     pub metrics: Metrics,
     pub clock: Clock,
     /// Whether writes are allowed now (the lease is held).
@@ -86,6 +90,8 @@ pub fn start(mut settings: Settings, hub: mpsc::UnboundedSender<FromSpoke>) -> H
         queued: HashSet::new(),
         parked: false,
         events,
+        reader: Reader::new(settings.book.clone(), settings.pool.clone()),
+        schemas_serial: 0,
         tracker: TaskTracker::new(),
         cancel: cancel.clone(),
         hub,
@@ -141,6 +147,11 @@ pub(super) enum Event {
     Crds(GroupKind, Ensured),
     /// A kind that was not served may be now.
     LookAgain(GroupKind),
+    /// A definition was judged by the schemas of the cluster.
+    Judged(Key, Verdict),
+    /// The schemas may have changed. With the serial of the change, and whether only a definition that does not fit
+    /// is to be judged again.
+    Schemas(u64, bool),
     /// The same of the kinds of a group that external references read.
     LookAgainIn(Arc<str>),
 }
@@ -164,6 +175,8 @@ struct Actor {
     /// No contact: nothing is stepped until it is back.
     parked: bool,
     events: mpsc::UnboundedSender<Event>,
+    reader: Reader,
+    schemas_serial: u64,
     tracker: TaskTracker,
     cancel: CancellationToken,
     hub: mpsc::UnboundedSender<FromSpoke>,
@@ -173,6 +186,13 @@ const TICK: Duration = Duration::from_secs(30);
 /// Discovery follows a CRD; doubled up to 6.4 s while it does not.
 const SERVED_SOON: Duration = Duration::from_millis(100);
 const SERVED_DOUBLINGS: u32 = 6;
+/// When schemas are read again after a CRD changed, one pause after the other.
+const SCHEMAS_FOLLOW: [Duration; 4] = [
+    Duration::from_millis(300),
+    Duration::from_millis(1_200),
+    Duration::from_secs(3),
+    Duration::from_secs(6),
+];
 
 impl Actor {
     async fn run(
@@ -239,6 +259,11 @@ impl Actor {
                 }
                 self.enqueue(&key);
             }
+            ToSpoke::Judge(graph, side) => {
+                if let Some(key) = self.write_store(|s| s.graphs.begin(&graph, side)) {
+                    self.judge(vec![(key, graph)], false);
+                }
+            }
             ToSpoke::Forget(key) => {
                 self.slots.remove(&key);
                 self.write_store(|s| s.forget_wanted(&key));
@@ -249,6 +274,12 @@ impl Actor {
 
     fn on_event(&mut self, event: Event) {
         match event {
+            Event::Judged(key, verdict) => self.on_judged(&key, verdict),
+            Event::Schemas(serial, lacking) => {
+                if serial == self.schemas_serial && (!lacking || self.read_store(|s| s.graphs.lacks())) {
+                    self.judge_again();
+                }
+            }
             Event::Watch(gk, serial, seen) => {
                 if self.read_store(|s| s.kind_of(&gk).is_some_and(|k| k.serial == serial)) {
                     self.on_seen(&gk, seen);
@@ -373,6 +404,63 @@ impl Actor {
         }
     }
 
+    fn on_judged(&mut self, key: &Key, verdict: Verdict) {
+        let fits = verdict.as_ref().map(drop).map_err(ToString::to_string);
+        let Some(hub) = self.write_store(|s| s.graphs.judged(key, verdict)) else { return };
+        let (rgd, hash, side) = (hub.rgd_name.clone(), key.hash.clone(), key.side);
+        self.say(Said::Judged { rgd, hash, side, fits });
+        self.enqueue_kind(&hub.gvk.group_kind());
+    }
+
+    /// Judges definitions by what the cluster serves, for as long as it takes to hear from it. `anew`: what was read of
+    /// the schemas may be outdated.
+    fn judge(&self, graphs: Vec<(Key, Arc<Graph>)>, anew: bool) {
+        let (client, reader, events) =
+            (self.settings.client.clone(), self.reader.clone(), self.events.clone());
+        let cluster = self.settings.cluster.clone();
+        self.spawn(async move {
+            if anew {
+                reader.forget().await;
+            }
+            for (key, hub) in graphs {
+                let mut attempt = 0;
+                let verdict = loop {
+                    match reader.judge(&client, &key, &hub).await {
+                        Ok(verdict) => break verdict,
+                        Err(error) => {
+                            tracing::debug!(%cluster, rgd = hub.rgd_name, %error, "reading schemas failed")
+                        }
+                    }
+                    tokio::time::sleep(backoff(attempt, cluster.as_str())).await;
+                    attempt += 1;
+                };
+                drop(events.send(Event::Judged(key, verdict)));
+            }
+        });
+    }
+
+    fn judge_again(&self) {
+        let all = self.read_store(|s| s.graphs.all());
+        if !all.is_empty() {
+            self.judge(all, true);
+        }
+    }
+
+    /// The server's own description of its kinds follows a change of a CRD by up to seconds.
+    fn schemas_changed(&mut self) {
+        self.schemas_serial += 1;
+        if self.read_store(|s| s.graphs.is_empty()) {
+            return;
+        }
+        let (events, serial) = (self.events.clone(), self.schemas_serial);
+        self.spawn(async move {
+            for (number, pause) in SCHEMAS_FOLLOW.into_iter().enumerate() {
+                tokio::time::sleep(pause).await;
+                drop(events.send(Event::Schemas(serial, number > 1)));
+            }
+        });
+    }
+
     fn tell_mirrors(&self, gk: &GroupKind) {
         let hub_id = self.settings.hub_id.clone();
         let (generated, mirrors) =
@@ -390,6 +478,7 @@ impl Actor {
             self.write_store(|s| s.kind_mut(&missing).state = KindState::Unknown);
         }
         self.retry_lookups(&seen.group);
+        self.schemas_changed();
         if let Some(gk) = gk {
             for slot in self.slots.values_mut() {
                 if let Some(machine) = &mut slot.machine {
@@ -426,6 +515,7 @@ impl Actor {
                 }
             }
             self.enqueue_all();
+            self.schemas_changed();
         }
         self.say(Said::Contact(state));
     }
@@ -467,6 +557,9 @@ impl Actor {
 
     /// Kinds of aggregated APIs come and go without a CRD event.
     fn retry_unserved(&mut self) {
+        if self.read_store(|s| s.graphs.lacks()) && !self.parked {
+            self.judge_again();
+        }
         let reopened = self.write_store(|s| s.references.retry(None));
         self.open_lookups(reopened);
         let unserved = self.read_store(Store::unserved);
@@ -599,6 +692,11 @@ impl Actor {
             Action::EnsureKind(gk, gvk) => {
                 let generated = gk == task.key.gk && !self.settings.local;
                 self.ensure_kind(&gk, gvk, generated);
+            }
+            Action::EnsureGraph(graph, side) => {
+                if let Some(key) = self.write_store(|s| s.graphs.begin(&graph, side)) {
+                    self.judge(vec![(key, graph)], false);
+                }
             }
             Action::EnsureCrd { graph, allow_breaking } => {
                 let gk = key.gk.clone();

@@ -1,7 +1,8 @@
 //! What the hub side and a cluster's actor say to each other.
 
 use crate::api::names::{ClusterName, GroupKind, InstanceKey};
-use crate::reconcile::spoke::{Report, Task};
+use crate::graph::Graph;
+use crate::reconcile::spoke::{Report, Side, Task};
 use std::sync::Arc;
 
 /// From the hub side to one actor.
@@ -9,6 +10,8 @@ use std::sync::Arc;
 pub enum ToSpoke {
     /// The whole wish for one instance; replaces the one before.
     Task(Arc<Task>),
+    /// Say whether this part of a definition fits what the cluster serves, now and whenever that changes.
+    Judge(Arc<Graph>, Side),
     /// Somebody else cares for this instance now; forget it and change nothing.
     Forget(InstanceKey),
 }
@@ -36,6 +39,14 @@ pub enum Said {
     Mirrors {
         gk: GroupKind,
         mirrors: Vec<(InstanceKey, String)>,
+    },
+    /// Whether a definition fits what the cluster serves; else which field or kind is missing.
+    Judged {
+        rgd: String,
+        /// Of the definition's spec.
+        hash: String,
+        side: Side,
+        fits: Result<(), String>,
     },
     Contact(ContactState),
     /// The actor ended by itself; the text says why.

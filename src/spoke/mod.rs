@@ -12,6 +12,7 @@ pub mod messages;
 mod perform;
 pub mod pool;
 mod references;
+pub mod schemas;
 pub mod store;
 mod transport;
 pub mod watch;

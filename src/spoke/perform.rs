@@ -102,7 +102,7 @@ pub(super) async fn perform(
             }
         }
         // The actor does these itself.
-        Action::EnsureKind(..) | Action::EnsureCrd { .. } => {
+        Action::EnsureKind(..) | Action::EnsureGraph(..) | Action::EnsureCrd { .. } => {
             Done { outcomes: Vec::new(), uid: None, seen: None }
         }
     }

@@ -5,10 +5,13 @@
 
 use super::crd_book::CrdBook;
 use super::references::References;
+use super::schemas::Graphs;
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
-use crate::reconcile::world::{CrdState, KindState, Looked, Lookup, Stored, World};
+use crate::graph::Graph;
+use crate::reconcile::spoke::Side;
+use crate::reconcile::world::{Compiled, CrdState, KindState, Looked, Lookup, Stored, World};
 use kube::core::ApiResource;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -56,6 +59,7 @@ pub struct Store {
     kinds: HashMap<GroupKind, Kind>,
     pub crds: CrdBook,
     pub references: References,
+    pub graphs: Graphs,
     members: HashMap<String, BTreeSet<ObjectRef>>,
     /// Which instance wants an object, also where the object's own labels do not say so.
     wanted_by: HashMap<ObjectRef, InstanceKey>,
@@ -79,6 +83,9 @@ impl Removed {
 impl World for Store {
     fn kind(&self, gk: &GroupKind) -> KindState {
         self.kinds.get(gk).map_or(KindState::Unknown, |k| k.state.clone())
+    }
+    fn graph(&self, hub: &Arc<Graph>, side: Side) -> Compiled {
+        self.graphs.look(hub, side)
     }
     fn crd(&self, gk: &GroupKind) -> CrdState {
         self.crds.state(gk)

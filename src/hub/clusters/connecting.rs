@@ -148,6 +148,7 @@ impl Clusters {
                 health: Arc::new(Mutex::default()),
                 contacts: line.contacts,
                 pool: ctx.pool.clone(),
+                book: ctx.book.clone(),
                 metrics: ctx.metrics.clone(),
                 clock: ctx.clock.clone(),
                 may_write: Arc::new(move || lease.is_held() && is_trusted.load(Ordering::Acquire)),

@@ -22,14 +22,16 @@ use crate::api::Object;
 use crate::api::cluster::{Cluster, SecretRef};
 use crate::api::keys::hub;
 use crate::api::names::ClusterName;
+use crate::graph::Graph;
 use crate::reconcile::fleet::{ClusterState, Left};
+use crate::reconcile::spoke::{Side, has_hub_part};
 use crate::spoke::client::ApiError;
 use crate::spoke::messages::{FromSpoke, ToSpoke};
 use crate::spoke::watch::{Listed, Scope};
 use entry::{Entry, Phase};
 use serde_json::{Value, json};
 use source::{Blocked, Source};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
@@ -99,6 +101,20 @@ impl Clusters {
     pub fn send(&self, name: &ClusterName, message: ToSpoke) {
         if let Some(Entry { phase: Phase::Running { handle, .. }, .. }) = self.entries.get(name) {
             drop(handle.tasks.send(message));
+        }
+    }
+
+    pub fn names(&self) -> BTreeSet<ClusterName> {
+        self.entries.keys().cloned().collect()
+    }
+
+    /// Asks one cluster, or all, whether a definition fits there.
+    pub fn judge(&self, one: Option<&ClusterName>, graph: &Arc<Graph>) {
+        let asked = self.entries.iter().filter(|(name, _)| one.is_none_or(|one| one == *name));
+        for (name, entry) in asked {
+            let apart = has_hub_part(graph) && !entry.cluster.spec.local;
+            let side = if apart { Side::Rest } else { Side::Whole };
+            self.send(name, ToSpoke::Judge(graph.clone(), side));
         }
     }
 

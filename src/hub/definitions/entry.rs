@@ -2,20 +2,19 @@
 
 use super::revision_writes::{adopt_revision, issue_revision};
 use super::revisions::{Revisions, Standing};
-use super::{Effect, Outcome, Written, crd};
+use super::{Effect, Outcome, Written, compile, crd};
 use crate::api::Object;
 use crate::api::keys::kro;
-use crate::api::names::Gvk;
+use crate::api::names::{ClusterName, Gvk};
 use crate::api::rgd::ResourceGraphDefinition;
-use crate::graph::{self, Graph, Options};
+use crate::graph::Graph;
 use crate::hub::Event;
 use crate::hub::context::Context;
 use crate::hub::resources::definitions;
-use crate::schema::compat;
 use crate::schema::crd::for_hub;
-use crate::schema::kinds::Anywhere;
 use crate::spoke::crd::crd_resource;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(super) struct Entry {
@@ -43,6 +42,10 @@ pub(super) struct Entry {
     pub writing: bool,
     /// Names of instances, while it is being deleted.
     pub held_by: Option<(usize, Vec<String>)>,
+    /// By cluster: of which graph, and whether it fits there.
+    pub verdicts: BTreeMap<ClusterName, (String, Result<(), String>)>,
+    /// How often in a row it did not compile where a kind was missing.
+    pub lacked: u32,
 }
 
 impl Entry {
@@ -64,6 +67,8 @@ impl Entry {
             watching: false,
             writing: false,
             held_by: None,
+            verdicts: BTreeMap::new(),
+            lacked: 0,
         }
     }
 
@@ -91,16 +96,6 @@ impl Entry {
             write(ctx, self.object.name(), Written::Finalizers, patch, None);
         }
         true
-    }
-
-    pub fn compile(&self, ctx: &Context, print: u64) {
-        let (this, rgd, name) = (ctx.clone(), self.rgd.clone(), self.object.name().to_owned());
-        let options = ctx.settings.compile.clone();
-        ctx.spawn(async move {
-            let compiled =
-                this.pool.run(move || graph::compile(&rgd, &options, &Anywhere).map(Arc::new)).await;
-            this.tell(Event::Definition(name, Outcome::Compiled(print, compiled)));
-        });
     }
 
     /// Whether the graph has its snapshot; issues one where it has none.
@@ -159,12 +154,7 @@ impl Entry {
         }
         self.fallback_tried = true;
         let older = snapshots.snapshots(&self.rgd.metadata.uid);
-        let (this, name) = (ctx.clone(), self.object.name().to_owned());
-        let options = ctx.settings.compile.clone();
-        ctx.spawn(async move {
-            let found = this.pool.run(move || newest_that_fits(&older, &options, &live.0)).await.flatten();
-            this.tell(Event::Definition(name, Outcome::Fallback(found)));
-        });
+        compile::fall_back(ctx, self.object.name(), older, live.0.clone());
     }
 
     /// Watches the kind as this CRD serves it.
@@ -177,19 +167,6 @@ impl Entry {
         let gvk = Gvk::new(&text("/spec/group"), &text("/spec/versions/0/name"), &text("/spec/names/kind"));
         Some(Effect::Watch { gvk, plural: text("/spec/names/plural") })
     }
-}
-
-/// The first of `snapshots` that compiles and whose CRD breaks nothing in the live one. The newest snapshot may be that
-/// of the very edit whose CRD was refused.
-fn newest_that_fits(
-    snapshots: &[ResourceGraphDefinition],
-    options: &Options,
-    live: &Value,
-) -> Option<Arc<Graph>> {
-    let graphs = snapshots.iter().filter_map(|rgd| graph::compile(rgd, options, &Anywhere).ok());
-    let mut fitting =
-        graphs.filter(|graph| compat::compare(live, &for_hub(&graph.crd, false)).breaking.is_empty());
-    fitting.next().map(Arc::new)
 }
 
 /// Writes a definition, and deletes its CRD before that where one is given.
@@ -210,37 +187,4 @@ pub(super) fn write(ctx: &Context, name: &str, what: Written, patch: Value, dele
         };
         this.tell(Event::Definition(name, Outcome::Written(what, result)));
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn snapshot(size: &str, data: &str) -> ResourceGraphDefinition {
-        let template = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "${schema.metadata.name}"},
-            "data": {"size": data}});
-        serde_json::from_value(json!({
-            "metadata": {"name": "app", "uid": "u"},
-            "spec": {
-                "schema": {"apiVersion": "v1alpha1", "kind": "App", "spec": {"size": size}},
-                "resources": [{"id": "config", "template": template}],
-            },
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn the_newest_snapshot_whose_crd_breaks_nothing_serves_on() {
-        let served = snapshot("string", "${schema.spec.size}");
-        let live = for_hub(&graph::compile(&served, &Options::default(), &Anywhere).unwrap().crd, true);
-        let refused = snapshot("integer", "${string(schema.spec.size)}");
-        let broken = snapshot("string", "${nowhere.spec.size}");
-        let oldest = snapshot("string", "fixed");
-        let of = |older: &[ResourceGraphDefinition]| {
-            newest_that_fits(older, &Options::default(), &live).map(|g| g.hash.clone())
-        };
-        let hash = |rgd: &ResourceGraphDefinition| Some(graph::spec_hash(&rgd.spec));
-        assert_eq!(of(&[refused.clone(), broken, served.clone(), oldest]), hash(&served));
-        assert_eq!(of(&[refused]), None);
-    }
 }

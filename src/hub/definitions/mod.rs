@@ -3,22 +3,24 @@
 //! An edit that does not compile, or whose CRD is refused, changes nothing for instances: the graph that served before
 //! serves on.
 
+mod compile;
 mod crd;
 mod deletion;
 mod entry;
 mod revision_writes;
 mod revisions;
 pub mod status;
+mod verdicts;
 
 use super::context::Context;
 use super::resources::{self, definitions};
 use super::view::{Change, View};
 use super::{Event, Watched};
 use crate::api::keys::{hub, kro};
-use crate::api::names::{GroupKind, Gvk};
+use crate::api::names::{ClusterName, GroupKind, Gvk};
 use crate::api::rgd::{ResourceGraphDefinition, RgdStatus};
 use crate::api::{Object, hash};
-use crate::graph::{Diagnostic, Graph};
+use crate::graph::{self, Graph};
 use crate::spoke::client::ApiError;
 use crate::spoke::crd::crd_resource;
 use crate::spoke::watch::{Listed, Scope};
@@ -27,15 +29,17 @@ use revision_writes::{delete_revision, let_revision_go};
 use revisions::Revisions;
 use serde_json::{Value, json};
 use status::Revision;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What came of work that was started for a definition.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// Of the spec with this fingerprint; `None`: the compiler panicked.
-    Compiled(u64, Option<Result<Arc<Graph>, Vec<Diagnostic>>>),
+    /// Of the spec with this fingerprint.
+    Compiled(u64, compile::Compiled),
+    /// Kinds that were missing may be served now.
+    Recompile(u64),
     /// The snapshot of the graph with this hash got this number.
     Issued(String, i64, Result<Value, ApiError>),
     /// The newest snapshot that fits the CRD on the hub, while the definition itself cannot serve.
@@ -76,6 +80,8 @@ pub(super) struct Definitions {
 }
 
 const RETRY: Duration = Duration::from_secs(5);
+/// That pause is doubled so often, where a kind is missing.
+const RETRY_DOUBLINGS: u32 = 3;
 /// What only somebody else can mend is looked at again after this pause: not all that mends it is watched.
 const LASTING: Duration = Duration::from_secs(60);
 
@@ -223,12 +229,25 @@ impl Definitions {
         let live = self.served_crd(name);
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
         match outcome {
-            Outcome::Compiled(print, result) => {
+            Outcome::Recompile(print) => {
+                if entry.compiled_print != Some(print) || entry.compiling {
+                    return Vec::new();
+                }
+                entry.compiled_print = None;
+            }
+            Outcome::Compiled(print, compiled) => {
                 if entry.compiled_print != Some(print) {
                     return Vec::new();
                 }
                 entry.compiling = false;
-                entry.compiled = Some(match result {
+                if compiled.lacking && !matches!(compiled.result, Some(Ok(_))) {
+                    let pause = RETRY * 2_u32.pow(entry.lacked.min(RETRY_DOUBLINGS));
+                    entry.lacked += 1;
+                    ctx.later(pause, Event::Definition(name.to_owned(), Outcome::Recompile(print)));
+                } else {
+                    entry.lacked = 0;
+                }
+                entry.compiled = Some(match compiled.result {
                     Some(Ok(graph)) => Ok(graph),
                     Some(Err(problems)) => {
                         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -341,12 +360,14 @@ impl Definitions {
         let Some(entry) = self.entries.get_mut(name) else { return };
         // Compiling changes nothing, so it waits for nobody.
         let unguarded = entry.add_finalizer(ctx);
-        let print = hash::json(&entry.object.0.get("spec").cloned().unwrap_or_default());
+        let spec = entry.object.0.get("spec").cloned().unwrap_or_default();
+        let print = hash::json(&json!([spec, graph::meaningful_annotations(&entry.rgd)]));
         if entry.compiled_print != Some(print) {
             entry.compiled_print = Some(print);
             entry.compiling = true;
             entry.fallback_tried = false;
-            entry.compile(ctx, print);
+            let stored = snapshots.status_schema(&graph::spec_hash(&entry.rgd.spec));
+            compile::start(ctx, entry.rgd.clone(), stored, column == Some(false), print);
         } else if let Some(Ok(graph)) = entry.compiled.clone().filter(|_| !unguarded) {
             if entry.ensure_revision(ctx, &graph, &snapshots) {
                 // What is not there needs no care any more while the definition is being deleted.
@@ -413,6 +434,40 @@ impl Definitions {
         write(ctx, name, Written::Finalizers, patch, live);
     }
 
+    /// The graphs that instances run with.
+    pub fn serving(&self) -> impl Iterator<Item = &Arc<Graph>> {
+        self.entries.values().filter_map(|e| e.serving.as_ref().map(|(graph, _)| graph))
+    }
+
+    /// A cluster says whether a definition fits there.
+    pub fn judged(
+        &mut self,
+        ctx: &Context,
+        cluster: &ClusterName,
+        rgd: &str,
+        hash: String,
+        fits: Result<(), String>,
+    ) {
+        let Some(entry) = self.entries.get_mut(rgd) else { return };
+        if entry.serving.as_ref().is_some_and(|(graph, _)| graph.hash == hash) {
+            entry.verdicts.insert(cluster.clone(), (hash, fits));
+            self.write_status(ctx, rgd);
+        }
+    }
+
+    /// Exactly these clusters are registered.
+    pub fn clusters_are(&mut self, ctx: &Context, registered: &BTreeSet<ClusterName>) {
+        let gone = |e: &Entry| e.verdicts.keys().any(|name| !registered.contains(name));
+        let concerned: Vec<String> =
+            self.entries.iter().filter(|(_, e)| gone(e)).map(|(n, _)| n.clone()).collect();
+        for name in concerned {
+            if let Some(entry) = self.entries.get_mut(&name) {
+                entry.verdicts.retain(|cluster, _| registered.contains(cluster));
+            }
+            self.write_status(ctx, &name);
+        }
+    }
+
     fn write_status(&mut self, ctx: &Context, name: &str) {
         let newest = Revisions::of(name, self.revisions.iter().map(|(_, o)| o)).newest();
         let Some(entry) = self.entries.get_mut(name) else { return };
@@ -439,6 +494,7 @@ impl Definitions {
             },
             running: entry.watching,
             held_by: entry.held_by.clone().filter(|_| entry.object.is_deleting()),
+            fleet: verdicts::fleet(&entry.verdicts, entry.rgd.status.as_ref().and_then(|s| s.fleet.as_ref())),
         };
         let old = entry.rgd.status.clone().unwrap_or_default();
         let new = status::status(&old, entry.object.generation(), &progress, &ctx.clock.now());

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 const HASH_LABEL: &str = "kro.run/graph-revision-hash";
+const STATUS_SCHEMA: &str = "hub.kro.run/status-schema";
 const MAX_NAME: usize = 253;
 
 /// The revisions of one definition, as the hub shows them.
@@ -55,6 +56,12 @@ impl Revisions {
             }
             _ => Standing::Missing(self.highest.max(last_issued) + 1),
         }
+    }
+
+    /// What the snapshot of this spec says of its status.
+    pub fn status_schema(&self, hash: &str) -> Option<Value> {
+        let same = self.live.iter().rev().find(|o| snapshot_hash(o).as_deref() == Some(hash))?;
+        status_schema(&snapshot(same, "")?)
     }
 
     /// Snapshots as definitions, the newest first; what cannot be read is left out.
@@ -104,13 +111,20 @@ fn number(object: &Object) -> i64 {
 fn snapshot(object: &Object, rgd_uid: &str) -> Option<ResourceGraphDefinition> {
     let snapshot = object.0.pointer("/spec/snapshot")?;
     let spec: RgdSpec = serde_json::from_value(snapshot.get("spec")?.clone()).ok()?;
+    let annotations = object.0.pointer("/metadata/annotations").cloned().unwrap_or_default();
     let metadata = Metadata {
+        annotations: serde_json::from_value(annotations).unwrap_or_default(),
         name: snapshot.get("name")?.as_str()?.to_owned(),
         uid: rgd_uid.to_owned(),
         generation: snapshot.get("generation").and_then(Value::as_i64).unwrap_or_default(),
         ..Metadata::default()
     };
     Some(ResourceGraphDefinition { metadata, spec, status: None })
+}
+
+/// OpenAPI of the author's status as it was when the snapshot was made: what the kinds say later does not change it.
+pub fn status_schema(snapshot: &ResourceGraphDefinition) -> Option<Value> {
+    serde_json::from_str(snapshot.metadata.annotations.get(STATUS_SCHEMA)?).ok()
 }
 
 fn snapshot_hash(object: &Object) -> Option<String> {
@@ -124,6 +138,8 @@ fn owner(rgd: &Metadata) -> Value {
 
 /// The object to create.
 pub fn body(rgd: &ResourceGraphDefinition, spec: &Value, graph: &Graph, revision: i64) -> Value {
+    let mut annotations = graph::meaningful_annotations(rgd);
+    annotations.insert(STATUS_SCHEMA.to_owned(), graph.status_schema().to_string());
     json!({
         "apiVersion": "internal.kro.run/v1alpha1",
         "kind": "GraphRevision",
@@ -135,6 +151,7 @@ pub fn body(rgd: &ResourceGraphDefinition, spec: &Value, graph: &Graph, revision
                 kro::RGD_NAME: label_value(&rgd.metadata.name),
                 HASH_LABEL: graph.hash,
             },
+            "annotations": annotations,
             "ownerReferences": [owner(&rgd.metadata)],
         },
         "spec": {

@@ -4,6 +4,7 @@ use crate::api::condition::{ConditionStatus, Conditions, READY};
 use crate::api::keys::hub;
 use crate::api::rgd::{ResourceInformation, RgdStatus};
 use crate::reconcile::Now;
+use serde_json::Value;
 
 /// What is known of a definition now. `None`: not known yet.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,8 @@ pub struct Progress {
     pub running: bool,
     /// It is being deleted, and these instances are still there: how many, and the first names.
     pub held_by: Option<(usize, Vec<String>)>,
+    /// How it fits the clusters.
+    pub fleet: Option<Value>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,7 +107,7 @@ pub fn status(old: &RgdStatus, generation: i64, progress: &Progress, now: &Now) 
             Revision::None | Revision::Issuing(_) => old.last_issued_revision,
         },
         conditions: list.into_list(),
-        fleet: old.fleet.clone(),
+        fleet: progress.fleet.clone(),
     }
 }
 
@@ -149,6 +152,7 @@ mod tests {
                     revision: Revision::Active(1),
                     running: true,
                     held_by: None,
+                    fleet: None,
                 },
                 "Active True Ready",
             ),
@@ -159,6 +163,7 @@ mod tests {
                     revision: Revision::Active(1),
                     running: true,
                     held_by: Some((7, vec!["n/a".into()])),
+                    fleet: None,
                 },
                 "Active False InstancesExist",
             ),
@@ -176,6 +181,7 @@ mod tests {
             revision: Revision::Active(1),
             running: true,
             held_by: None,
+            fleet: None,
         };
         let first = of(&fine);
         let later = Now { millis: 9, rfc3339: "2026-02-02T00:00:00Z".into() };

@@ -289,7 +289,7 @@ impl Instances {
                     self.undiscovered.insert((name.clone(), gk), mirrors);
                 }
             }
-            Said::Contact(_) | Said::Ended(_) => {}
+            Said::Contact(_) | Said::Ended(_) | Said::Judged { .. } => {}
         }
     }
 

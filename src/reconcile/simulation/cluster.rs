@@ -290,6 +290,7 @@ impl Actor {
         let mut actions = Vec::new();
         for action in step.actions {
             match action {
+                Action::EnsureGraph(..) => {}
                 Action::EnsureKind(kind, _) => self.ensure_kind(&kind, kind == key.gk && !self.local),
                 Action::EnsureCrd { .. } => {
                     self.store.crds.insert(key.gk.clone(), CrdState::Working);

@@ -209,7 +209,7 @@ fn spoke(line: &mut Line, task: &Task, action: &Action, part: u32) -> Option<Ans
                 Err(failure) => answer(Outcome::NamespaceFailed { message: format!("{failure:?}") }),
             }
         }
-        Action::EnsureKind(..) | Action::EnsureCrd { .. } => {
+        Action::EnsureKind(..) | Action::EnsureGraph(..) | Action::EnsureCrd { .. } => {
             Some(Answer::Spoke { outcomes: Vec::new(), uid: None, seen: None })
         }
     }

@@ -199,6 +199,7 @@ pub(super) fn words(actions: &[Action]) -> String {
             Action::VerifyGone { object, .. } => format!("verify {}", name(object)),
             Action::WriteStatus { .. } => "status".into(),
             Action::EnsureNamespace(n) => format!("namespace {n}"),
+            Action::EnsureGraph(..) => "judge".to_owned(),
             Action::EnsureKind(gk, _) => format!("watch {}", gk.kind),
             Action::EnsureCrd { .. } => "crd".into(),
         })

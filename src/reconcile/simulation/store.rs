@@ -5,7 +5,9 @@ use super::api_server::Server;
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
-use crate::reconcile::world::{CrdState, KindState, Looked, Lookup, Stored, World};
+use crate::graph::Graph;
+use crate::reconcile::spoke::Side;
+use crate::reconcile::world::{Compiled, CrdState, KindState, Looked, Lookup, Stored, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -32,6 +34,10 @@ pub struct Store {
 impl World for Store {
     fn kind(&self, gk: &GroupKind) -> KindState {
         self.kinds.get(gk).map_or(KindState::Unknown, |k| k.state.clone())
+    }
+    /// Every cluster serves the same.
+    fn graph(&self, hub: &Arc<Graph>, _: Side) -> Compiled {
+        Compiled::Fits(hub.clone())
     }
     fn crd(&self, gk: &GroupKind) -> CrdState {
         self.crds.get(gk).cloned().unwrap_or(CrdState::Unknown)

@@ -14,7 +14,7 @@ pub mod tracked;
 
 pub use children::release_patch;
 pub use mirror::{MirrorContent, namespace_body};
-pub use part::{HubValues, Part, has_hub_part};
+pub use part::{HubValues, Part, Side, has_hub_part};
 pub use status::{FOR_TOOLS, InstanceState, Report, fingerprint as report_fingerprint, is_own, merge_patch};
 
 use super::Now;
@@ -95,6 +95,8 @@ pub enum Guard {
 pub enum Action {
     /// Look the kind up, watch it, and say [`super::world::KindState`].
     EnsureKind(GroupKind, Option<Gvk>),
+    /// Judge the definition by the schemas of this cluster, and say [`super::world::Compiled`].
+    EnsureGraph(Arc<Graph>, Side),
     /// Bring the generated CRD there.
     EnsureCrd {
         graph: Arc<Graph>,

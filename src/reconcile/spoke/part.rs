@@ -18,14 +18,36 @@ pub enum Part {
     Rest(Arc<HubValues>),
 }
 
-impl Part {
-    /// Whether a node is made, or read, here.
-    pub fn has(&self, node: &Node) -> bool {
+/// A [`Part`] without what it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    Whole,
+    Hub,
+    Rest,
+}
+
+impl Side {
+    pub fn has(self, node: &Node) -> bool {
         match self {
             Self::Whole => true,
             Self::Hub => node.on_hub,
-            Self::Rest(_) => !node.on_hub,
+            Self::Rest => !node.on_hub,
         }
+    }
+}
+
+impl Part {
+    pub fn side(&self) -> Side {
+        match self {
+            Self::Whole => Side::Whole,
+            Self::Hub => Side::Hub,
+            Self::Rest(_) => Side::Rest,
+        }
+    }
+
+    /// Whether a node is made, or read, here.
+    pub fn has(&self, node: &Node) -> bool {
+        self.side().has(node)
     }
 
     pub(in crate::reconcile) fn mark(&self) -> Value {

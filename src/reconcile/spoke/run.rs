@@ -9,7 +9,9 @@ use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, ObjectRef};
 use crate::graph::{AuthorConditions, EvalError, External, Graph, Node, OnExisting, Pass, Readiness};
 use crate::reconcile::Now;
-use crate::reconcile::world::{Again, CrdAnswer, CrdWish, KindState, Looked, Lookup, Stored, World};
+use crate::reconcile::world::{
+    Again, Compiled, CrdAnswer, CrdWish, KindState, Looked, Lookup, Stored, World,
+};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 const STARTING_MILLIS: u64 = 10_000;
 
 /// The goal of a run, unpacked.
+#[derive(Clone)]
 pub(super) struct Wanted {
     pub graph: Arc<Graph>,
     pub part: Part,
@@ -74,6 +77,11 @@ impl Walk<'_> {
 /// The trouble of one desired object, and what is there of it that dependents may read.
 type Child = (Option<NodeState>, Option<Arc<Stored>>);
 
+fn unseen(walk: &mut Walk) -> Summary {
+    walk.unseen = true;
+    Summary::waiting("waiting for the schemas of the cluster")
+}
+
 impl Machine {
     pub(super) fn run(&mut self, world: &dyn World, now: &Now, wanted: &Wanted) -> Step {
         let mut walk = Walk {
@@ -86,7 +94,20 @@ impl Machine {
             unseen: false,
             hub_values: HubValues::default(),
         };
-        let summary = self.advance(&mut walk, wanted);
+        let side = wanted.part.side();
+        let summary = match world.graph(&wanted.graph, side) {
+            // The generated CRD is the same everywhere.
+            Compiled::Fits(graph) => {
+                let wanted = Wanted { graph, ..wanted.clone() };
+                self.advance(&mut walk, &wanted)
+            }
+            Compiled::Incompatible(why) => Summary::blocked("Incompatible", why),
+            Compiled::Working => unseen(&mut walk),
+            Compiled::Unknown => {
+                walk.step.actions.push(Action::EnsureGraph(wanted.graph.clone(), side));
+                unseen(&mut walk)
+            }
+        };
         self.finish_run(walk, wanted, summary)
     }
 
@@ -681,7 +702,7 @@ impl Machine {
         }
         let settled = self.is_quiet()
             && !walk.unseen
-            && !step.actions.iter().any(|a| !matches!(a, Action::EnsureKind(..)));
+            && !step.actions.iter().any(|a| !matches!(a, Action::EnsureKind(..) | Action::EnsureGraph(..)));
         if settled
             && !self.task.is_local()
             && self.status_failure.is_none_or(|f| walk.now.millis >= f.0)

@@ -1,0 +1,141 @@
+//! Compiling against what the hub serves.
+
+use super::{Outcome, revisions};
+use crate::api::names::{ClusterName, Gvk};
+use crate::api::rgd::ResourceGraphDefinition;
+use crate::graph::{self, Diagnostic, Graph, Options};
+use crate::hub::Event;
+use crate::hub::context::Context;
+use crate::schema::compat;
+use crate::schema::crd::for_hub;
+use crate::schema::kinds::{Kinds, Served};
+use crate::spoke::health::backoff;
+use crate::spoke::schemas::ClusterKinds;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Schemas that were read longer ago are asked for anew.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// What the compiler said.
+#[derive(Debug)]
+pub(in crate::hub) struct Compiled {
+    /// `None`: the compiler panicked.
+    pub result: Option<Result<Arc<Graph>, Vec<Diagnostic>>>,
+    /// The hub does not serve all kinds that the definition names: that may change.
+    pub lacking: bool,
+}
+
+/// The hub's kinds. What it does not serve may live on the clusters, where it is judged; unless there are none.
+struct OnHub {
+    kinds: ClusterKinds,
+    alone: bool,
+}
+
+impl Kinds for OnHub {
+    fn find(&self, gvk: &Gvk) -> Served {
+        match self.kinds.find(gvk) {
+            Served::No if !self.alone => Served::Unknown,
+            other => other,
+        }
+    }
+}
+
+/// Asks the hub for the schemas of these definitions, for as long as it takes.
+async fn on_hub(ctx: &Context, rgds: &[ResourceGraphDefinition], alone: bool) -> OnHub {
+    let wanted = rgds.iter().flat_map(graph::kinds_named_by).collect();
+    let this_hub = ClusterName::new("hub");
+    let mut attempt = 0;
+    loop {
+        ctx.reader.forget_older(FRESH).await;
+        match ctx.reader.kinds(&ctx.client, &wanted).await {
+            Ok(kinds) => return OnHub { kinds, alone },
+            Err(error) => tracing::warn!(%error, "reading the hub's schemas failed"),
+        }
+        tokio::time::sleep(backoff(attempt, this_hub.as_str())).await;
+        attempt += 1;
+    }
+}
+
+/// Compiles a definition; says [`Outcome::Compiled`]. `stored` is what its snapshot says of its status.
+pub(super) fn start(
+    ctx: &Context,
+    rgd: ResourceGraphDefinition,
+    stored: Option<Value>,
+    alone: bool,
+    print: u64,
+) {
+    let this = ctx.clone();
+    let options = Options { status_schema: stored, ..ctx.settings.compile.clone() };
+    ctx.spawn(async move {
+        let name = rgd.metadata.name.clone();
+        let kinds = on_hub(&this, std::slice::from_ref(&rgd), alone).await;
+        let lacking = graph::kinds_named_by(&rgd).iter().any(|gvk| kinds.kinds.find(gvk) == Served::No);
+        let result = this.pool.run(move || graph::compile(&rgd, &options, &kinds).map(Arc::new)).await;
+        this.tell(Event::Definition(name, Outcome::Compiled(print, Compiled { result, lacking })));
+    });
+}
+
+/// Looks for the newest snapshot that can serve; says [`Outcome::Fallback`].
+pub(super) fn fall_back(ctx: &Context, name: &str, snapshots: Vec<ResourceGraphDefinition>, live: Value) {
+    let (this, name, options) = (ctx.clone(), name.to_owned(), ctx.settings.compile.clone());
+    ctx.spawn(async move {
+        let kinds = on_hub(&this, &snapshots, false).await;
+        let found =
+            this.pool.run(move || newest_that_fits(&snapshots, &options, &kinds, &live)).await.flatten();
+        this.tell(Event::Definition(name, Outcome::Fallback(found)));
+    });
+}
+
+/// The first of `snapshots` that compiles and whose CRD breaks nothing in the live one. The newest snapshot may be that
+/// of the very edit whose CRD was refused.
+fn newest_that_fits(
+    snapshots: &[ResourceGraphDefinition],
+    options: &Options,
+    kinds: &dyn Kinds,
+    live: &Value,
+) -> Option<Arc<Graph>> {
+    let graphs = snapshots.iter().filter_map(|rgd| {
+        let options = Options { status_schema: revisions::status_schema(rgd), ..options.clone() };
+        graph::compile(rgd, &options, kinds).ok()
+    });
+    let mut fitting =
+        graphs.filter(|graph| compat::compare(live, &for_hub(&graph.crd, false)).breaking.is_empty());
+    fitting.next().map(Arc::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::kinds::Anywhere;
+    use serde_json::json;
+
+    fn snapshot(size: &str, data: &str) -> ResourceGraphDefinition {
+        let template = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "${schema.metadata.name}"},
+            "data": {"size": data}});
+        serde_json::from_value(json!({
+            "metadata": {"name": "app", "uid": "u"},
+            "spec": {
+                "schema": {"apiVersion": "v1alpha1", "kind": "App", "spec": {"size": size}},
+                "resources": [{"id": "config", "template": template}],
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_newest_snapshot_whose_crd_breaks_nothing_serves_on() {
+        let served = snapshot("string", "${schema.spec.size}");
+        let live = for_hub(&graph::compile(&served, &Options::default(), &Anywhere).unwrap().crd, true);
+        let refused = snapshot("integer", "${string(schema.spec.size)}");
+        let broken = snapshot("string", "${nowhere.spec.size}");
+        let oldest = snapshot("string", "fixed");
+        let of = |older: &[ResourceGraphDefinition]| {
+            newest_that_fits(older, &Options::default(), &Anywhere, &live).map(|g| g.hash.clone())
+        };
+        let hash = |rgd: &ResourceGraphDefinition| Some(graph::spec_hash(&rgd.spec));
+        assert_eq!(of(&[refused.clone(), broken, served.clone(), oldest]), hash(&served));
+        assert_eq!(of(&[refused]), None);
+    }
+}

@@ -1,0 +1,170 @@
+//! Reads the schemas of one cluster.
+
+use super::book::{Book, Entry};
+use super::graphs::{Key, Verdict};
+use crate::api::names::Gvk;
+use crate::graph::{Diagnostic, Graph};
+use crate::schema::kinds::{Kinds, Served};
+use crate::schema::openapi::{self, Document};
+use crate::spoke::client::{ApiError, Verbs};
+use crate::spoke::pool::Pool;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+const INDEX: &str = "/openapi/v3";
+/// Of the problems of a definition on one cluster, so many are told.
+const TOLD: usize = 3;
+
+/// What one cluster says of the kinds that were asked for.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterKinds(BTreeMap<Gvk, Option<Entry>>);
+
+impl Kinds for ClusterKinds {
+    fn find(&self, gvk: &Gvk) -> Served {
+        match self.0.get(gvk) {
+            Some(Some(entry)) => Served::Yes(entry.kind.clone()),
+            Some(None) => Served::No,
+            None => Served::Unknown,
+        }
+    }
+}
+
+impl ClusterKinds {
+    /// Equal for clusters that say the same of the same kinds.
+    pub fn print(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for (gvk, entry) in &self.0 {
+            (gvk, entry.as_ref().map(|e| e.print)).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+}
+
+type Index = Arc<BTreeMap<String, String>>;
+
+/// One cluster's schemas, read when they are asked for.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    book: Book,
+    pool: Pool,
+    /// Held while it is being read: who comes meanwhile waits for the same answer.
+    index: Arc<Mutex<Option<(Instant, Index)>>>,
+}
+
+impl Reader {
+    pub fn new(book: Book, pool: Pool) -> Self {
+        Self { book, pool, index: Arc::default() }
+    }
+
+    /// What was read may be outdated.
+    pub async fn forget(&self) {
+        *self.index.lock().await = None;
+    }
+
+    /// What was read longer ago than this may be outdated.
+    pub async fn forget_older(&self, age: Duration) {
+        let mut known = self.index.lock().await;
+        if known.as_ref().is_some_and(|(read, _)| read.elapsed() > age) {
+            *known = None;
+        }
+    }
+
+    async fn index(&self, client: &Verbs) -> Result<Index, ApiError> {
+        let mut known = self.index.lock().await;
+        if let Some((_, index)) = &*known {
+            return Ok(index.clone());
+        }
+        let value = client.get_json(INDEX).await?.ok_or(ApiError::NotFound)?;
+        let index = Arc::new(openapi::index(&value));
+        *known = Some((Instant::now(), index.clone()));
+        Ok(index)
+    }
+
+    /// What the cluster says of these kinds.
+    ///
+    /// # Errors
+    /// The cluster could not be asked, which says nothing of its kinds.
+    pub async fn kinds(&self, client: &Verbs, wanted: &BTreeSet<Gvk>) -> Result<ClusterKinds, ApiError> {
+        let index = self.index(client).await?;
+        let mut found = ClusterKinds::default();
+        let mut missing: BTreeMap<&String, Vec<Gvk>> = BTreeMap::new();
+        for gvk in wanted {
+            let Some(url) = index.get(&openapi::document_of(gvk)) else {
+                found.0.insert(gvk.clone(), None);
+                continue;
+            };
+            match self.book.kind(url, gvk) {
+                Some(entry) => drop(found.0.insert(gvk.clone(), entry)),
+                None => missing.entry(url).or_default().push(gvk.clone()),
+            }
+        }
+        for (url, gvks) in missing {
+            self.read(client, url, gvks.clone()).await?;
+            for gvk in gvks {
+                let entry = self.book.kind(url, &gvk).flatten();
+                found.0.insert(gvk, entry);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn read(&self, client: &Verbs, url: &str, gvks: Vec<Gvk>) -> Result<(), ApiError> {
+        let Some(value) = client.get_json(url).await? else {
+            // The index is older than this document.
+            self.forget().await;
+            return Err(ApiError::NotFound);
+        };
+        let name = url.to_owned();
+        let parsed = self.pool.run(move || {
+            let document = Document::new(value)?;
+            Ok::<_, String>(
+                gvks.into_iter().map(|gvk| (gvk.clone(), document.kind(&gvk))).collect::<Vec<_>>(),
+            )
+        });
+        match parsed.await {
+            Some(Ok(kinds)) => self.book.learn(url, kinds),
+            Some(Err(why)) => return Err(unreadable(&name, &why)),
+            None => return Err(unreadable(&name, "it cannot be read")),
+        }
+        Ok(())
+    }
+
+    /// A definition judged by what this cluster serves.
+    ///
+    /// # Errors
+    /// The cluster could not be asked.
+    pub async fn judge(&self, client: &Verbs, key: &Key, hub: &Arc<Graph>) -> Result<Verdict, ApiError> {
+        let wanted = hub.kinds_of(|node| key.side.has(node));
+        let kinds = self.kinds(client, &wanted).await?;
+        let print = kinds.print();
+        if let Some(known) = self.book.graph(key, print) {
+            return Ok(known);
+        }
+        let hub = hub.clone();
+        let compiled = self.pool.run(move || hub.on_cluster(&kinds)).await;
+        let verdict = match compiled {
+            Some(Ok(graph)) => Ok(Arc::new(graph)),
+            Some(Err(problems)) => Err(Arc::from(told(&problems))),
+            None => {
+                Err(Arc::from("the compiler failed on this definition; please report it with the definition"))
+            }
+        };
+        self.book.keep(key.clone(), print, verdict.clone());
+        Ok(verdict)
+    }
+}
+
+fn unreadable(name: &str, why: &str) -> ApiError {
+    ApiError::Other { code: 200, message: format!("{name}: {why}") }
+}
+
+fn told(problems: &[Diagnostic]) -> String {
+    let mut lines: Vec<String> = problems.iter().take(TOLD).map(ToString::to_string).collect();
+    if problems.len() > TOLD {
+        lines.push(format!("and {} more", problems.len() - TOLD));
+    }
+    lines.join("\n")
+}
