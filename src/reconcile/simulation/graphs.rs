@@ -115,6 +115,9 @@ impl Plan {
         if self.adopts {
             notes.insert("hub.kro.run/on-existing".into(), json!("Adopt"));
         }
+        if self.on_hub {
+            notes.insert("hub.kro.run/target".into(), json!("hub"));
+        }
         if self.orphans {
             notes.insert("hub.kro.run/on-delete".into(), json!("Orphan"));
         }
@@ -203,10 +206,6 @@ impl Blueprint {
         let graph = compile(&definition, &Options::default(), &Anywhere).unwrap_or_else(|problems| {
             panic!("{}\n{plans:#?}", problems.iter().map(|p| format!("{p}\n")).collect::<String>())
         });
-        let mut graph = graph;
-        for node in &mut graph.nodes {
-            node.on_hub = plans.iter().any(|p| p.id == node.id && p.on_hub);
-        }
         Arc::new(Self { plans, graph: Arc::new(graph) })
     }
 
