@@ -205,6 +205,11 @@ pub struct Blueprint {
 
 impl Blueprint {
     pub fn new(plans: Vec<Plan>, generation: i64) -> Arc<Self> {
+        Self::edited_by(plans, generation, |_| {})
+    }
+
+    /// With what the author changes in the definition besides.
+    pub fn edited_by(plans: Vec<Plan>, generation: i64, edit: impl FnOnce(&mut Value)) -> Arc<Self> {
         let resources: Vec<Value> = plans
             .iter()
             .map(|plan| {
@@ -226,7 +231,7 @@ impl Blueprint {
                 resource
             })
             .collect();
-        let definition: ResourceGraphDefinition = serde_json::from_value(json!({
+        let mut definition = json!({
             "metadata": {"name": "app", "uid": "rgd-1", "generation": generation},
             "spec": {
                 "schema": {"kind": "App", "apiVersion": "v1alpha1",
@@ -234,8 +239,9 @@ impl Blueprint {
                     "status": {"first": "${n0.metadata.name}"}},
                 "resources": resources,
             },
-        }))
-        .unwrap();
+        });
+        edit(&mut definition);
+        let definition: ResourceGraphDefinition = serde_json::from_value(definition).unwrap();
         let graph = compile(&definition, &Options::default(), &Anywhere).unwrap_or_else(|problems| {
             panic!("{}\n{plans:#?}", problems.iter().map(|p| format!("{p}\n")).collect::<String>())
         });
