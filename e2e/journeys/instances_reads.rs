@@ -2,7 +2,7 @@
 //! conditions.
 
 use super::Run;
-use super::stand::{Kind, PATIENCE, Stand, annotation, text};
+use super::stand::{CLUSTERS, Kind, PATIENCE, Stand, annotation, text};
 use crate::env::eventually;
 use crate::env::registration::condition;
 use crate::env::wait::throughout;
@@ -15,6 +15,7 @@ pub const TRIALS: &[Run] = &[
     ("instances::an_external_reference_that_goes_freezes_what_reads_it", external_goes),
     ("instances::conditions_of_the_author_take_the_place_of_ours", conditions),
     ("instances::facts_of_a_cluster_reach_those_that_read_them", cluster_facts),
+    ("instances::what_lives_on_the_hub_is_there_once_and_read_everywhere", on_hub),
 ];
 
 fn config(name: &str, labels: &Value, value: &str) -> String {
@@ -279,4 +280,79 @@ spec:
     ensure!(annotation(&reader.hub("a")?, "hub.kro.run/holds") == "eu,us", "its place is the same");
     reader.remove("a")?;
     other.remove("a")
+}
+
+fn on_hub(stand: &Stand) -> Result<()> {
+    let hub = stand.api("hub");
+    let cluster = json!({"apiVersion": "hub.kro.run/v1alpha1", "kind": "Cluster",
+        "metadata": {"name": "local"}, "spec": {"local": true}});
+    hub.post(CLUSTERS, &cluster)?;
+    let outcome = on_registered_hub(stand);
+    let path = format!("{CLUSTERS}/local");
+    hub.delete(&path)?;
+    eventually(PATIENCE, "Cluster local gone", || {
+        ensure!(hub.get(&path)?.is_none(), "it is there");
+        Ok(())
+    })?;
+    outcome
+}
+
+fn on_registered_hub(stand: &Stand) -> Result<()> {
+    let kind = stand.define(
+        r#"
+apiVersion: kro.run/v1alpha1
+kind: ResourceGraphDefinition
+metadata: {name: shares, annotations: {hub.kro.run/hub-refs: settings}}
+spec:
+  schema: {apiVersion: v1alpha1, kind: Share, spec: {size: string}, status: {size: '${app.data.size}'}}
+  resources:
+  - id: settings
+    externalRef: {apiVersion: v1, kind: ConfigMap, metadata: {name: settings}}
+  - id: db
+    readyWhen: ['${db.?data.?address.hasValue()}']
+    template:
+      apiVersion: v1
+      kind: ConfigMap
+      metadata: {name: '${schema.metadata.name}-db', annotations: {hub.kro.run/target: hub}}
+      data: {size: '${schema.spec.size}', region: '${settings.data.value}'}
+  - id: app
+    template:
+      apiVersion: v1
+      kind: ConfigMap
+      metadata: {name: '${schema.metadata.name}-app'}
+      data: {address: '${db.data.address}', size: '${db.data.size}', region: '${settings.data.value}'}
+"#,
+    )?;
+    kind.create_beside("hub", "configmaps", &config("settings", &json!({}), "north"))?;
+    kind.create("a", "eu,us", "{size: small}")?;
+    let db = kind.wait_child("hub", "configmaps/a-db", |c| c["data"]["size"] == "small")?;
+    ensure!(db["data"]["region"] == "north", "{}", db["data"]);
+    throughout(Duration::from_millis(500), "nothing is made of what is not ready on the hub", || {
+        ensure!(kind.child("eu", "configmaps/a-app")?.is_none(), "it is there");
+        Ok(())
+    })?;
+    let hub = stand.api("hub");
+    hub.merge_patch(&kind.beside("configmaps/a-db"), &json!({"data": {"address": "db.example"}}))?;
+    let wait = |size: &str, region: &str| -> Result<()> {
+        let wanted = json!({"address": "db.example", "size": size, "region": region});
+        for cluster in ["eu", "us"] {
+            kind.wait_child(cluster, "configmaps/a-app", |c| c["data"] == wanted)?;
+            ensure!(kind.child(cluster, "configmaps/a-db")?.is_none(), "it lives on the hub alone");
+        }
+        Ok(())
+    };
+    wait("small", "north")?;
+    let instance = kind.wait_active("a", &["eu", "us", "local"])?;
+    ensure!(instance["status"]["size"] == "small", "{}", instance["status"]);
+    kind.edit("a", "{size: large}")?;
+    wait("large", "north")?;
+    hub.merge_patch(&kind.beside("configmaps/settings"), &json!({"data": {"value": "south"}}))?;
+    wait("large", "south")?;
+    kind.wait_active("a", &["eu", "us", "local"])?;
+    kind.remove("a")?;
+    for (cluster, what) in [("eu", "a-app"), ("us", "a-app"), ("hub", "a-db")] {
+        ensure!(kind.child(cluster, &format!("configmaps/{what}"))?.is_none(), "{what} is left on {cluster}");
+    }
+    ensure!(kind.child("hub", "configmaps/settings")?.is_some(), "it is no child");
+    Ok(())
 }

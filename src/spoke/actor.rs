@@ -10,7 +10,7 @@ use super::health::{Contact, Health, Transition, backoff};
 use super::messages::{ContactState, FromSpoke, Said, ToSpoke};
 use super::perform::{self, Done};
 use super::pool::Pool;
-use super::references;
+use super::references::{self, Subject};
 use super::schemas::{Book, Key, Reader, Verdict};
 use super::store::Store;
 use super::watch::{self, Seen};
@@ -137,8 +137,10 @@ async fn supervise(
 pub(super) enum Event {
     /// With the serial of the watch: what an earlier one of the kind said late does not count.
     Watch(GroupKind, u64, Seen),
-    /// The same of an external reference.
-    Reference(Lookup, u64, Seen),
+    /// The same of external references.
+    Reference(Subject, u64, Seen),
+    /// The answer to what was to be read once.
+    Answered(Lookup, Result<Option<Stored>, String>),
     /// Where a kind is served that external references read.
     Served(crate::api::Gvk, watch::Served),
     /// A generated or foreign CRD changed on the cluster.
@@ -169,7 +171,7 @@ struct Actor {
     /// Ends the watch of a kind.
     watches: HashMap<GroupKind, CancellationToken>,
     /// Ends the watch of an external reference.
-    lookups: HashMap<Lookup, CancellationToken>,
+    lookups: HashMap<Subject, CancellationToken>,
     queue: VecDeque<InstanceKey>,
     queued: HashSet<InstanceKey>,
     /// No contact: nothing is stepped until it is back.
@@ -285,11 +287,13 @@ impl Actor {
                     self.on_seen(&gk, seen);
                 }
             }
-            Event::Reference(lookup, serial, seen) => {
-                let readers = self.write_store(|s| s.references.seen(&lookup, serial, seen));
-                for key in readers {
-                    self.enqueue(&key);
-                }
+            Event::Reference(subject, serial, seen) => {
+                let readers = self.write_store(|s| s.references.seen(&subject, serial, seen));
+                readers.iter().for_each(|key| self.enqueue(key));
+            }
+            Event::Answered(lookup, answer) => {
+                let readers = self.write_store(|s| s.references.answered(&lookup, answer));
+                readers.iter().for_each(|key| self.enqueue(key));
             }
             Event::Served(gvk, served) => self.write_store(|s| s.references.note_served(gvk, served)),
             Event::Crd(seen) => self.on_crd(&seen),
@@ -639,12 +643,24 @@ impl Actor {
     /// An instance reads exactly these.
     fn read_lookups(&mut self, key: &InstanceKey, wanted: &BTreeSet<Lookup>) {
         let changes = self.write_store(|s| s.references.read(key, wanted));
-        for lookup in changes.close {
-            if let Some(stop) = self.lookups.remove(&lookup) {
+        for subject in changes.close {
+            if let Some(stop) = self.lookups.remove(&subject) {
                 stop.cancel();
             }
         }
         self.open_lookups(changes.open);
+        for lookup in changes.ask {
+            let known = self.read_store(|s| s.references.served(&lookup.gvk).cloned());
+            let crowd = self.lookups.get(&Subject::Crowd(lookup.gvk.clone()));
+            let stop = crowd.cloned().unwrap_or_else(|| self.cancel.clone());
+            let asking = watch::ask(self.settings.client.clone(), lookup, known, self.events.clone());
+            self.spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = asking => {}
+                }
+            });
+        }
     }
 
     /// A CRD of the group changed: what was not served may be served now, or in a moment, when discovery follows.
@@ -662,14 +678,14 @@ impl Actor {
     }
 
     fn open_lookups(&mut self, open: Vec<references::Open>) {
-        for references::Open { lookup, serial } in open {
+        for references::Open { subject, serial } in open {
             let stop = self.cancel.child_token();
-            if let Some(before) = self.lookups.insert(lookup.clone(), stop.clone()) {
+            if let Some(before) = self.lookups.insert(subject.clone(), stop.clone()) {
                 before.cancel();
             }
-            let known = self.read_store(|s| s.references.served(&lookup.gvk).cloned());
+            let known = self.read_store(|s| s.references.served(subject.gvk()).cloned());
             let watch =
-                watch::reference(self.settings.client.clone(), lookup, known, serial, self.events.clone());
+                watch::reference(self.settings.client.clone(), subject, known, serial, self.events.clone());
             self.spawn_watch(stop, watch);
         }
     }

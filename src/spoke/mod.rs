@@ -5,6 +5,7 @@ pub mod client;
 mod crashed;
 pub mod crd;
 pub mod crd_book;
+mod crowd;
 mod discreet;
 pub mod health;
 pub mod kubeconfig;

@@ -1,8 +1,10 @@
-//! What instances read on a cluster and do not own: one watch for each different [`Lookup`], shared and counted.
+//! What instances read on a cluster and do not own: one watch for each different [`Lookup`], shared and counted. Of the
+//! names of one kind only so many have a watch of their own; the others share one.
 //!
 //! A lookup is opened when the first instance reads it and closed when the last one does not any more. What was seen
 //! stands while its watch is interrupted; only a complete list takes something away.
 
+use super::crowd::Crowd;
 use super::watch::{Seen, Served};
 use crate::api::Gvk;
 use crate::api::names::{InstanceKey, ObjectRef};
@@ -30,10 +32,30 @@ struct Reference {
     serial: u64,
 }
 
+/// Names of one kind that have a watch of their own.
+const OWN_WATCHES: usize = 16;
+
+/// What a watch of external references shows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    Lookup(Lookup),
+    /// All of a kind, for many names.
+    Crowd(Gvk),
+}
+
+impl Subject {
+    pub fn gvk(&self) -> &Gvk {
+        match self {
+            Self::Lookup(lookup) => &lookup.gvk,
+            Self::Crowd(gvk) => gvk,
+        }
+    }
+}
+
 /// A watch to open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
-    pub lookup: Lookup,
+    pub subject: Subject,
     pub serial: u64,
 }
 
@@ -41,12 +63,15 @@ pub struct Open {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     pub open: Vec<Open>,
-    pub close: Vec<Lookup>,
+    pub close: Vec<Subject>,
+    /// To be read once: they joined a watch that had begun.
+    pub ask: Vec<Lookup>,
 }
 
 #[derive(Debug, Default)]
 pub struct References {
     lookups: HashMap<Lookup, Reference>,
+    crowds: HashMap<Gvk, Crowd>,
     reads: HashMap<InstanceKey, BTreeSet<Lookup>>,
     /// Where kinds are served, as found by a watch that is open.
     served: HashMap<Gvk, Served>,
@@ -71,6 +96,12 @@ impl References {
                 known.readers.insert(key.clone());
                 continue;
             }
+            if let Selection::Name(name) = &lookup.selection
+                && self.is_crowded(&lookup.gvk)
+            {
+                self.join(lookup, name, key, &mut changes);
+                continue;
+            }
             self.serial += 1;
             let reference = Reference {
                 state: State::Syncing,
@@ -80,21 +111,53 @@ impl References {
                 serial: self.serial,
             };
             self.lookups.insert(lookup.clone(), reference);
-            changes.open.push(Open { lookup: lookup.clone(), serial: self.serial });
+            changes.open.push(Open { subject: Subject::Lookup(lookup.clone()), serial: self.serial });
         }
         for lookup in before.difference(wanted) {
-            let Some(known) = self.lookups.get_mut(lookup) else { continue };
+            let Some(known) = self.lookups.get_mut(lookup) else {
+                self.leave(lookup, key, &mut changes);
+                continue;
+            };
             known.readers.remove(key);
             if known.readers.is_empty() {
                 self.lookups.remove(lookup);
-                changes.close.push(lookup.clone());
+                changes.close.push(Subject::Lookup(lookup.clone()));
             }
         }
         if !changes.close.is_empty() {
-            let lookups = &self.lookups;
-            self.served.retain(|gvk, _| lookups.keys().any(|l| l.gvk == *gvk));
+            let (lookups, crowds) = (&self.lookups, &self.crowds);
+            self.served.retain(|gvk, _| crowds.contains_key(gvk) || lookups.keys().any(|l| l.gvk == *gvk));
         }
         changes
+    }
+
+    fn is_crowded(&self, gvk: &Gvk) -> bool {
+        let named = |l: &&Lookup| l.gvk == *gvk && matches!(l.selection, Selection::Name(_));
+        self.crowds.contains_key(gvk) || self.lookups.keys().filter(named).count() >= OWN_WATCHES
+    }
+
+    fn join(&mut self, lookup: &Lookup, name: &Arc<str>, key: &InstanceKey, changes: &mut Changes) {
+        let serial = self.serial + 1;
+        let crowd = self.crowds.entry(lookup.gvk.clone()).or_insert_with(|| Crowd::new(serial));
+        if crowd.is_empty() {
+            self.serial = serial;
+            changes.open.push(Open { subject: Subject::Crowd(lookup.gvk.clone()), serial });
+        }
+        if crowd.join(name, &lookup.namespace, key) {
+            changes.ask.push(lookup.clone());
+        }
+    }
+
+    fn leave(&mut self, lookup: &Lookup, key: &InstanceKey, changes: &mut Changes) {
+        let (Selection::Name(name), Some(crowd)) = (&lookup.selection, self.crowds.get_mut(&lookup.gvk))
+        else {
+            return;
+        };
+        crowd.leave(name, &lookup.namespace, key);
+        if crowd.is_empty() {
+            self.crowds.remove(&lookup.gvk);
+            changes.close.push(Subject::Crowd(lookup.gvk.clone()));
+        }
     }
 
     /// Lookups of kinds that are not served, to be tried again; of one group, or of all.
@@ -105,7 +168,14 @@ impl References {
                 self.serial += 1;
                 reference.serial = self.serial;
                 reference.state = State::Syncing;
-                open.push(Open { lookup: lookup.clone(), serial: self.serial });
+                open.push(Open { subject: Subject::Lookup(lookup.clone()), serial: self.serial });
+            }
+        }
+        for (gvk, crowd) in &mut self.crowds {
+            let serial = self.serial + 1;
+            if group.is_none_or(|g| *gvk.group == *g) && crowd.reopen(serial) {
+                self.serial = serial;
+                open.push(Open { subject: Subject::Crowd(gvk.clone()), serial });
             }
         }
         open
@@ -114,6 +184,7 @@ impl References {
     /// Whether some lookup reads a kind of this group that is not served.
     pub fn lacks(&self, group: &str) -> bool {
         self.lookups.iter().any(|(l, r)| r.state == State::NotServed && *l.gvk.group == *group)
+            || self.crowds.iter().any(|(gvk, crowd)| crowd.is_not_served() && *gvk.group == *group)
     }
 
     pub fn note_served(&mut self, gvk: Gvk, served: Served) {
@@ -123,8 +194,18 @@ impl References {
         self.served.get(gvk)
     }
 
-    /// Takes in what the watch of a lookup saw; returns the instances that it concerns.
-    pub fn seen(&mut self, lookup: &Lookup, serial: u64, seen: Seen) -> Vec<InstanceKey> {
+    /// Takes in what a watch saw; returns the instances that it concerns.
+    pub fn seen(&mut self, subject: &Subject, serial: u64, seen: Seen) -> Vec<InstanceKey> {
+        let lookup = match subject {
+            Subject::Lookup(lookup) => lookup,
+            Subject::Crowd(gvk) => {
+                if matches!(seen, Seen::NotServed) {
+                    self.served.remove(gvk);
+                }
+                let crowd = self.crowds.get_mut(gvk).filter(|c| c.serial == serial);
+                return crowd.map(|c| c.seen(seen).into_iter().collect()).unwrap_or_default();
+            }
+        };
         let Some(reference) = self.lookups.get_mut(lookup).filter(|r| r.serial == serial) else {
             return Vec::new();
         };
@@ -149,7 +230,21 @@ impl References {
         if changed { reference.readers.iter().cloned().collect() } else { Vec::new() }
     }
 
+    /// Takes in the answer to what was to be read once.
+    pub fn answered(&mut self, lookup: &Lookup, answer: Result<Option<Stored>, String>) -> Vec<InstanceKey> {
+        match (&lookup.selection, self.crowds.get_mut(&lookup.gvk)) {
+            (Selection::Name(name), Some(crowd)) => {
+                crowd.answered(name, &lookup.namespace, answer).into_iter().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     pub fn look(&self, lookup: &Lookup) -> Looked {
+        let crowd = self.crowds.get(&lookup.gvk).filter(|_| !self.lookups.contains_key(lookup));
+        if let (Selection::Name(name), Some(crowd)) = (&lookup.selection, crowd) {
+            return crowd.look(name, &lookup.namespace);
+        }
         match self.lookups.get(lookup) {
             None | Some(Reference { state: State::Syncing, .. }) => Looked::NotYet,
             Some(Reference { state: State::NotServed, .. }) => Looked::NotServed,
@@ -216,6 +311,9 @@ mod tests {
     fn by_name() -> Lookup {
         lookup(Selection::Name("a".into()))
     }
+    fn subject() -> Subject {
+        Subject::Lookup(by_name())
+    }
     fn reader(name: &str) -> InstanceKey {
         InstanceKey::new(GroupKind::new("kro.run", "App"), "n", name)
     }
@@ -234,11 +332,11 @@ mod tests {
     fn a_lookup_is_shared_and_closed_by_the_last_reader() {
         let mut book = References::default();
         let wanted = BTreeSet::from([by_name()]);
-        assert_eq!(book.read(&reader("x"), &wanted).open, [Open { lookup: by_name(), serial: 1 }]);
+        assert_eq!(book.read(&reader("x"), &wanted).open, [Open { subject: subject(), serial: 1 }]);
         assert_eq!(book.read(&reader("x"), &wanted), Changes::default());
         assert_eq!(book.read(&reader("y"), &wanted), Changes::default());
         assert_eq!(book.read(&reader("x"), &BTreeSet::new()), Changes::default());
-        assert_eq!(book.read(&reader("y"), &BTreeSet::new()).close, [by_name()]);
+        assert_eq!(book.read(&reader("y"), &BTreeSet::new()).close, [subject()]);
         assert!(matches!(book.look(&by_name()), Looked::NotYet));
     }
 
@@ -246,7 +344,7 @@ mod tests {
     fn nothing_is_absent_before_the_first_list_is_complete() {
         let mut book = References::default();
         book.read(&reader("x"), &BTreeSet::from([by_name()]));
-        let mut see = |seen| book.seen(&by_name(), 1, seen).len();
+        let mut see = |seen| book.seen(&subject(), 1, seen).len();
         assert_eq!(see(Seen::ListStarted), 0);
         assert_eq!(see(Seen::Failed("403".into())), 1);
         assert_eq!(see(Seen::Object(config_map("a", 1))), 0);
@@ -263,6 +361,7 @@ mod tests {
         let all = lookup(Selection::Labels("".into()));
         let mut book = References::default();
         book.read(&reader("x"), &BTreeSet::from([all.clone()]));
+        let whole = Subject::Lookup(all.clone());
         for seen in [
             Seen::ListStarted,
             Seen::Object(config_map("c", 1)),
@@ -270,30 +369,61 @@ mod tests {
             Seen::ListDone { namespaced: true },
             Seen::Object(config_map("b", 3)),
         ] {
-            book.seen(&all, 1, seen);
+            book.seen(&whole, 1, seen);
         }
         assert_eq!(names(&book.look(&all)), Some(vec!["a".into(), "b".into(), "c".into()]));
-        book.seen(&all, 1, Seen::ListStarted);
-        book.seen(&all, 1, Seen::Object(config_map("b", 3)));
+        book.seen(&whole, 1, Seen::ListStarted);
+        book.seen(&whole, 1, Seen::Object(config_map("b", 3)));
         assert_eq!(names(&book.look(&all)).map(|n| n.len()), Some(3), "the list is not complete yet");
-        assert_eq!(book.seen(&all, 1, Seen::ListDone { namespaced: true }).len(), 1);
+        assert_eq!(book.seen(&whole, 1, Seen::ListDone { namespaced: true }).len(), 1);
         assert_eq!(names(&book.look(&all)), Some(vec!["b".into()]));
         let target = ObjectRef::new(GroupKind::new("", "ConfigMap"), "n", "b");
-        assert_eq!(book.seen(&all, 1, Seen::Left(target.clone(), "another".into(), 9)).len(), 0);
-        assert_eq!(book.seen(&all, 1, Seen::Left(target, "b".into(), 9)).len(), 1);
+        assert_eq!(book.seen(&whole, 1, Seen::Left(target.clone(), "another".into(), 9)).len(), 0);
+        assert_eq!(book.seen(&whole, 1, Seen::Left(target, "b".into(), 9)).len(), 1);
         assert_eq!(names(&book.look(&all)), Some(vec![]));
+    }
+
+    #[test]
+    fn many_names_of_one_kind_share_a_watch() {
+        let mut book = References::default();
+        let named = |i: usize| Lookup { selection: Selection::Name(format!("c{i}").into()), ..by_name() };
+        let crowd = Subject::Crowd(by_name().gvk);
+        let mut opened = Vec::new();
+        for i in 0..OWN_WATCHES + 5 {
+            opened.extend(book.read(&reader(&i.to_string()), &BTreeSet::from([named(i)])).open);
+        }
+        assert_eq!(opened.len(), OWN_WATCHES + 1);
+        let serial = opened.last().map(|o| o.serial).unwrap();
+        assert_eq!(opened.pop().unwrap().subject, crowd);
+        for seen in
+            [Seen::ListStarted, Seen::Object(config_map("c20", 1)), Seen::ListDone { namespaced: true }]
+        {
+            book.seen(&crowd, serial, seen);
+        }
+        assert_eq!(names(&book.look(&named(20))), Some(vec!["c20".into()]));
+        assert_eq!(names(&book.look(&named(19))), Some(vec![]));
+        assert!(matches!(book.look(&named(0)), Looked::NotYet), "it has a watch of its own");
+        let late = book.read(&reader("late"), &BTreeSet::from([named(99)]));
+        assert_eq!((late.open.len(), late.ask), (0, vec![named(99)]));
+        assert_eq!(book.answered(&named(99), Ok(None)), [reader("late")]);
+        assert_eq!(names(&book.look(&named(99))), Some(vec![]));
+        let mut closed = Vec::new();
+        for name in (OWN_WATCHES..OWN_WATCHES + 5).map(|i| i.to_string()).chain(["late".to_owned()]) {
+            closed.extend(book.read(&reader(&name), &BTreeSet::new()).close);
+        }
+        assert_eq!(closed, [crowd]);
     }
 
     #[test]
     fn a_kind_that_is_not_served_is_tried_again_when_its_group_changes() {
         let mut book = References::default();
         book.read(&reader("x"), &BTreeSet::from([by_name()]));
-        assert_eq!(book.seen(&by_name(), 1, Seen::NotServed).len(), 1);
+        assert_eq!(book.seen(&subject(), 1, Seen::NotServed).len(), 1);
         assert!(matches!(book.look(&by_name()), Looked::NotServed));
         assert_eq!(book.retry(Some("apps")), []);
-        assert_eq!(book.retry(Some("")), [Open { lookup: by_name(), serial: 2 }]);
+        assert_eq!(book.retry(Some("")), [Open { subject: subject(), serial: 2 }]);
         assert!(
-            book.seen(&by_name(), 1, Seen::ListDone { namespaced: true }).is_empty(),
+            book.seen(&subject(), 1, Seen::ListDone { namespaced: true }).is_empty(),
             "of an earlier watch"
         );
         assert!(matches!(book.look(&by_name()), Looked::NotYet));

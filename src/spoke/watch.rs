@@ -7,10 +7,11 @@ use super::actor::Event;
 use super::client::{ApiError, SpokeClient};
 use super::crd::Mark;
 use super::health::backoff;
+use super::references::Subject;
 use crate::api::hash;
 use crate::api::keys::hub;
 use crate::api::names::{GroupKind, Gvk, HubId, ObjectRef};
-use crate::reconcile::world::{Lookup, Selection};
+use crate::reconcile::world::{Lookup, Selection, Stored};
 use futures::StreamExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -161,26 +162,27 @@ pub(super) async fn kind(
     follow(&client, &gk, &served, Scope { selector, ..Scope::default() }, tell).await;
 }
 
-/// Watches what a lookup selects, for ever; `known` tells where the kind is served, if anybody knows.
+/// Watches what external references read, for ever; `known` tells where the kind is served, if anybody knows.
 pub(super) async fn reference(
     client: SpokeClient,
-    lookup: Lookup,
+    subject: Subject,
     known: Option<Served>,
     serial: u64,
     events: UnboundedSender<Event>,
 ) {
-    let tell = |seen: Seen| events.send(Event::Reference(lookup.clone(), serial, seen)).is_ok();
-    let gk = lookup.gvk.group_kind();
+    let tell = |seen: Seen| events.send(Event::Reference(subject.clone(), serial, seen)).is_ok();
+    let gvk = subject.gvk();
+    let gk = gvk.group_kind();
     let mut attempt = 0;
     let mut known = known;
     let served = loop {
         if let Some(served) = known.take() {
             break served;
         }
-        match discover(&client, &gk, Some(&lookup.gvk)).await {
+        match discover(&client, &gk, Some(gvk)).await {
             // Expressions were checked against this version: another one may have other fields.
-            Ok(Some(served)) if *served.resource.version == *lookup.gvk.version => {
-                drop(events.send(Event::Served(lookup.gvk.clone(), served.clone())));
+            Ok(Some(served)) if *served.resource.version == *gvk.version => {
+                drop(events.send(Event::Served(gvk.clone(), served.clone())));
                 break served;
             }
             Ok(_) => {
@@ -196,18 +198,67 @@ pub(super) async fn reference(
         }
     };
     let mut scope = Scope::default();
-    if served.namespaced && !lookup.namespace.is_empty() {
-        scope.namespace = Some(lookup.namespace.to_string());
-    }
-    match &lookup.selection {
-        Selection::Name(_) if served.namespaced && lookup.namespace.is_empty() => {
-            tell(Seen::Failed(format!("{gk} is namespaced and metadata.namespace is empty")));
-            return;
+    if let Subject::Lookup(lookup) = &subject {
+        if served.namespaced && !lookup.namespace.is_empty() {
+            scope.namespace = Some(lookup.namespace.to_string());
         }
-        Selection::Name(name) => scope.name = Some(name.to_string()),
-        Selection::Labels(labels) => scope.selector = Some(labels.to_string()).filter(|s| !s.is_empty()),
+        match &lookup.selection {
+            Selection::Name(_) if served.namespaced && lookup.namespace.is_empty() => {
+                tell(Seen::Failed(format!("{gk} is namespaced and metadata.namespace is empty")));
+                return;
+            }
+            Selection::Name(name) => scope.name = Some(name.to_string()),
+            Selection::Labels(labels) => scope.selector = Some(labels.to_string()).filter(|s| !s.is_empty()),
+        }
     }
     follow(&client, &gk, &served, scope, tell).await;
+}
+
+/// Reads what a lookup names, once; tried again for ever while there is no answer.
+pub(super) async fn ask(
+    client: SpokeClient,
+    lookup: Lookup,
+    known: Option<Served>,
+    events: UnboundedSender<Event>,
+) {
+    let Selection::Name(name) = &lookup.selection else { return };
+    let tell = |answer| events.send(Event::Answered(lookup.clone(), answer)).is_ok();
+    let mut attempt = 0;
+    loop {
+        let found = match &known {
+            Some(served) if served.namespaced && lookup.namespace.is_empty() => {
+                tell(Err(format!("{} is namespaced and metadata.namespace is empty", lookup.gvk)));
+                return;
+            }
+            Some(served) => {
+                let namespace = if served.namespaced { &*lookup.namespace } else { "" };
+                client.get(&served.resource, namespace, name).await
+            }
+            None => {
+                // Its watch looks the kind up right now.
+                match discover(&client, &lookup.gvk.group_kind(), Some(&lookup.gvk)).await {
+                    Ok(Some(served)) => {
+                        let namespace = if served.namespaced { &*lookup.namespace } else { "" };
+                        client.get(&served.resource, namespace, name).await
+                    }
+                    Ok(None) => return,
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        let failed = match found {
+            Ok(found) => {
+                tell(Ok(found.map(Stored::new)));
+                return;
+            }
+            Err(error) => tell(Err(error.to_string())),
+        };
+        if !failed {
+            return;
+        }
+        tokio::time::sleep(backoff(attempt, client.cluster())).await;
+        attempt += 1;
+    }
 }
 
 /// Tells what happens to the objects of a kind.

@@ -9,7 +9,7 @@ use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, Gvk, HubId, InstanceKey};
 use crate::reconcile::Now;
 use crate::reconcile::spoke::{Action, Goal, Machine, Outcome, Report, Task, report_fingerprint};
-use crate::reconcile::world::{CrdState, KindState, Stored};
+use crate::reconcile::world::{CrdState, KindState, Lookup, Stored};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -44,6 +44,9 @@ pub struct Actor {
     pub parked: bool,
     pub inbox: VecDeque<ToSpoke>,
     pub watches: BTreeMap<GroupKind, Watch>,
+    /// Of external references.
+    pub lookups: BTreeMap<Lookup, Watch>,
+    reads: BTreeMap<InstanceKey, BTreeSet<Lookup>>,
     crds_seen: BTreeSet<String>,
     /// Kinds that are looked up again soon.
     look_again: BTreeMap<GroupKind, u64>,
@@ -74,6 +77,8 @@ impl Actor {
             parked: false,
             inbox: VecDeque::new(),
             watches: BTreeMap::from([(crd_kind(), crds)]),
+            lookups: BTreeMap::new(),
+            reads: BTreeMap::new(),
             crds_seen: BTreeSet::new(),
             look_again: BTreeMap::new(),
             next_tick: now.millis + TICK,
@@ -120,6 +125,7 @@ impl Actor {
             Some(ToSpoke::Forget(key)) => {
                 self.slots.remove(&key);
                 self.store.forget_wanted(&key);
+                self.read(&key, BTreeSet::new());
             }
             None => {}
         }
@@ -175,6 +181,28 @@ impl Actor {
                 }
                 self.enqueue_some(concerned);
             }
+        }
+    }
+
+    /// An instance reads exactly these.
+    fn read(&mut self, key: &InstanceKey, lookups: BTreeSet<Lookup>) {
+        self.reads.insert(key.clone(), lookups);
+        let all: BTreeSet<Lookup> = self.reads.values().flatten().cloned().collect();
+        let idle: Vec<Lookup> = self.lookups.keys().filter(|l| !all.contains(*l)).cloned().collect();
+        for lookup in idle {
+            self.lookups.remove(&lookup);
+            self.store.forget_lookup(&lookup);
+        }
+        for lookup in all {
+            self.lookups.entry(lookup.clone()).or_insert_with(|| Watch::of(&lookup));
+        }
+    }
+
+    pub fn look(&mut self, lookup: &Lookup, server: &Server) {
+        let Some(seen) = self.lookups.get_mut(lookup).and_then(|w| w.next(server)) else { return };
+        if self.store.look_seen(lookup, seen) {
+            let readers = self.reads.iter().filter(|(_, l)| l.contains(lookup));
+            self.enqueue_some(readers.map(|(key, _)| key.clone()).collect());
         }
     }
 
@@ -276,10 +304,12 @@ impl Actor {
         if step.gone && matches!(task.goal, Goal::Remove { .. }) {
             self.slots.remove(&key);
             self.store.forget_wanted(&key);
+            self.read(&key, BTreeSet::new());
             self.said.push(Said::Gone { key: key.clone(), hub_uid: task.hub_uid.clone() });
             return None;
         }
         slot.wake_at = step.wake_at;
+        let reads = step.reads;
         if let Some(report) = step.report {
             let print = report_fingerprint(&report);
             if slot.last_sent != Some(print) {
@@ -287,6 +317,7 @@ impl Actor {
                 self.said.push(Said::Report { key: key.clone(), report: Box::new(report) });
             }
         }
+        self.read(&key, reads);
         let mut actions = Vec::new();
         for action in step.actions {
             match action {

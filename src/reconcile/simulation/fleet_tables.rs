@@ -23,7 +23,9 @@ pub(super) struct Bench {
     pub blueprint: Arc<Blueprint>,
     pub clusters: BTreeMap<ClusterName, ClusterState>,
     left: LeftRecords,
-    now: Now,
+    pub now: Now,
+    /// The definition did not compile since the start.
+    pub undefined: bool,
 }
 
 /// What a refused write says.
@@ -57,6 +59,7 @@ impl Bench {
             blueprint: Blueprint::new(vec![Plan::new("n0", Sort::ConfigMap)], 1),
             clusters: clusters.into(),
             left: LeftRecords::default(),
+            undefined: false,
             now: Now { millis: 1_000, rfc3339: "2026-01-01T00:00:01Z".into() },
         }
     }
@@ -77,12 +80,12 @@ impl Bench {
     }
 
     /// One step, everything in it done at once; in a few words, without status writes.
-    fn round(&mut self) -> Vec<String> {
+    pub fn round(&mut self) -> Vec<String> {
         let Some(instance) = self.instance() else { return Vec::new() };
         let hub_id = HubId::new("hub-1");
         let step = self.fleet.step(&Inputs {
             instance: &instance,
-            graph: Some(&self.blueprint.graph),
+            graph: Some(&self.blueprint.graph).filter(|_| !self.undefined),
             allow_breaking: false,
             clusters: &self.clusters,
             hub_id: &hub_id,

@@ -63,6 +63,17 @@ pub struct Plan {
     pub orphans: bool,
     /// It lives on the hub.
     pub on_hub: bool,
+    /// It is not made, only read.
+    pub outside: Option<Outside>,
+}
+
+/// What stands beside the instances, and is nobody's here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outside {
+    /// ConfigMap `settings-<spec.x>`.
+    Named,
+    /// ConfigMaps with label `tier=web`.
+    Selected,
 }
 
 impl Plan {
@@ -79,6 +90,7 @@ impl Plan {
             adopts: false,
             orphans: false,
             on_hub: false,
+            outside: None,
         }
     }
     pub fn reading(mut self, ids: &[&str]) -> Self {
@@ -95,11 +107,28 @@ impl Plan {
         self
     }
 
+    pub fn outside(mut self, outside: Outside) -> Self {
+        self.outside = Some(outside);
+        self
+    }
+
+    fn reference(&self) -> Option<Value> {
+        let metadata = match self.outside? {
+            Outside::Named => json!({"name": "settings-${schema.spec.x}"}),
+            Outside::Selected => {
+                json!({"namespace": NAMESPACE, "selector": {"matchLabels": {"tier": "web"}}})
+            }
+        };
+        Some(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}))
+    }
+
     fn template(&self, plans: &[Self]) -> Value {
         let mut content = Map::from_iter([("x".to_owned(), json!("${schema.spec.x}"))]);
         for id in &self.reads {
             let Some(read) = plans.iter().find(|p| p.id == *id) else { continue };
             let text = match (read.each, read.sort) {
+                _ if read.outside == Some(Outside::Named) => format!("${{{id}.data.value}}"),
+                _ if read.outside.is_some() => format!("${{string(size({id}))}}"),
                 (true, _) => format!("${{string(size({id}))}}"),
                 (false, Sort::Widget) => format!("${{{id}.status.value}}"),
                 (false, _) => format!("${{{id}.metadata.name}}"),
@@ -114,6 +143,9 @@ impl Plan {
         let mut notes = Map::new();
         if self.adopts {
             notes.insert("hub.kro.run/on-existing".into(), json!("Adopt"));
+        }
+        if self.on_hub {
+            notes.insert("hub.kro.run/target".into(), json!("hub"));
         }
         if self.orphans {
             notes.insert("hub.kro.run/on-delete".into(), json!("Orphan"));
@@ -173,10 +205,19 @@ pub struct Blueprint {
 
 impl Blueprint {
     pub fn new(plans: Vec<Plan>, generation: i64) -> Arc<Self> {
+        Self::edited_by(plans, generation, |_| {})
+    }
+
+    /// With what the author changes in the definition besides.
+    pub fn edited_by(plans: Vec<Plan>, generation: i64, edit: impl FnOnce(&mut Value)) -> Arc<Self> {
         let resources: Vec<Value> = plans
             .iter()
             .map(|plan| {
-                let mut resource = json!({"id": plan.id, "template": plan.template(&plans)});
+                let mut resource = json!({"id": plan.id});
+                match plan.reference() {
+                    Some(reference) => resource["externalRef"] = reference,
+                    None => resource["template"] = plan.template(&plans),
+                }
                 if plan.flagged {
                     resource["includeWhen"] = json!(["${schema.spec.flag}"]);
                 }
@@ -190,7 +231,7 @@ impl Blueprint {
                 resource
             })
             .collect();
-        let definition: ResourceGraphDefinition = serde_json::from_value(json!({
+        let mut definition = json!({
             "metadata": {"name": "app", "uid": "rgd-1", "generation": generation},
             "spec": {
                 "schema": {"kind": "App", "apiVersion": "v1alpha1",
@@ -198,15 +239,12 @@ impl Blueprint {
                     "status": {"first": "${n0.metadata.name}"}},
                 "resources": resources,
             },
-        }))
-        .unwrap();
+        });
+        edit(&mut definition);
+        let definition: ResourceGraphDefinition = serde_json::from_value(definition).unwrap();
         let graph = compile(&definition, &Options::default(), &Anywhere).unwrap_or_else(|problems| {
             panic!("{}\n{plans:#?}", problems.iter().map(|p| format!("{p}\n")).collect::<String>())
         });
-        let mut graph = graph;
-        for node in &mut graph.nodes {
-            node.on_hub = plans.iter().any(|p| p.id == node.id && p.on_hub);
-        }
         Arc::new(Self { plans, graph: Arc::new(graph) })
     }
 
@@ -259,6 +297,9 @@ impl Blueprint {
 
     /// Objects of one node.
     pub fn objects_of(&self, plan: &Plan, instance: &str, wish: &Wish) -> Vec<ObjectRef> {
+        if plan.outside.is_some() {
+            return Vec::new();
+        }
         let namespace = match plan.sort {
             Sort::Zone => "",
             _ if plan.elsewhere => OTHER_NAMESPACE,
@@ -280,7 +321,7 @@ impl Blueprint {
         let mut out = BTreeMap::new();
         for plan in self.plans.iter().filter(|p| included.contains(&p.id)) {
             let mut content = BTreeMap::from([("x".to_owned(), wish.x.clone())]);
-            for read in plan.reads.iter().filter_map(|r| self.plan(r)) {
+            for read in plan.reads.iter().filter_map(|r| self.plan(r)).filter(|r| r.outside.is_none()) {
                 let name = format!("{instance}-{}", read.suffix);
                 let value = match (read.each, read.sort) {
                     (true, _) => wish.items.len().to_string(),
@@ -303,7 +344,22 @@ pub fn operator_value(name: &str) -> String {
     format!("value-of-{name}")
 }
 
+/// An object beside the instances.
+pub fn outside(x: &str) -> ObjectRef {
+    ObjectRef::new(Sort::ConfigMap.gk(), NAMESPACE, &format!("settings-{x}"))
+}
+pub fn is_outside(object: &ObjectRef) -> bool {
+    object.name.starts_with("settings-")
+}
+/// All that `spec.x` may say.
+pub const XS: [&str; 4] = ["x0", "x1", "x2", "x3"];
+/// What stands beside the instances when all is calm.
+pub const CALM_VALUE: &str = "calm";
+
 fn random_plan(random: &mut Random, id: &str, before: &[Plan]) -> Plan {
+    if random.chance(20) {
+        return Plan::new(id, Sort::ConfigMap).outside(random.pick(&[Outside::Named, Outside::Selected]));
+    }
     let mut plan = Plan::new(id, random.pick(&Sort::ALL));
     plan.reads = before.iter().filter(|_| random.chance(40)).map(|p| p.id.clone()).collect();
     plan.flagged = random.chance(25);

@@ -2,7 +2,9 @@
 
 use super::api_server::Server;
 use super::cluster::Stepped;
-use super::graphs::{Blueprint, Expected, Sort, Wish, app_kind};
+use super::graphs::{
+    Blueprint, CALM_VALUE, Expected, Outside, Plan, Sort, Wish, app_kind, is_outside, outside,
+};
 use super::shell::{LeftRecords, World, hub_site, instance_key};
 use super::store::Store;
 use crate::api::keys::{hub, kro};
@@ -11,7 +13,7 @@ use crate::api::{Object, applyset};
 use crate::reconcile::fleet::Fleet;
 use crate::reconcile::fleet::placement;
 use crate::reconcile::spoke::{Action, Goal, Home, Task};
-use crate::reconcile::world::World as _;
+use crate::reconcile::world::{Looked, Selection, World as _};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -102,6 +104,16 @@ impl Laws {
                         ));
                     }
                     let Some(plan) = blueprint.plan(&want.node) else { continue };
+                    let content = &body.0[want.field];
+                    for read in plan.reads.iter().filter_map(|r| blueprint.plan(r)) {
+                        let shown = shown(store, read, &wish);
+                        if read.outside.is_some() && content[&read.id].as_str() != shown.as_deref() {
+                            self.breach(format!(
+                                "{site}: {} applies {} with {} of {}, where the cluster shows {shown:?}",
+                                task.key, apply.object, content[&read.id], read.id
+                            ));
+                        }
+                    }
                     for read in plan.reads.iter().filter_map(|r| blueprint.plan(r)) {
                         for object in blueprint.objects_of(read, &task.key.name, &wish) {
                             let ready = store.get(&object).is_some_and(|s| {
@@ -133,10 +145,30 @@ impl Laws {
         left: &LeftRecords,
     ) {
         let live = Object(live.clone());
+        if is_outside(target) {
+            self.breach(format!("{site}: {target} is only read, and was written"));
+        }
         let Some(key) = owner(target, &live) else { return };
         if !self.amnesia && !is_named(site, &key, hub_server, left) {
             self.breach(format!("{target} was written to {site}, which no record of {key} names"));
         }
+    }
+}
+
+/// What the store shows of an external reference, as its readers say it.
+fn shown(store: &Store, plan: &Plan, wish: &Wish) -> Option<String> {
+    let target = outside(&wish.x);
+    let found = store.lookups.iter().find(|(lookup, _)| match (&lookup.selection, plan.outside) {
+        (Selection::Name(name), Some(Outside::Named)) => *name == target.name,
+        (Selection::Labels(_), Some(Outside::Selected)) => true,
+        _ => false,
+    });
+    match (found, plan.outside) {
+        (Some((_, Looked::Found(found))), Some(Outside::Selected)) => Some(found.len().to_string()),
+        (Some((_, Looked::Found(found))), _) => {
+            found.first().map(|s| s.object.str_at("/data/value").to_owned())
+        }
+        _ => None,
     }
 }
 
@@ -210,6 +242,14 @@ pub fn at_rest(world: &World) -> Vec<String> {
                     Some(live) => {
                         if let Some(difference) = differs(want, &live) {
                             bad.push(format!("{place}: {target} has {difference}"));
+                        }
+                        for read in world.blueprint().plan(&want.node).into_iter().flat_map(|p| &p.reads) {
+                            let read = world.blueprint().plan(read).and_then(|p| p.outside.map(|o| (p, o)));
+                            let Some((plan, outside)) = read else { continue };
+                            let calm = if outside == Outside::Named { CALM_VALUE } else { "1" };
+                            if live.0[want.field][&plan.id] != calm {
+                                bad.push(format!("{place}: {target} has another {} than {calm}", plan.id));
+                            }
                         }
                         if live.label(kro::APPLYSET_PART_OF) != Some(&applyset::id(&key)) {
                             bad.push(format!("{place}: {target} is not labelled as part of {key}"));

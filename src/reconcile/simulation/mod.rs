@@ -15,6 +15,7 @@ mod hub;
 mod hub_part_tables;
 mod laws;
 mod random;
+mod reads_tables;
 mod requests;
 mod scenario;
 mod shell;

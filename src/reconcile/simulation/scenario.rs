@@ -1,7 +1,7 @@
 //! What users do and what goes wrong, from a seed.
 
-use super::api_server::Snapshot;
-use super::graphs::{Blueprint, NAMESPACE, Sort, Wish, app_kind};
+use super::api_server::{Server, Snapshot, namespace_kind};
+use super::graphs::{Blueprint, CALM_VALUE, NAMESPACE, Sort, Wish, XS, app_kind, is_outside, outside};
 use super::laws;
 use super::random::Random;
 use super::shell::{LeftRecords, Weather, World, hub_site, instance_key};
@@ -57,6 +57,21 @@ pub fn stormy(seed: u64, traced: bool) -> Run {
         scenario.act();
     }
     scenario.finish()
+}
+
+/// Brings an object that nobody here owns to this content.
+fn set_outside(server: &mut Server, target: &ObjectRef, value: &str, labels: &Value) {
+    let namespace = ObjectRef::new(namespace_kind(), "", &target.namespace);
+    let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": *target.namespace}});
+    drop(server.create(&namespace, "somebody", &body));
+    let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": *target.name,
+        "namespace": *target.namespace, "labels": labels}, "data": {"value": value}});
+    if server.create(target, "somebody", &body).is_err() {
+        drop(server.change(target, "somebody", false, |v| {
+            v["metadata"]["labels"] = labels.clone();
+            v["data"] = json!({"value": value});
+        }));
+    }
 }
 
 impl Scenario {
@@ -125,7 +140,7 @@ impl Scenario {
     fn act(&mut self) {
         let name = self.random.pick(&NAMES);
         let spoke = self.random.pick(&self.world.spokes());
-        match self.random.below(24) {
+        match self.random.below(27) {
             0..=2 => self.create(name),
             3 | 4 => {
                 let spec = Wish::random(&mut self.random).value();
@@ -159,6 +174,7 @@ impl Scenario {
                 self.annotate(name, hub::RELEASE, word.as_deref());
             }
             22 => self.back_up_or_restore(),
+            24..=26 => self.change_outside(),
             _ => self.vanish_and_return(name),
         }
     }
@@ -216,6 +232,22 @@ impl Scenario {
             "metadata": {"name": *target.name, "namespace": *target.namespace}});
         drop(self.world.sites.get_mut(&site).unwrap().server.create(&target, "squatter", &body));
         self.world.note(|| format!("squatter: {target} on {site}"));
+    }
+
+    /// What instances read and do not own comes, changes and goes.
+    fn change_outside(&mut self) {
+        let site = self.random.pick(&self.world.sites.keys().cloned().collect::<Vec<_>>());
+        let target = outside(self.random.pick(&XS));
+        let value = format!("value-{}", self.random.below(3));
+        let labels = if self.random.chance(50) { json!({"tier": "web"}) } else { json!({}) };
+        if self.random.chance(30) {
+            self.world.note(|| format!("somebody: deletes {target} on {site}"));
+            drop(self.world.sites.get_mut(&site).unwrap().server.delete(&target, None));
+            return;
+        }
+        let server = &mut self.world.sites.get_mut(&site).unwrap().server;
+        set_outside(server, &target, &value, &labels);
+        self.world.note(|| format!("somebody: {target} on {site} has {value} {labels}"));
     }
 
     fn back_up_or_restore(&mut self) {
@@ -279,9 +311,15 @@ impl Scenario {
                 let child = Sort::ALL.iter().any(|s| s.gk() == target.gk);
                 let ours =
                     object.label(kro::APPLYSET_PART_OF).is_some() && object.label(kro::OWNED).is_some();
-                if child && !ours {
+                if child && !ours && !is_outside(&target) {
                     drop(server.delete(&target, None));
                 }
+            }
+        }
+        for site in self.world.sites.values_mut() {
+            for x in XS {
+                let labels = if x == XS[0] { json!({"tier": "web"}) } else { json!({}) };
+                set_outside(&mut site.server, &outside(x), CALM_VALUE, &labels);
             }
         }
         for name in NAMES {

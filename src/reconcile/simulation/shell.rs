@@ -8,10 +8,12 @@ use super::hub::Hub;
 use super::laws::Laws;
 use super::random::Random;
 use super::requests::{Fault, Records, Request, Work, Wrote};
+use super::watch::Watch;
 use crate::api::names::{ClusterName, GroupKind, HubId, InstanceKey, ObjectRef};
 use crate::reconcile::Now;
 use crate::reconcile::fleet::Left;
 use crate::reconcile::spoke::{Action, Goal};
+use crate::reconcile::world::Lookup;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,6 +67,7 @@ enum Move {
     Inbox(ClusterName),
     Step(ClusterName),
     See(ClusterName, GroupKind),
+    Look(ClusterName, Lookup),
     Notice(ClusterName),
     Connect(ClusterName),
     Call(usize),
@@ -179,6 +182,8 @@ impl World {
                 if site.reachable {
                     let news = actor.watches.values().filter(|w| w.has_news(&site.server));
                     out.extend(news.map(|w| Move::See(name.clone(), w.gk.clone())));
+                    let news = actor.lookups.iter().filter(|(_, w)| w.has_news(&site.server));
+                    out.extend(news.map(|(lookup, _)| Move::Look(name.clone(), lookup.clone())));
                 }
             } else if site.registered && (site.reachable || !site.refused) {
                 out.push(Move::Connect(name.clone()));
@@ -238,6 +243,7 @@ impl World {
             }
             Move::Step(name) => self.step(&name),
             Move::See(name, gk) => self.see(&name, &gk),
+            Move::Look(name, lookup) => self.look(&name, &lookup),
             Move::Notice(name) => {
                 let site = self.sites.get_mut(&name).unwrap();
                 let reachable = site.reachable;
@@ -334,17 +340,24 @@ impl World {
         let actor = site.actor.as_mut().unwrap();
         let watch = actor.watches.get_mut(gk).unwrap();
         if self.random.chance(self.weather.watches) {
-            match self.random.below(4) {
-                0 => watch.lose(&site.server),
-                1 => watch.swap(&site.server),
-                2 => watch.double(&site.server),
-                _ => watch.relist(),
-            }
+            trouble(watch, &site.server, &mut self.random);
             self.note(|| format!("{name}: the watch of {gk} is troubled"));
             return;
         }
         actor.see(gk, &site.server, &self.now);
         self.collect(name);
+    }
+
+    fn look(&mut self, name: &ClusterName, lookup: &Lookup) {
+        let site = self.sites.get_mut(name).unwrap();
+        let actor = site.actor.as_mut().unwrap();
+        let watch = actor.lookups.get_mut(lookup).unwrap();
+        if self.random.chance(self.weather.watches) {
+            trouble(watch, &site.server, &mut self.random);
+            self.note(|| format!("{name}: the watch of {lookup} is troubled"));
+            return;
+        }
+        actor.look(lookup, &site.server);
     }
 
     fn call(&mut self, index: usize) {
@@ -462,9 +475,9 @@ impl World {
     /// Every watch that lost something lists again, as it does sooner or later.
     pub fn cure_watches(&mut self) {
         for site in self.sites.values_mut() {
-            for watch in site.actor.iter_mut().flat_map(|a| a.watches.values_mut()).filter(|w| w.lossy) {
-                watch.relist();
-            }
+            let Some(actor) = &mut site.actor else { continue };
+            let watches = actor.watches.values_mut().chain(actor.lookups.values_mut());
+            watches.filter(|w| w.lossy).for_each(Watch::relist);
         }
     }
 
@@ -480,6 +493,15 @@ impl World {
             }
         }
         Some(self.moves - start)
+    }
+}
+
+fn trouble(watch: &mut Watch, server: &Server, random: &mut Random) {
+    match random.below(4) {
+        0 => watch.lose(server),
+        1 => watch.swap(server),
+        2 => watch.double(server),
+        _ => watch.relist(),
     }
 }
 

@@ -67,7 +67,9 @@ pub(super) fn child(sort: Sort, suffix: &str) -> ObjectRef {
 
 impl Bench {
     pub fn new(plans: Vec<Plan>) -> Self {
-        let blueprint = Blueprint::new(plans, 1);
+        Self::of(Blueprint::new(plans, 1))
+    }
+    pub fn of(blueprint: Arc<Blueprint>) -> Self {
         let mut server = Server::new("c");
         server.serve(Sort::ConfigMap.gk(), Kind { namespaced: true });
         server.serve(Sort::Widget.gk(), Kind { namespaced: true });

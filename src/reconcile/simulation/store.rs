@@ -2,6 +2,7 @@
 //! only those instances are woken that an object concerns.
 
 use super::api_server::Server;
+use super::watch::Seen;
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
@@ -18,6 +19,14 @@ pub struct Kind {
     listing: Option<BTreeSet<ObjectRef>>,
 }
 
+/// What one external reference shows.
+#[derive(Debug, Default)]
+struct Outside {
+    synced: bool,
+    objects: BTreeMap<ObjectRef, Arc<Stored>>,
+    listing: Option<BTreeSet<ObjectRef>>,
+}
+
 #[derive(Debug, Default)]
 pub struct Store {
     pub kinds: BTreeMap<GroupKind, Kind>,
@@ -25,6 +34,7 @@ pub struct Store {
     objects: BTreeMap<ObjectRef, Arc<Stored>>,
     wanted_by: BTreeMap<ObjectRef, InstanceKey>,
     pub lookups: BTreeMap<Lookup, Looked>,
+    outside: BTreeMap<Lookup, Outside>,
     /// What left the selection: uid, and the version of the change. The answer to an older write does not bring it back.
     left: BTreeMap<ObjectRef, (String, u64)>,
     /// The version of the last complete list of a kind.
@@ -143,6 +153,37 @@ impl Store {
             Some((InstanceKey::new(r.gk.clone(), &r.namespace, &r.name), uid.to_owned()))
         })
         .collect()
+    }
+
+    /// What the watch of an external reference saw.
+    pub fn look_seen(&mut self, lookup: &Lookup, seen: Seen) -> bool {
+        let outside = self.outside.entry(lookup.clone()).or_default();
+        match seen {
+            Seen::Served | Seen::NotServed => return false,
+            Seen::ListStarted => outside.listing = Some(BTreeSet::new()),
+            Seen::Object(value) => {
+                let stored = Arc::new(Stored::new((*value).clone()));
+                let target = stored.object.object_ref();
+                outside.listing.iter_mut().for_each(|l| l.extend([target.clone()]));
+                outside.objects.insert(target, stored);
+            }
+            Seen::Left(value, _) => drop(outside.objects.remove(&Object((*value).clone()).object_ref())),
+            Seen::ListDone { .. } => {
+                if let Some(listing) = outside.listing.take() {
+                    outside.objects.retain(|target, _| listing.contains(target));
+                }
+                outside.synced = true;
+            }
+        }
+        if outside.synced {
+            let found = outside.objects.values().cloned().collect();
+            self.lookups.insert(lookup.clone(), Looked::Found(found));
+        }
+        outside.synced
+    }
+    pub fn forget_lookup(&mut self, lookup: &Lookup) {
+        self.outside.remove(lookup);
+        self.lookups.remove(lookup);
     }
 
     /// Everything that a server has now, as if all of it had been listed.

@@ -1,7 +1,9 @@
 //! Watches of the model: a list, then the log from there on, at a pace of their own. One can lose, double and swap events, and break off.
 
 use super::api_server::{Change, Server, selects};
+use crate::api::Object;
 use crate::api::names::GroupKind;
+use crate::reconcile::world::{Lookup, Selection};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,6 +34,8 @@ enum Stage {
 pub struct Watch {
     pub gk: GroupKind,
     selector: Option<(String, String)>,
+    /// Of an external reference: the namespace, and the name.
+    narrow: (Option<String>, Option<String>),
     stage: Stage,
     swapped: VecDeque<Change>,
     /// It lost or swapped something that only a new list can cure.
@@ -40,7 +44,28 @@ pub struct Watch {
 
 impl Watch {
     pub fn new(gk: GroupKind, selector: Option<(String, String)>) -> Self {
-        Self { gk, selector, stage: Stage::Discovering, swapped: VecDeque::new(), lossy: false }
+        let narrow = (None, None);
+        Self { gk, selector, narrow, stage: Stage::Discovering, swapped: VecDeque::new(), lossy: false }
+    }
+
+    /// Shows what an external reference reads.
+    pub fn of(lookup: &Lookup) -> Self {
+        let mut watch = Self::new(lookup.gvk.group_kind(), None);
+        watch.narrow.0 = Some(lookup.namespace.to_string()).filter(|n| !n.is_empty());
+        match &lookup.selection {
+            Selection::Name(name) => watch.narrow.1 = Some(name.to_string()),
+            Selection::Labels(labels) => {
+                watch.selector = labels.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
+            }
+        }
+        watch
+    }
+
+    fn selects(&self, value: &Value) -> bool {
+        let object = Object(value.clone());
+        selects(self.selector.as_ref(), value)
+            && self.narrow.0.as_ref().is_none_or(|n| n == object.namespace())
+            && self.narrow.1.as_ref().is_none_or(|n| n == object.name())
     }
 
     /// Breaks off; the next thing is a new list.
@@ -66,7 +91,7 @@ impl Watch {
         if change.object.gk != self.gk {
             return None;
         }
-        let selected = |v: &&Arc<Value>| selects(self.selector.as_ref(), v);
+        let selected = |v: &&Arc<Value>| self.selects(v);
         match (change.before.as_ref().filter(selected), change.after.as_ref().filter(selected)) {
             (_, Some(after)) => Some(Seen::Object(after.clone())),
             (Some(before), None) => Some(Seen::Left(before.clone(), change.version)),
@@ -124,7 +149,7 @@ impl Watch {
                 Some(Seen::Served)
             }
             Stage::Starting => {
-                let objects = server.list(&self.gk, self.selector.as_ref()).cloned().collect();
+                let objects = server.list(&self.gk, None).filter(|v| self.selects(v)).cloned().collect();
                 self.stage = Stage::Listing { objects, then: server.log.len(), version: server.version() };
                 Some(Seen::ListStarted)
             }

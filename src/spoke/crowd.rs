@@ -1,0 +1,354 @@
+//! Many objects of one kind, each read by its name: one watch of the whole kind instead of one for each, for a connection
+//! carries only so many. Of all that it shows, only what is read is kept.
+
+use super::watch::Seen;
+use crate::api::names::InstanceKey;
+use crate::reconcile::world::{Looked, Stored};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What one name stands for.
+#[derive(Debug)]
+enum Known {
+    /// It was asked for after the list began, so the list does not tell; says why there is no answer yet, if one was tried.
+    Asked(Option<String>),
+    /// The list tells.
+    Listed,
+    Absent,
+    There(Arc<Stored>),
+}
+
+#[derive(Debug)]
+struct Member {
+    readers: BTreeSet<InstanceKey>,
+    known: Known,
+    /// The version as of which it was gone: what is older does not bring it back.
+    gone_at: u64,
+    /// It was in the list that is being received.
+    listed: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// No list has begun.
+    Starting,
+    Started,
+    Synced,
+    NotServed,
+    Failed(String),
+}
+
+/// By name and namespace. Objects of a cluster-scoped kind have no namespace, whatever was asked for.
+type Place = (Arc<str>, Arc<str>);
+
+/// The names of one kind.
+#[derive(Debug)]
+pub struct Crowd {
+    state: State,
+    members: BTreeMap<Place, Member>,
+    /// Of the watch that was opened last.
+    pub serial: u64,
+}
+
+impl Crowd {
+    pub fn new(serial: u64) -> Self {
+        Self { state: State::Starting, members: BTreeMap::new(), serial }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Somebody reads a name; returns whether it has to be asked for.
+    pub fn join(&mut self, name: &Arc<str>, namespace: &Arc<str>, key: &InstanceKey) -> bool {
+        let late = !matches!(self.state, State::Starting | State::NotServed);
+        let mut new = false;
+        let member = self.members.entry((name.clone(), namespace.clone())).or_insert_with(|| {
+            new = true;
+            let known = if late { Known::Asked(None) } else { Known::Listed };
+            Member { readers: BTreeSet::new(), known, gone_at: 0, listed: false }
+        });
+        member.readers.insert(key.clone());
+        new && late
+    }
+
+    pub fn leave(&mut self, name: &Arc<str>, namespace: &Arc<str>, key: &InstanceKey) {
+        let place = (name.clone(), namespace.clone());
+        if let Some(member) = self.members.get_mut(&place) {
+            member.readers.remove(key);
+            if member.readers.is_empty() {
+                self.members.remove(&place);
+            }
+        }
+    }
+
+    /// Its kind was not served, and is tried again.
+    pub fn reopen(&mut self, serial: u64) -> bool {
+        if self.state != State::NotServed {
+            return false;
+        }
+        self.state = State::Starting;
+        self.serial = serial;
+        true
+    }
+    pub fn is_not_served(&self) -> bool {
+        self.state == State::NotServed
+    }
+
+    /// Takes in what the watch saw; returns the instances that it concerns.
+    pub fn seen(&mut self, seen: Seen) -> BTreeSet<InstanceKey> {
+        match seen {
+            Seen::Served(_) => BTreeSet::new(),
+            Seen::NotServed => {
+                self.state = State::NotServed;
+                self.members.values_mut().for_each(|m| m.known = Known::Listed);
+                self.everybody()
+            }
+            Seen::Failed(why) => {
+                if self.state == State::Synced {
+                    return BTreeSet::new();
+                }
+                self.state = State::Failed(why);
+                self.everybody()
+            }
+            Seen::ListStarted => {
+                if self.state != State::Synced {
+                    self.state = State::Started;
+                }
+                self.members.values_mut().for_each(|m| m.listed = false);
+                BTreeSet::new()
+            }
+            Seen::Object(object) => self.shown(&Arc::new(Stored::new(object))),
+            Seen::Left(target, uid, version) => {
+                let mut concerned = BTreeSet::new();
+                for member in self.of(&target.name, &target.namespace) {
+                    member.gone_at = member.gone_at.max(version);
+                    if matches!(&member.known, Known::There(s) if s.object.uid() == uid) {
+                        member.known = Known::Absent;
+                        concerned.extend(member.readers.iter().cloned());
+                    }
+                }
+                concerned
+            }
+            Seen::ListDone { .. } => self.listed(),
+        }
+    }
+
+    fn shown(&mut self, stored: &Arc<Stored>) -> BTreeSet<InstanceKey> {
+        let mut concerned = BTreeSet::new();
+        let target = stored.object.object_ref();
+        for member in self.of(&target.name, &target.namespace) {
+            member.listed = true;
+            if member.take(stored) {
+                concerned.extend(member.readers.iter().cloned());
+            }
+        }
+        concerned
+    }
+
+    fn listed(&mut self) -> BTreeSet<InstanceKey> {
+        let first = self.state != State::Synced;
+        self.state = State::Synced;
+        let mut concerned = BTreeSet::new();
+        for member in self.members.values_mut() {
+            let absent = !member.listed && !matches!(member.known, Known::Asked(_) | Known::Absent);
+            if absent {
+                member.known = Known::Absent;
+            }
+            if absent || first {
+                concerned.extend(member.readers.iter().cloned());
+            }
+        }
+        concerned
+    }
+
+    /// The answer to a question for one name.
+    pub fn answered(
+        &mut self,
+        name: &Arc<str>,
+        namespace: &Arc<str>,
+        answer: Result<Option<Stored>, String>,
+    ) -> BTreeSet<InstanceKey> {
+        let Some(member) = self.members.get_mut(&(name.clone(), namespace.clone())) else {
+            return BTreeSet::new();
+        };
+        let changed = match answer {
+            Ok(Some(stored)) => member.take(&Arc::new(stored)),
+            Ok(None) => false,
+            Err(why) => {
+                if matches!(member.known, Known::Asked(_)) {
+                    member.known = Known::Asked(Some(why));
+                    return member.readers.clone();
+                }
+                return BTreeSet::new();
+            }
+        };
+        let asked = matches!(member.known, Known::Asked(_));
+        if asked {
+            member.known = Known::Absent;
+        }
+        if changed || asked { member.readers.clone() } else { BTreeSet::new() }
+    }
+
+    pub fn look(&self, name: &Arc<str>, namespace: &Arc<str>) -> Looked {
+        let Some(member) = self.members.get(&(name.clone(), namespace.clone())) else {
+            return Looked::NotYet;
+        };
+        match (&member.known, &self.state) {
+            (_, State::NotServed) => Looked::NotServed,
+            (Known::There(stored), _) => Looked::Found(vec![stored.clone()]),
+            (Known::Absent, _) => Looked::Found(Vec::new()),
+            (Known::Asked(Some(why)), _) | (Known::Listed, State::Failed(why)) => Looked::Failed(why.clone()),
+            (Known::Asked(None) | Known::Listed, _) => Looked::NotYet,
+        }
+    }
+
+    fn everybody(&self) -> BTreeSet<InstanceKey> {
+        self.members.values().flat_map(|m| m.readers.iter().cloned()).collect()
+    }
+
+    fn of<'a>(&'a mut self, name: &Arc<str>, namespace: &'a str) -> impl Iterator<Item = &'a mut Member> {
+        let from: Place = (name.clone(), Arc::from(""));
+        let (name, range) = (name.clone(), self.members.range_mut(from..));
+        range
+            .take_while(move |(place, _)| place.0 == name)
+            .filter(move |(place, _)| namespace.is_empty() || *place.1 == *namespace)
+            .map(|(_, member)| member)
+    }
+}
+
+impl Member {
+    /// Takes in what is newer than what is known; says whether it was.
+    fn take(&mut self, stored: &Arc<Stored>) -> bool {
+        let version = |s: &Stored| s.object.resource_version().parse::<u64>().unwrap_or_default();
+        if version(stored) <= self.gone_at
+            || matches!(&self.known, Known::There(old) if version(old) >= version(stored))
+        {
+            return false;
+        }
+        self.known = Known::There(stored.clone());
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::names::{GroupKind, ObjectRef};
+    use serde_json::{Value, json};
+
+    fn text(text: &str) -> Arc<str> {
+        Arc::from(text)
+    }
+    fn reader(name: &str) -> InstanceKey {
+        InstanceKey::new(GroupKind::new("kro.run", "App"), "n", name)
+    }
+    fn config_map(name: &str, version: u64) -> Value {
+        json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "n", "uid": name, "resourceVersion": version.to_string()}})
+    }
+    fn left(name: &str, version: u64) -> Seen {
+        Seen::Left(ObjectRef::new(GroupKind::new("", "ConfigMap"), "n", name), name.into(), version)
+    }
+    fn looked(crowd: &Crowd, name: &str) -> String {
+        match crowd.look(&text(name), &text("n")) {
+            Looked::NotYet => "not yet".into(),
+            Looked::NotServed => "not served".into(),
+            Looked::Failed(why) => why,
+            Looked::Found(found) => {
+                found.iter().map(|s| s.object.resource_version().to_owned()).collect::<Vec<_>>().join(",")
+            }
+        }
+    }
+    fn done() -> Seen {
+        Seen::ListDone { namespaced: true }
+    }
+    fn synced(names: &[&str]) -> Crowd {
+        let mut crowd = Crowd::new(1);
+        for name in names {
+            assert!(!crowd.join(&text(name), &text("n"), &reader(name)), "the list will tell");
+        }
+        crowd.seen(Seen::ListStarted);
+        for name in names {
+            crowd.seen(Seen::Object(config_map(name, 5)));
+        }
+        crowd.seen(done());
+        crowd
+    }
+
+    #[test]
+    fn only_readers_of_a_name_hear_of_it_and_nothing_else_is_kept() {
+        let mut crowd = synced(&["a", "b"]);
+        assert_eq!(crowd.seen(Seen::Object(config_map("a", 6))), BTreeSet::from([reader("a")]));
+        assert!(crowd.seen(Seen::Object(config_map("a", 6))).is_empty(), "nothing new");
+        assert!(crowd.seen(Seen::Object(config_map("c", 7))).is_empty());
+        assert_eq!(
+            (crowd.members.len(), looked(&crowd, "a"), looked(&crowd, "c")),
+            (2, "6".into(), "not yet".into())
+        );
+        assert_eq!(crowd.seen(left("a", 8)), BTreeSet::from([reader("a")]));
+        assert_eq!(looked(&crowd, "a"), "");
+        crowd.leave(&text("a"), &text("n"), &reader("a"));
+        crowd.leave(&text("b"), &text("n"), &reader("b"));
+        assert!(crowd.is_empty());
+    }
+
+    #[test]
+    fn who_joins_late_asks_and_is_not_absent_before_the_answer() {
+        let mut crowd = synced(&["a"]);
+        assert!(crowd.join(&text("b"), &text("n"), &reader("b")));
+        assert!(!crowd.join(&text("b"), &text("n"), &reader("c")), "it is asked for already");
+        crowd.seen(Seen::ListStarted);
+        crowd.seen(done());
+        assert_eq!((looked(&crowd, "a"), looked(&crowd, "b")), (String::new(), "not yet".into()));
+        let mut answer = |answer| crowd.answered(&text("b"), &text("n"), answer).len();
+        assert_eq!(answer(Err("no contact".into())), 2);
+        assert_eq!(answer(Ok(Some(Stored::new(config_map("b", 9))))), 2);
+        assert_eq!(looked(&crowd, "b"), "9");
+    }
+
+    #[test]
+    fn the_watch_and_the_answer_may_come_in_any_order() {
+        let answers: [(&str, Vec<Seen>, Option<u64>, &str); 5] = [
+            ("the watch is newer", vec![Seen::Object(config_map("b", 9))], Some(7), "9"),
+            ("the answer is newer", vec![Seen::Object(config_map("b", 7))], Some(9), "9"),
+            ("it was deleted meanwhile", vec![left("b", 8)], Some(7), ""),
+            ("it was made again meanwhile", vec![left("b", 8)], Some(9), "9"),
+            ("it was made after the answer", vec![Seen::Object(config_map("b", 9))], None, "9"),
+        ];
+        for (case, seen, answer, want) in answers {
+            let mut crowd = synced(&["a"]);
+            crowd.join(&text("b"), &text("n"), &reader("b"));
+            for seen in seen {
+                crowd.seen(seen);
+            }
+            let answer = Ok(answer.map(|v| Stored::new(config_map("b", v))));
+            crowd.answered(&text("b"), &text("n"), answer);
+            assert_eq!(looked(&crowd, "b"), want, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_scoped_kind_has_no_namespaces() {
+        let mut crowd = Crowd::new(1);
+        crowd.join(&text("a"), &text("n"), &reader("x"));
+        crowd.join(&text("a"), &text("m"), &reader("y"));
+        crowd.seen(Seen::ListStarted);
+        let mut zone = config_map("a", 5);
+        zone["metadata"]["namespace"] = Value::Null;
+        assert_eq!(crowd.seen(Seen::Object(zone)).len(), 2);
+        assert_eq!(crowd.seen(Seen::Object(config_map("a", 6))), BTreeSet::from([reader("x")]));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_absent() {
+        let mut crowd = Crowd::new(1);
+        crowd.join(&text("a"), &text("n"), &reader("a"));
+        assert_eq!(crowd.seen(Seen::Failed("403".into())).len(), 1);
+        assert_eq!(looked(&crowd, "a"), "403");
+        assert_eq!(crowd.seen(Seen::NotServed).len(), 1);
+        assert_eq!(looked(&crowd, "a"), "not served");
+        assert!(crowd.reopen(2) && !crowd.reopen(3));
+        assert_eq!(looked(&crowd, "a"), "not yet");
+    }
+}
