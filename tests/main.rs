@@ -1,4 +1,5 @@
 //! Tests that look at the project as a whole.
 
+mod cel;
 mod deploy;
 mod layering;
