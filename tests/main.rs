@@ -2,4 +2,5 @@
 
 mod cel;
 mod deploy;
+mod fuzz;
 mod layering;

@@ -94,11 +94,8 @@ fn chain_start(text: &str) -> usize {
     let mut quoted = None;
     for (i, c) in text.char_indices().rev() {
         match (quoted, c) {
-            (Some(quote), c) => {
-                if c == quote {
-                    quoted = None;
-                }
-            }
+            (Some(quote), c) if c == quote => quoted = None,
+            (Some(_), _) => {}
             (None, '"' | '\'' | '`') => quoted = Some(c),
             (None, ')' | ']' | '}') => closing.push(c),
             (None, '(' | '[' | '{') if closing.pop().is_none() => return start,
