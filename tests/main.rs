@@ -1,4 +1,6 @@
 //! Tests that look at the project as a whole.
 
+mod cel;
 mod deploy;
+mod fuzz;
 mod layering;

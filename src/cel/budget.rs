@@ -19,7 +19,7 @@ pub const MAX_SIZE: usize = 1 << 20;
 /// Patterns kept compiled.
 const MAX_REGEXES: usize = 64;
 /// Compiled size of one pattern.
-const REGEX_BYTES: usize = 1 << 20;
+pub(super) const REGEX_BYTES: usize = 1 << 20;
 
 /// Steps and sizes, shared by the evaluations of one reconcile.
 #[derive(Debug)]

@@ -14,11 +14,13 @@
 
 mod budget;
 pub mod check;
+pub mod docs;
 mod error;
 mod eval;
 mod inspect;
 pub mod library;
 mod scope;
+mod shown;
 mod suggest;
 mod syntax;
 pub mod template;

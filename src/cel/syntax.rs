@@ -13,11 +13,11 @@ use std::sync::Arc;
 /// Longest source of one expression, in bytes.
 pub const MAX_SOURCE: usize = 8 << 10;
 /// Most nodes of one expression.
-const MAX_NODES: usize = 4096;
+pub(super) const MAX_NODES: usize = 4096;
 /// Deepest nesting; chains of operators nest too (`1 + 1 + …`).
-const MAX_DEPTH: usize = 256;
+pub(super) const MAX_DEPTH: usize = 256;
 /// Nesting of parentheses, lists and maps that the parser takes.
-const MAX_PARSER_NESTING: u16 = 96;
+pub(super) const MAX_PARSER_NESTING: u16 = 96;
 
 const TOO_DEEP: &str = "expression is nested too deeply";
 

@@ -1,5 +1,6 @@
 //! The commands. No logic of their own: arguments become settings before anything runs.
 
+mod cel;
 mod controller;
 mod gates;
 
@@ -18,6 +19,8 @@ struct Cli {
 enum Command {
     /// Run the controller
     Controller(Box<controller::Args>),
+    /// Check and evaluate expressions
+    Cel(Box<cel::Args>),
     /// Print the CRDs that the controller installs on the hub
     Crds,
 }
@@ -25,11 +28,14 @@ enum Command {
 /// Parses the command line, runs the command, and gives the exit code.
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Controller(args) => controller::run(*args),
-        Command::Crds => print_crds(),
+        Command::Controller(args) => controller::run(*args).map(|()| true),
+        Command::Cel(args) => cel::run(*args),
+        Command::Crds => print_crds().map(|()| true),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        // What failed is told.
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -29,7 +29,7 @@ use super::budget::Budget;
 use super::error::Fault;
 use super::types::{self, Type};
 use super::value::Val;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 /// Computes a result from arguments that fit the signature's outermost types.
@@ -45,23 +45,26 @@ struct Row {
     dynamic: bool,
 }
 
-/// All tables.
-const TABLES: [&[Row]; 14] = [
-    operators::ROWS,
-    convert::ROWS,
-    strings::ROWS,
-    lists::ROWS,
-    times::ROWS,
-    optionals::ROWS,
-    encoders::ROWS,
-    json::ROWS,
-    kro::ROWS,
-    regex::ROWS,
-    quantity::ROWS,
-    semver::ROWS,
-    net::ROWS,
-    url::ROWS,
+/// All tables, with their titles in the documentation.
+const TABLES: [(&str, &[Row]); 14] = [
+    ("Operators", operators::ROWS),
+    ("Conversions and sizes", convert::ROWS),
+    ("Text", strings::ROWS),
+    ("Lists", lists::ROWS),
+    ("Times and durations", times::ROWS),
+    ("Optional values", optionals::ROWS),
+    ("Base64", encoders::ROWS),
+    ("JSON", json::ROWS),
+    (KRO, kro::ROWS),
+    ("Regular expressions", regex::ROWS),
+    ("Quantities", quantity::ROWS),
+    ("Semantic versions", semver::ROWS),
+    ("IP addresses and ranges", net::ROWS),
+    ("URLs", url::ROWS),
 ];
+
+/// Title of what no other CEL has.
+pub(super) const KRO: &str = "kro";
 
 /// `f(a, b)`
 const fn global(name: &'static str, signature: &'static str, run: Run, doc: &'static str) -> Row {
@@ -134,7 +137,7 @@ impl Group {
 pub fn all() -> &'static BTreeMap<&'static str, Group> {
     static GROUPS: LazyLock<BTreeMap<&'static str, Group>> = LazyLock::new(|| {
         let mut groups: BTreeMap<&'static str, Group> = BTreeMap::new();
-        for row in TABLES.into_iter().flatten() {
+        for row in TABLES.into_iter().flat_map(|(_, rows)| rows) {
             // A signature that cannot be read would lose its function; a test reads them all.
             if let Some((args, result)) = types::signature(row.signature) {
                 let group =
@@ -148,6 +151,11 @@ pub fn all() -> &'static BTreeMap<&'static str, Group> {
     &GROUPS
 }
 
+/// The tables' titles, and the names in them in the order of the alphabet.
+pub(super) fn sections() -> impl Iterator<Item = (&'static str, BTreeSet<&'static str>)> {
+    TABLES.into_iter().map(|(title, rows)| (title, rows.iter().map(|row| row.name).collect()))
+}
+
 /// The function of this name.
 pub(super) fn find(name: &str) -> Option<&'static Group> {
     all().get(name)
@@ -159,7 +167,7 @@ pub(super) fn is_namespace(name: &str) -> bool {
 }
 
 /// Macros, which are no functions but may be meant by a misspelt name.
-const MACROS: [&str; 14] = [
+pub(super) const MACROS: [&str; 14] = [
     "all",
     "cel.bind",
     "exists",
@@ -194,7 +202,7 @@ mod tests {
 
     #[test]
     fn every_signature_is_read() {
-        for row in TABLES.into_iter().flatten() {
+        for row in TABLES.into_iter().flat_map(|(_, rows)| rows) {
             assert!(types::signature(row.signature).is_some(), "{} {}", row.name, row.signature);
             assert!(row.doc.ends_with('.'), "{} has no sentence", row.name);
         }
