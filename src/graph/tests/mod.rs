@@ -62,6 +62,20 @@ pub fn cm(id: &str, value: &str, more: &str) -> String {
     )
 }
 
+/// A resource of kind Free, where anything may stand: id, then `spec.k`, then whatever else the resource has.
+pub fn free(id: &str, value: &str, more: &str) -> String {
+    format!(
+        "- id: {id}
+  template:
+    apiVersion: x.io/v1
+    kind: Free
+    metadata: {{name: {id}}}
+    spec: {{k: {value}}}
+{}",
+        indent(more)
+    )
+}
+
 pub fn graph(yaml: &str) -> Graph {
     compile(&rgd(yaml), &Options::default(), &kinds()).unwrap_or_else(|problems| {
         panic!("{}\n{yaml}", problems.iter().map(|p| format!("{p}\n")).collect::<String>())
