@@ -162,7 +162,9 @@ impl Reader<'_> {
             "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"metadata": object_meta()},
         });
         let root = Field::Schema(known.map_or(&bare, |kind| &kind.schema));
-        values::check(template, root, path, &mut self.problems);
+        if template.is_object() {
+            values::check(template, root, path, &mut self.problems);
+        }
         let metadata = path.key("metadata");
         let identity = [metadata.key("name"), metadata.key("namespace")];
         let mut missing: BTreeSet<&String> = iterators.iter().collect();

@@ -87,6 +87,27 @@ pub fn kinds() -> BTreeMap<Gvk, Arc<Kind>> {
     );
     add("kro.run/v1alpha1", "ResourceGraphDefinition", false, json!({"spec": anything}));
     add("kro.run/v1", "Other", true, json!({"spec": anything}));
+    let quantity = json!({"oneOf": [{"type": "string"}, {"type": "number"}]});
+    add(
+        "x.io/v1",
+        "Typed",
+        true,
+        json!({
+            "spec": object(json!({
+                "text": text, "whole": number, "number": {"type": "number"}, "flag": {"type": "boolean"},
+                "port": port, "texts": list(text.clone()), "limits": map(quantity.clone()), "blob": bytes,
+                "recipe": {"type": "object"},
+            })),
+            "status": object(json!({
+                "ttl": {"type": "string", "format": "duration"}, "at": {"type": "string", "format": "date-time"},
+                "blob": bytes, "observed": number, "ratio": {"type": "number"}, "limits": map(quantity.clone()),
+                "both": quantity, "free": anything, "namespace": text, "for": text, "in": text, "my-field": text,
+                "deep": object(json!({"er": object(json!({"est": text}))})),
+            })),
+        }),
+    );
+    add("x.io/v1p1beta1", "Odd", true, json!({"spec": anything}));
+    add("x.io/v1", "Wide", false, json!({"spec": anything}));
     add("x.io/v1", "Free", true, json!({"spec": anything, "status": anything}));
     add("azure.com/v1api20200601", "A", true, json!({"spec": anything}));
     kinds

@@ -96,6 +96,44 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Kinds with and without types, in every role.
+const TYPED: &str = "
+spec:
+  schema:
+    kind: App
+    apiVersion: v1
+    spec: {s: string, n: integer, l: '[]string', raw: object}
+    status:
+      a: ['${string(size(b))}', '${schema.spec.s}']
+      available: ${deployment.status.availableReplicas}
+      born: ${a.metadata.creationTimestamp}
+      any: ${free.status.any}
+      secret: ${string(secret.data.k)}
+      conditions: ['${runtime.newCondition({type: \"X\", status: free.status.x == true ? \"True\" : \"False\"})}']
+  resources:
+  - id: a
+    template: {apiVersion: v1, kind: ConfigMap, metadata: {name: '${schema.spec.s}'}}
+    readyWhen: ['${a.data.ready == \"yes\"}', '${a.metadata.creationTimestamp > timestamp(\"2020-01-01T00:00:00Z\")}']
+  - id: b
+    forEach: [{i: '${schema.spec.l}'}]
+    includeWhen: ['${a.metadata.name == \"x\"}']
+    readyWhen: ['${each.data.x != \"\"}']
+    template: {apiVersion: v1, kind: ConfigMap, metadata: {name: 'x-${i}'}, data: '${a.data}'}
+  - id: secret
+    readyWhen: ['${string(secret.data.k) == \"x\"}']
+    template: {apiVersion: v1, kind: Secret, metadata: {name: s}, data: {k: '${schema.spec.s}', r: '${named.data.k}'}}
+  - id: deployment
+    readyWhen: ['${deployment.status.availableReplicas == deployment.spec.replicas}']
+    template: {apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {replicas: '${schema.spec.n}'}}
+  - id: free
+    template: {apiVersion: x.io/v1, kind: Free, metadata: {name: f}, spec: {all: '${schema.spec.raw}', b: '${b}'}}
+  - id: named
+    externalRef: {apiVersion: v1, kind: Secret, metadata: {name: '${schema.spec.s}'}}
+  - id: selected
+    readyWhen: ['${each.data.x != \"\"}']
+    externalRef: {apiVersion: v1, kind: ConfigMap, metadata: {selector: {matchLabels: {a: '${schema.spec.s}'}}}}
+";
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
@@ -142,25 +180,20 @@ proptest! {
 
     #[test]
     fn no_instance_and_no_observation_panics(parent in any_json(), seen in any_json(), spec in any_json()) {
-        let graph = graph("
-spec:
-  schema: {kind: App, apiVersion: v1, spec: {s: string, l: '[]string'}, status: {a: ['${b.data}', '${schema.spec.l}']}}
-  resources:
-  - {id: a, template: {apiVersion: v1, kind: A, metadata: {name: '${schema.spec.s}'}}, readyWhen: ['${a.ready}']}
-  - {id: b, forEach: [{i: '${schema.spec.l}'}], includeWhen: ['${a.metadata.name == \"x\"}'], readyWhen: ['${each.x}'],
-     template: {apiVersion: v1, kind: A, metadata: {name: 'x-${i}'}, data: '${a.metadata}'}}
-");
+        let graph = graph(TYPED);
         let mut parent = parent;
         if let Some(parent) = parent.as_object_mut() {
             parent.insert("spec".into(), spec);
         }
         let mut pass = Pass::new(&graph, &parent, &Value::Null);
-        for index in 0..3 {
+        for index in 0..graph.nodes.len() {
             let _ = pass.included(index);
             let count = pass.render(index).map_or(0, |r| r.len());
+            let _ = pass.reference(index);
             pass.observe(index, &[&seen], count);
             let _ = pass.readiness(index);
         }
         let _ = pass.status();
+        let _ = pass.conditions(&seen);
     }
 }

@@ -1,9 +1,15 @@
 //! The rules of definitions, and of their evaluation, as tables.
 
+mod evaluation;
 mod golden;
 mod kinds;
 mod laws;
 mod rendering;
+mod table;
+mod vectors_cel;
+mod vectors_compile;
+mod vectors_runtime;
+mod vectors_texts;
 mod verdicts;
 
 use super::{Graph, Options, compile};
@@ -25,6 +31,8 @@ spec:
     apiVersion: v1alpha1
     types:
       Port: {{name: string, number: integer}}
+      Env: {{name: string, value: string}}
+      More: {{name: string, value: string, extra: string}}
     spec:
       s: string
       n: integer
@@ -34,6 +42,11 @@ spec:
       m: 'map[string]string'
       raw: object
       ports: '[]Port'
+      env: '[]Env'
+      more: '[]More'
+      lists: '[][]string'
+      for: string
+      in: string
       opt: string
       my-field: string
       nested: {{deep: string}}
@@ -57,6 +70,20 @@ pub fn cm(id: &str, value: &str, more: &str) -> String {
     kind: ConfigMap
     metadata: {{name: {id}}}
     data: {{k: {value}}}
+{}",
+        indent(more)
+    )
+}
+
+/// A resource of kind Free, where anything may stand: id, then `spec.k`, then whatever else the resource has.
+pub fn free(id: &str, value: &str, more: &str) -> String {
+    format!(
+        "- id: {id}
+  template:
+    apiVersion: x.io/v1
+    kind: Free
+    metadata: {{name: {id}}}
+    spec: {{k: {value}}}
 {}",
         indent(more)
     )

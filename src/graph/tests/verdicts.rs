@@ -71,10 +71,14 @@ fn forms_of_templates() {
             "{apiVersion: v1, kind: A, metadata: '${schema.metadata}'}",
             "template.metadata: metadata field is not a map",
         ),
-        ("{apiVersion: v1, kind: A, metadata: {}}", "template.metadata: metadata.name is missing"),
+        ("{apiVersion: v1, kind: ConfigMap, metadata: {}}", "template.metadata: metadata.name is missing"),
         (
-            "{apiVersion: v1, kind: A, metadata: {name: 5}}",
-            "template.metadata.name: metadata.name is not a string",
+            "{apiVersion: v1, kind: ConfigMap, metadata: {name: 5}}",
+            "template.metadata.name: expected string type, got integer; quote it: \"5\"",
+        ),
+        (
+            "{apiVersion: v1, kind: A, metadata: {name: x}}",
+            "template.kind: failed to get schema for v1 A: no such kind is served; correct apiVersion and kind, or install its CustomResourceDefinition",
         ),
         ("{apiVersion: a/b/c, kind: A, metadata: {name: x}}", "\"a/b/c\" is not a group and version"),
         ("{apiVersion: v1, kind: A_b, metadata: {name: x}}", "\"A_b\" is not a valid kind"),
@@ -92,7 +96,7 @@ fn forms_of_templates() {
         ),
         (
             "{apiVersion: v1, kind: ConfigMap, metadata: {name: x, labels: {a: 5}}}",
-            "template.metadata.labels.a: expected string type, got number; quote it: \"5\"",
+            "template.metadata.labels.a: expected string type, got integer; quote it: \"5\"",
         ),
         (
             "{apiVersion: v1, kind: Namespace, metadata: {name: x, namespace: z}}",
@@ -123,7 +127,7 @@ fn instances_of_cluster_scope_name_a_namespace() {
     check(&cluster(&cm("x", "v", "").replace("name: x", "name: x, namespace: '${schema.spec.s}'")), &[]);
     check(
         &cluster(&cm("x", "v", "").replace("name: x", "name: x, namespace: '${schema.metadata.namespace}'")),
-        &["${schema.metadata.namespace}: undefined field 'namespace' in schema.metadata"],
+        &["${schema.metadata.namespace}: ERROR: <input>:1:16: undefined field 'namespace'\n"],
     );
     check(&cluster("- {id: x, template: {apiVersion: v1, kind: Namespace, metadata: {name: x}}}"), &[]);
 }
@@ -137,44 +141,96 @@ fn policies_are_literals_that_are_known() {
         ("hub.kro.run/on-delete", "Keep", "has no value \"Keep\"; allowed are Delete, Orphan"),
         ("hub.kro.run/on-existing", "adopt", "has no value \"adopt\"; allowed are Adopt, AdoptIfEqual, Fail"),
         ("hub.kro.run/on-existing", "'${schema.spec.s}'", "must be a literal, not an expression"),
-        ("hub.kro.run/target", "hub", "keeping a resource on the hub is not supported yet"),
+        ("hub.kro.run/target", "Hub", "has no value \"Hub\"; allowed are hub"),
     ] {
         template(&note(key, value), &[want]);
     }
-    for (key, value) in [("on-delete", "Orphan"), ("on-delete", "Delete"), ("on-existing", "AdoptIfEqual")] {
+    for (key, value) in
+        [("on-delete", "Orphan"), ("on-delete", "Delete"), ("on-existing", "AdoptIfEqual"), ("target", "hub")]
+    {
         template(&note(&format!("hub.kro.run/{key}"), value), &[]);
     }
 }
 
 #[test]
-fn what_is_not_there_yet_is_named() {
+fn a_resource_is_made_or_read() {
     check(
         &app("- id: x
   externalRef: {apiVersion: v1, kind: Secret, metadata: {name: x}}
   forEach: [{a: '${schema.spec.l}'}]"),
+        &["spec.resources[0].forEach: cannot use externalRef with forEach"],
+    );
+    for both in ["- id: x", "- {id: x, template: {}, externalRef: {}}"] {
+        check(&app(both), &["spec.resources[0]: exactly one of template or externalRef must be provided"]);
+    }
+}
+
+#[test]
+fn hub_side_resources_read_no_cluster() {
+    let hub = |value: &str| {
+        cm("x", value, "").replace("name: x", "name: x, annotations: {hub.kro.run/target: hub}")
+    };
+    let other = cm("other", "v", "");
+    check(&app(&hub("'${schema.spec.s}'")), &[]);
+    check(&app(&(hub("v") + &cm("reader", "'${x.data.k}'", ""))), &[]);
+    for cluster in ["kro.cluster", "cluster"] {
+        check(
+            &app(&hub(&format!("'${{{cluster}.name}}'"))),
+            &["a resource on the hub is there once for all clusters, it cannot read"],
+        );
+    }
+    check(
+        &app(&(other + &hub("'${other.data.k}'"))),
         &[
-            "spec.resources[0].externalRef: external references are not supported yet",
-            "spec.resources[0].forEach: cannot use externalRef with forEach",
+            "spec.resources[1].template.data.k: ${other.data.k}: a resource on the hub is there once for all clusters, it cannot read other; let other live on the hub too",
         ],
     );
-    check(&app("- id: x"), &["spec.resources[0]: exactly one of template or externalRef must be provided"]);
-    value("${omit()}", &["spec.resources[0].template.data.k: ${omit()}: omit() is not supported yet"]);
-    value("${runtime.condition(schema, 'Ready').status}", &["runtime"]);
-    value("${kro.cluster.name}", &["${kro.cluster.name}: kro is not supported yet"]);
-    value("${cluster.name}", &["${cluster.name}: cluster is not supported yet"]);
-    template(
-        "{apiVersion: kro.run/v1alpha1, kind: ResourceGraphDefinition, metadata: {name: x}}",
-        &["a ResourceGraphDefinition as a resource is not supported yet"],
-    );
-    let hub_refs = app(&cm("x", "v", "")).replace("uid: r1", "annotations: {hub.kro.run/hub-refs: x}");
+    let refs = |ids: &str| {
+        app(&(cm("x", "v", "")
+            + "- {id: ext, externalRef: {apiVersion: v1, kind: Secret, metadata: {name: e}}}"))
+        .replace("uid: r1", &format!("annotations: {{hub.kro.run/hub-refs: '{ids}'}}"))
+    };
+    check(&refs("ext"), &[]);
     check(
-        &hub_refs,
-        &["metadata.annotations[\"hub.kro.run/hub-refs\"]: reading external references on the hub"],
+        &refs("ext, x"),
+        &[
+            "metadata.annotations[\"hub.kro.run/hub-refs\"]: \"x\" is no external reference; the external references are [ext]",
+        ],
     );
-    let status = app(&cm("x", "v", "")).replace("types:", "status: {conditions: ['${x}']}\n    types:");
-    check(
-        &status,
-        &["spec.schema.status.conditions: custom conditions (status.conditions) are not supported yet"],
+}
+
+#[test]
+fn what_a_cluster_is_called() {
+    for text in [
+        "${kro.cluster.name}",
+        "${cluster.name}",
+        "${cluster.labels.region}",
+        "${cluster.?properties.?x.orValue('')}",
+    ] {
+        value(text, &[]);
+    }
+    value("${string(cluster.version.minor)}", &[]);
+    for (text, want) in [
+        ("${cluster.health}", "<input>:1:8: undefined field 'health'"),
+        ("${kro.name}", "<input>:1:4: undefined field 'name'"),
+    ] {
+        value(text, &[want]);
+    }
+    // A resource of that name comes first.
+    check(&app(&(cm("cluster", "v", "") + &cm("x", "'${cluster.data.k}'", ""))), &[]);
+}
+
+#[test]
+fn functions_have_their_places() {
+    value(
+        "${omit()}",
+        &[
+            "spec.resources[0].template.data.k: ${omit()}: omit() requires the CELOmitFunction feature gate to be enabled; start the controller with --feature-gates=CELOmitFunction=true",
+        ],
+    );
+    value(
+        "${runtime.condition(schema, 'Ready').status}",
+        &["runtime is only available in status.conditions expressions"],
     );
 }
 
@@ -183,16 +239,16 @@ fn expressions_read_what_is_there() {
     for (expression, want) in [
         (
             "${schema.spec.nmae}",
-            "spec.resources[0].template.data.k: ${schema.spec.nmae}: undefined field 'nmae' in schema.spec; declare it in spec.schema, or read what schema.spec has",
+            "spec.resources[0].template.data.k: ${schema.spec.nmae}: ERROR: <input>:1:12: undefined field 'nmae'\n | schema.spec.nmae\n | ...........^",
         ),
         (
             "${schema.spec.nested.depe}",
-            "undefined field 'depe' in schema.spec.nested; did you mean \"deep\"?",
+            "ERROR: <input>:1:19: undefined field 'depe'\n | schema.spec.nested.depe\n | ..................^\n did you mean 'deep'?",
         ),
         ("${schema.spec.?nope.orValue('')}", "undefined field 'nope'"),
         ("${has(schema.spec.nope) ? 'a' : 'b'}", "undefined field 'nope'"),
-        ("${schema.status.x}", "undefined field 'status' in schema"),
-        ("${schema.spec.s.x}", "type 'string' of schema.spec.s does not support field selection ('x')"),
+        ("${schema.status.x}", "ERROR: <input>:1:7: undefined field 'status'\n"),
+        ("${schema.spec.s.x}", "<input>:1:14: type 'string' does not support field selection\n"),
         ("${foo.x}", "references unknown identifiers: [foo]"),
         ("${xx.data.k + yy}", "references unknown identifiers: [xx yy]; did you mean \"x\"?"),
         ("${spec.s}", "references unknown identifiers: [spec]; the instance is called schema: schema.spec"),
@@ -200,7 +256,7 @@ fn expressions_read_what_is_there() {
         ("a-${schema.spec.n}", "found no matching overload for '_+_'"),
         (
             "${schema.spec.n}${schema.spec.s}",
-            "the expression schema.spec.n returns type \"int\", not \"string\"; write ${string(schema.spec.n)}",
+            "<input>:1:1: found no matching overload for '_+_' applied to '(string, int)'\n | schema.spec.n\n | ^\n write ${string(schema.spec.n)}",
         ),
         ("${schema.spec.s +}", "failed to compile ${schema.spec.s +}: ERROR: <input>"),
         ("${nope(schema.spec.s)}", "nope"),
@@ -240,7 +296,14 @@ fn conditions() {
             "references unknown identifiers: [schema]; readyWhen can read x alone",
         ),
         ("readyWhen: ['${each.data.k == \"v\"}']", "references unknown identifiers: [each]"),
-        ("readyWhen: ['${string(x.data.k)}']", "must return bool or optional_type(bool), but returns string"),
+        (
+            "readyWhen: ['${x.data.k}']",
+            "spec.resources[0].readyWhen[0]: readyWhen expression ${x.data.k} must return bool or optional_type(bool), but returns string",
+        ),
+        (
+            "includeWhen: ['${schema.spec.raw.x}']",
+            "but returns dyn; its type is known only at run time: compare it, e.g. … == true",
+        ),
         ("includeWhen: ['${x.data.k == \"v\"}']", "self references are not allowed"),
         (
             "includeWhen: ['${schema.spec.s}']",
@@ -252,7 +315,7 @@ fn conditions() {
     }
     for fields in [
         "readyWhen: ['${x.data.k == \"v\"}', '${has(x.data.z)}']",
-        "readyWhen: ['${x.data.k}']",
+        "readyWhen: ['${x.data.?k == optional.of(\"v\")}', '${optional.of(true)}']",
         "includeWhen: ['${schema.spec.b}', '${schema.spec.n > 2}']",
         "includeWhen: ['${schema.spec.?b}']",
     ] {
@@ -280,6 +343,12 @@ fn collections() {
             "'${a}'",
             "forEach: [{a: '${schema.spec.m}'}]",
             "must return a list, got map(string, string); for its keys write schema.spec.m.map(k, k)",
+        ),
+        ("'${a}'", "forEach: [{a: '${schema.spec.raw.list}'}]", "must return a list, got dyn"),
+        (
+            "'${a}'",
+            "forEach: [{a: '${schema.spec.?l}'}]",
+            "must return a list, got optional_type(list(string)); write schema.spec.?l.orValue([])",
         ),
         (
             "'${item}'",
@@ -315,7 +384,7 @@ fn collections() {
         (
             "'${p.naem}'",
             "forEach: [{p: '${schema.spec.ports}'}]",
-            "undefined field 'naem' in p; did you mean \"name\"?",
+            "${p.naem}: ERROR: <input>:1:2: undefined field 'naem'\n | p.naem\n | .^\n did you mean 'name'?",
         ),
         ("'${string(a)}'", "forEach: [{a: '${x}'}]", "self references are not allowed"),
     ] {
@@ -342,7 +411,7 @@ fn collections() {
             "forEach: [{a: '${lists.range(schema.spec.n).map(i, string(i))}'}, {b: '${schema.spec.ports}'}]",
         ),
         ("'${schema.spec.b ? a : a}'", "forEach: [{a: '${schema.spec.m.map(k, k)}'}]"),
-        ("'${a}'", "forEach: [{a: '${schema.spec.raw.list}'}]\nreadyWhen: ['${each.data.k == \"\"}']"),
+        ("'${a}'", "forEach: [{a: '${schema.spec.?l.orValue([])}'}]\nreadyWhen: ['${each.data.k == \"\"}']"),
     ] {
         check(&named(name, fields), &[]);
     }
@@ -359,22 +428,37 @@ fn collections() {
 }
 
 #[test]
-fn values_of_secrets_are_copied_only() {
+fn values_of_secrets_are_bytes() {
     let secret = "- {id: src, template: {apiVersion: v1, kind: Secret, metadata: {name: src}}}\n";
     let with = |expression: &str| app(&format!("{secret}{}", cm("x", &format!("{expression:?}"), "")));
-    for expression in
-        ["${string(src.data.k)}", "a-${src.data.k}", "${src.data.?k.orValue('')}", "${src.data['k'] + 'x'}"]
-    {
-        check(
-            &with(expression),
-            &[
-                "computing with values of a Secret (src) is not supported yet; copy them as they are: ${src.data}",
-            ],
-        );
+    for (expression, want) in [
+        (
+            "a-${src.data.k}",
+            "<input>:1:1: found no matching overload for '_+_' applied to '(string, bytes)'\n | src.data.k\n | ^\n write ${string(src.data.k)}",
+        ),
+        (
+            "${src.data.?k.orValue('')}",
+            "found no matching overload for 'orValue' applied to 'optional_type(bytes).(string)'",
+        ),
+        ("${src.data['k'] + 'x'}", "found no matching overload for '_+_' applied to '(bytes, string)'"),
+        (
+            "${src.data}",
+            "type mismatch in resource \"x\" at path \"data.k\": expression \"src.data\" returns type \"map(string, bytes)\" but expected \"string\": type kind mismatch: got map(string, bytes), expected string",
+        ),
+        (
+            "${src.data.k}",
+            "expression \"src.data.k\" returns type \"bytes\" but expected \"string\": type kind mismatch: got bytes, expected string",
+        ),
+    ] {
+        check(&with(expression), &[want]);
     }
-    for expression in
-        ["${src.data}", "${src.data.k}", "${string(has(src.data.k))}", "${string(size(src.data))}"]
-    {
+    for expression in [
+        "${string(src.data.k)}",
+        "${base64.encode(src.data.k)}",
+        "${string(src.data.?k.orValue(b''))}",
+        "${string(has(src.data.k))}",
+        "${string(size(src.data))}",
+    ] {
         check(&with(expression), &[]);
     }
 }

@@ -51,6 +51,9 @@ pub fn items(usage: &Use, decls: &Decls, typed: bool, problems: &mut Problems) -
         Type::Map(..) => {
             Some(format!("for its keys write {}.map(k, k)", usage.expression.program.source().trim()))
         }
+        Type::Optional(ref inner) if matches!(**inner, Type::List(_)) => {
+            Some(format!("write {}.orValue([])", usage.expression.program.source().trim()))
+        }
         _ => None,
     };
     let message = format!("forEach expression {} must return a list, got {found}", usage.expression.text);
