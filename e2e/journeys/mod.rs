@@ -11,6 +11,7 @@ mod instances_graph;
 mod instances_moves;
 mod instances_reads;
 pub mod registration;
+mod schemas;
 mod stand;
 
 use crate::env::Programs;
@@ -46,6 +47,7 @@ impl Stands {
             instances_moves::TRIALS,
             instances_reads::TRIALS,
             instances_conflicts::TRIALS,
+            schemas::TRIALS,
             faults_restart::TRIALS,
         ]
         .concat();
