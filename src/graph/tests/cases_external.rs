@@ -55,11 +55,23 @@ fn cases_116_117_selectors() {
             "F:name: ${schema.spec.opt}: schema.spec.opt is not set on the instance",
         ),
         (
+            "{selector: {matchLabels: '${schema.spec.m}'}}",
+            "F:ext: metadata.selector: a value is not a label's value",
+        ),
+        (
+            "{selector: {matchLabels: '${schema.spec.raw.x}'}}",
+            "F:ext: metadata.selector: matchLabels must give a map",
+        ),
+        (
+            "{selector: {matchExpressions: [{key: a, operator: In, values: '${schema.spec.l}'}]}}",
+            "F:ext: metadata.selector: operator In of a has no values",
+        ),
+        (
             "{selector: {matchLabels: {a: '${schema.spec.m.x}'}}}",
             "F:ext: metadata.selector: a value is not a label's value",
         ),
     ] {
-        let spec = json!({"s": "v", "m": {"x": "not a label"}});
+        let spec = json!({"s": "v", "m": {"x": "not a label"}, "l": [], "raw": {"x": "text"}});
         let found = evaluate(&app(&external(metadata)), spec, json!({}));
         table.has(metadata, &found.references["ext"], want);
     }
@@ -94,5 +106,31 @@ fn case_122_selected_objects_are_ready_one_by_one_or_as_a_list() {
         let seen: Vec<Value> = ks.iter().map(|k| object("e", k)).collect();
         let found = evaluate(&with(condition), json!({}), json!({"ext": seen}));
         table.has(format!("{condition} {ks:?}"), found.ready("ext"), want);
+    }
+}
+
+#[test]
+fn expressions_of_a_reference_have_its_types() {
+    let mut table = Table::default();
+    for (metadata, want) in [
+        (
+            "{name: '${schema.spec.n}'}",
+            "spec.resources[0].externalRef.metadata.name: type mismatch in resource \"ext\" at path \"metadata.name\": \
+             expression \"schema.spec.n\" returns type \"int\" but expected \"string\"",
+        ),
+        ("{name: e, namespace: '${schema.spec.b}'}", "type kind mismatch: got bool, expected string"),
+        (
+            "{selector: {matchLabels: {a: '${schema.spec.n}'}}}",
+            "type kind mismatch: got int, expected string",
+        ),
+        ("{selector: {matchLabels: '${schema.spec.m}'}}", "ok"),
+        ("{selector: {matchLabels: {a: '${schema.spec.raw.x}'}}}", "ok"),
+        (
+            "{selector: {matchExpressions: [{key: a, operator: In, values: ['${schema.spec.l}']}]}}",
+            "type kind mismatch: got list(string), expected string",
+        ),
+        ("{selector: {matchExpressions: [{key: a, operator: In, values: '${schema.spec.l}'}]}}", "ok"),
+    ] {
+        table.verdict(metadata, &app(&external(metadata)), want);
     }
 }

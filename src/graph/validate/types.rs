@@ -2,7 +2,7 @@
 
 use super::values::Field;
 use crate::cel::{Decls, Type};
-use crate::graph::diagnostic::{Path, Problems};
+use crate::graph::diagnostic::{Path, Problems, TYPE_PREFIX, legible};
 use crate::graph::expression::Use;
 use serde_json::Value;
 
@@ -36,8 +36,9 @@ pub fn condition(usage: &Use, what: &str, decls: &Decls, typed: bool, problems: 
         _ => None,
     };
     let message = format!(
-        "{what} expression {} must return bool or optional_type(bool), but returns {found}",
-        usage.expression.text
+        "{what} expression {} must return bool or optional_type(bool), but returns {}",
+        usage.expression.text,
+        legible(&found.to_string())
     );
     problems.add_with_help(&usage.path, message, help);
 }
@@ -56,7 +57,8 @@ pub fn items(usage: &Use, decls: &Decls, typed: bool, problems: &mut Problems) -
         }
         _ => None,
     };
-    let message = format!("forEach expression {} must return a list, got {found}", usage.expression.text);
+    let got = legible(&found.to_string());
+    let message = format!("forEach expression {} must return a list, got {got}", usage.expression.text);
     problems.add_with_help(&usage.path, message, help);
     None
 }
@@ -73,13 +75,16 @@ pub fn field(
     let Some(found) = of(usage, decls, problems) else { return };
     let Some(steps) = usage.path.below(template) else { return };
     let Field::Schema(schema) = root.at(steps) else { return };
-    let Some(expected) = Type::from_openapi(schema, &format!("__type_{id}")) else { return };
-    let Some(detail) = found.mismatch(&expected) else { return };
     let below = steps.iter().fold(Path::default(), |path, step| path.step(step));
+    let Some(expected) = Type::from_openapi(schema, &format!("{TYPE_PREFIX}{id}.{below}")) else { return };
+    let Some(detail) = found.mismatch(&expected) else { return };
     let message = format!(
-        "type mismatch in resource {id:?} at path \"{below}\": expression {:?} returns type \"{found}\" but expected \
-         \"{expected}\": {detail}",
-        usage.expression.program.source()
+        "type mismatch in resource {id:?} at path \"{below}\": expression {:?} returns type \"{}\" but expected \
+         \"{}\": {}",
+        usage.expression.program.source(),
+        legible(&found.to_string()),
+        legible(&expected.to_string()),
+        legible(&detail)
     );
     let about = schema.get("description").and_then(Value::as_str).map(|text| {
         let first = text.split_inclusive(". ").next().unwrap_or(text);
