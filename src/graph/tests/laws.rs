@@ -76,6 +76,22 @@ fn acyclic() -> impl Strategy<Value = Vec<Resource>> {
     })
 }
 
+/// A spec in which nothing is missing.
+fn full_spec() -> Value {
+    json!({
+        "s": "a", "n": 1, "f": 1, "b": true, "l": ["a"], "m": {"a": "b"}, "ports": [{"name": "a", "number": 1}],
+        "env": [{"name": "a", "value": "b"}], "nested": {"deep": "a"},
+    })
+}
+
+/// A status of kind Typed in which nothing is missing.
+fn full_status() -> Value {
+    json!({
+        "at": "2024-01-02T03:04:05Z", "ttl": "1h", "blob": "YQ==", "observed": 3.0, "ratio": 2,
+        "deep": {"er": {"est": "a"}},
+    })
+}
+
 /// Expressions, right and wrong, over fields of all types. Without `null`: the checker takes it for an optional, too.
 fn expression() -> impl Strategy<Value = String> {
     let leaf = prop::sample::select(vec![
@@ -295,16 +311,32 @@ proptest! {
         let text = json!(format!("${{{expression}}}")).to_string();
         let yaml = app(&format!("{typed}{}", free("x", &text, "")));
         if compile(&rgd(&yaml), &Options::default(), &kinds()).is_ok() {
-            let spec = json!({
-                "s": "a", "n": 1, "f": 1, "b": true, "l": ["a"], "m": {"a": "b"}, "ports": [{"name": "a", "number": 1}],
-                "env": [{"name": "a", "value": "b"}], "nested": {"deep": "a"},
-            });
-            let status = json!({
-                "at": "2024-01-02T03:04:05Z", "ttl": "1h", "blob": "YQ==", "observed": 3.0, "ratio": 2,
-                "deep": {"er": {"est": "a"}},
-            });
-            let found = evaluate(&yaml, spec, json!({"t": {"status": status}}));
+            let found = evaluate(&yaml, full_spec(), json!({"t": {"status": full_status()}}));
             prop_assert!(!found.node("x").contains("overload"), "{}: {}", expression, found.node("x"));
+        }
+    }
+
+    /// What may go into a field, by its types, is there what the field holds.
+    #[test]
+    fn what_fits_a_field_is_what_it_holds(
+        expression in expression(), field in prop::sample::select(vec!["text", "whole", "number", "flag", "texts", "blob"]),
+    ) {
+        let typed = "- {id: t, template: {apiVersion: x.io/v1, kind: Typed, metadata: {name: t}}}\n";
+        let text = json!(format!("${{{expression}}}"));
+        let yaml = app(&format!(
+            "{typed}- id: x\n  template: {{apiVersion: x.io/v1, kind: Typed, metadata: {{name: x}}, spec: {{{field}: {text}}}}}"
+        ));
+        if compile(&rgd(&yaml), &Options::default(), &kinds()).is_ok() {
+            let found = evaluate(&yaml, full_spec(), json!({"t": {"status": full_status()}}));
+            let value = &found.object("x")["spec"][field];
+            let fits = match field {
+                "text" | "blob" => value.is_string(),
+                "whole" => value.is_i64(),
+                "number" => value.is_number(),
+                "flag" => value.is_boolean(),
+                _ => value.as_array().is_some_and(|l| l.iter().all(Value::is_string)),
+            };
+            prop_assert!(fits || value.is_null(), "{}: {} {}", field, expression, value);
         }
     }
 

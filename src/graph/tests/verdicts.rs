@@ -242,15 +242,22 @@ fn expressions_read_what_is_there() {
     for (expression, want) in [
         (
             "${schema.spec.nmae}",
-            "spec.resources[0].template.data.k: ${schema.spec.nmae}: ERROR: <input>:1:12: undefined field 'nmae'\n | schema.spec.nmae\n | ...........^",
+            "spec.resources[0].template.data.k: ${schema.spec.nmae}: ERROR: <input>:1:12: undefined field 'nmae'\n | schema.spec.nmae\n | ...........^\n declare it in spec.schema.spec",
         ),
         (
             "${schema.spec.nested.depe}",
             "ERROR: <input>:1:19: undefined field 'depe'\n | schema.spec.nested.depe\n | ..................^\n did you mean 'deep'?",
         ),
-        ("${schema.spec.?nope.orValue('')}", "undefined field 'nope'"),
+        (
+            "${schema.spec.?nope.orValue('')}",
+            "<input>:1:12: undefined field 'nope'\n | schema.spec.?nope.orValue('')\n | ...........^\n declare it in spec.schema.spec",
+        ),
+        ("${[schema.spec.nested.x][0]}", "declare it in spec.schema.spec"),
         ("${has(schema.spec.nope) ? 'a' : 'b'}", "undefined field 'nope'"),
-        ("${schema.status.x}", "ERROR: <input>:1:7: undefined field 'status'\n"),
+        (
+            "${schema.status.x}",
+            "undefined field 'status'\n | schema.status.x\n | ......^\n the status cannot be read; read the resources that it comes from",
+        ),
         ("${schema.spec.s.x}", "<input>:1:14: type 'string' does not support field selection\n"),
         ("${foo.x}", "references unknown identifiers: [foo]"),
         ("${xx.data.k + yy}", "references unknown identifiers: [xx yy]; did you mean \"x\"?"),

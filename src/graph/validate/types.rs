@@ -1,9 +1,10 @@
 //! Which types expressions must have where they stand.
 
 use super::values::Field;
-use crate::cel::{Decls, Type};
+use crate::cel::{CompileError, Decls, Type};
 use crate::graph::diagnostic::{Path, Problems, TYPE_PREFIX, legible};
 use crate::graph::expression::Use;
+use crate::graph::variables::SCHEMA;
 use serde_json::Value;
 
 /// The type of an expression; `None` when it has problems, which are reported.
@@ -11,12 +12,27 @@ pub fn of(usage: &Use, decls: &Decls, problems: &mut Problems) -> Option<Type> {
     match usage.expression.program.check(decls) {
         Ok(found) => Some(found),
         Err(errors) => {
-            for error in &errors {
-                problems.in_expression(&usage.path, &usage.expression.text, error);
+            for error in errors {
+                let help = error.help.clone().or_else(|| advice(&error));
+                problems.in_expression(&usage.path, &usage.expression.text, &CompileError { help, ..error });
             }
             None
         }
     }
+}
+
+/// Where a field of the instance comes from.
+fn advice(error: &CompileError) -> Option<String> {
+    if !error.message.starts_with("undefined field") {
+        return None;
+    }
+    let before = error.source_text.get(..error.offset)?;
+    let chain = before.rsplit(|c: char| !c.is_ascii_alphanumeric() && !"_.?".contains(c)).next()?;
+    if chain == "schema.spec" || chain.starts_with("schema.spec.") {
+        return Some("declare it in spec.schema.spec".to_owned());
+    }
+    let status = chain == SCHEMA && error.message.contains("'status'");
+    status.then(|| "the status cannot be read; read the resources that it comes from".to_owned())
 }
 
 /// A condition must give a bool. `typed`: of everything that it reads the type is known, so `dyn` is the author's doing.
