@@ -1,6 +1,6 @@
 //! The author's own conditions: `status.conditions`.
 
-use super::diagnostic::{Path, Problems};
+use super::diagnostic::{Path, Problems, legible};
 use super::expression::{Expression, Expressions};
 use super::validate::place::{self, Known, Place};
 use super::validate::types;
@@ -44,7 +44,7 @@ pub fn compile(
                 format!("{text}: must return a condition or a list of conditions, but returns {found}");
             problems.add_with_help(
                 &path,
-                message,
+                legible(&message),
                 Some("use runtime.newCondition({type: …, status: …})".into()),
             );
         }

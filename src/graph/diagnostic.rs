@@ -100,6 +100,14 @@ impl fmt::Display for Path {
     }
 }
 
+/// The prefix of the names of object types; what follows it is the place of the type: `schema.spec`, `myService.spec`.
+pub const TYPE_PREFIX: &str = "__type_";
+
+/// A message as an author reads it: types are called by the place where they stand.
+pub fn legible(message: &str) -> String {
+    message.replace(TYPE_PREFIX, "")
+}
+
 /// Collects what is wrong, so that an author sees everything at once.
 #[derive(Debug, Default)]
 pub struct Problems(Vec<Diagnostic>);
@@ -114,7 +122,7 @@ impl Problems {
     /// What the parser or the checker found in an expression.
     pub fn in_expression(&mut self, path: &Path, what: &str, error: &CompileError) {
         let error = error.clone();
-        let bare = CompileError { help: None, ..error.clone() };
+        let bare = CompileError { help: None, message: legible(&error.message), ..error.clone() };
         self.0.push(Diagnostic {
             path: path.to_string(),
             message: format!("{what}: {bare}"),

@@ -6,7 +6,7 @@ use super::template::Template;
 use super::validate::place::{self, Known, Place};
 use super::validate::shape::Shape;
 use super::validate::values::{self, Field};
-use super::validate::{identity, types};
+use super::validate::{external, identity, types};
 use super::variables::{Variables, object_meta};
 use super::{Dimension, External, Options};
 use crate::api::rgd::{Resource, Scope};
@@ -67,7 +67,7 @@ impl Reader<'_> {
                 self.template(template, &path.key("template"), shape, &iterators, &decls, &mut draft);
             }
             (None, Some(reference)) => {
-                self.reference(reference, &path.key("externalRef").key("metadata"), &decls, &mut draft);
+                self.reference(reference, &path.key("externalRef"), &decls, &mut draft);
             }
             (None, None) => {}
         }
@@ -215,13 +215,14 @@ impl Reader<'_> {
 
     fn reference(&mut self, reference: &Value, path: &Path, decls: &Decls, draft: &mut Draft) {
         let metadata = reference.get("metadata").unwrap_or(&Value::Null);
-        let (read, uses) = self.expressions.read(metadata, path, &mut self.problems);
+        let (read, uses) = self.expressions.read(metadata, &path.key("metadata"), &mut self.problems);
         draft.template = read;
+        let schema = external::schema();
         for usage in &uses {
             let place = Place::Template { own: &draft.id, iterators: &[] };
             let reads = place::check(usage, place, &self.known, &mut self.problems);
             if !reads.wrong {
-                types::of(usage, decls, &mut self.problems);
+                types::field(usage, &draft.id, path, Field::Schema(&schema), decls, &mut self.problems);
             }
             draft.note(reads.ids, usage);
         }

@@ -1,5 +1,6 @@
 //! The variables of a definition's expressions, with their types.
 
+use super::diagnostic::TYPE_PREFIX;
 use super::validate::shape::Shape;
 use crate::api::rgd::Scope;
 use crate::cel::{Decls, Type};
@@ -103,7 +104,7 @@ pub fn instance(spec: Option<&Value>, scope: Scope) -> Type {
         "metadata": metadata,
         "spec": spec.cloned().unwrap_or(anything),
     }});
-    Type::from_openapi(&schema, "__type_schema").unwrap_or(Type::Dyn)
+    Type::from_openapi(&schema, &format!("{TYPE_PREFIX}{SCHEMA}")).unwrap_or(Type::Dyn)
 }
 
 /// OpenAPI of `metadata`, the same for every kind.
@@ -149,6 +150,6 @@ impl Shape {
         if self.is_crd() {
             return Some(Type::Dyn);
         }
-        Type::from_openapi(&kind.schema, &format!("__type_{id}"))
+        Type::from_openapi(&kind.schema, &format!("{TYPE_PREFIX}{id}"))
     }
 }

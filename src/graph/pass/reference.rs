@@ -36,19 +36,29 @@ impl Pass<'_> {
     }
 }
 
-/// A label selector in the form of the API's query parameter.
+/// A label selector in the form of the API's query parameter. What an expression gave in the wrong form must not widen
+/// it.
 fn selector(selector: &Value) -> Result<String, String> {
     let mut requirements = Vec::new();
-    for (key, value) in selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten() {
-        requirements.push(format!("{key}={}", label(value)?));
+    match selector.get("matchLabels") {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(labels)) => {
+            for (key, value) in labels {
+                requirements.push(format!("{key}={}", label(value)?));
+            }
+        }
+        Some(_) => return Err("matchLabels must give a map".to_owned()),
     }
     for expression in selector.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
         let text = |field: &str| expression.get(field).and_then(Value::as_str).unwrap_or_default();
-        let key = text("key");
+        let (key, operator) = (text("key"), text("operator"));
         let given = expression.get("values").and_then(Value::as_array);
         let values: Vec<String> = given.into_iter().flatten().map(label).collect::<Result<_, _>>()?;
+        if operator.ends_with("In") && values.is_empty() {
+            return Err(format!("operator {operator} of {key} has no values"));
+        }
         let values = values.join(",");
-        requirements.push(match text("operator") {
+        requirements.push(match operator {
             "In" => format!("{key} in ({values})"),
             "NotIn" => format!("{key} notin ({values})"),
             "Exists" => key.to_owned(),

@@ -2,7 +2,9 @@
 
 use super::kinds::kinds;
 use super::{app, free, rgd};
-use crate::graph::{AuthorConditions, EvalError, Graph, Options, Pass, Readiness, Rendered, compile};
+use crate::graph::{
+    AuthorConditions, EvalError, Graph, Options, Pass, Readiness, Reference, Rendered, Target, compile,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -12,6 +14,8 @@ pub struct Evaluated {
     /// By node: `ignored`, `P:` or `F:` and why, else its values.
     pub nodes: BTreeMap<String, String>,
     pub objects: BTreeMap<String, Vec<Value>>,
+    /// What external references read.
+    pub references: BTreeMap<String, String>,
     pub items: BTreeMap<String, Vec<Option<(usize, usize)>>>,
     pub readiness: BTreeMap<String, Readiness>,
     pub status: Value,
@@ -73,6 +77,9 @@ fn run(graph: &Graph, instance: &Value, seen: &Value) -> Evaluated {
             Err(error) => Err(error),
         };
         found.nodes.insert(node.id.clone(), show(&rendered));
+        if node.external.is_some() {
+            found.references.insert(node.id.clone(), reference(pass.reference(index)));
+        }
         let Ok(rendered) = rendered else { continue };
         let objects: Vec<Value> = rendered.iter().map(|r| r.object.clone()).collect();
         let shown: Vec<Value> = match seen.get(&node.id) {
@@ -94,6 +101,21 @@ fn run(graph: &Graph, instance: &Value, seen: &Value) -> Evaluated {
     found.conditions =
         pass.conditions(&json!([{"type": "Ready", "status": "False", "reason": "Own", "message": "m"}]));
     found
+}
+
+/// `name` or `[selector]`, with the namespace in front if there is one.
+fn reference(result: Result<Reference, EvalError>) -> String {
+    match result {
+        Ok(Reference { namespace, target }) => {
+            let target = match target {
+                Target::Name(name) => name,
+                Target::Selector(selector) => format!("[{selector}]"),
+            };
+            namespace.map_or(target.clone(), |n| format!("{n}/{target}"))
+        }
+        Err(EvalError::Pending { message }) => format!("P:{message}"),
+        Err(EvalError::Fatal { message }) => format!("F:{message}"),
+    }
 }
 
 fn show(rendered: &Result<Vec<Rendered>, EvalError>) -> String {

@@ -1,7 +1,8 @@
 //! What holds for every definition.
 
+use super::evaluation::evaluate;
 use super::kinds::kinds;
-use super::{graph, rgd};
+use super::{app, free, graph, rgd};
 use crate::api::ResourceGraphDefinition;
 use crate::api::rgd::Resource;
 use crate::graph::{Graph, Options, Pass, compile};
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const HEAD: &str = "
 metadata: {name: app}
 spec:
-  schema: {kind: App, apiVersion: v1, spec: {s: string}, status: {a: '${schema.spec.s}'}}
+  schema: {kind: App, apiVersion: v1, spec: {s: string, l: '[]string'}, status: {a: '${schema.spec.s}'}}
   resources: []
 ";
 
@@ -28,17 +29,133 @@ fn config_map(id: &str, reads: &[String]) -> Resource {
     }
 }
 
+/// Number `i`, of one of several kinds and roles, which reads these others.
+fn resource(i: usize, reads: &BTreeSet<usize>) -> Resource {
+    let is_list = |i: usize| i % 5 == 3;
+    let read = |other: &usize| match is_list(*other) {
+        true => (format!("n{other}"), json!(format!("${{string(size(n{other}))}}"))),
+        false => (format!("n{other}"), json!(format!("x-${{n{other}.metadata.name}}"))),
+    };
+    let notes: Map<String, Value> = reads.iter().map(read).collect();
+    let mut resource = Resource { id: format!("n{i}"), ..Resource::default() };
+    let (api, kind) =
+        [("v1", "ConfigMap"), ("v1", "Secret"), ("x.io/v1", "Free"), ("apps/v1", "Deployment")][i % 4];
+    match i % 5 {
+        4 => {
+            let name = notes.values().next().cloned().unwrap_or_else(|| json!("e"));
+            resource.external_ref =
+                Some(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}));
+        }
+        3 => {
+            resource.for_each = vec![[("each1".to_owned(), "${schema.spec.l}".to_owned())].into()];
+            resource.template = Some(
+                json!({"apiVersion": api, "kind": kind, "metadata": {"name": "${each1}", "annotations": notes}}),
+            );
+        }
+        _ => {
+            resource.template = Some(
+                json!({"apiVersion": api, "kind": kind, "metadata": {"name": "x", "annotations": notes}}),
+            );
+        }
+    }
+    resource
+}
+
 /// Resources `n0`, `n1`, …, of which each reads only later ones of a hidden order.
 fn acyclic() -> impl Strategy<Value = Vec<Resource>> {
     let edges = prop::collection::vec((0usize..9, 0usize..9), 0..20);
     edges.prop_map(|edges| {
         (0..9)
             .map(|i| {
-                let reads: BTreeSet<usize> =
-                    edges.iter().filter(|(a, b)| *a == i && b > a).map(|(_, b)| *b).collect();
-                config_map(&format!("n{i}"), &reads.iter().map(|b| format!("n{b}")).collect::<Vec<_>>())
+                // An external reference has one place to read in.
+                let most = if i % 5 == 4 { 1 } else { 9 };
+                let reads = edges.iter().filter(|(a, b)| *a == i && b > a).map(|(_, b)| *b).take(most);
+                resource(i, &reads.collect())
             })
             .collect()
+    })
+}
+
+/// A spec in which nothing is missing.
+fn full_spec() -> Value {
+    json!({
+        "s": "a", "n": 1, "f": 1, "b": true, "l": ["a"], "m": {"a": "b"}, "ports": [{"name": "a", "number": 1}],
+        "env": [{"name": "a", "value": "b"}], "nested": {"deep": "a"},
+    })
+}
+
+/// A status of kind Typed in which nothing is missing.
+fn full_status() -> Value {
+    json!({
+        "at": "2024-01-02T03:04:05Z", "ttl": "1h", "blob": "YQ==", "observed": 3.0, "ratio": 2,
+        "deep": {"er": {"est": "a"}},
+    })
+}
+
+/// Expressions, right and wrong, over fields of all types. Without `null`: the checker takes it for an optional, too.
+fn expression() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        "schema.spec.s",
+        "schema.spec.n",
+        "schema.spec.f",
+        "schema.spec.b",
+        "schema.spec.l",
+        "schema.spec.m",
+        "schema.spec.ports",
+        "schema.spec.env",
+        "schema.spec.nested",
+        "schema.metadata.labels",
+        "t.status.at",
+        "t.status.ttl",
+        "t.status.blob",
+        "t.status.observed",
+        "t.status.ratio",
+        "t.status.deep",
+        "1",
+        "2.5",
+        "'a'",
+        "true",
+        "[]",
+        "b'x'",
+    ]);
+    leaf.prop_map(str::to_owned).prop_recursive(3, 12, 3, |inner| {
+        let (a, b, c) = (inner.clone(), inner.clone(), inner.clone());
+        let operators = vec!["+", "-", "*", "/", "==", "!=", "<", ">=", "&&", "||", "in"];
+        let calls = vec![
+            "size(_)",
+            "string(_)",
+            "int(_)",
+            "double(_)",
+            "bool(_)",
+            "type(_)",
+            "[_]",
+            "{'k': _}",
+            "_.map(i, i)",
+            "_.filter(i, true)",
+            "_.exists(i, i == i)",
+            "!(_)",
+            "-(_)",
+            "_[0]",
+            "_['a']",
+            "_.a",
+            "_.?a",
+            "_.name",
+            "_.upperAscii()",
+            "_.join(',')",
+            "_.sort()",
+            "optional.of(_)",
+            "_.orValue('a')",
+            "base64.encode(_)",
+            "json.marshal(_)",
+            "_.getFullYear()",
+            "_.er.est",
+            "_.first()",
+        ];
+        prop_oneof![
+            (a.clone(), prop::sample::select(operators), b).prop_map(|(a, op, b)| format!("({a} {op} {b})")),
+            (prop::sample::select(calls), a.clone()).prop_map(|(call, a)| call.replace('_', &a)),
+            (a, inner, c).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
+        ]
     })
 }
 
@@ -159,6 +276,7 @@ proptest! {
     #[test]
     fn compiling_is_deterministic_and_never_panics(
         template in any_json(), status in any_json(), spec in any_json(), condition in "\\$?\\{?[a-z.=' ]{0,12}\\}?",
+        expressions in prop::collection::vec(expression(), 5),
     ) {
         let mut definition = with(vec![config_map("n0", &[]), config_map("n1", &[])]);
         definition.spec.resources[1].template = Some(template);
@@ -166,6 +284,14 @@ proptest! {
         definition.spec.resources[0].ready_when = vec![condition];
         definition.spec.schema.status = status;
         definition.spec.schema.spec = spec;
+        let text = |i: usize| format!("${{{}}}", expressions[i]);
+        let mut typed = config_map("t", &[]);
+        typed.template = Some(json!({
+            "apiVersion": "x.io/v1", "kind": "Typed", "metadata": {"name": text(0)}, "spec": {"whole": text(1), "texts": text(2)},
+        }));
+        typed.include_when = vec![text(3)];
+        typed.for_each = vec![[("i".to_owned(), text(4))].into()];
+        definition.spec.resources.push(typed);
         let first = compile(&definition, &Options::default(), &kinds());
         let second = compile(&definition, &Options::default(), &kinds());
         match (first, second) {
@@ -175,6 +301,42 @@ proptest! {
                 prop_assert_eq!(a, b);
             }
             _ => prop_assert!(false, "one compiled, the other did not"),
+        }
+    }
+
+    /// What the checker lets through has, at run time, the types that it has judged by.
+    #[test]
+    fn a_checked_expression_finds_its_functions(expression in expression()) {
+        let typed = "- {id: t, template: {apiVersion: x.io/v1, kind: Typed, metadata: {name: t}}}\n";
+        let text = json!(format!("${{{expression}}}")).to_string();
+        let yaml = app(&format!("{typed}{}", free("x", &text, "")));
+        if compile(&rgd(&yaml), &Options::default(), &kinds()).is_ok() {
+            let found = evaluate(&yaml, full_spec(), json!({"t": {"status": full_status()}}));
+            prop_assert!(!found.node("x").contains("overload"), "{}: {}", expression, found.node("x"));
+        }
+    }
+
+    /// What may go into a field, by its types, is there what the field holds.
+    #[test]
+    fn what_fits_a_field_is_what_it_holds(
+        expression in expression(), field in prop::sample::select(vec!["text", "whole", "number", "flag", "texts", "blob"]),
+    ) {
+        let typed = "- {id: t, template: {apiVersion: x.io/v1, kind: Typed, metadata: {name: t}}}\n";
+        let text = json!(format!("${{{expression}}}"));
+        let yaml = app(&format!(
+            "{typed}- id: x\n  template: {{apiVersion: x.io/v1, kind: Typed, metadata: {{name: x}}, spec: {{{field}: {text}}}}}"
+        ));
+        if compile(&rgd(&yaml), &Options::default(), &kinds()).is_ok() {
+            let found = evaluate(&yaml, full_spec(), json!({"t": {"status": full_status()}}));
+            let value = &found.object("x")["spec"][field];
+            let fits = match field {
+                "text" | "blob" => value.is_string(),
+                "whole" => value.is_i64(),
+                "number" => value.is_number(),
+                "flag" => value.is_boolean(),
+                _ => value.as_array().is_some_and(|l| l.iter().all(Value::is_string)),
+            };
+            prop_assert!(fits || value.is_null(), "{}: {} {}", field, expression, value);
         }
     }
 

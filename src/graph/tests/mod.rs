@@ -1,5 +1,13 @@
 //! The rules of definitions, and of their evaluation, as tables.
 
+mod cases_admission;
+mod cases_collections;
+mod cases_details;
+mod cases_expressions;
+mod cases_external;
+mod cases_inclusion;
+mod cases_simpleschema;
+mod cases_status;
 mod evaluation;
 mod golden;
 mod kinds;

@@ -1,7 +1,8 @@
 //! What a graph gives for an instance, step by step.
 
-use super::{app, cm, free, graph};
-use crate::graph::{EvalError, Graph, Pass, Readiness};
+use super::{app, cm, free, graph, rgd};
+use crate::graph::{EvalError, Graph, Options, Pass, Readiness, compile};
+use crate::schema::kinds::Anywhere;
 use serde_json::{Value, json};
 
 /// An instance `inst` in namespace `ns1` with this spec.
@@ -355,4 +356,31 @@ fn shared_text_is_one_expression() {
             .replace("includeWhen: ['${schema.spec.s}']", "");
     let graph = graph(&app(&resources));
     assert_eq!(graph.slots, 1);
+}
+
+#[test]
+fn what_only_the_run_can_judge() {
+    let yaml = app("- id: odd
+  template: {apiVersion: no.io/v1, kind: Odd, metadata: {name: o}}
+- id: x
+  includeWhen: ['${odd.yes}']
+  forEach: [{i: '${odd.list}'}]
+  template: {apiVersion: no.io/v1, kind: Odd, metadata: {name: '${i}'}, spec: {k: '${i}'}}");
+    let graph = compile(&rgd(&yaml), &Options::default(), &Anywhere).unwrap();
+    for (odd, want) in [
+        (json!({"yes": "text"}), "F:${odd.yes}: must give a bool"),
+        (json!({"yes": false}), "false"),
+        (json!({"yes": true}), "P:forEach i: ${odd.list}: no such key: list"),
+        (json!({"yes": true, "list": {}}), "F:forEach i: ${odd.list}: must return a list, got map"),
+        (json!({"yes": true, "list": null}), "F:forEach i: ${odd.list}: must return a list, got null"),
+        (json!({"yes": true, "list": ["a", "b"]}), r#""a" "b""#),
+    ] {
+        let mut pass = Pass::new(&graph, &instance(json!({})), &Value::Null);
+        pass.observe(0, &[&odd], 1);
+        let got = match pass.included(1) {
+            Ok(true) => show(pass.render(1)),
+            other => included(other),
+        };
+        assert_eq!(got, want, "{odd}");
+    }
 }

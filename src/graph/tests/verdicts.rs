@@ -1,8 +1,11 @@
 //! Which definitions are refused, and with which words.
 
 use super::kinds::kinds;
+use super::table::Table;
 use super::{app, check, cm, problems, rgd};
-use crate::graph::{Options, compile};
+use crate::graph::{Options, Spot, compile};
+use crate::schema::kinds::Anywhere;
+use serde_json::json;
 
 /// Checks a ConfigMap with this value.
 fn value(expression: &str, want: &[&str]) {
@@ -239,15 +242,22 @@ fn expressions_read_what_is_there() {
     for (expression, want) in [
         (
             "${schema.spec.nmae}",
-            "spec.resources[0].template.data.k: ${schema.spec.nmae}: ERROR: <input>:1:12: undefined field 'nmae'\n | schema.spec.nmae\n | ...........^",
+            "spec.resources[0].template.data.k: ${schema.spec.nmae}: ERROR: <input>:1:12: undefined field 'nmae'\n | schema.spec.nmae\n | ...........^\n declare it in spec.schema.spec",
         ),
         (
             "${schema.spec.nested.depe}",
             "ERROR: <input>:1:19: undefined field 'depe'\n | schema.spec.nested.depe\n | ..................^\n did you mean 'deep'?",
         ),
-        ("${schema.spec.?nope.orValue('')}", "undefined field 'nope'"),
+        (
+            "${schema.spec.?nope.orValue('')}",
+            "<input>:1:12: undefined field 'nope'\n | schema.spec.?nope.orValue('')\n | ...........^\n declare it in spec.schema.spec",
+        ),
+        ("${[schema.spec.nested.x][0]}", "declare it in spec.schema.spec"),
         ("${has(schema.spec.nope) ? 'a' : 'b'}", "undefined field 'nope'"),
-        ("${schema.status.x}", "ERROR: <input>:1:7: undefined field 'status'\n"),
+        (
+            "${schema.status.x}",
+            "undefined field 'status'\n | schema.status.x\n | ......^\n the status cannot be read; read the resources that it comes from",
+        ),
         ("${schema.spec.s.x}", "<input>:1:14: type 'string' does not support field selection\n"),
         ("${foo.x}", "references unknown identifiers: [foo]"),
         ("${xx.data.k + yy}", "references unknown identifiers: [xx yy]; did you mean \"x\"?"),
@@ -542,4 +552,76 @@ fn limits_are_the_callers() {
     let options = Options { collection_dimensions: 1, ..Options::default() };
     let problems = compile(&rgd(&yaml), &options, &kinds()).unwrap_err();
     assert_eq!(problems[0].message, "forEach has 2 dimensions, the maximum is 1");
+}
+
+#[test]
+fn types_are_called_by_their_place() {
+    let mut table = Table::default();
+    let x = |value: &str| app(&(cm("other", "v", "") + &cm("x", &format!("'{value}'"), "")));
+    table.verdict(
+        "object into text",
+        &x("${schema.spec.nested}"),
+        "returns type \"schema.spec.nested\" but expected \"string\": type kind mismatch: got schema.spec.nested, expected string",
+    );
+    table.verdict("resource into text", &x("${other}"), "returns type \"other\" but expected \"string\"");
+    table.verdict("in an operator", &x("${other + \"a\"}"), "'_+_' applied to '(other, string)'");
+    let condition = cm("x", "v", "includeWhen: ['${schema.spec.nested}']");
+    table.verdict("condition", &app(&condition), "but returns schema.spec.nested");
+    let container = "- {id: x, template: {apiVersion: apps/v1, kind: Deployment, metadata: {name: x}, spec: {selector: '${schema.spec.s}'}}}";
+    table.verdict(
+        "text into object",
+        &app(container),
+        "returns type \"string\" but expected \"x.spec.selector\"",
+    );
+}
+
+#[test]
+fn a_problem_of_an_expression_has_its_spot() {
+    let found = compile(&rgd(&app(&cm("x", "'a-${schema.spec.nope}'", ""))), &Options::default(), &kinds())
+        .unwrap_err();
+    assert_eq!(found[0].spot, Some(Spot { source: "schema.spec.nope".into(), offset: 11 }));
+    let found = compile(&rgd(&app(&cm("x", "5", ""))), &Options::default(), &kinds()).unwrap_err();
+    assert_eq!(found[0].spot, None);
+}
+
+#[test]
+fn a_status_that_was_inferred_before_holds() {
+    let yaml = app(&cm("x", "v", "")).replace("types:", "status: {a: '${schema.spec.s}'}\n    types:");
+    let before = json!({"type": "object", "properties": {"a": {"type": "integer"}}});
+    let options = Options { status_schema: Some(before.clone()), ..Options::default() };
+    let graph = compile(&rgd(&yaml), &options, &kinds()).unwrap();
+    assert_eq!(graph.status_schema(), &before);
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/a/type";
+    assert_eq!(graph.crd.pointer(path), Some(&json!("integer")));
+}
+
+#[test]
+fn of_kinds_that_nobody_knows_anything_is_believed() {
+    let odd = |fields: &str| {
+        let fields: String = fields.lines().map(|l| format!("  {l}\n")).collect();
+        app(&format!(
+            "- id: odd\n  template: {{apiVersion: no.io/v1, kind: Odd, metadata: {{name: x}}}}\n{fields}"
+        ))
+    };
+    let reader = |text: &str| {
+        odd("")
+            + &format!(
+                "  - id: x\n    template: {{apiVersion: v1, kind: ConfigMap, metadata: {{name: x}}, data: {{k: '{text}'}}}}\n"
+            )
+    };
+    for yaml in [
+        odd("readyWhen: ['${odd.status.ok}']"),
+        reader("${odd.any.thing}"),
+        reader("${odd.any}") + "    includeWhen: ['${odd.yes}']\n",
+        reader("${i}").replace("{name: x}, data", "{name: '${i}'}, data")
+            + "    forEach: [{i: '${odd.list}'}]\n",
+    ] {
+        let found = compile(&rgd(&yaml), &Options::default(), &Anywhere);
+        assert!(found.is_ok(), "{yaml}\n{:?}", found.err());
+    }
+    // What everybody knows is still known.
+    let found = compile(&rgd(&reader("${odd.metadata}")), &Options::default(), &Anywhere);
+    assert!(found.is_ok(), "{:?}", found.err());
+    let found = compile(&rgd(&reader("${schema.spec.nope}")), &Options::default(), &Anywhere).unwrap_err();
+    assert!(found[0].message.contains("undefined field 'nope'"), "{found:?}");
 }

@@ -5,7 +5,7 @@ use crate::api::rgd::Scope;
 use crate::graph::External;
 use crate::graph::diagnostic::{Path, Problems};
 use crate::schema::kinds::Kinds;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 pub fn check(
     reference: &Value,
@@ -83,6 +83,21 @@ fn target(metadata: &Map<String, Value>, path: &Path, problems: &mut Problems) -
         );
     }
     Some(found)
+}
+
+/// OpenAPI of what may be written in a reference, for the types of its expressions.
+pub fn schema() -> Value {
+    let text = json!({"type": "string"});
+    let requirement = json!({"type": "object", "properties": {
+        "key": text, "operator": text, "values": {"type": "array", "items": text},
+    }});
+    let selector = json!({"type": "object", "properties": {
+        "matchLabels": {"type": "object", "additionalProperties": text},
+        "matchExpressions": {"type": "array", "items": requirement},
+    }});
+    json!({"type": "object", "properties": {"metadata": {"type": "object", "properties": {
+        "name": text, "namespace": text, "selector": selector,
+    }}}})
 }
 
 const OPERATORS: [&str; 4] = ["In", "NotIn", "Exists", "DoesNotExist"];

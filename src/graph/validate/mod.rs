@@ -2,7 +2,7 @@
 //! into one list, none stops at the first problem.
 
 pub mod annotations;
-mod external;
+pub mod external;
 pub mod hub_side;
 pub mod identity;
 pub mod place;

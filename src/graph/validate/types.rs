@@ -1,9 +1,10 @@
 //! Which types expressions must have where they stand.
 
 use super::values::Field;
-use crate::cel::{Decls, Type};
-use crate::graph::diagnostic::{Path, Problems};
+use crate::cel::{CompileError, Decls, Type};
+use crate::graph::diagnostic::{Path, Problems, TYPE_PREFIX, legible};
 use crate::graph::expression::Use;
+use crate::graph::variables::SCHEMA;
 use serde_json::Value;
 
 /// The type of an expression; `None` when it has problems, which are reported.
@@ -11,12 +12,27 @@ pub fn of(usage: &Use, decls: &Decls, problems: &mut Problems) -> Option<Type> {
     match usage.expression.program.check(decls) {
         Ok(found) => Some(found),
         Err(errors) => {
-            for error in &errors {
-                problems.in_expression(&usage.path, &usage.expression.text, error);
+            for error in errors {
+                let help = error.help.clone().or_else(|| advice(&error));
+                problems.in_expression(&usage.path, &usage.expression.text, &CompileError { help, ..error });
             }
             None
         }
     }
+}
+
+/// Where a field of the instance comes from.
+fn advice(error: &CompileError) -> Option<String> {
+    if !error.message.starts_with("undefined field") {
+        return None;
+    }
+    let before = error.source_text.get(..error.offset)?;
+    let chain = before.rsplit(|c: char| !c.is_ascii_alphanumeric() && !"_.?".contains(c)).next()?;
+    if chain == "schema.spec" || chain.starts_with("schema.spec.") {
+        return Some("declare it in spec.schema.spec".to_owned());
+    }
+    let status = chain == SCHEMA && error.message.contains("'status'");
+    status.then(|| "the status cannot be read; read the resources that it comes from".to_owned())
 }
 
 /// A condition must give a bool. `typed`: of everything that it reads the type is known, so `dyn` is the author's doing.
@@ -36,8 +52,9 @@ pub fn condition(usage: &Use, what: &str, decls: &Decls, typed: bool, problems: 
         _ => None,
     };
     let message = format!(
-        "{what} expression {} must return bool or optional_type(bool), but returns {found}",
-        usage.expression.text
+        "{what} expression {} must return bool or optional_type(bool), but returns {}",
+        usage.expression.text,
+        legible(&found.to_string())
     );
     problems.add_with_help(&usage.path, message, help);
 }
@@ -56,7 +73,8 @@ pub fn items(usage: &Use, decls: &Decls, typed: bool, problems: &mut Problems) -
         }
         _ => None,
     };
-    let message = format!("forEach expression {} must return a list, got {found}", usage.expression.text);
+    let got = legible(&found.to_string());
+    let message = format!("forEach expression {} must return a list, got {got}", usage.expression.text);
     problems.add_with_help(&usage.path, message, help);
     None
 }
@@ -73,13 +91,16 @@ pub fn field(
     let Some(found) = of(usage, decls, problems) else { return };
     let Some(steps) = usage.path.below(template) else { return };
     let Field::Schema(schema) = root.at(steps) else { return };
-    let Some(expected) = Type::from_openapi(schema, &format!("__type_{id}")) else { return };
-    let Some(detail) = found.mismatch(&expected) else { return };
     let below = steps.iter().fold(Path::default(), |path, step| path.step(step));
+    let Some(expected) = Type::from_openapi(schema, &format!("{TYPE_PREFIX}{id}.{below}")) else { return };
+    let Some(detail) = found.mismatch(&expected) else { return };
     let message = format!(
-        "type mismatch in resource {id:?} at path \"{below}\": expression {:?} returns type \"{found}\" but expected \
-         \"{expected}\": {detail}",
-        usage.expression.program.source()
+        "type mismatch in resource {id:?} at path \"{below}\": expression {:?} returns type \"{}\" but expected \
+         \"{}\": {}",
+        usage.expression.program.source(),
+        legible(&found.to_string()),
+        legible(&expected.to_string()),
+        legible(&detail)
     );
     let about = schema.get("description").and_then(Value::as_str).map(|text| {
         let first = text.split_inclusive(". ").next().unwrap_or(text);

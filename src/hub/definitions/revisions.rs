@@ -232,7 +232,9 @@ mod tests {
 
     #[test]
     fn names() {
-        assert_eq!(name("app", 1), "app-r00001");
+        assert_eq!(name("my-webapp", 1), "my-webapp-r00001");
+        assert_eq!(name(&"a".repeat(246), 1), format!("{}-r00001", "a".repeat(246)));
+        assert_eq!(name(&"a".repeat(247), 1), format!("{}-r00001-ee12716e", "a".repeat(237)));
         let long = format!("{}.x", "a".repeat(251));
         let (a, b) = (name(&long, 1), name(&format!("{}.y", "a".repeat(251)), 1));
         assert!(a.len() <= 253 && a != b, "{a}");
