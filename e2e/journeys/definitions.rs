@@ -122,9 +122,10 @@ fn what_is_wrong_is_named(stand: &Stand) -> Result<()> {
             "def-external",
             "DefExternal",
             config("a", "x")
-                + "\n  - id: platform\n    externalRef: {apiVersion: v1, kind: ConfigMap, metadata: {name: p}}",
-            &["external references", "spec.resources[1]"],
+                + "\n  - id: platform\n    externalRef: {apiVersion: v1, kind: ConfigMap, metadata: {}}",
+            &["exactly one of name or selector", "spec.resources[1].externalRef"],
         ),
+        ("def-type", "DefType", config("a", "${schema.metadata.labels}"), &["type mismatch", "data"]),
     ];
     let mut kinds = Vec::new();
     for (name, kind, resources, parts) in cases {

@@ -7,7 +7,7 @@ pub mod aggregate;
 pub mod placement;
 
 use super::Now;
-use super::spoke::{Goal, Home, HubValues, MirrorContent, Part, Report, Task, has_hub_part};
+use super::spoke::{Goal, Home, HubValues, InstanceState, MirrorContent, Part, Report, Task, has_hub_part};
 use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, GroupKind, Gvk, HubId, InstanceKey};
 use crate::api::{Object, hash};
@@ -125,6 +125,9 @@ impl Retry {
     }
 }
 
+/// A state on the way to another is shown when it lasts longer.
+const PASSING_MILLIS: u64 = 80;
+
 /// The machine of one hub instance.
 #[derive(Debug)]
 pub struct Fleet {
@@ -146,6 +149,8 @@ pub struct Fleet {
     record_retry: Retry,
     status_retry: Retry,
     last_status_write: Option<u64>,
+    /// Since when a state that may pass in a moment is to be written.
+    passing_since: Option<u64>,
     /// Why our finalizer and labels could not be written.
     unlabelled: Option<String>,
     /// Why our finalizer could not be taken off.
@@ -171,6 +176,7 @@ impl Fleet {
             record_retry: Retry::default(),
             status_retry: Retry::default(),
             last_status_write: None,
+            passing_since: None,
             unlabelled: None,
             stuck: None,
             last_state: None,
@@ -614,21 +620,39 @@ impl Fleet {
         }
         let old = inputs.instance.0.get("status").cloned().unwrap_or_else(|| json!({}));
         let new = aggregate.status(&old, inputs.instance.generation(), inputs.now);
-        let Some(patch) = super::spoke::merge_patch(&old, &new).filter(|_| !self.status_busy) else { return };
-        // Leading edge: the first change and every change of state at once, others at most once a second, and a second
-        // more for each 16 KiB of object.
+        let Some(patch) = super::spoke::merge_patch(&old, &new) else {
+            self.passing_since = None;
+            return;
+        };
+        if self.status_busy {
+            return;
+        }
         let state = new.get("state").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let urgent = self.last_state.as_ref() != Some(&state);
-        let pause = 1_000 + 1_000 * (inputs.instance.0.to_string().len() as u64 / (16 << 10));
-        let due = self.last_status_write.map_or(0, |at| at + pause);
-        if !urgent && inputs.now.millis < due {
+        if let Some(due) = self.status_due(inputs, &state) {
             step.wake_at = Some(due);
             return;
         }
+        self.passing_since = None;
         self.status_busy = true;
         self.last_state = Some(state);
         self.last_status_write = Some(inputs.now.millis);
         step.actions.push(FleetAction::WriteStatus { patch });
+    }
+
+    /// When a status may be written, if not now. Leading edge: every change of state at once, others at most once a second,
+    /// and a second more for each 16 KiB of object. What is on its way may be there before anybody could have read that
+    /// it is: that is said only if it takes a while.
+    fn status_due(&mut self, inputs: &Inputs, state: &str) -> Option<u64> {
+        let now = inputs.now.millis;
+        let due = if self.last_state.as_deref() == Some(state) {
+            let pause = 1_000 + 1_000 * (inputs.instance.0.to_string().len() as u64 / (16 << 10));
+            self.last_status_write.map_or(0, |at| at + pause)
+        } else if [InstanceState::InProgress, InstanceState::Deleting].iter().any(|s| s.as_str() == state) {
+            *self.passing_since.get_or_insert(now) + PASSING_MILLIS
+        } else {
+            0
+        };
+        (now < due).then_some(due)
     }
 
     fn entry(&self, inputs: &Inputs, name: &ClusterName, deleting: bool, leaves: bool) -> Entry {

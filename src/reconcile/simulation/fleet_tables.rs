@@ -82,6 +82,8 @@ impl Bench {
     /// One step, everything in it done at once; in a few words, without status writes.
     pub fn round(&mut self) -> Vec<String> {
         let Some(instance) = self.instance() else { return Vec::new() };
+        // Long enough for what passes by itself to be written.
+        self.now.millis += 100;
         let hub_id = HubId::new("hub-1");
         let step = self.fleet.step(&Inputs {
             instance: &instance,

@@ -8,6 +8,7 @@
 mod api_server;
 mod cases;
 mod cluster;
+mod economy;
 mod fields;
 mod fleet_tables;
 mod graphs;

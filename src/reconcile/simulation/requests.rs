@@ -24,6 +24,20 @@ pub enum Work {
     Fleet { key: InstanceKey, object: Arc<Object>, action: FleetAction },
 }
 
+impl Work {
+    /// What one call of it is.
+    pub fn verb(&self, write: bool) -> &'static str {
+        match self {
+            _ if !write => "get",
+            Self::Spoke { action: Action::WriteStatus { .. }, .. }
+            | Self::Fleet { action: FleetAction::WriteStatus { .. }, .. } => "status",
+            Self::Spoke { action: Action::Apply(_), .. }
+            | Self::Fleet { action: FleetAction::PatchMeta { .. }, .. } => "apply",
+            _ => "other",
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Request {
     pub site: ClusterName,

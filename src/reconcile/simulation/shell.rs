@@ -56,7 +56,11 @@ pub struct World {
     pub weather: Weather,
     pub laws: Laws,
     pub writes: u64,
+    /// Requests to servers, by site and what they are.
+    pub calls: BTreeMap<String, u64>,
     pub moves: u64,
+    /// Up to so many milliseconds pass with each move.
+    pub pace: usize,
     epoch: u64,
     requests: Vec<Request>,
     trace: Option<Vec<String>>,
@@ -125,7 +129,9 @@ impl World {
             weather: Weather::default(),
             laws: Laws::default(),
             writes: 0,
+            calls: BTreeMap::new(),
             moves: 0,
+            pace: 3,
             epoch: 1,
             requests: Vec::new(),
             trace: traced.then(Vec::new),
@@ -217,7 +223,7 @@ impl World {
 
     /// One thing happens. False when nothing will.
     pub fn advance(&mut self) -> bool {
-        let millis = self.random.below(4) as u64;
+        let millis = self.random.below(self.pace + 1) as u64;
         self.pass(millis);
         let moves = self.moves();
         if moves.is_empty() {
@@ -372,6 +378,12 @@ impl World {
         let fault = if site.reachable { fault.filter(|_| !spurious) } else { Some(Fault::Lost) };
         let (write, wrote) = request.call(&mut site.server, &mut self.left, &self.hub_id, fault);
         self.writes += u64::from(write);
+        let what = format!(
+            "{} {}",
+            if *request.site.as_str() == *"local" { "hub" } else { "spoke" },
+            request.work.verb(write)
+        );
+        *self.calls.entry(what).or_default() += 1;
         let name = request.site.clone();
         if self.trace.is_some() && (write || fault.is_some()) {
             let text = format!("{name}: call {} {fault:?}", describe(&request.work));
