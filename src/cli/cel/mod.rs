@@ -182,11 +182,20 @@ fn read_map(path: &Path, flag: &str) -> anyhow::Result<serde_json::Map<String, s
     let text = std::fs::read_to_string(path).with_context(|| format!("{flag} {name}"))?;
     // YAML has a form of its own for nearly all JSON, but JSON says more exactly where it is wrong.
     let parsed = if path.extension().is_some_and(|e| e == "json") {
-        serde_json::from_str(&text).map_err(|e| anyhow!("{flag} {name}:{}:{}: {e}", e.line(), e.column()))?
+        serde_json::from_str(&text).map_err(|e| {
+            let (line, column, told) = (e.line(), e.column(), e.to_string());
+            let end = format!(" at line {line} column {column}");
+            anyhow!("{flag} {name}:{line}:{column}: {}", told.strip_suffix(&end).unwrap_or(&told))
+        })?
     } else {
-        serde_saphyr::from_str(&text).map_err(|e| match e.location() {
-            Some(at) => anyhow!("{flag} {name}:{}:{}: {e}", at.line(), at.column()),
-            None => anyhow!("{flag} {name}: {e}"),
+        serde_saphyr::from_str(&text).map_err(|e| {
+            // Its first line; the others show the text.
+            let told = e.to_string();
+            let told = told.lines().next().unwrap_or_default();
+            let Some(at) = e.location() else { return anyhow!("{flag} {name}: {told}") };
+            let (line, column) = (at.line(), at.column());
+            let start = format!("error: line {line} column {column}: ");
+            anyhow!("{flag} {name}:{line}:{column}: {}", told.strip_prefix(&start).unwrap_or(told))
         })?
     };
     match parsed {

@@ -15,14 +15,12 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn read(data: Option<&Path>, schema: Option<&Path>) -> anyhow::Result<Self> {
+    pub(super) fn read(data: Option<&Path>, path: Option<&Path>) -> anyhow::Result<Self> {
         let read = |path: Option<&Path>, flag| path.map_or_else(|| Ok(Map::new()), |p| read_map(p, flag));
-        let (data, schema) = (read(data, "--data")?, read(schema, "--schema")?);
+        let (data, schema) = (read(data, "--data")?, read(path, "--schema")?);
+        let file = path.map(|p| p.display().to_string()).unwrap_or_default();
         for (name, schema) in &schema {
-            anyhow::ensure!(
-                schema.is_object(),
-                "--schema: {name}: an OpenAPI schema is needed, which is a map"
-            );
+            anyhow::ensure!(schema.is_object(), "--schema {file}: {name}: an OpenAPI schema is a map");
         }
         Ok(Self::new(data, schema))
     }
