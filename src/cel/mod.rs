@@ -30,6 +30,8 @@ mod value;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod differential;
+#[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod tests;
