@@ -75,6 +75,7 @@ pub mod hub {
     pub const ON_EXISTING: &str = "hub.kro.run/on-existing";
     pub const TARGET: &str = "hub.kro.run/target";
     pub const HUB_REFS: &str = "hub.kro.run/hub-refs";
+    pub const CEL_LIBRARIES: &str = "hub.kro.run/cel-libraries";
     pub const DISTRIBUTE: &str = "hub.kro.run/distribute";
     pub const ABANDON: &str = "hub.kro.run/abandon";
 

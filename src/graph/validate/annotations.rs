@@ -2,6 +2,7 @@
 
 use crate::api::keys::{hub, kro};
 use crate::api::rgd::ResourceGraphDefinition;
+use crate::cel::Libraries;
 use crate::graph::OnExisting;
 use crate::graph::diagnostic::{Path, Problems};
 use serde_json::{Map, Value};
@@ -10,10 +11,20 @@ const RESERVED_PREFIXES: [&str; 2] = ["kro.run/", "internal.kro.run/"];
 
 /// What the definition itself asks for.
 pub fn of_definition(rgd: &ResourceGraphDefinition, problems: &mut Problems) {
+    cel_libraries(rgd, problems);
     if rgd.metadata.annotations.contains_key(hub::HUB_REFS) {
         let path = Path::of(&["metadata", "annotations"]).key(hub::HUB_REFS);
         problems.add(&path, "reading external references on the hub is not supported yet");
     }
+}
+
+/// The libraries that its expressions may use beside kro's.
+pub fn cel_libraries(rgd: &ResourceGraphDefinition, problems: &mut Problems) -> Libraries {
+    let text = rgd.metadata.annotations.get(hub::CEL_LIBRARIES).map_or("", String::as_str);
+    Libraries::parse(text).unwrap_or_else(|message| {
+        problems.add(&Path::of(&["metadata", "annotations"]).key(hub::CEL_LIBRARIES), message);
+        Libraries::default()
+    })
 }
 
 /// Checks a template's labels and annotations, and reads the policy for objects that exist already.
