@@ -283,7 +283,9 @@ impl Checker<'_> {
             Type::Optional(inner) => (*inner).clone(),
             t @ (Type::Dyn | Type::Error) => t,
             other => {
-                self.expect(at, &Type::optional(other.clone()), &other);
+                let message =
+                    format!("expected type 'optional_type({0})' but found '{0}'", other.in_message());
+                self.problem(at, message, None);
                 other
             }
         }
@@ -291,7 +293,7 @@ impl Checker<'_> {
 
     fn expect(&mut self, at: usize, want: &Type, found: &Type) {
         if !self.bindings.assign(want, found) {
-            let found = self.bindings.apply(found, true).in_message();
+            let found = self.known(found).in_message();
             self.problem(at, format!("expected type '{}' but found '{found}'", want.in_message()), None);
         }
     }
@@ -465,6 +467,10 @@ impl Checker<'_> {
                 | Type::Error
                 | Type::Var(_)
         );
+        // Then keys of every type fit, each with a list of its own.
+        if key == Type::Dyn && self.known(&range) == Type::Dyn {
+            return Type::Dyn;
+        }
         let list = Type::list(self.bindings.fresh());
         if comparable && self.bindings.assign(&range, &list) {
             return self.known(&list);
