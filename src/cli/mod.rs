@@ -1,6 +1,7 @@
 //! The commands. No logic of their own: arguments become settings before anything runs.
 
 mod controller;
+mod descriptors;
 mod gates;
 
 use clap::{Parser, Subcommand};

@@ -12,6 +12,7 @@ use crate::reconcile::Now;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::placement::{ClusterView, DefaultPlacement};
 use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, Inputs, Left};
+use crate::reconcile::spoke::StatusTrouble;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -284,7 +285,8 @@ impl Hub {
                     refreshed = value;
                 }
                 Answer::Status(value) => {
-                    slot.fleet.status_written(value.is_some(), now);
+                    let passing = || (StatusTrouble::Passing, "refused".to_owned());
+                    slot.fleet.status_written(value.as_ref().map(drop).ok_or_else(passing), now);
                     refreshed = value;
                 }
                 Answer::Finalizer(value) => {
