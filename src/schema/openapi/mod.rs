@@ -25,13 +25,6 @@ impl Document {
         Self::of(whole)
     }
 
-    /// # Errors
-    /// As for [`Self::parse`].
-    pub fn new(value: Value) -> Result<Self, String> {
-        let whole: Whole = serde_json::from_value(value).map_err(|e| format!("not OpenAPI: {e}"))?;
-        Self::of(whole)
-    }
-
     fn of(whole: Whole) -> Result<Self, String> {
         let Some(paths) = whole.paths else {
             return Err("not an OpenAPI v3 document: it has no paths".to_owned());
@@ -124,7 +117,7 @@ mod tests {
     fn document() -> Document {
         let gvk = json!([{"group": "x.io", "version": "v1", "kind": "Thing"}]);
         let reference = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
-        Document::new(json!({
+        let value = json!({
             "paths": {
                 "/apis/x.io/v1/": {"get": {}},
                 "/apis/x.io/v1/namespaces/{namespace}/things/{name}": {
@@ -145,15 +138,15 @@ mod tests {
                                   "x-kubernetes-list-map-keys": ["name"]},
                     },
                 },
-                "Meta": {"type": "object", "properties": {"name": {"type": "string"}}},
+                "Meta": {"type": "object", "properties": {"name": {"type": "string"}}, "example": [{"x": 1}, null]},
                 "IntOrString": {"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]},
                 "Quantity": {"oneOf": [{"type": "string"}, {"type": "number"}]},
                 "Tree": {"type": "object", "properties": {"left": reference("Tree"), "value": {"type": "integer"}}},
                 "Scale": {"type": "object", "x-kubernetes-group-version-kind":
                           [{"group": "autoscaling", "version": "v1", "kind": "Scale"}]},
             }},
-        }))
-        .unwrap()
+        });
+        Document::parse(value.to_string().as_bytes()).unwrap()
     }
 
     #[test]
