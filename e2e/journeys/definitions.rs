@@ -109,7 +109,7 @@ fn what_is_wrong_is_named(stand: &Stand) -> Result<()> {
             "\n  - id: {id}\n    template: {{apiVersion: v1, kind: ConfigMap, metadata: {{name: {id}}}, data: {{k: '{value}'}}}}"
         )
     };
-    let cases: [(&str, &str, String, &[&str]); 4] = [
+    let cases: [(&str, &str, String, &[&str]); 5] = [
         (
             "def-cycle",
             "DefCycle",
