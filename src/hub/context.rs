@@ -116,6 +116,15 @@ impl Context {
         });
     }
 
+    /// Watches what the hub serves by CRDs.
+    pub fn watch_groups(&self) {
+        let this = self.clone();
+        self.spawn(async move {
+            let told = |seen: watch::CrdSeen| this.events.send(Event::CrdOfGroup(seen.group)).is_ok();
+            watch::crds(this.client.kube().clone(), "hub", told).await;
+        });
+    }
+
     /// Publishes a Kubernetes Event about an object.
     pub fn publish(&self, about: &Object, warning: bool, reason: &str, message: String) {
         let reference = ObjectReference {

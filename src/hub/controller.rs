@@ -122,6 +122,7 @@ impl Hub {
                 let effects = self.clusters.due(&self.ctx, &name);
                 self.on_clusters(effects);
             }
+            Event::CrdOfGroup(group) => self.definitions.kinds_changed(&self.ctx, &group),
             Event::Definition(name, outcome) => {
                 let effects = self.definitions.outcome(&self.ctx, &name, outcome);
                 self.on_definitions(effects);

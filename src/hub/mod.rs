@@ -27,6 +27,7 @@ use crate::spoke::client::ApiError;
 use crate::spoke::messages::FromSpoke;
 use crate::spoke::watch::Listed;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// What the hub side watches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,8 @@ enum Watched {
 enum Event {
     Seen(Watched, Listed),
     Spoke(FromSpoke),
+    /// A CRD of this group came, changed or went on the hub.
+    CrdOfGroup(Arc<str>),
     /// A step of connecting a cluster; the number tells tries of different credentials apart.
     Connect(ClusterName, u64, clusters::connect::Progress),
     /// A write of ours to a Cluster object was answered.

@@ -92,6 +92,7 @@ pub fn start(mut settings: Settings, hub: mpsc::UnboundedSender<FromSpoke>) -> H
         events,
         reader: Reader::new(settings.book.clone(), settings.pool.clone()),
         schemas_serial: 0,
+        judging: cancel.child_token(),
         tracker: TaskTracker::new(),
         cancel: cancel.clone(),
         hub,
@@ -179,6 +180,8 @@ struct Actor {
     events: mpsc::UnboundedSender<Event>,
     reader: Reader,
     schemas_serial: u64,
+    /// Ends judging that a newer one has overtaken.
+    judging: CancellationToken,
     tracker: TaskTracker,
     cancel: CancellationToken,
     hub: mpsc::UnboundedSender<FromSpoke>,
@@ -424,31 +427,45 @@ impl Actor {
     fn judge(&self, graphs: Vec<(Key, Arc<Graph>)>, anew: bool) {
         let (client, reader, events) =
             (self.settings.client.clone(), self.reader.clone(), self.events.clone());
-        let cluster = self.settings.cluster.clone();
-        self.spawn(async move {
+        let (cluster, outdated) = (self.settings.cluster.clone(), self.judging.clone());
+        let work = async move {
             if anew {
                 reader.forget().await;
             }
-            for (key, hub) in graphs {
-                let mut attempt = 0;
-                let verdict = loop {
-                    match reader.judge(&client, &key, &hub).await {
-                        Ok(verdict) => break verdict,
-                        Err(error) => {
-                            tracing::debug!(%cluster, rgd = hub.rgd_name, %error, "reading schemas failed")
+            // Beside each other: a document that cannot be read holds up nobody who does not need it.
+            let judged = graphs.into_iter().map(|(key, hub)| {
+                let (client, reader, events, cluster) = (&client, &reader, &events, &cluster);
+                async move {
+                    let mut attempt = 0;
+                    let verdict = loop {
+                        match reader.judge(client, &key, &hub).await {
+                            Ok(verdict) => break verdict,
+                            Err(error) => {
+                                tracing::debug!(%cluster, rgd = hub.rgd_name, %error, "reading schemas failed")
+                            }
                         }
-                    }
-                    tokio::time::sleep(backoff(attempt, cluster.as_str())).await;
-                    attempt += 1;
-                };
-                drop(events.send(Event::Judged(key, verdict)));
+                        tokio::time::sleep(backoff(attempt, cluster.as_str())).await;
+                        attempt += 1;
+                    };
+                    drop(events.send(Event::Judged(key, verdict)));
+                }
+            });
+            futures::future::join_all(judged).await;
+        };
+        self.spawn(async move {
+            tokio::select! {
+                () = outdated.cancelled() => {}
+                () = work => {}
             }
         });
     }
 
-    fn judge_again(&self) {
+    /// All at once, so what is still under way is of no use any more.
+    fn judge_again(&mut self) {
         let all = self.read_store(|s| s.graphs.all());
         if !all.is_empty() {
+            self.judging.cancel();
+            self.judging = self.cancel.child_token();
             self.judge(all, true);
         }
     }
@@ -485,7 +502,9 @@ impl Actor {
             self.write_store(|s| s.kind_mut(&missing).state = KindState::Unknown);
         }
         self.retry_lookups(&seen.group);
-        self.schemas_changed();
+        if self.read_store(|s| s.graphs.name_group(&seen.group)) {
+            self.schemas_changed();
+        }
         if let Some(gk) = gk {
             for slot in self.slots.values_mut() {
                 if let Some(machine) = &mut slot.machine {
@@ -763,7 +782,10 @@ impl Actor {
 
     fn watch_crds(&mut self) {
         let (client, events) = (self.settings.client.clone(), self.events.clone());
-        self.spawn(watch::crds(client, events));
+        self.spawn(async move {
+            let told = |seen| events.send(Event::Crd(seen)).is_ok();
+            watch::crds(client.kube().clone(), client.cluster(), told).await;
+        });
     }
 
     /// Runs beside the actor and ends with it.

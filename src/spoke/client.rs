@@ -318,11 +318,16 @@ impl Verbs {
         &self.cluster
     }
 
+    async fn call<T: serde::de::DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<T, ApiError> {
+        self.in_turn(request, |client, request| async move { client.request::<T>(request).await }).await
+    }
+
     /// Waits for its turn first: neither the clock of the call runs meanwhile, nor does the right to write that was
     /// there before count.
-    async fn call<T: serde::de::DeserializeOwned>(
+    async fn in_turn<T, F: Future<Output = kube::Result<T>>>(
         &self,
         mut request: Request<Vec<u8>>,
+        ask: impl FnOnce(kube::Client, Request<Vec<u8>>) -> F,
     ) -> Result<T, ApiError> {
         let closed = |_| ApiError::Connect { message: "the client is closed".into() };
         let _permit = self.in_flight.clone().acquire_owned().await.map_err(closed)?;
@@ -331,7 +336,7 @@ impl Verbs {
         if writes && self.may_write.as_ref().is_some_and(|may_write| !may_write()) {
             return Err(ApiError::NotLeading);
         }
-        match tokio::time::timeout(CALL_TIMEOUT, self.client.request::<T>(request)).await {
+        match tokio::time::timeout(CALL_TIMEOUT, ask(self.client.clone(), request)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(classify(&error)),
             Err(_) => Err(ApiError::Timeout),
@@ -380,6 +385,20 @@ impl Verbs {
         match self.find(request(Method::GET, path, "application/json", None)).await {
             Err(ApiError::KindUnknown) => Ok(None),
             other => other,
+        }
+    }
+
+    /// The text at a path, which is read elsewhere; `Ok(None)` where the server knows none.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub async fn get_text(&self, path: &str) -> Result<Option<String>, ApiError> {
+        let request = request(Method::GET, path, "application/json", None);
+        match self.in_turn(request, |client, request| async move { client.request_text(request).await }).await
+        {
+            Ok(text) => Ok(Some(text)),
+            Err(ApiError::NotFound | ApiError::KindUnknown) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

@@ -4,7 +4,7 @@
 //! is dead and is opened again. Failures are retried with back-off for as long as the actor lives.
 
 use super::actor::Event;
-use super::client::{ApiError, SpokeClient};
+use super::client::{ApiError, SpokeClient, Verbs};
 use super::crd::Mark;
 use super::health::backoff;
 use super::references::Subject;
@@ -109,7 +109,15 @@ fn versions(group: &Value) -> Vec<String> {
     out
 }
 
-async fn find_in(client: &SpokeClient, gk: &GroupKind, version: &str) -> Result<Option<Served>, ApiError> {
+/// Whether the cluster serves a kind in this very version.
+///
+/// # Errors
+/// The cluster could not be asked.
+pub async fn is_served(client: &Verbs, gvk: &Gvk) -> Result<bool, ApiError> {
+    Ok(find_in(client, &gvk.group_kind(), &gvk.version).await?.is_some())
+}
+
+async fn find_in(client: &Verbs, gk: &GroupKind, version: &str) -> Result<Option<Served>, ApiError> {
     let path =
         if gk.group.is_empty() { format!("/api/{version}") } else { format!("/apis/{}/{version}", gk.group) };
     Ok(client.get_json(&path).await?.and_then(|list| served_as(gk, version, &list)))
@@ -409,9 +417,10 @@ fn describe(error: &watcher::Error) -> String {
 
 type CrdName = PartialObjectMeta<CustomResourceDefinition>;
 
-/// Watches the names of all CRDs: the one watch that every cluster always keeps, and so its sign of life.
-pub(super) async fn crds(client: SpokeClient, events: UnboundedSender<Event>) {
-    let api: Api<CrdName> = Api::all(client.kube().clone());
+/// Watches the names of all CRDs until `told` says to stop: the one watch that every cluster always keeps, and so its
+/// sign of life.
+pub async fn crds(client: kube::Client, cluster: &str, told: impl Fn(CrdSeen) -> bool) {
+    let api: Api<CrdName> = Api::all(client);
     let mut stream = std::pin::pin!(watcher(api, watcher::Config::default().timeout(SERVER_TIMEOUT_SECONDS)));
     let mut names = CrdNames::default();
     let mut attempt = 0;
@@ -420,15 +429,15 @@ pub(super) async fn crds(client: SpokeClient, events: UnboundedSender<Event>) {
             Ok(event) => {
                 attempt = 0;
                 for seen in names.take(event) {
-                    if events.send(Event::Crd(seen)).is_err() {
+                    if !told(seen) {
                         return;
                     }
                 }
             }
             Err(error) => {
                 let text = describe(&error);
-                tracing::debug!(cluster = client.cluster(), error = text, "CRD watch interrupted");
-                tokio::time::sleep(backoff(attempt, client.cluster())).await;
+                tracing::debug!(cluster, error = text, "CRD watch interrupted");
+                tokio::time::sleep(backoff(attempt, cluster)).await;
                 attempt += 1;
             }
         }

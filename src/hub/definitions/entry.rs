@@ -46,6 +46,8 @@ pub(super) struct Entry {
     pub verdicts: BTreeMap<ClusterName, (String, Result<(), String>)>,
     /// How often in a row it did not compile where a kind was missing.
     pub lacked: u32,
+    /// It is going to be compiled again because of what the hub serves.
+    pub woken: bool,
 }
 
 impl Entry {
@@ -69,6 +71,7 @@ impl Entry {
             held_by: None,
             verdicts: BTreeMap::new(),
             lacked: 0,
+            woken: false,
         }
     }
 

@@ -82,6 +82,9 @@ pub(super) struct Definitions {
 const RETRY: Duration = Duration::from_secs(5);
 /// That pause is doubled so often, where a kind is missing.
 const RETRY_DOUBLINGS: u32 = 3;
+/// A kind is described a moment after its CRD changed; how soon is not told.
+const DESCRIBED: [Duration; 3] =
+    [Duration::from_millis(400), Duration::from_millis(1_600), Duration::from_secs(5)];
 /// What only somebody else can mend is looked at again after this pause: not all that mends it is watched.
 const LASTING: Duration = Duration::from_secs(60);
 
@@ -90,6 +93,7 @@ impl Definitions {
         ctx.watch(Watched::Definitions, definitions(), Scope::default(), ctx.cancel.clone());
         let generated = Scope { selector: Some(format!("{}=true", kro::OWNED)), ..Scope::default() };
         ctx.watch(Watched::Crds, crd_resource(), generated, ctx.cancel.clone());
+        ctx.watch_groups();
         ctx.watch(Watched::Revisions, resources::revisions(), Scope::default(), ctx.cancel.clone());
         Self {
             view: View::default(),
@@ -230,10 +234,13 @@ impl Definitions {
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
         match outcome {
             Outcome::Recompile(print) => {
-                if entry.compiled_print != Some(print) || entry.compiling {
+                let refused = matches!(entry.compiled, Some(Err(_)));
+                if entry.compiled_print != Some(print) || entry.compiling || !refused {
+                    entry.woken = false;
                     return Vec::new();
                 }
                 entry.compiled_print = None;
+                entry.woken = false;
             }
             Outcome::Compiled(print, compiled) => {
                 if entry.compiled_print != Some(print) {
@@ -432,6 +439,20 @@ impl Definitions {
         entry.writing = true;
         let live = self.served_crd(name).filter(|_| delete_crd);
         write(ctx, name, Written::Finalizers, patch, live);
+    }
+
+    /// Kinds of a group are served, or described, otherwise on the hub: what was refused is looked at again.
+    pub fn kinds_changed(&mut self, ctx: &Context, group: &str) {
+        for (name, entry) in &mut self.entries {
+            let refused = matches!(entry.compiled, Some(Err(_))) || entry.compiling;
+            let Some(print) = entry.compiled_print.filter(|_| refused && !entry.woken) else { continue };
+            if graph::kinds_named_by(&entry.rgd).iter().any(|gvk| *gvk.group == *group) {
+                entry.woken = true;
+                for pause in DESCRIBED {
+                    ctx.later(pause, Event::Definition(name.clone(), Outcome::Recompile(print)));
+                }
+            }
+        }
     }
 
     /// The graphs that instances run with.

@@ -1,9 +1,11 @@
 //! What an API server's OpenAPI v3 says of the kinds of one group and version.
 
+mod needed;
 mod resolve;
 
 use super::kinds::Kind;
 use crate::api::Gvk;
+use needed::{GVK, Operations, Whole};
 use resolve::Resolver;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -19,24 +21,20 @@ impl Document {
     /// # Errors
     /// It is not an OpenAPI v3 document; says what is missing.
     pub fn parse(json: &[u8]) -> Result<Self, String> {
-        let value: Value = serde_json::from_slice(json).map_err(|e| format!("not JSON: {e}"))?;
-        Self::new(value)
+        let whole: Whole = serde_json::from_slice(json).map_err(|e| format!("not OpenAPI: {e}"))?;
+        Self::of(whole)
     }
 
-    /// # Errors
-    /// As for [`Self::parse`].
-    pub fn new(mut value: Value) -> Result<Self, String> {
-        let Some(paths) = value.get("paths").and_then(Value::as_object) else {
+    fn of(whole: Whole) -> Result<Self, String> {
+        let Some(paths) = whole.paths else {
             return Err("not an OpenAPI v3 document: it has no paths".to_owned());
         };
-        let namespaced = scopes(paths);
-        let schemas = match value.pointer_mut("/components/schemas").map(Value::take) {
-            Some(Value::Object(schemas)) => schemas,
-            _ => Map::new(),
-        };
+        let namespaced = scopes(&paths);
+        let schemas: Map<String, Value> =
+            whole.components.schemas.into_iter().map(|(name, schema)| (name, schema.0)).collect();
         let mut kinds = BTreeMap::new();
         for (name, schema) in &schemas {
-            for gvk in gvks(schema) {
+            for gvk in schema.get(GVK).map(gvks).unwrap_or_default() {
                 if let Some(namespaced) = namespaced.get(&gvk) {
                     kinds.insert(gvk, (name.clone(), *namespaced));
                 }
@@ -58,10 +56,11 @@ impl Document {
     }
 }
 
-fn gvks(holder: &Value) -> Vec<Gvk> {
-    let found = match holder.get("x-kubernetes-group-version-kind") {
-        Some(Value::Array(all)) => all.iter().collect(),
-        Some(one @ Value::Object(_)) => vec![one],
+/// One kind, or a list of them.
+fn gvks(named: &Value) -> Vec<Gvk> {
+    let found = match named {
+        Value::Array(all) => all.iter().collect(),
+        one @ Value::Object(_) => vec![one],
         _ => Vec::new(),
     };
     let text = |v: &Value, key: &str| v.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -69,7 +68,7 @@ fn gvks(holder: &Value) -> Vec<Gvk> {
 }
 
 /// The kinds that have objects with names of their own, told from the paths: `…/pods/{name}`, not `…/pods/{name}/status`.
-fn scopes(paths: &Map<String, Value>) -> BTreeMap<Gvk, bool> {
+fn scopes(paths: &BTreeMap<String, Operations>) -> BTreeMap<Gvk, bool> {
     let mut scopes = BTreeMap::new();
     for (path, operations) in paths {
         let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
@@ -83,7 +82,7 @@ fn scopes(paths: &Map<String, Value>) -> BTreeMap<Gvk, bool> {
             [_plural, "{name}"] => false,
             _ => continue,
         };
-        for gvk in operations.get("get").map(gvks).unwrap_or_default() {
+        for gvk in operations.get.as_ref().map(|get| gvks(&get.kind)).unwrap_or_default() {
             scopes.insert(gvk, namespaced);
         }
     }
@@ -118,7 +117,7 @@ mod tests {
     fn document() -> Document {
         let gvk = json!([{"group": "x.io", "version": "v1", "kind": "Thing"}]);
         let reference = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
-        Document::new(json!({
+        let value = json!({
             "paths": {
                 "/apis/x.io/v1/": {"get": {}},
                 "/apis/x.io/v1/namespaces/{namespace}/things/{name}": {
@@ -139,15 +138,15 @@ mod tests {
                                   "x-kubernetes-list-map-keys": ["name"]},
                     },
                 },
-                "Meta": {"type": "object", "properties": {"name": {"type": "string"}}},
+                "Meta": {"type": "object", "properties": {"name": {"type": "string"}}, "example": [{"x": 1}, null]},
                 "IntOrString": {"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]},
                 "Quantity": {"oneOf": [{"type": "string"}, {"type": "number"}]},
                 "Tree": {"type": "object", "properties": {"left": reference("Tree"), "value": {"type": "integer"}}},
                 "Scale": {"type": "object", "x-kubernetes-group-version-kind":
                           [{"group": "autoscaling", "version": "v1", "kind": "Scale"}]},
             }},
-        }))
-        .unwrap()
+        });
+        Document::parse(value.to_string().as_bytes()).unwrap()
     }
 
     #[test]

@@ -8,7 +8,7 @@ const ABOUT: usize = 120;
 /// Deeper schemas are cut as recursive ones are.
 const MAX_DEPTH: usize = 60;
 
-const KEPT: [&str; 7] = [
+pub const KEPT: [&str; 7] = [
     "type",
     "format",
     "x-kubernetes-int-or-string",
@@ -57,8 +57,8 @@ impl<'d> Resolver<'d> {
             out.remove("format");
             out.insert("x-kubernetes-int-or-string".to_owned(), Value::Bool(true));
         }
-        if let Some(text) = schema.get("description").and_then(Value::as_str) {
-            out.insert("description".to_owned(), about(text).into());
+        if let Some(text) = schema.get("description") {
+            out.insert("description".to_owned(), text.clone());
         }
         if depth > MAX_DEPTH {
             return Value::Object(out);
@@ -94,7 +94,7 @@ fn referred(schema: &Value) -> Option<&str> {
 }
 
 /// The first sentence.
-fn about(text: &str) -> String {
+pub fn about(text: &str) -> String {
     let text = text.trim();
     let end = text.find(". ").map_or(text.len(), |dot| dot + 1);
     let sentence = text.get(..end).unwrap_or(text);

@@ -4,6 +4,7 @@ use super::graphs::{Key, Verdict};
 use crate::api::hash;
 use crate::api::names::Gvk;
 use crate::schema::kinds::Kind;
+use sha2::{Digest, Sha512};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,13 +18,44 @@ pub struct Entry {
     pub print: u64,
 }
 
+/// What a document is known by. What one cluster says under a hash that is not that of the content counts for that
+/// cluster alone: no cluster speaks for another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum DocumentId {
+    /// The SHA-512 of its content.
+    Content(String),
+    /// Cluster and URL.
+    Of(String, String),
+}
+
+impl DocumentId {
+    /// What the document at `url` is known by if the hash in it is true.
+    pub fn promised(url: &str) -> Option<Self> {
+        let (_, hash) = url.split_once("hash=")?;
+        Some(Self::Content(hash.split('&').next().unwrap_or_default().to_ascii_uppercase()))
+    }
+
+    /// What this text, found at `url`, is known by.
+    pub fn of(cluster: &str, url: &str, text: &str) -> Self {
+        let hash: String = Sha512::digest(text.as_bytes()).iter().map(|b| format!("{b:02X}")).collect();
+        match Self::promised(url) {
+            Some(promised) if promised == Self::Content(hash) => promised,
+            _ => Self::Of(cluster.to_owned(), url.to_owned()),
+        }
+    }
+}
+
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
 #[derive(Clone, Debug, Default)]
 pub struct Book(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// By the URL of the document, which carries the hash of its content. `None`: the document has no such kind.
-    documents: HashMap<String, HashMap<Gvk, Option<Entry>>>,
+    /// By [`DocumentId`]. `None`: the document has no such kind.
+    documents: HashMap<DocumentId, HashMap<Gvk, Option<Entry>>>,
+    /// Held while a document is read, so that it is read once for all clusters.
+    turns: HashMap<String, Turn>,
     /// Documents differ between clusters more often than the kinds in them do.
     kinds: HashMap<u64, Arc<Kind>>,
     /// By the definition and the fingerprint of the kinds.
@@ -35,12 +67,22 @@ impl Book {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a document says of a kind; outer `None` if nobody read it for that kind yet.
-    pub fn kind(&self, url: &str, gvk: &Gvk) -> Option<Option<Entry>> {
-        self.lock().documents.get(url)?.get(gvk).cloned()
+    /// What the document at a cluster's URL says of a kind; outer `None` if nobody read it for that kind yet.
+    pub fn kind(&self, cluster: &str, url: &str, gvk: &Gvk) -> Option<Option<Entry>> {
+        let inner = self.lock();
+        let of = |id: &DocumentId| inner.documents.get(id)?.get(gvk).cloned();
+        let shared = DocumentId::promised(url).and_then(|id| of(&id));
+        shared.or_else(|| of(&DocumentId::Of(cluster.to_owned(), url.to_owned())))
     }
 
-    pub fn learn(&self, url: &str, found: Vec<(Gvk, Option<Kind>)>) {
+    /// Whoever reads the document at this URL holds this meanwhile.
+    pub fn turn(&self, url: &str) -> Turn {
+        let mut inner = self.lock();
+        inner.turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        inner.turns.entry(url.to_owned()).or_default().clone()
+    }
+
+    pub fn learn(&self, id: &DocumentId, found: Vec<(Gvk, Option<Kind>)>) {
         let mut inner = self.lock();
         inner.forget_unused();
         for (gvk, kind) in found {
@@ -49,7 +91,7 @@ impl Book {
                 let kind = inner.kinds.entry(print).or_insert_with(|| Arc::new(kind)).clone();
                 Entry { kind, print }
             });
-            inner.documents.entry(url.to_owned()).or_default().insert(gvk, entry);
+            inner.documents.entry(id.clone()).or_default().insert(gvk, entry);
         }
     }
 
@@ -84,5 +126,65 @@ impl Inner {
             });
             self.kinds.retain(|_, kind| Arc::strong_count(kind) > 1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn kind(type_: &str) -> Kind {
+        Kind { namespaced: true, schema: json!({"type": type_}) }
+    }
+    fn type_at(book: &Book, cluster: &str, url: &str) -> Option<Option<String>> {
+        let found = book.kind(cluster, url, &Gvk::new("x.io", "v1", "Thing"))?;
+        Some(found.map(|e| e.kind.schema["type"].as_str().unwrap_or_default().to_owned()))
+    }
+    fn learn(book: &Book, cluster: &str, url: &str, text: &str, kind: Option<Kind>) {
+        book.learn(&DocumentId::of(cluster, url, text), vec![(Gvk::new("x.io", "v1", "Thing"), kind)]);
+    }
+    fn url(text: &str) -> String {
+        let hash: String = Sha512::digest(text.as_bytes()).iter().map(|b| format!("{b:02X}")).collect();
+        format!("/openapi/v3/apis/x.io/v1?hash={hash}")
+    }
+
+    #[test]
+    fn a_document_is_known_to_all_only_by_its_true_hash() {
+        let (book, true_url) = (Book::default(), url("content"));
+        learn(&book, "eu", &true_url, "something else", Some(kind("forged")));
+        assert_eq!(type_at(&book, "eu", &true_url), Some(Some("forged".into())));
+        assert_eq!(type_at(&book, "us", &true_url), None, "what eu says counts for eu alone");
+        learn(&book, "us", &true_url, "content", Some(kind("real")));
+        for cluster in ["us", "eu", "ap"] {
+            assert_eq!(type_at(&book, cluster, &true_url), Some(Some("real".into())), "{cluster}");
+        }
+        let unhashed = "/openapi/v3/apis/x.io/v1";
+        learn(&book, "us", unhashed, "content", None);
+        assert_eq!(type_at(&book, "us", unhashed), Some(None), "it was looked for and is not there");
+        assert_eq!(type_at(&book, "eu", unhashed), None);
+    }
+
+    #[test]
+    fn equal_kinds_of_different_documents_are_one() {
+        let book = Book::default();
+        learn(&book, "eu", &url("a"), "a", Some(kind("same")));
+        learn(&book, "us", &url("b"), "b", Some(kind("same")));
+        let gvk = Gvk::new("x.io", "v1", "Thing");
+        let of = |url: &str| book.kind("eu", url, &gvk).flatten().unwrap();
+        assert!(Arc::ptr_eq(&of(&url("a")).kind, &of(&url("b")).kind));
+        assert_eq!(of(&url("a")).print, of(&url("b")).print);
+    }
+
+    #[test]
+    fn what_nobody_uses_is_forgotten_once_there_is_much() {
+        let book = Book::default();
+        for n in 0..=MANY {
+            learn(&book, "eu", &url(&n.to_string()), &n.to_string(), Some(kind(&n.to_string())));
+        }
+        let used = book.kind("eu", &url("3"), &Gvk::new("x.io", "v1", "Thing")).flatten();
+        learn(&book, "eu", &url("last"), "last", Some(kind("last")));
+        assert!(used.is_some() && type_at(&book, "eu", &url("3")).is_some());
+        assert_eq!(type_at(&book, "eu", &url("4")), None);
     }
 }

@@ -87,6 +87,11 @@ impl Graphs {
         self.0.is_empty()
     }
 
+    /// Whether some definition has resources of this group.
+    pub fn name_group(&self, group: &str) -> bool {
+        self.0.values().any(|e| e.hub.nodes.iter().any(|n| *n.gvk.group == *group))
+    }
+
     /// Whether something would work with other schemas.
     pub fn lacks(&self) -> bool {
         self.0.values().any(|e| matches!(e.verdict, Some(Err(_))))

@@ -1,6 +1,6 @@
 //! Reads the schemas of one cluster.
 
-use super::book::{Book, Entry};
+use super::book::{Book, DocumentId, Entry};
 use super::graphs::{Key, Verdict};
 use crate::api::names::Gvk;
 use crate::graph::{Diagnostic, Graph};
@@ -8,6 +8,7 @@ use crate::schema::kinds::{Kinds, Served};
 use crate::schema::openapi::{self, Document};
 use crate::spoke::client::{ApiError, Verbs};
 use crate::spoke::pool::Pool;
+use crate::spoke::watch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -17,6 +18,10 @@ use tokio::sync::Mutex;
 const INDEX: &str = "/openapi/v3";
 /// Of the problems of a definition on one cluster, so many are told.
 const TOLD: usize = 3;
+/// How long one cluster waits for a document that another one reads.
+const TURN: Duration = Duration::from_secs(3);
+/// A kind that is served is described by then, or never.
+const DESCRIBED_SOON: Duration = Duration::from_secs(10);
 
 /// What one cluster says of the kinds that were asked for.
 #[derive(Clone, Debug, Default)]
@@ -52,11 +57,13 @@ pub struct Reader {
     pool: Pool,
     /// Held while it is being read: who comes meanwhile waits for the same answer.
     index: Arc<Mutex<Option<(Instant, Index)>>>,
+    /// Kinds that are served and not described, since when.
+    undescribed: Arc<Mutex<BTreeMap<Gvk, Instant>>>,
 }
 
 impl Reader {
     pub fn new(book: Book, pool: Pool) -> Self {
-        Self { book, pool, index: Arc::default() }
+        Self { book, pool, index: Arc::default(), undescribed: Arc::default() }
     }
 
     /// What was read may be outdated.
@@ -86,7 +93,7 @@ impl Reader {
     /// What the cluster says of these kinds.
     ///
     /// # Errors
-    /// The cluster could not be asked, which says nothing of its kinds.
+    /// The cluster could not be asked, which says nothing of its kinds; or it serves one that it does not describe yet.
     pub async fn kinds(&self, client: &Verbs, wanted: &BTreeSet<Gvk>) -> Result<ClusterKinds, ApiError> {
         let index = self.index(client).await?;
         let mut found = ClusterKinds::default();
@@ -96,38 +103,69 @@ impl Reader {
                 found.0.insert(gvk.clone(), None);
                 continue;
             };
-            match self.book.kind(url, gvk) {
+            match self.book.kind(client.cluster(), url, gvk) {
                 Some(entry) => drop(found.0.insert(gvk.clone(), entry)),
                 None => missing.entry(url).or_default().push(gvk.clone()),
             }
         }
         for (url, gvks) in missing {
-            self.read(client, url, gvks.clone()).await?;
+            // One cluster reads for all, but none waits for long: the one that reads may be out of reach.
+            let turn = self.book.turn(url);
+            let _mine = tokio::time::timeout(TURN, turn.lock()).await;
+            if gvks.iter().any(|gvk| self.book.kind(client.cluster(), url, gvk).is_none()) {
+                self.read(client, url, gvks.clone()).await?;
+            }
             for gvk in gvks {
-                let entry = self.book.kind(url, &gvk).flatten();
+                let entry = self.book.kind(client.cluster(), url, &gvk).flatten();
                 found.0.insert(gvk, entry);
             }
         }
+        self.without_undescribed(client, found).await
+    }
+
+    /// A server describes a kind up to seconds after it serves it, and some never do: only what is not served is missing.
+    async fn without_undescribed(
+        &self,
+        client: &Verbs,
+        mut found: ClusterKinds,
+    ) -> Result<ClusterKinds, ApiError> {
+        let missing: Vec<Gvk> =
+            found.0.iter().filter(|(_, e)| e.is_none()).map(|(gvk, _)| gvk.clone()).collect();
+        for gvk in missing {
+            if !watch::is_served(client, &gvk).await? {
+                continue;
+            }
+            let mut undescribed = self.undescribed.lock().await;
+            let since = *undescribed.entry(gvk.clone()).or_insert_with(Instant::now);
+            drop(undescribed);
+            if since.elapsed() < DESCRIBED_SOON {
+                self.forget().await;
+                return Err(unreadable(INDEX, &format!("{gvk} is served and not described yet")));
+            }
+            // Anything goes with what nobody describes.
+            found.0.remove(&gvk);
+        }
+        // Those of other definitions stay.
+        self.undescribed.lock().await.retain(|gvk, _| !found.0.contains_key(gvk));
         Ok(found)
     }
 
     async fn read(&self, client: &Verbs, url: &str, gvks: Vec<Gvk>) -> Result<(), ApiError> {
-        let Some(value) = client.get_json(url).await? else {
+        let Some(text) = client.get_text(url).await? else {
             // The index is older than this document.
             self.forget().await;
             return Err(ApiError::NotFound);
         };
-        let name = url.to_owned();
+        let (cluster, name) = (client.cluster().to_owned(), url.to_owned());
         let parsed = self.pool.run(move || {
-            let document = Document::new(value)?;
-            Ok::<_, String>(
-                gvks.into_iter().map(|gvk| (gvk.clone(), document.kind(&gvk))).collect::<Vec<_>>(),
-            )
+            let document = Document::parse(text.as_bytes())?;
+            let kinds = gvks.into_iter().map(|gvk| (gvk.clone(), document.kind(&gvk))).collect();
+            Ok::<(_, Vec<_>), String>((DocumentId::of(&cluster, &name, &text), kinds))
         });
         match parsed.await {
-            Some(Ok(kinds)) => self.book.learn(url, kinds),
-            Some(Err(why)) => return Err(unreadable(&name, &why)),
-            None => return Err(unreadable(&name, "it cannot be read")),
+            Some(Ok((id, kinds))) => self.book.learn(&id, kinds),
+            Some(Err(why)) => return Err(unreadable(url, &why)),
+            None => return Err(unreadable(url, "it cannot be read")),
         }
         Ok(())
     }
