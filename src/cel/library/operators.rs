@@ -165,7 +165,7 @@ pub(super) fn plus(a: &Val, b: &Val, budget: &Budget) -> Result<Val, Fault> {
         (Val::Double(a), Val::Double(b)) => Ok(Val::Double(a + b)),
         (Val::String(a), Val::String(b)) => {
             budget.text(a.len() + b.len())?;
-            Ok(Val::string(format!("{a}{b}")))
+            Ok(Val::string([a.as_ref(), b.as_ref()].concat()))
         }
         (Val::Bytes(a), Val::Bytes(b)) => {
             budget.text(a.len() + b.len())?;
