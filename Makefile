@@ -2,6 +2,8 @@
 
 SPOKES ?= 2
 LOCAL ?=
+# Steps of the simulation in `make unit`.
+STEPS ?= 1000000
 CARGO ?= cargo
 # The two are built by one call: by two, their common dependencies would be built twice.
 TESTENV = $(CARGO) run --quiet --locked --example testenv --
@@ -47,7 +49,7 @@ deny: ## Licences, sources and duplicates of dependencies
 	cargo deny --locked check bans licenses sources
 
 unit: ## Unit tests and specifications; no cluster
-	$(CARGO) test --locked --lib --bins --test spec
+	KRO_HUB_STEPS=$(STEPS) $(CARGO) test --locked --lib --bins --test spec
 
 e2e: ## Tests on real API servers
 	$(CARGO) test --locked --test e2e

@@ -548,7 +548,7 @@ mod tests {
 
     #[test]
     fn after_any_storm_all_is_as_wanted() {
-        let steps = std::env::var("KRO_HUB_STEPS").ok().and_then(|v| v.parse().ok()).unwrap_or(1_000_000);
+        let steps = std::env::var("KRO_HUB_STEPS").ok().and_then(|v| v.parse().ok()).unwrap_or(100_000);
         let one = std::env::var_os("KRO_HUB_SEEDS").is_some();
         check(0, if one { 0 } else { steps }, stormy);
     }

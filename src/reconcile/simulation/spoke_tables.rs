@@ -559,8 +559,7 @@ fn fields_that_the_cluster_refuses_are_named_and_the_rest_of_the_status_is_writt
 #[test]
 fn a_definition_that_went_back_is_brought_there_when_the_hub_says_so() {
     let mut bench = settled(vec![Plan::new("n0", Sort::ConfigMap)]);
-    let ready = |hash: &str| Some(CrdState::Ready { hash: hash.into() });
-    bench.crd = ready("of a later generation");
+    bench.crd = Some(CrdState::Ready { hash: "of a later generation".into() });
     // Another instance has heard of it.
     bench.crd_wanted = Some("of a later generation".into());
     assert_eq!(bench.round(), "status");
