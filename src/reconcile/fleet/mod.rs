@@ -143,7 +143,7 @@ pub struct Fleet {
     /// Spokes that showed content of ours that no hold names.
     found: BTreeSet<ClusterName>,
     meta_busy: bool,
-    /// Holds of the record that was sent last, until it is certain that it landed.
+    /// Holds that every record names which may have landed since it was last certain what stands there.
     recording: Option<BTreeSet<ClusterName>>,
     status_busy: bool,
     finalizer_busy: bool,
@@ -398,7 +398,10 @@ impl Fleet {
             return;
         }
         self.meta_busy = true;
-        self.recording = Some(holds.clone());
+        self.recording = Some(match self.recording.take() {
+            Some(open) => open.intersection(holds).cloned().collect(),
+            None => holds.clone(),
+        });
         step.actions.push(FleetAction::PatchMeta { body });
     }
 
