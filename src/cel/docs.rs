@@ -54,6 +54,16 @@ pub fn sections() -> Vec<Section> {
         .collect()
 }
 
+/// The libraries that a definition has to ask for.
+pub fn opt_in() -> Vec<Section> {
+    library::opt_in()
+        .map(|(title, groups)| {
+            let functions = groups.flat_map(|g| &g.overloads).filter(|f| !f.dynamic).map(form).collect();
+            Section { title, kro_only: false, functions }
+        })
+        .collect()
+}
+
 fn form(f: &Function) -> Form {
     let args: Vec<String> = f.args.iter().map(Type::in_message).collect();
     let form = match (f.name, args.as_slice()) {

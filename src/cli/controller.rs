@@ -169,6 +169,7 @@ impl Args {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     log_to_stderr(&args.log, args.log_format)?;
+    super::descriptors::raise();
     let settings = args.settings()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

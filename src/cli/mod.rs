@@ -2,6 +2,7 @@
 
 mod cel;
 mod controller;
+mod descriptors;
 mod gates;
 
 use clap::{Parser, Subcommand};

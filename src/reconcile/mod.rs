@@ -12,10 +12,13 @@
 
 pub mod fleet;
 pub mod ownership;
+mod retry;
 #[cfg(test)]
 mod simulation;
 pub mod spoke;
 pub mod world;
+
+pub use retry::Retry;
 
 /// The present, as the caller sees it.
 #[derive(Clone, Debug, Default)]
@@ -24,9 +27,4 @@ pub struct Now {
     pub millis: u64,
     /// RFC 3339 in UTC, whole seconds; goes into conditions.
     pub rfc3339: String,
-}
-
-/// The delay before retry number `attempt` (from 0): 200 ms doubled, at most one minute.
-pub fn retry_delay_millis(attempt: u32) -> u64 {
-    (200_u64 << attempt.min(9)).min(60_000)
 }

@@ -169,9 +169,6 @@ pub enum CrdState {
     /// Established, with this content ([`hash::json_hex`] of what we wanted).
     Ready {
         hash: String,
-        /// Uid and generation of the RGD that the content came from.
-        rgd_uid: String,
-        generation: i64,
     },
     /// It is not ours, or changing it would break what is stored, or it did not become ready.
     Refused {
@@ -189,8 +186,8 @@ pub enum CrdState {
 pub enum CrdAnswer {
     /// The cluster serves what is wanted.
     Ready,
-    /// It has a newer revision of the same definition.
-    Newer,
+    /// The hub wants another revision there by now.
+    Outdated,
     Working,
     /// It has to be brought there.
     Ensure,
@@ -210,13 +207,12 @@ pub enum Again {
 }
 
 impl CrdState {
-    pub fn answer(self, wish: &CrdWish, uid: &str, wanted_generation: i64, now: &Now) -> CrdAnswer {
+    /// `wanted`: the content that the hub asked for last, for whichever instance of the kind.
+    pub fn answer(self, wish: &CrdWish, wanted: Option<&str>, now: &Now) -> CrdAnswer {
         match self {
-            Self::Ready { hash, .. } if hash == wish.hash => CrdAnswer::Ready,
-            // A definition that was deleted and made again counts from 1.
-            Self::Ready { rgd_uid, generation, .. } if rgd_uid == uid && generation > wanted_generation => {
-                CrdAnswer::Newer
-            }
+            Self::Ready { hash } if hash == wish.hash => CrdAnswer::Ready,
+            // Not by generation: a definition may be made again, or come from a backup.
+            Self::Ready { .. } if wanted.is_some_and(|last| last != wish.hash) => CrdAnswer::Outdated,
             Self::Refused { reason, message, wish: refused, retry_at } if refused == *wish => {
                 let again = match retry_at {
                     Some(at) if at <= now.millis => Again::Now,
@@ -237,6 +233,8 @@ pub trait World {
     /// A part of a definition, compiled for this cluster.
     fn graph(&self, hub: &Arc<Graph>, side: Side) -> Compiled;
     fn crd(&self, gk: &GroupKind) -> CrdState;
+    /// [`CrdWish::hash`] of what the hub asked for last, for whichever instance of the kind.
+    fn crd_wanted(&self, gk: &GroupKind) -> Option<String>;
     fn get(&self, object: &ObjectRef) -> Option<Arc<Stored>>;
     /// Every known object that carries this ApplySet id in its `part-of` label.
     fn members(&self, applyset: &str) -> Vec<(ObjectRef, Arc<Stored>)>;
@@ -276,21 +274,23 @@ mod tests {
         CrdWish { hash: hash.into(), allow_breaking }
     }
 
-    /// What an instance hears that wants content `new` of generation 1 of the definition `uid`, at time 100.
-    fn answer(state: CrdState) -> CrdAnswer {
-        state.answer(&wish("new", false), "uid", 1, &Now { millis: 100, rfc3339: String::new() })
+    /// What an instance hears that wants content `new`, at time 100.
+    fn answer(state: CrdState, wanted: Option<&str>) -> CrdAnswer {
+        state.answer(&wish("new", false), wanted, &Now { millis: 100, rfc3339: String::new() })
     }
 
-    fn ready(hash: &str, rgd_uid: &str, generation: i64) -> CrdState {
-        CrdState::Ready { hash: hash.into(), rgd_uid: rgd_uid.into(), generation }
+    fn ready(hash: &str) -> CrdState {
+        CrdState::Ready { hash: hash.into() }
     }
 
     #[test]
-    fn only_a_newer_revision_of_the_same_definition_is_waited_for() {
-        assert_eq!(answer(ready("new", "uid", 1)), CrdAnswer::Ready);
-        assert_eq!(answer(ready("old", "uid", 7)), CrdAnswer::Newer);
-        assert_eq!(answer(ready("old", "uid", 1)), CrdAnswer::Ensure);
-        assert_eq!(answer(ready("old", "an earlier one", 7)), CrdAnswer::Ensure);
+    fn only_what_the_hub_wanted_later_is_waited_for() {
+        assert_eq!(answer(ready("new"), None), CrdAnswer::Ready);
+        assert_eq!(answer(ready("new"), Some("other")), CrdAnswer::Ready);
+        assert_eq!(answer(ready("old"), Some("new")), CrdAnswer::Ensure);
+        assert_eq!(answer(ready("old"), None), CrdAnswer::Ensure);
+        assert_eq!(answer(ready("newer"), Some("newer")), CrdAnswer::Outdated);
+        assert_eq!(answer(ready("old"), Some("newer")), CrdAnswer::Outdated);
     }
 
     #[test]
@@ -301,14 +301,14 @@ mod tests {
             wish,
             retry_at,
         };
-        let again = |retry_at| match answer(refused(wish("new", false), retry_at)) {
+        let again = |retry_at| match answer(refused(wish("new", false), retry_at), None) {
             CrdAnswer::Refused { again, .. } => Some(again),
             _ => None,
         };
         assert_eq!(again(Some(101)), Some(Again::At(101)));
         assert_eq!(again(Some(100)), Some(Again::Now));
         assert_eq!(again(None), Some(Again::UnderWay));
-        assert_eq!(answer(refused(wish("mended", false), Some(101))), CrdAnswer::Ensure);
-        assert_eq!(answer(refused(wish("new", true), Some(101))), CrdAnswer::Ensure);
+        assert_eq!(answer(refused(wish("mended", false), Some(101)), None), CrdAnswer::Ensure);
+        assert_eq!(answer(refused(wish("new", true), Some(101)), None), CrdAnswer::Ensure);
     }
 }

@@ -245,6 +245,9 @@ impl Actor {
         match message {
             ToSpoke::Task(task) => {
                 let key = task.key.clone();
+                if let (Goal::Run { graph, .. }, false) = (&task.goal, task.is_local()) {
+                    self.write_store(|s| s.crds.want(&key.gk, graph.crd_hash()));
+                }
                 if !task.is_local() && self.read_store(|s| s.kind_of(&key.gk).is_some_and(|k| !k.generated)) {
                     // So far only our children of that kind were watched; now every object there matters.
                     self.ensure_kind(&key.gk, Some(task.gvk.clone()), true);

@@ -62,11 +62,7 @@ pub async fn ensure(client: &SpokeClient, graph: &Graph, hub_id: &HubId, allow_b
     let ended = try_ensure(client, graph, hub_id, allow_breaking, &mut judged).await;
     let (reason, message) = match ended {
         Ok(()) => {
-            let state = CrdState::Ready {
-                hash: graph.crd_hash(),
-                rgd_uid: graph.rgd_uid.clone(),
-                generation: graph.generation,
-            };
+            let state = CrdState::Ready { hash: graph.crd_hash() };
             return Ensured { state, judged };
         }
         Err(Ended::Refused(reason, message)) => (reason, message),

@@ -13,6 +13,8 @@ const RETRY_SOON_MILLIS: u64 = 10_000;
 #[derive(Debug, Default)]
 pub struct CrdBook {
     entries: HashMap<GroupKind, Entry>,
+    /// Hash of the content that the hub asked for last.
+    wanted: HashMap<GroupKind, String>,
 }
 
 #[derive(Debug)]
@@ -31,6 +33,14 @@ struct Entry {
 impl CrdBook {
     pub fn state(&self, gk: &GroupKind) -> CrdState {
         self.entries.get(gk).map_or(CrdState::Unknown, |e| e.state.clone())
+    }
+
+    /// The hub asks for this content.
+    pub fn want(&mut self, gk: &GroupKind, hash: String) {
+        self.wanted.insert(gk.clone(), hash);
+    }
+    pub fn wanted(&self, gk: &GroupKind) -> Option<String> {
+        self.wanted.get(gk).cloned()
     }
 
     /// The kind that a CRD of this name is for, where it was asked for.
@@ -113,7 +123,7 @@ mod tests {
     }
 
     fn ready() -> CrdState {
-        CrdState::Ready { hash: "h".into(), rgd_uid: "r".into(), generation: 1 }
+        CrdState::Ready { hash: "h".into() }
     }
 
     fn refused(reason: &'static str, retry_at: Option<u64>) -> CrdState {

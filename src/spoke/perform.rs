@@ -7,7 +7,9 @@ use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
 use crate::reconcile::spoke::release_patch;
 use crate::reconcile::spoke::tracked::Trouble;
-use crate::reconcile::spoke::{Action, Apply, Guard, Outcome, Task, merge_patch, namespace_body};
+use crate::reconcile::spoke::{
+    Action, Apply, Guard, Outcome, StatusTrouble, Task, merge_patch, namespace_body,
+};
 use crate::reconcile::world::Stored;
 use kube::core::ApiResource;
 use serde_json::{Value, json};
@@ -315,7 +317,14 @@ async fn write_status(client: &SpokeClient, task: &Task, resource: &ApiResource,
                 seen: Some((task.key.object(), stored)),
             }
         }
-        Err(error) => Outcome::StatusFailed { message: error.to_string() }.into(),
+        Err(error) => {
+            let trouble = match error {
+                ApiError::NotFound => StatusTrouble::Missing,
+                ApiError::Invalid { .. } => StatusTrouble::Refused,
+                _ => StatusTrouble::Passing,
+            };
+            Outcome::StatusFailed { message: error.to_string(), trouble }.into()
+        }
     }
 }
 

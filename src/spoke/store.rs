@@ -90,6 +90,9 @@ impl World for Store {
     fn crd(&self, gk: &GroupKind) -> CrdState {
         self.crds.state(gk)
     }
+    fn crd_wanted(&self, gk: &GroupKind) -> Option<String> {
+        self.crds.wanted(gk)
+    }
     fn get(&self, object: &ObjectRef) -> Option<Arc<Stored>> {
         self.kinds.get(&object.gk)?.objects.get(object).cloned()
     }

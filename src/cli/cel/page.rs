@@ -21,6 +21,11 @@ pub(super) fn text() -> String {
         }
         table(&mut out, &section.functions);
     }
+    out.push_str(OPT_IN);
+    for section in docs::opt_in() {
+        out.push_str(&format!("\n### {}\n\n", section.title));
+        table(&mut out, &section.functions);
+    }
     out.push_str(
         "\n## Limits\n\nCounted, not timed: an answer does not depend on how busy the machine is.\n\n",
     );
@@ -34,10 +39,17 @@ pub(super) fn text() -> String {
 
 const KRO: &str = "No other CEL has these: an expression that uses one runs with kro and here only.\n\n";
 
+const OPT_IN: &str = "
+## Libraries on demand
+
+kro does not have these. A definition that wants them says so, and is not portable to kro then:
+annotation `hub.kro.run/cel-libraries: \"math,sets\"`.
+";
+
 const ABSENT: &str = "
 ## What there is not
 
-As with kro, `math.*`, `sets.*`, `format.*`, protobuf messages, cel-go's own regular expressions, Kubernetes' authorizer
+As with kro, `format.*`, protobuf messages, cel-go's own regular expressions, Kubernetes' authorizer
 and JSON patches, and `semver` with two arguments are not there: a definition that is accepted here is portable to kro.
 No library has to be switched on, and none can be; only `omit()` stands behind kro's feature gate `CELOmitFunction`.
 ";

@@ -1,5 +1,6 @@
 //! The durable record of content that was let go without being deleted: ConfigMap `left-<clusterID>` on the hub, one
-//! entry an instance, keyed by the instance's uid.
+//! entry an instance, keyed by the instance's uid. What does not fit into one ConfigMap goes on in `left-<clusterID>.1`,
+//! `.2` and so on; none is ever deleted, so that there is no gap.
 
 use crate::api::names::ClusterName;
 use crate::hub::resources::config_maps;
@@ -8,16 +9,46 @@ use crate::spoke::client::{ApiError, HubClient};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Name of the ConfigMap for a cluster. Ids are uids or names that an operator chose; what no object name may contain
-/// becomes a dash, with a hash that keeps two such ids apart.
-fn config_map(cluster_id: &str) -> String {
+/// Name of a ConfigMap for a cluster. Ids are uids or names that an operator chose; what no object name may contain
+/// becomes a dash, with a hash that keeps two such ids apart. No id keeps a dot, so numbers are told apart from ids.
+fn config_map(cluster_id: &str, number: usize) -> String {
+    let suffix = if number == 0 { String::new() } else { format!(".{number}") };
     let lower = cluster_id.to_lowercase();
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if lower == cluster_id && lower.chars().all(plain) && lower.len() <= 200 {
-        return format!("left-{lower}");
+        return format!("left-{lower}{suffix}");
     }
     let clean: String = lower.chars().take(200).map(|c| if plain(c) { c } else { '-' }).collect();
-    format!("left-{clean}-{:08x}", crate::api::hash::fnv32(cluster_id))
+    format!("left-{clean}-{:08x}{suffix}", crate::api::hash::fnv32(cluster_id))
+}
+
+/// Where the ConfigMaps are.
+trait Maps {
+    async fn get(&self, name: &str) -> Result<Option<Value>, ApiError>;
+    async fn merge(&self, name: &str, patch: &Value) -> Result<(), ApiError>;
+    async fn create(&self, name: &str) -> Result<(), ApiError>;
+}
+
+struct OnHub<'a> {
+    client: &'a HubClient,
+    namespace: &'a str,
+}
+
+impl Maps for OnHub<'_> {
+    async fn get(&self, name: &str) -> Result<Option<Value>, ApiError> {
+        self.client.get(&config_maps(), self.namespace, name).await
+    }
+    async fn merge(&self, name: &str, patch: &Value) -> Result<(), ApiError> {
+        self.client.merge_patch(&config_maps(), self.namespace, name, patch).await.map(drop)
+    }
+    async fn create(&self, name: &str) -> Result<(), ApiError> {
+        let body = json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": self.namespace}, "data": {}});
+        match self.client.create(&config_maps(), self.namespace, &body).await {
+            Ok(_) | Err(ApiError::AlreadyExists) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// All entries for a cluster. An entry that cannot be read is an error: what is left must not be forgotten.
@@ -29,32 +60,10 @@ pub async fn read(
     namespace: &str,
     cluster_id: &str,
 ) -> Result<BTreeMap<String, Left>, ApiError> {
-    let name = config_map(cluster_id);
-    match client.get(&config_maps(), namespace, &name).await? {
-        Some(found) => parse(namespace, &found),
-        None => Ok(BTreeMap::new()),
-    }
+    read_all(&OnHub { client, namespace }, cluster_id).await
 }
 
-fn parse(namespace: &str, found: &Value) -> Result<BTreeMap<String, Left>, ApiError> {
-    let name = found.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-    let data = found.get("data").and_then(Value::as_object).cloned().unwrap_or_default();
-    let mut out = BTreeMap::new();
-    for (uid, text) in data {
-        match serde_json::from_str::<Left>(text.as_str().unwrap_or_default()) {
-            Ok(left) => {
-                out.insert(uid, left);
-            }
-            Err(error) => {
-                let message = format!("ConfigMap {namespace}/{name}, key {uid}: {error}");
-                return Err(ApiError::Invalid { message });
-            }
-        }
-    }
-    Ok(out)
-}
-
-/// Adds an entry, and answers all that there are then.
+/// Adds an entry.
 ///
 /// # Errors
 /// The hub could not be asked.
@@ -63,23 +72,8 @@ pub async fn record(
     namespace: &str,
     cluster_id: &str,
     left: &Left,
-) -> Result<BTreeMap<String, Left>, ApiError> {
-    let text = serde_json::to_string(left).unwrap_or_default();
-    let name = config_map(cluster_id);
-    let patch = json!({"data": {left.hub_uid.as_str(): text}});
-    let written = match client.merge_patch(&config_maps(), namespace, &name, &patch).await {
-        Err(ApiError::NotFound) => {
-            let body = json!({"apiVersion": "v1", "kind": "ConfigMap",
-                "metadata": {"name": name, "namespace": namespace}, "data": {}});
-            match client.create(&config_maps(), namespace, &body).await {
-                Ok(_) | Err(ApiError::AlreadyExists) => {}
-                Err(error) => return Err(error),
-            }
-            client.merge_patch(&config_maps(), namespace, &name, &patch).await?
-        }
-        other => other?,
-    };
-    parse(namespace, &written)
+) -> Result<(), ApiError> {
+    add(&OnHub { client, namespace }, cluster_id, left).await
 }
 
 /// Takes an entry out.
@@ -92,11 +86,7 @@ pub async fn forget(
     cluster_id: &str,
     hub_uid: &str,
 ) -> Result<(), ApiError> {
-    let patch = json!({"data": {hub_uid: null}});
-    match client.merge_patch(&config_maps(), namespace, &config_map(cluster_id), &patch).await {
-        Ok(_) | Err(ApiError::NotFound) => Ok(()),
-        Err(error) => Err(error),
-    }
+    remove(&OnHub { client, namespace }, cluster_id, hub_uid).await
 }
 
 /// What stands for the id of a cluster that is not registered, so that its id is not known.
@@ -104,14 +94,146 @@ pub fn unknown_id(cluster: &ClusterName) -> String {
     format!("name:{cluster}")
 }
 
+async fn read_all(maps: &impl Maps, cluster_id: &str) -> Result<BTreeMap<String, Left>, ApiError> {
+    let mut all = BTreeMap::new();
+    for number in 0.. {
+        let name = config_map(cluster_id, number);
+        let Some(found) = maps.get(&name).await? else { break };
+        parse(&name, &found, &mut all)?;
+    }
+    Ok(all)
+}
+
+fn parse(name: &str, found: &Value, all: &mut BTreeMap<String, Left>) -> Result<(), ApiError> {
+    for (uid, text) in found.get("data").and_then(Value::as_object).into_iter().flatten() {
+        let left = serde_json::from_str(text.as_str().unwrap_or_default()).map_err(|error| {
+            let namespace = found.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+            ApiError::Invalid { message: format!("ConfigMap {namespace}/{name}, key {uid}: {error}") }
+        })?;
+        all.insert(uid.clone(), left);
+    }
+    Ok(())
+}
+
+async fn add(maps: &impl Maps, cluster_id: &str, left: &Left) -> Result<(), ApiError> {
+    let text = serde_json::to_string(left).unwrap_or_default();
+    let patch = json!({"data": {left.hub_uid.as_str(): text}});
+    let mut number = 0;
+    loop {
+        let name = config_map(cluster_id, number);
+        match maps.merge(&name, &patch).await {
+            Err(ApiError::NotFound) => maps.create(&name).await?,
+            Err(error) if is_full(&error) => number += 1,
+            other => return other,
+        }
+    }
+}
+
+/// Whether the API server says that a ConfigMap may not grow any more.
+fn is_full(error: &ApiError) -> bool {
+    match error {
+        ApiError::Invalid { message } => message.contains("Too long"),
+        ApiError::Other { code, message } => *code == 413 || message.contains("request is too large"),
+        _ => false,
+    }
+}
+
+async fn remove(maps: &impl Maps, cluster_id: &str, hub_uid: &str) -> Result<(), ApiError> {
+    let patch = json!({"data": {hub_uid: null}});
+    for number in 0.. {
+        match maps.merge(&config_map(cluster_id, number), &patch).await {
+            Err(ApiError::NotFound) => break,
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::config_map;
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
+
+    const ROOM: usize = 10_000;
+
+    /// An API server, with less room in a ConfigMap than a real one.
+    #[derive(Default)]
+    struct Model(Mutex<BTreeMap<String, BTreeMap<String, String>>>);
+
+    impl Maps for Model {
+        async fn get(&self, name: &str) -> Result<Option<Value>, ApiError> {
+            Ok(self.0.lock().unwrap().get(name).map(|data| json!({"data": data})))
+        }
+        async fn merge(&self, name: &str, patch: &Value) -> Result<(), ApiError> {
+            let mut all = self.0.lock().unwrap();
+            let data = all.get_mut(name).ok_or(ApiError::NotFound)?;
+            let mut after = data.clone();
+            for (key, value) in patch["data"].as_object().unwrap() {
+                match value.as_str() {
+                    Some(text) => drop(after.insert(key.clone(), text.to_owned())),
+                    None => drop(after.remove(key)),
+                }
+            }
+            if after.values().map(String::len).sum::<usize>() > ROOM {
+                let message = format!(
+                    "ConfigMap \"{name}\" is invalid: []: Too long: may not be more than 1048576 bytes"
+                );
+                return Err(ApiError::Invalid { message });
+            }
+            *data = after;
+            Ok(())
+        }
+        async fn create(&self, name: &str) -> Result<(), ApiError> {
+            self.0.lock().unwrap().insert(name.to_owned(), BTreeMap::new());
+            Ok(())
+        }
+    }
+
+    fn left(uid: &str) -> Left {
+        Left {
+            hub_uid: uid.into(),
+            group: "kro.run".into(),
+            version: "v1alpha1".into(),
+            kind: "App".into(),
+            namespace: "team".into(),
+            name: "a".repeat(200),
+            group_kinds: BTreeSet::from(["ConfigMap".to_owned()]),
+            since: "2026-01-01T00:00:00Z".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_into_one_goes_on_in_the_next_and_all_is_read() {
+        let maps = Model::default();
+        let uids: Vec<String> = (0..60).map(|i| format!("uid-{i}")).collect();
+        for uid in &uids {
+            add(&maps, "c1", &left(uid)).await.unwrap();
+        }
+        let names: Vec<String> = maps.0.lock().unwrap().keys().cloned().collect();
+        assert_eq!(names, ["left-c1", "left-c1.1", "left-c1.2"]);
+        let all = read_all(&maps, "c1").await.unwrap();
+        assert!(uids.iter().all(|uid| all.get(uid) == Some(&left(uid))) && all.len() == uids.len());
+        for uid in &uids {
+            remove(&maps, "c1", uid).await.unwrap();
+        }
+        assert!(read_all(&maps, "c1").await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_cannot_be_read_is_an_error() {
+        let maps = Model::default();
+        maps.create("left-c1").await.unwrap();
+        maps.merge("left-c1", &json!({"data": {"u": "no"}})).await.unwrap();
+        assert!(matches!(read_all(&maps, "c1").await, Err(ApiError::Invalid { .. })));
+    }
 
     #[test]
     fn names() {
-        assert_eq!(config_map("0f1e-22"), "left-0f1e-22");
-        assert_ne!(config_map("Prod/EU"), config_map("prod/eu"));
-        assert!(config_map("Prod/EU").starts_with("left-prod-eu-"));
+        assert_eq!(config_map("0f1e-22", 0), "left-0f1e-22");
+        assert_eq!(config_map("0f1e-22", 2), "left-0f1e-22.2");
+        assert_ne!(config_map("Prod/EU", 0), config_map("prod/eu", 0));
+        assert!(config_map("Prod/EU", 0).starts_with("left-prod-eu-"));
+        assert_ne!(config_map("a", 1), config_map("a.1", 0));
     }
 }

@@ -15,6 +15,7 @@ mod writes;
 
 use super::context::Context;
 use super::identity::ClusterInfo;
+use super::instances::Recorded;
 use super::resources::{clusters, secrets};
 use super::view::{Change, Key, View};
 use super::{Event, Watched};
@@ -128,6 +129,11 @@ impl Clusters {
     pub fn record_id(&self, name: &ClusterName) -> String {
         let known = self.entries.get(name).and_then(Entry::cluster_id);
         known.unwrap_or_else(|| left::unknown_id(name))
+    }
+
+    /// Whether all that is on record as left on a cluster is known.
+    pub fn knows_left(&self, name: &ClusterName) -> bool {
+        self.entries.get(name).is_some_and(|e| e.left.is_some())
     }
 
     /// Whether messages of this epoch come from the cluster's present actor.
@@ -369,10 +375,15 @@ impl Clusters {
         }
     }
 
-    /// Content was let go: all that is on record now.
-    pub fn left_recorded(&mut self, ctx: &Context, name: &ClusterName, left: BTreeMap<String, Left>) {
+    /// Content was let go, and is on record now.
+    pub fn left_recorded(&mut self, ctx: &Context, name: &ClusterName, recorded: Recorded) {
         if let Some(entry) = self.entries.get_mut(name) {
-            entry.left = Some(left);
+            match (recorded, &mut entry.left) {
+                (Recorded::More(left), Some(known)) => drop(known.insert(left.hub_uid.clone(), left)),
+                (Recorded::All(left), known) => *known = Some(left),
+                // It is read when the cluster connects.
+                (Recorded::More(_), None) => {}
+            }
         }
         self.write_status(ctx, name);
     }

@@ -1,5 +1,6 @@
 //! Instances on the hub: one fleet machine each, stepped when something it looks at changed.
 
+mod holdings;
 mod perform;
 
 use super::clusters::{self, Clusters};
@@ -7,11 +8,12 @@ use super::context::Context;
 use super::view::{Change, Key, View};
 use super::{Watched, definitions};
 use crate::api::Object;
-use crate::api::keys::{hub, kro};
+use crate::api::keys::hub;
 use crate::api::names::{ClusterName, GroupKind, Gvk, InstanceKey};
 use crate::graph::Graph;
 use crate::reconcile::fleet::placement;
 use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, Inputs, Left};
+use crate::reconcile::spoke::StatusTrouble;
 use crate::spoke::client::ApiError;
 use crate::spoke::messages::{Said, ToSpoke};
 use crate::spoke::watch::{Listed, Scope};
@@ -21,14 +23,24 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
+use holdings::Holdings;
+
 /// How a request for an instance ended.
 #[derive(Debug)]
 pub(super) enum Outcome {
     Meta(Result<Value, ApiError>),
     Status(Result<Value, ApiError>),
     Finalizer(Result<Value, ApiError>),
-    /// All that is on record as left on the cluster then.
-    Left(ClusterName, Result<BTreeMap<String, Left>, ApiError>),
+    Left(ClusterName, Result<Recorded, ApiError>),
+}
+
+/// What is on record now as left on a cluster.
+#[derive(Debug)]
+pub(super) enum Recorded {
+    /// This too.
+    More(Left),
+    /// All of it: nobody knew before.
+    All(BTreeMap<String, Left>),
 }
 
 struct Slot {
@@ -50,6 +62,7 @@ struct Kind {
 #[derive(Default)]
 pub(super) struct Instances {
     kinds: BTreeMap<GroupKind, Kind>,
+    holdings: Holdings,
     clusters: BTreeMap<ClusterName, ClusterState>,
     queue: VecDeque<InstanceKey>,
     queued: HashSet<InstanceKey>,
@@ -76,6 +89,7 @@ impl Instances {
             definitions::Effect::Stop(gk) => {
                 if let Some(kind) = self.kinds.remove(&gk) {
                     kind.until.cancel();
+                    self.holdings.forget_kind(&gk);
                     for key in kind.slots.into_keys() {
                         clusters.broadcast(|| ToSpoke::Forget(key.clone()));
                     }
@@ -136,6 +150,7 @@ impl Instances {
     fn changed(&mut self, gk: &GroupKind, change: &Change, clusters: &Clusters) {
         let Some(kind) = self.kinds.get_mut(gk) else { return };
         let key = InstanceKey::new(gk.clone(), &change.key.namespace, &change.key.name);
+        self.holdings.note(&key, change.after.as_deref());
         match &change.after {
             Some(object) => {
                 let before = kind.slots.get(&key).map(|s| s.uid.clone());
@@ -299,7 +314,7 @@ impl Instances {
         key: &InstanceKey,
         uid: &str,
         outcome: Outcome,
-    ) -> Option<(ClusterName, BTreeMap<String, Left>)> {
+    ) -> Option<(ClusterName, Recorded)> {
         let now = ctx.clock.now();
         let kind = self.kinds.get_mut(&key.gk)?;
         let mut recorded = None;
@@ -312,16 +327,25 @@ impl Instances {
                 }
                 Err(error) => {
                     tracing::debug!(instance = %key, %error, "{what} failed");
-                    Err(error.to_string())
+                    Err(error)
                 }
             };
+            let text = |error: ApiError| error.to_string();
             match outcome {
-                Outcome::Meta(result) => slot.fleet.meta_written(told("writing the record", result), &now),
+                Outcome::Meta(result) => {
+                    slot.fleet.meta_written(told("writing the record", result).map_err(text), &now)
+                }
                 Outcome::Status(result) => {
-                    slot.fleet.status_written(told("writing the status", result).is_ok(), &now)
+                    let trouble = |error: ApiError| match error {
+                        ApiError::Invalid { .. } => (StatusTrouble::Refused, error.to_string()),
+                        _ => (StatusTrouble::Passing, error.to_string()),
+                    };
+                    let result = told("writing the status", result).map_err(trouble);
+                    slot.fleet.status_written(result, &now);
                 }
                 Outcome::Finalizer(result) => {
-                    slot.fleet.finalizer_removed(told("removing the finalizer", result), &now);
+                    let result = told("removing the finalizer", result).map_err(text);
+                    slot.fleet.finalizer_removed(result, &now);
                 }
                 Outcome::Left(cluster, result) => {
                     slot.fleet.left_recorded(&cluster, result.is_ok(), &now);
@@ -330,7 +354,10 @@ impl Instances {
             }
         }
         if let Some(value) = refreshed {
-            kind.view.refresh(value);
+            let change = kind.view.refresh(value);
+            if let Some(change) = change {
+                self.holdings.note(key, change.after.as_deref());
+            }
         }
         self.enqueue(key);
         recorded
@@ -426,36 +453,19 @@ impl Instances {
 
     /// Instances by the cluster that holds content of them.
     pub fn counts(&self) -> BTreeMap<ClusterName, i64> {
-        let local: Option<&ClusterName> = self.clusters.iter().find(|(_, c)| c.view.local).map(|(n, _)| n);
-        let mut out = BTreeMap::new();
-        for object in self.kinds.values().flat_map(|k| k.view.iter()).map(|(_, o)| o) {
-            for name in Fleet::holds(object) {
-                *out.entry(name).or_default() += 1;
-            }
-            if let Some(local) = local.filter(|_| holds_locally(object)) {
-                *out.entry(local.clone()).or_default() += 1;
-            }
-        }
-        out
+        let local = self.clusters.iter().find(|(_, c)| c.view.local).map(|(n, _)| n);
+        self.holdings.counts(local)
     }
 
     /// Whether any instance still records content on a cluster.
     pub fn holds_any(&self, name: &ClusterName) -> bool {
         let cluster = self.clusters.get(name);
         let local = cluster.is_some_and(|c| c.view.local && c.delete_on_leave);
-        self.kinds.values().any(|kind| {
-            kind.slots.iter().any(|(key, slot)| {
-                let object = kind.view.get(&Key::new(&key.namespace, &key.name));
-                object.is_some_and(|o| {
-                    Fleet::holds(o).contains(name) || (local && holds_locally(o) && !slot.fleet.is_gone(name))
-                })
-            })
-        })
+        let is_gone = |key: &InstanceKey| {
+            self.kinds.get(&key.gk).and_then(|k| k.slots.get(key)).is_none_or(|s| s.fleet.is_gone(name))
+        };
+        self.holdings.any(name) || (local && self.holdings.local().any(|key| !is_gone(key)))
     }
-}
-
-fn holds_locally(object: &Object) -> bool {
-    object.label(kro::APPLYSET_ID).is_some()
 }
 
 /// Effects of the clusters on the instances.

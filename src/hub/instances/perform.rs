@@ -1,13 +1,14 @@
 //! Performs what a fleet machine decided; each request is answered by exactly one outcome.
 
-use super::Outcome;
+use super::{Outcome, Recorded};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, InstanceKey};
 use crate::hub::Event;
 use crate::hub::clusters::{Clusters, left};
 use crate::hub::context::Context;
-use crate::reconcile::fleet::FleetAction;
+use crate::reconcile::fleet::{FleetAction, Left};
+use crate::spoke::client::ApiError;
 use kube::core::ApiResource;
 use serde_json::json;
 use std::sync::Arc;
@@ -21,13 +22,15 @@ pub(super) struct Target {
 }
 
 pub(super) fn start(ctx: &Context, target: &Target, action: FleetAction, clusters: &Clusters) {
-    let record_id = match &action {
-        FleetAction::RecordLeft { cluster, .. } => clusters.record_id(cluster),
-        _ => String::new(),
+    let record = match &action {
+        FleetAction::RecordLeft { cluster, .. } => {
+            (clusters.record_id(cluster), clusters.knows_left(cluster))
+        }
+        _ => (String::new(), false),
     };
     let (this, target) = (ctx.clone(), target.clone());
     ctx.spawn(async move {
-        let outcome = perform(&this, &target, action, &record_id).await;
+        let outcome = perform(&this, &target, action, &record).await;
         let uid = target.object.uid().to_owned();
         if let Some(outcome) = outcome {
             this.tell(Event::Instance(target.key, uid, outcome));
@@ -35,7 +38,13 @@ pub(super) fn start(ctx: &Context, target: &Target, action: FleetAction, cluster
     });
 }
 
-async fn perform(ctx: &Context, target: &Target, action: FleetAction, record_id: &str) -> Option<Outcome> {
+/// `record`: the id of the cluster's record, and whether what stands there is known.
+async fn perform(
+    ctx: &Context,
+    target: &Target,
+    action: FleetAction,
+    record: &(String, bool),
+) -> Option<Outcome> {
     let (namespace, name) = (&*target.key.namespace, &*target.key.name);
     let (client, resource) = (&ctx.client, &target.resource);
     let uid = target.object.uid();
@@ -57,7 +66,8 @@ async fn perform(ctx: &Context, target: &Target, action: FleetAction, record_id:
             Outcome::Finalizer(client.merge_patch(resource, namespace, name, &patch).await)
         }
         FleetAction::RecordLeft { cluster, left } => {
-            let result = left::record(client, &ctx.settings.namespace, record_id, &left).await;
+            let (id, known) = record;
+            let result = record_left(ctx, id, *known, left).await;
             if result.is_ok() {
                 let message = format!(
                     "content on cluster {cluster} is left behind; it is cleaned if that cluster is registered again \
@@ -71,6 +81,15 @@ async fn perform(ctx: &Context, target: &Target, action: FleetAction, record_id:
         // The hub side hands these over itself.
         FleetAction::Send { .. } | FleetAction::Forget { .. } => return None,
     })
+}
+
+async fn record_left(ctx: &Context, id: &str, known: bool, left: Left) -> Result<Recorded, ApiError> {
+    let (client, namespace) = (&ctx.client, &ctx.settings.namespace);
+    left::record(client, namespace, id, &left).await?;
+    if known {
+        return Ok(Recorded::More(left));
+    }
+    Ok(Recorded::All(left::read(client, namespace, id).await?))
 }
 
 /// Takes a record of what is left out: it was cleaned, or its instance is there again.

@@ -182,6 +182,8 @@ pub(super) struct Aggregate {
     /// Whether the author's conditions take the place of ours; `None` where the definition is not known.
     pub by_author: Option<bool>,
     pub has_local: bool,
+    /// What the hub said to the author's fields, which it does not take: those that stand there stay.
+    pub refused: Option<String>,
 }
 
 /// kro's condition types, which every cluster reports.
@@ -282,6 +284,7 @@ impl Aggregate {
             || self.graph_missing
             || self.invalid.is_some()
             || self.unmanaged.is_some()
+            || self.refused.is_some()
         {
             InstanceState::Error
         } else if self.entries.is_empty() || any(EntryKind::Progressing) || any(EntryKind::Unreachable) {
@@ -393,6 +396,9 @@ impl Aggregate {
         if let Some(invalid) = &self.invalid {
             return Some(("InvalidPlacement", invalid.clone()));
         }
+        if let Some(why) = self.refused.as_ref().filter(|_| !self.deleting) {
+            return Some(("StatusRefused", format!("the hub refuses the fields of the status: {why}")));
+        }
         (self.entries.is_empty() && !self.deleting).then(|| {
             let local = if self.has_local {
                 ""
@@ -428,8 +434,8 @@ impl Aggregate {
 
     /// The author's fields: what one cluster says, or what all agree on. Kept while an instance is deleted, and while
     /// nobody knows what it should be.
-    fn fields(&self, old: &Value) -> Map<String, Value> {
-        if self.deleting || self.graph_missing {
+    pub fn fields(&self, old: &Value) -> Map<String, Value> {
+        if self.deleting || self.graph_missing || self.refused.is_some() {
             let mut kept = old.as_object().cloned().unwrap_or_default();
             for key in ["state", "conditions", "fleet"] {
                 kept.remove(key);

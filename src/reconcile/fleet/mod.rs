@@ -6,8 +6,10 @@
 pub mod aggregate;
 pub mod placement;
 
-use super::Now;
-use super::spoke::{Goal, Home, HubValues, InstanceState, MirrorContent, Part, Report, Task, has_hub_part};
+use super::spoke::{
+    Goal, Home, HubValues, InstanceState, MirrorContent, Part, Report, StatusTrouble, Task, has_hub_part,
+};
+use super::{Now, Retry};
 use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, GroupKind, Gvk, HubId, InstanceKey};
 use crate::api::{Object, hash};
@@ -104,27 +106,6 @@ struct Sent {
     removal: bool,
 }
 
-/// When something that failed may be tried again.
-#[derive(Clone, Copy, Debug, Default)]
-struct Retry {
-    at: Option<u64>,
-    attempts: u32,
-}
-
-impl Retry {
-    fn outcome(&mut self, ok: bool, now: &Now) {
-        if ok {
-            *self = Self::default();
-        } else {
-            self.at = Some(now.millis + super::retry_delay_millis(self.attempts));
-            self.attempts += 1;
-        }
-    }
-    fn is_due(&self, now: &Now) -> bool {
-        self.at.is_none_or(|at| now.millis >= at)
-    }
-}
-
 /// A state on the way to another is shown when it lasts longer.
 const PASSING_MILLIS: u64 = 80;
 
@@ -151,6 +132,10 @@ pub struct Fleet {
     record_retry: Retry,
     status_retry: Retry,
     last_status_write: Option<u64>,
+    /// The author's fields that the status write under way offers; `None` where it leaves them as they are.
+    status_offered: Option<u64>,
+    /// What the API server said to those fields.
+    status_refused: Option<(u64, String)>,
     /// Since when a state that may pass in a moment is to be written.
     passing_since: Option<u64>,
     /// Why our finalizer and labels could not be written.
@@ -179,6 +164,8 @@ impl Fleet {
             record_retry: Retry::default(),
             status_retry: Retry::default(),
             last_status_write: None,
+            status_offered: None,
+            status_refused: None,
             passing_since: None,
             unlabelled: None,
             stuck: None,
@@ -233,9 +220,12 @@ impl Fleet {
         }
         self.unlabelled = result.err().map(|why| format!("finalizer/labeling failed: {why}"));
     }
-    pub fn status_written(&mut self, ok: bool, now: &Now) {
+    pub fn status_written(&mut self, result: Result<(), (StatusTrouble, String)>, now: &Now) {
         self.status_busy = false;
-        self.status_retry.outcome(ok, now);
+        self.status_retry.outcome(result.is_ok(), now);
+        if let (Err((StatusTrouble::Refused, why)), Some(fields)) = (result, self.status_offered) {
+            self.status_refused = Some((fields, why));
+        }
     }
     pub fn finalizer_removed(&mut self, result: Result<(), String>, now: &Now) {
         self.finalizer_busy = false;
@@ -245,7 +235,7 @@ impl Fleet {
 
     /// Whether the record on the instance is what this machine decided, with nothing under way.
     pub fn is_recorded(&self) -> bool {
-        !self.meta_busy && self.left_busy.is_empty() && self.record_retry.at.is_none()
+        !self.meta_busy && self.left_busy.is_empty() && !self.record_retry.has_failed()
     }
 
     /// Clusters that hold, or may hold, content of this instance.
@@ -286,7 +276,7 @@ impl Fleet {
         if !finished || self.stuck.is_some() {
             self.status(&mut step, inputs, &decision, &holds, local.as_ref(), deleting);
         }
-        let retries = [self.record_retry.at, self.status_retry.at].into_iter().flatten();
+        let retries = [self.record_retry.at(), self.status_retry.at()].into_iter().flatten();
         let next = retries.chain(step.wake_at).filter(|at| *at > inputs.now.millis).min();
         step.wake_at = next;
         step
@@ -617,7 +607,7 @@ impl Fleet {
         }
         let entries: Vec<Entry> = entries.into_iter().map(|e| self.dated(inputs, e)).collect();
         let only_local = names.iter().all(|n| Some(n) == local) && entries.len() == names.len();
-        let aggregate = Aggregate {
+        let mut aggregate = Aggregate {
             entries,
             only_local: only_local && !names.is_empty(),
             deleting,
@@ -627,11 +617,16 @@ impl Fleet {
             unmanaged: self.stuck.clone().or_else(|| self.unlabelled.clone()),
             by_author: inputs.graph.map(|g| g.has_conditions()),
             has_local: local.is_some(),
+            refused: None,
         };
         if !self.status_retry.is_due(inputs.now) {
             return;
         }
         let old = inputs.instance.0.get("status").cloned().unwrap_or_else(|| json!({}));
+        let fields = hash::json(&Value::Object(aggregate.fields(&old)));
+        // What was refused is not offered again while it is the same: the rest of the status says so.
+        self.status_refused = self.status_refused.take().filter(|(print, _)| *print == fields);
+        aggregate.refused = self.status_refused.as_ref().map(|(_, why)| why.clone());
         let new = aggregate.status(&old, inputs.instance.generation(), inputs.now);
         let Some(patch) = super::spoke::merge_patch(&old, &new) else {
             self.passing_since = None;
@@ -646,6 +641,7 @@ impl Fleet {
             return;
         }
         self.passing_since = None;
+        self.status_offered = aggregate.refused.is_none().then_some(fields);
         self.status_busy = true;
         self.last_state = Some(state);
         self.last_status_write = Some(inputs.now.millis);

@@ -110,6 +110,9 @@ impl Actor {
         match self.inbox.pop_front() {
             Some(ToSpoke::Task(task)) => {
                 let key = task.key.clone();
+                if let (Goal::Run { graph, .. }, false) = (&task.goal, task.is_local()) {
+                    self.store.wanted.insert(key.gk.clone(), graph.crd_hash());
+                }
                 match self.slots.get_mut(&key) {
                     Some(slot) => {
                         slot.last_sent = None;

@@ -3,7 +3,7 @@
 use super::api_server::{Kind, Server, merge, namespace_kind};
 use super::cluster::app_gvk;
 use super::graphs::{Blueprint, NAMESPACE, Plan, Sort, app_kind};
-use super::requests::{Answer, Request, Work};
+use super::requests::{Answer, Fault, Request, Work};
 use super::shell::{LeftRecords, instance_key};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
@@ -12,7 +12,7 @@ use crate::reconcile::Now;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::placement::DefaultPlacement;
 use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, FleetStep, Inputs};
-use crate::reconcile::spoke::{Goal, InstanceState, Report};
+use crate::reconcile::spoke::{Goal, InstanceState, Report, StatusTrouble};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +26,10 @@ pub(super) struct Bench {
     pub now: Now,
     /// The definition did not compile since the start.
     pub undefined: bool,
+    /// Why a status write that fails does.
+    status_trouble: StatusTrouble,
+    /// How the next requests fail.
+    fault: Option<Fault>,
 }
 
 /// What a refused write says.
@@ -60,6 +64,8 @@ impl Bench {
             clusters: clusters.into(),
             left: LeftRecords::default(),
             undefined: false,
+            status_trouble: StatusTrouble::Passing,
+            fault: None,
             now: Now { millis: 1_000, rfc3339: "2026-01-01T00:00:01Z".into() },
         }
     }
@@ -110,10 +116,12 @@ impl Bench {
             let work = Work::Fleet { key: instance_key("app"), object, action };
             let mut request =
                 Request { site: name("hub"), epoch: 0, work, part: 0, answer: None, not_before: 0 };
-            request.call(&mut self.server, &mut self.left, &HubId::new("hub-1"), None);
+            request.call(&mut self.server, &mut self.left, &HubId::new("hub-1"), self.fault);
             match request.answer {
                 Some(Answer::Meta(v)) => self.fleet.meta_written(said(v.is_some()), &self.now),
-                Some(Answer::Status(v)) => self.fleet.status_written(v.is_some(), &self.now),
+                Some(Answer::Status(v)) => self
+                    .fleet
+                    .status_written(v.map(drop).ok_or((self.status_trouble, "no".into())), &self.now),
                 Some(Answer::Finalizer(v)) => self.fleet.finalizer_removed(said(v.is_some()), &self.now),
                 Some(Answer::Left(c, _, ok)) => self.fleet.left_recorded(&c, ok, &self.now),
                 other => panic!("{other:?}"),
@@ -304,4 +312,31 @@ fn a_restart_rewrites_no_status() {
         bench.rounds();
         assert_eq!(bench.instance().unwrap(), before, "{words:?}");
     }
+}
+
+#[test]
+fn fields_that_the_hub_refuses_are_named_and_the_rest_of_the_status_is_written() {
+    let mut bench = Bench::placed("a");
+    let mut report = bench.report();
+    report.fields.insert("first".into(), json!("n0"));
+    bench.fleet.report(&name("a"), report.clone());
+    (bench.fault, bench.status_trouble) = (Some(Fault::Error), StatusTrouble::Refused);
+    bench.rounds();
+    bench.fault = None;
+    bench.later(2);
+    bench.rounds();
+    let (reason, message) = bench.ready();
+    assert_eq!(
+        (reason.as_str(), message.as_str()),
+        ("StatusRefused", "the hub refuses the fields of the status: no")
+    );
+    let instance = bench.instance().unwrap();
+    assert_eq!((instance.str_at("/status/state"), instance.str_at("/status/first")), ("ERROR", ""));
+    // Other fields are offered again.
+    report.fields.insert("first".into(), json!("n1"));
+    bench.fleet.report(&name("a"), report);
+    bench.later(2);
+    bench.rounds();
+    let instance = bench.instance().unwrap();
+    assert_eq!((instance.str_at("/status/state"), instance.str_at("/status/first")), ("ACTIVE", "n1"));
 }

@@ -60,6 +60,8 @@ pub struct Plan {
     pub waits: bool,
     pub elsewhere: bool,
     pub adopts: bool,
+    /// Takes what is there before us if it is as wanted.
+    pub adopts_equal: bool,
     pub orphans: bool,
     /// It lives on the hub.
     pub on_hub: bool,
@@ -88,6 +90,7 @@ impl Plan {
             waits: false,
             elsewhere: false,
             adopts: false,
+            adopts_equal: false,
             orphans: false,
             on_hub: false,
             outside: None,
@@ -143,6 +146,8 @@ impl Plan {
         let mut notes = Map::new();
         if self.adopts {
             notes.insert("hub.kro.run/on-existing".into(), json!("Adopt"));
+        } else if self.adopts_equal {
+            notes.insert("hub.kro.run/on-existing".into(), json!("AdoptIfEqual"));
         }
         if self.on_hub {
             notes.insert("hub.kro.run/target".into(), json!("hub"));
@@ -369,5 +374,6 @@ fn random_plan(random: &mut Random, id: &str, before: &[Plan]) -> Plan {
     plan.orphans = random.chance(10);
     // What was let live may be wanted again.
     plan.adopts = plan.orphans || random.chance(20);
+    plan.adopts_equal = random.chance(20);
     plan
 }

@@ -12,6 +12,7 @@ use crate::reconcile::Now;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::placement::{ClusterView, DefaultPlacement};
 use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, Inputs, Left};
+use crate::reconcile::spoke::StatusTrouble;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -54,10 +55,6 @@ pub struct Stepped {
 
 impl Hub {
     pub fn new(epoch: u64, hub_id: HubId, graph: Arc<Graph>, clusters: &[(ClusterName, bool)]) -> Self {
-        let state = |local: bool| ClusterState {
-            view: ClusterView { local, ..ClusterView::default() },
-            ..ClusterState::default()
-        };
         Self {
             epoch,
             hub_id,
@@ -67,7 +64,7 @@ impl Hub {
             synced: false,
             slots: BTreeMap::new(),
             graph,
-            clusters: clusters.iter().map(|(n, local)| (n.clone(), state(*local))).collect(),
+            clusters: clusters.iter().map(|(n, local)| (n.clone(), unknown(n, *local))).collect(),
             queue: VecDeque::new(),
             queued: BTreeSet::new(),
             cleaning: BTreeMap::new(),
@@ -164,6 +161,28 @@ impl Hub {
                 self.out.push((name.clone(), ToSpoke::Forget(key.clone())));
             }
         }
+    }
+
+    /// The Cluster is being deleted.
+    pub fn leaves(&mut self, name: &ClusterName) {
+        if let Some(state) = self.clusters.get_mut(name) {
+            state.view.leaving = true;
+            self.enqueue_all();
+        }
+    }
+    /// Whether nothing is known to be held there any more.
+    pub fn may_let_go(&self, name: &ClusterName) -> bool {
+        self.synced
+            && self.unjudged.is_empty()
+            && !self.objects.values().any(|o| Fleet::holds(o).contains(name))
+    }
+    pub fn unregistered(&mut self, name: &ClusterName) {
+        self.clusters.remove(name);
+        self.enqueue_all();
+    }
+    pub fn registered(&mut self, name: &ClusterName) {
+        self.clusters.entry(name.clone()).or_insert_with(|| unknown(name, false));
+        self.enqueue_all();
     }
 
     fn set_health(&mut self, name: &ClusterName, health: ClusterHealth) {
@@ -284,7 +303,8 @@ impl Hub {
                     refreshed = value;
                 }
                 Answer::Status(value) => {
-                    slot.fleet.status_written(value.is_some(), now);
+                    let passing = || (StatusTrouble::Passing, "refused".to_owned());
+                    slot.fleet.status_written(value.as_ref().map(drop).ok_or_else(passing), now);
                     refreshed = value;
                 }
                 Answer::Finalizer(value) => {
@@ -353,6 +373,17 @@ impl Hub {
             self.enqueue(&key);
         }
     }
+}
+
+/// A cluster that nobody spoke to yet. Its tier is odd or even, as its name is.
+fn unknown(name: &ClusterName, local: bool) -> ClusterState {
+    let mut view = ClusterView { local, ..ClusterView::default() };
+    view.labels.insert("tier".into(), tier(name).into());
+    ClusterState { view, ..ClusterState::default() }
+}
+
+pub fn tier(name: &ClusterName) -> &'static str {
+    if name.as_str().ends_with(['1', '3']) { "odd" } else { "even" }
 }
 
 fn unreachable(now: &Now) -> ClusterHealth {

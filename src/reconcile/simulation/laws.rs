@@ -5,6 +5,7 @@ use super::cluster::Stepped;
 use super::graphs::{
     Blueprint, CALM_VALUE, Expected, Outside, Plan, Sort, Wish, app_kind, is_outside, outside,
 };
+use super::hub::tier;
 use super::shell::{LeftRecords, World, hub_site, instance_key};
 use super::store::Store;
 use crate::api::keys::{hub, kro};
@@ -43,15 +44,7 @@ impl Laws {
         if !mine || task.hub_uid != instance.uid() || instance.is_deleting() {
             return;
         }
-        let words = instance.annotation(hub::CLUSTERS);
-        let chosen = match words {
-            None => *cluster == hub_site(),
-            Some(text) => {
-                let names = placement::names(Some(text));
-                names.contains(cluster) || (names.contains(&ClusterName::new("*")) && *cluster != hub_site())
-            }
-        };
-        if chosen {
+        if chooses(instance, cluster) {
             self.breach(format!("{cluster} is told to remove {}, which is placed there", task.key));
         }
     }
@@ -73,8 +66,19 @@ impl Laws {
         {
             return;
         }
-        let Goal::Run { graph, mirror, .. } = &task.goal else { return };
-        let Some(blueprint) = all.iter().find(|b| b.graph.generation == graph.generation) else { return };
+        let Goal::Run { graph, mirror, suspended, .. } = &task.goal else { return };
+        if *suspended {
+            let child = |a: &&Action| match a {
+                Action::Apply(apply) => apply.manager == kro::MANAGER_APPLYSET,
+                Action::Delete { .. } | Action::Release { .. } => true,
+                _ => false,
+            };
+            if let Some(action) = stepped.actions.iter().find(child) {
+                self.breach(format!("{site}: {} is suspended and wants {action:?}", task.key));
+            }
+            return;
+        }
+        let Some(blueprint) = all.iter().find(|b| b.graph.hash == graph.hash) else { return };
         let spec = match &task.home {
             Home::Local { instance } => instance.0["spec"].clone(),
             Home::Mirror => mirror.spec.clone(),
@@ -192,16 +196,24 @@ fn differs(want: &Expected, live: &Object) -> Option<String> {
     })
 }
 
+/// Whether an instance's own words choose a site.
+fn chooses(instance: &Object, name: &ClusterName) -> bool {
+    let words = instance.annotation(hub::CLUSTERS);
+    let selector = instance.annotation(hub::CLUSTER_SELECTOR);
+    let is_spoke = *name != hub_site();
+    if words.is_none() && selector.is_none() {
+        return !is_spoke;
+    }
+    let names = placement::names(words);
+    let selected = selector.is_some_and(|s| s.strip_prefix("tier=") == Some(tier(name)));
+    names.contains(name) || (is_spoke && names.contains(&ClusterName::new("*"))) || selected
+}
+
 /// The sites that an instance's own words choose.
 fn chosen(world: &World, instance: &Object) -> BTreeSet<ClusterName> {
     let registered: BTreeSet<ClusterName> =
         world.sites.iter().filter(|(_, s)| s.registered).map(|(n, _)| n.clone()).collect();
-    let names = match instance.annotation(hub::CLUSTERS) {
-        None => BTreeSet::from([hub_site()]),
-        Some("*") => world.spokes().into_iter().collect(),
-        Some(text) => placement::names(Some(text)),
-    };
-    names.intersection(&registered).cloned().collect()
+    registered.into_iter().filter(|name| chooses(instance, name)).collect()
 }
 
 /// Everything is as the instances on the hub say; nothing else is left.

@@ -9,7 +9,7 @@ use crate::graph::Graph;
 use crate::reconcile::fleet::{FleetAction, Left};
 use crate::reconcile::spoke::release_patch;
 use crate::reconcile::spoke::tracked::Trouble;
-use crate::reconcile::spoke::{Action, Apply, Guard, Outcome, Task, namespace_body};
+use crate::reconcile::spoke::{Action, Apply, Guard, Outcome, StatusTrouble, Task, namespace_body};
 use crate::reconcile::world::{CrdState, CrdWish, Stored};
 use crate::schema::{compat, crd};
 use serde_json::{Value, json};
@@ -213,7 +213,13 @@ fn spoke(line: &mut Line, task: &Task, action: &Action, part: u32) -> Option<Ans
                     uid: None,
                     seen: Some(Arc::new(Stored::new((*live).clone()))),
                 }),
-                Err(failure) => answer(Outcome::StatusFailed { message: format!("{failure:?}") }),
+                Err(failure) => {
+                    let trouble = match failure {
+                        Failure::Refused(Refused::NotFound) => StatusTrouble::Missing,
+                        _ => StatusTrouble::Passing,
+                    };
+                    answer(Outcome::StatusFailed { message: format!("{failure:?}"), trouble })
+                }
             }
         }
         Action::EnsureNamespace(name) => {
@@ -314,11 +320,7 @@ pub fn crd_of(graph: &Graph, hub_id: &HubId) -> Value {
 fn ensure_crd(line: &mut Line, graph: &Graph, hub_id: &HubId, part: u32, retry_at: u64) -> Option<CrdState> {
     let wanted = crd_of(graph, hub_id);
     let target = ObjectRef::new(crd_kind(), "", Object(wanted.clone()).name());
-    let ready = CrdState::Ready {
-        hash: graph.crd_hash(),
-        rgd_uid: graph.rgd_uid.clone(),
-        generation: graph.generation,
-    };
+    let ready = CrdState::Ready { hash: graph.crd_hash() };
     let wish = CrdWish { hash: graph.crd_hash(), allow_breaking: false };
     let refused = |reason: &'static str, message: String| CrdState::Refused {
         reason,

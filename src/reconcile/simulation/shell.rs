@@ -24,6 +24,8 @@ pub struct Site {
     pub actor: Option<Actor>,
     /// A Cluster names it. The hub itself may be none.
     pub registered: bool,
+    /// That Cluster is being deleted, and what runs there is to be left alone.
+    pub leaving: bool,
     /// The hub side knows that it cannot connect.
     refused: bool,
 }
@@ -59,6 +61,8 @@ pub struct World {
     /// Requests to servers, by site and what they are.
     pub calls: BTreeMap<String, u64>,
     pub moves: u64,
+    /// The controller dies right after this write.
+    pub crash_after: Option<u64>,
     /// Up to so many milliseconds pass with each move.
     pub pace: usize,
     epoch: u64,
@@ -80,6 +84,7 @@ enum Move {
     HubSee,
     HubStep,
     Operate(ClusterName, ObjectRef),
+    LetGo(ClusterName),
 }
 
 pub fn hub_site() -> ClusterName {
@@ -106,7 +111,7 @@ impl World {
                 let target = ObjectRef::new(namespace_kind(), "", namespace);
                 server.create(&target, "admin", &body).unwrap();
             }
-            Site { server, reachable: true, actor: None, registered, refused: false }
+            Site { server, reachable: true, actor: None, registered, leaving: false, refused: false }
         };
         let mut home = site("local", local);
         home.server.serve(app_kind(), Kind { namespaced: true });
@@ -131,6 +136,7 @@ impl World {
             writes: 0,
             calls: BTreeMap::new(),
             moves: 0,
+            crash_after: None,
             pace: 3,
             epoch: 1,
             requests: Vec::new(),
@@ -194,6 +200,9 @@ impl World {
             } else if site.registered && (site.reachable || !site.refused) {
                 out.push(Move::Connect(name.clone()));
             }
+            if site.leaving && self.hub.may_let_go(name) {
+                out.push(Move::LetGo(name.clone()));
+            }
             for target in site.server.unfinished() {
                 out.push(Move::Operate(name.clone(), target.clone()));
             }
@@ -238,6 +247,10 @@ impl World {
         self.moves += 1;
         let chosen = self.random.pick(&moves);
         self.perform(chosen);
+        if self.crash_after == Some(self.writes) {
+            self.crash_after = None;
+            self.crash();
+        }
         true
     }
 
@@ -302,6 +315,7 @@ impl World {
                 }
                 self.after_hub();
             }
+            Move::LetGo(name) => self.let_go(&name),
             Move::Operate(name, target) => {
                 let flaps = self.random.chance(self.weather.operator);
                 let status = json!({"value": operator_value(&target.name), "ready": !flaps});
@@ -448,15 +462,47 @@ impl World {
         }
     }
 
-    /// The controller dies. Requests on their way may arrive or not; nobody hears of them.
-    pub fn crash(&mut self) {
-        self.note(|| "the controller crashes".into());
+    /// Somebody deletes the Cluster.
+    pub fn deregister(&mut self, name: &ClusterName) {
+        self.note(|| format!("user: deletes Cluster {name}"));
+        self.sites.get_mut(name).unwrap().leaving = true;
+        self.hub.leaves(name);
+    }
+
+    /// Nothing is held there any more: the Cluster goes, and its actor ends.
+    fn let_go(&mut self, name: &ClusterName) {
+        self.note(|| format!("Cluster {name} is gone"));
+        self.end_requests(|site| site == name);
+        let site = self.sites.get_mut(name).unwrap();
+        (site.registered, site.leaving, site.actor, site.refused) = (false, false, None, false);
+        self.hub.unregistered(name);
+    }
+
+    pub fn register(&mut self, name: &ClusterName) {
+        self.note(|| format!("user: registers Cluster {name}"));
+        self.sites.get_mut(name).unwrap().registered = true;
+        self.hub.registered(name);
+    }
+
+    /// Requests on their way may arrive or not; nobody hears of them.
+    fn end_requests(&mut self, ends: impl Fn(&ClusterName) -> bool) {
         for mut request in std::mem::take(&mut self.requests) {
+            let hub_side = matches!(request.work, Work::Fleet { .. });
+            if hub_side && request.epoch == self.hub.epoch && !ends(&hub_site()) || !ends(&request.site) {
+                self.requests.push(request);
+                continue;
+            }
             let site = self.sites.get_mut(&request.site).unwrap();
             if request.answer.is_none() && site.reachable && self.random.chance(50) {
                 request.call(&mut site.server, &mut self.left, &self.hub_id, None);
             }
         }
+    }
+
+    /// The controller dies. Requests on their way may arrive or not; nobody hears of them.
+    pub fn crash(&mut self) {
+        self.note(|| "the controller crashes".into());
+        self.end_requests(|_| true);
         self.start_anew();
     }
 
@@ -475,6 +521,11 @@ impl World {
         let clusters = registered(&self.sites);
         let graph = self.blueprint().graph.clone();
         self.hub = Hub::new(self.epoch, self.hub_id.clone(), graph, &clusters);
+        let leaving: Vec<ClusterName> =
+            self.sites.iter().filter(|(_, s)| s.leaving).map(|(n, _)| n.clone()).collect();
+        for name in &leaving {
+            self.hub.leaves(name);
+        }
     }
 
     pub fn serve(&mut self, blueprint: Arc<Blueprint>) {

@@ -11,8 +11,10 @@ use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, GroupKind, HubId, ObjectRef};
 use crate::reconcile::Now;
 use crate::reconcile::spoke::tracked::Trouble;
-use crate::reconcile::spoke::{Action, Goal, Home, Machine, MirrorContent, Outcome, Part, Step, Task};
-use crate::reconcile::world::{CrdState, CrdWish, KindState, Looked, Lookup};
+use crate::reconcile::spoke::{
+    Action, Goal, Home, Machine, MirrorContent, Outcome, Part, StatusTrouble, Step, Task,
+};
+use crate::reconcile::world::{CrdState, CrdWish, KindState, Looked, Lookup, Stored};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,6 +27,10 @@ pub(super) struct Bench {
     /// Kinds that are not fully listed, and how they are instead.
     unlisted: Vec<(GroupKind, KindState)>,
     crd: Option<CrdState>,
+    /// What the hub asked for last, if not the machine's own.
+    crd_wanted: Option<String>,
+    /// An object that is shown although it is gone.
+    phantom: Option<Object>,
     /// What external references find.
     pub lookups: BTreeMap<Lookup, Looked>,
     pub last: Step,
@@ -86,6 +92,8 @@ impl Bench {
             now,
             unlisted: Vec::new(),
             crd: None,
+            crd_wanted: None,
+            phantom: None,
             lookups: BTreeMap::new(),
             last: Step::default(),
         }
@@ -108,15 +116,12 @@ impl Bench {
         for (gk, state) in &self.unlisted {
             store.kind_mut(gk, false).state = state.clone();
         }
-        let (hash, generation) = (self.blueprint.graph.crd_hash(), self.blueprint.graph.generation);
-        store.crds.insert(
-            app_kind(),
-            self.crd.clone().unwrap_or(CrdState::Ready {
-                hash,
-                rgd_uid: self.blueprint.graph.rgd_uid.clone(),
-                generation,
-            }),
-        );
+        let hash = self.blueprint.graph.crd_hash();
+        store.crds.insert(app_kind(), self.crd.clone().unwrap_or(CrdState::Ready { hash }));
+        store.wanted.extend(self.crd_wanted.iter().map(|hash| (app_kind(), hash.clone())));
+        if let Some(phantom) = &self.phantom {
+            store.upsert(&phantom.object_ref(), Arc::new(Stored::new(phantom.0.clone())));
+        }
         store.lookups = self.lookups.clone();
         store
     }
@@ -502,4 +507,65 @@ fn no_contact_is_no_error() {
     );
     let crd = Object(crd_of(&bench.blueprint.graph, &hub_id()));
     assert_eq!(crd.label(hub::HUB_ID), Some("hub-1"));
+}
+
+#[test]
+fn a_mirror_that_a_status_write_does_not_find_is_looked_for_and_made_again() {
+    let mut bench = Bench::new(vec![Plan::new("n0", Sort::ConfigMap)]);
+    while bench.round() != "apply n0" {}
+    let status = bench.step();
+    assert_eq!(words(&status), "status");
+    // It is gone, and the watch has not told yet: what the store shows is not there.
+    let shown = bench.server.object(&instance_key("app").object()).unwrap();
+    bench.server.delete(&instance_key("app").object(), None).unwrap();
+    bench.perform(&status[0], None);
+    bench.phantom = Some(shown);
+    let look = bench.step();
+    assert_eq!(words(&look), "verify mirror");
+    assert_eq!(words(&bench.step()), "", "once");
+    bench.perform(&look[0], None);
+    bench.phantom = None;
+    assert_eq!(bench.rounds(), ["apply mirror", "apply n0"]);
+    assert_eq!(bench.report().0, "ACTIVE");
+}
+
+#[test]
+fn fields_that_the_cluster_refuses_are_named_and_the_rest_of_the_status_is_written() {
+    let mut bench = Bench::new(vec![Plan::new("n0", Sort::ConfigMap)]);
+    while bench.round() != "apply n0" {}
+    let refuse = |bench: &mut Bench| {
+        assert_eq!(words(&bench.step()), "status");
+        let (message, trouble) = ("status.first: Invalid value".to_owned(), StatusTrouble::Refused);
+        bench.machine.feed(Outcome::StatusFailed { message, trouble }, &bench.now);
+        bench.now.millis += 60_000;
+    };
+    refuse(&mut bench);
+    assert_eq!(bench.rounds(), [""; 0]);
+    let mirror = bench.server.object(&instance_key("app").object()).unwrap();
+    let (state, message) = bench.report();
+    assert_eq!((state.as_str(), mirror.str_at("/status/state")), ("ERROR", "ERROR"));
+    assert_eq!(message, "the cluster refuses the fields of the status: status.first: Invalid value");
+    assert_eq!(mirror.0.pointer("/status/first"), None);
+    // Other fields are offered again.
+    let mut plans = bench.blueprint.plans.clone();
+    plans[0].suffix = "renamed".into();
+    bench.redefine(plans);
+    bench.rounds();
+    let mirror = bench.server.object(&instance_key("app").object()).unwrap();
+    assert_eq!(mirror.str_at("/status/first"), "app-renamed");
+    assert_eq!(bench.report(), ("ACTIVE".into(), String::new()));
+}
+
+#[test]
+fn a_definition_that_went_back_is_brought_there_when_the_hub_says_so() {
+    let mut bench = settled(vec![Plan::new("n0", Sort::ConfigMap)]);
+    let ready = |hash: &str| Some(CrdState::Ready { hash: hash.into() });
+    bench.crd = ready("of a later generation");
+    // Another instance has heard of it.
+    bench.crd_wanted = Some("of a later generation".into());
+    assert_eq!(bench.round(), "status");
+    assert!(bench.report().1.contains("waiting for the newer revision"), "{}", bench.report().1);
+    // The hub came back from a backup: what it says last counts, not the number.
+    bench.crd_wanted = Some(bench.blueprint.graph.crd_hash());
+    assert_eq!(words(&bench.step()), "crd");
 }

@@ -31,6 +31,7 @@ struct Outside {
 pub struct Store {
     pub kinds: BTreeMap<GroupKind, Kind>,
     pub crds: BTreeMap<GroupKind, CrdState>,
+    pub wanted: BTreeMap<GroupKind, String>,
     objects: BTreeMap<ObjectRef, Arc<Stored>>,
     wanted_by: BTreeMap<ObjectRef, InstanceKey>,
     pub lookups: BTreeMap<Lookup, Looked>,
@@ -51,6 +52,9 @@ impl World for Store {
     }
     fn crd(&self, gk: &GroupKind) -> CrdState {
         self.crds.get(gk).cloned().unwrap_or(CrdState::Unknown)
+    }
+    fn crd_wanted(&self, gk: &GroupKind) -> Option<String> {
+        self.wanted.get(gk).cloned()
     }
     fn get(&self, object: &ObjectRef) -> Option<Arc<Stored>> {
         self.objects.get(object).cloned()

@@ -17,8 +17,8 @@ pub use mirror::{MirrorContent, namespace_body};
 pub use part::{HubValues, Part, Side, has_hub_part};
 pub use status::{FOR_TOOLS, InstanceState, Report, fingerprint as report_fingerprint, is_own, merge_patch};
 
-use super::Now;
 use super::world::{Lookup, Stored, World};
+use super::{Now, Retry};
 use crate::api::names::{GroupKind, Gvk, HubId, InstanceKey, ObjectRef};
 use crate::api::{Object, applyset};
 use crate::graph::Graph;
@@ -201,11 +201,23 @@ pub enum Outcome {
     StatusWritten,
     StatusFailed {
         message: String,
+        trouble: StatusTrouble,
     },
     NamespaceReady,
     NamespaceFailed {
         message: String,
     },
+}
+
+/// Why a status could not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusTrouble {
+    /// Nothing that is about this status.
+    Passing,
+    /// The API server does not take it as it is.
+    Refused,
+    /// There is no such object.
+    Missing,
 }
 
 /// The result of one step.
@@ -236,11 +248,17 @@ pub struct Machine {
     /// The hub instance as our last write of its inventory returned it.
     written_parent: Option<Arc<Stored>>,
     status_busy: bool,
-    status_failure: Option<(u64, u32)>,
+    status_retry: Retry,
+    /// The author's fields that the status write under way offers; `None` where it leaves them as they are.
+    status_offered: Option<u64>,
+    /// What the API server said to those fields.
+    status_refused: Option<(u64, String)>,
+    /// The API server did not find the mirror that the store shows.
+    mirror_doubted: bool,
     namespace_busy: bool,
     namespace_missing: Option<String>,
-    /// What was said, when to try again, and how often it was tried.
-    namespace_failure: Option<(String, u64, u32)>,
+    /// What was said.
+    namespace_failure: Option<(String, Retry)>,
     last_report: Option<Report>,
     /// Milliseconds of the first step.
     first_step: Option<u64>,
@@ -248,7 +266,7 @@ pub struct Machine {
     last_fields: Option<serde_json::Map<String, Value>>,
     /// What external references read, by node. One that waits for data goes on reading what it read last.
     reads: BTreeMap<String, Lookup>,
-    delete_failures: BTreeMap<ObjectRef, (String, u64, u32)>,
+    delete_failures: BTreeMap<ObjectRef, (String, Retry)>,
     /// Objects that were asked to go and wait for their finalizers: when to look again.
     leaving: BTreeMap<ObjectRef, u64>,
 }
@@ -266,7 +284,10 @@ impl Machine {
             strays: BTreeMap::new(),
             written_parent: None,
             status_busy: false,
-            status_failure: None,
+            status_retry: Retry::default(),
+            status_offered: None,
+            status_refused: None,
+            mirror_doubted: false,
             namespace_busy: false,
             namespace_missing: None,
             namespace_failure: None,
@@ -333,10 +354,12 @@ impl Machine {
                 }
                 self.delete_failures.remove(&object);
                 self.leaving.remove(&object);
+                self.mirror_doubted &= object != self.task.key.object();
                 self.gone.insert(object);
             }
             Outcome::StillThere { object, uid, deleting, labels } => {
                 self.delete_failures.remove(&object);
+                self.mirror_doubted &= object != self.task.key.object();
                 let ours = self.is_ours(&labels);
                 let Some(tracked) = self.objects.get_mut(&object) else { return };
                 tracked.busy = false;
@@ -353,18 +376,26 @@ impl Machine {
                 if let Some(t) = self.objects.get_mut(&object) {
                     t.busy = false;
                 }
-                let attempts = self.delete_failures.get(&object).map_or(0, |f| f.2 + 1);
-                let at = now.millis + super::retry_delay_millis(attempts);
-                self.delete_failures.insert(object, (message, at, attempts));
+                let failure = self.delete_failures.entry(object).or_default();
+                failure.0 = message;
+                failure.1.failed(now);
             }
             Outcome::StatusWritten => {
                 self.status_busy = false;
-                self.status_failure = None;
+                self.status_retry = Retry::default();
             }
-            Outcome::StatusFailed { .. } => {
+            Outcome::StatusFailed { message, trouble } => {
                 self.status_busy = false;
-                let attempts = self.status_failure.map_or(0, |f| f.1 + 1);
-                self.status_failure = Some((now.millis + super::retry_delay_millis(attempts), attempts));
+                self.status_retry.failed(now);
+                match trouble {
+                    StatusTrouble::Passing => {}
+                    StatusTrouble::Missing => self.mirror_doubted = true,
+                    StatusTrouble::Refused => {
+                        if let Some(fields) = self.status_offered {
+                            self.status_refused = Some((fields, message));
+                        }
+                    }
+                }
             }
             Outcome::NamespaceReady => {
                 self.namespace_busy = false;
@@ -376,15 +407,15 @@ impl Machine {
                         // That was all that was wrong with it.
                         tracked.failure = None;
                     } else if let Some(f) = &mut tracked.failure {
-                        f.retry_at = 0;
+                        f.retry.at_once();
                     }
                 }
             }
             Outcome::NamespaceFailed { message } => {
                 self.namespace_busy = false;
-                let attempts = self.namespace_failure.as_ref().map_or(0, |f| f.2 + 1);
-                let at = now.millis + super::retry_delay_millis(attempts);
-                self.namespace_failure = Some((message, at, attempts));
+                let failure = self.namespace_failure.get_or_insert_default();
+                failure.0 = message;
+                failure.1.failed(now);
             }
         }
     }
@@ -395,15 +426,13 @@ impl Machine {
             if let Some(f) = &mut tracked.failure
                 && f.trouble == Trouble::Contact
             {
-                f.retry_at = 0;
+                f.retry.at_once();
             }
         }
         for failure in self.delete_failures.values_mut() {
-            failure.1 = 0;
+            failure.1.at_once();
         }
-        if let Some(f) = &mut self.status_failure {
-            f.0 = 0;
-        }
+        self.status_retry.at_once();
     }
 
     /// The schema of a kind changed on this cluster.
@@ -431,10 +460,12 @@ impl Machine {
     /// When to step again if nothing happens before. What is due now was tried in this step, or waits for an event.
     fn wake_at(&self, now: &Now) -> Option<u64> {
         let objects = self.objects.values().filter_map(Tracked::wake_at);
-        let deletes = self.delete_failures.values().map(|f| f.1).chain(self.leaving.values().copied());
+        let failed = self.delete_failures.values().filter_map(|f| f.1.at());
+        let deletes = failed.chain(self.leaving.values().copied());
         let late = self.objects.values().filter_map(|t| t.uncertain_until(now));
-        let status = self.status_failure.map(|f| f.0).filter(|_| !self.status_busy);
-        let namespace = self.namespace_failure.as_ref().map(|f| f.1).filter(|_| !self.namespace_busy);
+        let status = self.status_retry.at().filter(|_| !self.status_busy);
+        let namespace =
+            self.namespace_failure.as_ref().and_then(|f| f.1.at()).filter(|_| !self.namespace_busy);
         objects.chain(deletes).chain(late).chain(status).chain(namespace).filter(|at| *at > now.millis).min()
     }
 }

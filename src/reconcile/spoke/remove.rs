@@ -149,7 +149,7 @@ impl Machine {
     /// Reads an object that is not seen by its name: only a 404 says that it is gone, and only after a write that got no
     /// answer cannot be executed any more.
     fn make_sure(&mut self, now: &Now, step: &mut Step, target: &ObjectRef) {
-        let waits = self.delete_failures.get(target).is_some_and(|(_, at, _)| now.millis < *at)
+        let waits = self.delete_failures.get(target).is_some_and(|(_, retry)| !retry.is_due(now))
             || self.leaving.get(target).is_some_and(|at| now.millis < *at);
         let Some(tracked) = self.objects.get_mut(target) else { return };
         if tracked.busy || waits || tracked.uncertain_until(now).is_some() {
@@ -212,7 +212,7 @@ impl Machine {
 
     /// Deletes one object, with its uid as precondition; or lets it live where its annotation says so.
     pub(super) fn take_away(&mut self, now: &Now, step: &mut Step, target: &ObjectRef, stored: &Stored) {
-        let waits = self.delete_failures.get(target).is_some_and(|(_, at, _)| now.millis < *at)
+        let waits = self.delete_failures.get(target).is_some_and(|(_, retry)| !retry.is_due(now))
             || self.leaving.get(target).is_some_and(|at| now.millis < *at);
         let tracked = self.objects.entry(target.clone()).or_default();
         if tracked.busy || waits {

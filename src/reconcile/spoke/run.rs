@@ -3,15 +3,15 @@
 use super::status::{self, InstanceState, NodeState, Report, Summary, merge_patch, status_value};
 use super::tracked::{Cause, Trouble, Verdict};
 use super::{Action, Apply, Guard, Home, HubValues, Machine, MirrorContent, Part, Step, children, mirror};
-use crate::api::Object;
 use crate::api::condition::{Condition, ConditionStatus};
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, ObjectRef};
+use crate::api::{Object, hash};
 use crate::graph::{AuthorConditions, EvalError, External, Graph, Node, OnExisting, Pass, Readiness};
-use crate::reconcile::Now;
 use crate::reconcile::world::{
     Again, Compiled, CrdAnswer, CrdWish, KindState, Looked, Lookup, Stored, World,
 };
+use crate::reconcile::{Now, Retry};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -198,10 +198,10 @@ impl Machine {
         let wish = CrdWish { hash: graph.crd_hash(), allow_breaking: wanted.allow_breaking };
         let ensure = Action::EnsureCrd { graph: graph.clone(), allow_breaking: wanted.allow_breaking };
         let state = walk.world.crd(&self.task.key.gk);
-        match state.answer(&wish, &graph.rgd_uid, graph.generation, walk.now) {
+        match state.answer(&wish, walk.world.crd_wanted(&self.task.key.gk).as_deref(), walk.now) {
             CrdAnswer::Ready => None,
-            // Another instance brought a newer revision; this one hears of it soon. Going back would be a fight.
-            CrdAnswer::Newer => Some(Summary::waiting("waiting for the newer revision of the definition")),
+            // Another instance brought what the hub wants by now; this one hears of it soon. Going back would be a fight.
+            CrdAnswer::Outdated => Some(Summary::waiting("waiting for the newer revision of the definition")),
             CrdAnswer::Refused { reason, message, again } => {
                 match again {
                     Again::Now => walk.step.actions.push(ensure),
@@ -263,6 +263,10 @@ impl Machine {
             }
         }
         let stored = walk.world.get(&key);
+        if self.mirror_doubted && stored.is_some() {
+            self.look_for_mirror(walk);
+            return Err(Summary::waiting("looking for the mirror, which the cluster did not find"));
+        }
         if let Some(found) = &stored {
             if let mirror::Belongs::Other(owner) = mirror::belongs(&task, &found.object) {
                 let message = format!("{} {} exists and belongs to {owner}", task.gvk.kind, task.key.short());
@@ -273,7 +277,7 @@ impl Machine {
             }
         }
         if let Some(namespace) = self.namespace_missing.clone() {
-            let due = self.namespace_failure.as_ref().is_none_or(|f| walk.now.millis >= f.1);
+            let due = self.namespace_failure.as_ref().is_none_or(|f| f.1.is_due(walk.now));
             if due && !self.namespace_busy {
                 self.namespace_busy = true;
                 walk.step.actions.push(Action::EnsureNamespace(namespace.clone()));
@@ -295,6 +299,17 @@ impl Machine {
             // A mirror of an older spec stays the base of its children until the newer one is answered.
             (Some(_), Some(_)) | (None, _) => Err(Summary::waiting("writing the mirror")),
             (Some(found), None) => Ok(found.object.clone()),
+        }
+    }
+
+    /// The store shows a mirror that a write did not find: an event was lost, or comes late.
+    fn look_for_mirror(&mut self, walk: &mut Walk) {
+        let object = self.task.key.object();
+        let due = self.delete_failures.get(&object).is_none_or(|(_, retry)| retry.is_due(walk.now));
+        let tracked = self.objects.entry(object.clone()).or_default();
+        if due && !tracked.busy {
+            tracked.busy = true;
+            walk.step.actions.push(Action::VerifyGone { object, gvk: self.task.gvk.clone() });
         }
     }
 
@@ -665,6 +680,10 @@ fn readiness(pass: &Pass, index: usize) -> NodeState {
     }
 }
 
+fn fields_print(fields: &Map<String, Value>) -> u64 {
+    hash::json(&Value::Object(fields.clone()))
+}
+
 fn ensure_kind(walk: &mut Walk, gk: &GroupKind, gvk: Option<crate::api::Gvk>) {
     if walk.world.kind(gk) == KindState::Unknown {
         let again =
@@ -680,6 +699,7 @@ impl Machine {
     fn finish_run(&mut self, walk: Walk, wanted: &Wanted, summary: Summary) -> Step {
         let mut step = walk.step;
         let parent = self.local_parent().or_else(|| walk.world.get(&self.task.key.object()));
+        let summary = self.without_refused_fields(summary, parent.as_deref());
         if let Some(fields) = &summary.fields {
             self.last_fields = Some(fields.clone());
         }
@@ -705,20 +725,34 @@ impl Machine {
             && !step.actions.iter().any(|a| !matches!(a, Action::EnsureKind(..) | Action::EnsureGraph(..)));
         if settled
             && !self.task.is_local()
-            && self.status_failure.is_none_or(|f| walk.now.millis >= f.0)
+            && self.status_retry.is_due(walk.now)
             && let (Some(parent), Some(report)) = (parent, &step.report)
         {
             let old = parent.object.0.get("status").cloned().unwrap_or_else(|| serde_json::json!({}));
             if let Some(patch) = merge_patch(&old, &status_value(report)) {
                 self.status_busy = true;
+                self.status_offered = self.status_refused.is_none().then(|| fields_print(&report.fields));
                 step.actions.push(Action::WriteStatus { gvk: self.task.gvk.clone(), patch });
             } else {
                 // A write that seemed to fail had landed.
-                self.status_failure = None;
+                self.status_retry = Retry::default();
             }
         }
         step.wake_at = [step.wake_at, self.wake_at(walk.now)].into_iter().flatten().min();
         step
+    }
+
+    /// Fields that the API server refused are not offered again while they are the same: the rest of the status says so.
+    fn without_refused_fields(&mut self, mut summary: Summary, parent: Option<&Stored>) -> Summary {
+        let Some((print, why)) = &self.status_refused else { return summary };
+        if summary.fields.as_ref().is_some_and(|fields| fields_print(fields) != *print) {
+            self.status_refused = None;
+            return summary;
+        }
+        let why = format!("the cluster refuses the fields of the status: {why}");
+        let fields = parent.map(|p| status::written_fields(&p.object)).unwrap_or_default();
+        summary.refuse(why, fields);
+        summary
     }
 
     /// Whether this machine is young and has reported nothing yet.

@@ -115,6 +115,14 @@ impl Summary {
         self.author = Some(Box::new(author));
         self
     }
+    /// All may be well, but the author's fields cannot be written: those that stand there stay.
+    pub fn refuse(&mut self, why: String, standing: Map<String, Value>) {
+        self.state = InstanceState::Error;
+        self.status = ConditionStatus::False;
+        self.reason = "StatusRefused".into();
+        self.message = shorten(why);
+        self.fields = Some(standing);
+    }
     pub fn deleting(message: String) -> Self {
         Self::not_yet(InstanceState::Deleting, ConditionStatus::Unknown, "UnderDeletion", message)
     }

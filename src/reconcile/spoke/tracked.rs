@@ -2,7 +2,7 @@
 
 use crate::api::hash;
 use crate::reconcile::world::Stored;
-use crate::reconcile::{Now, ownership, retry_delay_millis};
+use crate::reconcile::{Now, Retry, ownership};
 use serde_json::Value;
 use std::collections::VecDeque;
 
@@ -46,8 +46,7 @@ impl Trouble {
 pub struct Failure {
     pub trouble: Trouble,
     pub message: String,
-    pub attempts: u32,
-    pub retry_at: u64,
+    pub retry: Retry,
     /// Fingerprint of what we tried to write.
     desired: u64,
 }
@@ -143,7 +142,11 @@ impl Tracked {
         self.contested_until = None;
         match &self.failure {
             Some(f) if f.trouble == Trouble::FieldsDropped && f.desired == want => {
-                if now.millis >= f.retry_at { Verdict::Write(Cause::Changed) } else { Verdict::Settled }
+                if f.retry.is_due(now) {
+                    Verdict::Write(Cause::Changed)
+                } else {
+                    Verdict::Settled
+                }
             }
             _ => {
                 self.failure = None;
@@ -161,7 +164,7 @@ impl Tracked {
             self.fail(Trouble::FieldsDropped, format!("the cluster dropped the field {path}"), desired, now);
             // Only a changed schema helps; that wakes us. The timer is for a schema change that nobody saw.
             if let Some(failure) = &mut self.failure {
-                failure.retry_at = now.millis + FIGHT_PAUSE_MILLIS;
+                failure.retry.wait_until(now.millis + FIGHT_PAUSE_MILLIS);
             }
         }
     }
@@ -179,18 +182,15 @@ impl Tracked {
     }
 
     pub fn fail(&mut self, trouble: Trouble, message: String, desired: &Value, now: &Now) {
-        let attempts = self.failure.as_ref().map_or(0, |f| f.attempts + 1);
-        let retry_at = now.millis + retry_delay_millis(attempts);
-        self.failure = Some(Failure { trouble, message, attempts, retry_at, desired: hash::json(desired) });
+        let mut retry = self.failure.as_ref().map(|f| f.retry).unwrap_or_default();
+        retry.failed(now);
+        self.failure = Some(Failure { trouble, message, retry, desired: hash::json(desired) });
     }
 
     /// Whether a write may be tried now; a failure waits for its retry time unless we want something new.
     pub fn may_try(&self, desired: &Value, now: &Now) -> bool {
         !self.busy
-            && self
-                .failure
-                .as_ref()
-                .is_none_or(|f| now.millis >= f.retry_at || f.desired != hash::json(desired))
+            && self.failure.as_ref().is_none_or(|f| f.retry.is_due(now) || f.desired != hash::json(desired))
     }
 
     /// The uid of the object that is ours by this name.
@@ -254,7 +254,7 @@ impl Tracked {
 
     /// When this object wants to be looked at again, if nothing happens before.
     pub fn wake_at(&self) -> Option<u64> {
-        let retry = self.failure.as_ref().map(|f| f.retry_at);
+        let retry = self.failure.as_ref().and_then(|f| f.retry.at());
         let fight = self.contested_until.as_ref().map(|(at, _)| *at);
         [retry, fight].into_iter().flatten().min().filter(|_| !self.busy)
     }
@@ -264,7 +264,7 @@ impl Tracked {
         if let Some(f) = &mut self.failure
             && matches!(f.trouble, Trouble::Incompatible | Trouble::FieldsDropped)
         {
-            f.retry_at = 0;
+            f.retry.at_once();
         }
     }
 }

@@ -1,0 +1,112 @@
+//! Which clusters hold content of which instances, kept while instances change: nobody walks over all of them.
+
+use crate::api::Object;
+use crate::api::keys::kro;
+use crate::api::names::{ClusterName, GroupKind, InstanceKey};
+use crate::reconcile::fleet::Fleet;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+#[derive(Debug, Default)]
+pub(super) struct Holdings {
+    /// Only of instances that hold anything.
+    spokes: HashMap<InstanceKey, BTreeSet<ClusterName>>,
+    /// Instances with content on the hub itself.
+    local: HashSet<InstanceKey>,
+    counts: BTreeMap<ClusterName, i64>,
+}
+
+impl Holdings {
+    /// The instance is as it is now, or gone.
+    pub fn note(&mut self, key: &InstanceKey, object: Option<&Object>) {
+        let holds = object.map(Fleet::holds).unwrap_or_default();
+        let before = if holds.is_empty() {
+            self.spokes.remove(key)
+        } else {
+            self.spokes.insert(key.clone(), holds.clone())
+        };
+        let before = before.unwrap_or_default();
+        for name in holds.difference(&before) {
+            *self.counts.entry(name.clone()).or_default() += 1;
+        }
+        for name in before.difference(&holds) {
+            if let Some(count) = self.counts.get_mut(name) {
+                *count -= 1;
+            }
+        }
+        self.counts.retain(|_, count| *count > 0);
+        if object.is_some_and(|o| o.label(kro::APPLYSET_ID).is_some()) {
+            self.local.insert(key.clone());
+        } else {
+            self.local.remove(key);
+        }
+    }
+
+    /// Instances of the kind are not looked at any more.
+    pub fn forget_kind(&mut self, gk: &GroupKind) {
+        let keys: Vec<InstanceKey> =
+            self.spokes.keys().chain(&self.local).filter(|k| k.gk == *gk).cloned().collect();
+        for key in keys {
+            self.note(&key, None);
+        }
+    }
+
+    /// Instances by the cluster that holds content of them.
+    pub fn counts(&self, local: Option<&ClusterName>) -> BTreeMap<ClusterName, i64> {
+        let mut out = self.counts.clone();
+        if let Some(local) = local.filter(|_| !self.local.is_empty()) {
+            *out.entry(local.clone()).or_default() += i64::try_from(self.local.len()).unwrap_or(i64::MAX);
+        }
+        out
+    }
+
+    /// Whether any instance names the cluster as one that holds content of it.
+    pub fn any(&self, name: &ClusterName) -> bool {
+        self.counts.contains_key(name)
+    }
+
+    /// Instances with content on the hub itself.
+    pub fn local(&self) -> impl Iterator<Item = &InstanceKey> {
+        self.local.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::keys::hub;
+    use serde_json::json;
+
+    fn key(kind: &str, name: &str) -> InstanceKey {
+        InstanceKey::new(GroupKind::new("kro.run", kind), "n", name)
+    }
+
+    fn instance(holds: &str, local: bool) -> Object {
+        let labels = if local { json!({kro::APPLYSET_ID: "x"}) } else { json!({}) };
+        Object(json!({"metadata": {"annotations": {hub::HOLDS: holds}, "labels": labels}}))
+    }
+
+    #[test]
+    fn counts_follow_the_instances() {
+        let local = ClusterName::new("local");
+        let mut holdings = Holdings::default();
+        let counts = |h: &Holdings| -> Vec<String> {
+            h.counts(Some(&local)).into_iter().map(|(name, n)| format!("{name} {n}")).collect()
+        };
+        let steps: [(InstanceKey, Option<Object>, &[&str]); 7] = [
+            (key("A", "x"), Some(instance("a,b", false)), &["a 1", "b 1"]),
+            (key("A", "x"), Some(instance("a,b", false)), &["a 1", "b 1"]),
+            (key("A", "y"), Some(instance("b", true)), &["a 1", "b 2", "local 1"]),
+            (key("B", "x"), Some(instance("", true)), &["a 1", "b 2", "local 2"]),
+            (key("A", "x"), Some(instance("b", false)), &["b 2", "local 2"]),
+            (key("B", "x"), None, &["b 2", "local 1"]),
+            (key("A", "y"), Some(instance("", false)), &["b 1"]),
+        ];
+        for (key, object, want) in steps {
+            holdings.note(&key, object.as_ref());
+            assert_eq!(counts(&holdings), want);
+        }
+        assert!(holdings.any(&ClusterName::new("b")) && !holdings.any(&ClusterName::new("a")));
+        holdings.forget_kind(&key("A", "").gk);
+        assert!(counts(&holdings).is_empty());
+    }
+}
