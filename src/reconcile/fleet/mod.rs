@@ -124,6 +124,8 @@ pub struct Fleet {
     /// Spokes that showed content of ours that no hold names.
     found: BTreeSet<ClusterName>,
     meta_busy: bool,
+    /// Holds that every record names which may have landed since it was last certain what stands there.
+    recording: Option<BTreeSet<ClusterName>>,
     status_busy: bool,
     finalizer_busy: bool,
     /// Back-off of the record (finalizer, holds, leftovers), and of the status: one must not wait for the other.
@@ -156,6 +158,7 @@ impl Fleet {
             left_busy: BTreeSet::new(),
             found: BTreeSet::new(),
             meta_busy: false,
+            recording: None,
             status_busy: false,
             finalizer_busy: false,
             record_retry: Retry::default(),
@@ -212,6 +215,9 @@ impl Fleet {
     pub fn meta_written(&mut self, result: Result<(), String>, now: &Now) {
         self.meta_busy = false;
         self.record_retry.outcome(result.is_ok(), now);
+        if result.is_ok() {
+            self.recording = None;
+        }
         self.unlabelled = result.err().map(|why| format!("finalizer/labeling failed: {why}"));
     }
     pub fn status_written(&mut self, result: Result<(), (StatusTrouble, String)>, now: &Now) {
@@ -374,15 +380,18 @@ impl Fleet {
     ) {
         let may = !self.meta_busy && self.record_retry.is_due(inputs.now);
         let body = self.meta_body(inputs, decision, holds, deleting);
-        let Some(body) = body.filter(|b| !is_applied(b, inputs.instance)) else {
-            // A write that seemed to fail had landed.
-            self.unlabelled = None;
+        // A record that may have landed or not is written again, whatever the instance seems to say.
+        let Some(body) = body.filter(|b| self.recording.is_some() || !is_applied(b, inputs.instance)) else {
             return;
         };
         if !may {
             return;
         }
         self.meta_busy = true;
+        self.recording = Some(match self.recording.take() {
+            Some(open) => open.intersection(holds).cloned().collect(),
+            None => holds.clone(),
+        });
         step.actions.push(FleetAction::PatchMeta { body });
     }
 
@@ -439,8 +448,12 @@ impl Fleet {
     ) {
         let managed = inputs.instance.finalizers().iter().any(|f| f == kro::FINALIZER);
         if let Some(graph) = inputs.graph {
-            // Only what is on record may be written to.
-            for name in spokes.iter().filter(|n| past.holds.contains(*n) && managed) {
+            // Only what is on record may be written to, also in the record that is on its way.
+            let on_record = |n: &ClusterName| {
+                past.holds.contains(n) && self.recording.as_ref().is_none_or(|holds| holds.contains(n))
+            };
+            let ready: Vec<&ClusterName> = spokes.iter().filter(|n| managed && on_record(n)).collect();
+            for name in ready {
                 let part = self.part_of_spokes(inputs, graph, local);
                 if let Some(goal) = run_goal(inputs, graph, part, name) {
                     self.send_one(step, inputs, name, Home::Mirror, goal);

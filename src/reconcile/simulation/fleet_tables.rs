@@ -11,7 +11,7 @@ use crate::api::names::{ClusterName, HubId, ObjectRef};
 use crate::reconcile::Now;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::placement::DefaultPlacement;
-use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, Inputs};
+use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, FleetStep, Inputs};
 use crate::reconcile::spoke::{Goal, InstanceState, Report, StatusTrouble};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -90,16 +90,7 @@ impl Bench {
         let Some(instance) = self.instance() else { return Vec::new() };
         // Long enough for what passes by itself to be written.
         self.now.millis += 100;
-        let hub_id = HubId::new("hub-1");
-        let step = self.fleet.step(&Inputs {
-            instance: &instance,
-            graph: Some(&self.blueprint.graph).filter(|_| !self.undefined),
-            allow_breaking: false,
-            clusters: &self.clusters,
-            hub_id: &hub_id,
-            default_placement: DefaultPlacement::Local,
-            now: &self.now,
-        });
+        let step = self.undone();
         let mut out = Vec::new();
         for action in step.actions {
             match &action {
@@ -125,7 +116,7 @@ impl Bench {
             let work = Work::Fleet { key: instance_key("app"), object, action };
             let mut request =
                 Request { site: name("hub"), epoch: 0, work, part: 0, answer: None, not_before: 0 };
-            request.call(&mut self.server, &mut self.left, &hub_id, self.fault);
+            request.call(&mut self.server, &mut self.left, &HubId::new("hub-1"), self.fault);
             match request.answer {
                 Some(Answer::Meta(v)) => self.fleet.meta_written(said(v.is_some()), &self.now),
                 Some(Answer::Status(v)) => self
@@ -137,6 +128,21 @@ impl Bench {
             }
         }
         out
+    }
+
+    /// One step; what it wants stays undone.
+    pub fn undone(&mut self) -> FleetStep {
+        let Some(instance) = self.instance() else { return FleetStep::default() };
+        let hub_id = HubId::new("hub-1");
+        self.fleet.step(&Inputs {
+            instance: &instance,
+            graph: Some(&self.blueprint.graph).filter(|_| !self.undefined),
+            allow_breaking: false,
+            clusters: &self.clusters,
+            hub_id: &hub_id,
+            default_placement: DefaultPlacement::Local,
+            now: &self.now,
+        })
     }
 
     pub fn rounds(&mut self) -> Vec<String> {
@@ -188,6 +194,23 @@ fn where_content_may_exist_is_on_record_before_anybody_is_told() {
     assert_eq!(bench.instance().unwrap().finalizers(), [kro::FINALIZER]);
     assert_eq!(bench.round(), ["run a", "run b"]);
     assert_eq!(bench.rounds(), [""; 0]);
+}
+
+#[test]
+fn a_record_that_is_on_its_way_counts() {
+    let mut bench = Bench::placed("a");
+    bench.annotate(hub::CLUSTERS, Some("b"));
+    bench.rounds();
+    bench.fleet.gone(&name("a"));
+    // The record lets a go; before it landed, a is chosen again.
+    let step = bench.undone();
+    assert!(step.actions.iter().any(|a| matches!(a, FleetAction::PatchMeta { .. })));
+    bench.annotate(hub::CLUSTERS, Some("a,b"));
+    assert_eq!(bench.rounds(), [""; 0], "the instance still names a, the record on its way does not");
+    // Whether it landed is open: it is written again, and only then something goes there.
+    bench.fleet.meta_written(said(false), &bench.now);
+    bench.later(5);
+    assert_eq!(bench.rounds(), ["record", "run a"]);
 }
 
 #[test]
