@@ -2,8 +2,10 @@
 
 mod cel;
 mod controller;
+mod crd;
 mod descriptors;
 mod gates;
+mod validate;
 
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -22,6 +24,13 @@ enum Command {
     Controller(Box<controller::Args>),
     /// Check and evaluate expressions
     Cel(Box<cel::Args>),
+    /// Check definitions, instances and clusters in files
+    Validate(Box<validate::Args>),
+    /// Print the CRD that a definition generates
+    Crd(Box<crd::Args>),
+    /// Write the file of the built-in kinds from what a cluster serves
+    #[command(hide = true)]
+    KindsFile(Box<validate::BundleArgs>),
     /// Print the CRDs that the controller installs on the hub
     Crds,
 }
@@ -31,6 +40,9 @@ pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Controller(args) => controller::run(*args).map(|()| true),
         Command::Cel(args) => cel::run(*args),
+        Command::Validate(args) => return validate::run(*args),
+        Command::Crd(args) => return crd::run(*args),
+        Command::KindsFile(args) => validate::write_bundle(&args).map(|()| true),
         Command::Crds => print_crds().map(|()| true),
     };
     match result {

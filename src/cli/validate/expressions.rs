@@ -1,0 +1,53 @@
+//! The expressions in a part of a definition, and what they read.
+
+use super::yaml::{Content, Node};
+use crate::cel::Program;
+use crate::cel::template::{Part, Text, split};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+pub struct Found {
+    pub path: String,
+    pub variables: BTreeSet<String>,
+}
+
+/// All that compile; the others are reported elsewhere.
+pub fn within(node: &Node, path: &str) -> Vec<Found> {
+    let mut out = Vec::new();
+    walk(node, path, &mut out);
+    out
+}
+
+fn walk(node: &Node, path: &str, out: &mut Vec<Found>) {
+    match &node.content {
+        Content::Map(entries) => {
+            for (key, value) in entries {
+                walk(value, &super::structural::below(path, &key.text), out);
+            }
+        }
+        Content::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                walk(item, &format!("{path}[{index}]"), out);
+            }
+        }
+        Content::Scalar(Value::String(text), _) => {
+            let sources = match split(text) {
+                Ok(Text::Standalone(source)) => vec![source],
+                Ok(Text::Mixed(parts)) => parts
+                    .into_iter()
+                    .filter_map(|p| match p {
+                        Part::Expr(source) => Some(source),
+                        Part::Literal(_) => None,
+                    })
+                    .collect(),
+                _ => Vec::new(),
+            };
+            let programs = sources.iter().filter_map(|s| Program::compile(s).ok());
+            let variables: BTreeSet<String> = programs.flat_map(|p| p.variables().clone()).collect();
+            if !variables.is_empty() {
+                out.push(Found { path: path.to_owned(), variables });
+            }
+        }
+        Content::Scalar(..) => {}
+    }
+}

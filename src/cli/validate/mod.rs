@@ -1,0 +1,209 @@
+//! `kro-hub validate`: definitions, instances and clusters in files, judged before anybody applies them.
+
+mod bundle;
+mod check;
+mod expressions;
+mod finding;
+mod kinds;
+mod live;
+mod locate;
+mod near;
+mod portable;
+mod report;
+mod report_to;
+mod scalar;
+mod source;
+mod structural;
+mod yaml;
+
+use super::gates::Gates;
+use crate::graph;
+use crate::schema::openapi::Document;
+use anyhow::{Context, anyhow, bail};
+use check::{Checked, Judge};
+use clap::Args as ClapArgs;
+use finding::Severity;
+use kinds::Known;
+use live::Live;
+pub use report::Format;
+use report::Report;
+use source::{File, Object};
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use yaml::{Node, Refusal};
+
+/// As the threads of the controller that evaluate have it.
+const STACK_BYTES: usize = 16 << 20;
+
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// Files, or folders with *.yaml, *.yml and *.json anywhere below; - is standard input
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    world: World,
+    /// Refuse what kro itself would not take, or take differently
+    #[arg(long)]
+    portable: bool,
+    /// text, json, sarif for code scanners, or github for annotations in a workflow
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Format,
+}
+
+/// What definitions are judged by.
+#[derive(Debug, ClapArgs)]
+pub struct World {
+    /// Kinds beside the built-in ones: a file or folder of CRDs or OpenAPI v3 documents
+    #[arg(long, value_name = "PATH")]
+    schemas: Vec<PathBuf>,
+    /// Only warn of a kind that is not known
+    #[arg(long)]
+    allow_unknown_kinds: bool,
+    /// Take the kinds from the cluster of this kubeconfig instead of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; takes the kinds from its cluster
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// As kro's flag: CELOmitFunction=true allows omit()
+    #[arg(long, value_name = "NAME=BOOL,…", default_value = "", hide_default_value = true)]
+    feature_gates: Gates,
+}
+
+/// Files, read and judged.
+pub struct Judged {
+    pub files: Vec<File>,
+    pub checked: Checked,
+}
+
+impl Judged {
+    pub fn has_errors(&self) -> bool {
+        self.checked.findings.iter().any(|f| f.severity == Severity::Error)
+    }
+}
+
+impl World {
+    /// Reads and judges.
+    ///
+    /// # Errors
+    /// A file, a folder or the cluster cannot be read.
+    pub fn judge(&self, paths: &[PathBuf], portable: bool) -> anyhow::Result<Judged> {
+        let files = source::files(paths)?;
+        let (mut objects, mut refusals): (Vec<Object>, Vec<(usize, Refusal)>) = (Vec::new(), Vec::new());
+        for (position, file) in files.iter().enumerate() {
+            let (found, refused) = source::objects(position, &file.text);
+            objects.extend(found);
+            refusals.extend(refused.into_iter().map(|r| (position, r)));
+        }
+        let known = self.known(&objects)?;
+        let options = graph::Options { omit: self.feature_gates.omit, ..graph::Options::default() };
+        let checked = check::check(&files, &objects, refusals, known, &Judge { options, portable });
+        Ok(Judged { files, checked })
+    }
+
+    fn known(&self, objects: &[Object]) -> anyhow::Result<Known> {
+        let (mut documents, mut crds) = (Vec::new(), Vec::new());
+        for path in &self.schemas {
+            self.read_schemas(path, &mut documents, &mut crds)?;
+        }
+        let live = self.kubeconfig.is_some() || self.context.is_some();
+        if live {
+            let live = Live::connect(self.kubeconfig.as_deref(), self.context.as_deref())?;
+            documents.extend(live.documents(&check::named_kinds(objects))?);
+        }
+        let mut known = Known::new(documents, !live, self.allow_unknown_kinds)?;
+        crds.iter().for_each(|crd: &Node| known.add_crd(&crd.value()));
+        Ok(known)
+    }
+
+    fn read_schemas(
+        &self,
+        path: &Path,
+        documents: &mut Vec<Document>,
+        crds: &mut Vec<Node>,
+    ) -> anyhow::Result<()> {
+        let before = documents.len() + crds.len();
+        for file in source::files(&[path.to_owned()]).context("--schemas")? {
+            if file.text.trim_start().starts_with('{') {
+                let value: serde_json::Value =
+                    serde_json::from_str(&file.text).with_context(|| format!("--schemas {}", file.name))?;
+                if value.get("openapi").is_some() {
+                    let document =
+                        Document::new(value).map_err(|e| anyhow!("--schemas {}: {e}", file.name))?;
+                    documents.push(document);
+                    continue;
+                }
+            }
+            let (objects, refusals) = source::objects(0, &file.text);
+            if let Some(refusal) = refusals.first().filter(|_| objects.is_empty()) {
+                bail!("--schemas {}: {}", file.name, refusal.message);
+            }
+            crds.extend(objects.into_iter().filter(kinds::is_crd).map(|o| o.node));
+        }
+        if documents.len() + crds.len() == before {
+            bail!(
+                "--schemas {}: there is neither a CustomResourceDefinition nor an OpenAPI v3 document",
+                path.display()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Runs the command: 0 without errors, 1 with errors, 2 if it could not look.
+pub fn run(args: Args) -> ExitCode {
+    on_large_stack(move || {
+        let judged = args.world.judge(&args.paths, args.portable)?;
+        Ok(shown(&judged, args.output, false))
+    })
+}
+
+/// Shows what was found, on standard error if something else goes to standard output.
+pub fn shown(judged: &Judged, format: Format, aside: bool) -> ExitCode {
+    let Judged { files, checked } = judged;
+    let report = Report { files, findings: &checked.findings, counts: checked.counts };
+    let terminal = if aside { std::io::stderr().is_terminal() } else { std::io::stdout().is_terminal() };
+    let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let text = report.text(format, colours);
+    // A reader that has seen enough is no error.
+    let _seen = if aside {
+        std::io::stderr().write_all(text.as_bytes())
+    } else {
+        std::io::stdout().write_all(text.as_bytes())
+    };
+    if report.count(Severity::Error) > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Compiles as the controller does, and ends with 2 if that could not begin.
+pub fn on_large_stack(work: impl FnOnce() -> anyhow::Result<ExitCode> + Send + 'static) -> ExitCode {
+    let thread = std::thread::Builder::new().name("validate".into()).stack_size(STACK_BYTES).spawn(work);
+    let done = thread.map_err(anyhow::Error::from).and_then(|t| match t.join() {
+        Ok(done) => done,
+        Err(_) => Err(anyhow!("an internal error, told above")),
+    });
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct BundleArgs {
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// The file to write
+    #[arg(value_name = "FILE")]
+    to: PathBuf,
+}
+
+/// Writes the file of the built-in kinds.
+///
+/// # Errors
+/// The cluster does not answer, or the file cannot be written.
+pub fn write_bundle(args: &BundleArgs) -> anyhow::Result<()> {
+    let bytes = Live::connect(args.kubeconfig.as_deref(), args.context.as_deref())?.bundle()?;
+    std::fs::write(&args.to, bytes).with_context(|| args.to.display().to_string())
+}

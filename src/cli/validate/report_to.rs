@@ -1,0 +1,127 @@
+//! Collects findings, each at its place in the file.
+
+use super::finding::{Finding, Rule, Severity};
+use super::locate;
+use super::source::{File, Object};
+use super::structural::Problem;
+use crate::graph::Diagnostic;
+use std::ops::Range;
+
+pub struct Findings<'f> {
+    files: &'f [File],
+    pub all: Vec<Finding>,
+}
+
+impl<'f> Findings<'f> {
+    pub fn new(files: &'f [File]) -> Self {
+        Self { files, all: Vec::new() }
+    }
+
+    pub fn source(&self, object: &Object) -> &'f str {
+        self.files.get(object.file).map_or("", |f| f.text.as_str())
+    }
+
+    pub fn at_path(
+        &mut self,
+        object: &Object,
+        rule: Rule,
+        path: &str,
+        message: String,
+        help: Option<String>,
+    ) {
+        let span = locate::find(&object.node, path).mark(self.source(object));
+        self.push(object, rule, Severity::Error, path, span, message, help);
+    }
+
+    pub fn warn_at_path(
+        &mut self,
+        object: &Object,
+        rule: Rule,
+        path: &str,
+        message: String,
+        help: Option<String>,
+    ) {
+        let span = locate::find(&object.node, path).mark(self.source(object));
+        self.push(object, rule, Severity::Warning, path, span, message, help);
+    }
+
+    /// What the schema of a CRD does not allow.
+    pub fn problem(&mut self, object: &Object, rule: Rule, severity: Severity, problem: Problem) {
+        self.push(object, rule, severity, &problem.path, problem.span, problem.message, problem.help);
+    }
+
+    /// What does not compile; in an expression the caret goes to the spot.
+    pub fn diagnostic(&mut self, object: &Object, rule: Rule, diagnostic: Diagnostic) {
+        let source = self.source(object);
+        let found = locate::find(&object.node, &diagnostic.path);
+        let spot = diagnostic.spot.as_ref().and_then(|s| locate::spot(source, found.node, s));
+        let in_key = |d: &Diagnostic| {
+            let key = found.key.filter(|k| {
+                d.message.contains("unknown field") || d.path.ends_with(&k.text) && is_about_field(&d.message)
+            });
+            key.map(|k| k.span.clone())
+        };
+        let span = spot.or_else(|| in_key(&diagnostic)).unwrap_or_else(|| found.mark(source));
+        let message = brief(&diagnostic);
+        self.push(object, rule, Severity::Error, &diagnostic.path, span, message, diagnostic.help);
+    }
+
+    #[allow(clippy::too_many_arguments)] // The fields of one finding, in one place.
+    fn push(
+        &mut self,
+        object: &Object,
+        rule: Rule,
+        severity: Severity,
+        path: &str,
+        span: Range<usize>,
+        message: String,
+        help: Option<String>,
+    ) {
+        self.all.push(Finding {
+            severity,
+            rule,
+            file: object.file,
+            span,
+            object: object.shown(),
+            path: path.to_owned(),
+            message,
+            help,
+            related: None,
+        });
+    }
+
+    /// In the order of the files.
+    pub fn sorted(mut self) -> Vec<Finding> {
+        self.all.sort_by(|a, b| {
+            (a.file, a.span.start, a.severity, a.rule, &a.message).cmp(&(
+                b.file,
+                b.span.start,
+                b.severity,
+                b.rule,
+                &b.message,
+            ))
+        });
+        self.all
+    }
+}
+
+/// The field itself is wrong, not its value.
+fn is_about_field(message: &str) -> bool {
+    message.starts_with("no such field") || message.contains("schema not found for field")
+}
+
+/// Without the picture of the expression: the file itself is shown.
+fn brief(diagnostic: &Diagnostic) -> String {
+    let message = diagnostic.message.as_str();
+    if diagnostic.spot.is_none() {
+        return message.to_owned();
+    }
+    let first = message.rsplit_once("ERROR: <input>:").map_or(message, |(_, after)| after);
+    let first = first.lines().next().unwrap_or_default();
+    // What is left of `1:5: words`.
+    let is_number = |t: &str| !t.is_empty() && t.chars().all(|c| c.is_ascii_digit());
+    match first.splitn(3, ':').collect::<Vec<_>>().as_slice() {
+        [line, column, words] if is_number(line) && is_number(column) => words.trim().to_owned(),
+        _ => first.to_owned(),
+    }
+}
