@@ -76,7 +76,9 @@ fn main() -> ExitCode {
         .chain(for_people::trials())
         .chain(journeys::registration::trials(&registration))
         .collect();
-    let trials = lanes::interleave(clusters, stands.trials());
+    let mut instances = stands.trials();
+    instances.push(journeys::takeover::trial());
+    let trials = lanes::interleave(clusters, instances);
     if args.list {
         return libtest_mimic::run(&args, trials).exit_code();
     }

@@ -11,6 +11,7 @@ mod instances_graph;
 mod instances_moves;
 pub mod registration;
 mod stand;
+pub mod takeover;
 
 use crate::env::Programs;
 use crate::lanes::INSTANCES;
