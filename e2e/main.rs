@@ -1,5 +1,6 @@
 //! End-to-end tests on real API servers. `cargo test --test e2e -- NAME` runs those whose name contains NAME.
 
+mod bench;
 mod commands;
 mod env;
 mod environment;
