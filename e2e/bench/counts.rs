@@ -4,6 +4,9 @@ use super::site::Site;
 use anyhow::Result;
 use std::collections::BTreeMap;
 
+/// The API server creates one for each Service, by a request to itself; no client sends any.
+const OF_THE_SERVER: &str = "ipaddresses";
+
 /// `cluster VERB resource/subresource` and how many.
 #[derive(Clone, Debug, Default)]
 pub struct Counts(pub BTreeMap<String, f64>);
@@ -17,6 +20,9 @@ impl Counts {
             for line in text.lines().filter(|line| line.starts_with("apiserver_request_total{")) {
                 let Some((labels, value)) = line.rsplit_once("} ") else { continue };
                 let (resource, sub) = (label(labels, "resource"), label(labels, "subresource"));
+                if resource == OF_THE_SERVER {
+                    continue;
+                }
                 let of = match (resource.is_empty(), sub.is_empty()) {
                     (true, _) => "(no resource)".to_owned(),
                     (false, true) => resource.to_owned(),
@@ -57,7 +63,8 @@ impl Counts {
     }
 
     pub fn sum(&self) -> f64 {
-        self.0.values().sum()
+        // An empty sum of floats is a negative zero.
+        self.0.values().sum::<f64>() + 0.0
     }
 
     /// Those that change something; leases aside, which tell who leads.
@@ -68,7 +75,7 @@ impl Counts {
             matches!(verb, "POST" | "PUT" | "PATCH" | "APPLY" | "DELETE" | "DELETECOLLECTION")
                 && words.next() != Some("leases")
         };
-        self.0.iter().filter(|(key, _)| write(key)).map(|(_, count)| count).sum()
+        self.0.iter().filter(|(key, _)| write(key)).map(|(_, count)| count).sum::<f64>() + 0.0
     }
 }
 

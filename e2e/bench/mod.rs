@@ -46,7 +46,8 @@ pub fn bench(dir: &Path, options: &Options) -> Result<()> {
     let runs = options.runs.unwrap_or(if options.quick { 1 } else { 5 });
     fs::create_dir_all(dir)?;
     let mut results = Results::new(dir.join("bench.json"), options.quick, runs, &plan);
-    let scratch = crate::env::Scratch::new(dir.canonicalize()?.join(format!("bench-{}", std::process::id())))?;
+    let scratch =
+        crate::env::Scratch::new(dir.canonicalize()?.join(format!("bench-{}", std::process::id())))?;
     let place = |name: String| -> PathBuf { scratch.path().join(name) };
     let mut recording = None;
     let mut failed = Vec::new();

@@ -101,7 +101,11 @@ impl Write {
             "create" => Method::POST,
             _ => return None,
         };
-        if !event.pointer("/responseStatus/code").and_then(Value::as_i64).is_some_and(|c| (200..300).contains(&c)) {
+        if !event
+            .pointer("/responseStatus/code")
+            .and_then(Value::as_i64)
+            .is_some_and(|c| (200..300).contains(&c))
+        {
             return None;
         }
         let path = text("/requestURI")?;

@@ -3,7 +3,7 @@
 use crate::env::api::Api;
 use crate::env::controller::{Controller, Options};
 use crate::env::kro::Kro;
-use crate::env::{Environment, Programs};
+use crate::env::{Environment, Programs, eventually};
 use anyhow::Result;
 use serde_json::json;
 use std::path::Path;
@@ -108,7 +108,10 @@ impl Site {
             Variant::Local | Variant::Replay => {
                 let local = json!({"apiVersion": "hub.kro.run/v1alpha1", "kind": "Cluster",
                     "metadata": {"name": "local"}, "spec": {"local": true}});
-                site.hub().post("/apis/hub.kro.run/v1alpha1/clusters", &local)?;
+                // A kind is served a moment after its CRD is established.
+                eventually(PATIENCE, "the Cluster local is created", || {
+                    site.hub().post("/apis/hub.kro.run/v1alpha1/clusters", &local)
+                })?;
                 site.env.wait_cluster_ready("hub", "local", PATIENCE)?;
             }
             Variant::Fail | Variant::Adopt => {

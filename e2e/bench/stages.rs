@@ -76,7 +76,13 @@ pub const CREATORS: usize = 16;
 const SOON: Duration = Duration::from_secs(60);
 
 /// All stages of kro or kro-hub.
-pub fn controller(variant: Variant, dir: &Path, plan: &Plan, run: usize, results: &mut Results) -> Result<()> {
+pub fn controller(
+    variant: Variant,
+    dir: &Path,
+    plan: &Plan,
+    run: usize,
+    results: &mut Results,
+) -> Result<()> {
     let mut site = Site::start(variant, dir, Programs::ServerOnly)?;
     let done = all(&mut site, plan, run, results);
     done.with_context(|| format!("the controller's log ends with:\n{}\n", site.log_tail()))
@@ -232,8 +238,7 @@ fn batch(
         waiting.is_empty()
     });
     let last = last.with_context(|| format!("{} of {size} are not ACTIVE", waiting.len()))?;
-    // What follows the last ACTIVE belongs to it.
-    sleep(Duration::from_millis(1500));
+    settle(site)?;
     let seconds = last.duration_since(start).as_secs_f64();
     let after = usage()?;
     let own = Counts::one(&format!("hub POST {RESOURCE}"), bodies.len() as f64);
@@ -250,8 +255,29 @@ fn batch(
     Ok(format!("{seconds:.2} s, {:.2} requests an instance", counts.sum()))
 }
 
+/// What follows the last ACTIVE belongs to it: waits until nobody writes any more.
+fn settle(site: &Site) -> Result<()> {
+    let end = Instant::now() + SOON;
+    let mut before = Counts::read(site)?;
+    while Instant::now() < end {
+        sleep(Duration::from_millis(1500));
+        let now = Counts::read(site)?;
+        if now.since(&before).writes() == 0.0 {
+            break;
+        }
+        before = now;
+    }
+    Ok(())
+}
+
 /// The writes of a recording, sent again with no logic between them.
-pub fn replay(dir: &Path, recording: &Recording, plan: &Plan, run: usize, results: &mut Results) -> Result<()> {
+pub fn replay(
+    dir: &Path,
+    recording: &Recording,
+    plan: &Plan,
+    run: usize,
+    results: &mut Results,
+) -> Result<()> {
     let mut site = Site::start(Variant::Replay, dir, Programs::ServerOnly)?;
     prepare(&site)?;
     // Its watches and CRDs have served: from now on nobody but the replay writes.

@@ -112,7 +112,8 @@ impl Kro {
                 build(&module, &folder, &program, "-s -w", "kro")?;
             }
         }
-        let mut found: Vec<PathBuf> = fs::read_dir(&crds)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
+        let mut found: Vec<PathBuf> =
+            fs::read_dir(&crds)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
         found.sort();
         Ok(Self { controller: place, crds: found })
     }
@@ -121,7 +122,8 @@ impl Kro {
 /// They stand in the module itself.
 fn copy_crds(module: &Path, to: &Path) -> Result<()> {
     // The folder of a module is known once its source has been fetched.
-    let output = go(module).args(["mod", "download", "-json", KRO_MODULE]).output().context("cannot run go")?;
+    let output =
+        go(module).args(["mod", "download", "-json", KRO_MODULE]).output().context("cannot run go")?;
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     let Some(from) = told["Dir"].as_str().filter(|_| output.status.success()) else {
         let said = String::from_utf8_lossy(&output.stderr);

@@ -139,7 +139,8 @@ impl Cluster {
 
     pub fn server_pid(&self) -> Result<u32> {
         let server = lock(&self.server);
-        let server = server.as_ref().with_context(|| format!("the API server of {} does not run", self.name))?;
+        let server =
+            server.as_ref().with_context(|| format!("the API server of {} does not run", self.name))?;
         Ok(server.pid())
     }
 

@@ -24,7 +24,14 @@ impl Kro {
     pub fn start(env: &Environment, cluster: &str, args: &[String]) -> Result<Self> {
         let kro = assets::Kro::ensure()?;
         for crd in &kro.crds {
-            env.kubectl(cluster, &["apply", "--server-side", "-f", &crd.display().to_string()])?;
+            // Files are named group_plural.yaml. Those that are there stay as they are: kro-hub has added to them.
+            let stem = crd.file_stem().unwrap_or_default().to_string_lossy();
+            let (group, plural) =
+                stem.split_once('_').context("a CRD's file is not named group_plural.yaml")?;
+            let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{plural}.{group}");
+            if env.api(cluster).get(&path)?.is_none() {
+                env.kubectl(cluster, &["apply", "--server-side", "-f", &crd.display().to_string()])?;
+            }
         }
         env.kubectl(cluster, &["wait", "crd", "--all", "--for=condition=Established", "--timeout=30s"])?;
         let name = format!("kro-{cluster}");
