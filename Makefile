@@ -4,6 +4,10 @@ SPOKES ?= 2
 LOCAL ?=
 # Steps of the simulation in `make unit`.
 STEPS ?= 1000000
+QUICK ?=
+ONLY ?=
+RUNS ?=
+DOCS ?=
 CARGO ?= cargo
 # The two are built by one call: by two, their common dependencies would be built twice.
 TESTENV = $(CARGO) run --quiet --locked --example testenv --
@@ -18,6 +22,10 @@ help: ## Say what there is
 	@echo
 	@echo "  SPOKES=n  spokes of \`make up\` (2); a second call with more adds them"
 	@echo "  LOCAL=1   \`make up\`: the hub may run instances too"
+	@echo "  QUICK=1   \`make bench\`: one run, few instances, under five minutes"
+	@echo "  ONLY=a,b  \`make bench\`: some of kro, kro-tuned, local, fail, adopt, replay, fleet"
+	@echo "  RUNS=n    \`make bench\`: runs of each (5)"
+	@echo "  DOCS=1    \`make bench\`: write docs/performance.md anew"
 	@echo
 	@echo "The first run builds the Kubernetes programs it starts, from Go modules: about nine minutes on two"
 	@echo "cores, once. They are kept in ~/.cache/kro-hub."
@@ -54,5 +62,8 @@ unit: ## Unit tests and specifications; no cluster
 e2e: ## Tests on real API servers
 	$(CARGO) test --locked --test e2e
 
-bench: ## Benchmarks
-	@echo "Benchmarks are not here yet; they come with a later version."
+# Both in release: the replay is a benchmark of the client as much as the controller is.
+bench: ## Measure kro-hub beside kro on real API servers
+	$(CARGO) build --locked --release --bin kro-hub --example testenv
+	@$(CARGO) run --quiet --locked --release --example testenv -- bench $(if $(filter-out 0 false no,$(QUICK)),--quick) \
+	  $(if $(ONLY),--only $(ONLY)) $(if $(RUNS),--runs $(RUNS)) $(if $(filter-out 0 false no,$(DOCS)),--docs)

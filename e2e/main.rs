@@ -1,5 +1,6 @@
 //! End-to-end tests on real API servers. `cargo test --test e2e -- NAME` runs those whose name contains NAME.
 
+mod bench;
 mod commands;
 mod env;
 mod environment;
@@ -76,7 +77,9 @@ fn main() -> ExitCode {
         .chain(for_people::trials())
         .chain(journeys::registration::trials(&registration))
         .collect();
-    let trials = lanes::interleave(clusters, stands.trials());
+    let mut instances = stands.trials();
+    instances.push(journeys::takeover::trial());
+    let trials = lanes::interleave(clusters, instances);
     if args.list {
         return libtest_mimic::run(&args, trials).exit_code();
     }

@@ -1,5 +1,6 @@
 //! Real clusters for people: `make up`, `make down`, `make logs`, `make demo`.
 
+mod bench;
 mod commands;
 mod env;
 

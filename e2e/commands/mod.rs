@@ -7,6 +7,7 @@ mod screen;
 mod table;
 pub mod up;
 
+use crate::bench;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,6 +45,21 @@ enum Command {
     },
     /// Shows the whole journey in a temporary folder, and checks it.
     Demo,
+    /// Measures kro-hub beside kro; minutes to hours.
+    Bench {
+        /// One run with few instances.
+        #[arg(long)]
+        quick: bool,
+        /// Only these variants: kro, kro-tuned, local, fail, adopt, replay, fleet.
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+        /// Runs of each variant.
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..=99))]
+        runs: Option<u16>,
+        /// Writes docs/performance.md and its plot.
+        #[arg(long)]
+        docs: bool,
+    },
 }
 
 /// Does what the arguments say.
@@ -54,6 +70,9 @@ pub fn run() -> ExitCode {
         Command::Down => down::down(&cli.dir),
         Command::Logs { name } => logs::logs(&cli.dir, &name),
         Command::Demo => demo::demo(),
+        Command::Bench { quick, only, runs, docs } => {
+            bench::bench(&cli.dir, &bench::Options { quick, only, runs: runs.map(usize::from), docs })
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

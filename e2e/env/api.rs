@@ -1,18 +1,21 @@
 //! Requests to one API server, blocking and quick, for reads that are timed or repeated.
 
 use anyhow::{Context, Result};
+use futures::{AsyncBufReadExt, StreamExt, TryStreamExt};
 use http::{Method, Request};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::Value;
 use std::path::Path;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 static RUNTIME: LazyLock<std::io::Result<Runtime>> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build());
 
-fn runtime() -> Result<&'static Runtime> {
+pub fn runtime() -> Result<&'static Runtime> {
     RUNTIME.as_ref().context("cannot start the async runtime")
 }
 
@@ -20,6 +23,17 @@ fn runtime() -> Result<&'static Runtime> {
 #[derive(Clone)]
 pub struct Api {
     client: Arc<kube::Client>,
+    /// Without a time limit between two bytes, for watches.
+    patient: Arc<kube::Client>,
+}
+
+/// Runs until it is dropped.
+pub struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Api {
@@ -28,15 +42,18 @@ impl Api {
     pub fn from_kubeconfig(path: &Path) -> Result<Self> {
         let kubeconfig =
             Kubeconfig::read_from(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let client = runtime()?.block_on(async {
+        let clients = runtime()?.block_on(async {
             let options = KubeConfigOptions::default();
             let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
             // A frozen server must fail a probe, not hold it.
             config.connect_timeout = Some(Duration::from_secs(2));
+            let mut patient = config.clone();
             config.read_timeout = Some(Duration::from_secs(10));
-            anyhow::Ok(kube::Client::try_from(config)?)
+            patient.read_timeout = None;
+            anyhow::Ok((kube::Client::try_from(config)?, kube::Client::try_from(patient)?))
         })?;
-        Ok(Self { client: Arc::new(client) })
+        let (client, patient) = clients;
+        Ok(Self { client: Arc::new(client), patient: Arc::new(patient) })
     }
 
     /// The text at `path`, e.g. `/readyz`.
@@ -95,6 +112,48 @@ impl Api {
     /// No contact, or refused.
     pub fn delete(&self, path: &str) -> Result<()> {
         self.send(Method::DELETE, path, "application/json", None).map(drop)
+    }
+
+    /// Creates objects, so many at a time, in their order. Returns when the first was sent.
+    ///
+    /// # Errors
+    /// No contact, or one is refused.
+    pub fn post_all(&self, path: &str, bodies: &[Value], at_once: usize) -> Result<Instant> {
+        let requests = bodies
+            .iter()
+            .map(|body| {
+                let request = Request::post(path).header("content-type", "application/json");
+                Ok(request.body(serde_json::to_vec(body)?)?)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let start = Instant::now();
+        runtime()?.block_on(async {
+            let sent = futures::stream::iter(requests).map(|request| self.client.request::<Value>(request));
+            sent.buffered(at_once).try_for_each(|_| std::future::ready(Ok(()))).await
+        })?;
+        Ok(start)
+    }
+
+    /// The events of a watch, each with the moment it came, until the task is dropped or the server ends it.
+    ///
+    /// # Errors
+    /// No contact, or refused.
+    pub fn watch(&self, path: &str) -> Result<(Task, Receiver<(Instant, Value)>)> {
+        let request = Request::get(path).body(Vec::new())?;
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let runtime = runtime()?;
+        let stream = runtime.block_on(self.patient.request_stream(request))?;
+        let task = runtime.spawn(async move {
+            let mut lines = stream.lines();
+            while let Some(Ok(line)) = lines.next().await {
+                let at = Instant::now();
+                let Ok(event) = serde_json::from_str(&line) else { break };
+                if sender.send((at, event)).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok((Task(task), receiver))
     }
 
     fn send(&self, method: Method, path: &str, content: &str, body: Option<&Value>) -> Result<Option<Value>> {

@@ -76,6 +76,77 @@ impl Assets {
     }
 }
 
+/// The real kro, for comparison and for the way there and back. Built only for who asks.
+#[derive(Clone, Debug)]
+pub struct Kro {
+    pub controller: PathBuf,
+    /// Its own CRDs, as YAML.
+    pub crds: Vec<PathBuf>,
+}
+
+const KRO_MODULE: &str = "github.com/kubernetes-sigs/kro";
+
+impl Kro {
+    /// Finds kro of the version in `e2e/assets/kro/go.mod`, or builds it: some two minutes the first time.
+    ///
+    /// # Errors
+    /// Go or its modules cannot be had, or the build fails.
+    pub fn ensure() -> Result<Self> {
+        let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/assets/kro");
+        let folder = cache_folder(&module)?;
+        let place = folder.join("kro");
+        let crds = folder.with_file_name("crds");
+        let program = Program {
+            name: "kro",
+            package: "github.com/kubernetes-sigs/kro/cmd/controller",
+            usual_seconds: 120,
+        };
+        if !(place.is_file() && crds.is_dir()) {
+            fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            let _lock = lock(&folder)?;
+            ensure_go(&[&program])?;
+            if !crds.is_dir() {
+                copy_crds(&module, &crds)?;
+            }
+            if !place.is_file() {
+                build(&module, &folder, &program, "-s -w", "kro")?;
+            }
+        }
+        let mut found: Vec<PathBuf> =
+            fs::read_dir(&crds)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
+        found.sort();
+        Ok(Self { controller: place, crds: found })
+    }
+}
+
+/// They stand in the module itself.
+fn copy_crds(module: &Path, to: &Path) -> Result<()> {
+    // The folder of a module is known once its source has been fetched.
+    let output =
+        go(module).args(["mod", "download", "-json", KRO_MODULE]).output().context("cannot run go")?;
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let Some(from) = told["Dir"].as_str().filter(|_| output.status.success()) else {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("go mod download {KRO_MODULE}: {} {}", said.trim(), told["Error"].as_str().unwrap_or_default());
+    };
+    let unfinished = to.with_extension(std::process::id().to_string());
+    fs::create_dir_all(&unfinished)?;
+    for entry in fs::read_dir(Path::new(from).join("helm/crds"))? {
+        let entry = entry?;
+        // What is in the module cache is read-only; a copy of the text is not.
+        fs::write(unfinished.join(entry.file_name()), fs::read(entry.path())?)?;
+    }
+    fs::rename(&unfinished, to).with_context(|| format!("cannot write {}", to.display()))
+}
+
+/// `go` in a module, as pinned there.
+fn go(module: &Path) -> Command {
+    let mut command = Command::new("go");
+    command.current_dir(module).stdin(Stdio::null());
+    command.env("CGO_ENABLED", "0").env("GOFLAGS", "").env("GOWORK", "off");
+    command
+}
+
 /// `~/.cache/kro-hub/assets/<hash of go.sum>/bin`.
 fn cache_folder(module: &Path) -> Result<PathBuf> {
     let sums = module.join("go.sum");
@@ -110,13 +181,7 @@ fn build_all(module: &Path, folder: &Path, programs: &[&Program]) -> Result<()> 
     if programs.is_empty() {
         return Ok(());
     }
-    let go = Command::new("go").arg("version").stdin(Stdio::null()).output();
-    ensure!(
-        go.is_ok_and(|output| output.status.success()),
-        "Go is needed once, to build {}; install Go 1.26 or newer (https://go.dev/dl), \
-         or set KUBEBUILDER_ASSETS to a folder that holds them",
-        programs.iter().map(|p| p.name).collect::<Vec<_>>().join(", ")
-    );
+    ensure_go(programs)?;
     let flags = linker_flags(&fs::read_to_string(module.join("go.mod"))?)?;
     eprintln!(
         "Building {} Kubernetes program(s) into {} (once; kept for later runs).",
@@ -127,6 +192,17 @@ fn build_all(module: &Path, folder: &Path, programs: &[&Program]) -> Result<()> 
         let step = format!("[{}/{}] {}", index + 1, programs.len(), program.name);
         build(module, folder, program, &flags, &step)?;
     }
+    Ok(())
+}
+
+fn ensure_go(programs: &[&Program]) -> Result<()> {
+    let go = Command::new("go").arg("version").stdin(Stdio::null()).output();
+    ensure!(
+        go.is_ok_and(|output| output.status.success()),
+        "Go is needed once, to build {}; install Go 1.26 or newer (https://go.dev/dl), \
+         or set KUBEBUILDER_ASSETS to a folder that holds the Kubernetes programs",
+        programs.iter().map(|p| p.name).collect::<Vec<_>>().join(", ")
+    );
     Ok(())
 }
 
@@ -150,15 +226,10 @@ fn build(module: &Path, folder: &Path, program: &Program, flags: &str, step: &st
     let log_path = folder.with_file_name(format!("build-{}.log", program.name));
     let log = File::create(&log_path).with_context(|| format!("cannot create {}", log_path.display()))?;
     let unfinished = folder.join(format!(".{}.{}", program.name, std::process::id()));
-    let mut child = Command::new("go")
+    let mut child = go(module)
         .args(["build", "-mod=readonly", "-trimpath", "-ldflags", flags, "-o"])
         .arg(&unfinished)
         .arg(program.package)
-        .current_dir(module)
-        .env("CGO_ENABLED", "0")
-        .env("GOFLAGS", "")
-        .env("GOWORK", "off")
-        .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()

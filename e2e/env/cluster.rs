@@ -17,6 +17,14 @@ use std::time::Duration;
 const START: Duration = Duration::from_secs(120);
 const APISERVER: &str = "kube-apiserver";
 
+/// The whole of each request, once it has been answered.
+const AUDIT_POLICY: &str = r"
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived, ResponseStarted]
+rules: [{level: Request}]
+";
+
 /// What runs in a cluster beside its API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Programs {
@@ -24,6 +32,8 @@ pub enum Programs {
     Workloads,
     /// Nothing, so that every request that is counted is ours.
     ServerOnly,
+    /// As `ServerOnly`, and each request is written to `audit.log` in the cluster's folder, with its body.
+    Audited,
 }
 
 /// What clusters of an environment share.
@@ -40,6 +50,7 @@ pub(super) struct Cluster {
     port: u16,
     kubeconfig: PathBuf,
     api: Api,
+    audited: bool,
     server: Mutex<Option<Process>>,
     others: Mutex<Vec<Process>>,
 }
@@ -61,6 +72,7 @@ impl Cluster {
             port,
             api: Api::from_kubeconfig(&kubeconfig)?,
             kubeconfig,
+            audited: run == Programs::Audited,
             server: Mutex::new(Process::open(&dir, APISERVER)),
             others: Mutex::new(Vec::new()),
             dir,
@@ -92,13 +104,18 @@ impl Cluster {
         {
             let mut server = lock(&self.server);
             ensure!(server.is_none(), "the API server of {} runs already", self.name);
-            let command = programs::kube_apiserver(
+            let mut command = programs::kube_apiserver(
                 &shared.assets,
                 &shared.pki,
                 &self.name,
                 shared.etcd_port,
                 self.port,
             );
+            if self.audited {
+                let policy = self.dir.join("audit-policy.yaml");
+                fs::write(&policy, AUDIT_POLICY)?;
+                programs::audited(&mut command, &policy, &self.dir.join("audit.log"));
+            }
             *server = Some(Process::spawn(command, &self.dir, APISERVER)?);
         }
         self.wait_ready()
@@ -118,6 +135,13 @@ impl Cluster {
             Some(server) => server.signal(signal),
             None => bail!("the API server of {} does not run", self.name),
         }
+    }
+
+    pub fn server_pid(&self) -> Result<u32> {
+        let server = lock(&self.server);
+        let server =
+            server.as_ref().with_context(|| format!("the API server of {} does not run", self.name))?;
+        Ok(server.pid())
     }
 
     pub fn server_rss(&self) -> Result<u64> {

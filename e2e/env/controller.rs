@@ -175,7 +175,7 @@ pub fn binary() -> Result<PathBuf> {
 }
 
 /// For metrics and health; the same after a restart.
-fn ports_of(env: &Environment, name: &str) -> Result<(u16, u16)> {
+pub(super) fn ports_of(env: &Environment, name: &str) -> Result<(u16, u16)> {
     let file = env.dir().join("ports.json");
     Ok((ports::kept(&file, &format!("{name}-metrics"))?, ports::kept(&file, &format!("{name}-health"))?))
 }
@@ -189,7 +189,7 @@ fn create_namespace(env: &Environment, hub: &str) -> Result<()> {
 }
 
 /// The body of a plain HTTP answer of status 200.
-fn http_get(port: u16, path: &str) -> Result<String> {
+pub(super) fn http_get(port: u16, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     // 1.0: the answer is neither chunked nor kept open.

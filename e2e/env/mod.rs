@@ -15,6 +15,7 @@ pub mod api;
 pub mod assets;
 mod cluster;
 pub mod controller;
+pub mod kro;
 mod kubectl;
 mod pki;
 mod ports;
@@ -199,6 +200,14 @@ impl Environment {
     /// It does not run.
     pub fn thaw(&self, name: &str) -> Result<()> {
         self.cluster(name).signal_server("CONT")
+    }
+
+    /// Process id of the API server.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn server_pid(&self, name: &str) -> Result<u32> {
+        self.cluster(name).server_pid()
     }
 
     /// Resident memory of the API server in bytes.

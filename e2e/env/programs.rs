@@ -44,6 +44,24 @@ pub fn kube_apiserver(assets: &Assets, pki: &Pki, cluster: &str, etcd_port: u16,
     command
 }
 
+/// An API server that writes each request down.
+pub fn audited(command: &mut Command, policy: &Path, log: &Path) {
+    command.arg(format!("--audit-policy-file={}", policy.display()));
+    command.arg(format!("--audit-log-path={}", log.display()));
+}
+
+/// The real kro; `args` beyond what makes it run here.
+pub fn kro(controller: &Path, kubeconfig: &Path, metrics: u16, health: u16, args: &[String]) -> Command {
+    let mut command = Command::new(controller);
+    command
+        .env("KUBECONFIG", kubeconfig)
+        .arg(format!("--metrics-bind-address=127.0.0.1:{metrics}"))
+        .arg(format!("--health-probe-bind-address=127.0.0.1:{health}"))
+        .arg("--pprof-bind-address=")
+        .args(args);
+    command
+}
+
 pub fn kube_controller_manager(assets: &Assets, pki: &Pki, kubeconfig: &Path) -> Command {
     let mut command = Command::new(&assets.kube_controller_manager);
     command

@@ -13,6 +13,7 @@ mod instances_reads;
 pub mod registration;
 mod schemas;
 mod stand;
+pub mod takeover;
 
 use crate::env::Programs;
 use crate::lanes::INSTANCES;

@@ -25,6 +25,15 @@ impl Document {
         Self::of(whole)
     }
 
+    /// The same of what was parsed already.
+    ///
+    /// # Errors
+    /// As for [`Self::parse`].
+    pub fn new(json: Value) -> Result<Self, String> {
+        let whole: Whole = serde_json::from_value(json).map_err(|e| format!("not OpenAPI: {e}"))?;
+        Self::of(whole)
+    }
+
     fn of(whole: Whole) -> Result<Self, String> {
         let Some(paths) = whole.paths else {
             return Err("not an OpenAPI v3 document: it has no paths".to_owned());
