@@ -5,7 +5,7 @@
 use super::*;
 use std::path::PathBuf;
 
-fn folder() -> Option<PathBuf> {
+pub(super) fn folder() -> Option<PathBuf> {
     let folder = std::env::var("KRO_HUB_CONFORMANCE")
         .unwrap_or_else(|_| format!("{}/../shared/conformance", env!("CARGO_MANIFEST_DIR")));
     let folder = PathBuf::from(folder);
@@ -17,7 +17,7 @@ fn folder() -> Option<PathBuf> {
 }
 
 /// Equal, with numbers compared by value.
-fn same(a: &Json, b: &Json) -> bool {
+pub(super) fn same(a: &Json, b: &Json) -> bool {
     match (a, b) {
         (Json::Number(a), Json::Number(b)) => a == b || a.as_f64() == b.as_f64(),
         (Json::Array(a), Json::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),

@@ -54,6 +54,10 @@ impl Evaluation<'_> {
                 other => Err(Fault::overload("_?_:_", [&other])),
             },
             Kind::Call { function, member, args } => self.call(function, *member, args),
+            Kind::Sum { function, list, zero } => match (self.eval(list)?, zero.get()) {
+                (Val::List(items), Some(zero)) if items.is_empty() => Ok(zero.clone()),
+                (list, _) => function.call(true, &[list], self.budget),
+            },
             Kind::Wrong { name, .. } => {
                 Err(Fault::NoSuchOverload { function: name.clone(), types: Vec::new() })
             }
@@ -102,6 +106,15 @@ impl Evaluation<'_> {
                 let args = [self.eval(a)?];
                 function.call(member, &args, self.budget)
             }
+            [a, b] if function.lazy => match self.eval(a)? {
+                // What stands behind `or` need not even be there.
+                Val::Optional(Some(inner)) if function.name == "orValue" => Ok((*inner).clone()),
+                present @ Val::Optional(Some(_)) => Ok(present),
+                absent => {
+                    let args = [absent, self.eval(b)?];
+                    function.call(member, &args, self.budget)
+                }
+            },
             [a, b] => {
                 let args = [self.eval(a)?, self.eval(b)?];
                 function.call(member, &args, self.budget)
@@ -324,18 +337,20 @@ fn test(value: &Val, field: &str) -> Out {
 }
 
 fn index(value: &Val, key: &Val, optional: bool, literal: bool) -> Out {
+    let is_key = matches!(key, Val::Bool(_) | Val::Int(_) | Val::Uint(_) | Val::Double(_) | Val::String(_));
+    if !is_key && !matches!(value, Val::Optional(_) | Val::List(_)) {
+        return Err(Fault::invalid(format!("invalid qualifier type: {}", key.type_name())));
+    }
     let found = match (value, key) {
         (Val::Optional(None), _) => return Ok(Val::NONE),
         (Val::Optional(Some(inner)), _) => return index(inner, key, true, literal),
-        (Val::Map(map), Val::Bool(_) | Val::Int(_) | Val::Uint(_) | Val::Double(_) | Val::String(_)) => {
-            map.get(key).cloned().ok_or_else(|| {
-                Fault::NoSuchKey(match key {
-                    Val::String(name) if literal => Some(name.to_string()),
-                    Val::Int(i) if literal => Some(i.to_string()),
-                    _ => None,
-                })
+        (Val::Map(map), _) => map.get(key).cloned().ok_or_else(|| {
+            Fault::NoSuchKey(match key {
+                Val::String(name) if literal => Some(name.to_string()),
+                Val::Int(i) if literal => Some(i.to_string()),
+                _ => None,
             })
-        }
+        }),
         (Val::List(items), key) => {
             let at = match key {
                 Val::Int(i) => Some(*i),
@@ -350,7 +365,6 @@ fn index(value: &Val, key: &Val, optional: bool, literal: bool) -> Out {
             let item = usize::try_from(at).ok().and_then(|at| items.get(at)).cloned();
             item.ok_or(Fault::IndexOutOfBounds(literal.then_some(at)))
         }
-        (Val::Map(_), key) => Err(Fault::invalid(format!("invalid qualifier type: {}", key.type_name()))),
         _ => Err(Fault::NoSuchKey(None)),
     };
     match found {

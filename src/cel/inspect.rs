@@ -56,6 +56,9 @@ pub(super) fn references(roots: &[&Node]) -> References {
             {
                 functions.insert(function.name);
             }
+            if let Kind::Sum { function, .. } = &node.kind {
+                functions.insert(function.name);
+            }
             let part = inner.contains(&std::ptr::from_ref(node));
             if let Some(operand) = operand_of_static_step(node) {
                 inner.push(std::ptr::from_ref(operand));

@@ -19,6 +19,7 @@ mod error;
 mod eval;
 mod inspect;
 pub mod library;
+mod re2;
 mod scope;
 mod shown;
 mod suggest;
@@ -32,6 +33,8 @@ mod value;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod differential;
+#[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod tests;
@@ -40,6 +43,7 @@ pub use budget::{Budget, EXPRESSION_STEPS, MAX_SIZE, TOTAL_STEPS};
 pub use check::{Decls, Problem};
 pub use error::{CompileError, EvalError};
 pub use inspect::{Condition, FieldPath};
+pub use library::Libraries;
 pub use scope::{Bound, Scope};
 pub use syntax::MAX_SOURCE;
 pub use types::Type;
@@ -76,12 +80,22 @@ enum Piece {
 impl Program {
     /// Parses, checks the limits, refuses unknown functions.
     pub fn compile(source: &str) -> Result<Self, CompileError> {
-        let node = syntax::parse(source)?;
+        Self::compile_with(source, Libraries::default())
+    }
+
+    /// The same with more libraries than kro's.
+    pub fn compile_with(source: &str, libraries: Libraries) -> Result<Self, CompileError> {
+        let node = syntax::parse(source, libraries)?;
         Ok(Self::new(source.to_owned(), Body::Expression(node)))
     }
 
     /// The concatenation of a mixed text. Each expression must give a string.
     pub fn compile_mixed(parts: &[template::Part]) -> Result<Self, CompileError> {
+        Self::compile_mixed_with(parts, Libraries::default())
+    }
+
+    /// The same with more libraries than kro's.
+    pub fn compile_mixed_with(parts: &[template::Part], libraries: Libraries) -> Result<Self, CompileError> {
         let mut pieces = Vec::with_capacity(parts.len());
         let mut source = Vec::with_capacity(parts.len());
         for part in parts {
@@ -92,7 +106,7 @@ impl Program {
                 }
                 template::Part::Expr(text) => {
                     source.push(format!("({text})"));
-                    pieces.push(Piece::Expression(syntax::parse(text)?, text.clone()));
+                    pieces.push(Piece::Expression(syntax::parse(text, libraries)?, text.clone()));
                 }
             }
         }
@@ -101,7 +115,16 @@ impl Program {
 
     /// Parses and type-checks: the program and the type of its result, or everything that is wrong, in order.
     pub fn compile_typed(source: &str, decls: &Decls) -> Result<(Self, Type), Vec<Problem>> {
-        let (node, unknown) = syntax::parse_leniently(source).map_err(|e| vec![e])?;
+        Self::compile_typed_with(source, decls, Libraries::default())
+    }
+
+    /// The same with more libraries than kro's.
+    pub fn compile_typed_with(
+        source: &str,
+        decls: &Decls,
+        libraries: Libraries,
+    ) -> Result<(Self, Type), Vec<Problem>> {
+        let (node, unknown) = syntax::parse_leniently(source, libraries).map_err(|e| vec![e])?;
         let found = check::check(source, &node, decls)?;
         if let Some(error) = unknown {
             return Err(vec![error]);
@@ -111,10 +134,19 @@ impl Program {
 
     /// The same for a mixed text: every expression must be a string.
     pub fn compile_mixed_typed(parts: &[template::Part], decls: &Decls) -> Result<Self, Vec<Problem>> {
+        Self::compile_mixed_typed_with(parts, decls, Libraries::default())
+    }
+
+    /// The same with more libraries than kro's.
+    pub fn compile_mixed_typed_with(
+        parts: &[template::Part],
+        decls: &Decls,
+        libraries: Libraries,
+    ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         for part in parts {
             if let template::Part::Expr(source) = part {
-                match Self::compile_typed(source, decls) {
+                match Self::compile_typed_with(source, decls, libraries) {
                     Ok((_, Type::String | Type::Dyn)) => {}
                     Ok((_, other)) => {
                         let message = format!("expected type 'string' but found '{}'", other.in_message());
@@ -128,7 +160,7 @@ impl Program {
         if !problems.is_empty() {
             return Err(problems);
         }
-        Self::compile_mixed(parts).map_err(|e| vec![e])
+        Self::compile_mixed_with(parts, libraries).map_err(|e| vec![e])
     }
 
     /// The type of its result where the variables have these types, or everything that is wrong, in order.

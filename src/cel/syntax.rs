@@ -5,10 +5,10 @@
 //! looks up names only for the variables of its scope.
 
 use super::error::CompileError;
-use super::library::{self, Group};
+use super::library::{self, Group, Libraries};
 use super::value::Val;
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Longest source of one expression, in bytes.
 pub const MAX_SOURCE: usize = 8 << 10;
@@ -87,6 +87,12 @@ pub(super) enum Kind {
         body: Box<Node>,
         flat: bool,
     },
+    /// `list.sum()`: of no elements it is the zero of their type, which only the checker knows.
+    Sum {
+        function: &'static Group,
+        list: Box<Node>,
+        zero: OnceLock<Val>,
+    },
 }
 
 #[derive(Debug)]
@@ -124,25 +130,32 @@ pub(super) enum FoldOp {
 }
 
 /// Parses one expression, in which every function is known.
-pub(super) fn parse(source: &str) -> Result<Node, CompileError> {
-    let (node, unknown) = parse_leniently(source)?;
+pub(super) fn parse(source: &str, libraries: Libraries) -> Result<Node, CompileError> {
+    let (node, unknown) = parse_leniently(source, libraries)?;
     unknown.map_or(Ok(node), Err)
 }
 
 /// Parses one expression; unknown functions become [`Kind::Wrong`], the first of them is returned too.
-pub(super) fn parse_leniently(source: &str) -> Result<(Node, Option<CompileError>), CompileError> {
+pub(super) fn parse_leniently(
+    source: &str,
+    libraries: Libraries,
+) -> Result<(Node, Option<CompileError>), CompileError> {
     if source.len() > MAX_SOURCE {
         let message = format!("expression is longer than {} KiB", MAX_SOURCE >> 10);
         return Err(CompileError::new("", 0, message));
     }
     let parser = cel::Env::default().parser().enable_ident_escape_syntax(true);
     let parsed = parser.max_recursion_depth(MAX_PARSER_NESTING).parse_with_source_info(source);
-    let (tree, info) = parsed.map_err(|errors| match errors.errors.into_iter().next() {
-        Some(e) => parse_error(source, &e),
-        None => CompileError::new(source, 0, "syntax error"),
+    let (tree, info) = parsed.map_err(|errors| {
+        // What the parser says of a tree that it could not complete means nothing to authors.
+        let told = errors.errors.iter().find(|e| !e.msg.starts_with("Incomplete "));
+        match told.or(errors.errors.first()) {
+            Some(e) => parse_error(source, e),
+            None => CompileError::new(source, 0, "syntax error"),
+        }
     })?;
     measure(&tree, &info, source)?;
-    let mut lowering = Lowering { source, info: &info, locals: Vec::new(), unknown: None };
+    let mut lowering = Lowering { source, info: &info, libraries, locals: Vec::new(), unknown: None };
     let node = lowering.node(&tree)?;
     Ok((node, lowering.unknown))
 }
@@ -155,6 +168,9 @@ fn parse_error(source: &str, error: &cel::ParseError) -> CompileError {
     let offset = within.map_or(source.len(), |(i, _)| start + i);
     if error.msg.contains("Recursion limit") {
         return CompileError::new(source, 0, TOO_DEEP);
+    }
+    if error.msg.starts_with("Incomplete ") {
+        return CompileError::new(source, offset, "Syntax error: the expression is incomplete");
     }
     CompileError::new(source, offset, error.msg.clone())
 }
@@ -201,6 +217,7 @@ fn offset(info: &SourceInfo, id: u64) -> usize {
 struct Lowering<'a> {
     source: &'a str,
     info: &'a SourceInfo,
+    libraries: Libraries,
     locals: Vec<Arc<str>>,
     unknown: Option<CompileError>,
 }
@@ -307,16 +324,23 @@ impl Lowering<'_> {
         };
         let prefix = self.qualified(target);
         let full = prefix.as_ref().map(|p| format!("{p}.{name}"));
-        if let Some(function) = full.as_deref().and_then(library::find).filter(|f| f.has_global()) {
+        let optional = |name| library::find(name).or_else(|| self.libraries.find(name));
+        if let Some(function) = full.as_deref().and_then(optional).filter(|f| f.has_global()) {
             return Ok(Kind::Call { function, member: false, args: self.nodes(&call.args)? });
         }
         let target = self.node(target)?;
-        let args = self.nodes(&call.args)?;
+        let mut args = self.nodes(&call.args)?;
         if let Some(function) = library::find(name).filter(|f| f.has_member()) {
-            let args = std::iter::once(target).chain(args).collect();
+            if name == "sum" && args.is_empty() {
+                return Ok(Kind::Sum { function, list: Box::new(target), zero: OnceLock::new() });
+            }
+            args.insert(0, target);
             return Ok(Kind::Call { function, member: true, args });
         }
         let error = match (full, &prefix, library::find(name)) {
+            (Some(full), ..) if library::opt_in_help(&full).is_some() => {
+                self.undeclared(id, name).help(library::opt_in_help(&full))
+            }
             (Some(full), Some(prefix), _) if library::is_namespace(prefix) => self.undeclared(id, &full),
             (_, _, Some(_)) => self
                 .error(id, format!("'{name}' is not a method"))
@@ -399,6 +423,13 @@ impl Lowering<'_> {
             return Ok(Some(Kind::Test { operand, field: Arc::from(select.field.as_str()) }));
         };
         let is_cel = matches!(&target.expr, Expr::Ident(n) if n == "cel");
+        if self.libraries.has("math") && matches!(&target.expr, Expr::Ident(n) if n == "math") {
+            return match name {
+                "greatest" => self.extreme(target.id, name, "math.@max", &call.args),
+                "least" => self.extreme(target.id, name, "math.@min", &call.args),
+                _ => Ok(None),
+            };
+        }
         Ok(Some(match (name, call.args.as_slice()) {
             ("bind", [var, init, body]) if is_cel => {
                 let name = self.name(var)?;
@@ -416,12 +447,15 @@ impl Lowering<'_> {
             }
             ("all", [v, body]) => self.fold(FoldOp::All, target, &[v], None, body)?,
             ("exists", [v, body]) => self.fold(FoldOp::Exists, target, &[v], None, body)?,
-            ("exists_one" | "existsOne", [v, body]) => {
-                self.fold(FoldOp::ExistsOne, target, &[v], None, body)?
-            }
+            // With one variable, kro knows only this spelling.
+            ("exists_one", [v, body]) => self.fold(FoldOp::ExistsOne, target, &[v], None, body)?,
             ("map", [v, body]) => self.fold(FoldOp::Collect, target, &[v], None, body)?,
             ("map", [v, filter, body]) => self.fold(FoldOp::Collect, target, &[v], Some(filter), body)?,
             ("filter", [v, body]) => self.fold(FoldOp::Filter, target, &[v], None, body)?,
+            ("sortBy", [_, _]) if matches!(target.expr, Expr::Literal(_) | Expr::Map(_)) => {
+                let message = "sortBy can only be applied to a list, identifier, comprehension, call or select expression";
+                return Err(self.error(target.id, message));
+            }
             ("sortBy", [v, body]) => self.fold(FoldOp::SortBy, target, &[v], None, body)?,
             ("all", [k, v, body]) => self.fold(FoldOp::All, target, &[k, v], None, body)?,
             ("exists", [k, v, body]) => self.fold(FoldOp::Exists, target, &[k, v], None, body)?,
@@ -442,6 +476,47 @@ impl Lowering<'_> {
             }
             _ => return Ok(None),
         }))
+    }
+
+    /// `math.greatest` and `math.least` of any number of arguments; what is written out must be numbers.
+    fn extreme(
+        &mut self,
+        at: u64,
+        name: &str,
+        function: &str,
+        args: &[IdedExpr],
+    ) -> Result<Option<Kind>, CompileError> {
+        let Some(function) = self.libraries.find(function) else { return Ok(None) };
+        let may_be_number = |arg: &IdedExpr| match &arg.expr {
+            Expr::Literal(literal) => {
+                matches!(constant(literal), Val::Int(_) | Val::Uint(_) | Val::Double(_))
+            }
+            Expr::List(_) | Expr::Map(_) | Expr::Struct(_) => false,
+            _ => true,
+        };
+        let numbers = |arg: &IdedExpr| match &arg.expr {
+            Expr::List(list) => !list.elements.is_empty() && list.elements.iter().all(may_be_number),
+            _ => may_be_number(arg),
+        };
+        match args {
+            [] => return Err(self.error(at, format!("math.{name}() requires at least one argument"))),
+            [one] if !numbers(one) => {
+                return Err(self.error(one.id, format!("math.{name}() invalid single argument value")));
+            }
+            [_] => {}
+            _ => {
+                if let Some(wrong) = args.iter().find(|arg| !may_be_number(arg)) {
+                    let message = format!("math.{name}() simple literal arguments must be numeric");
+                    return Err(self.error(wrong.id, message));
+                }
+            }
+        }
+        let mut args = self.nodes(args)?;
+        if args.len() > 2 {
+            let items = args.into_iter().map(|arg| (arg, false)).collect();
+            args = vec![Node { at: offset(self.info, at), kind: Kind::List(items) }];
+        }
+        Ok(Some(Kind::Call { function, member: false, args }))
     }
 
     /// `runtime.newCondition({type: …, status: …})`: its keys are names, not variables.
@@ -607,5 +682,6 @@ pub(super) fn walk<'a>(node: &'a Node, visit: &mut impl FnMut(&'a Node)) {
             walk(target, visit);
             walk(body, visit);
         }
+        Kind::Sum { list, .. } => walk(list, visit),
     }
 }

@@ -44,6 +44,17 @@ pub struct Struct {
     pub fields: BTreeMap<String, Type>,
     /// Fields that are not listed are allowed, of any type.
     pub open: bool,
+    /// The fields that are lists whose order means nothing, by the same names.
+    pub lists: BTreeMap<String, Arc<Identity>>,
+}
+
+/// What makes two elements of such a list the same one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// Their value (`x-kubernetes-list-type: set`).
+    Value,
+    /// The values of these fields (`x-kubernetes-list-type: map`).
+    Keys(Vec<String>),
 }
 
 impl PartialEq for Struct {

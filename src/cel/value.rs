@@ -7,10 +7,12 @@ use super::budget::Budget;
 use super::error::Fault;
 use super::library::{Cidr, Quantity, Url};
 use super::time;
+use super::types::Identity;
 use chrono::{DateTime, FixedOffset};
 use serde_json::Value as Json;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// A value of the expression language.
@@ -23,7 +25,7 @@ pub(super) enum Val {
     Double(f64),
     String(Arc<str>),
     Bytes(Arc<[u8]>),
-    List(Arc<Vec<Val>>),
+    List(Arc<List>),
     Map(Arc<Map>),
     /// Nanoseconds.
     Duration(i64),
@@ -32,6 +34,86 @@ pub(super) enum Val {
     /// The type of this name.
     Type(Arc<str>),
     Opaque(Arc<Opaque>),
+}
+
+/// A list; with an identity, one whose order means nothing: what it equals and what `+` makes of it depends on that.
+#[derive(Clone, Debug, Default)]
+pub(super) struct List {
+    pub(super) items: Vec<Val>,
+    pub(super) identity: Option<Arc<Identity>>,
+}
+
+impl Deref for List {
+    type Target = Vec<Val>;
+    fn deref(&self) -> &Vec<Val> {
+        &self.items
+    }
+}
+
+impl Identity {
+    /// Whether two elements are the same one.
+    fn same(&self, a: &Val, b: &Val, budget: &Budget) -> Result<bool, Fault> {
+        let keys = match self {
+            Self::Value => return a.equals(b, budget),
+            Self::Keys(keys) => keys,
+        };
+        let (Val::Map(a), Val::Map(b)) = (a, b) else { return Ok(false) };
+        for key in keys {
+            match (a.strings.get(key.as_str()), b.strings.get(key.as_str())) {
+                (None, None) => {}
+                (Some(a), Some(b)) if a.equals(b, budget)? => {}
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl List {
+    /// Where the element is that is the same as this one.
+    fn position(&self, identity: &Identity, wanted: &Val, budget: &Budget) -> Result<Option<usize>, Fault> {
+        for (at, item) in self.items.iter().enumerate() {
+            if identity.same(item, wanted, budget)? {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
+    }
+
+    fn equals(&self, other: &List, budget: &Budget) -> Result<bool, Fault> {
+        if self.len() != other.len() {
+            return Ok(false);
+        }
+        for (at, theirs) in other.iter().enumerate() {
+            let ours = match &self.identity {
+                Some(identity) => self.position(identity, theirs, budget)?,
+                None => Some(at),
+            };
+            match ours.and_then(|at| self.get(at)) {
+                Some(ours) if ours.equals(theirs, budget)? => {}
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// One after the other. With an identity, elements of the other list replace the same ones of this, in their places.
+    pub(super) fn plus(&self, other: &List, budget: &Budget) -> Result<List, Fault> {
+        budget.items(self.len() + other.len())?;
+        let mut out = self.clone();
+        let Some(identity) = &self.identity else {
+            out.items.extend(other.iter().cloned());
+            return Ok(out);
+        };
+        for theirs in other.iter() {
+            let place = out.position(identity, theirs, budget)?;
+            match place.and_then(|at| out.items.get_mut(at)) {
+                Some(ours) => *ours = theirs.clone(),
+                None => out.items.push(theirs.clone()),
+            }
+        }
+        Ok(out)
+    }
 }
 
 /// A value of a Kubernetes library.
@@ -174,7 +256,7 @@ impl Val {
         Self::String(Arc::from(text.as_ref()))
     }
     pub(super) fn list(items: Vec<Val>) -> Self {
-        Self::List(Arc::new(items))
+        Self::List(Arc::new(List { items, identity: None }))
     }
     pub(super) fn map(map: Map) -> Self {
         Self::Map(Arc::new(map))
@@ -299,17 +381,7 @@ impl Val {
                 budget.text(a.len().min(b.len()))?;
                 a == b
             }
-            (Self::List(a), Self::List(b)) => {
-                if a.len() != b.len() {
-                    return Ok(false);
-                }
-                for (x, y) in a.iter().zip(b.iter()) {
-                    if !x.equals(y, budget)? {
-                        return Ok(false);
-                    }
-                }
-                true
-            }
+            (Self::List(a), Self::List(b)) => a.equals(b, budget)?,
             (Self::Map(a), Self::Map(b)) => {
                 if a.len() != b.len() {
                     return Ok(false);

@@ -5,7 +5,7 @@ use super::expression::{Expression, Expressions};
 use super::read::{Draft, Reader};
 use super::validate::place::Known;
 use super::validate::shape::{self, Shape};
-use super::validate::{hub_side, identity};
+use super::validate::{annotations, hub_side, identity};
 use super::variables::{self, Variables};
 use super::{External, Graph, Node, Options, hash, order, status};
 use crate::api::keys::kro;
@@ -36,6 +36,7 @@ pub fn compile(
     let scope = rgd.spec.schema.scope;
     let mut problems = Problems::default();
     identity::check(&rgd, &mut problems);
+    let libraries = annotations::cel_libraries(&rgd, &mut problems);
 
     let spec = instance_spec(&rgd, &mut problems);
     let instance = variables::instance(spec.as_ref(), scope);
@@ -60,7 +61,7 @@ pub fn compile(
         options,
         known,
         variables: &variables,
-        expressions: Expressions::default(),
+        expressions: Expressions::new(libraries),
         problems,
     };
     let mut drafts: Vec<Draft> = Vec::new();

@@ -2,8 +2,8 @@
 
 use super::diagnostic::{Path, Problems};
 use super::template::Template;
-use crate::cel::Program;
 use crate::cel::template::{Text, split};
+use crate::cel::{Libraries, Program};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt;
@@ -42,10 +42,16 @@ pub struct Use {
 /// All expressions of one definition.
 #[derive(Default)]
 pub struct Expressions {
+    libraries: Libraries,
     known: HashMap<String, Arc<Expression>>,
 }
 
 impl Expressions {
+    /// `libraries`: what they may use beside kro's.
+    pub fn new(libraries: Libraries) -> Self {
+        Self { libraries, known: HashMap::new() }
+    }
+
     /// How many different expressions there are; slots are below this.
     pub fn count(&self) -> usize {
         self.known.len()
@@ -102,8 +108,8 @@ impl Expressions {
         }
         let compiled = match &split {
             Text::Literal(_) => return None,
-            Text::Standalone(source) => Program::compile(source),
-            Text::Mixed(parts) => Program::compile_mixed(parts),
+            Text::Standalone(source) => Program::compile_with(source, self.libraries),
+            Text::Mixed(parts) => Program::compile_mixed_with(parts, self.libraries),
         };
         match compiled {
             Ok(program) => {

@@ -48,8 +48,14 @@ impl Decls {
 
 /// The type of a tree, or everything that is wrong with it, in the order of the source.
 pub(super) fn check(source: &str, node: &Node, decls: &Decls) -> Result<Type, Vec<Problem>> {
-    let mut checker =
-        Checker { source, decls, bindings: Bindings::default(), locals: Vec::new(), problems: Vec::new() };
+    let mut checker = Checker {
+        source,
+        decls,
+        bindings: Bindings::default(),
+        locals: Vec::new(),
+        problems: Vec::new(),
+        scoped: false,
+    };
     let found = checker.node(node);
     let found = checker.bindings.apply(&found, true);
     let mut problems = checker.problems;
@@ -67,6 +73,9 @@ struct Checker<'a> {
     bindings: Bindings,
     locals: Vec<Type>,
     problems: Vec<Problem>,
+    /// A macro with variables was seen. From there on cel-go compares numbers of different types, and expressions
+    /// that are in use rely on it.
+    scoped: bool,
 }
 
 /// Argument types and result type.
@@ -89,6 +98,27 @@ static INDEX: LazyLock<[Vec<Signature>; 2]> = LazyLock::new(|| {
             "optional(map(K, V)), K -> optional(V)",
         ]),
     ]
+});
+
+/// What `<` and its like take once `scoped` is set, in cel-go's order: an open type becomes the first that fits.
+static COMPARISONS: LazyLock<Vec<Signature>> = LazyLock::new(|| {
+    let pairs = [
+        "bool, bool",
+        "int, int",
+        "int, double",
+        "int, uint",
+        "uint, uint",
+        "uint, double",
+        "uint, int",
+        "double, double",
+        "double, int",
+        "double, uint",
+        "string, string",
+        "bytes, bytes",
+        "timestamp, timestamp",
+        "duration, duration",
+    ];
+    pairs.iter().filter_map(|pair| types::signature(&format!("{pair} -> bool"))).collect()
 });
 
 impl Checker<'_> {
@@ -159,6 +189,18 @@ impl Checker<'_> {
                 let given: Vec<Type> = args.iter().map(|arg| self.node(arg)).collect();
                 self.call(node.at, function, *member, &given)
             }
+            Kind::Sum { function, list, zero } => {
+                let list = self.node(list);
+                let sum = self.call(node.at, function, true, &[list]);
+                let nothing = match &sum {
+                    Type::Double => Val::Double(0.0),
+                    Type::Uint => Val::Uint(0),
+                    Type::Duration => Val::Duration(0),
+                    _ => Val::Int(0),
+                };
+                zero.get_or_init(|| nothing);
+                sum
+            }
             Kind::Wrong { prefix, name, target, args } => self.wrong(node.at, prefix, name, target, args),
             Kind::Fold(fold) => self.fold(node.at, fold),
             Kind::Bind { slot, init, body, .. } => {
@@ -167,8 +209,8 @@ impl Checker<'_> {
             }
             Kind::OptMap { slot, target, body, flat, .. } => {
                 let target = self.node(target);
-                let inner = self.member_call(node.at, "value", &target);
                 self.member_call(node.at, "hasValue", &target);
+                let inner = self.member_call(node.at, "value", &target);
                 let body = self.within(*slot, &[inner], |me| me.node(body));
                 let body = if *flat { body } else { Type::optional(body) };
                 let none = Type::optional(self.bindings.fresh());
@@ -198,7 +240,7 @@ impl Checker<'_> {
             return Type::Type(Arc::new(t));
         }
         let near = suggest::closest(name, self.decls.variables.keys().map(String::as_str));
-        let help = near.map(|near| format!("did you mean '{near}'?"));
+        let help = library::opt_in_help(name).or_else(|| near.map(|near| format!("did you mean '{near}'?")));
         self.problem(at, format!("undeclared reference to '{name}' (in container '')"), help)
     }
 
@@ -228,7 +270,8 @@ impl Checker<'_> {
             },
             other => {
                 let message = format!("type '{}' does not support field selection", other.in_message());
-                self.problem(at, message, None)
+                self.problem(at, message, None);
+                Type::Dyn
             }
         };
         if optional || wrapped { Type::optional(found) } else { found }
@@ -240,7 +283,9 @@ impl Checker<'_> {
             Type::Optional(inner) => (*inner).clone(),
             t @ (Type::Dyn | Type::Error) => t,
             other => {
-                self.expect(at, &Type::optional(other.clone()), &other);
+                let message =
+                    format!("expected type 'optional_type({0})' but found '{0}'", other.in_message());
+                self.problem(at, message, None);
                 other
             }
         }
@@ -248,7 +293,7 @@ impl Checker<'_> {
 
     fn expect(&mut self, at: usize, want: &Type, found: &Type) {
         if !self.bindings.assign(want, found) {
-            let found = self.bindings.apply(found, true).in_message();
+            let found = self.known(found).in_message();
             self.problem(at, format!("expected type '{}' but found '{found}'", want.in_message()), None);
         }
     }
@@ -267,6 +312,10 @@ impl Checker<'_> {
     }
 
     fn call(&mut self, at: usize, group: &Group, member: bool, args: &[Type]) -> Type {
+        if self.scoped && matches!(group.name, "_<_" | "_<=_" | "_>_" | "_>=_") {
+            let overloads = COMPARISONS.iter().map(|(args, result)| (args.as_slice(), result));
+            return self.overload(at, group.name, member, overloads, args);
+        }
         let overloads = group.checked(member).map(|f| (f.args.as_slice(), &f.result));
         self.overload(at, group.name, member, overloads, args)
     }
@@ -323,12 +372,14 @@ impl Checker<'_> {
             return self.no_overload(at, name, target.is_some(), &all);
         }
         let meant = prefix.as_ref().map_or_else(|| name.to_owned(), |p| format!("{p}.{name}"));
-        let near = library::closest(&meant).or_else(|| library::closest(name));
-        let help = near.map(|near| format!("did you mean '{near}'?"));
+        let near = || library::closest(&meant).or_else(|| library::closest(name));
+        let help =
+            library::opt_in_help(&meant).or_else(|| near().map(|near| format!("did you mean '{near}'?")));
         self.problem(at, format!("undeclared reference to '{name}' (in container '')"), help)
     }
 
     fn within<T>(&mut self, slot: usize, types: &[Type], inner: impl FnOnce(&mut Self) -> T) -> T {
+        self.scoped = true;
         self.locals.truncate(slot);
         self.locals.extend_from_slice(types);
         let result = inner(self);
@@ -359,7 +410,9 @@ impl Checker<'_> {
 
     fn fold(&mut self, at: usize, fold: &Fold) -> Type {
         let range = self.node(&fold.range);
-        let variables = self.iteration(fold.range.at, &range, fold.names.len() == 2);
+        // `sortBy` walks over a variable that stands for its target.
+        let range_at = if fold.op == FoldOp::SortBy { at } else { fold.range.at };
+        let variables = self.iteration(range_at, &range, fold.names.len() == 2);
         let [first, _] = variables.clone();
         let shown = variables.get(..fold.names.len()).unwrap_or_default().to_vec();
         let (filter, body) = self.within(fold.slot, &shown, |me| {
@@ -414,6 +467,10 @@ impl Checker<'_> {
                 | Type::Error
                 | Type::Var(_)
         );
+        // Then keys of every type fit, each with a list of its own.
+        if key == Type::Dyn && self.known(&range) == Type::Dyn {
+            return Type::Dyn;
+        }
         let list = Type::list(self.bindings.fresh());
         if comparable && self.bindings.assign(&range, &list) {
             return self.known(&list);

@@ -1,6 +1,6 @@
 //! Types from OpenAPI schemas, and schemas from types.
 
-use crate::cel::types::{Struct, Type};
+use crate::cel::types::{Identity, Struct, Type};
 use crate::cel::value::{escape_field, unescape_field};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -81,8 +81,12 @@ fn object(schema: &Json, name: &str, open: bool) -> Type {
         _ => {}
     }
     let mut fields = BTreeMap::new();
+    let mut lists = BTreeMap::new();
     for (field, schema) in properties.into_iter().flatten() {
         if let Some(t) = Type::from_openapi(schema, &format!("{name}.{field}")) {
+            if let Some(identity) = identity(schema).filter(|_| matches!(t, Type::List(_))) {
+                lists.insert(escape_field(field), Arc::new(identity));
+            }
             fields.insert(escape_field(field), t);
         }
     }
@@ -92,5 +96,18 @@ fn object(schema: &Json, name: &str, open: bool) -> Type {
         }
         fields.entry("metadata".to_owned()).or_insert(Type::Dyn);
     }
-    Type::Struct(Arc::new(Struct { name: name.to_owned(), fields, open }))
+    Type::Struct(Arc::new(Struct { name: name.to_owned(), fields, open, lists }))
+}
+
+/// What makes elements of a list the same, where their order means nothing.
+fn identity(schema: &Json) -> Option<Identity> {
+    match schema.get("x-kubernetes-list-type")?.as_str()? {
+        "set" => Some(Identity::Value),
+        "map" => {
+            let keys = schema.get("x-kubernetes-list-map-keys")?.as_array()?;
+            let keys: Vec<String> = keys.iter().filter_map(|k| k.as_str().map(str::to_owned)).collect();
+            (!keys.is_empty()).then_some(Identity::Keys(keys))
+        }
+        _ => None,
+    }
 }

@@ -148,8 +148,8 @@ fn most_general(a: Type, b: Type) -> Type {
 
 fn at_least_as_general(a: &Type, b: &Type) -> bool {
     match (a, b) {
-        (Type::Dyn | Type::Error | Type::Var(_), _) => true,
-        (_, Type::Dyn | Type::Error | Type::Var(_)) => false,
+        (Type::Dyn | Type::Var(_), _) => true,
+        (_, Type::Dyn | Type::Var(_)) => false,
         (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) => at_least_as_general(a, b),
         (Type::Map(k, v), Type::Map(l, w)) => at_least_as_general(k, l) && at_least_as_general(v, w),
         (Type::Type(_), Type::Type(_)) => true,

@@ -41,14 +41,15 @@ pub(super) const ROWS: &[Row] = &[
     global("timestamp", "int -> timestamp", to_timestamp, "Seconds since 1970."),
     global("timestamp", "string -> timestamp", to_timestamp, "Reads RFC 3339."),
     global("type", "A -> type(A)", type_of, "The type of a value."),
-    global("size", "string -> int", size, "Number of characters."),
+    // In cel-go's order: an operand of unknown type takes the first type that fits.
     global("size", "bytes -> int", size, "Number of bytes."),
     global("size", "list(A) -> int", size, "Number of elements."),
     global("size", "map(A, B) -> int", size, "Number of entries."),
-    member("size", "string -> int", size, "Number of characters."),
+    global("size", "string -> int", size, "Number of characters."),
     member("size", "bytes -> int", size, "Number of bytes."),
     member("size", "list(A) -> int", size, "Number of elements."),
     member("size", "map(A, B) -> int", size, "Number of entries."),
+    member("size", "string -> int", size, "Number of characters."),
 ];
 
 fn failed(from: &str, to: &str) -> Fault {

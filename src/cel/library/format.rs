@@ -128,9 +128,6 @@ pub(super) fn format(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
         }
         budget.text(out.len())?;
     }
-    if values.next().is_some() {
-        return Err(Fault::invalid("too many arguments for the format string"));
-    }
     Ok(Val::string(out))
 }
 

@@ -194,6 +194,9 @@ fn last(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
 fn is_sorted(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
     let [Val::List(items)] = args else { return Err(mismatch(args)) };
     budget.items(items.len())?;
+    if let Some(other) = items.iter().find(|item| item.compare(item).is_none()) {
+        return Err(Fault::overload("isSorted", [other]));
+    }
     let falls = |pair: &[Val]| matches!(pair, [a, b] if a.compare(b).flatten() == Some(Ordering::Greater));
     Ok(Val::Bool(!items.windows(2).any(falls)))
 }
@@ -228,9 +231,12 @@ fn extreme(budget: &Budget, args: &[Val], name: &str, better: Ordering) -> Resul
     let Some((mut best, rest)) = items.split_first() else {
         return Err(Fault::invalid(format!("{name} called on empty list")));
     };
+    if let Some(other) = items.iter().find(|item| item.compare(item).is_none()) {
+        return Err(Fault::overload(name, [other]));
+    }
     for item in rest {
-        let order = item.compare(best).ok_or_else(|| Fault::overload(name, [best, item]))?;
-        if order == Some(better) {
+        // Elements that have no order with the best one are passed over.
+        if item.compare(best).flatten() == Some(better) {
             best = item;
         }
     }

@@ -8,18 +8,23 @@ mod encoders;
 mod format;
 mod json;
 mod kro;
+mod libraries;
 mod lists;
+mod math;
 mod net;
 mod operators;
 mod optionals;
 mod quantity;
 mod regex;
 mod semver;
+mod sets;
 mod strings;
 mod times;
 mod url;
 
 pub(super) use format::{Clause, clauses};
+pub use libraries::Libraries;
+pub(super) use libraries::opt_in_help;
 pub(super) use lists::sort_by_key;
 pub(super) use net::Cidr;
 pub(super) use quantity::Quantity;
@@ -98,6 +103,8 @@ pub struct Function {
 pub struct Group {
     pub name: &'static str,
     pub overloads: Vec<Function>,
+    /// Its second argument is evaluated only if the first has no value.
+    pub(super) lazy: bool,
 }
 
 impl std::fmt::Debug for Group {
@@ -138,13 +145,7 @@ pub fn all() -> &'static BTreeMap<&'static str, Group> {
     static GROUPS: LazyLock<BTreeMap<&'static str, Group>> = LazyLock::new(|| {
         let mut groups: BTreeMap<&'static str, Group> = BTreeMap::new();
         for row in TABLES.into_iter().flat_map(|(_, rows)| rows) {
-            // A signature that cannot be read would lose its function; a test reads them all.
-            if let Some((args, result)) = types::signature(row.signature) {
-                let group =
-                    groups.entry(row.name).or_insert_with(|| Group { name: row.name, overloads: Vec::new() });
-                let Row { name, member, doc, run, dynamic, .. } = *row;
-                group.overloads.push(Function { name, member, args, result, doc, dynamic, run });
-            }
+            add(&mut groups, row);
         }
         groups
     });
@@ -154,6 +155,15 @@ pub fn all() -> &'static BTreeMap<&'static str, Group> {
 /// The tables' titles, and the names in them in the order of the alphabet.
 pub(super) fn sections() -> impl Iterator<Item = (&'static str, BTreeSet<&'static str>)> {
     TABLES.into_iter().map(|(title, rows)| (title, rows.iter().map(|row| row.name).collect()))
+}
+
+fn add(groups: &mut BTreeMap<&'static str, Group>, row: &Row) {
+    // A signature that cannot be read would lose its function; a test reads them all.
+    let Some((args, result)) = types::signature(row.signature) else { return };
+    let Row { name, member, doc, run, dynamic, .. } = *row;
+    let lazy = matches!(name, "or" | "orValue");
+    let group = groups.entry(name).or_insert_with(|| Group { name, overloads: Vec::new(), lazy });
+    group.overloads.push(Function { name, member, args, result, doc, dynamic, run });
 }
 
 /// The function of this name.
@@ -202,7 +212,7 @@ mod tests {
 
     #[test]
     fn every_signature_is_read() {
-        for row in TABLES.into_iter().flat_map(|(_, rows)| rows) {
+        for row in TABLES.into_iter().flat_map(|(_, rows)| rows).chain(libraries::rows()) {
             assert!(types::signature(row.signature).is_some(), "{} {}", row.name, row.signature);
             assert!(row.doc.ends_with('.'), "{} has no sentence", row.name);
         }

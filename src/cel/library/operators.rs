@@ -171,10 +171,7 @@ pub(super) fn plus(a: &Val, b: &Val, budget: &Budget) -> Result<Val, Fault> {
             budget.text(a.len() + b.len())?;
             Ok(Val::Bytes(Arc::from([a.as_ref(), b.as_ref()].concat())))
         }
-        (Val::List(a), Val::List(b)) => {
-            budget.items(a.len() + b.len())?;
-            Ok(Val::list(a.iter().chain(b.iter()).cloned().collect()))
-        }
+        (Val::List(a), Val::List(b)) => a.plus(b, budget).map(|list| Val::List(Arc::new(list))),
         (Val::Duration(a), Val::Duration(b)) => a.checked_add(*b).map(Val::Duration).ok_or_else(overflow),
         (Val::Timestamp(t), Val::Duration(d)) | (Val::Duration(d), Val::Timestamp(t)) => shift(t, *d),
         _ => Err(Fault::overload("_+_", [a, b])),

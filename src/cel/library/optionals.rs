@@ -37,7 +37,7 @@ fn of_non_zero(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
 
 fn is_zero(value: &Val) -> bool {
     match value {
-        Val::Null | Val::Optional(None) => true,
+        Val::Null => true,
         Val::Bool(b) => !b,
         Val::Int(i) => *i == 0,
         Val::Uint(u) => *u == 0,
@@ -49,7 +49,7 @@ fn is_zero(value: &Val) -> bool {
         Val::Duration(d) => *d == 0,
         // Go's zero time.
         Val::Timestamp(t) => *t == DateTime::<Utc>::from_timestamp(-62_135_596_800, 0).unwrap_or_default(),
-        Val::Optional(Some(_)) | Val::Type(_) | Val::Opaque(_) => false,
+        Val::Optional(_) | Val::Type(_) | Val::Opaque(_) => false,
     }
 }
 

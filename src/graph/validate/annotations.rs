@@ -1,11 +1,22 @@
 //! Labels and annotations with a meaning: kro's own, which authors may not set, and the hub's policies.
 
 use crate::api::keys::hub;
+use crate::api::rgd::ResourceGraphDefinition;
+use crate::cel::Libraries;
 use crate::graph::OnExisting;
 use crate::graph::diagnostic::{Path, Problems};
 use serde_json::{Map, Value};
 
 const RESERVED_PREFIXES: [&str; 2] = ["kro.run/", "internal.kro.run/"];
+
+/// The libraries that its expressions may use beside kro's.
+pub fn cel_libraries(rgd: &ResourceGraphDefinition, problems: &mut Problems) -> Libraries {
+    let text = rgd.metadata.annotations.get(hub::CEL_LIBRARIES).map_or("", String::as_str);
+    Libraries::parse(text).unwrap_or_else(|message| {
+        problems.add(&Path::of(&["metadata", "annotations"]).key(hub::CEL_LIBRARIES), message);
+        Libraries::default()
+    })
+}
 
 /// Checks a template's labels and annotations, and reads the policy for objects that exist already.
 pub fn of_template(
