@@ -36,6 +36,7 @@ spec:
     apiVersion: v1alpha1
     kind: Shop
     spec: {text: string | default="hello", replicas: integer | default=2, tiers: '[]string', extra: boolean | default=true}
+    status: {available: '${deployment.status.availableReplicas}', address: '${service.spec.clusterIP}'}
   resources:
   - id: config
     template:
@@ -179,8 +180,12 @@ fn edit(api: &Api, name: &str, words: &str) -> Result<()> {
 fn wait_active(api: &Api) -> Result<()> {
     eventually(PATIENCE, "all instances ACTIVE", || {
         for instance in api.list(INSTANCES_PATH)? {
-            let (name, status) = (text(&instance, "/metadata/name"), &instance["status"]);
-            ensure!(status["state"] == "ACTIVE", "{name}: {status}");
+            let status = &instance["status"];
+            ensure!(
+                status["state"] == "ACTIVE" && status["available"] == 2,
+                "{}: {status}",
+                text(&instance, "/metadata/name")
+            );
         }
         Ok(())
     })

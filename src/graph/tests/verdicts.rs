@@ -1,5 +1,6 @@
 //! Which definitions are refused, and with which words.
 
+use super::evaluation::evaluate;
 use super::kinds::kinds;
 use super::table::Table;
 use super::{app, check, cm, problems, rgd};
@@ -624,4 +625,34 @@ fn of_kinds_that_nobody_knows_anything_is_believed() {
     assert!(found.is_ok(), "{:?}", found.err());
     let found = compile(&rgd(&reader("${schema.spec.nope}")), &Options::default(), &Anywhere).unwrap_err();
     assert!(found[0].message.contains("undefined field 'nope'"), "{found:?}");
+}
+
+#[test]
+fn more_libraries_are_asked_for() {
+    let with = |libraries: &str, text: &str| {
+        let x = cm("x", &json!(text).to_string(), "");
+        app(&x).replace("uid: r1", &format!("annotations: {{hub.kro.run/cel-libraries: '{libraries}'}}"))
+    };
+    let (math, sets) = ("${string(math.greatest(schema.spec.n, 2))}", "a-${string(sets.contains([1], [1]))}");
+    let mut table = Table::default();
+    for (libraries, text, want) in [
+        ("math", math, "ok"),
+        ("math, sets", sets, "ok"),
+        ("", math, "failed to compile"),
+        ("sets", math, "failed to compile"),
+        (
+            "math",
+            sets,
+            "references unknown identifiers: [sets]; ask for the library with the annotation hub.kro.run/cel-libraries: sets",
+        ),
+        (
+            "maths",
+            "v",
+            "metadata.annotations[\"hub.kro.run/cel-libraries\"]: there is no CEL library \"maths\": known are math, sets",
+        ),
+    ] {
+        table.verdict(format!("{libraries}: {text}"), &with(libraries, text), want);
+    }
+    let found = evaluate(&with("math,sets", math), json!({"n": 3}), json!({}));
+    table.is("value", found.node("x"), r#""3""#);
 }

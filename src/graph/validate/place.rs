@@ -1,5 +1,7 @@
 //! Which variables and functions an expression may use where it stands.
 
+use crate::api::keys::hub;
+use crate::cel::Libraries;
 use crate::graph::diagnostic::{Problems, suggestion};
 use crate::graph::expression::Use;
 use crate::graph::variables::{CLUSTER, EACH, KRO, SCHEMA};
@@ -117,6 +119,9 @@ fn help(unknown: &[&str], place: Place<'_>, known: &Known<'_>) -> Option<String>
     }
     if ["spec", "metadata"].contains(first) {
         return Some(format!("the instance is called schema: schema.{first}"));
+    }
+    if Libraries::parse(first).is_ok() {
+        return Some(format!("ask for the library with the annotation {}: {first}", hub::CEL_LIBRARIES));
     }
     let iterators: &[String] = match place {
         Place::Template { iterators, .. } => iterators,

@@ -92,6 +92,7 @@ fn set_outside(server: &mut Server, target: &ObjectRef, value: &str, labels: &Va
 /// An instance comes, changes and goes, and the controller dies right after one of its writes.
 pub fn crashing(seed: u64, write: u64, traced: bool) -> Run {
     let mut scenario = Scenario::new(seed, traced);
+    scenario.calm_outside();
     scenario.world.crash_after = Some(write);
     let live = |scenario: &mut Scenario| {
         scenario.create(NAMES[0]);
@@ -300,6 +301,16 @@ impl Scenario {
         self.world.note(|| format!("somebody: {target} on {site} has {value} {labels}"));
     }
 
+    /// What instances read and nobody here owns is there, as the laws expect it.
+    fn calm_outside(&mut self) {
+        for site in self.world.sites.values_mut() {
+            for x in XS {
+                let labels = if x == XS[0] { json!({"tier": "web"}) } else { json!({}) };
+                set_outside(&mut site.server, &outside(x), CALM_VALUE, &labels);
+            }
+        }
+    }
+
     fn back_up_or_restore(&mut self) {
         match self.backup.take() {
             None => {
@@ -366,12 +377,7 @@ impl Scenario {
                 }
             }
         }
-        for site in self.world.sites.values_mut() {
-            for x in XS {
-                let labels = if x == XS[0] { json!({"tier": "web"}) } else { json!({}) };
-                set_outside(&mut site.server, &outside(x), CALM_VALUE, &labels);
-            }
-        }
+        self.calm_outside();
         for name in NAMES {
             self.annotate(name, hub::RELEASE, None);
             self.annotate(name, kro::RECONCILE, None);
