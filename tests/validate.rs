@@ -314,6 +314,12 @@ fn gates_and_wrong_arguments() {
     assert_eq!(run(&["validate"], "").code, 2);
     let said = run(&["validate", "no/such/file.yaml"], "");
     assert!(said.code == 2 && said.err.contains("no/such/file.yaml"), "{}", said.err);
+    // Nobody listens there.
+    let folder = folder("dead");
+    let config = "apiVersion: v1\nkind: Config\ncurrent-context: a\nclusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}]\ncontexts: [{name: a, context: {cluster: a, user: a}}]\nusers: [{name: a, user: {}}]\n";
+    fs::write(folder.join("config"), config).unwrap();
+    let said = run_in(&folder, &["validate", "--kubeconfig", "config", "-"], APP);
+    assert!(said.code == 2 && said.err.contains("127.0.0.1:1"), "{}", said.err);
     let said = run(&["validate", "--kubeconfig", "no/such/file", "-"], APP);
     assert!(said.code == 2 && said.err.contains("no/such/file"), "{}", said.err);
 }
