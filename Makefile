@@ -13,7 +13,7 @@ CARGO ?= cargo
 TESTENV = $(CARGO) run --quiet --locked --example testenv --
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint unit e2e deny bench demo up down logs
+.PHONY: help build test lint unit e2e deny kinds bench demo up down logs
 
 help: ## Say what there is
 	@echo "kro-hub"
@@ -44,6 +44,9 @@ down: ## End what `make up` started, and remove its data
 
 logs: ## Follow the controller's log of `make up`
 	@$(TESTENV) logs
+
+kinds: ## Write anew the kinds built into `kro-hub validate`, from the cluster of KUBECONFIG
+	$(CARGO) run --quiet --locked --bin kro-hub -- kinds-file src/cli/validate/kubernetes.json.zlib
 
 test: lint unit e2e ## Everything the pipeline checks
 

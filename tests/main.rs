@@ -4,3 +4,4 @@ mod cel;
 mod deploy;
 mod fuzz;
 mod layering;
+mod validate;

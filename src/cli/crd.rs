@@ -18,13 +18,14 @@ pub struct Args {
 /// Prints one document for each definition; nothing if one has an error.
 pub fn run(args: Args) -> ExitCode {
     validate::on_large_stack(move || {
-        let judged = args.world.judge(&args.paths, false)?;
+        let judged = args.world.judge_definitions(&args.paths)?;
         if judged.has_errors() {
             return Ok(validate::shown(&judged, validate::Format::Text, true));
         }
-        anyhow::ensure!(!judged.checked.graphs.is_empty(), "there is no ResourceGraphDefinition");
+        let definitions = judged.definitions();
+        anyhow::ensure!(!definitions.is_empty(), "there is no ResourceGraphDefinition");
         let mut out = String::new();
-        for (_, graph) in &judged.checked.graphs {
+        for (_, graph) in definitions {
             let text = serde_saphyr::to_string(&graph.crd)?;
             out.push_str("---\n");
             out.push_str(text.trim_end());

@@ -5,6 +5,7 @@ mod controller;
 mod crd;
 mod descriptors;
 mod gates;
+mod graph;
 mod validate;
 
 use clap::{Parser, Subcommand};
@@ -26,6 +27,8 @@ enum Command {
     Cel(Box<cel::Args>),
     /// Check definitions, instances and clusters in files
     Validate(Box<validate::Args>),
+    /// Draw a definition: which resource reads which
+    Graph(Box<graph::Args>),
     /// Print the CRD that a definition generates
     Crd(Box<crd::Args>),
     /// Write the file of the built-in kinds from what a cluster serves
@@ -41,6 +44,7 @@ pub fn run() -> ExitCode {
         Command::Controller(args) => controller::run(*args).map(|()| true),
         Command::Cel(args) => cel::run(*args),
         Command::Validate(args) => return validate::run(*args),
+        Command::Graph(args) => return graph::run(*args),
         Command::Crd(args) => return crd::run(*args),
         Command::KindsFile(args) => validate::write_bundle(&args).map(|()| true),
         Command::Crds => print_crds().map(|()| true),

@@ -329,8 +329,7 @@ fn compile(
                 match kind.filter(|(_, gvk)| known.find(gvk) == Served::No) {
                     Some((_, gvk)) => {
                         let otherwise =
-                            "give its CustomResourceDefinition with --schemas, or --allow-unknown-kinds"
-                                .to_owned();
+                            format!("{}; give its CustomResourceDefinition with --schemas", known.origin);
                         problem.help = Some(known.near(gvk).unwrap_or(otherwise));
                         findings.diagnostic(object, Rule::UnknownKind, problem);
                     }

@@ -43,11 +43,19 @@ impl Live {
 
     fn get(&self, path: &str) -> anyhow::Result<Value> {
         let request = Request::get(path).body(Vec::new())?;
-        let answer =
-            self.runtime.block_on(tokio::time::timeout(TIMEOUT, self.client.request::<Value>(request)));
+        let answer = self
+            .runtime
+            .block_on(async { tokio::time::timeout(TIMEOUT, self.client.request::<Value>(request)).await });
         match answer {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(anyhow!("cannot read {path} of {}: {error}", self.server)),
+            Ok(Err(kube::Error::Api(status))) => {
+                Err(anyhow!("cannot read {path} of {}: {} {}", self.server, status.code, status.message))
+            }
+            Ok(Err(error)) => {
+                // What really happened is told last, by the innermost.
+                let error = anyhow::Error::from(error);
+                Err(anyhow!("cannot read {path} of {}: {}", self.server, error.root_cause()))
+            }
             Err(_) => Err(anyhow!("no answer from {} within {} s", self.server, TIMEOUT.as_secs())),
         }
     }

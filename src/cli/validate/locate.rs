@@ -74,8 +74,14 @@ pub fn spot(source: &str, node: &Node, spot: &Spot) -> Option<Range<usize>> {
     let text = node.text()?;
     let opening = format!("${{{}", spot.source);
     let at = text.find(&opening).map(|p| p + 2).or_else(|| text.find(&spot.source))?;
-    let from = at + spot.offset.min(spot.source.len());
-    let length = word(spot.source.get(spot.offset..).unwrap_or_default());
+    let offset = spot.offset.min(spot.source.len());
+    let there = spot.source.get(offset..).unwrap_or_default();
+    // A field is found at its dot; a reader looks for its name.
+    let name = there.trim_start_matches(['.', '?']);
+    let is_name = there.starts_with('.') && name.starts_with(|c: char| c.is_alphabetic() || c == '_');
+    let there = if is_name { name } else { there };
+    let from = at + spot.source.len() - there.len();
+    let length = word(there);
     let places = places(source, node)?;
     let place = |byte: usize| places.iter().find(|(decoded, _)| *decoded >= byte).map(|(_, raw)| *raw);
     let start = place(from).or_else(|| places.last().map(|(_, raw)| *raw))?;

@@ -17,11 +17,12 @@ mod structural;
 mod yaml;
 
 use super::gates::Gates;
-use crate::graph;
+use crate::graph::{self, Graph};
 use crate::schema::openapi::Document;
 use anyhow::{Context, anyhow, bail};
 use check::{Checked, Judge};
 use clap::Args as ClapArgs;
+pub use expressions::within as expressions_within;
 use finding::Severity;
 use kinds::Known;
 use live::Live;
@@ -31,7 +32,8 @@ use source::{File, Object};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use yaml::{Node, Refusal};
+pub use yaml::Node;
+use yaml::Refusal;
 
 /// As the threads of the controller that evaluate have it.
 const STACK_BYTES: usize = 16 << 20;
@@ -73,33 +75,57 @@ pub struct World {
 
 /// Files, read and judged.
 pub struct Judged {
-    pub files: Vec<File>,
-    pub checked: Checked,
+    files: Vec<File>,
+    objects: Vec<Object>,
+    checked: Checked,
 }
 
 impl Judged {
+    /// The definitions that compile, in the order of the files.
+    pub fn definitions(&self) -> Vec<(&Object, &Graph)> {
+        let graphs = self.checked.graphs.iter();
+        graphs.filter_map(|(position, graph)| Some((self.objects.get(*position)?, graph))).collect()
+    }
+
     pub fn has_errors(&self) -> bool {
         self.checked.findings.iter().any(|f| f.severity == Severity::Error)
     }
 }
 
 impl World {
-    /// Reads and judges.
+    /// Reads and judges all that is in the files.
     ///
     /// # Errors
     /// A file, a folder or the cluster cannot be read.
     pub fn judge(&self, paths: &[PathBuf], portable: bool) -> anyhow::Result<Judged> {
+        self.judge_those(paths, portable, |_| true)
+    }
+
+    /// Reads and judges the definitions alone.
+    ///
+    /// # Errors
+    /// As [`Self::judge`].
+    pub fn judge_definitions(&self, paths: &[PathBuf]) -> anyhow::Result<Judged> {
+        self.judge_those(paths, false, |object| check::is_definition(object) || kinds::is_crd(object))
+    }
+
+    fn judge_those(
+        &self,
+        paths: &[PathBuf],
+        portable: bool,
+        wanted: impl Fn(&Object) -> bool,
+    ) -> anyhow::Result<Judged> {
         let files = source::files(paths)?;
         let (mut objects, mut refusals): (Vec<Object>, Vec<(usize, Refusal)>) = (Vec::new(), Vec::new());
         for (position, file) in files.iter().enumerate() {
             let (found, refused) = source::objects(position, &file.text);
-            objects.extend(found);
+            objects.extend(found.into_iter().filter(|o| wanted(o)));
             refusals.extend(refused.into_iter().map(|r| (position, r)));
         }
         let known = self.known(&objects)?;
         let options = graph::Options { omit: self.feature_gates.omit, ..graph::Options::default() };
         let checked = check::check(&files, &objects, refusals, known, &Judge { options, portable });
-        Ok(Judged { files, checked })
+        Ok(Judged { files, objects, checked })
     }
 
     fn known(&self, objects: &[Object]) -> anyhow::Result<Known> {
@@ -161,7 +187,7 @@ pub fn run(args: Args) -> ExitCode {
 
 /// Shows what was found, on standard error if something else goes to standard output.
 pub fn shown(judged: &Judged, format: Format, aside: bool) -> ExitCode {
-    let Judged { files, checked } = judged;
+    let Judged { files, checked, .. } = judged;
     let report = Report { files, findings: &checked.findings, counts: checked.counts };
     let terminal = if aside { std::io::stderr().is_terminal() } else { std::io::stdout().is_terminal() };
     let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());

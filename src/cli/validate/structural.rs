@@ -355,8 +355,8 @@ mod tests {
 
     #[test]
     fn what_a_schema_does_not_allow() {
-        let schema = json!({"type": "object", "required": ["n", "d"], "properties": {
-            "n": {"type": "integer", "minimum": 1, "maximum": 5},
+        let schema = json!({"type": "object", "required": ["num", "d"], "properties": {
+            "num": {"type": "integer", "minimum": 1, "maximum": 5},
             "d": {"type": "string", "default": "x"},
             "s": {"type": "string", "enum": ["red", "green"]},
             "p": {"type": "string", "pattern": "^a+$", "maxLength": 3},
@@ -366,27 +366,27 @@ mod tests {
             "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
         }});
         for (text, want) in [
-            ("n: 1\n", vec![]),
-            ("{}", vec![": the object has no field n, which is required"]),
-            ("n: '1'\n", vec!["n: an integer is needed, found a string"]),
-            ("n: 6\n", vec!["n: 6 is too large: at most 5 is allowed"]),
-            ("n: 1\ns: blue\n", vec!["s: \"blue\" is none of the allowed values"]),
-            ("n: 1\np: aaaa\n", vec!["p: too many letters: 4, at most 3 are allowed"]),
-            ("n: 1\np: b\n", vec!["p: \"b\" does not match ^a+$"]),
-            ("n: 1\nm: {a: 1}\n", vec!["m.a: a string is needed, found an integer"]),
+            ("num: 1\n", vec![]),
+            ("{}", vec![": the object has no field num, which is required"]),
+            ("num: '1'\n", vec!["num: an integer is needed, found a string"]),
+            ("num: 6\n", vec!["num: 6 is too large: at most 5 is allowed"]),
+            ("num: 1\ns: blue\n", vec!["s: \"blue\" is none of the allowed values"]),
+            ("num: 1\np: aaaa\n", vec!["p: too many letters: 4, at most 3 are allowed"]),
+            ("num: 1\np: b\n", vec!["p: \"b\" does not match ^a+$"]),
+            ("num: 1\nm: {a: 1}\n", vec!["m.a: a string is needed, found an integer"]),
             (
-                "n: 1\nl: [true, no, 1]\n",
+                "num: 1\nl: [true, no, 1]\n",
                 vec![
                     "l: too many items: 3, at most 2 are allowed",
                     "l[2]: a boolean is needed, found an integer",
                 ],
             ),
-            ("n: 1\ni: 5\nfree: {x: 1}\n", vec![]),
-            ("n: 1\ni: 1.5\n", vec!["i: an integer or a string is needed, found a number"]),
-            ("n: 1\nx.y: 2\n", vec!["[\"x.y\"]: unknown field \"x.y\""]),
-            ("n: 1\nd: null\ns: null\n", vec![]),
-            ("n: null\n", vec![": the object has no field n, which is required"]),
-            ("n: 1\nl: [null]\n", vec!["l[0]: a boolean is needed, found null"]),
+            ("num: 1\ni: 5\nfree: {x: 1}\n", vec![]),
+            ("num: 1\ni: 1.5\n", vec!["i: an integer or a string is needed, found a number"]),
+            ("num: 1\nx.y: 2\n", vec!["[\"x.y\"]: unknown field \"x.y\""]),
+            ("num: 1\nd: null\ns: null\n", vec![]),
+            ("num: null\n", vec![": the object has no field num, which is required"]),
+            ("num: 1\nl: [null]\n", vec!["l[0]: a boolean is needed, found null"]),
         ] {
             assert_eq!(told(text, schema.clone()), want, "{text}");
         }
