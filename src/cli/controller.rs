@@ -172,11 +172,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     super::descriptors::raise();
     let settings = args.settings()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let stop = CancellationToken::new();
-        stop_on_signal(stop.clone())?;
-        crate::hub::run(settings, stop).await.map_err(anyhow::Error::from)
-    })
+    let work = move || {
+        runtime.block_on(async {
+            let stop = CancellationToken::new();
+            stop_on_signal(stop.clone())?;
+            crate::hub::run(settings, stop).await.map_err(anyhow::Error::from)
+        })
+    };
+    // The hub's loop evaluates what is said of all clusters together: expressions need a known stack.
+    let hub = std::thread::Builder::new().name("hub".into()).stack_size(crate::spoke::pool::STACK_BYTES);
+    hub.spawn(work)?.join().map_err(|_| anyhow::anyhow!("the hub's loop panicked"))?
 }
 
 fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {

@@ -100,6 +100,7 @@ pub fn compile(
         nodes,
         resources,
         status: status.fields,
+        over_all: status.over_all,
         status_schema,
         conditions: status.conditions,
         instance,

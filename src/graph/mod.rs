@@ -32,7 +32,7 @@ use crate::api::{GroupKind, Gvk};
 use crate::cel::Type;
 use crate::schema::kinds::Kinds;
 use expression::Expression;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use template::Template;
@@ -95,6 +95,8 @@ pub struct Graph {
     pub resources: Vec<ResourceInformation>,
     crd_hash: String,
     status: BTreeMap<String, Template>,
+    /// Fields that are said once for all clusters.
+    over_all: BTreeMap<String, Template>,
     status_schema: Value,
     conditions: Option<Vec<Arc<Expression>>>,
     /// The type of `schema`.
@@ -218,6 +220,14 @@ impl Graph {
     /// Whether the author's conditions take the place of ours in the status.
     pub fn has_conditions(&self) -> bool {
         self.conditions.is_some()
+    }
+    /// The author's fields that read `kro.clusters`, for an instance on the hub. `clusters`: of each its facts, and the
+    /// `state` and `status` that the instance has there.
+    pub fn over_clusters(&self, instance: &Value, clusters: &Value) -> (Map<String, Value>, Vec<String>) {
+        if self.over_all.is_empty() {
+            return (Map::new(), Vec::new());
+        }
+        Pass::over_all(self, instance, clusters)
     }
     /// What expressions read of `kro.cluster`, as paths below it.
     pub fn cluster_reads(&self) -> &BTreeSet<Vec<String>> {

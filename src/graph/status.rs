@@ -6,7 +6,7 @@ use super::expression::{Expression, Expressions, Use};
 use super::template::Template;
 use super::validate::place::{self, Known, Place};
 use super::validate::types;
-use super::variables::Variables;
+use super::variables::{CLUSTERS, KRO, Variables};
 use crate::cel::template::{Text, split};
 use crate::cel::{Type, unescape_field};
 use serde_json::{Map, Value, json};
@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub struct Status {
     /// What is written, by field. Each field stands alone.
     pub fields: BTreeMap<String, Template>,
+    /// The same of what is said once for all clusters.
+    pub over_all: BTreeMap<String, Template>,
     /// OpenAPI of the author's part.
     pub schema: Value,
     /// `Some` if the author's conditions take the place of ours.
@@ -62,11 +64,22 @@ pub fn compile(
         }
         properties.insert(name.clone(), schema(&template, &types));
         if name != STATE {
-            found.fields.insert(name.clone(), template);
+            let over_all = uses.iter().any(|u| reads_clusters(&u.expression));
+            let fields = if over_all { &mut found.over_all } else { &mut found.fields };
+            fields.insert(name.clone(), template);
         }
     }
     found.schema = json!({"type": "object", "properties": properties});
     found
+}
+
+/// Whether an expression is about all clusters together.
+fn reads_clusters(expression: &Expression) -> bool {
+    expression.program.paths().iter().any(|path| match path.steps.as_slice() {
+        [first] => first == KRO,
+        [first, second, ..] => first == KRO && second == CLUSTERS,
+        [] => false,
+    })
 }
 
 /// OpenAPI by the expression's slot.
@@ -82,7 +95,19 @@ fn type_of(usage: &Use, known: &Known<'_>, variables: &Variables<'_>, problems: 
             .add(&usage.path, format!("{text}: instance status field must refer to a resource or schema"));
         return anything();
     }
-    let Some(found) = types::of(usage, variables.all(), problems) else { return anything() };
+    if reads_clusters(&usage.expression) {
+        let others = |v: &&String| !["schema", KRO].contains(&v.as_str());
+        if let Some(other) = usage.expression.program.variables().iter().find(others) {
+            let message = format!(
+                "{text}: what reads {KRO}.{CLUSTERS} is said once for all clusters, it cannot read {other}"
+            );
+            let help =
+                format!("read it by cluster: a status field of its own, then {KRO}.{CLUSTERS}[…].status");
+            problems.add_with_help(&usage.path, message, Some(help));
+            return anything();
+        }
+    }
+    let Some(found) = types::of(usage, &variables.over_all(), problems) else { return anything() };
     infer(&found, true)
 }
 

@@ -13,6 +13,8 @@ pub const SCHEMA: &str = "schema";
 pub const KRO: &str = "kro";
 /// The same as `kro.cluster`, unless a resource or an iterator has that name.
 pub const CLUSTER: &str = "cluster";
+/// `kro.clusters`: all clusters that the instance is placed on.
+pub const CLUSTERS: &str = "clusters";
 /// One object of a collection, in its readyWhen.
 pub const EACH: &str = "each";
 
@@ -32,7 +34,7 @@ impl<'a> Variables<'a> {
     pub fn new(instance: &Type, resources: &[(&'a str, Option<&Shape>, bool)]) -> Self {
         let mut all = Decls::new();
         all.declare(SCHEMA, instance.clone());
-        all.declare(KRO, Type::from_openapi(&clusters(), "kro").unwrap_or(Type::Dyn));
+        all.declare(KRO, Type::from_openapi(&kro(), KRO).unwrap_or(Type::Dyn));
         all.declare(CLUSTER, Type::from_openapi(&cluster(), "kro.cluster").unwrap_or(Type::Dyn));
         let mut variables = Self {
             ids: resources.iter().map(|(id, ..)| *id).collect(),
@@ -56,6 +58,13 @@ impl<'a> Variables<'a> {
     /// Everything but what the place rules out, which is judged before.
     pub fn all(&self) -> &Decls {
         &self.all
+    }
+
+    /// The same where something is said of all clusters together: `kro.clusters` beside `kro.cluster`.
+    pub fn over_all(&self) -> Decls {
+        let mut decls = self.all.clone();
+        decls.declare(KRO, Type::from_openapi(&clusters(), KRO).unwrap_or(Type::Dyn));
+        decls
     }
 
     /// Everything, and the iterators of a collection.
@@ -139,8 +148,20 @@ fn cluster() -> Value {
     }})
 }
 
-fn clusters() -> Value {
+/// OpenAPI of `kro` in most places.
+fn kro() -> Value {
     json!({"type": "object", "properties": {"cluster": cluster()}})
+}
+
+/// OpenAPI of `kro` in the status: of every cluster also what the instance came to there.
+fn clusters() -> Value {
+    let mut one = cluster();
+    if let Some(fields) = one.pointer_mut("/properties").and_then(Value::as_object_mut) {
+        fields.insert("state".into(), json!({"type": "string"}));
+        fields
+            .insert("status".into(), json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}));
+    }
+    json!({"type": "object", "properties": {"cluster": cluster(), CLUSTERS: {"type": "array", "items": one}}})
 }
 
 impl Shape {

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Deep enough for the largest expression that the limits let through.
-const STACK_BYTES: usize = 16 << 20;
+pub const STACK_BYTES: usize = 16 << 20;
 
 #[derive(Clone, Debug)]
 pub struct Pool {

@@ -1,16 +1,40 @@
 //! The author's status fields: each as far as its data is there.
 
 use super::{EvalError, Pass};
+use crate::cel::Budget;
+use crate::graph::Graph;
 use crate::graph::expression::Expression;
 use crate::graph::template::Template;
-use serde_json::{Map, Value};
+use crate::graph::variables::{CLUSTERS, KRO};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// Enough for some operations on each of a thousand clusters.
+const HUB_STEPS: u64 = 200_000;
 
 impl Pass<'_> {
     /// The fields that can be said now, and the problems of those that never can. Nothing waits for a field.
     pub fn status(&self) -> (Map<String, Value>, Vec<String>) {
+        self.all_of(&self.graph.status)
+    }
+
+    /// The fields that are said once for all clusters.
+    pub(in crate::graph) fn over_all(
+        graph: &Graph,
+        instance: &Value,
+        clusters: &Value,
+    ) -> (Map<String, Value>, Vec<String>) {
+        let mut pass = Pass::new(graph, instance, &Value::Null);
+        // The hub's one loop waits for this.
+        pass.budget = Budget::new(HUB_STEPS, HUB_STEPS);
+        pass.scope.bind(KRO, &json!({CLUSTERS: clusters}));
+        pass.all_of(&graph.over_all)
+    }
+
+    fn all_of(&self, templates: &BTreeMap<String, Template>) -> (Map<String, Value>, Vec<String>) {
         let mut fields = Map::new();
         let mut problems = Vec::new();
-        for (name, template) in &self.graph.status {
+        for (name, template) in templates {
             if let Some(value) = self.project(template, &format!("status.{name}"), &mut problems) {
                 fields.insert(name.clone(), value);
             }

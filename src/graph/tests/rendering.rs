@@ -384,3 +384,20 @@ fn what_only_the_run_can_judge() {
         assert_eq!(got, want, "{odd}");
     }
 }
+
+#[test]
+fn what_is_said_of_all_clusters_is_computed_from_what_each_says() {
+    let status = "status: {address: '${other.metadata.name}', total: '${kro.clusters.map(c, c.status.?n.orValue(0)).sum()}', \
+                  where: '${kro.clusters.filter(c, c.state == \"ACTIVE\").map(c, c.name).join(\",\")}'}";
+    let yaml = app(&cm("other", "v", "")).replace("types:", &format!("{status}\n    types:"));
+    let graph = graph(&yaml);
+    let clusters = json!([
+        {"name": "eu", "labels": {}, "state": "ACTIVE", "status": {"n": 2}},
+        {"name": "us", "labels": {}, "state": "ERROR", "status": {}},
+    ]);
+    let (fields, problems) = graph.over_clusters(&instance(json!({})), &clusters);
+    assert_eq!((Value::Object(fields), problems), (json!({"total": 2, "where": "eu"}), vec![]));
+    // A cluster alone says nothing of them.
+    let (fields, _) = Pass::new(&graph, &instance(json!({})), &Value::Null).status();
+    assert!(fields.is_empty());
+}

@@ -656,3 +656,16 @@ fn more_libraries_are_asked_for() {
     let found = evaluate(&with("math,sets", math), json!({"n": 3}), json!({}));
     table.is("value", found.node("x"), r#""3""#);
 }
+
+#[test]
+fn what_is_said_of_all_clusters_reads_no_single_one() {
+    let with = |status: &str| {
+        app(&cm("x", "v", "")).replace("types:", &format!("status: {{a: '{status}'}}\n    types:"))
+    };
+    check(&with("${kro.clusters.map(c, c.name)}"), &[]);
+    check(
+        &with("${kro.clusters.size() > 1 ? x.data.k : \"\"}"),
+        &["what reads kro.clusters is said once for all clusters, it cannot read x"],
+    );
+    value("${kro.clusters[0].name}", &["undefined field 'clusters'"]);
+}

@@ -61,6 +61,17 @@ enum EntryKind {
 }
 
 impl Entry {
+    /// What `kro.clusters` shows of the instance there: facts of the cluster, state and the author's fields.
+    pub fn shown(&self, facts: Option<&Value>) -> Value {
+        let mut shown = facts.cloned().unwrap_or_else(|| json!({"name": self.name.as_str()}));
+        if let Some(shown) = shown.as_object_mut() {
+            shown.insert("state".into(), json!(self.state));
+            let fields = self.report.as_ref().map(|r| r.fields.clone()).unwrap_or_default();
+            shown.insert("status".into(), Value::Object(fields));
+        }
+        shown
+    }
+
     pub(super) fn refused(name: &ClusterName, reason: &str, message: &str) -> Self {
         // What may come by itself is waited for, as with a cluster that cannot be reached.
         let kind = match reason {
@@ -184,6 +195,8 @@ pub(super) struct Aggregate {
     pub has_local: bool,
     /// What the hub said to the author's fields, which it does not take: those that stand there stay.
     pub refused: Option<String>,
+    /// The author's fields that are said once for all clusters.
+    pub over_all: Map<String, Value>,
 }
 
 /// kro's condition types, which every cluster reports.
@@ -444,7 +457,7 @@ impl Aggregate {
         }
         let tellers: Vec<&Entry> = self.entries.iter().filter(|e| !e.hub_part).collect();
         let reports: Vec<&Report> = tellers.iter().filter_map(|e| e.report.as_ref()).collect();
-        let Some((first, rest)) = reports.split_first() else { return Map::new() };
+        let Some((first, rest)) = reports.split_first() else { return self.over_all.clone() };
         let complete = reports.len() == tellers.len();
         first
             .fields
@@ -452,6 +465,7 @@ impl Aggregate {
             .filter(|(k, v)| complete && rest.iter().all(|r| r.fields.get(*k) == Some(*v)))
             .filter(|(k, _)| k.as_str() != "fleet")
             .map(|(k, v)| (k.clone(), v.clone()))
+            .chain(self.over_all.clone())
             .collect()
     }
 

@@ -607,7 +607,14 @@ impl Fleet {
         }
         let entries: Vec<Entry> = entries.into_iter().map(|e| self.dated(inputs, e)).collect();
         let only_local = names.iter().all(|n| Some(n) == local) && entries.len() == names.len();
+        let over_all = inputs.graph.filter(|_| !deleting).map(|graph| {
+            let seen = entries.iter().filter(|e| !e.hub_part);
+            let facts = |name| inputs.clusters.get(name).and_then(|c| c.facts.as_deref());
+            let clusters: Vec<Value> = seen.map(|e| e.shown(facts(&e.name))).collect();
+            graph.over_clusters(&inputs.instance.0, &Value::Array(clusters)).0
+        });
         let mut aggregate = Aggregate {
+            over_all: over_all.unwrap_or_default(),
             entries,
             only_local: only_local && !names.is_empty(),
             deleting,
