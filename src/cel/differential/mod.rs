@@ -75,11 +75,14 @@ fn file(name: &str, lines: impl Iterator<Item = String>) -> PathBuf {
 /// What is wrong with two answers: a class, and the answers.
 type Difference = (String, String);
 
+/// What differs, and the decision that covers it.
+type Class = (String, Option<&'static str>);
+
 #[derive(Default)]
 struct Tally {
     compared: usize,
     answers: BTreeMap<&'static str, usize>,
-    classes: BTreeMap<(String, Option<&'static str>), (usize, Vec<String>)>,
+    classes: BTreeMap<Class, (usize, Vec<String>)>,
 }
 
 impl Tally {

@@ -77,6 +77,11 @@ impl Walk<'_> {
 /// The trouble of one desired object, and what is there of it that dependents may read.
 type Child = (Option<NodeState>, Option<Arc<Stored>>);
 
+/// Its objects are definitions themselves.
+fn makes_kinds(gk: &GroupKind) -> bool {
+    &*gk.group == kro::GROUP && &*gk.kind == "ResourceGraphDefinition"
+}
+
 fn unseen(walk: &mut Walk) -> Summary {
     walk.unseen = true;
     Summary::waiting("waiting for the schemas of the cluster")
@@ -357,6 +362,14 @@ impl Machine {
         }
         if let Some(external) = node.external {
             return self.external(walk, pass, index, node, external);
+        }
+        if makes_kinds(&node.gvk.group_kind()) && !self.task.is_local() {
+            walk.incomplete = true;
+            let message = format!(
+                "a ResourceGraphDefinition belongs on the hub, where it is served; annotate its template with {}: hub",
+                hub::TARGET
+            );
+            return Ok(NodeState::Failed(Trouble::Incompatible, message));
         }
         let namespaced = match walk.world.kind(&node.gvk.group_kind()) {
             KindState::Synced { namespaced } => namespaced,
