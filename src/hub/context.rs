@@ -1,6 +1,7 @@
 //! What every part of the hub side needs to do its work: the client, the clock, the right to write, a way to be heard.
 
 use super::lease::{Lease, Times};
+use super::neighbours::Neighbours;
 use super::{Event, Watched};
 use crate::api::Object;
 use crate::api::names::HubId;
@@ -61,6 +62,7 @@ pub(super) struct Context {
     pub book: Book,
     /// The hub's own schemas.
     pub reader: Reader,
+    pub neighbours: Neighbours,
     pub recorder: Recorder,
     pub events: UnboundedSender<Event>,
     pub cancel: CancellationToken,

@@ -12,6 +12,7 @@ mod identity;
 mod install;
 mod instances;
 mod lease;
+mod neighbours;
 mod pace;
 mod resources;
 mod run;

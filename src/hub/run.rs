@@ -5,6 +5,7 @@ use super::controller::Hub;
 use super::identity::{self, IdentityError};
 use super::install::{self, InstallError};
 use super::lease::Lease;
+use super::neighbours::Neighbours;
 use super::server;
 use crate::api::keys::hub;
 use crate::metrics::Metrics;
@@ -151,6 +152,7 @@ async fn lead(
     let ctx = Context {
         reader: Reader::new(book.clone(), pool.clone()),
         book,
+        neighbours: Neighbours::default(),
         client,
         hub_id,
         settings: Arc::new(settings),

@@ -11,7 +11,7 @@ use super::messages::{ContactState, FromSpoke, Said, ToSpoke};
 use super::perform::{self, Done};
 use super::pool::Pool;
 use super::references::{self, Subject};
-use super::schemas::{Book, Key, Reader, Verdict};
+use super::schemas::{Key, Reader, Verdict};
 use super::store::Store;
 use super::watch::{self, Seen};
 use crate::api::Object;
@@ -39,8 +39,8 @@ pub struct Settings {
     pub health: Arc<Mutex<Health>>,
     pub contacts: mpsc::UnboundedReceiver<Contact>,
     pub pool: Pool,
-    /// Schemas and graphs, shared by all clusters.
-    pub book: Book,
+    /// The schemas of the cluster.
+    pub reader: Reader,
     pub metrics: Metrics,
     pub clock: Clock,
     /// Whether writes are allowed now (the lease is held).
@@ -72,6 +72,9 @@ impl Handle {
     pub fn stop(&self) {
         self.cancel.cancel();
     }
+    pub fn is_stopped(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
 }
 
 /// Starts the actor. It ends with [`Handle::stop`], or says [`Said::Ended`].
@@ -90,7 +93,7 @@ pub fn start(mut settings: Settings, hub: mpsc::UnboundedSender<FromSpoke>) -> H
         queued: HashSet::new(),
         parked: false,
         events,
-        reader: Reader::new(settings.book.clone(), settings.pool.clone()),
+        reader: settings.reader.clone(),
         schemas_serial: 0,
         judging: cancel.child_token(),
         tracker: TaskTracker::new(),

@@ -11,9 +11,11 @@ use crate::api::names::ClusterName;
 use crate::hub::Event;
 use crate::hub::context::Context;
 use crate::hub::identity::{Claim, ClusterInfo};
+use crate::hub::neighbours::Neighbour;
 use crate::reconcile::fleet::Left;
 use crate::spoke::actor;
 use crate::spoke::messages::ContactState;
+use crate::spoke::schemas::Reader;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -138,6 +140,7 @@ impl Clusters {
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
         let (lease, trusted) = (ctx.lease.clone(), Arc::new(AtomicBool::new(true)));
         let (client, is_trusted) = (line.client.clone(), trusted.clone());
+        let reader = Reader::new(ctx.book.clone(), ctx.pool.clone());
         let handle = actor::start(
             actor::Settings {
                 cluster: name.clone(),
@@ -148,13 +151,22 @@ impl Clusters {
                 health: Arc::new(Mutex::default()),
                 contacts: line.contacts,
                 pool: ctx.pool.clone(),
-                book: ctx.book.clone(),
+                reader: reader.clone(),
                 metrics: ctx.metrics.clone(),
                 clock: ctx.clock.clone(),
                 may_write: Arc::new(move || lease.is_held() && is_trusted.load(Ordering::Acquire)),
             },
             self.from_spokes.clone(),
         );
+        if !entry.cluster.spec.local {
+            let neighbour = Neighbour {
+                client: client.clone(),
+                reader,
+                trusted: trusted.clone(),
+                handle: handle.clone(),
+            };
+            ctx.neighbours.add(name, neighbour);
+        }
         tracing::info!(cluster = %name, "connected");
         ctx.metrics.healthy(name.as_str(), true);
         entry.phase = Phase::Running { client, trusted, handle, contact: ContactState::Ready };

@@ -12,6 +12,7 @@ use crate::schema::kinds::{Kinds, Served};
 use crate::spoke::health::backoff;
 use crate::spoke::schemas::ClusterKinds;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,16 +28,18 @@ pub(in crate::hub) struct Compiled {
     pub lacking: bool,
 }
 
-/// The hub's kinds. What it does not serve may live on the clusters, where it is judged; unless there are none.
+/// The hub's kinds. What it does not serve may live on the clusters, where it is judged: here it is what those say that
+/// serve it, if they agree. Where there are none, it is missing.
 struct OnHub {
     kinds: ClusterKinds,
+    elsewhere: ClusterKinds,
     alone: bool,
 }
 
 impl Kinds for OnHub {
     fn find(&self, gvk: &Gvk) -> Served {
         match self.kinds.find(gvk) {
-            Served::No if !self.alone => Served::Unknown,
+            Served::No if !self.alone => self.elsewhere.find(gvk),
             other => other,
         }
     }
@@ -50,7 +53,14 @@ async fn on_hub(ctx: &Context, rgds: &[ResourceGraphDefinition], alone: bool) ->
     loop {
         ctx.reader.forget_older(FRESH).await;
         match ctx.reader.kinds(&ctx.client, &wanted).await {
-            Ok(kinds) => return OnHub { kinds, alone },
+            Ok(kinds) => {
+                let missing = kinds.missing();
+                let elsewhere = match missing.is_empty() || alone {
+                    true => ClusterKinds::default(),
+                    false => ClusterKinds::agreed(&ctx.neighbours.kinds(&missing).await),
+                };
+                return OnHub { kinds, elsewhere, alone };
+            }
             Err(error) => tracing::warn!(%error, "reading the hub's schemas failed"),
         }
         tokio::time::sleep(backoff(attempt, this_hub.as_str())).await;
@@ -72,7 +82,23 @@ pub(super) fn start(
         let name = rgd.metadata.name.clone();
         let kinds = on_hub(&this, std::slice::from_ref(&rgd), alone).await;
         let lacking = graph::kinds_named_by(&rgd).iter().any(|gvk| kinds.kinds.find(gvk) == Served::No);
-        let result = this.pool.run(move || graph::compile(&rgd, &options, &kinds).map(Arc::new)).await;
+        let print_here = kinds.kinds.print();
+        let (on_hub, of_hub) = (rgd.clone(), options.clone());
+        let mut result = this.pool.run(move || graph::compile(&on_hub, &of_hub, &kinds).map(Arc::new)).await;
+        if matches!(result, Some(Err(_))) {
+            // The hub may serve an older version of a kind than the clusters where the instances go.
+            let said = this.neighbours.kinds(&graph::kinds_named_by(&rgd)).await;
+            let different: BTreeMap<u64, ClusterKinds> = said.into_iter().map(|k| (k.print(), k)).collect();
+            for (_, kinds) in different.into_iter().filter(|(print, _)| *print != print_here) {
+                let (there, options) = (rgd.clone(), options.clone());
+                let fits =
+                    this.pool.run(move || graph::compile(&there, &options, &kinds).map(Arc::new)).await;
+                if let Some(Ok(graph)) = fits {
+                    result = Some(Ok(graph));
+                    break;
+                }
+            }
+        }
         this.tell(Event::Definition(name, Outcome::Compiled(print, Compiled { result, lacking })));
     });
 }

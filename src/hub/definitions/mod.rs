@@ -532,6 +532,9 @@ impl Definitions {
             }
         }
         let Some(patch) = crate::reconcile::spoke::merge_patch(&live, &wanted) else { return };
+        for (warning, reason, message) in status::news(&old, &new) {
+            ctx.publish(&entry.object, warning, &reason, message);
+        }
         entry.writing = true;
         let patch = json!({"metadata": {"uid": entry.object.uid()}, "status": patch});
         write(ctx, name, Written::Status, patch, None);

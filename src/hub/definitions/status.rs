@@ -111,6 +111,24 @@ pub fn status(old: &RgdStatus, generation: i64, progress: &Progress, now: &Now) 
     }
 }
 
+/// Longer texts do not fit an Event.
+const NOTE_LIMIT: usize = 1000;
+
+/// What is worth an Event: a condition that became true or false. Whether it is a warning, the reason, the text.
+pub fn news(old: &RgdStatus, new: &RgdStatus) -> Vec<(bool, String, String)> {
+    let before =
+        |type_: &str| old.conditions.iter().find(|c| c.type_ == type_).map(|c| (c.status, &c.reason));
+    let told = new.conditions.iter().filter(|c| c.status != ConditionStatus::Unknown);
+    told.filter(|c| before(&c.type_) != Some((c.status, &c.reason)))
+        .map(|c| {
+            let text = if c.message.is_empty() { c.reason.as_str() } else { c.message.as_str() };
+            let end = (0..=NOTE_LIMIT.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+            let message = format!("{}: {}", c.type_, text.get(..end).unwrap_or_default());
+            (c.status == ConditionStatus::False, c.reason.clone(), message)
+        })
+        .collect()
+}
+
 fn cut(text: &str) -> &str {
     if text.len() <= MESSAGE_LIMIT {
         return text;
@@ -171,6 +189,20 @@ mod tests {
         for (progress, want) in cases {
             assert_eq!(ready(&of(&progress)), want);
         }
+    }
+
+    #[test]
+    fn what_became_true_or_false_is_news() {
+        let accepted = Progress { accepted: Some(Ok(Compiled::default())), ..Progress::default() };
+        let refused = Progress { accepted: Some(Err("bad".into())), ..Progress::default() };
+        let news = |old: &RgdStatus, new: &RgdStatus| {
+            news(old, new).into_iter().map(|(w, r, m)| format!("{w} {r} {m}")).collect::<Vec<_>>()
+        };
+        let (nothing, good, bad) = (RgdStatus::default(), of(&accepted), of(&refused));
+        assert_eq!(news(&nothing, &good), ["false Valid GraphAccepted: resource graph and schema are valid"]);
+        assert_eq!(news(&good, &good), Vec::<String>::new());
+        let want = ["true InvalidResourceGraph GraphAccepted: bad", "true InvalidResourceGraph Ready: bad"];
+        assert_eq!(news(&good, &bad), want);
     }
 
     #[test]

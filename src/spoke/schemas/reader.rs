@@ -38,6 +38,26 @@ impl Kinds for ClusterKinds {
 }
 
 impl ClusterKinds {
+    /// The kinds that are not served.
+    pub fn missing(&self) -> BTreeSet<Gvk> {
+        self.0.iter().filter(|(_, e)| e.is_none()).map(|(gvk, _)| gvk.clone()).collect()
+    }
+
+    /// Of the kinds that some of these serve, those of which all that serve them say the same.
+    pub fn agreed(all: &[Self]) -> Self {
+        let mut agreed: BTreeMap<Gvk, Option<Entry>> = BTreeMap::new();
+        let mut disputed = BTreeSet::new();
+        let served = all.iter().flat_map(|kinds| &kinds.0);
+        for (gvk, entry) in served.filter_map(|(gvk, entry)| Some((gvk, entry.as_ref()?))) {
+            match agreed.get(gvk) {
+                Some(Some(known)) if known.print != entry.print => drop(disputed.insert(gvk.clone())),
+                _ => drop(agreed.insert(gvk.clone(), Some(entry.clone()))),
+            }
+        }
+        agreed.retain(|gvk, _| !disputed.contains(gvk));
+        Self(agreed)
+    }
+
     /// Equal for clusters that say the same of the same kinds.
     pub fn print(&self) -> u64 {
         let mut hasher = DefaultHasher::new();

@@ -1,0 +1,43 @@
+//! The clusters that can be asked for their schemas: what the hub does not serve may live there.
+
+use crate::api::names::{ClusterName, Gvk};
+use crate::spoke::actor::Handle;
+use crate::spoke::client::SpokeClient;
+use crate::spoke::schemas::{ClusterKinds, Reader};
+use futures::future::join_all;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A cluster that does not answer in this time is not waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[derive(Clone)]
+pub struct Neighbour {
+    pub client: SpokeClient,
+    pub reader: Reader,
+    /// Whether there is contact.
+    pub trusted: Arc<AtomicBool>,
+    pub handle: Handle,
+}
+
+#[derive(Clone, Default)]
+pub struct Neighbours(Arc<Mutex<BTreeMap<ClusterName, Neighbour>>>);
+
+impl Neighbours {
+    pub fn add(&self, name: &ClusterName, neighbour: Neighbour) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), neighbour);
+    }
+
+    /// What each cluster in contact says of these kinds; those that do not answer in time are left out.
+    pub async fn kinds(&self, wanted: &BTreeSet<Gvk>) -> Vec<ClusterKinds> {
+        let all: Vec<Neighbour> = {
+            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            known.retain(|_, n| !n.handle.is_stopped());
+            known.values().filter(|n| n.trusted.load(Ordering::Acquire)).cloned().collect()
+        };
+        let asked = all.iter().map(|n| tokio::time::timeout(PATIENCE, n.reader.kinds(&n.client, wanted)));
+        join_all(asked).await.into_iter().filter_map(|answer| answer.ok()?.ok()).collect()
+    }
+}
