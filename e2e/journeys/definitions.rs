@@ -100,7 +100,14 @@ spec:
             "a CRD on {spoke} without an instance there"
         );
     }
-    Ok(())
+    eventually(PATIENCE, "an Event says that it is accepted", || {
+        let events = stand.api("hub").list("/apis/events.k8s.io/v1/namespaces/default/events")?;
+        let told = |e: &Value| {
+            e["regarding"]["name"] == "def-valid" && e["reason"] == "Valid" && e["type"] == "Normal"
+        };
+        ensure!(events.iter().any(told), "{} Events, none of it", events.len());
+        Ok(())
+    })
 }
 
 fn what_is_wrong_is_named(stand: &Stand) -> Result<()> {

@@ -11,7 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A cluster that does not answer in this time is not waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(3);
+const AGAIN: Duration = Duration::from_millis(300);
+/// Schemas that were read longer ago are asked for anew.
+const FRESH: Duration = Duration::from_millis(250);
 
 #[derive(Clone)]
 pub struct Neighbour {
@@ -37,7 +40,23 @@ impl Neighbours {
             known.retain(|_, n| !n.handle.is_stopped());
             known.values().filter(|n| n.trusted.load(Ordering::Acquire)).cloned().collect()
         };
-        let asked = all.iter().map(|n| tokio::time::timeout(PATIENCE, n.reader.kinds(&n.client, wanted)));
-        join_all(asked).await.into_iter().filter_map(|answer| answer.ok()?.ok()).collect()
+        let asked = all.iter().map(|n| tokio::time::timeout(PATIENCE, n.kinds(wanted)));
+        join_all(asked).await.into_iter().filter_map(Result::ok).collect()
+    }
+}
+
+impl Neighbour {
+    /// Asks until there is an answer: a kind may be served a moment before it is described.
+    async fn kinds(&self, wanted: &BTreeSet<Gvk>) -> ClusterKinds {
+        loop {
+            self.reader.forget_older(FRESH).await;
+            match self.reader.kinds(&self.client, wanted).await {
+                Ok(kinds) => return kinds,
+                Err(error) => {
+                    tracing::debug!(cluster = self.client.cluster(), %error, "reading schemas failed")
+                }
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 }
