@@ -2,6 +2,7 @@
 
 mod cel;
 mod deploy;
+mod examples;
 mod fuzz;
 mod layering;
 mod validate;
