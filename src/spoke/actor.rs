@@ -3,20 +3,22 @@
 //! Nothing here is shared with another cluster but the pool of step threads, where each cluster has at most one step at
 //! a time. All state is owned by one task; watches and requests run beside it and send what they saw.
 
+mod judging;
+mod lookups;
+
 use super::client::{MayWrite, SpokeClient};
 use super::crashed;
 use super::crd::{self, Ensured};
-use super::health::{Contact, Health, Transition, backoff};
+use super::health::{Contact, Health, Transition};
 use super::messages::{ContactState, FromSpoke, Said, ToSpoke};
 use super::perform::{self, Done};
 use super::pool::Pool;
-use super::references::{self, Subject};
+use super::references::Subject;
 use super::schemas::{Key, Reader, Verdict};
 use super::store::Store;
 use super::watch::{self, Seen};
 use crate::api::Object;
 use crate::api::names::{ClusterName, GroupKind, HubId, InstanceKey};
-use crate::graph::Graph;
 use crate::metrics::Metrics;
 use crate::reconcile::Now;
 use crate::reconcile::spoke::{Action, Goal, Machine, Outcome, Step, Task, report_fingerprint};
@@ -417,77 +419,6 @@ impl Actor {
         }
     }
 
-    fn on_judged(&mut self, key: &Key, verdict: Verdict) {
-        let fits = verdict.as_ref().map(drop).map_err(ToString::to_string);
-        let Some(hub) = self.write_store(|s| s.graphs.judged(key, verdict)) else { return };
-        let (rgd, hash, side) = (hub.rgd_name.clone(), key.hash.clone(), key.side);
-        self.say(Said::Judged { rgd, hash, side, fits });
-        self.enqueue_kind(&hub.gvk.group_kind());
-    }
-
-    /// Judges definitions by what the cluster serves, for as long as it takes to hear from it. `anew`: what was read of
-    /// the schemas may be outdated.
-    fn judge(&self, graphs: Vec<(Key, Arc<Graph>)>, anew: bool) {
-        let (client, reader, events) =
-            (self.settings.client.clone(), self.reader.clone(), self.events.clone());
-        let (cluster, outdated) = (self.settings.cluster.clone(), self.judging.clone());
-        let work = async move {
-            if anew {
-                reader.forget().await;
-            }
-            // Beside each other: a document that cannot be read holds up nobody who does not need it.
-            let judged = graphs.into_iter().map(|(key, hub)| {
-                let (client, reader, events, cluster) = (&client, &reader, &events, &cluster);
-                async move {
-                    let mut attempt = 0;
-                    let verdict = loop {
-                        match reader.judge(client, &key, &hub).await {
-                            Ok(verdict) => break verdict,
-                            Err(error) => {
-                                tracing::debug!(%cluster, rgd = hub.rgd_name, %error, "reading schemas failed")
-                            }
-                        }
-                        tokio::time::sleep(backoff(attempt, cluster.as_str())).await;
-                        attempt += 1;
-                    };
-                    drop(events.send(Event::Judged(key, verdict)));
-                }
-            });
-            futures::future::join_all(judged).await;
-        };
-        self.spawn(async move {
-            tokio::select! {
-                () = outdated.cancelled() => {}
-                () = work => {}
-            }
-        });
-    }
-
-    /// All at once, so what is still under way is of no use any more.
-    fn judge_again(&mut self) {
-        let all = self.read_store(|s| s.graphs.all());
-        if !all.is_empty() {
-            self.judging.cancel();
-            self.judging = self.cancel.child_token();
-            self.judge(all, true);
-        }
-    }
-
-    /// The server's own description of its kinds follows a change of a CRD by up to seconds.
-    fn schemas_changed(&mut self) {
-        self.schemas_serial += 1;
-        if self.read_store(|s| s.graphs.is_empty()) {
-            return;
-        }
-        let (events, serial) = (self.events.clone(), self.schemas_serial);
-        self.spawn(async move {
-            for (number, pause) in SCHEMAS_FOLLOW.into_iter().enumerate() {
-                tokio::time::sleep(pause).await;
-                drop(events.send(Event::Schemas(serial, number > 1)));
-            }
-        });
-    }
-
     fn tell_mirrors(&self, gk: &GroupKind) {
         let hub_id = self.settings.hub_id.clone();
         let (generated, mirrors) =
@@ -663,69 +594,6 @@ impl Actor {
         for action in step.actions {
             self.act(key, task, action);
         }
-    }
-
-    /// An instance reads exactly these.
-    fn read_lookups(&mut self, key: &InstanceKey, wanted: &BTreeSet<Lookup>) {
-        let changes = self.write_store(|s| s.references.read(key, wanted));
-        for subject in changes.close {
-            if let Some(stop) = self.lookups.remove(&subject) {
-                stop.cancel();
-            }
-        }
-        self.open_lookups(changes.open);
-        for lookup in changes.ask {
-            let known = self.read_store(|s| s.references.served(&lookup.gvk).cloned());
-            let crowd = self.lookups.get(&Subject::Crowd(lookup.gvk.clone()));
-            let stop = crowd.cloned().unwrap_or_else(|| self.cancel.clone());
-            let asking = watch::ask(self.settings.client.clone(), lookup, known, self.events.clone());
-            self.spawn(async move {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = asking => {}
-                }
-            });
-        }
-    }
-
-    /// A CRD of the group changed: what was not served may be served now, or in a moment, when discovery follows.
-    fn retry_lookups(&mut self, group: &Arc<str>) {
-        if !self.read_store(|s| s.references.lacks(group)) {
-            return;
-        }
-        let (events, group) = (self.events.clone(), group.clone());
-        self.spawn(async move {
-            for doubling in 0..=SERVED_DOUBLINGS {
-                drop(events.send(Event::LookAgainIn(group.clone())));
-                tokio::time::sleep(SERVED_SOON * 2_u32.pow(doubling)).await;
-            }
-        });
-    }
-
-    fn open_lookups(&mut self, open: Vec<references::Open>) {
-        for references::Open { subject, serial } in open {
-            let stop = self.cancel.child_token();
-            if let Some(before) = self.lookups.insert(subject.clone(), stop.clone()) {
-                before.cancel();
-            }
-            let known = self.read_store(|s| s.references.served(subject.gvk()).cloned());
-            let watch =
-                watch::reference(self.settings.client.clone(), subject, known, serial, self.events.clone());
-            self.spawn_watch(stop, watch);
-        }
-    }
-
-    /// A watch that is counted, and ends with `stop`.
-    fn spawn_watch(&self, stop: CancellationToken, watch: impl Future<Output = ()> + Send + 'static) {
-        let (metrics, cluster) = (self.settings.metrics.clone(), self.settings.cluster.clone());
-        self.spawn(async move {
-            metrics.watch_opened(cluster.as_str());
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = watch => {}
-            }
-            metrics.watch_closed(cluster.as_str());
-        });
     }
 
     fn act(&mut self, key: &InstanceKey, task: &Arc<Task>, action: Action) {

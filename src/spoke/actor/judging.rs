@@ -1,0 +1,81 @@
+//! Definitions judged by the schemas of the cluster: when, and again when the schemas change.
+
+use super::{Actor, Event, SCHEMAS_FOLLOW};
+use crate::graph::Graph;
+use crate::spoke::health::backoff;
+use crate::spoke::messages::Said;
+use crate::spoke::schemas::{Key, Verdict};
+use std::sync::Arc;
+
+impl Actor {
+    pub(super) fn on_judged(&mut self, key: &Key, verdict: Verdict) {
+        let fits = verdict.as_ref().map(drop).map_err(ToString::to_string);
+        let Some(hub) = self.write_store(|s| s.graphs.judged(key, verdict)) else { return };
+        let (rgd, hash, side) = (hub.rgd_name.clone(), key.hash.clone(), key.side);
+        self.say(Said::Judged { rgd, hash, side, fits });
+        self.enqueue_kind(&hub.gvk.group_kind());
+    }
+
+    /// Judges definitions by what the cluster serves, for as long as it takes to hear from it. `anew`: what was read of
+    /// the schemas may be outdated.
+    pub(super) fn judge(&self, graphs: Vec<(Key, Arc<Graph>)>, anew: bool) {
+        let (client, reader, events) =
+            (self.settings.client.clone(), self.reader.clone(), self.events.clone());
+        let (cluster, outdated) = (self.settings.cluster.clone(), self.judging.clone());
+        let work = async move {
+            if anew {
+                reader.forget().await;
+            }
+            // Beside each other: a document that cannot be read holds up nobody who does not need it.
+            let judged = graphs.into_iter().map(|(key, hub)| {
+                let (client, reader, events, cluster) = (&client, &reader, &events, &cluster);
+                async move {
+                    let mut attempt = 0;
+                    let verdict = loop {
+                        match reader.judge(client, &key, &hub).await {
+                            Ok(verdict) => break verdict,
+                            Err(error) => {
+                                tracing::debug!(%cluster, rgd = hub.rgd_name, %error, "reading schemas failed")
+                            }
+                        }
+                        tokio::time::sleep(backoff(attempt, cluster.as_str())).await;
+                        attempt += 1;
+                    };
+                    drop(events.send(Event::Judged(key, verdict)));
+                }
+            });
+            futures::future::join_all(judged).await;
+        };
+        self.spawn(async move {
+            tokio::select! {
+                () = outdated.cancelled() => {}
+                () = work => {}
+            }
+        });
+    }
+
+    /// All at once, so what is still under way is of no use any more.
+    pub(super) fn judge_again(&mut self) {
+        let all = self.read_store(|s| s.graphs.all());
+        if !all.is_empty() {
+            self.judging.cancel();
+            self.judging = self.cancel.child_token();
+            self.judge(all, true);
+        }
+    }
+
+    /// The server's own description of its kinds follows a change of a CRD by up to seconds.
+    pub(super) fn schemas_changed(&mut self) {
+        self.schemas_serial += 1;
+        if self.read_store(|s| s.graphs.is_empty()) {
+            return;
+        }
+        let (events, serial) = (self.events.clone(), self.schemas_serial);
+        self.spawn(async move {
+            for (number, pause) in SCHEMAS_FOLLOW.into_iter().enumerate() {
+                tokio::time::sleep(pause).await;
+                drop(events.send(Event::Schemas(serial, number > 1)));
+            }
+        });
+    }
+}
