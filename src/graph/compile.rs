@@ -53,7 +53,11 @@ pub fn compile(
             (r.id.as_str(), shape.as_ref(), selected || !r.for_each.is_empty())
         })
         .collect();
-    let variables = Variables::new(&instance, &outer);
+    let mut variables = Variables::new(&instance, &outer);
+    if spec.is_none() {
+        variables.forget(variables::SCHEMA);
+    }
+    let variables = variables;
     let known = Known { ids: &variables.ids, omit: options.omit };
 
     let mut reader = Reader {

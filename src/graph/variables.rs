@@ -55,6 +55,11 @@ impl<'a> Variables<'a> {
         variables
     }
 
+    /// The type of this one is not known after all.
+    pub fn forget(&mut self, variable: &'a str) {
+        self.untyped.insert(variable);
+    }
+
     /// Everything but what the place rules out, which is judged before.
     pub fn all(&self) -> &Decls {
         &self.all

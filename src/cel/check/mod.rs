@@ -258,6 +258,14 @@ impl Checker<'_> {
             }
             Type::Map(_, value) => (**value).clone(),
             Type::Opaque("kro.run.Condition") if CONDITION_FIELDS.contains(&field) => Type::String,
+            Type::Opaque("kro.run.Condition") => {
+                let begun = CONDITION_FIELDS.into_iter().find(|f| !field.is_empty() && f.starts_with(field));
+                let help = match begun.or_else(|| suggest::closest(field, CONDITION_FIELDS)) {
+                    Some(near) => format!("did you mean '{near}'?"),
+                    None => format!("a condition has {}", CONDITION_FIELDS.join(", ")),
+                };
+                self.problem(at, format!("undefined field '{field}'"), Some(help))
+            }
             Type::Struct(s) => match s.fields.get(field) {
                 Some(t) => t.clone(),
                 None if s.open => Type::Dyn,

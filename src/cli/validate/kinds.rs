@@ -124,7 +124,7 @@ impl Known {
             .map(shown)
             .or_else(|| {
                 let kinds = all().filter(|g| g.api_version() == gvk.api_version()).map(|g| &*g.kind);
-                super::near::suggestion(&gvk.kind, kinds)
+                crate::graph::suggestion(&gvk.kind, kinds)
             })
     }
 

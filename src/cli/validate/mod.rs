@@ -7,7 +7,6 @@ mod finding;
 mod kinds;
 mod live;
 mod locate;
-mod near;
 mod portable;
 mod report;
 mod report_to;

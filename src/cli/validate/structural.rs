@@ -1,7 +1,7 @@
 //! Whether a value is what a CRD's schema allows: the structural part of what an API server checks.
 
-use super::near::suggestion;
 use super::yaml::{Content, Node};
+use crate::graph::suggestion;
 use regex::Regex;
 use serde_json::{Map, Value};
 use std::ops::Range;

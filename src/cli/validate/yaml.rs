@@ -287,7 +287,7 @@ impl<'s> Reader<'s> {
                         return Err(Box::new(Refusal {
                             span: key.span.clone(),
                             message: format!("the key {:?} is there twice", key.text),
-                            help: Some("keep one of them; the API server refuses both".to_owned()),
+                            help: Some("keep one of them; kubectl takes the last without a word".to_owned()),
                             related: Some((first.0.span.clone(), "first here".to_owned())),
                         }));
                     }

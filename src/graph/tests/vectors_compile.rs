@@ -431,7 +431,7 @@ fn the_status() {
         (
             ".stat",
             "[\"${runtime.newCondition({type: 'A', status: runtime.condition(x, 'Ready').stat})}\"]".into(),
-            "type 'kro.run.Condition' does not support field selection",
+            "did you mean 'status'?",
         ),
         ("overriding Ready", "[\"${runtime.newCondition({type: 'Ready', status: 'True'})}\"]".into(), "ok"),
         (

@@ -238,6 +238,18 @@ fn functions_have_their_places() {
     );
 }
 
+/// Of a spec that cannot be read no field has a type: that is said once, where the spec is wrong.
+#[test]
+fn a_wrong_spec_is_told_once() {
+    let text = |expression: &str| json!(expression).to_string();
+    for resource in
+        [cm("x", "v", "includeWhen: ['${schema.spec.b}']"), cm("x", &text("${schema.spec.s}-x"), "")]
+    {
+        let broken = app(&resource).replace("s: string", "s: string | default=two words");
+        check(&broken, &["spec.schema.spec.s: marker key 'words' without a value"]);
+    }
+}
+
 #[test]
 fn expressions_read_what_is_there() {
     for (expression, want) in [
