@@ -3,7 +3,7 @@
 SPOKES ?= 2
 LOCAL ?=
 # Steps of the simulation in `make unit`.
-STEPS ?= 1000000
+STEPS ?= 250000
 QUICK ?=
 ONLY ?=
 RUNS ?=
