@@ -1,6 +1,8 @@
 //! What every example becomes: the CRD, the graph, and what is said of a slip in it. `KRO_HUB_GOLDEN=write` writes the
 //! files anew; the difference is for the reader of the change to judge.
 
+#![allow(clippy::unwrap_used)] // What cannot be had fails the test.
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
