@@ -2,11 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // What cannot be had fails the test.
 
+use super::binary;
 use serde_json::Value as Json;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 struct Said {
     good: bool,
@@ -14,25 +13,10 @@ struct Said {
     err: String,
 }
 
-/// Runs the binary with a text as standard input.
+/// Runs the command with a text as standard input.
 fn cel(args: &[&str], input: &[u8]) -> Said {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_kro-hub"))
-        .arg("cel")
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_owned();
-    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
-    let done = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    // Ended by itself, not by a signal.
-    assert!(done.status.code().is_some(), "{:?}", done.status);
-    Said { good: done.status.success(), out: text(done.stdout), err: text(done.stderr) }
+    let done = binary::run_in(Path::new("."), &[&["cel"], args].concat(), input);
+    Said { good: done.code == 0, out: done.out, err: done.err }
 }
 
 /// A folder of this test's own.

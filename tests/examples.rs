@@ -3,10 +3,9 @@
 
 #![allow(clippy::unwrap_used)] // What cannot be had fails the test.
 
+use super::binary;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -14,17 +13,8 @@ fn root() -> PathBuf {
 
 /// Both streams of a run over an example's folder, `input` at its standard input.
 fn run(folder: &str, args: &[&str], input: &str) -> String {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_kro-hub"))
-        .args(args)
-        .current_dir(root().join("examples").join(folder))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    let said = binary::run_in(&root().join("examples").join(folder), args, input.as_bytes());
+    said.out + &said.err
 }
 
 fn check(folder: &str, name: &str, got: &str) {

@@ -1,5 +1,6 @@
 //! Tests that look at the project as a whole.
 
+mod binary;
 mod cel;
 mod deploy;
 mod examples;

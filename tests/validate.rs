@@ -2,38 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // What cannot be had fails the test.
 
+use super::binary::{self, Said};
 use proptest::prelude::*;
 use serde_json::Value;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-/// Runs the binary in a folder, with a text as standard input.
 fn run_in(folder: &Path, args: &[&str], input: &str) -> Said {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_kro-hub"))
-        .args(args)
-        .current_dir(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_owned();
-    let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
-    let done = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    // A panic, or a signal, is no exit code of ours.
-    let code = done.status.code().unwrap();
-    Said { code, out: text(done.stdout), err: text(done.stderr) }
+    binary::run_in(folder, args, input.as_bytes())
 }
 
 fn root() -> &'static Path {

@@ -1,8 +1,8 @@
-//! Types from OpenAPI schemas, and schemas from types.
+//! Types from OpenAPI schemas.
 
 use crate::cel::types::{Identity, Struct, Type};
-use crate::cel::value::{escape_field, unescape_field};
-use serde_json::{Value as Json, json};
+use crate::cel::value::escape_field;
+use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -34,39 +34,6 @@ impl Type {
             _ if open => Some(Type::Dyn),
             _ => None,
         }
-    }
-
-    /// The schema of a field that holds values of this type; `None` for values that can not be written.
-    pub fn to_openapi(&self) -> Option<Json> {
-        Some(match self {
-            Self::Dyn | Self::Null | Self::Error | Self::Param(_) | Self::Var(_) => {
-                json!({"x-kubernetes-preserve-unknown-fields": true})
-            }
-            Self::Bool => json!({"type": "boolean"}),
-            Self::Int | Self::Uint => json!({"type": "integer"}),
-            Self::Double => json!({"type": "number"}),
-            Self::String => json!({"type": "string"}),
-            Self::Bytes => json!({"type": "string", "format": "byte"}),
-            Self::Duration => json!({"type": "string", "format": "duration"}),
-            Self::Timestamp => json!({"type": "string", "format": "date-time"}),
-            Self::List(item) => json!({"type": "array", "items": item.to_openapi()?}),
-            Self::Map(key, value) if matches!(**key, Self::String | Self::Dyn) => {
-                json!({"type": "object", "additionalProperties": value.to_openapi()?})
-            }
-            Self::Optional(inner) => inner.to_openapi()?,
-            Self::Struct(s) => {
-                let mut properties = serde_json::Map::new();
-                for (field, t) in &s.fields {
-                    properties.insert(unescape_field(field), t.to_openapi()?);
-                }
-                let mut out = json!({"type": "object", "properties": properties});
-                if s.open {
-                    out["x-kubernetes-preserve-unknown-fields"] = Json::Bool(true);
-                }
-                out
-            }
-            Self::Map(..) | Self::Type(_) | Self::Opaque(_) => return None,
-        })
     }
 }
 

@@ -81,7 +81,7 @@ pub(super) fn start(
     ctx.spawn(async move {
         let name = rgd.metadata.name.clone();
         let kinds = on_hub(&this, std::slice::from_ref(&rgd), alone).await;
-        let lacking = graph::kinds_named_by(&rgd).iter().any(|gvk| kinds.kinds.find(gvk) == Served::No);
+        let lacking = !kinds.kinds.missing().is_empty();
         let print_here = kinds.kinds.print();
         let (on_hub, of_hub) = (rgd.clone(), options.clone());
         let mut result = this.pool.run(move || graph::compile(&on_hub, &of_hub, &kinds).map(Arc::new)).await;
