@@ -9,6 +9,7 @@ mod instances_drift;
 mod instances_fanout;
 mod instances_graph;
 mod instances_moves;
+mod instances_nested;
 mod instances_reads;
 pub mod registration;
 mod schemas;
@@ -46,6 +47,7 @@ impl Stands {
             instances_drift::TRIALS,
             instances_graph::TRIALS,
             instances_moves::TRIALS,
+            instances_nested::TRIALS,
             instances_reads::TRIALS,
             instances_conflicts::TRIALS,
             schemas::TRIALS,
