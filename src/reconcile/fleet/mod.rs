@@ -173,7 +173,7 @@ pub struct Fleet {
     /// What the API server said to those fields.
     status_refused: Option<(u64, String)>,
     /// Since when a state that may pass in a moment is to be written.
-    passing_since: Option<u64>,
+    passing_since: Option<(u64, Haste)>,
     /// Why our finalizer and labels could not be written.
     unlabelled: Option<String>,
     /// Why our finalizer could not be taken off.
@@ -691,6 +691,17 @@ impl Fleet {
         step.actions.push(FleetAction::WriteStatus { patch });
     }
 
+    /// Since when a state that may pass is to be told. Whose turn it is now has waited, and begins only then.
+    fn passing(&mut self, now: u64, haste: Haste) -> u64 {
+        let since = match self.passing_since {
+            Some((_, Haste::Queued)) if haste == Haste::UnderWay => now,
+            Some((since, _)) => since,
+            None => now,
+        };
+        self.passing_since = Some((since, haste));
+        since
+    }
+
     /// When a status may be written, if not now. Leading edge: every change of state at once, others at most once a second,
     /// and a second more for each 16 KiB of object. What is on its way may be there before anybody could have read that
     /// it is: that is said only if it takes a while.
@@ -702,7 +713,7 @@ impl Fleet {
             let pause = if passing { pause.max(haste.millis()) } else { pause };
             self.last_status_write.map_or(0, |at| at + pause)
         } else if passing {
-            *self.passing_since.get_or_insert(now) + haste.millis()
+            self.passing(now, haste) + haste.millis()
         } else {
             0
         };
