@@ -457,6 +457,11 @@ impl Instances {
         self.holdings.counts(local)
     }
 
+    /// Whether any instance has, or may have, children on the hub.
+    pub fn any_on_hub(&self) -> bool {
+        self.holdings.local().next().is_some()
+    }
+
     /// Whether any instance still records content on a cluster.
     pub fn holds_any(&self, name: &ClusterName) -> bool {
         let cluster = self.clusters.get(name);
