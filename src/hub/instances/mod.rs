@@ -467,7 +467,7 @@ impl Instances {
         let cluster = self.clusters.get(name);
         let local = cluster.is_some_and(|c| c.view.local && c.delete_on_leave);
         let is_gone = |key: &InstanceKey| {
-            self.kinds.get(&key.gk).and_then(|k| k.slots.get(key)).is_none_or(|s| s.fleet.is_gone(name))
+            self.kinds.get(&key.gk).and_then(|k| k.slots.get(key)).is_none_or(|s| s.fleet.is_clean_on_hub(name))
         };
         self.holdings.any(name) || (local && self.holdings.local().any(|key| !is_gone(key)))
     }

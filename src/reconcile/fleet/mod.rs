@@ -125,6 +125,8 @@ pub struct Fleet {
     /// Clusters for which what is left is on record.
     left: BTreeSet<ClusterName>,
     left_busy: BTreeSet<ClusterName>,
+    /// What is on the hub lives there, on record; nothing else of the instance does.
+    only_hub_part: bool,
     /// Spokes that showed content of ours that no hold names.
     found: BTreeSet<ClusterName>,
     meta_busy: bool,
@@ -160,6 +162,7 @@ impl Fleet {
             gone: BTreeSet::new(),
             left: BTreeSet::new(),
             left_busy: BTreeSet::new(),
+            only_hub_part: false,
             found: BTreeSet::new(),
             meta_busy: false,
             recording: None,
@@ -191,9 +194,10 @@ impl Fleet {
         }
     }
 
-    /// Whether the cluster confirmed that nothing is left there.
-    pub fn is_gone(&self, cluster: &ClusterName) -> bool {
-        self.gone.contains(cluster)
+    /// Whether a Cluster that stands for the hub has nothing more to clean: it confirmed that nothing is left there, or
+    /// what is left lives there whoever stands for the hub.
+    pub fn is_clean_on_hub(&self, cluster: &ClusterName) -> bool {
+        self.gone.contains(cluster) || self.only_hub_part
     }
 
     /// A mirror of this instance stands on a cluster that no hold names.
@@ -262,6 +266,9 @@ impl Fleet {
         let decision =
             placement::decide(&words, &self.key.namespace, &views, &past, inputs.default_placement);
         let on_hub = OnHub::of(&views, &decision);
+        self.only_hub_part = decision.local.is_none()
+            && has_part_on_hub(inputs, &decision.spokes, &past.holds)
+            && on_hub::is_part_on_record(inputs.instance);
         let spokes = if deleting { BTreeSet::new() } else { decision.spokes.clone() };
 
         let holds = self.wanted_holds(&mut step, inputs, &past, &spokes);

@@ -4,7 +4,7 @@
 //! only the resources that live on the hub, stands in the record of its last decision.
 
 use super::aggregate::ClusterHealth;
-use super::placement::{ClusterView, Decision};
+use super::placement::{ClusterView, Decision, Record};
 use super::{ClusterState, Inputs};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
@@ -71,4 +71,10 @@ pub(super) fn has_part_on_hub(
     holds: &BTreeSet<ClusterName>,
 ) -> bool {
     inputs.graph.is_some_and(|g| has_hub_part(g)) && !(spokes.is_empty() && holds.is_empty())
+}
+
+/// Whether the record says that the instance made nothing on the hub but what lives there.
+pub(super) fn is_part_on_record(instance: &Object) -> bool {
+    let record = Record::read(instance.annotation(hub::DECIDED));
+    record.words.is_some() && !record.local
 }

@@ -368,7 +368,10 @@ fn what_the_hub_made_goes_with_its_cluster_where_that_is_wanted() {
     bench.rounds();
     let local = bench.clusters.get_mut(&name("local")).unwrap();
     (local.view.leaving, local.delete_on_leave) = (true, true);
+    assert_eq!(bench.round(), ["record", "run local"], "only what lives on the hub");
+    assert!(!bench.fleet.is_clean_on_hub(&name("local")), "that is not on record yet");
     bench.rounds();
+    assert!(bench.fleet.is_clean_on_hub(&name("local")));
     unregister(&mut bench);
     assert_eq!(bench.rounds(), ["run @hub"], "what lives there is wanted still");
 }
