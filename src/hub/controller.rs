@@ -7,7 +7,7 @@ use super::identity::ClusterInfo;
 use super::instances::{self, Instances};
 use super::pace::Pace;
 use super::{Event, Watched};
-use crate::reconcile::spoke::{Side, has_hub_part};
+use crate::reconcile::spoke::Side;
 use crate::spoke::messages::{FromSpoke, Said};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,8 +19,6 @@ pub(super) struct Hub {
     clusters: Clusters,
     definitions: Definitions,
     instances: Instances,
-    /// Some resource of a definition lives on the hub.
-    has_hub_part: bool,
     /// Set once everything was seen.
     ready: Arc<AtomicBool>,
     /// Something changed that deregistration, deletion or counts depend on.
@@ -38,15 +36,7 @@ impl Hub {
     ) -> Self {
         let clusters = Clusters::new(&ctx, info, from_spokes);
         let definitions = Definitions::new(&ctx);
-        Self {
-            ctx,
-            clusters,
-            definitions,
-            instances: Instances::default(),
-            has_hub_part: false,
-            ready,
-            settle: Pace::default(),
-        }
+        Self { ctx, clusters, definitions, instances: Instances::default(), ready, settle: Pace::default() }
     }
 
     /// Runs until the context is cancelled.
@@ -173,8 +163,7 @@ impl Hub {
     }
 
     fn on_clusters(&mut self, mut effects: Vec<super::clusters::Effect>) {
-        let needed = self.is_needed_on_hub();
-        effects.extend(self.clusters.serve_itself(&self.ctx, needed));
+        effects.extend(self.clusters.serve_itself(&self.ctx, self.instances.need_hub()));
         for effect in &effects {
             if let super::clusters::Effect::Connected(name, _) = effect {
                 for graph in self.definitions.serving() {
@@ -199,18 +188,12 @@ impl Hub {
             }
             self.instances.serve(&self.ctx, effect, &self.clusters);
         }
-        self.has_hub_part = self.definitions.serving().any(|graph| has_hub_part(graph));
         self.look_after_itself();
-    }
-
-    /// Whether something lives on the hub, or may be left of it.
-    fn is_needed_on_hub(&self) -> bool {
-        self.has_hub_part || self.instances.any_on_hub()
     }
 
     /// Before an instance is looked at, it is known who acts on the hub.
     fn look_after_itself(&mut self) {
-        let effects = self.clusters.serve_itself(&self.ctx, self.is_needed_on_hub());
+        let effects = self.clusters.serve_itself(&self.ctx, self.instances.need_hub());
         instances::on_cluster_effects(&mut self.instances, &self.clusters, effects);
     }
 

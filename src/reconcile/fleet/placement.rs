@@ -522,6 +522,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_left_on_the_hub_stays_on_record_until_a_cluster_stands_for_it() {
+        let mut without = clusters();
+        without.remove(&ClusterName::new("local"));
+        let w = words(Some("local,eu-1"), None);
+        let mut past = past("eu-1", "eu-1", &w);
+        past.record.local = true;
+        for words in [w, words(Some("us-1"), None)] {
+            let left = decide(&words, "default", &without, &past, DefaultPlacement::Local);
+            assert!(left.record.local && left.local.is_none() && left.held.is_none(), "{words:?}");
+            let mut leaving = clusters();
+            leaving.get_mut(&ClusterName::new("local")).unwrap().leaving = true;
+            assert!(decide(&words, "default", &leaving, &past, DefaultPlacement::Local).record.local);
+        }
+        let edited = place(&words(Some("us-1"), None), &past);
+        assert!(!edited.record.local, "with a Cluster that stands for the hub, an edit takes it away");
+    }
+
+    #[test]
     fn content_that_an_older_hub_does_not_know_of_is_kept_until_somebody_decides() {
         let w = words(Some("eu-1"), None);
         let restored = Past { found: names(Some("us-1")), ..past("eu-1", "eu-1", &w) };
