@@ -7,6 +7,7 @@ STEPS ?= 250000
 QUICK ?=
 ONLY ?=
 RUNS ?=
+INSTANCES ?=
 DOCS ?=
 CARGO ?= cargo
 # The two are built by one call: by two, their common dependencies would be built twice.
@@ -25,6 +26,7 @@ help: ## Say what there is
 	@echo "  QUICK=1   \`make bench\`: one run, few instances, under five minutes"
 	@echo "  ONLY=a,b  \`make bench\`: some of kro, kro-tuned, local, fail, adopt, replay, fleet"
 	@echo "  RUNS=n    \`make bench\`: runs of each (5)"
+	@echo "  INSTANCES=n  \`make bench\`: so many at once, and no other batch"
 	@echo "  DOCS=1    \`make bench\`: write docs/performance.md anew"
 	@echo
 	@echo "The first run builds the Kubernetes programs it starts, from Go modules: about nine minutes on two"
@@ -69,4 +71,4 @@ e2e: ## Tests on real API servers
 bench: ## Measure kro-hub beside kro on real API servers
 	$(CARGO) build --locked --release --bin kro-hub --example testenv
 	@$(CARGO) run --quiet --locked --release --example testenv -- bench $(if $(filter-out 0 false no,$(QUICK)),--quick) \
-	  $(if $(ONLY),--only $(ONLY)) $(if $(RUNS),--runs $(RUNS)) $(if $(filter-out 0 false no,$(DOCS)),--docs)
+	  $(if $(ONLY),--only $(ONLY)) $(if $(RUNS),--runs $(RUNS)) $(if $(INSTANCES),--instances $(INSTANCES)) $(if $(filter-out 0 false no,$(DOCS)),--docs)

@@ -31,6 +31,8 @@ pub struct Options {
     pub only: Vec<String>,
     /// Runs of each variant, when it shall not be the usual number.
     pub runs: Option<usize>,
+    /// Instances created at once, when it shall not be the usual number.
+    pub instances: Option<usize>,
     /// Write docs/performance.md and its plot.
     pub docs: bool,
 }
@@ -42,7 +44,10 @@ pub struct Options {
 pub fn bench(dir: &Path, options: &Options) -> Result<()> {
     let start = Instant::now();
     let variants = chosen(&options.only)?;
-    let plan = if options.quick { Plan::quick() } else { Plan::full() };
+    let mut plan = if options.quick { Plan::quick() } else { Plan::full() };
+    if let Some(instances) = options.instances {
+        plan.batches = vec![instances];
+    }
     let runs = options.runs.unwrap_or(if options.quick { 1 } else { 5 });
     fs::create_dir_all(dir)?;
     let mut results = Results::new(dir.join("bench.json"), options.quick, runs, &plan);

@@ -280,9 +280,11 @@ pub fn replay(
 ) -> Result<()> {
     let mut site = Site::start(Variant::Replay, dir, Programs::ServerOnly)?;
     prepare(&site)?;
-    // Its watches and CRDs have served: from now on nobody but the replay writes.
-    site.stop_manager()?;
     let watch = Watch::open(site.hub(), INSTANCES)?;
+    // As with the others, the first one brings everything up; from then on nobody but the replay writes.
+    create_one(&site, &watch, "first")?;
+    sleep(Duration::from_secs(2));
+    site.stop_manager()?;
     let sender = replay::Sender::new(&site)?;
     for size in &plan.batches {
         ensure!(*size <= plan.largest(), "a batch is larger than the recording");

@@ -56,6 +56,9 @@ enum Command {
         /// Runs of each variant.
         #[arg(long, value_parser = clap::value_parser!(u16).range(1..=99))]
         runs: Option<u16>,
+        /// Create so many instances at once, and no other batch.
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+        instances: Option<u16>,
         /// Writes docs/performance.md and its plot.
         #[arg(long)]
         docs: bool,
@@ -70,8 +73,9 @@ pub fn run() -> ExitCode {
         Command::Down => down::down(&cli.dir),
         Command::Logs { name } => logs::logs(&cli.dir, &name),
         Command::Demo => demo::demo(),
-        Command::Bench { quick, only, runs, docs } => {
-            bench::bench(&cli.dir, &bench::Options { quick, only, runs: runs.map(usize::from), docs })
+        Command::Bench { quick, only, runs, instances, docs } => {
+            let (runs, instances) = (runs.map(usize::from), instances.map(usize::from));
+            bench::bench(&cli.dir, &bench::Options { quick, only, runs, instances, docs })
         }
     };
     match result {

@@ -9,6 +9,7 @@ mod instances_drift;
 mod instances_fanout;
 mod instances_graph;
 mod instances_moves;
+mod instances_nested;
 mod instances_on_hub;
 mod instances_reads;
 pub mod registration;
@@ -47,6 +48,7 @@ impl Stands {
             instances_drift::TRIALS,
             instances_graph::TRIALS,
             instances_moves::TRIALS,
+            instances_nested::TRIALS,
             instances_reads::TRIALS,
             instances_on_hub::TRIALS,
             instances_conflicts::TRIALS,

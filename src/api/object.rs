@@ -56,6 +56,12 @@ impl Object {
         list.map(|l| l.iter().filter_map(Value::as_str).map(str::to_owned).collect()).unwrap_or_default()
     }
 
+    /// Whether its author asked that nothing be done for it meanwhile.
+    pub fn is_suspended(&self) -> bool {
+        let word = self.annotation(super::keys::kro::RECONCILE).unwrap_or_default();
+        ["suspended", "disabled"].iter().any(|w| word.eq_ignore_ascii_case(w))
+    }
+
     fn map_entry(&self, map: &str, key: &str) -> Option<&str> {
         self.0.get("metadata")?.get(map)?.get(key)?.as_str()
     }

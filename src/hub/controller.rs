@@ -166,7 +166,11 @@ impl Hub {
         effects.extend(self.clusters.serve_itself(&self.ctx, self.instances.need_hub()));
         for effect in &effects {
             if let super::clusters::Effect::Connected(name, _) = effect {
-                for graph in self.definitions.serving() {
+                // All are known before any is judged: one may make instances of another.
+                for (graph, allow_breaking) in self.definitions.serving() {
+                    self.clusters.define(Some(name), graph, *allow_breaking);
+                }
+                for (graph, _) in self.definitions.serving() {
                     self.clusters.judge(Some(name), graph);
                 }
             }
@@ -183,7 +187,8 @@ impl Hub {
     fn on_definitions(&mut self, effects: Vec<definitions::Effect>) {
         self.settle.want(self.ctx.clock.now().millis);
         for effect in effects {
-            if let definitions::Effect::Serve { graph, .. } = &effect {
+            if let definitions::Effect::Serve { graph, allow_breaking } = &effect {
+                self.clusters.define(None, graph, *allow_breaking);
                 self.clusters.judge(None, graph);
             }
             self.instances.serve(&self.ctx, effect, &self.clusters);

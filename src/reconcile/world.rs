@@ -227,6 +227,15 @@ impl CrdState {
     }
 }
 
+/// A definition of the hub whose instances another definition may make on this cluster.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    /// As the hub compiled it.
+    pub graph: Arc<Graph>,
+    /// Compatibility of the generated CRD is overridden by the author.
+    pub allow_breaking: bool,
+}
+
 /// A view of one cluster at one moment.
 pub trait World {
     fn kind(&self, gk: &GroupKind) -> KindState;
@@ -235,6 +244,8 @@ pub trait World {
     fn crd(&self, gk: &GroupKind) -> CrdState;
     /// [`CrdWish::hash`] of what the hub asked for last, for whichever instance of the kind.
     fn crd_wanted(&self, gk: &GroupKind) -> Option<String>;
+    /// The definition that generates a kind, if one of this hub does.
+    fn definition(&self, gk: &GroupKind) -> Option<Definition>;
     fn get(&self, object: &ObjectRef) -> Option<Arc<Stored>>;
     /// Every known object that carries this ApplySet id in its `part-of` label.
     fn members(&self, applyset: &str) -> Vec<(ObjectRef, Arc<Stored>)>;

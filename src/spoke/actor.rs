@@ -5,9 +5,9 @@
 
 mod judging;
 mod lookups;
+mod nested;
 
 use super::client::{MayWrite, SpokeClient};
-use super::crashed;
 use super::crd::{self, Ensured};
 use super::health::{Contact, Health, Transition};
 use super::messages::{ContactState, FromSpoke, Said, ToSpoke};
@@ -15,6 +15,7 @@ use super::perform::{self, Done};
 use super::pool::Pool;
 use super::references::Subject;
 use super::schemas::{Key, Reader, Verdict};
+use super::speechless;
 use super::store::Store;
 use super::watch::{self, Seen};
 use crate::api::Object;
@@ -30,6 +31,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use nested::Nested;
 
 /// What an actor is made of.
 pub struct Settings {
@@ -96,6 +99,7 @@ pub fn start(mut settings: Settings, hub: mpsc::UnboundedSender<FromSpoke>) -> H
         parked: false,
         events,
         reader: settings.reader.clone(),
+        nested: Nested::default(),
         schemas_serial: 0,
         judging: cancel.child_token(),
         tracker: TaskTracker::new(),
@@ -168,6 +172,14 @@ struct Slot {
     machine: Option<Machine>,
     last_sent: Option<u64>,
     wake_at: Option<u64>,
+    /// The instance is at home on this cluster.
+    nested: bool,
+}
+
+impl Slot {
+    fn new(machine: Machine) -> Self {
+        Self { machine: Some(machine), last_sent: None, wake_at: None, nested: false }
+    }
 }
 
 struct Actor {
@@ -184,6 +196,7 @@ struct Actor {
     parked: bool,
     events: mpsc::UnboundedSender<Event>,
     reader: Reader,
+    nested: Nested,
     schemas_serial: u64,
     /// Ends judging that a newer one has overtaken.
     judging: CancellationToken,
@@ -260,24 +273,30 @@ impl Actor {
                     // So far only our children of that kind were watched; now every object there matters.
                     self.ensure_kind(&key.gk, Some(task.gvk.clone()), true);
                 }
+                if self.is_displaced(&task) {
+                    return;
+                }
                 match self.slots.get_mut(&key) {
                     Some(Slot { machine: Some(machine), last_sent, .. }) => {
                         *last_sent = None;
                         machine.retarget(task);
                     }
-                    _ => {
-                        let machine = Some(Machine::new(task));
-                        self.slots.insert(key.clone(), Slot { machine, last_sent: None, wake_at: None });
-                    }
+                    _ => drop(self.slots.insert(key.clone(), Slot::new(Machine::new(task)))),
                 }
                 self.enqueue(&key);
             }
+            ToSpoke::Define(definition) => self.define(definition),
+            ToSpoke::Undefine(gk) => self.undefine(&gk),
+            ToSpoke::Facts(facts) => self.facts(facts),
             ToSpoke::Judge(graph, side) => {
                 if let Some(key) = self.write_store(|s| s.graphs.begin(&graph, side)) {
                     self.judge(vec![(key, graph)], false);
                 }
             }
             ToSpoke::Forget(key) => {
+                if self.forget_displaced(&key) {
+                    return;
+                }
                 self.slots.remove(&key);
                 self.write_store(|s| s.forget_wanted(&key));
                 self.read_lookups(&key, &BTreeSet::new());
@@ -316,7 +335,8 @@ impl Actor {
                     // It was asked for before its CRD was established.
                     self.write_store(|s| s.kind_mut(&gk).state = KindState::Unknown);
                 }
-                self.enqueue_kind(&gk);
+                // What makes instances of the kind waits for it too.
+                self.enqueue_all();
             }
             Event::LookAgain(gk) => {
                 if self.read_store(|s| s.kind_state(&gk)) == KindState::Missing {
@@ -330,6 +350,7 @@ impl Actor {
             }
             Event::Done(key, done) => {
                 let concerned = self.take_in(&done);
+                let written = done.objects();
                 let now = self.settings.clock.now();
                 if let Some(Slot { machine: Some(machine), .. }) = self.slots.get_mut(&key) {
                     for outcome in done.outcomes {
@@ -340,6 +361,7 @@ impl Actor {
                 for other in concerned {
                     self.enqueue(&other);
                 }
+                written.iter().for_each(|object| self.settle_home(object));
             }
         }
     }
@@ -399,10 +421,14 @@ impl Actor {
             Seen::Object(object) => {
                 let stored = Arc::new(Stored::new(object));
                 let target = stored.object.object_ref();
-                self.write_store(|s| s.upsert(&target, stored))
+                let concerned = self.write_store(|s| s.upsert(&target, stored));
+                self.settle_home(&target);
+                concerned
             }
             Seen::Left(target, uid, version) => {
-                self.write_store(|s| s.remove(&target, Some(&uid), Some(version)))
+                let concerned = self.write_store(|s| s.remove(&target, Some(&uid), Some(version)));
+                self.settle_home(&target);
+                concerned
             }
             Seen::ListDone { namespaced } => {
                 let first = !matches!(self.read_store(|s| s.kind_state(gk)), KindState::Synced { .. });
@@ -411,6 +437,7 @@ impl Actor {
                     self.enqueue_all();
                 }
                 self.tell_mirrors(gk);
+                self.settle_kind(gk);
                 concerned
             }
         };
@@ -557,10 +584,12 @@ impl Actor {
             let now = self.settings.clock.now();
             if let Some(slot) = self.slots.get_mut(&key) {
                 slot.wake_at = Some(now.millis + 60_000);
-                let report = crashed::report(&task, &now);
+                let report = speechless::crashed(&task, &now);
                 slot.last_sent = Some(report_fingerprint(&report));
-                slot.machine = Some(Machine::new(task));
-                self.say(Said::Report { key, report: Box::new(report) });
+                slot.machine = Some(Machine::new(task.clone()));
+                if !task.is_nested() {
+                    self.say(Said::Report { key, report: Box::new(report) });
+                }
             }
             return;
         };
@@ -569,6 +598,10 @@ impl Actor {
 
     fn after_step(&mut self, key: &InstanceKey, task: &Arc<Task>, machine: Machine, step: Step) {
         let now = self.settings.clock.now().millis;
+        if step.gone && task.is_nested() {
+            self.drop_nested(key);
+            return;
+        }
         if step.gone && matches!(task.goal, Goal::Remove { .. }) {
             self.slots.remove(key);
             self.write_store(|s| s.forget_wanted(key));
@@ -580,7 +613,7 @@ impl Actor {
             slot.machine = Some(machine);
             // Not at once: whatever wants to be stepped without end leaves room for the rest.
             slot.wake_at = step.wake_at.map(|at| at.max(now + 1));
-            if let Some(report) = step.report {
+            if let Some(report) = step.report.filter(|_| !task.is_nested()) {
                 let print = report_fingerprint(&report);
                 if slot.last_sent != Some(print) {
                     slot.last_sent = Some(print);
@@ -599,7 +632,8 @@ impl Actor {
     fn act(&mut self, key: &InstanceKey, task: &Arc<Task>, action: Action) {
         match action {
             Action::EnsureKind(gk, gvk) => {
-                let generated = gk == task.key.gk && !self.settings.local;
+                let generated = gk == task.key.gk || self.read_store(|s| s.definitions.contains_key(&gk));
+                let generated = generated && !self.settings.local;
                 self.ensure_kind(&gk, gvk, generated);
             }
             Action::EnsureGraph(graph, side) => {
@@ -608,7 +642,7 @@ impl Actor {
                 }
             }
             Action::EnsureCrd { graph, allow_breaking } => {
-                let gk = key.gk.clone();
+                let gk = graph.gvk.group_kind();
                 let wish = CrdWish { hash: graph.crd_hash(), allow_breaking };
                 self.write_store(|s| s.crds.begin(&gk, Object(graph.crd.clone()).name(), &wish));
                 let (client, hub_id, events) =

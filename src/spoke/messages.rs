@@ -3,6 +3,8 @@
 use crate::api::names::{ClusterName, GroupKind, InstanceKey};
 use crate::graph::Graph;
 use crate::reconcile::spoke::{Report, Side, Task};
+use crate::reconcile::world::Definition;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// From the hub side to one actor.
@@ -10,6 +12,12 @@ use std::sync::Arc;
 pub enum ToSpoke {
     /// The whole wish for one instance; replaces the one before.
     Task(Arc<Task>),
+    /// Other definitions may make instances of this one here. Known before any task that makes them.
+    Define(Definition),
+    /// Nobody serves the kind any more: its instances stay as they are.
+    Undefine(GroupKind),
+    /// What `kro.cluster` is here.
+    Facts(Arc<Value>),
     /// Say whether this part of a definition fits what the cluster serves, now and whenever that changes.
     Judge(Arc<Graph>, Side),
     /// Somebody else cares for this instance now; forget it and change nothing.

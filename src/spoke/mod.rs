@@ -2,7 +2,6 @@
 
 pub mod actor;
 pub mod client;
-mod crashed;
 pub mod crd;
 pub mod crd_book;
 mod crowd;
@@ -14,6 +13,7 @@ mod perform;
 pub mod pool;
 mod references;
 pub mod schemas;
+mod speechless;
 pub mod store;
 mod transport;
 pub mod watch;

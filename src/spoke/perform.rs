@@ -5,7 +5,6 @@ use super::{discreet, watch};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
-use crate::reconcile::spoke::release_patch;
 use crate::reconcile::spoke::tracked::Trouble;
 use crate::reconcile::spoke::{
     Action, Apply, Guard, Outcome, StatusTrouble, Task, merge_patch, namespace_body,
@@ -25,6 +24,17 @@ pub(super) struct Done {
     pub seen: Option<(ObjectRef, Arc<Stored>)>,
 }
 
+impl Done {
+    /// What may look otherwise now.
+    pub fn objects(&self) -> Vec<ObjectRef> {
+        let told = self.outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Applied { object, .. } | Outcome::Gone { object } => Some(object),
+            _ => None,
+        });
+        told.chain(self.seen.iter().map(|(object, _)| object)).cloned().collect()
+    }
+}
+
 impl From<Outcome> for Done {
     fn from(outcome: Outcome) -> Self {
         Self { outcomes: vec![outcome], uid: None, seen: None }
@@ -37,6 +47,7 @@ pub(super) fn target(action: &Action) -> Option<&GroupKind> {
         Action::Apply(apply) => Some(&apply.object.gk),
         Action::VerifyGone { object, .. }
         | Action::Delete { object, .. }
+        | Action::RemoveFinalizer { object, .. }
         | Action::Release { object, .. } => Some(&object.gk),
         _ => None,
     }
@@ -79,14 +90,25 @@ pub(super) async fn perform(
                 Err(error) => delete_failed(object, &error),
             }
         }
-        Action::Release { object, gvk, uid } => {
+        Action::Release { object, gvk, uid, patch } => {
             let resource = resource_of(&gvk, resource, task);
-            match client.merge_patch(&resource, &object.namespace, &object.name, &release_patch(&uid)).await {
+            match client.merge_patch(&resource, &object.namespace, &object.name, &patch).await {
                 Ok(_) | Err(ApiError::NotFound) => gone(object, uid),
                 Err(error @ ApiError::Conflict { .. }) => {
                     let answer = discreet::text(&object, &error);
                     look(client, object, &resource, Meant::Deleted { uid, answer: &answer }).await
                 }
+                Err(error) => delete_failed(object, &error),
+            }
+        }
+        Action::RemoveFinalizer { object, gvk, patch } => {
+            let resource = resource_of(&gvk, resource, task);
+            match client.merge_patch(&resource, &object.namespace, &object.name, &patch).await {
+                Ok(live) => {
+                    let seen = Some((object.clone(), Arc::new(Stored::new(live))));
+                    Done { outcomes: vec![Outcome::FinalizerRemoved { object }], uid: None, seen }
+                }
+                Err(ApiError::NotFound) => Outcome::Gone { object }.into(),
                 Err(error) => delete_failed(object, &error),
             }
         }
@@ -148,7 +170,7 @@ async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource:
         Ok(None) => {}
     }
     let mut sent = apply.body.clone();
-    if apply.manager == kro::MANAGER_PARENT {
+    if apply.manager == kro::MANAGER_PARENT || (task.is_nested() && apply.object == task.key.object()) {
         // With the uid, an apply cannot bring back an instance that was deleted meanwhile.
         sent["metadata"]["uid"] = json!(task.hub_uid);
     }
@@ -186,7 +208,7 @@ async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource:
 }
 
 fn is_mirror(task: &Task, apply: &Apply) -> bool {
-    !task.is_local() && apply.manager == kro::MANAGER_LABELLER && apply.object == task.key.object()
+    task.is_mirrored() && apply.manager == kro::MANAGER_LABELLER && apply.object == task.key.object()
 }
 
 /// Whether the stored object does not fit the schema any more, as after a breaking change of its CRD that was allowed:

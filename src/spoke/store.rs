@@ -11,7 +11,7 @@ use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
 use crate::graph::Graph;
 use crate::reconcile::spoke::Side;
-use crate::reconcile::world::{Compiled, CrdState, KindState, Looked, Lookup, Stored, World};
+use crate::reconcile::world::{Compiled, CrdState, Definition, KindState, Looked, Lookup, Stored, World};
 use kube::core::ApiResource;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -60,6 +60,8 @@ pub struct Store {
     pub crds: CrdBook,
     pub references: References,
     pub graphs: Graphs,
+    /// Definitions whose instances others may make here.
+    pub definitions: HashMap<GroupKind, Definition>,
     members: HashMap<String, BTreeSet<ObjectRef>>,
     /// Which instance wants an object, also where the object's own labels do not say so.
     wanted_by: HashMap<ObjectRef, InstanceKey>,
@@ -92,6 +94,9 @@ impl World for Store {
     }
     fn crd_wanted(&self, gk: &GroupKind) -> Option<String> {
         self.crds.wanted(gk)
+    }
+    fn definition(&self, gk: &GroupKind) -> Option<Definition> {
+        self.definitions.get(gk).cloned()
     }
     fn get(&self, object: &ObjectRef) -> Option<Arc<Stored>> {
         self.kinds.get(&object.gk)?.objects.get(object).cloned()
@@ -166,6 +171,10 @@ impl Store {
     }
     pub fn forget_wanted(&mut self, key: &InstanceKey) {
         self.wanted_by.retain(|_, k| k != key);
+    }
+    /// Every known object of a kind.
+    pub fn objects(&self, gk: &GroupKind) -> Vec<ObjectRef> {
+        self.kinds.get(gk).map(|k| k.objects.keys().cloned().collect()).unwrap_or_default()
     }
     /// Mirrors of this hub among the objects of a generated kind: key and uid of the hub instance.
     pub fn mirrors(&self, gk: &GroupKind, hub_id: &str) -> Vec<(InstanceKey, String)> {

@@ -4,7 +4,7 @@ use super::bundle;
 use super::source::Object;
 use crate::api::{Gvk, crds};
 use crate::schema::kinds::{Kind, Kinds, Served};
-use crate::schema::openapi::Document;
+use crate::schema::openapi::{self, Document};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,42 +64,8 @@ impl Known {
 
     /// Adds the kinds that a CustomResourceDefinition serves. What is no such thing adds none.
     pub fn add_crd(&mut self, crd: &Value) {
-        let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        let (group, kind) = (text("/spec/group"), text("/spec/names/kind"));
-        let namespaced = text("/spec/scope") != "Cluster";
-        for version in crd.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten() {
-            let name = version.get("name").and_then(Value::as_str).unwrap_or_default();
-            if version.get("served") == Some(&Value::Bool(false)) || name.is_empty() || kind.is_empty() {
-                continue;
-            }
-            let schema = version.pointer("/schema/openAPIV3Schema").cloned().unwrap_or_default();
-            let gvk = Gvk::new(group, name, kind);
-            if let Some(kind) = self.served_as(&gvk, namespaced, schema) {
-                self.given.insert(gvk, Arc::new(kind));
-            }
-        }
-    }
-
-    /// As an API server would publish it, so that it is read in the same way.
-    fn served_as(&self, gvk: &Gvk, namespaced: bool, mut schema: Value) -> Option<Kind> {
-        if !schema.is_object() {
-            schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-        }
-        let marked = json!({"group": &*gvk.group, "version": &*gvk.version, "kind": &*gvk.kind});
-        if !schema.get("properties").is_some_and(Value::is_object) {
-            schema["properties"] = json!({});
-        }
-        schema["properties"]["apiVersion"] = json!({"type": "string"});
-        schema["properties"]["kind"] = json!({"type": "string"});
-        schema["properties"]["metadata"] = self.metadata.clone();
-        schema["x-kubernetes-group-version-kind"] = json!([marked]);
-        let scope = if namespaced { "namespaces/{namespace}/" } else { "" };
-        let path = format!("/apis/{}/{}/{scope}all/{{name}}", gvk.group, gvk.version);
-        let document = Document::new(json!({
-            "paths": {path: {"get": {"x-kubernetes-group-version-kind": marked}}},
-            "components": {"schemas": {"Kind": schema}},
-        }));
-        document.ok()?.kind(gvk)
+        let served = openapi::of_crd(crd, &self.metadata).into_iter();
+        self.given.extend(served.map(|(gvk, kind)| (gvk, Arc::new(kind))));
     }
 
     /// Nothing is said of a kind whose definition has problems.

@@ -27,6 +27,7 @@ use crate::api::names::ClusterName;
 use crate::graph::Graph;
 use crate::reconcile::fleet::{ClusterState, Left};
 use crate::reconcile::spoke::{Side, has_hub_part};
+use crate::reconcile::world::Definition;
 use crate::spoke::client::ApiError;
 use crate::spoke::messages::{FromSpoke, ToSpoke};
 use crate::spoke::watch::{Listed, Scope};
@@ -121,6 +122,13 @@ impl Clusters {
             let apart = has_hub_part(graph) && !entry.cluster.spec.local;
             let side = if apart { Side::Rest } else { Side::Whole };
             self.send(name, ToSpoke::Judge(graph.clone(), side));
+        }
+    }
+
+    /// Tells one cluster, or all, of a definition whose instances others may make there.
+    pub fn define(&self, one: Option<&ClusterName>, graph: &Arc<Graph>, allow_breaking: bool) {
+        for name in self.entries.keys().filter(|name| one.is_none_or(|one| one == *name)) {
+            self.send(name, ToSpoke::Define(Definition { graph: graph.clone(), allow_breaking }));
         }
     }
 

@@ -455,9 +455,9 @@ impl Definitions {
         }
     }
 
-    /// The graphs that instances run with.
-    pub fn serving(&self) -> impl Iterator<Item = &Arc<Graph>> {
-        self.entries.values().filter_map(|e| e.serving.as_ref().map(|(graph, _)| graph))
+    /// The graphs that instances run with, and whether their CRDs may break what is stored.
+    pub fn serving(&self) -> impl Iterator<Item = &(Arc<Graph>, bool)> {
+        self.entries.values().filter_map(|e| e.serving.as_ref())
     }
 
     /// A cluster says whether a definition fits there.

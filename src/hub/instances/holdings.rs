@@ -59,6 +59,11 @@ impl Holdings {
         out
     }
 
+    /// Whether some cluster other than the hub holds content of the instance.
+    pub fn is_on_spokes(&self, key: &InstanceKey) -> bool {
+        self.spokes.contains_key(key)
+    }
+
     /// Whether any instance names the cluster as one that holds content of it.
     pub fn any(&self, name: &ClusterName) -> bool {
         self.counts.contains_key(name)

@@ -90,6 +90,7 @@ impl Instances {
                 if let Some(kind) = self.kinds.remove(&gk) {
                     kind.until.cancel();
                     self.holdings.forget_kind(&gk);
+                    clusters.broadcast(|| ToSpoke::Undefine(gk.clone()));
                     for key in kind.slots.into_keys() {
                         clusters.broadcast(|| ToSpoke::Forget(key.clone()));
                     }
@@ -177,7 +178,13 @@ impl Instances {
         }
     }
 
-    pub fn clusters_changed(&mut self, states: BTreeMap<ClusterName, ClusterState>) {
+    pub fn clusters_changed(&mut self, states: BTreeMap<ClusterName, ClusterState>, clusters: &Clusters) {
+        for (name, state) in &states {
+            let before = self.clusters.get(name).and_then(|c| c.facts.as_ref());
+            if let Some(facts) = state.facts.as_ref().filter(|f| before != Some(f)) {
+                clusters.send(name, ToSpoke::Facts(facts.clone()));
+            }
+        }
         let changed: BTreeSet<ClusterName> = states
             .iter()
             .filter(|(n, s)| self.clusters.get(*n) != Some(*s))
@@ -194,7 +201,10 @@ impl Instances {
     }
 
     /// A cluster has a new actor, and perhaps leftovers.
-    pub fn connected(&mut self, name: &ClusterName, left: Vec<Left>) {
+    pub fn connected(&mut self, name: &ClusterName, left: Vec<Left>, clusters: &Clusters) {
+        if let Some(facts) = self.clusters.get(name).and_then(|c| c.facts.clone()) {
+            clusters.send(name, ToSpoke::Facts(facts));
+        }
         for kind in self.kinds.values_mut() {
             for slot in kind.slots.values_mut() {
                 slot.fleet.actor_restarted(name);
@@ -445,10 +455,35 @@ impl Instances {
         self.kinds.values().all(|k| k.view.is_synced())
     }
 
-    /// Names of the instances of a kind; `None` while they were not all seen.
+    /// Names of the instances of a kind, and of those of other kinds whose resources are such instances on the clusters;
+    /// `None` while they were not all seen.
     pub fn names(&self, gk: &GroupKind) -> Option<Vec<String>> {
         let kind = self.kinds.get(gk).filter(|k| k.view.is_synced())?;
-        Some(kind.slots.keys().map(InstanceKey::short).collect::<BTreeSet<_>>().into_iter().collect())
+        let mut names: BTreeSet<String> = kind.slots.keys().map(InstanceKey::short).collect();
+        for (other, kind) in self.makers(gk) {
+            if !kind.view.is_synced() {
+                return None;
+            }
+            // On the hub itself, what it makes are instances like any.
+            let elsewhere = kind.slots.keys().filter(|key| self.holdings.is_on_spokes(key));
+            names.extend(elsewhere.map(|key| format!("{} {}", other.kind, key.short())));
+        }
+        Some(names.into_iter().collect())
+    }
+
+    /// The kinds whose instances make, by themselves or by others, instances of this kind.
+    fn makers(&self, gk: &GroupKind) -> BTreeMap<&GroupKind, &Kind> {
+        let mut found: BTreeMap<&GroupKind, &Kind> = BTreeMap::new();
+        let mut wanted = vec![gk];
+        while let Some(made) = wanted.pop() {
+            for (other, kind) in &self.kinds {
+                let makes = kind.graph.as_ref().is_some_and(|g| g.group_kinds().contains(made));
+                if makes && other != gk && found.insert(other, kind).is_none() {
+                    wanted.push(other);
+                }
+            }
+        }
+        found
     }
 
     /// Instances by the cluster that holds content of them.
@@ -486,11 +521,11 @@ pub(super) fn on_cluster_effects(
     if effects.is_empty() {
         return;
     }
-    instances.clusters_changed(clusters.states());
+    instances.clusters_changed(clusters.states(), clusters);
     for effect in effects {
         match effect {
             clusters::Effect::Changed => {}
-            clusters::Effect::Connected(name, left) => instances.connected(&name, left),
+            clusters::Effect::Connected(name, left) => instances.connected(&name, left, clusters),
             clusters::Effect::Returned(name, left) => instances.returned(&name, left),
         }
     }

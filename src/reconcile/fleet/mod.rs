@@ -551,7 +551,7 @@ impl Fleet {
             goal,
         };
         let sent =
-            Sent { fingerprint: task_fingerprint(&task), removal: matches!(task.goal, Goal::Remove { .. }) };
+            Sent { fingerprint: task.fingerprint(), removal: matches!(task.goal, Goal::Remove { .. }) };
         if self.sent.get(cluster) != Some(&sent) {
             self.gone.remove(cluster);
             self.sent.insert(cluster.clone(), sent);
@@ -721,12 +721,11 @@ fn run_goal(inputs: &Inputs, graph: &Arc<Graph>, part: Part, cluster: &ClusterNa
     if facts.is_none() && reads {
         return None;
     }
-    let reconcile = inputs.instance.annotation(kro::RECONCILE).unwrap_or_default().to_lowercase();
     Some(Goal::Run {
         graph: graph.clone(),
         part,
         mirror: Arc::new(MirrorContent::of(inputs.instance)),
-        suspended: matches!(reconcile.as_str(), "suspended" | "disabled"),
+        suspended: inputs.instance.is_suspended(),
         allow_breaking: inputs.allow_breaking,
         cluster: facts.unwrap_or_default(),
     })
@@ -745,47 +744,4 @@ fn is_applied(body: &Value, instance: &Object) -> bool {
     };
     let finalized = instance.finalizers().iter().any(|f| f == kro::FINALIZER);
     finalized && has("labels") && has("annotations")
-}
-
-/// What stands at a path.
-fn read<'a>(facts: &'a Value, path: &[String]) -> Option<&'a Value> {
-    path.iter().try_fold(facts, |value, key| value.get(key))
-}
-
-/// Changes when the cluster has to be told.
-fn task_fingerprint(task: &Task) -> u64 {
-    let home = match &task.home {
-        Home::Mirror => Value::Null,
-        Home::Local { instance } => {
-            let mut seen = instance.0.clone();
-            if let Some(top) = seen.as_object_mut() {
-                top.remove("status");
-            }
-            if let Some(meta) = seen.get_mut("metadata").and_then(Value::as_object_mut) {
-                meta.remove("managedFields");
-                meta.remove("resourceVersion");
-            }
-            seen
-        }
-    };
-    let goal = match &task.goal {
-        Goal::Run { graph, part, mirror, suspended, allow_breaking, cluster } => json!([
-            graph.hash,
-            graph.rgd_uid,
-            graph.crd_hash(),
-            mirror.labels,
-            mirror.annotations,
-            mirror.spec,
-            mirror.generation,
-            suspended,
-            allow_breaking,
-            part.mark(),
-            // Another fact of the cluster is no news to this instance.
-            graph.cluster_reads().iter().map(|path| read(cluster, path)).collect::<Vec<_>>()
-        ]),
-        Goal::Remove { group_kinds } => {
-            json!(["remove", group_kinds.iter().map(GroupKind::to_string).collect::<Vec<_>>()])
-        }
-    };
-    hash::json(&json!([task.hub_uid, home, goal]))
 }

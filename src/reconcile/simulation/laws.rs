@@ -81,7 +81,7 @@ impl Laws {
         let Some(blueprint) = all.iter().find(|b| b.graph.hash == graph.hash) else { return };
         let spec = match &task.home {
             Home::Local { instance } => instance.0["spec"].clone(),
-            Home::Mirror => mirror.spec.clone(),
+            Home::Mirror | Home::Nested => mirror.spec.clone(),
         };
         let wish = Wish::read(&spec);
         let expected = blueprint.expected(&task.key.name, &wish);

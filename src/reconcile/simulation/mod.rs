@@ -15,6 +15,7 @@ mod graphs;
 mod hub;
 mod hub_part_tables;
 mod laws;
+mod nested_tables;
 mod random;
 mod reads_tables;
 mod requests;

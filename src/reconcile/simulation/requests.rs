@@ -7,7 +7,6 @@ use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, HubId, InstanceKey, ObjectRef};
 use crate::graph::Graph;
 use crate::reconcile::fleet::{FleetAction, Left};
-use crate::reconcile::spoke::release_patch;
 use crate::reconcile::spoke::tracked::Trouble;
 use crate::reconcile::spoke::{Action, Apply, Guard, Outcome, StatusTrouble, Task, namespace_body};
 use crate::reconcile::world::{CrdState, CrdWish, Stored};
@@ -196,12 +195,18 @@ fn spoke(line: &mut Line, task: &Task, action: &Action, part: u32) -> Option<Ans
                 Err(failure) => delete_failed(object, &failure),
             }
         }
-        Action::Release { object, uid, .. } => {
-            let patch = release_patch(uid);
-            match line.write(|s| s.merge_patch(object, hub::MANAGER, false, &patch)) {
+        Action::Release { object, uid, patch, .. } => {
+            match line.write(|s| s.merge_patch(object, hub::MANAGER, false, patch)) {
                 Ok(_) | Err(Failure::Refused(Refused::NotFound | Refused::Conflict)) => {
                     gone(object, Some(uid))
                 }
+                Err(failure) => delete_failed(object, &failure),
+            }
+        }
+        Action::RemoveFinalizer { object, patch, .. } => {
+            match line.write(|s| s.merge_patch(object, hub::MANAGER, false, patch)) {
+                Ok(_) => answer(Outcome::FinalizerRemoved { object: object.clone() }),
+                Err(Failure::Refused(Refused::NotFound)) => gone(object, None),
                 Err(failure) => delete_failed(object, &failure),
             }
         }

@@ -204,6 +204,7 @@ pub(super) fn words(actions: &[Action]) -> String {
             Action::Delete { object, .. } => format!("delete {}", name(object)),
             Action::Release { object, .. } => format!("release {}", name(object)),
             Action::VerifyGone { object, .. } => format!("verify {}", name(object)),
+            Action::RemoveFinalizer { .. } => "finalizer".to_owned(),
             Action::WriteStatus { .. } => "status".into(),
             Action::EnsureNamespace(n) => format!("namespace {n}"),
             Action::EnsureGraph(..) => "judge".to_owned(),

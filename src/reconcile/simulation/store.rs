@@ -8,7 +8,7 @@ use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
 use crate::graph::Graph;
 use crate::reconcile::spoke::Side;
-use crate::reconcile::world::{Compiled, CrdState, KindState, Looked, Lookup, Stored, World};
+use crate::reconcile::world::{Compiled, CrdState, Definition, KindState, Looked, Lookup, Stored, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -55,6 +55,10 @@ impl World for Store {
     }
     fn crd_wanted(&self, gk: &GroupKind) -> Option<String> {
         self.wanted.get(gk).cloned()
+    }
+    /// No definition makes instances of another.
+    fn definition(&self, _: &GroupKind) -> Option<Definition> {
+        None
     }
     fn get(&self, object: &ObjectRef) -> Option<Arc<Stored>> {
         self.objects.get(object).cloned()

@@ -1,6 +1,6 @@
 //! Children: what kro puts on them, who else may own them, and which policy applies.
 
-use super::Task;
+use super::{Task, nested};
 use crate::api::Object;
 use crate::api::hash::label_value;
 use crate::api::keys::{hub, kro};
@@ -102,7 +102,7 @@ fn merge(
 }
 
 /// Names the owner of an object that is not ours, as well as it can be told.
-pub(super) fn owner_of(found: &Object) -> String {
+pub fn owner_of(found: &Object) -> String {
     let label = |key| found.label(key).filter(|v| !v.is_empty());
     if let (Some(name), Some(kind)) = (label(kro::INSTANCE_NAME), label(kro::INSTANCE_KIND)) {
         let namespace = label(kro::INSTANCE_NAMESPACE).map(|n| format!("{n}/")).unwrap_or_default();
@@ -128,8 +128,9 @@ pub(super) fn is_orphaned_on_delete(object: &Object) -> bool {
     object.annotation(hub::ON_DELETE) == Some("Orphan")
 }
 
-/// Takes kro's and our labels off an object that is to live on; the uid guards against another object of that name.
-pub fn release_patch(uid: &str) -> Value {
+/// Takes kro's and our labels off an object that is to live on; the uid guards against another object of that name. An
+/// instance that nobody will serve any more must not wait for us when it is deleted.
+pub(super) fn release_patch(object: &Object) -> Value {
     let labels = [
         kro::OWNED,
         kro::KRO_VERSION,
@@ -147,7 +148,12 @@ pub fn release_patch(uid: &str) -> Value {
     ];
     let labels: serde_json::Map<String, Value> =
         labels.iter().map(|l| ((*l).to_owned(), Value::Null)).collect();
-    json!({"metadata": {"uid": uid, "labels": labels, "annotations": {kro::APPLY_ORDER: null}}})
+    let mut metadata = json!({"uid": object.uid(), "labels": labels, "annotations": {kro::APPLY_ORDER: null}});
+    if let Some(rest) = nested::finalizers_but_ours(object) {
+        metadata["finalizers"] = json!(rest);
+        metadata["resourceVersion"] = json!(object.resource_version());
+    }
+    json!({"metadata": metadata})
 }
 
 /// The position in deletion: higher is deleted earlier; what does not say is deleted last.

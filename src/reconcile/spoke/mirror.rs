@@ -77,6 +77,10 @@ pub(super) enum Belongs {
 }
 
 pub(super) fn belongs(task: &Task, found: &Object) -> Belongs {
+    if found.label(kro::APPLYSET_PART_OF).is_some() && found.label(hub::INSTANCE_UID).is_none() {
+        // A resource of some definition has the name.
+        return Belongs::Other(super::owner_of(found));
+    }
     match found.label(hub::HUB_ID) {
         Some(id) if id == task.hub_id.as_str() => Belongs::Us,
         Some(id) => Belongs::Other(format!("another hub ({id})")),

@@ -6,79 +6,32 @@
 
 mod children;
 mod mirror;
+mod nested;
+mod parent;
 mod part;
 mod remove;
 mod run;
 mod status;
+mod task;
 pub mod tracked;
 
-pub use children::release_patch;
+pub use children::owner_of;
 pub use mirror::{MirrorContent, namespace_body};
+pub use nested::{is_nested, task as nested_task};
 pub use part::{HubValues, Part, Side, has_hub_part};
 pub use status::{FOR_TOOLS, InstanceState, Report, fingerprint as report_fingerprint, is_own, merge_patch};
 
+pub use task::{Goal, Home, Task};
+
 use super::world::{Lookup, Stored, World};
 use super::{Now, Retry};
-use crate::api::names::{GroupKind, Gvk, HubId, InstanceKey, ObjectRef};
-use crate::api::{Object, applyset};
+use crate::api::names::{GroupKind, Gvk, ObjectRef};
+use crate::api::Object;
 use crate::graph::Graph;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tracked::{Tracked, Trouble};
-
-/// What the hub wants of one instance on one cluster.
-#[derive(Clone, Debug)]
-pub struct Task {
-    pub key: InstanceKey,
-    pub gvk: Gvk,
-    /// Uid of the instance on the hub.
-    pub hub_uid: String,
-    pub hub_id: HubId,
-    pub home: Home,
-    pub goal: Goal,
-}
-
-/// Where the object lives that children belong to.
-#[derive(Clone, Debug)]
-pub enum Home {
-    /// The hub itself: the instance is its own mirror. The hub side owns its finalizer, labels and status.
-    Local { instance: Arc<Object> },
-    /// A spoke: we keep a mirror there.
-    Mirror,
-}
-
-#[derive(Clone, Debug)]
-pub enum Goal {
-    Run {
-        graph: Arc<Graph>,
-        part: Part,
-        mirror: Arc<MirrorContent>,
-        suspended: bool,
-        /// Compatibility of the generated CRD is overridden by the author.
-        allow_breaking: bool,
-        /// What `kro.cluster` is in expressions.
-        cluster: Arc<Value>,
-    },
-    /// Take everything away. `group_kinds` are kinds that may hold children besides those of the inventory.
-    Remove { group_kinds: BTreeSet<GroupKind> },
-}
-
-impl Task {
-    pub fn is_local(&self) -> bool {
-        matches!(self.home, Home::Local { .. })
-    }
-    /// Plural of the generated kind, where the graph is known.
-    pub fn plural(&self) -> Option<String> {
-        match &self.goal {
-            Goal::Run { graph, .. } => graph.crd.pointer("/spec/names/plural")?.as_str().map(str::to_owned),
-            Goal::Remove { .. } => None,
-        }
-    }
-    pub fn applyset(&self) -> String {
-        applyset::id(&self.key)
-    }
-}
 
 /// Whether an existing object may be taken by the first write to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,8 +72,15 @@ pub enum Action {
         object: ObjectRef,
         gvk: Gvk,
         uid: String,
+        patch: Value,
     },
-    /// Replace the status of the mirror.
+    /// Take `kro.run/finalizer` off an instance whose home is this cluster; these stay.
+    RemoveFinalizer {
+        object: ObjectRef,
+        gvk: Gvk,
+        patch: Value,
+    },
+    /// Replace the status of the mirror, or of an instance whose home is this cluster.
     WriteStatus {
         gvk: Gvk,
         patch: Value,
@@ -197,6 +157,9 @@ pub enum Outcome {
         object: ObjectRef,
         message: String,
         trouble: Trouble,
+    },
+    FinalizerRemoved {
+        object: ObjectRef,
     },
     StatusWritten,
     StatusFailed {
@@ -338,7 +301,7 @@ impl Machine {
             Outcome::ApplyFailed { object, body, trouble, message, missing_namespace, unanswered } => {
                 let own_namespace = missing_namespace.is_some_and(|n| *n == *self.task.key.namespace);
                 let mirror_itself = object == self.task.key.object();
-                if own_namespace && mirror_itself && !self.task.is_local() {
+                if own_namespace && mirror_itself && self.task.is_mirrored() {
                     self.namespace_missing = Some(self.task.key.namespace.to_string());
                 }
                 let tracked = self.objects.entry(object).or_default();
@@ -370,6 +333,12 @@ impl Machine {
                     self.leaving.insert(object, now.millis + LEAVING_MILLIS);
                 } else {
                     self.strays.insert(object, uid);
+                }
+            }
+            Outcome::FinalizerRemoved { object } => {
+                self.delete_failures.remove(&object);
+                if let Some(t) = self.objects.get_mut(&object) {
+                    t.busy = false;
                 }
             }
             Outcome::DeleteFailed { object, message, .. } => {

@@ -4,7 +4,7 @@
 //! that left our selection counts as gone only after a read without selector said 404.
 
 use super::status::Summary;
-use super::{Action, Machine, Step, children, mirror};
+use super::{Action, Machine, Step, children, mirror, nested};
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, ObjectRef};
 use crate::reconcile::Now;
@@ -38,6 +38,11 @@ impl Machine {
             let summary = Summary::deleting(message);
             let by_author = self.last_report.as_ref().is_some_and(|r| r.author.is_some());
             self.report(&mut step, now, parent.as_deref(), &summary, generation, &revision, by_author);
+        }
+        if self.task.is_nested() && !step.gone {
+            // Nobody else tells of it.
+            let parent = world.get(&self.task.key.object());
+            self.write_status(&mut step, now, parent.as_deref());
         }
         step.wake_at = [step.wake_at, self.wake_at(now)].into_iter().flatten().min();
         step
@@ -182,6 +187,9 @@ impl Machine {
         if self.task.is_local() {
             return Ok(());
         }
+        if self.task.is_nested() {
+            return self.let_nested_go(now, step, parent);
+        }
         let target = self.task.key.object();
         let Some(parent) = parent else {
             let may_come = self.objects.get(&target).is_some_and(|t| t.was_ours())
@@ -210,6 +218,22 @@ impl Machine {
         }
     }
 
+    /// Takes our finalizer off an instance that is at home here, once nothing of it is left.
+    fn let_nested_go(&mut self, now: &Now, step: &mut Step, parent: Option<&Stored>) -> Result<(), String> {
+        let of_this = parent.filter(|p| p.object.uid() == self.task.hub_uid);
+        let Some(patch) = of_this.and_then(|p| nested::finalizer_patch(&p.object)) else { return Ok(()) };
+        let object = self.task.key.object();
+        let failure = self.delete_failures.get(&object);
+        let due = failure.is_none_or(|(_, retry)| retry.is_due(now));
+        let message = failure.map_or("removing the finalizer".into(), |(why, _)| format!("failed removing finalizer: {why}"));
+        let tracked = self.objects.entry(object.clone()).or_default();
+        if due && !tracked.busy {
+            tracked.busy = true;
+            step.actions.push(Action::RemoveFinalizer { object, gvk: self.task.gvk.clone(), patch });
+        }
+        Err(message)
+    }
+
     /// Deletes one object, with its uid as precondition; or lets it live where its annotation says so.
     pub(super) fn take_away(&mut self, now: &Now, step: &mut Step, target: &ObjectRef, stored: &Stored) {
         let waits = self.delete_failures.get(target).is_some_and(|(_, retry)| !retry.is_due(now))
@@ -223,7 +247,7 @@ impl Machine {
         let orphan =
             children::is_orphaned_on_delete(&stored.object) && stored.object.label(kro::NODE_ID).is_some();
         step.actions.push(if orphan {
-            Action::Release { object, gvk, uid }
+            Action::Release { object, gvk, uid, patch: children::release_patch(&stored.object) }
         } else {
             Action::Delete { object, gvk, uid }
         });

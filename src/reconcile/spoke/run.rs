@@ -2,14 +2,14 @@
 
 use super::status::{self, InstanceState, NodeState, Report, Summary, merge_patch, status_value};
 use super::tracked::{Cause, Trouble, Verdict};
-use super::{Action, Apply, Guard, Home, HubValues, Machine, MirrorContent, Part, Step, children, mirror};
+use super::{Action, Apply, Guard, HubValues, Machine, MirrorContent, Part, Step, children, has_hub_part, nested};
 use crate::api::condition::{Condition, ConditionStatus};
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, ObjectRef};
 use crate::api::{Object, hash};
 use crate::graph::{AuthorConditions, EvalError, External, Graph, Node, OnExisting, Pass, Readiness};
 use crate::reconcile::world::{
-    Again, Compiled, CrdAnswer, CrdWish, KindState, Looked, Lookup, Stored, World,
+    Again, Compiled, CrdAnswer, CrdWish, Definition, KindState, Looked, Lookup, Stored, World,
 };
 use crate::reconcile::{Now, Retry};
 use serde_json::{Map, Value};
@@ -34,17 +34,17 @@ pub(super) struct Wanted {
 struct Fatal(String);
 
 /// One step's working state: what it wants to do and what it found.
-struct Walk<'a> {
-    world: &'a dyn World,
-    now: &'a Now,
-    step: Step,
+pub(super) struct Walk<'a> {
+    pub world: &'a dyn World,
+    pub now: &'a Now,
+    pub step: Step,
     /// Desired objects of this step, and the node each belongs to.
     desired: BTreeMap<ObjectRef, String>,
     nodes: Vec<(String, NodeState)>,
     /// Some object could not be rendered or written, so nothing may be pruned.
     incomplete: bool,
     /// Something was not listed for the first time yet: all may be well and only not seen.
-    unseen: bool,
+    pub unseen: bool,
     /// What the hub shows of its part, for other clusters.
     hub_values: HubValues,
 }
@@ -54,7 +54,7 @@ impl Wanted {
     fn made(&self) -> impl Iterator<Item = &Node> {
         self.graph.nodes.iter().filter(|n| n.external.is_none() && self.part.has(n))
     }
-    fn group_kinds(&self) -> BTreeSet<GroupKind> {
+    pub fn group_kinds(&self) -> BTreeSet<GroupKind> {
         self.made().map(|n| n.gvk.group_kind()).collect()
     }
 }
@@ -102,6 +102,9 @@ impl Machine {
         let side = wanted.part.side();
         let summary = match world.graph(&wanted.graph, side) {
             // The generated CRD is the same everywhere.
+            Compiled::Fits(_) if self.task.is_nested() && has_hub_part(&wanted.graph) => {
+                Summary::blocked("Incompatible", nested::no_hub_part(&wanted.graph))
+            }
             Compiled::Fits(graph) => {
                 let wanted = Wanted { graph, ..wanted.clone() };
                 self.advance(&mut walk, &wanted)
@@ -123,7 +126,7 @@ impl Machine {
             graph.nodes.iter().any(|n| n.id == *id && n.external.is_some() && wanted.part.has(n))
         };
         self.reads.retain(|id, _| read_here(id));
-        if let Some(blocked) = self.ensure_crd(walk, wanted) {
+        if let Some(blocked) = self.ensure_crds(walk, wanted) {
             return blocked;
         }
         let mut kinds: BTreeSet<GroupKind> = wanted.group_kinds();
@@ -194,16 +197,29 @@ impl Machine {
         summary.with_author_conditions(pass.conditions(&own))
     }
 
-    /// `Some` while the generated CRD keeps us from going on.
-    fn ensure_crd(&mut self, walk: &mut Walk, wanted: &Wanted) -> Option<Summary> {
+    /// `Some` while a generated CRD keeps us from going on: that of the instance, or of what it makes.
+    fn ensure_crds(&self, walk: &mut Walk, wanted: &Wanted) -> Option<Summary> {
         if self.task.is_local() {
+            // The hub side brings them.
             return None;
         }
-        let graph = &wanted.graph;
-        let wish = CrdWish { hash: graph.crd_hash(), allow_breaking: wanted.allow_breaking };
-        let ensure = Action::EnsureCrd { graph: graph.clone(), allow_breaking: wanted.allow_breaking };
-        let state = walk.world.crd(&self.task.key.gk);
-        match state.answer(&wish, walk.world.crd_wanted(&self.task.key.gk).as_deref(), walk.now) {
+        let own = Definition { graph: wanted.graph.clone(), allow_breaking: wanted.allow_breaking };
+        let made: BTreeSet<GroupKind> = wanted.group_kinds();
+        let nested = made.iter().filter(|gk| **gk != self.task.key.gk);
+        let nested: Vec<Definition> = nested.filter_map(|gk| walk.world.definition(gk)).collect();
+        let mut all = std::iter::once(own).chain(nested);
+        all.find_map(|definition| ensure_crd(walk, definition))
+    }
+}
+
+/// `Some` while the CRD of a definition keeps us from going on.
+fn ensure_crd(walk: &mut Walk, definition: Definition) -> Option<Summary> {
+        let Definition { graph, allow_breaking } = definition;
+        let gk = graph.gvk.group_kind();
+        let wish = CrdWish { hash: graph.crd_hash(), allow_breaking };
+        let state = walk.world.crd(&gk);
+        let ensure = Action::EnsureCrd { graph, allow_breaking };
+        match state.answer(&wish, walk.world.crd_wanted(&gk).as_deref(), walk.now) {
             CrdAnswer::Ready => None,
             // Another instance brought what the hub wants by now; this one hears of it soon. Going back would be a fight.
             CrdAnswer::Outdated => Some(Summary::waiting("waiting for the newer revision of the definition")),
@@ -225,117 +241,9 @@ impl Machine {
                 Some(Summary::waiting("waiting for the CustomResourceDefinition"))
             }
         }
-    }
+}
 
-    /// The object that children belong to, once it is there and records where they may be.
-    fn parent(
-        &mut self,
-        walk: &mut Walk,
-        wanted: &Wanted,
-        kinds: &mut BTreeSet<GroupKind>,
-    ) -> Result<Object, Summary> {
-        let task = self.task.clone();
-        let key = task.key.object();
-        if let Some(stored) = self.local_parent() {
-            let inventory = self.inventory_for(walk, wanted, Some(&stored), kinds);
-            let recorded = self.recorded_inventory(&stored).ok().flatten().unwrap_or_default();
-            let body = mirror::parent_body(&task, &inventory);
-            let state = self.apply_if_needed(
-                walk,
-                &key,
-                Some(stored.clone()),
-                body,
-                kro::MANAGER_PARENT,
-                Guard::None,
-            );
-            // Children may be written as soon as the record names all that they may be.
-            return match state {
-                Some(NodeState::Failed(trouble, why)) => {
-                    Err(Summary::blocked(trouble.reason(), format!("inventory: {why}")))
-                }
-                Some(_) if recorded.union(&inventory) != recorded => {
-                    Err(Summary::waiting("recording the inventory"))
-                }
-                _ => Ok(stored.object.clone()),
-            };
-        }
-        match walk.world.kind(&task.key.gk) {
-            KindState::Synced { .. } => {}
-            KindState::Failed(why) => return Err(Summary::blocked("NotReady", why)),
-            _ => {
-                walk.unseen = true;
-                return Err(Summary::waiting("waiting for the first list of the mirror's kind"));
-            }
-        }
-        let stored = walk.world.get(&key);
-        if self.mirror_doubted && stored.is_some() {
-            self.look_for_mirror(walk);
-            return Err(Summary::waiting("looking for the mirror, which the cluster did not find"));
-        }
-        if let Some(found) = &stored {
-            if let mirror::Belongs::Other(owner) = mirror::belongs(&task, &found.object) {
-                let message = format!("{} {} exists and belongs to {owner}", task.gvk.kind, task.key.short());
-                return Err(Summary::blocked("Conflict", message));
-            }
-            if found.object.is_deleting() {
-                return Err(Summary::waiting("the mirror is being deleted on the cluster"));
-            }
-        }
-        if let Some(namespace) = self.namespace_missing.clone() {
-            let due = self.namespace_failure.as_ref().is_none_or(|f| f.1.is_due(walk.now));
-            if due && !self.namespace_busy {
-                self.namespace_busy = true;
-                walk.step.actions.push(Action::EnsureNamespace(namespace.clone()));
-            }
-            let why = self
-                .namespace_failure
-                .as_ref()
-                .map_or_else(|| format!("creating namespace {namespace}"), |f| f.0.clone());
-            return Err(Summary::waiting(&why));
-        }
-        let inventory = self.inventory_for(walk, wanted, stored.as_deref(), kinds);
-        let body = mirror::body(&task, &wanted.mirror, &inventory);
-        let busy_or_failed =
-            self.apply_if_needed(walk, &key, stored.clone(), body, kro::MANAGER_LABELLER, Guard::None);
-        match (stored, busy_or_failed) {
-            (_, Some(NodeState::Failed(trouble, why))) => {
-                Err(Summary::blocked(trouble.reason(), format!("mirror: {why}")))
-            }
-            // A mirror of an older spec stays the base of its children until the newer one is answered.
-            (Some(_), Some(_)) | (None, _) => Err(Summary::waiting("writing the mirror")),
-            (Some(found), None) => Ok(found.object.clone()),
-        }
-    }
-
-    /// The store shows a mirror that a write did not find: an event was lost, or comes late.
-    fn look_for_mirror(&mut self, walk: &mut Walk) {
-        let object = self.task.key.object();
-        let due = self.delete_failures.get(&object).is_none_or(|(_, retry)| retry.is_due(walk.now));
-        let tracked = self.objects.entry(object.clone()).or_default();
-        if due && !tracked.busy {
-            tracked.busy = true;
-            walk.step.actions.push(Action::VerifyGone { object, gvk: self.task.gvk.clone() });
-        }
-    }
-
-    fn inventory_for(
-        &self,
-        walk: &mut Walk,
-        wanted: &Wanted,
-        parent: Option<&Stored>,
-        kinds: &mut BTreeSet<GroupKind>,
-    ) -> crate::api::applyset::Inventory {
-        let recorded = parent.and_then(|p| self.recorded_inventory(p).ok().flatten()).unwrap_or_default();
-        for gk in &recorded.group_kinds {
-            ensure_kind(walk, gk, None);
-            kinds.insert(gk.clone());
-        }
-        let mut namespaces = wanted.graph.literal_namespaces();
-        namespaces.extend(self.extra_namespaces.iter().cloned());
-        namespaces.remove(&*self.task.key.namespace);
-        self.wanted_inventory(walk.world, parent, wanted.group_kinds(), namespaces)
-    }
-
+impl Machine {
     /// Renders, judges and applies one node, and evaluates whether it is ready.
     fn node(
         &mut self,
@@ -515,18 +423,8 @@ impl Machine {
         recorded.is_some_and(|i| i.namespaces.contains(namespace))
     }
 
-    /// The hub instance, as it was sent to us or as our own write returned it, whichever is newer.
-    fn local_parent(&self) -> Option<Arc<Stored>> {
-        let Home::Local { instance } = &self.task.home else { return None };
-        let version = |o: &Object| o.resource_version().parse::<u64>().unwrap_or_default();
-        match &self.written_parent {
-            Some(written) if version(&written.object) > version(instance) => Some(written.clone()),
-            _ => Some(Arc::new(Stored::new(instance.0.clone()))),
-        }
-    }
-
     /// Writes an object unless it is settled. `None` when it is.
-    fn apply_if_needed(
+    pub(super) fn apply_if_needed(
         &mut self,
         walk: &mut Walk,
         target: &ObjectRef,
@@ -697,7 +595,7 @@ fn fields_print(fields: &Map<String, Value>) -> u64 {
     hash::json(&Value::Object(fields.clone()))
 }
 
-fn ensure_kind(walk: &mut Walk, gk: &GroupKind, gvk: Option<crate::api::Gvk>) {
+pub(super) fn ensure_kind(walk: &mut Walk, gk: &GroupKind, gvk: Option<crate::api::Gvk>) {
     if walk.world.kind(gk) == KindState::Unknown {
         let again =
             walk.step.actions.iter().any(|a| matches!(a, Action::EnsureKind(known, _) if known == gk));
@@ -736,23 +634,28 @@ impl Machine {
         let settled = self.is_quiet()
             && !walk.unseen
             && !step.actions.iter().any(|a| !matches!(a, Action::EnsureKind(..) | Action::EnsureGraph(..)));
-        if settled
-            && !self.task.is_local()
-            && self.status_retry.is_due(walk.now)
-            && let (Some(parent), Some(report)) = (parent, &step.report)
-        {
-            let old = parent.object.0.get("status").cloned().unwrap_or_else(|| serde_json::json!({}));
-            if let Some(patch) = merge_patch(&old, &status_value(report)) {
-                self.status_busy = true;
-                self.status_offered = self.status_refused.is_none().then(|| fields_print(&report.fields));
-                step.actions.push(Action::WriteStatus { gvk: self.task.gvk.clone(), patch });
-            } else {
-                // A write that seemed to fail had landed.
-                self.status_retry = Retry::default();
-            }
+        if settled && !self.task.is_local() {
+            self.write_status(&mut step, walk.now, parent.as_deref());
         }
         step.wake_at = [step.wake_at, self.wake_at(walk.now)].into_iter().flatten().min();
         step
+    }
+
+    /// Writes what this step reports where the cluster shows something else.
+    pub(super) fn write_status(&mut self, step: &mut Step, now: &Now, parent: Option<&Stored>) {
+        if self.status_busy || !self.status_retry.is_due(now) {
+            return;
+        }
+        let (Some(parent), Some(report)) = (parent, &step.report) else { return };
+        let old = parent.object.0.get("status").cloned().unwrap_or_else(|| serde_json::json!({}));
+        if let Some(patch) = merge_patch(&old, &status_value(report)) {
+            self.status_busy = true;
+            self.status_offered = self.status_refused.is_none().then(|| fields_print(&report.fields));
+            step.actions.push(Action::WriteStatus { gvk: self.task.gvk.clone(), patch });
+        } else {
+            // A write that seemed to fail had landed.
+            self.status_retry = Retry::default();
+        }
     }
 
     /// Fields that the API server refused are not offered again while they are the same: the rest of the status says so.

@@ -1,11 +1,13 @@
 //! What an API server's OpenAPI v3 says of the kinds of one group and version.
 
 mod needed;
+mod published;
 mod resolve;
 
 use super::kinds::Kind;
 use crate::api::Gvk;
 use needed::{GVK, Operations, Whole};
+pub use published::of_crd;
 use resolve::Resolver;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;

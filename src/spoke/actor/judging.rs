@@ -21,18 +21,25 @@ impl Actor {
     pub(super) fn judge(&self, graphs: Vec<(Key, Arc<Graph>)>, anew: bool) {
         let (client, reader, events) =
             (self.settings.client.clone(), self.reader.clone(), self.events.clone());
+        let graphs: Vec<_> = graphs
+            .into_iter()
+            .map(|(key, hub)| {
+                let generated = self.generated_for(&key, &hub);
+                (key, hub, generated)
+            })
+            .collect();
         let (cluster, outdated) = (self.settings.cluster.clone(), self.judging.clone());
         let work = async move {
             if anew {
                 reader.forget().await;
             }
             // Beside each other: a document that cannot be read holds up nobody who does not need it.
-            let judged = graphs.into_iter().map(|(key, hub)| {
+            let judged = graphs.into_iter().map(|(key, hub, generated)| {
                 let (client, reader, events, cluster) = (&client, &reader, &events, &cluster);
                 async move {
                     let mut attempt = 0;
                     let verdict = loop {
-                        match reader.judge(client, &key, &hub).await {
+                        match reader.judge(client, &key, &hub, &generated).await {
                             Ok(verdict) => break verdict,
                             Err(error) => {
                                 tracing::debug!(%cluster, rgd = hub.rgd_name, %error, "reading schemas failed")

@@ -18,6 +18,13 @@ pub struct Entry {
     pub print: u64,
 }
 
+impl Entry {
+    pub fn of(kind: Kind) -> Self {
+        let print = hash::json(&kind.schema) ^ u64::from(kind.namespaced);
+        Self { kind: Arc::new(kind), print }
+    }
+}
+
 /// What a document is known by. What one cluster says under a hash that is not that of the content counts for that
 /// cluster alone: no cluster speaks for another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -87,9 +94,9 @@ impl Book {
         inner.forget_unused();
         for (gvk, kind) in found {
             let entry = kind.map(|kind| {
-                let print = hash::json(&kind.schema) ^ u64::from(kind.namespaced);
-                let kind = inner.kinds.entry(print).or_insert_with(|| Arc::new(kind)).clone();
-                Entry { kind, print }
+                let made = Entry::of(kind);
+                let kind = inner.kinds.entry(made.print).or_insert(made.kind).clone();
+                Entry { kind, ..made }
             });
             inner.documents.entry(id.clone()).or_default().insert(gvk, entry);
         }

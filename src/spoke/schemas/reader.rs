@@ -9,6 +9,7 @@ use crate::schema::openapi::{self, Document};
 use crate::spoke::client::{ApiError, Verbs};
 use crate::spoke::pool::Pool;
 use crate::spoke::watch;
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -56,6 +57,14 @@ impl ClusterKinds {
         }
         agreed.retain(|gvk, _| !disputed.contains(gvk));
         Self(agreed)
+    }
+
+    /// Adds a kind that is not served yet.
+    fn add_generated(&mut self, definition: &Graph) {
+        let mut known = self.0.values().flatten().filter_map(|e| e.kind.schema.pointer("/properties/metadata"));
+        let metadata = known.next().cloned().unwrap_or_else(|| json!({"type": "object"}));
+        let served = openapi::of_crd(&definition.crd, &metadata).into_iter();
+        self.0.extend(served.map(|(gvk, kind)| (gvk, Some(Entry::of(kind)))));
     }
 
     /// Equal for clusters that say the same of the same kinds.
@@ -171,8 +180,12 @@ impl Reader {
     }
 
     async fn read(&self, client: &Verbs, url: &str, gvks: Vec<Gvk>) -> Result<(), ApiError> {
-        let Some(text) = client.get_text(url).await? else {
-            // The index is older than this document.
+        let mut text = client.get_text(url).await?;
+        if let (None, Some((plain, _))) = (&text, url.split_once('?')) {
+            // The index is older than the document: it names a hash that is no more.
+            text = client.get_text(plain).await?;
+        }
+        let Some(text) = text else {
             self.forget().await;
             return Err(ApiError::NotFound);
         };
@@ -190,13 +203,26 @@ impl Reader {
         Ok(())
     }
 
-    /// A definition judged by what this cluster serves.
+    /// A definition judged by what this cluster serves, or is going to serve: `generated` are kinds of other definitions,
+    /// whose CRDs go there first.
     ///
     /// # Errors
     /// The cluster could not be asked.
-    pub async fn judge(&self, client: &Verbs, key: &Key, hub: &Arc<Graph>) -> Result<Verdict, ApiError> {
-        let wanted = hub.kinds_of(|node| key.side.has(node));
-        let kinds = self.kinds(client, &wanted).await?;
+    pub async fn judge(
+        &self,
+        client: &Verbs,
+        key: &Key,
+        hub: &Arc<Graph>,
+        generated: &[Arc<Graph>],
+    ) -> Result<Verdict, ApiError> {
+        let mut wanted = hub.kinds_of(|node| key.side.has(node));
+        let coming: Vec<&Arc<Graph>> = generated.iter().filter(|other| wanted.remove(&other.gvk)).collect();
+        if !coming.is_empty() {
+            // Any kind that tells what metadata is.
+            wanted.insert(Gvk::new("", "v1", "ConfigMap"));
+        }
+        let mut kinds = self.kinds(client, &wanted).await?;
+        coming.into_iter().for_each(|other| kinds.add_generated(other));
         let print = kinds.print();
         if let Some(known) = self.book.graph(key, print) {
             return Ok(known);

@@ -1,4 +1,4 @@
-//! What users see of an instance whose step panicked.
+//! What users see of an instance that has no machine to speak for it.
 
 use crate::api::condition::{ConditionStatus, Conditions};
 use crate::reconcile::Now;
@@ -6,9 +6,20 @@ use crate::reconcile::spoke::{Goal, InstanceState, Report, Task};
 
 /// kro's condition for all that concerns the resources of an instance.
 const RESOURCES_READY: &str = "ResourcesReady";
-const MESSAGE: &str = "internal error, see the log of kro-hub; trying again every minute";
+const CRASHED: &str = "internal error, see the log of kro-hub; trying again every minute";
 
-pub(super) fn report(task: &Task, now: &Now) -> Report {
+/// A step panicked.
+pub(super) fn crashed(task: &Task, now: &Now) -> Report {
+    report(task, now, "InternalError", CRASHED)
+}
+
+/// Something else has its name on the cluster.
+pub(super) fn conflict(task: &Task, now: &Now, owner: &str) -> Report {
+    let message = format!("{} {} exists and belongs to {owner}", task.gvk.kind, task.key.short());
+    report(task, now, "Conflict", &message)
+}
+
+fn report(task: &Task, now: &Now, reason: &str, message: &str) -> Report {
     let (state, generation, revision, total) = match &task.goal {
         Goal::Run { graph, mirror, .. } => {
             (InstanceState::Error, mirror.generation, graph.hash.clone(), graph.nodes.len())
@@ -16,7 +27,7 @@ pub(super) fn report(task: &Task, now: &Now) -> Report {
         Goal::Remove { .. } => (InstanceState::Deleting, 0, String::new(), 0),
     };
     let mut conditions = Conditions::new(Vec::new(), generation, &now.rfc3339);
-    conditions.set(RESOURCES_READY, ConditionStatus::False, "InternalError", MESSAGE);
+    conditions.set(RESOURCES_READY, ConditionStatus::False, reason, message);
     conditions.set_ready_from(&[RESOURCES_READY]);
     Report {
         hub_uid: task.hub_uid.clone(),
@@ -25,7 +36,7 @@ pub(super) fn report(task: &Task, now: &Now) -> Report {
         state,
         ready: 0,
         total,
-        message: MESSAGE.to_owned(),
+        message: message.to_owned(),
         conditions: conditions.into_list(),
         author: None,
         hub_values: std::sync::Arc::default(),
@@ -51,10 +62,10 @@ mod tests {
             home: Home::Mirror,
             goal: Goal::Remove { group_kinds: std::collections::BTreeSet::new() },
         };
-        let report = report(&task, &Now { millis: 1, rfc3339: "2026-01-01T00:00:00Z".into() });
+        let report = crashed(&task, &Now { millis: 1, rfc3339: "2026-01-01T00:00:00Z".into() });
         assert_eq!((report.hub_uid.as_str(), report.state), ("u", InstanceState::Deleting));
         let ready = report.conditions.last().unwrap();
         assert_eq!((ready.type_.as_str(), ready.status), ("Ready", ConditionStatus::False));
-        assert_eq!(ready.message, MESSAGE);
+        assert_eq!(ready.message, CRASHED);
     }
 }

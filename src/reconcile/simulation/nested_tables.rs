@@ -1,0 +1,164 @@
+//! Instances whose home is a spoke, since a resource of another definition made them there.
+
+use super::cluster::app_gvk;
+use super::graphs::{Plan, Sort};
+use super::shell::instance_key;
+use super::spoke_tables::{Bench, child, hub_id, settled, wish};
+use crate::api::Object;
+use crate::api::keys::{hub, kro};
+use crate::reconcile::spoke::{Machine, is_nested, nested_task};
+use crate::reconcile::world::Definition;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The instance as the other definition's resource made it.
+fn made(bench: &mut Bench, labels: &Value) -> Object {
+    let key = instance_key("app").object();
+    let body = json!({"apiVersion": app_gvk().api_version(), "kind": "App", "spec": wish().value(),
+        "metadata": {"name": "app", "namespace": &*key.namespace, "labels": labels}});
+    bench.server.create(&key, kro::MANAGER_APPLYSET, &body).unwrap();
+    bench.server.object(&key).unwrap()
+}
+
+/// What the actor does whenever the object changes.
+fn look(bench: &mut Bench) {
+    let Some(object) = bench.server.object(&instance_key("app").object()) else { return };
+    let definition = Definition { graph: bench.blueprint.graph.clone(), allow_breaking: false };
+    let task = Arc::new(nested_task(&object, &definition, &hub_id(), &Arc::default()));
+    if bench.machine.task().is_nested() {
+        bench.machine.retarget(task);
+    } else {
+        bench.machine = Machine::new(task);
+    }
+}
+
+fn nested(plans: Vec<Plan>) -> Bench {
+    let mut bench = Bench::new(plans);
+    made(&mut bench, &json!({hub::HUB_ID: "hub-1", kro::APPLYSET_PART_OF: "applyset-parent-v1"}));
+    look(&mut bench);
+    bench
+}
+
+fn plans() -> Vec<Plan> {
+    vec![Plan::new("n0", Sort::ConfigMap), Plan::new("n1", Sort::ConfigMap).reading(&["n0"])]
+}
+
+fn status(bench: &Bench) -> String {
+    let instance = bench.server.object(&instance_key("app").object()).unwrap();
+    instance.str_at("/status/state").to_owned()
+}
+
+#[test]
+fn it_is_its_own_mirror_and_carries_the_finalizer_before_any_child() {
+    let mut bench = nested(plans());
+    assert_eq!(bench.round(), "apply mirror");
+    let instance = bench.server.object(&instance_key("app").object()).unwrap();
+    assert_eq!(instance.finalizers(), [kro::FINALIZER]);
+    assert!(instance.label(kro::APPLYSET_ID).is_some() && instance.label(kro::RGD_NAME).is_some());
+    assert_eq!(instance.label(hub::INSTANCE_UID), None);
+    assert_eq!(instance.label(kro::APPLYSET_PART_OF), Some("applyset-parent-v1"), "what its maker says stays");
+
+    assert_eq!(bench.rounds(), ["apply n0", "apply n1"]);
+    assert_eq!(status(&bench), "ACTIVE", "it tells its own status");
+    let n0 = bench.server.object(&child(Sort::ConfigMap, "n0")).unwrap();
+    assert_eq!(n0.label(hub::HUB_ID), Some("hub-1"));
+    assert_eq!(n0.label(kro::INSTANCE_ID), Some(instance.uid()));
+
+    look(&mut bench);
+    bench.restart();
+    assert_eq!(bench.rounds(), [""; 0], "a restart writes nothing");
+}
+
+#[test]
+fn it_takes_its_children_with_it_wave_by_wave() {
+    let mut bench = nested(plans());
+    bench.rounds();
+    let key = instance_key("app").object();
+    bench.server.delete(&key, None).unwrap();
+    look(&mut bench);
+    assert_eq!(bench.rounds(), ["delete n1", "delete n0", "finalizer"]);
+    assert!(bench.last.gone && bench.server.get(&key).is_none());
+}
+
+#[test]
+fn it_says_that_it_is_being_deleted_while_something_holds_it() {
+    let mut bench = nested(plans());
+    bench.rounds();
+    let n1 = child(Sort::ConfigMap, "n1");
+    bench.server.change(&n1, "x", false, |v| v["metadata"]["finalizers"] = json!(["x/y"])).unwrap();
+    bench.server.delete(&instance_key("app").object(), None).unwrap();
+    look(&mut bench);
+    bench.rounds();
+    assert_eq!((status(&bench).as_str(), bench.last.gone), ("DELETING", false));
+}
+
+#[test]
+fn a_suspended_one_is_left_alone() {
+    let mut bench = nested(plans());
+    bench.rounds();
+    let key = instance_key("app").object();
+    bench
+        .server
+        .change(&key, "x", false, |v| v["metadata"]["annotations"][kro::RECONCILE] = json!("Suspended"))
+        .unwrap();
+    look(&mut bench);
+    bench.server.delete(&child(Sort::ConfigMap, "n1"), None).unwrap();
+    assert_eq!(bench.rounds(), [""; 0]);
+    assert_eq!(status(&bench), "IN_PROGRESS");
+}
+
+#[test]
+fn only_what_another_definition_of_this_hub_made_is_at_home() {
+    let object = |labels: Value, deleting: bool, finalizers: &[&str]| {
+        let mut object = json!({"metadata": {"name": "a", "labels": labels, "finalizers": finalizers}});
+        if deleting {
+            object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        }
+        Object(object)
+    };
+    let ours = json!({hub::HUB_ID: "hub-1", kro::APPLYSET_PART_OF: "x"});
+    let cases = [
+        ("made by hand", object(json!({}), false, &[]), false),
+        ("a child", object(ours.clone(), false, &[]), true),
+        ("of another hub", object(json!({hub::HUB_ID: "hub-2", kro::APPLYSET_PART_OF: "x"}), false, &[]), false),
+        ("of upstream kro", object(json!({kro::APPLYSET_PART_OF: "x"}), false, &[]), false),
+        ("a mirror", object(json!({hub::HUB_ID: "hub-1", hub::INSTANCE_UID: "u"}), false, &[]), false),
+        ("going, with our finalizer", object(ours.clone(), true, &[kro::FINALIZER]), true),
+        ("going, without", object(ours, true, &["x/y"]), false),
+    ];
+    for (what, object, want) in cases {
+        assert_eq!(is_nested(&object, &hub_id()), want, "{what}");
+    }
+}
+
+#[test]
+fn a_mirror_does_not_take_its_place_nor_its_children() {
+    let mut bench = nested(plans());
+    bench.rounds();
+    let kept = bench.uid(&child(Sort::ConfigMap, "n0"));
+    // An instance of that name on the hub is placed here.
+    let mirrored = Bench::new(plans()).machine;
+    bench.machine = mirrored;
+    bench.rounds();
+    let (state, message) = bench.report();
+    assert_eq!(state, "ERROR");
+    assert!(message.contains("App apps/app exists and belongs to"), "{message}");
+    assert_eq!(bench.uid(&child(Sort::ConfigMap, "n0")), kept);
+}
+
+#[test]
+fn one_that_is_released_is_not_held_by_our_finalizer() {
+    let mut bench = settled(plans());
+    let n0 = child(Sort::ConfigMap, "n0");
+    bench
+        .server
+        .change(&n0, "x", false, |v| {
+            v["metadata"]["finalizers"] = json!(["x/y", kro::FINALIZER]);
+            v["metadata"]["annotations"][hub::ON_DELETE] = json!("Orphan");
+        })
+        .unwrap();
+    bench.want(super::spoke_tables::remove());
+    bench.rounds();
+    let left = bench.server.object(&n0).unwrap();
+    assert_eq!((left.finalizers(), left.label(kro::OWNED)), (vec!["x/y".to_owned()], None));
+}

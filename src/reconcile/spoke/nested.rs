@@ -1,0 +1,96 @@
+//! Instances whose home is a spoke: a resource of another definition made them there, and nobody else may.
+
+use super::{Goal, Home, MirrorContent, Part, Task};
+use crate::api::Object;
+use crate::api::applyset::Inventory;
+use crate::api::hash::label_value;
+use crate::api::keys::{hub, kro};
+use crate::api::names::{HubId, InstanceKey};
+use crate::graph::Graph;
+use crate::reconcile::world::Definition;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Whether an object of a generated kind is an instance that is at home here. One that somebody made by hand is not, nor
+/// is a mirror.
+pub fn is_nested(object: &Object, hub_id: &HubId) -> bool {
+    object.label(hub::HUB_ID) == Some(hub_id.as_str())
+        && object.label(hub::INSTANCE_UID).is_none()
+        && object.label(kro::APPLYSET_PART_OF).is_some()
+        && (!object.is_deleting() || has_finalizer(object))
+}
+
+fn has_finalizer(object: &Object) -> bool {
+    object.finalizers().iter().any(|f| f == kro::FINALIZER)
+}
+
+/// The finalizers that stay when ours goes; `None` if ours is not there.
+pub(super) fn finalizers_but_ours(object: &Object) -> Option<Vec<String>> {
+    has_finalizer(object)
+        .then(|| object.finalizers().into_iter().filter(|f| f != kro::FINALIZER).collect())
+}
+
+/// Takes `kro.run/finalizer` off; the version guards what others write meanwhile.
+pub(super) fn finalizer_patch(object: &Object) -> Option<Value> {
+    let rest = finalizers_but_ours(object)?;
+    let (uid, version) = (object.uid(), object.resource_version());
+    Some(json!({"metadata": {"finalizers": rest, "uid": uid, "resourceVersion": version}}))
+}
+
+/// What is to be done for such an instance. `cluster` is what `kro.cluster` is in expressions.
+pub fn task(object: &Object, definition: &Definition, hub_id: &HubId, cluster: &Arc<Value>) -> Task {
+    let graph = &definition.graph;
+    let goal = if object.is_deleting() {
+        Goal::Remove { group_kinds: BTreeSet::new() }
+    } else {
+        Goal::Run {
+            graph: graph.clone(),
+            part: Part::Whole,
+            mirror: Arc::new(MirrorContent::of(object)),
+            suspended: object.is_suspended(),
+            allow_breaking: definition.allow_breaking,
+            cluster: cluster.clone(),
+        }
+    };
+    Task {
+        key: InstanceKey::new(graph.gvk.group_kind(), object.namespace(), object.name()),
+        gvk: graph.gvk.clone(),
+        hub_uid: object.uid().to_owned(),
+        hub_id: hub_id.clone(),
+        home: Home::Nested,
+        goal,
+    }
+}
+
+/// What we apply to the instance: finalizer, kro's labels, and the inventory.
+pub(super) fn body(task: &Task, graph: &Graph, inventory: &Inventory) -> Value {
+    let id = task.applyset();
+    let mut metadata = json!({
+        "name": *task.key.name,
+        "finalizers": [kro::FINALIZER],
+        "labels": {
+            kro::OWNED: "true",
+            kro::KRO_VERSION: kro::COMPATIBLE_VERSION,
+            kro::RGD_ID: graph.rgd_uid,
+            kro::RGD_NAME: label_value(&graph.rgd_name),
+            kro::APPLYSET_ID: id,
+        },
+        "annotations": inventory.annotations(&id),
+    });
+    if !task.key.namespace.is_empty() {
+        metadata["namespace"] = json!(*task.key.namespace);
+    }
+    json!({"apiVersion": task.gvk.api_version(), "kind": *task.gvk.kind, "metadata": metadata})
+}
+
+/// Why an instance that is at home on a spoke cannot have resources on the hub.
+pub(super) fn no_hub_part(graph: &Graph) -> String {
+    format!(
+        "ResourceGraphDefinition {} keeps resources on the hub ({}: hub, {}), and this instance lives on a spoke: \
+         its resources cannot",
+        graph.rgd_name,
+        hub::TARGET,
+        hub::HUB_REFS
+    )
+}

@@ -1,0 +1,193 @@
+//! The object that children belong to: the mirror, or the instance itself where it is at home. Children wait until it is
+//! there and records where they may be.
+
+use super::run::{Walk, Wanted, ensure_kind};
+use super::status::{NodeState, Summary};
+use super::{Action, Guard, Home, Machine, mirror, nested};
+use crate::api::Object;
+use crate::api::applyset::Inventory;
+use crate::api::keys::kro;
+use crate::api::names::GroupKind;
+use crate::reconcile::world::{KindState, Stored};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+impl Machine {
+    pub(super) fn parent(
+        &mut self,
+        walk: &mut Walk,
+        wanted: &Wanted,
+        kinds: &mut BTreeSet<GroupKind>,
+    ) -> Result<Object, Summary> {
+        if let Some(stored) = self.local_parent() {
+            return self.local_instance(walk, wanted, kinds, stored);
+        }
+        match self.task.home {
+            Home::Nested => self.nested_instance(walk, wanted, kinds),
+            _ => self.mirror(walk, wanted, kinds),
+        }
+    }
+
+    /// The hub instance, as it was sent to us or as our own write returned it, whichever is newer.
+    pub(super) fn local_parent(&self) -> Option<Arc<Stored>> {
+        let Home::Local { instance } = &self.task.home else { return None };
+        let version = |o: &Object| o.resource_version().parse::<u64>().unwrap_or_default();
+        match &self.written_parent {
+            Some(written) if version(&written.object) > version(instance) => Some(written.clone()),
+            _ => Some(Arc::new(Stored::new(instance.0.clone()))),
+        }
+    }
+
+    /// The instance on the hub, which the hub side has already labelled.
+    fn local_instance(
+        &mut self,
+        walk: &mut Walk,
+        wanted: &Wanted,
+        kinds: &mut BTreeSet<GroupKind>,
+        stored: Arc<Stored>,
+    ) -> Result<Object, Summary> {
+        let key = self.task.key.object();
+        let inventory = self.inventory_for(walk, wanted, Some(&stored), kinds);
+        let body = mirror::parent_body(&self.task, &inventory);
+        let state =
+            self.apply_if_needed(walk, &key, Some(stored.clone()), body, kro::MANAGER_PARENT, Guard::None);
+        self.recorded(&stored, &inventory, state)
+    }
+
+    /// Children may be written as soon as the record names all that they may be.
+    fn recorded(
+        &self,
+        stored: &Stored,
+        inventory: &Inventory,
+        state: Option<NodeState>,
+    ) -> Result<Object, Summary> {
+        let recorded = self.recorded_inventory(stored).ok().flatten().unwrap_or_default();
+        match state {
+            Some(NodeState::Failed(trouble, why)) => {
+                Err(Summary::blocked(trouble.reason(), format!("inventory: {why}")))
+            }
+            Some(_) if recorded.union(inventory) != recorded => {
+                Err(Summary::waiting("recording the inventory"))
+            }
+            _ => Ok(stored.object.clone()),
+        }
+    }
+
+    /// The instance, where another definition made it on this cluster.
+    fn nested_instance(
+        &mut self,
+        walk: &mut Walk,
+        wanted: &Wanted,
+        kinds: &mut BTreeSet<GroupKind>,
+    ) -> Result<Object, Summary> {
+        self.kind_is_seen(walk)?;
+        let key = self.task.key.object();
+        let Some(stored) = walk.world.get(&key).filter(|s| s.object.uid() == self.task.hub_uid) else {
+            return Err(Summary::waiting("the instance is gone"));
+        };
+        let inventory = self.inventory_for(walk, wanted, Some(&stored), kinds);
+        let body = nested::body(&self.task, &wanted.graph, &inventory);
+        let state =
+            self.apply_if_needed(walk, &key, Some(stored.clone()), body, kro::MANAGER_LABELLER, Guard::None);
+        // No child before the finalizer that makes sure that it goes with the instance.
+        if !stored.object.finalizers().iter().any(|f| f == kro::FINALIZER) {
+            return match state {
+                Some(NodeState::Failed(trouble, why)) => {
+                    Err(Summary::blocked(trouble.reason(), format!("finalizer/labeling failed: {why}")))
+                }
+                _ => Err(Summary::waiting("writing the finalizer")),
+            };
+        }
+        self.recorded(&stored, &inventory, state)
+    }
+
+    fn kind_is_seen(&self, walk: &mut Walk) -> Result<(), Summary> {
+        match walk.world.kind(&self.task.key.gk) {
+            KindState::Synced { .. } => Ok(()),
+            KindState::Failed(why) => Err(Summary::blocked("NotReady", why)),
+            _ => {
+                walk.unseen = true;
+                Err(Summary::waiting("waiting for the first list of the mirror's kind"))
+            }
+        }
+    }
+
+    /// The mirror.
+    fn mirror(
+        &mut self,
+        walk: &mut Walk,
+        wanted: &Wanted,
+        kinds: &mut BTreeSet<GroupKind>,
+    ) -> Result<Object, Summary> {
+        let task = self.task.clone();
+        let key = task.key.object();
+        self.kind_is_seen(walk)?;
+        let stored = walk.world.get(&key);
+        if self.mirror_doubted && stored.is_some() {
+            self.look_for_mirror(walk);
+            return Err(Summary::waiting("looking for the mirror, which the cluster did not find"));
+        }
+        if let Some(found) = &stored {
+            if let mirror::Belongs::Other(owner) = mirror::belongs(&task, &found.object) {
+                let message = format!("{} {} exists and belongs to {owner}", task.gvk.kind, task.key.short());
+                return Err(Summary::blocked("Conflict", message));
+            }
+            if found.object.is_deleting() {
+                return Err(Summary::waiting("the mirror is being deleted on the cluster"));
+            }
+        }
+        if let Some(namespace) = self.namespace_missing.clone() {
+            let due = self.namespace_failure.as_ref().is_none_or(|f| f.1.is_due(walk.now));
+            if due && !self.namespace_busy {
+                self.namespace_busy = true;
+                walk.step.actions.push(Action::EnsureNamespace(namespace.clone()));
+            }
+            let why = self
+                .namespace_failure
+                .as_ref()
+                .map_or_else(|| format!("creating namespace {namespace}"), |f| f.0.clone());
+            return Err(Summary::waiting(&why));
+        }
+        let inventory = self.inventory_for(walk, wanted, stored.as_deref(), kinds);
+        let body = mirror::body(&task, &wanted.mirror, &inventory);
+        let busy_or_failed =
+            self.apply_if_needed(walk, &key, stored.clone(), body, kro::MANAGER_LABELLER, Guard::None);
+        match (stored, busy_or_failed) {
+            (_, Some(NodeState::Failed(trouble, why))) => {
+                Err(Summary::blocked(trouble.reason(), format!("mirror: {why}")))
+            }
+            // A mirror of an older spec stays the base of its children until the newer one is answered.
+            (Some(_), Some(_)) | (None, _) => Err(Summary::waiting("writing the mirror")),
+            (Some(found), None) => Ok(found.object.clone()),
+        }
+    }
+
+    /// The store shows a mirror that a write did not find: an event was lost, or comes late.
+    fn look_for_mirror(&mut self, walk: &mut Walk) {
+        let object = self.task.key.object();
+        let due = self.delete_failures.get(&object).is_none_or(|(_, retry)| retry.is_due(walk.now));
+        let tracked = self.objects.entry(object.clone()).or_default();
+        if due && !tracked.busy {
+            tracked.busy = true;
+            walk.step.actions.push(Action::VerifyGone { object, gvk: self.task.gvk.clone() });
+        }
+    }
+
+    fn inventory_for(
+        &self,
+        walk: &mut Walk,
+        wanted: &Wanted,
+        parent: Option<&Stored>,
+        kinds: &mut BTreeSet<GroupKind>,
+    ) -> Inventory {
+        let recorded = parent.and_then(|p| self.recorded_inventory(p).ok().flatten()).unwrap_or_default();
+        for gk in &recorded.group_kinds {
+            ensure_kind(walk, gk, None);
+            kinds.insert(gk.clone());
+        }
+        let mut namespaces = wanted.graph.literal_namespaces();
+        namespaces.extend(self.extra_namespaces.iter().cloned());
+        namespaces.remove(&*self.task.key.namespace);
+        self.wanted_inventory(walk.world, parent, wanted.group_kinds(), namespaces)
+    }
+}

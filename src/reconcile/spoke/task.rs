@@ -1,0 +1,114 @@
+//! What the hub wants of one instance on one cluster.
+
+use super::{MirrorContent, Part};
+use crate::api::names::{GroupKind, Gvk, HubId, InstanceKey};
+use crate::api::{Object, applyset, hash};
+use crate::graph::Graph;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What the hub wants of one instance on one cluster.
+#[derive(Clone, Debug)]
+pub struct Task {
+    pub key: InstanceKey,
+    pub gvk: Gvk,
+    /// Uid of the instance on the hub.
+    pub hub_uid: String,
+    pub hub_id: HubId,
+    pub home: Home,
+    pub goal: Goal,
+}
+
+/// Where the object lives that children belong to.
+#[derive(Clone, Debug)]
+pub enum Home {
+    /// The hub itself: the instance is its own mirror. The hub side owns its finalizer, labels and status.
+    Local { instance: Arc<Object> },
+    /// A spoke: we keep a mirror there.
+    Mirror,
+    /// A spoke, where the instance itself is a child: a resource of another definition made it. It is its own mirror, and
+    /// the hub knows nothing of it.
+    Nested,
+}
+
+#[derive(Clone, Debug)]
+pub enum Goal {
+    Run {
+        graph: Arc<Graph>,
+        part: Part,
+        mirror: Arc<MirrorContent>,
+        suspended: bool,
+        /// Compatibility of the generated CRD is overridden by the author.
+        allow_breaking: bool,
+        /// What `kro.cluster` is in expressions.
+        cluster: Arc<Value>,
+    },
+    /// Take everything away. `group_kinds` are kinds that may hold children besides those of the inventory.
+    Remove { group_kinds: BTreeSet<GroupKind> },
+}
+
+impl Task {
+    pub fn is_local(&self) -> bool {
+        matches!(self.home, Home::Local { .. })
+    }
+    pub fn is_mirrored(&self) -> bool {
+        matches!(self.home, Home::Mirror)
+    }
+    pub fn is_nested(&self) -> bool {
+        matches!(self.home, Home::Nested)
+    }
+    /// Plural of the generated kind, where the graph is known.
+    pub fn plural(&self) -> Option<String> {
+        match &self.goal {
+            Goal::Run { graph, .. } => graph.crd.pointer("/spec/names/plural")?.as_str().map(str::to_owned),
+            Goal::Remove { .. } => None,
+        }
+    }
+    pub fn applyset(&self) -> String {
+        applyset::id(&self.key)
+    }
+
+    /// Changes when the cluster has to be told.
+    pub fn fingerprint(&self) -> u64 {
+        let home = match &self.home {
+            Home::Mirror | Home::Nested => Value::Null,
+            Home::Local { instance } => {
+                let mut seen = instance.0.clone();
+                if let Some(top) = seen.as_object_mut() {
+                    top.remove("status");
+                }
+                if let Some(meta) = seen.get_mut("metadata").and_then(Value::as_object_mut) {
+                    meta.remove("managedFields");
+                    meta.remove("resourceVersion");
+                }
+                seen
+            }
+        };
+        let goal = match &self.goal {
+            Goal::Run { graph, part, mirror, suspended, allow_breaking, cluster } => json!([
+                graph.hash,
+                graph.rgd_uid,
+                graph.crd_hash(),
+                mirror.labels,
+                mirror.annotations,
+                mirror.spec,
+                mirror.generation,
+                suspended,
+                allow_breaking,
+                part.mark(),
+                // Another fact of the cluster is no news to this instance.
+                graph.cluster_reads().iter().map(|path| read(cluster, path)).collect::<Vec<_>>()
+            ]),
+            Goal::Remove { group_kinds } => {
+                json!(["remove", group_kinds.iter().map(GroupKind::to_string).collect::<Vec<_>>()])
+            }
+        };
+        hash::json(&json!([self.hub_uid, home, goal]))
+    }
+}
+
+/// What stands at a path.
+fn read<'a>(facts: &'a Value, path: &[String]) -> Option<&'a Value> {
+    path.iter().try_fold(facts, |value, key| value.get(key))
+}

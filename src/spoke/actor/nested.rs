@@ -1,0 +1,155 @@
+//! Instances whose home is this cluster: resources of other definitions made them here. The hub does not know them; what it
+//! would do for them, the actor does: it gives each a task.
+
+use super::{Actor, Slot};
+use crate::api::Object;
+use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
+use crate::graph::Graph;
+use crate::reconcile::spoke::{Goal, Machine, Task, is_nested, nested_task, owner_of};
+use crate::reconcile::world::{Definition, World};
+use crate::spoke::messages::Said;
+use crate::spoke::schemas::Key;
+use crate::spoke::speechless;
+use serde_json::Value;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+#[derive(Default)]
+pub(super) struct Nested {
+    /// What `kro.cluster` is here.
+    facts: Option<Arc<Value>>,
+    /// What the hub wants of an instance while a nested one has its name.
+    displaced: HashMap<InstanceKey, Arc<Task>>,
+}
+
+impl Actor {
+    pub(super) fn define(&mut self, definition: Definition) {
+        if self.settings.local {
+            // What is made on the hub is an instance there.
+            return;
+        }
+        let gk = definition.graph.gvk.group_kind();
+        let hash = definition.graph.crd_hash();
+        let before = self.write_store(|s| {
+            s.crds.want(&gk, hash);
+            s.definitions.insert(gk.clone(), definition)
+        });
+        if before.is_none() && self.read_store(|s| s.graphs.lacks()) {
+            self.judge_again();
+        }
+        self.settle_kind(&gk);
+        // What makes instances of it may go on.
+        self.enqueue_all();
+    }
+
+    pub(super) fn undefine(&mut self, gk: &GroupKind) {
+        self.write_store(|s| s.definitions.remove(gk));
+        let nested = self.slots.iter().filter(|(key, slot)| key.gk == *gk && slot.nested);
+        let keys: Vec<InstanceKey> = nested.map(|(key, _)| key.clone()).collect();
+        keys.iter().for_each(|key| self.drop_nested(key));
+    }
+
+    pub(super) fn facts(&mut self, facts: Arc<Value>) {
+        if self.nested.facts.as_ref() != Some(&facts) {
+            self.nested.facts = Some(facts);
+            let kinds: Vec<GroupKind> = self.read_store(|s| s.definitions.keys().cloned().collect());
+            kinds.iter().for_each(|gk| self.settle_kind(gk));
+        }
+    }
+
+    /// Every object of a kind that others may make.
+    pub(super) fn settle_kind(&mut self, gk: &GroupKind) {
+        if self.read_store(|s| s.definitions.contains_key(gk)) {
+            let objects = self.read_store(|s| s.objects(gk));
+            let slots = self.slots.iter().filter(|(key, slot)| key.gk == *gk && slot.nested);
+            let known = slots.map(|(key, _)| key.object());
+            let all: BTreeSet<ObjectRef> = objects.into_iter().chain(known).collect();
+            all.iter().for_each(|object| self.settle_home(object));
+        }
+    }
+
+    /// An object changed, came, or went: if this is its home, a task is made of it.
+    pub(super) fn settle_home(&mut self, target: &ObjectRef) {
+        let Some(definition) = self.read_store(|s| s.definition(&target.gk)) else { return };
+        let key = InstanceKey::new(target.gk.clone(), &target.namespace, &target.name);
+        let hub_id = &self.settings.hub_id;
+        let stored = self.read_store(|s| s.get(target)).filter(|s| is_nested(&s.object, hub_id));
+        let Some(stored) = stored else {
+            if self.slots.get(&key).is_some_and(|s| s.nested) {
+                self.drop_nested(&key);
+            }
+            return;
+        };
+        if self.nested.facts.is_none() && !definition.graph.cluster_reads().is_empty() {
+            return;
+        }
+        let cluster = self.nested.facts.clone().unwrap_or_default();
+        let task = Arc::new(nested_task(&stored.object, &definition, hub_id, &cluster));
+        let mut displaced = None;
+        match self.slots.get_mut(&key) {
+            Some(slot) if slot.nested => {
+                let Some(machine) = &mut slot.machine else { return };
+                if machine.task().hub_uid != task.hub_uid {
+                    *machine = Machine::new(task);
+                } else if machine.task().fingerprint() != task.fingerprint() {
+                    machine.retarget(task);
+                }
+            }
+            other => {
+                displaced = other.and_then(|slot| Some(slot.machine.as_ref()?.task().clone()));
+                self.slots.insert(key.clone(), Slot { nested: true, ..Slot::new(Machine::new(task)) });
+            }
+        }
+        if let Some(task) = displaced {
+            self.displace(task, &stored.object);
+        }
+        self.enqueue(&key);
+    }
+
+    /// The hub's wish for an instance whose name a nested one has; `true` if that is so.
+    pub(super) fn is_displaced(&mut self, task: &Arc<Task>) -> bool {
+        let nested = self.slots.get(&task.key).is_some_and(|slot| slot.nested);
+        let found = nested.then(|| self.read_store(|s| s.get(&task.key.object()))).flatten();
+        if let Some(found) = &found {
+            self.displace(task.clone(), &found.object);
+        }
+        nested && found.is_some()
+    }
+
+    fn displace(&mut self, task: Arc<Task>, found: &Object) {
+        let key = task.key.clone();
+        if matches!(task.goal, Goal::Remove { .. }) {
+            // All that stands there belongs to the one that is at home here.
+            self.nested.displaced.remove(&key);
+            self.say(Said::Gone { key, hub_uid: task.hub_uid.clone() });
+            return;
+        }
+        let report = speechless::conflict(&task, &self.settings.clock.now(), &owner_of(found));
+        self.nested.displaced.insert(key.clone(), task);
+        self.say(Said::Report { key, report: Box::new(report) });
+    }
+
+    pub(super) fn forget_displaced(&mut self, key: &InstanceKey) -> bool {
+        self.nested.displaced.remove(key);
+        self.slots.get(key).is_some_and(|slot| slot.nested)
+    }
+
+    /// It is no instance of ours any more: it is gone, or lives on without us.
+    pub(super) fn drop_nested(&mut self, key: &InstanceKey) {
+        self.slots.remove(key);
+        self.write_store(|s| s.forget_wanted(key));
+        self.read_lookups(key, &BTreeSet::new());
+        if let Some(task) = self.nested.displaced.remove(key) {
+            self.slots.insert(key.clone(), Slot::new(Machine::new(task)));
+            self.enqueue(key);
+        }
+    }
+
+    /// The definitions whose kinds this one's resources are.
+    pub(super) fn generated_for(&self, key: &Key, hub: &Graph) -> Vec<Arc<Graph>> {
+        let kinds = hub.kinds_of(|node| key.side.has(node));
+        self.read_store(|s| {
+            kinds.iter().filter_map(|gvk| Some(s.definition(&gvk.group_kind())?.graph)).collect()
+        })
+    }
+}
