@@ -11,6 +11,7 @@ use std::time::Duration;
 pub const TRIALS: &[Run] = &[
     ("instances::what_lives_on_the_hub_needs_no_cluster_for_it", without_a_cluster),
     ("instances::a_cluster_for_the_hub_takes_over_what_lives_there_and_hands_it_back", hands_over),
+    ("instances::what_was_left_on_the_hub_stays_and_goes_with_its_instance", left_on_hub),
 ];
 
 /// What the hub's own part is called in a status.
@@ -150,7 +151,8 @@ fn goes_last(stand: &Stand, kind: &Kind) -> Result<()> {
         ensure!(!text(&app, "/metadata/deletionTimestamp").is_empty(), "{}", app["metadata"]);
         Ok(())
     })?;
-    restart_while_deleting(stand)?;
+    stand.end_controller()?;
+    stand.start_controller()?;
     throughout(WHILE, "what lives on the hub stays", || {
         let now = kind.child("hub", "configmaps/a-db")?.context("it is gone")?;
         ensure!(now == db, "{now}");
@@ -164,13 +166,23 @@ fn goes_last(stand: &Stand, kind: &Kind) -> Result<()> {
     Ok(())
 }
 
-fn restart_while_deleting(stand: &Stand) -> Result<()> {
-    stand.end_controller()?;
-    stand.start_controller()
+/// A Cluster that stands for the hub.
+fn register(stand: &Stand, leave: &str) -> Result<()> {
+    let cluster = json!({"apiVersion": "hub.kro.run/v1alpha1", "kind": "Cluster",
+        "metadata": {"name": "local"}, "spec": {"local": true, "onDeregister": leave}});
+    stand.api("hub").post(CLUSTERS, &cluster).map(drop)
+}
+
+fn deregister(stand: &Stand) -> Result<()> {
+    let (hub, path) = (stand.api("hub"), format!("{CLUSTERS}/local"));
+    hub.delete(&path)?;
+    eventually(PATIENCE, "Cluster local gone", || {
+        ensure!(hub.get(&path)?.is_none(), "it is there");
+        Ok(())
+    })
 }
 
 fn hands_over(stand: &Stand) -> Result<()> {
-    let hub = stand.api("hub");
     let kind = define(stand, "hands", "Hand")?;
     kind.create("a", "eu", "{size: s0}")?;
     wait_made(&kind, "s0", "north")?;
@@ -180,12 +192,9 @@ fn hands_over(stand: &Stand) -> Result<()> {
         let app = kind.child("eu", "configmaps/a-app")?.context("no app")?;
         Ok([&db, &app].map(|o| format!("{} {}", uid(o), text(o, "/metadata/resourceVersion"))))
     };
-    let path = format!("{CLUSTERS}/local");
     for (turn, leave) in ["Orphan", "Delete"].into_iter().enumerate() {
         let before = children()?;
-        let cluster = json!({"apiVersion": "hub.kro.run/v1alpha1", "kind": "Cluster",
-            "metadata": {"name": "local"}, "spec": {"local": true, "onDeregister": leave}});
-        hub.post(CLUSTERS, &cluster)?;
+        register(stand, leave)?;
         kind.wait_active("a", &["eu", "local"])?;
         ensure!(children()? == before, "taken over without a write: {before:?}, now {:?}", children()?);
         let size = format!("s{}", turn + 1);
@@ -194,14 +203,46 @@ fn hands_over(stand: &Stand) -> Result<()> {
         kind.wait_active("a", &["eu", "local"])?;
 
         let before = children()?;
-        hub.delete(&path)?;
-        eventually(PATIENCE, "Cluster local gone", || {
-            ensure!(hub.get(&path)?.is_none(), "it is there");
-            Ok(())
-        })?;
+        deregister(stand)?;
         kind.wait_active("a", &["eu", ITSELF])?;
         ensure!(children()? == before, "handed back without a write: {before:?}, now {:?}", children()?);
     }
+    kind.remove("a")?;
+    kind.wait_owned("hub", "configmaps", &[])?;
+    kind.wait_owned("eu", "configmaps", &[])
+}
+
+fn left_on_hub(stand: &Stand) -> Result<()> {
+    let kind = define(stand, "stays", "Stay")?;
+    register(stand, "Orphan")?;
+    kind.create_as(json!({"name": "a"}), "{size: small}")?;
+    let children = || -> Result<Vec<Value>> {
+        ["a-app", "a-db"]
+            .map(|c| kind.child("hub", &format!("configmaps/{c}"))?.context(c))
+            .into_iter()
+            .collect()
+    };
+    let made = eventually(PATIENCE, "all of it made on the hub", children)?;
+    deregister(stand)?;
+    let stays = |why: &str| {
+        throughout(WHILE, why, || {
+            let now = children()?;
+            ensure!(now == made, "{now:?}");
+            Ok(())
+        })
+    };
+    kind.wait_reason("a", "NotPlaced")?;
+    stays("what was let go stays")?;
+    kind.place("a", "eu")?;
+    eventually(PATIENCE, "a says what its part on the hub waits for", || {
+        let instance = kind.hub("a")?;
+        ensure!(entry(&instance, ITSELF)?["state"] == "NotRegistered", "{}", instance["status"]);
+        Ok(())
+    })?;
+    stays("also when the instance goes elsewhere")?;
+    stand.end_controller()?;
+    stand.start_controller()?;
+    stays("and over a restart")?;
     kind.remove("a")?;
     kind.wait_owned("hub", "configmaps", &[])?;
     kind.wait_owned("eu", "configmaps", &[])
