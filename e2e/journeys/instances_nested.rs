@@ -81,7 +81,11 @@ fn made_by_another(stand: &Stand) -> Result<()> {
     let path = |name: &str| format!("{all}/{name}");
     let on_eu = |name: &str| stand.api("eu").get(&path(name));
 
-    // Somebody on the spoke uses the kind too, as soon as it is there.
+    eventually(PATIENCE, "the definition fits everywhere, before any CRD is there", || {
+        let fleet = body.status()?["fleet"].clone();
+        ensure!(fleet["compatible"] == stand.spokes.len(), "{fleet}");
+        Ok(())
+    })?;
     body.create("a", "eu", "{text: hi}")?;
     let instance = body.wait_active("a", &["eu"])?;
     ensure!(instance["status"]["heard"] == "hi on eu", "{}", instance["status"]);

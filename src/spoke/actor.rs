@@ -95,7 +95,9 @@ pub fn start(mut settings: Settings, hub: mpsc::UnboundedSender<FromSpoke>) -> H
         watches: HashMap::new(),
         lookups: HashMap::new(),
         queue: VecDeque::new(),
+        fresh: VecDeque::new(),
         queued: HashSet::new(),
+        requests: 0,
         parked: false,
         events,
         reader: settings.reader.clone(),
@@ -174,11 +176,13 @@ struct Slot {
     wake_at: Option<u64>,
     /// The instance is at home on this cluster.
     nested: bool,
+    /// It was never stepped.
+    fresh: bool,
 }
 
 impl Slot {
     fn new(machine: Machine) -> Self {
-        Self { machine: Some(machine), last_sent: None, wake_at: None, nested: false }
+        Self { machine: Some(machine), last_sent: None, wake_at: None, nested: false, fresh: true }
     }
 }
 
@@ -191,7 +195,11 @@ struct Actor {
     /// Ends the watch of an external reference.
     lookups: HashMap<Subject, CancellationToken>,
     queue: VecDeque<InstanceKey>,
+    /// Those that were never stepped: what was begun is finished first, as long as there are enough requests under way.
+    fresh: VecDeque<InstanceKey>,
     queued: HashSet<InstanceKey>,
+    /// Requests of instances that are under way, or wait for their turn.
+    requests: usize,
     /// No contact: nothing is stepped until it is back.
     parked: bool,
     events: mpsc::UnboundedSender<Event>,
@@ -205,6 +213,8 @@ struct Actor {
     hub: mpsc::UnboundedSender<FromSpoke>,
 }
 
+/// While so many requests are under way, no further instance is begun.
+const ENOUGH: usize = 64;
 const TICK: Duration = Duration::from_secs(30);
 /// Discovery follows a CRD; doubled up to 6.4 s while it does not.
 const SERVED_SOON: Duration = Duration::from_millis(100);
@@ -229,7 +239,7 @@ impl Actor {
         loop {
             // Before the steps: while the queue is never empty, nothing after them would ever have its turn.
             self.wake_due();
-            let busy = !self.queue.is_empty() && !self.parked;
+            let busy = self.has_work() && !self.parked;
             let wake = self.next_wake();
             tokio::select! {
                 biased;
@@ -246,7 +256,8 @@ impl Actor {
                 () = std::future::ready(()), if busy => self.step_next().await,
                 () = tokio::time::sleep(wake) => {}
             }
-            self.settings.metrics.queue_length(self.settings.cluster.as_str(), self.queue.len());
+            let length = self.queue.len() + self.fresh.len();
+            self.settings.metrics.queue_length(self.settings.cluster.as_str(), length);
         }
     }
 
@@ -257,9 +268,15 @@ impl Actor {
     }
 
     fn enqueue(&mut self, key: &InstanceKey) {
-        if self.slots.contains_key(key) && self.queued.insert(key.clone()) {
-            self.queue.push_back(key.clone());
+        if let Some(slot) = self.slots.get(key)
+            && self.queued.insert(key.clone())
+        {
+            if slot.fresh { &mut self.fresh } else { &mut self.queue }.push_back(key.clone());
         }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.queue.is_empty() || (!self.fresh.is_empty() && self.requests < ENOUGH)
     }
 
     fn on_message(&mut self, message: ToSpoke) {
@@ -349,6 +366,7 @@ impl Actor {
                 self.open_lookups(reopened);
             }
             Event::Done(key, done) => {
+                self.requests = self.requests.saturating_sub(1);
                 let concerned = self.take_in(&done);
                 let written = done.objects();
                 let now = self.settings.clock.now();
@@ -381,7 +399,8 @@ impl Actor {
             }
         }
         if let Some((object, stored)) = &done.seen {
-            self.write_store(|s| s.upsert(object, stored.clone()));
+            // Who made a nested instance waits for what it says.
+            concerned.extend(self.write_store(|s| s.upsert(object, stored.clone())));
         }
         concerned
     }
@@ -560,9 +579,11 @@ impl Actor {
     }
 
     async fn step_next(&mut self) {
-        let Some(key) = self.queue.pop_front() else { return };
+        let Some(key) = self.queue.pop_front().or_else(|| self.fresh.pop_front()) else { return };
         self.queued.remove(&key);
-        let Some(machine) = self.slots.get_mut(&key).and_then(|s| s.machine.take()) else { return };
+        let Some(slot) = self.slots.get_mut(&key) else { return };
+        slot.fresh = false;
+        let Some(machine) = slot.machine.take() else { return };
         let (store, now) = (self.store.clone(), self.settings.clock.now());
         let task = machine.task().clone();
         let started = Instant::now();
@@ -660,6 +681,7 @@ impl Actor {
                     perform::target(&action).and_then(|gk| self.read_store(|s| s.resource(gk).cloned()));
                 let (client, events, key) = (self.settings.client.clone(), self.events.clone(), key.clone());
                 let task = task.clone();
+                self.requests += 1;
                 self.spawn(async move {
                     let done = perform::perform(&client, &task, action, resource).await;
                     drop(events.send(Event::Done(key, done)));

@@ -27,9 +27,7 @@ impl Clusters {
             (true, false) => {
                 tracing::info!("no Cluster stands for the hub; what lives there is looked after without one");
                 self.entries.insert(name, entry());
-                let mut effects = self.connect_itself(ctx);
-                effects.push(Effect::Changed);
-                effects
+                self.connect_itself(ctx)
             }
             (false, true) => {
                 if let Some(entry) = self.entries.remove(&name) {

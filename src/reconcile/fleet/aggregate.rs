@@ -154,6 +154,21 @@ impl Entry {
         self.report.is_none() && matches!(self.state.as_str(), "Connecting" | "IN_PROGRESS" | "DELETING")
     }
 
+    /// Whether it only has to be waited for: requests are under way, or it is not its turn yet.
+    pub(super) fn is_under_way(&self) -> bool {
+        let under_way = || self.outdated || self.report.as_ref().is_none_or(|r| !r.settled);
+        match self.kind {
+            EntryKind::Ready => true,
+            EntryKind::Progressing => under_way(),
+            EntryKind::Failed | EntryKind::Unreachable => false,
+        }
+    }
+
+    /// Whether the cluster has said anything of what is wanted now.
+    pub(super) fn has_begun(&self) -> bool {
+        self.report.is_some() && !self.outdated
+    }
+
     fn value(&self) -> Value {
         let mut out = json!({"name": self.name.as_str(), "state": self.state, "since": self.since});
         if !self.message.is_empty() {

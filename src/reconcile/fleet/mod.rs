@@ -112,6 +112,42 @@ struct Sent {
 
 /// A state on the way to another is shown when it lasts longer.
 const PASSING_MILLIS: u64 = 80;
+/// The same while nothing has to happen but what is under way already; and while it is not even its turn. To say that
+/// of a thousand instances would take the time that they need.
+const UNDER_WAY_MILLIS: u64 = 3_000;
+const QUEUED_MILLIS: u64 = 15_000;
+
+/// How soon a state that may pass is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Haste {
+    /// Something has to happen first that nobody here does.
+    Waiting,
+    /// All that it takes is under way.
+    UnderWay,
+    /// Not begun.
+    Queued,
+}
+
+impl Haste {
+    fn of(aggregate: &Aggregate) -> Self {
+        let entries = &aggregate.entries;
+        let asks = aggregate.held.is_some() || aggregate.invalid.is_some() || aggregate.unmanaged.is_some();
+        if asks || entries.is_empty() || !entries.iter().all(Entry::is_under_way) {
+            Self::Waiting
+        } else if entries.iter().any(Entry::has_begun) {
+            Self::UnderWay
+        } else {
+            Self::Queued
+        }
+    }
+    fn millis(self) -> u64 {
+        match self {
+            Self::Waiting => PASSING_MILLIS,
+            Self::UnderWay => UNDER_WAY_MILLIS,
+            Self::Queued => QUEUED_MILLIS,
+        }
+    }
+}
 
 /// The machine of one hub instance.
 #[derive(Debug)]
@@ -656,7 +692,7 @@ impl Fleet {
             return;
         }
         let state = new.get("state").and_then(Value::as_str).unwrap_or_default().to_owned();
-        if let Some(due) = self.status_due(inputs, &state) {
+        if let Some(due) = self.status_due(inputs, &state, Haste::of(&aggregate)) {
             step.wake_at = Some(due);
             return;
         }
@@ -671,13 +707,15 @@ impl Fleet {
     /// When a status may be written, if not now. Leading edge: every change of state at once, others at most once a second,
     /// and a second more for each 16 KiB of object. What is on its way may be there before anybody could have read that
     /// it is: that is said only if it takes a while.
-    fn status_due(&mut self, inputs: &Inputs, state: &str) -> Option<u64> {
+    fn status_due(&mut self, inputs: &Inputs, state: &str, haste: Haste) -> Option<u64> {
         let now = inputs.now.millis;
+        let passing = [InstanceState::InProgress, InstanceState::Deleting].iter().any(|s| s.as_str() == state);
         let due = if self.last_state.as_deref() == Some(state) {
             let pause = 1_000 + 1_000 * (inputs.instance.0.to_string().len() as u64 / (16 << 10));
+            let pause = if passing { pause.max(haste.millis()) } else { pause };
             self.last_status_write.map_or(0, |at| at + pause)
-        } else if [InstanceState::InProgress, InstanceState::Deleting].iter().any(|s| s.as_str() == state) {
-            *self.passing_since.get_or_insert(now) + PASSING_MILLIS
+        } else if passing {
+            *self.passing_since.get_or_insert(now) + haste.millis()
         } else {
             0
         };
