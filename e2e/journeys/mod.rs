@@ -10,6 +10,7 @@ mod instances_fanout;
 mod instances_graph;
 mod instances_moves;
 mod instances_nested;
+mod instances_on_hub;
 mod instances_reads;
 pub mod registration;
 mod schemas;
@@ -49,6 +50,7 @@ impl Stands {
             instances_moves::TRIALS,
             instances_nested::TRIALS,
             instances_reads::TRIALS,
+            instances_on_hub::TRIALS,
             instances_conflicts::TRIALS,
             schemas::TRIALS,
             faults_restart::TRIALS,

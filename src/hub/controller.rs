@@ -107,6 +107,7 @@ impl Hub {
             }
             Event::Seen(Watched::Instances(gk), listed) => {
                 self.instances.seen(&gk, listed, &self.clusters);
+                self.look_after_itself();
                 self.settle.want(self.ctx.clock.now().millis);
             }
             Event::Spoke(from) => self.on_spoke(from),
@@ -161,7 +162,8 @@ impl Hub {
         }
     }
 
-    fn on_clusters(&mut self, effects: Vec<super::clusters::Effect>) {
+    fn on_clusters(&mut self, mut effects: Vec<super::clusters::Effect>) {
+        effects.extend(self.clusters.serve_itself(&self.ctx, self.instances.need_hub()));
         for effect in &effects {
             if let super::clusters::Effect::Connected(name, _) = effect {
                 // All are known before any is judged: one may make instances of another.
@@ -191,6 +193,13 @@ impl Hub {
             }
             self.instances.serve(&self.ctx, effect, &self.clusters);
         }
+        self.look_after_itself();
+    }
+
+    /// Before an instance is looked at, it is known who acts on the hub.
+    fn look_after_itself(&mut self) {
+        let effects = self.clusters.serve_itself(&self.ctx, self.instances.need_hub());
+        instances::on_cluster_effects(&mut self.instances, &self.clusters, effects);
     }
 
     /// What may end now: Clusters that nothing is held on, definitions that have no instances.

@@ -98,13 +98,13 @@ impl Clusters {
 
     fn identified(&mut self, ctx: &Context, name: &ClusterName, epoch: u64, info: ClusterInfo, line: Line) {
         let Some(entry) = self.entries.get(name) else { return };
-        let local = entry.cluster.spec.local;
+        let (local, implied) = (entry.cluster.spec.local, entry.implied);
         let known = entry.cluster.status.as_ref().map(same::written).unwrap_or_default();
         let found = info.id.clone();
         let Some(info) = same::recognize(&known, info) else {
             return self.block(ctx, name, changed(&known.id, &found), true);
         };
-        if let Some(twin) = self.twin(name, &info, local) {
+        if let Some(twin) = self.twin(name, &info, local).filter(|_| !implied) {
             let message = format!("{twin}; nothing is written through this Cluster");
             return self.block(ctx, name, Blocked::ready(entry::DUPLICATE, message), true);
         }
@@ -121,7 +121,7 @@ impl Clusters {
                     .into(),
             );
         }
-        let other = self.entries.iter().find(|(n, e)| *n != name && e.identity().is_same(info));
+        let other = self.entries.iter().find(|(n, e)| *n != name && !e.implied && e.identity().is_same(info));
         other.map(|(n, _)| format!("it is the same cluster as Cluster {n} (id {})", info.id))
     }
 
@@ -207,7 +207,10 @@ impl Clusters {
             self.block(ctx, name, changed(&known.id, &found), true);
             return Vec::new();
         };
-        if let Claim::Other(owner) = claim {
+        // Nobody claims the hub itself; as a spoke it may be another hub's.
+        if let Claim::Other(owner) = claim
+            && !entry.cluster.spec.local
+        {
             self.block(ctx, name, claimed_by(&owner, ctx), true);
             return Vec::new();
         }

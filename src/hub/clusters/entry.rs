@@ -16,7 +16,7 @@ use crate::spoke::messages::ContactState;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_util::sync::CancellationToken;
 
 /// Why a cluster is not used: another Cluster stands for it.
@@ -48,6 +48,8 @@ type Fingerprint = ([u8; 32], Option<u32>);
 pub(super) struct Entry {
     pub object: Arc<Object>,
     pub cluster: Cluster,
+    /// There is no such Cluster: it is the hub, for what lives there ([`super::itself`]).
+    pub implied: bool,
     pub phase: Phase,
     /// Of the connection that the phase stands for.
     pub fingerprint: Option<Fingerprint>,
@@ -71,7 +73,7 @@ pub(super) fn the_local<'a>(
     entries: impl Iterator<Item = (&'a ClusterName, &'a Entry)>,
 ) -> Option<&'a ClusterName> {
     let duplicate = |e: &Entry| matches!(&e.phase, Phase::Blocked(b) if b.reason == DUPLICATE);
-    let candidates = entries.filter(|(_, e)| e.cluster.spec.local && !duplicate(e));
+    let candidates = entries.filter(|(_, e)| e.cluster.spec.local && !e.implied && !duplicate(e));
     candidates.min_by_key(|(name, e)| (e.cluster_id().is_none(), *name)).map(|(name, _)| name)
 }
 
@@ -89,6 +91,7 @@ impl Entry {
         Self {
             object,
             cluster: cluster.clone(),
+            implied: false,
             phase: Phase::Connecting { before: None, failure: None, failures: 0 },
             fingerprint: None,
             epoch: 0,
@@ -118,7 +121,9 @@ impl Entry {
 
     pub fn stop(&self) {
         self.until.cancel();
-        if let Phase::Running { handle, .. } = &self.phase {
+        if let Phase::Running { handle, trusted, .. } = &self.phase {
+            // Nor does what the actor has already begun start another write.
+            trusted.store(false, Ordering::Release);
             handle.stop();
         }
     }
@@ -173,6 +178,7 @@ impl Entry {
             },
             health: self.health(),
             delete_on_leave: spec.on_deregister == OnDeregister::Delete,
+            implied: self.implied,
             facts: self.facts(),
         }
     }

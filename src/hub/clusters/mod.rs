@@ -6,6 +6,7 @@
 pub mod connect;
 mod connecting;
 mod entry;
+mod itself;
 pub mod left;
 mod registration;
 mod same;
@@ -88,10 +89,14 @@ impl Clusters {
         self.view.is_synced() && self.secrets.values().all(View::is_synced)
     }
 
-    /// Every registered cluster, as placement sees it. Of several that say they are the hub itself, one is.
+    /// Every registered cluster, as placement sees it. Of several that say they are the hub itself, one is; where none
+    /// does, the hub is there all the same once something lives on it.
     pub fn states(&self) -> BTreeMap<ClusterName, ClusterState> {
         let local = entry::the_local(self.entries.iter());
-        let real = self.entries.iter().filter(|(name, e)| !e.cluster.spec.local || Some(*name) == local);
+        let real = self
+            .entries
+            .iter()
+            .filter(|(name, e)| !e.cluster.spec.local || e.implied || Some(*name) == local);
         real.map(|(name, entry)| (name.clone(), entry.state())).collect()
     }
 
@@ -107,13 +112,13 @@ impl Clusters {
     }
 
     pub fn names(&self) -> BTreeSet<ClusterName> {
-        self.entries.keys().cloned().collect()
+        self.entries.iter().filter(|(_, e)| !e.implied).map(|(name, _)| name.clone()).collect()
     }
 
     /// Asks one cluster, or all, whether a definition fits there.
     pub fn judge(&self, one: Option<&ClusterName>, graph: &Arc<Graph>) {
         let asked = self.entries.iter().filter(|(name, _)| one.is_none_or(|one| one == *name));
-        for (name, entry) in asked {
+        for (name, entry) in asked.filter(|(_, e)| !e.implied) {
             let apart = has_hub_part(graph) && !entry.cluster.spec.local;
             let side = if apart { Side::Rest } else { Side::Whole };
             self.send(name, ToSpoke::Judge(graph.clone(), side));
@@ -293,6 +298,9 @@ impl Clusters {
             self.register(ctx, &secret);
         }
         if let Some(entry) = self.entries.get_mut(name) {
+            if entry.implied {
+                return self.connect_itself(ctx);
+            }
             entry.count_due = false;
             entry.try_again(ctx.clock.now().millis);
         }
@@ -371,7 +379,7 @@ impl Clusters {
 
     /// How many instances hold content on a cluster; written a little later, with others.
     pub fn count(&mut self, ctx: &Context, counts: &BTreeMap<ClusterName, i64>) {
-        for (name, entry) in &mut self.entries {
+        for (name, entry) in self.entries.iter_mut().filter(|(_, e)| !e.implied) {
             let count = counts.get(name).copied().unwrap_or(0);
             if entry.instances != count {
                 entry.instances = count;
@@ -421,7 +429,7 @@ impl Clusters {
 
 impl Clusters {
     fn write_status(&mut self, ctx: &Context, name: &ClusterName) {
-        if let Some(entry) = self.entries.get_mut(name) {
+        if let Some(entry) = self.entries.get_mut(name).filter(|e| !e.implied) {
             writes::write_status(ctx, name, entry);
         }
     }

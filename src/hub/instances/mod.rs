@@ -13,7 +13,7 @@ use crate::api::names::{ClusterName, GroupKind, Gvk, InstanceKey};
 use crate::graph::Graph;
 use crate::reconcile::fleet::placement;
 use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, Inputs, Left};
-use crate::reconcile::spoke::StatusTrouble;
+use crate::reconcile::spoke::{StatusTrouble, has_hub_part};
 use crate::spoke::client::ApiError;
 use crate::spoke::messages::{Said, ToSpoke};
 use crate::spoke::watch::{Listed, Scope};
@@ -492,12 +492,21 @@ impl Instances {
         self.holdings.counts(local)
     }
 
+    /// Whether anything lives on the hub, or children of an instance may be left there.
+    pub fn need_hub(&self) -> bool {
+        let mut graphs = self.kinds.values().filter_map(|k| k.graph.as_ref());
+        self.holdings.local().next().is_some() || graphs.any(|graph| has_hub_part(graph))
+    }
+
     /// Whether any instance still records content on a cluster.
     pub fn holds_any(&self, name: &ClusterName) -> bool {
         let cluster = self.clusters.get(name);
         let local = cluster.is_some_and(|c| c.view.local && c.delete_on_leave);
         let is_gone = |key: &InstanceKey| {
-            self.kinds.get(&key.gk).and_then(|k| k.slots.get(key)).is_none_or(|s| s.fleet.is_gone(name))
+            self.kinds
+                .get(&key.gk)
+                .and_then(|k| k.slots.get(key))
+                .is_none_or(|s| s.fleet.is_clean_on_hub(name))
         };
         self.holdings.any(name) || (local && self.holdings.local().any(|key| !is_gone(key)))
     }

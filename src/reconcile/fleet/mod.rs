@@ -4,6 +4,7 @@
 //! shrinks only after that cluster confirmed that nothing is left, or somebody let it go.
 
 pub mod aggregate;
+pub mod on_hub;
 pub mod placement;
 
 use super::spoke::{
@@ -15,6 +16,7 @@ use crate::api::names::{ClusterName, GroupKind, Gvk, HubId, InstanceKey};
 use crate::api::{Object, hash};
 use crate::graph::Graph;
 use aggregate::{Aggregate, ClusterHealth, Entry};
+use on_hub::{OnHub, has_part_on_hub, may_be_local};
 use placement::{ClusterView, Decision, DefaultPlacement, Past, Words};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +29,8 @@ pub struct ClusterState {
     pub health: ClusterHealth,
     /// Being deregistered, and workloads are to be deleted first.
     pub delete_on_leave: bool,
+    /// Nobody registered it: it is the hub, for what lives there. Nothing is placed on it.
+    pub implied: bool,
     /// What `kro.cluster` is there: name, id, labels, properties, version. `None` while not all of it is known.
     pub facts: Option<Arc<Value>>,
 }
@@ -157,6 +161,8 @@ pub struct Fleet {
     /// Clusters for which what is left is on record.
     left: BTreeSet<ClusterName>,
     left_busy: BTreeSet<ClusterName>,
+    /// What is on the hub lives there, on record; nothing else of the instance does.
+    only_hub_part: bool,
     /// Spokes that showed content of ours that no hold names.
     found: BTreeSet<ClusterName>,
     meta_busy: bool,
@@ -192,6 +198,7 @@ impl Fleet {
             gone: BTreeSet::new(),
             left: BTreeSet::new(),
             left_busy: BTreeSet::new(),
+            only_hub_part: false,
             found: BTreeSet::new(),
             meta_busy: false,
             recording: None,
@@ -223,9 +230,10 @@ impl Fleet {
         }
     }
 
-    /// Whether the cluster confirmed that nothing is left there.
-    pub fn is_gone(&self, cluster: &ClusterName) -> bool {
-        self.gone.contains(cluster)
+    /// Whether a Cluster that stands for the hub has nothing more to clean: it confirmed that nothing is left there, or
+    /// what is left lives there whoever stands for the hub.
+    pub fn is_clean_on_hub(&self, cluster: &ClusterName) -> bool {
+        self.gone.contains(cluster) || self.only_hub_part
     }
 
     /// A mirror of this instance stands on a cluster that no hold names.
@@ -288,29 +296,32 @@ impl Fleet {
         }
         let words = Words::of(inputs.instance);
         let past = self.past(inputs);
+        let registered = inputs.clusters.iter().filter(|(_, c)| !c.implied);
         let views: BTreeMap<ClusterName, ClusterView> =
-            inputs.clusters.iter().map(|(n, c)| (n.clone(), c.view.clone())).collect();
+            registered.map(|(n, c)| (n.clone(), c.view.clone())).collect();
         let decision =
             placement::decide(&words, &self.key.namespace, &views, &past, inputs.default_placement);
-        let registered = inputs.clusters.iter().find(|(_, c)| c.view.local).map(|(n, _)| n.clone());
-        let local = decision.local.clone().or(registered);
+        let on_hub = OnHub::of(&views, &decision);
+        self.only_hub_part = decision.local.is_none()
+            && has_part_on_hub(inputs, &decision.spokes, &past.holds)
+            && on_hub::is_part_on_record(inputs.instance);
         let spokes = if deleting { BTreeSet::new() } else { decision.spokes.clone() };
 
         let holds = self.wanted_holds(&mut step, inputs, &past, &spokes);
         self.patch_meta(&mut step, inputs, &decision, &holds, deleting);
-        self.send(&mut step, inputs, &past, &spokes, &decision, local.as_ref(), deleting);
+        self.send(&mut step, inputs, &past, &spokes, &decision, &on_hub, deleting);
 
         if deleting {
-            self.let_local_go(&mut step, inputs, &past, local.as_ref());
+            self.let_local_go(&mut step, inputs, &past, &on_hub.name);
         }
-        let finished = deleting && self.finished(&holds, local.as_ref(), inputs);
+        let finished = deleting && self.finished(&holds, &on_hub.name, inputs);
         if finished && !self.finalizer_busy && !self.meta_busy && self.record_retry.is_due(inputs.now) {
             self.finalizer_busy = true;
             step.actions.push(FleetAction::RemoveFinalizer);
         }
         // Of an instance that goes now nothing more is said, unless it cannot.
         if !finished || self.stuck.is_some() {
-            self.status(&mut step, inputs, &decision, &holds, local.as_ref(), deleting);
+            self.status(&mut step, inputs, &decision, &holds, &on_hub, deleting);
         }
         let retries = [self.record_retry.at(), self.status_retry.at()].into_iter().flatten();
         let next = retries.chain(step.wake_at).filter(|at| *at > inputs.now.millis).min();
@@ -326,6 +337,10 @@ impl Fleet {
         if record.words.is_none() {
             // An instance that only ever ran on the hub has no record: its ApplySet inventory is one.
             record.local = may_be_local(inputs.instance);
+        }
+        let taken_away = |c: &ClusterState| c.view.local && c.view.leaving && c.delete_on_leave;
+        if inputs.clusters.values().any(taken_away) {
+            record.local = false;
         }
         Past {
             found: self.found.iter().filter(|n| !known(n)).cloned().collect(),
@@ -479,9 +494,10 @@ impl Fleet {
         past: &Past,
         spokes: &BTreeSet<ClusterName>,
         decision: &Decision,
-        local: Option<&ClusterName>,
+        on_hub: &OnHub,
         deleting: bool,
     ) {
+        let local = &on_hub.name;
         let managed = inputs.instance.finalizers().iter().any(|f| f == kro::FINALIZER);
         if let Some(graph) = inputs.graph {
             // Only what is on record may be written to, also in the record that is on its way.
@@ -490,7 +506,7 @@ impl Fleet {
             };
             let ready: Vec<&ClusterName> = spokes.iter().filter(|n| managed && on_record(n)).collect();
             for name in ready {
-                let part = self.part_of_spokes(inputs, graph, local);
+                let Some(part) = self.part_of_spokes(inputs, graph, past, on_hub, name) else { continue };
                 if let Some(goal) = run_goal(inputs, graph, part, name) {
                     self.send_one(step, inputs, name, Home::Mirror, goal);
                 }
@@ -501,18 +517,19 @@ impl Fleet {
                 self.send_one(step, inputs, name, Home::Mirror, remove_goal(inputs));
             }
         }
-        let Some(local) = local else { return };
         let home = Home::Local { instance: Arc::new(inputs.instance.clone()) };
         if decision.local.is_some() && !deleting {
             let graph = inputs.graph.filter(|_| managed);
             if let Some(goal) = graph.and_then(|graph| run_goal(inputs, graph, Part::Whole, local)) {
                 self.send_one(step, inputs, local, home, goal);
             }
-        } else if Self::is_let_go(inputs, past, local) {
+        } else if Self::is_let_go(inputs, past, local) || (on_hub.left && !deleting) {
             self.forget(step, local);
         } else if has_part_on_hub(inputs, spokes, &past.holds) {
-            // What lives on the hub goes last: other clusters may read it.
-            let graph = inputs.graph.filter(|_| managed && !deleting);
+            // What lives on the hub goes last: other clusters may read it. It comes after the record, which tells it from
+            // what the instance made there as a whole.
+            let may = managed && past.record.words.is_some() && !deleting;
+            let graph = inputs.graph.filter(|_| may);
             if let Some(goal) = graph.and_then(|graph| run_goal(inputs, graph, Part::Hub, local)) {
                 self.send_one(step, inputs, local, home, goal);
             }
@@ -521,18 +538,33 @@ impl Fleet {
         }
     }
 
-    /// What other clusters make of the definition, with what the hub shows of its own part for the present spec.
-    fn part_of_spokes(&self, inputs: &Inputs, graph: &Graph, local: Option<&ClusterName>) -> Part {
+    /// What a cluster makes of the definition, with what the hub shows of its own part for the present spec. `None` while
+    /// what it was told before stands, since the hub will say in a moment what it has.
+    fn part_of_spokes(
+        &self,
+        inputs: &Inputs,
+        graph: &Graph,
+        past: &Past,
+        on_hub: &OnHub,
+        name: &ClusterName,
+    ) -> Option<Part> {
         if !has_hub_part(graph) {
-            return Part::Whole;
+            return Some(Part::Whole);
         }
-        let fresh = |r: &&Report| {
-            r.hub_uid == inputs.instance.uid()
-                && r.generation == inputs.instance.generation()
-                && r.revision == graph.hash
-        };
-        let report = local.and_then(|local| self.reports.get(local)).filter(fresh);
-        Part::Rest(report.map(|r| r.hub_values.clone()).unwrap_or_else(|| Arc::new(HubValues::default())))
+        let said = self.reports.get(&on_hub.name).filter(|r| r.hub_uid == inputs.instance.uid());
+        let told = self.sent.contains_key(name) || self.is_restarted(inputs);
+        let may_speak = on_hub.may_speak(inputs) && !Self::is_let_go(inputs, past, &on_hub.name);
+        if said.is_none() && told && may_speak {
+            return None;
+        }
+        let fresh = |r: &&Report| r.generation == inputs.instance.generation() && r.revision == graph.hash;
+        let values = said.filter(fresh).map(|r| r.hub_values.clone());
+        Some(Part::Rest(values.unwrap_or_else(|| Arc::new(HubValues::default()))))
+    }
+
+    /// Whether what the status says was written by an earlier run of the controller.
+    fn is_restarted(&self, inputs: &Inputs) -> bool {
+        inputs.instance.0.pointer("/status/state").is_some() && self.last_status_write.is_none()
     }
 
     fn send_one(
@@ -564,26 +596,18 @@ impl Fleet {
     }
 
     /// Whether a deleted instance may go.
-    fn finished(&self, holds: &BTreeSet<ClusterName>, local: Option<&ClusterName>, inputs: &Inputs) -> bool {
-        // Children on the hub can only be cleaned by the local cluster, or be let go.
-        let local_done = !may_be_local(inputs.instance)
-            || local.is_some_and(|name| self.gone.contains(name))
-            || self.left.contains(&local_name(local));
+    fn finished(&self, holds: &BTreeSet<ClusterName>, local: &ClusterName, inputs: &Inputs) -> bool {
+        // Children on the hub are cleaned there, or let go.
+        let local_done =
+            !may_be_local(inputs.instance) || self.gone.contains(local) || self.left.contains(local);
         holds.is_empty() && local_done && self.left_busy.is_empty()
     }
 
-    /// Children on the hub that a deleted instance leaves there: nobody is registered to clean them, and somebody let go.
-    fn let_local_go(
-        &mut self,
-        step: &mut FleetStep,
-        inputs: &Inputs,
-        past: &Past,
-        local: Option<&ClusterName>,
-    ) {
-        let name = local_name(local);
-        let let_go = past.released.contains(&name) || local.is_some_and(|n| Self::is_let_go(inputs, past, n));
-        if may_be_local(inputs.instance) && let_go && !self.left.contains(&name) {
-            self.record_left(step, inputs, &name);
+    /// Children on the hub that a deleted instance leaves there, since somebody let go.
+    fn let_local_go(&mut self, step: &mut FleetStep, inputs: &Inputs, past: &Past, local: &ClusterName) {
+        let let_go = Self::is_let_go(inputs, past, local);
+        if may_be_local(inputs.instance) && let_go && !self.left.contains(local) {
+            self.record_left(step, inputs, local);
         }
     }
 
@@ -593,56 +617,45 @@ impl Fleet {
         inputs: &Inputs,
         decision: &Decision,
         holds: &BTreeSet<ClusterName>,
-        local: Option<&ClusterName>,
+        on_hub: &OnHub,
         deleting: bool,
     ) {
+        let local = &on_hub.name;
         let mut names: BTreeSet<ClusterName> = holds.clone();
         names.extend(decision.local.iter().cloned());
         if deleting && may_be_local(inputs.instance) {
-            names.extend(local.cloned());
+            names.insert(local.clone());
         }
         if !deleting {
             names.extend(decision.spokes.iter().cloned());
         }
         let hub_part = decision.local.is_none() && has_part_on_hub(inputs, &decision.spokes, holds);
-        if hub_part {
-            names.extend(local.cloned());
+        let let_go = hub_part && on_hub.left && !deleting;
+        if hub_part && !let_go {
+            names.insert(local.clone());
         }
         let entry = |n: &ClusterName| {
-            let of_hub = hub_part && Some(n) == local;
+            let of_hub = hub_part && n == local;
             let leaves = !decision.spokes.contains(n) && !of_hub;
             let mut entry = self.entry(inputs, n, deleting, leaves);
             entry.hub_part = of_hub;
             entry
         };
         let mut entries: Vec<Entry> = names.iter().map(entry).collect();
-        if hub_part && local.is_none() && !deleting {
-            let message = format!(
-                "resources with the annotation {}: hub need the hub itself as a Cluster with spec.local: true",
-                hub::TARGET
-            );
-            entries.push(Entry::refused(&local_name(None), "NotRegistered", &message));
+        if let_go {
+            entries.push(Entry::refused(local, "NotRegistered", &on_hub::left_message()));
         }
         if !deleting {
             let refused = decision.refused.iter().filter(|(name, _)| !names.contains(*name));
             entries.extend(refused.map(|(name, (reason, message))| Entry::refused(name, reason, message)));
         }
         // After a restart, what was written before stands until every cluster that can speak has spoken.
-        let spoken_before =
-            inputs.instance.0.pointer("/status/state").is_some() && self.last_status_write.is_none();
-        if spoken_before && entries.iter().any(Entry::is_unheard) {
+        if self.is_restarted(inputs) && entries.iter().any(Entry::is_unheard) {
             return;
         }
-        if deleting && local.is_none() && may_be_local(inputs.instance) {
-            let message = format!(
-                "its children on the hub have nobody to clean them; register a Cluster with spec.local: true, or \
-                 annotate {}=local",
-                hub::RELEASE
-            );
-            entries.push(Entry::refused(&local_name(None), "NotRegistered", &message));
-        }
         let entries: Vec<Entry> = entries.into_iter().map(|e| self.dated(inputs, e)).collect();
-        let only_local = names.iter().all(|n| Some(n) == local) && entries.len() == names.len();
+        let only_local =
+            on_hub.registered && names.iter().all(|n| n == local) && entries.len() == names.len();
         let over_all = inputs.graph.filter(|_| !deleting).map(|graph| {
             let seen = entries.iter().filter(|e| !e.hub_part);
             let facts = |name| inputs.clusters.get(name).and_then(|c| c.facts.as_deref());
@@ -659,7 +672,7 @@ impl Fleet {
             graph_missing: inputs.graph.is_none(),
             unmanaged: self.stuck.clone().or_else(|| self.unlabelled.clone()),
             by_author: inputs.graph.map(|g| g.has_conditions()),
-            has_local: local.is_some(),
+            has_local: on_hub.registered,
             refused: None,
         };
         if !self.status_retry.is_due(inputs.now) {
@@ -721,7 +734,7 @@ impl Fleet {
     }
 
     fn entry(&self, inputs: &Inputs, name: &ClusterName, deleting: bool, leaves: bool) -> Entry {
-        let health = inputs.clusters.get(name).map(|c| c.health.clone());
+        let health = on_hub::health(inputs, name);
         let report = self.reports.get(name).filter(|r| r.hub_uid == inputs.instance.uid());
         let generation = inputs.instance.generation();
         Entry::of(name, health.as_ref(), report, deleting || leaves, generation)
@@ -745,16 +758,6 @@ impl Fleet {
     }
 }
 
-/// Whether children of this instance may exist on the hub: its ApplySet inventory is the record.
-fn may_be_local(instance: &Object) -> bool {
-    instance.label(kro::APPLYSET_ID).is_some()
-}
-
-/// What the local cluster is called where none is registered.
-fn local_name(local: Option<&ClusterName>) -> ClusterName {
-    local.cloned().unwrap_or_else(|| ClusterName::new("local"))
-}
-
 fn kinds(graph: &Graph) -> BTreeSet<String> {
     graph.group_kinds().iter().map(GroupKind::to_string).collect()
 }
@@ -775,11 +778,6 @@ fn run_goal(inputs: &Inputs, graph: &Arc<Graph>, part: Part, cluster: &ClusterNa
         allow_breaking: inputs.allow_breaking,
         cluster: facts.unwrap_or_default(),
     })
-}
-
-/// Whether resources of an instance that is placed elsewhere live on the hub, or are read there.
-fn has_part_on_hub(inputs: &Inputs, spokes: &BTreeSet<ClusterName>, holds: &BTreeSet<ClusterName>) -> bool {
-    inputs.graph.is_some_and(|g| has_hub_part(g)) && !(spokes.is_empty() && holds.is_empty())
 }
 
 fn remove_goal(inputs: &Inputs) -> Goal {

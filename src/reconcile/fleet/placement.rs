@@ -163,8 +163,10 @@ fn guard(words: &Words, clusters: &BTreeMap<ClusterName, ClusterView>, past: &Pa
         };
     let leaves = |n: &ClusterName| past.released.contains(n) || clusters.get(n).is_some_and(|c| c.leaving);
     let current: BTreeSet<ClusterName> = past.record.placed.iter().filter(|n| !leaves(n)).cloned().collect();
-    let local =
-        clusters.iter().find(|(n, c)| c.local && past.record.local && !leaves(n)).map(|(n, _)| n.clone());
+    let stands_for_hub = clusters.iter().find(|(n, c)| c.local && !leaves(n)).map(|(n, _)| n.clone());
+    // What ran on the hub was let go with the Cluster that stood for it, and stays on record as such.
+    let left_on_hub = past.record.local && stands_for_hub.is_none();
+    let local = stands_for_hub.filter(|_| past.record.local);
     let mut restored = &past.record.restored | &past.found;
     restored.retain(|n| !leaves(n) && !out.spokes.contains(n));
     let lost: BTreeSet<ClusterName> = current.difference(&out.spokes).cloned().collect();
@@ -189,7 +191,7 @@ fn guard(words: &Words, clusters: &BTreeMap<ClusterName, ClusterView>, past: &Pa
         out.record = Record {
             words: Some(words.fingerprint()),
             placed: out.spokes.clone(),
-            local: out.local.is_some(),
+            local: out.local.is_some() || left_on_hub,
             restored: BTreeSet::new(),
         };
         return;
@@ -207,7 +209,7 @@ fn guard(words: &Words, clusters: &BTreeMap<ClusterName, ClusterView>, past: &Pa
     out.record = Record {
         words: past.record.words.clone().filter(|_| unreadable).or_else(|| Some(words.fingerprint())),
         placed,
-        local: out.local.is_some() || local.is_some(),
+        local: out.local.is_some() || local.is_some() || left_on_hub,
         restored,
     };
     if !kept.is_empty() {
@@ -222,7 +224,7 @@ pub struct Record {
     pub words: Option<String>,
     /// The spokes that a loss is measured against.
     pub placed: BTreeSet<ClusterName>,
-    /// Whether it was placed on the local cluster.
+    /// Whether it was placed on the local cluster, and what it made there was not taken away.
     pub local: bool,
     /// Spokes that are kept only because content was found there.
     pub restored: BTreeSet<ClusterName>,
@@ -517,6 +519,24 @@ mod tests {
         let edited =
             decide(&words(Some("eu-1"), None), "default", &clusters(), &past, DefaultPlacement::None);
         assert!(edited.held.is_none() && edited.local.is_none());
+    }
+
+    #[test]
+    fn what_was_left_on_the_hub_stays_on_record_until_a_cluster_stands_for_it() {
+        let mut without = clusters();
+        without.remove(&ClusterName::new("local"));
+        let w = words(Some("local,eu-1"), None);
+        let mut past = past("eu-1", "eu-1", &w);
+        past.record.local = true;
+        for words in [w, words(Some("us-1"), None)] {
+            let left = decide(&words, "default", &without, &past, DefaultPlacement::Local);
+            assert!(left.record.local && left.local.is_none() && left.held.is_none(), "{words:?}");
+            let mut leaving = clusters();
+            leaving.get_mut(&ClusterName::new("local")).unwrap().leaving = true;
+            assert!(decide(&words, "default", &leaving, &past, DefaultPlacement::Local).record.local);
+        }
+        let edited = place(&words(Some("us-1"), None), &past);
+        assert!(!edited.record.local, "with a Cluster that stands for the hub, an edit takes it away");
     }
 
     #[test]
