@@ -101,13 +101,14 @@ fn made_by_another(stand: &Stand) -> Result<()> {
     ensure!(stand.api("us").get(&format!("{CRDS}/cells.kro.run"))?.is_none(), "us has the CRD");
 
     // One made by hand on the spoke is nobody's.
-    let by_hand = parse(
-        "{apiVersion: kro.run/v1alpha1, kind: Cell, metadata: {name: by-hand}, spec: {text: mine}}",
-    )?;
+    let by_hand =
+        parse("{apiVersion: kro.run/v1alpha1, kind: Cell, metadata: {name: by-hand}, spec: {text: mine}}")?;
     stand.api("eu").post(&all, &by_hand)?;
 
     // Drift two levels down; an edit; what one cell is made of goes with it.
-    stand.api("eu").merge_patch(&body.beside("configmaps/a-second-cell"), &json!({"data": {"text": "bent"}}))?;
+    stand
+        .api("eu")
+        .merge_patch(&body.beside("configmaps/a-second-cell"), &json!({"data": {"text": "bent"}}))?;
     wait_text(&body, "eu", "a-second-cell", "hi on eu on eu")?;
     body.edit("a", "{text: ho}")?;
     wait_text(&body, "eu", "a-second-cell", "ho on eu on eu")?;

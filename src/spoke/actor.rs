@@ -7,6 +7,7 @@ mod judging;
 mod lookups;
 mod nested;
 
+use super::agenda::Agenda;
 use super::client::{MayWrite, SpokeClient};
 use super::crd::{self, Ensured};
 use super::health::{Contact, Health, Transition};
@@ -25,7 +26,8 @@ use crate::reconcile::Now;
 use crate::reconcile::spoke::{Action, Goal, Machine, Outcome, Step, Task, report_fingerprint};
 use crate::reconcile::world::{CrdState, CrdWish, KindState, Lookup, Stored, World};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, RwLock};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -97,6 +99,7 @@ pub fn start(mut settings: Settings, hub: mpsc::UnboundedSender<FromSpoke>) -> H
         queue: VecDeque::new(),
         fresh: VecDeque::new(),
         queued: HashSet::new(),
+        agenda: Agenda::default(),
         requests: 0,
         parked: false,
         events,
@@ -173,7 +176,6 @@ pub(super) enum Event {
 struct Slot {
     machine: Option<Machine>,
     last_sent: Option<u64>,
-    wake_at: Option<u64>,
     /// The instance is at home on this cluster.
     nested: bool,
     /// It was never stepped.
@@ -182,7 +184,7 @@ struct Slot {
 
 impl Slot {
     fn new(machine: Machine) -> Self {
-        Self { machine: Some(machine), last_sent: None, wake_at: None, nested: false, fresh: true }
+        Self { machine: Some(machine), last_sent: None, nested: false, fresh: true }
     }
 }
 
@@ -198,6 +200,7 @@ struct Actor {
     /// Those that were never stepped: what was begun is finished first, as long as there are enough requests under way.
     fresh: VecDeque<InstanceKey>,
     queued: HashSet<InstanceKey>,
+    agenda: Agenda,
     /// Requests of instances that are under way, or wait for their turn.
     requests: usize,
     /// No contact: nothing is stepped until it is back.
@@ -215,6 +218,8 @@ struct Actor {
 
 /// While so many requests are under way, no further instance is begun.
 const ENOUGH: usize = 64;
+/// So many instances are stepped in one turn.
+const TURN: usize = 8;
 const TICK: Duration = Duration::from_secs(30);
 /// Discovery follows a CRD; doubled up to 6.4 s while it does not.
 const SERVED_SOON: Duration = Duration::from_millis(100);
@@ -315,6 +320,7 @@ impl Actor {
                     return;
                 }
                 self.slots.remove(&key);
+                self.agenda.set(&key, None);
                 self.write_store(|s| s.forget_wanted(&key));
                 self.read_lookups(&key, &BTreeSet::new());
             }
@@ -541,22 +547,11 @@ impl Actor {
 
     fn next_wake(&self) -> Duration {
         let now = self.settings.clock.now().millis;
-        let next = self.slots.values().filter_map(|s| s.wake_at).min();
-        next.map_or(TICK, |at| Duration::from_millis(at.saturating_sub(now).max(1)))
+        self.agenda.next().map_or(TICK, |at| Duration::from_millis(at.saturating_sub(now).max(1)))
     }
 
     fn wake_due(&mut self) {
-        let now = self.settings.clock.now().millis;
-        let due: Vec<InstanceKey> = self
-            .slots
-            .iter()
-            .filter(|(_, s)| s.wake_at.is_some_and(|at| at <= now))
-            .map(|(k, _)| k.clone())
-            .collect();
-        for key in due {
-            if let Some(slot) = self.slots.get_mut(&key) {
-                slot.wake_at = None;
-            }
+        for key in self.agenda.due(self.settings.clock.now().millis) {
             self.enqueue(&key);
         }
     }
@@ -578,43 +573,54 @@ impl Actor {
         self.enqueue_all();
     }
 
+    /// Steps the next instances in one turn of the pool: to hand each over alone would cost more than most steps do.
     async fn step_next(&mut self) {
-        let Some(key) = self.queue.pop_front().or_else(|| self.fresh.pop_front()) else { return };
-        self.queued.remove(&key);
-        let Some(slot) = self.slots.get_mut(&key) else { return };
-        slot.fresh = false;
-        let Some(machine) = slot.machine.take() else { return };
+        let mut machines = Vec::new();
+        while machines.len() < TURN && self.has_work() {
+            let Some(key) = self.queue.pop_front().or_else(|| self.fresh.pop_front()) else { break };
+            self.queued.remove(&key);
+            let Some(slot) = self.slots.get_mut(&key) else { continue };
+            slot.fresh = false;
+            machines.extend(slot.machine.take().map(|machine| (key, machine.task().clone(), machine)));
+        }
+        let tasks: Vec<(InstanceKey, Arc<Task>)> =
+            machines.iter().map(|(key, task, _)| (key.clone(), task.clone())).collect();
         let (store, now) = (self.store.clone(), self.settings.clock.now());
-        let task = machine.task().clone();
-        let started = Instant::now();
-        let stepped = self
-            .settings
-            .pool
-            .run(move || {
-                let mut machine = machine;
-                let step = match store.read() {
-                    Ok(store) => machine.step(&*store, &now),
-                    Err(poisoned) => machine.step(&*poisoned.into_inner(), &now),
-                };
-                (machine, step)
-            })
-            .await;
-        self.settings.metrics.reconcile_seconds(self.settings.cluster.as_str(), started.elapsed());
-        let Some((machine, step)) = stepped else {
-            tracing::error!(cluster = %self.settings.cluster, instance = %key, "a step panicked; starting it afresh");
-            let now = self.settings.clock.now();
-            if let Some(slot) = self.slots.get_mut(&key) {
-                slot.wake_at = Some(now.millis + 60_000);
-                let report = speechless::crashed(&task, &now);
-                slot.last_sent = Some(report_fingerprint(&report));
-                slot.machine = Some(Machine::new(task.clone()));
-                if !task.is_nested() {
-                    self.say(Said::Report { key, report: Box::new(report) });
+        let (metrics, cluster) = (self.settings.metrics.clone(), self.settings.cluster.clone());
+        let turn = move || {
+            let store = store.read().unwrap_or_else(PoisonError::into_inner);
+            let step = |(key, task, machine): (InstanceKey, Arc<Task>, Machine)| {
+                let started = Instant::now();
+                let stepped = guarded(machine, &*store, &now);
+                metrics.reconcile_seconds(cluster.as_str(), started.elapsed());
+                (key, task, stepped)
+            };
+            machines.into_iter().map(step).collect::<Vec<_>>()
+        };
+        match self.settings.pool.run(turn).await {
+            Some(all) => {
+                for (key, task, stepped) in all {
+                    match stepped {
+                        Some((machine, step)) => self.after_step(&key, &task, machine, step),
+                        None => self.after_crash(key, task),
+                    }
                 }
             }
-            return;
-        };
-        self.after_step(&key, &task, machine, step);
+            None => tasks.into_iter().for_each(|(key, task)| self.after_crash(key, task)),
+        }
+    }
+
+    fn after_crash(&mut self, key: InstanceKey, task: Arc<Task>) {
+        tracing::error!(cluster = %self.settings.cluster, instance = %key, "a step panicked; starting it afresh");
+        let now = self.settings.clock.now();
+        let Some(slot) = self.slots.get_mut(&key) else { return };
+        self.agenda.set(&key, Some(now.millis + 60_000));
+        let report = speechless::crashed(&task, &now);
+        slot.last_sent = Some(report_fingerprint(&report));
+        slot.machine = Some(Machine::new(task.clone()));
+        if !task.is_nested() {
+            self.say(Said::Report { key, report: Box::new(report) });
+        }
     }
 
     fn after_step(&mut self, key: &InstanceKey, task: &Arc<Task>, machine: Machine, step: Step) {
@@ -625,6 +631,7 @@ impl Actor {
         }
         if step.gone && matches!(task.goal, Goal::Remove { .. }) {
             self.slots.remove(key);
+            self.agenda.set(key, None);
             self.write_store(|s| s.forget_wanted(key));
             self.read_lookups(key, &BTreeSet::new());
             self.say(Said::Gone { key: key.clone(), hub_uid: task.hub_uid.clone() });
@@ -633,7 +640,7 @@ impl Actor {
         if let Some(slot) = self.slots.get_mut(key) {
             slot.machine = Some(machine);
             // Not at once: whatever wants to be stepped without end leaves room for the rest.
-            slot.wake_at = step.wake_at.map(|at| at.max(now + 1));
+            self.agenda.set(key, step.wake_at.map(|at| at.max(now + 1)));
             if let Some(report) = step.report.filter(|_| !task.is_nested()) {
                 let print = report_fingerprint(&report);
                 if slot.last_sent != Some(print) {
@@ -665,7 +672,11 @@ impl Actor {
             Action::EnsureCrd { graph, allow_breaking } => {
                 let gk = graph.gvk.group_kind();
                 let wish = CrdWish { hash: graph.crd_hash(), allow_breaking };
-                self.write_store(|s| s.crds.begin(&gk, Object(graph.crd.clone()).name(), &wish));
+                let begun = self.write_store(|s| s.crds.begin(&gk, Object(graph.crd.clone()).name(), &wish));
+                if !begun {
+                    // Another instance asked for it in the same turn.
+                    return;
+                }
                 let (client, hub_id, events) =
                     (self.settings.client.clone(), self.settings.hub_id.clone(), self.events.clone());
                 self.spawn(async move {
@@ -738,6 +749,15 @@ impl Actor {
             Err(poisoned) => f(&poisoned.into_inner()),
         }
     }
+}
+
+/// A panic ends the step of one instance; those of the same turn go on.
+fn guarded(mut machine: Machine, store: &Store, now: &Now) -> Option<(Machine, Step)> {
+    let stepped = catch_unwind(AssertUnwindSafe(move || {
+        let step = machine.step(store, now);
+        (machine, step)
+    }));
+    stepped.ok()
 }
 
 #[cfg(test)]

@@ -48,8 +48,9 @@ impl CrdBook {
         self.entries.iter().find(|(_, e)| e.name == name).map(|(gk, _)| gk.clone())
     }
 
-    /// It is being brought there now. A refusal of the same wish stays visible meanwhile.
-    pub fn begin(&mut self, gk: &GroupKind, name: &str, wish: &CrdWish) {
+    /// It is to be brought there now; `false` if it is being brought already. A refusal of the same wish stays visible
+    /// meanwhile.
+    pub fn begin(&mut self, gk: &GroupKind, name: &str, wish: &CrdWish) -> bool {
         let entry = self.entries.entry(gk.clone()).or_insert_with(|| Entry {
             name: name.to_owned(),
             state: CrdState::Unknown,
@@ -57,6 +58,9 @@ impl CrdBook {
             busy: false,
             meanwhile: Vec::new(),
         });
+        if entry.busy {
+            return false;
+        }
         name.clone_into(&mut entry.name);
         entry.busy = true;
         entry.meanwhile.clear();
@@ -64,6 +68,7 @@ impl CrdBook {
             CrdState::Refused { wish: refused, retry_at, .. } if refused == wish => *retry_at = None,
             state => *state = CrdState::Working,
         }
+        true
     }
 
     /// What came of it.
@@ -141,11 +146,14 @@ mod tests {
     fn a_refusal_is_looked_at_again_and_stays_visible_meanwhile() {
         let mut book = book(refused("Incompatible", None), Some(mark("u", 1)));
         assert_eq!(book.state(&gk()), refused("Incompatible", Some(61_000)));
-        book.begin(&gk(), "apps.kro.run", &wish("h"));
+        assert!(book.begin(&gk(), "apps.kro.run", &wish("h")));
         assert_eq!(book.state(&gk()), refused("Incompatible", None));
+        assert!(!book.begin(&gk(), "apps.kro.run", &wish("h")), "it is being tried");
+
         // Another wish is no longer refused.
-        book.begin(&gk(), "apps.kro.run", &wish("mended"));
-        assert_eq!(book.state(&gk()), CrdState::Working);
+        let mut other = super::tests::book(refused("Incompatible", None), Some(mark("u", 1)));
+        assert!(other.begin(&gk(), "apps.kro.run", &wish("mended")));
+        assert_eq!(other.state(&gk()), CrdState::Working);
     }
 
     #[test]

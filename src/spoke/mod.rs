@@ -1,6 +1,7 @@
 //! One actor per cluster: client, watches, queue, applier. Nothing in here knows of another cluster.
 
 pub mod actor;
+pub mod agenda;
 pub mod client;
 pub mod crd;
 pub mod crd_book;

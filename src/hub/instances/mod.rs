@@ -14,6 +14,7 @@ use crate::graph::Graph;
 use crate::reconcile::fleet::placement;
 use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, Inputs, Left};
 use crate::reconcile::spoke::{StatusTrouble, has_hub_part};
+use crate::spoke::agenda::Agenda;
 use crate::spoke::client::ApiError;
 use crate::spoke::messages::{Said, ToSpoke};
 use crate::spoke::watch::{Listed, Scope};
@@ -46,7 +47,6 @@ pub(super) enum Recorded {
 struct Slot {
     uid: String,
     fleet: Fleet,
-    wake_at: Option<u64>,
 }
 
 struct Kind {
@@ -66,6 +66,7 @@ pub(super) struct Instances {
     clusters: BTreeMap<ClusterName, ClusterState>,
     queue: VecDeque<InstanceKey>,
     queued: HashSet<InstanceKey>,
+    agenda: Agenda,
     /// Content of an earlier time that is being cleaned before an instance of that name may go there again.
     cleaning: BTreeMap<(ClusterName, InstanceKey), Left>,
     /// Mirrors that clusters showed before the instances of their kind were listed.
@@ -161,7 +162,7 @@ impl Instances {
                         clusters.broadcast(|| ToSpoke::Forget(key.clone()));
                     }
                     let fleet = Fleet::new(key.clone(), kind.gvk.clone());
-                    let slot = Slot { uid: object.uid().to_owned(), fleet, wake_at: None };
+                    let slot = Slot { uid: object.uid().to_owned(), fleet };
                     kind.slots.insert(key.clone(), slot);
                 }
                 self.enqueue(&key);
@@ -399,22 +400,12 @@ impl Instances {
 
     /// When the next instance wants to be looked at, in milliseconds of the clock.
     pub fn next_wake(&self) -> Option<u64> {
-        self.kinds.values().flat_map(|k| k.slots.values()).filter_map(|s| s.wake_at).min()
+        self.agenda.next()
     }
 
     pub fn wake_due(&mut self, now: u64) {
-        let due: Vec<InstanceKey> = self
-            .kinds
-            .values_mut()
-            .flat_map(|k| k.slots.iter_mut())
-            .filter(|(_, s)| s.wake_at.is_some_and(|at| at <= now))
-            .map(|(key, slot)| {
-                slot.wake_at = None;
-                key.clone()
-            })
-            .collect();
-        for key in &due {
-            self.enqueue(key);
+        for key in self.agenda.due(now) {
+            self.enqueue(&key);
         }
     }
 
@@ -435,7 +426,7 @@ impl Instances {
             default_placement: ctx.settings.default_placement,
             now: &now,
         });
-        slot.wake_at = step.wake_at;
+        self.agenda.set(&key, step.wake_at);
         let target = perform::Target { key: key.clone(), object, resource: kind.resource.clone() };
         for action in step.actions {
             match action {

@@ -720,7 +720,8 @@ impl Fleet {
     /// it is: that is said only if it takes a while.
     fn status_due(&mut self, inputs: &Inputs, state: &str, haste: Haste) -> Option<u64> {
         let now = inputs.now.millis;
-        let passing = [InstanceState::InProgress, InstanceState::Deleting].iter().any(|s| s.as_str() == state);
+        let passing =
+            [InstanceState::InProgress, InstanceState::Deleting].iter().any(|s| s.as_str() == state);
         let due = if self.last_state.as_deref() == Some(state) {
             let pause = 1_000 + 1_000 * (inputs.instance.0.to_string().len() as u64 / (16 << 10));
             let pause = if passing { pause.max(haste.millis()) } else { pause };

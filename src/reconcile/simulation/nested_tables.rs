@@ -56,7 +56,11 @@ fn it_is_its_own_mirror_and_carries_the_finalizer_before_any_child() {
     assert_eq!(instance.finalizers(), [kro::FINALIZER]);
     assert!(instance.label(kro::APPLYSET_ID).is_some() && instance.label(kro::RGD_NAME).is_some());
     assert_eq!(instance.label(hub::INSTANCE_UID), None);
-    assert_eq!(instance.label(kro::APPLYSET_PART_OF), Some("applyset-parent-v1"), "what its maker says stays");
+    assert_eq!(
+        instance.label(kro::APPLYSET_PART_OF),
+        Some("applyset-parent-v1"),
+        "what its maker says stays"
+    );
 
     assert_eq!(bench.rounds(), ["apply n0", "apply n1"]);
     assert_eq!(status(&bench), "ACTIVE", "it tells its own status");
@@ -120,7 +124,11 @@ fn only_what_another_definition_of_this_hub_made_is_at_home() {
     let cases = [
         ("made by hand", object(json!({}), false, &[]), false),
         ("a child", object(ours.clone(), false, &[]), true),
-        ("of another hub", object(json!({hub::HUB_ID: "hub-2", kro::APPLYSET_PART_OF: "x"}), false, &[]), false),
+        (
+            "of another hub",
+            object(json!({hub::HUB_ID: "hub-2", kro::APPLYSET_PART_OF: "x"}), false, &[]),
+            false,
+        ),
         ("of upstream kro", object(json!({kro::APPLYSET_PART_OF: "x"}), false, &[]), false),
         ("a mirror", object(json!({hub::HUB_ID: "hub-1", hub::INSTANCE_UID: "u"}), false, &[]), false),
         ("going, with our finalizer", object(ours.clone(), true, &[kro::FINALIZER]), true),

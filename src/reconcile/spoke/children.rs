@@ -148,7 +148,8 @@ pub(super) fn release_patch(object: &Object) -> Value {
     ];
     let labels: serde_json::Map<String, Value> =
         labels.iter().map(|l| ((*l).to_owned(), Value::Null)).collect();
-    let mut metadata = json!({"uid": object.uid(), "labels": labels, "annotations": {kro::APPLY_ORDER: null}});
+    let mut metadata =
+        json!({"uid": object.uid(), "labels": labels, "annotations": {kro::APPLY_ORDER: null}});
     if let Some(rest) = nested::finalizers_but_ours(object) {
         metadata["finalizers"] = json!(rest);
         metadata["resourceVersion"] = json!(object.resource_version());

@@ -25,8 +25,8 @@ pub use task::{Goal, Home, Task};
 
 use super::world::{Lookup, Stored, World};
 use super::{Now, Retry};
-use crate::api::names::{GroupKind, Gvk, ObjectRef};
 use crate::api::Object;
+use crate::api::names::{GroupKind, Gvk, ObjectRef};
 use crate::graph::Graph;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

@@ -27,8 +27,7 @@ fn has_finalizer(object: &Object) -> bool {
 
 /// The finalizers that stay when ours goes; `None` if ours is not there.
 pub(super) fn finalizers_but_ours(object: &Object) -> Option<Vec<String>> {
-    has_finalizer(object)
-        .then(|| object.finalizers().into_iter().filter(|f| f != kro::FINALIZER).collect())
+    has_finalizer(object).then(|| object.finalizers().into_iter().filter(|f| f != kro::FINALIZER).collect())
 }
 
 /// Takes `kro.run/finalizer` off; the version guards what others write meanwhile.

@@ -225,7 +225,8 @@ impl Machine {
         let object = self.task.key.object();
         let failure = self.delete_failures.get(&object);
         let due = failure.is_none_or(|(_, retry)| retry.is_due(now));
-        let message = failure.map_or("removing the finalizer".into(), |(why, _)| format!("failed removing finalizer: {why}"));
+        let message = failure
+            .map_or("removing the finalizer".into(), |(why, _)| format!("failed removing finalizer: {why}"));
         let tracked = self.objects.entry(object.clone()).or_default();
         if due && !tracked.busy {
             tracked.busy = true;

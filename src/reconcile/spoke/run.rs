@@ -2,7 +2,9 @@
 
 use super::status::{self, InstanceState, NodeState, Report, Summary, merge_patch, status_value};
 use super::tracked::{Cause, Trouble, Verdict};
-use super::{Action, Apply, Guard, HubValues, Machine, MirrorContent, Part, Step, children, has_hub_part, nested};
+use super::{
+    Action, Apply, Guard, HubValues, Machine, MirrorContent, Part, Step, children, has_hub_part, nested,
+};
 use crate::api::condition::{Condition, ConditionStatus};
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, ObjectRef};
@@ -214,33 +216,33 @@ impl Machine {
 
 /// `Some` while the CRD of a definition keeps us from going on.
 fn ensure_crd(walk: &mut Walk, definition: Definition) -> Option<Summary> {
-        let Definition { graph, allow_breaking } = definition;
-        let gk = graph.gvk.group_kind();
-        let wish = CrdWish { hash: graph.crd_hash(), allow_breaking };
-        let state = walk.world.crd(&gk);
-        let ensure = Action::EnsureCrd { graph, allow_breaking };
-        match state.answer(&wish, walk.world.crd_wanted(&gk).as_deref(), walk.now) {
-            CrdAnswer::Ready => None,
-            // Another instance brought what the hub wants by now; this one hears of it soon. Going back would be a fight.
-            CrdAnswer::Outdated => Some(Summary::waiting("waiting for the newer revision of the definition")),
-            CrdAnswer::Refused { reason, message, again } => {
-                match again {
-                    Again::Now => walk.step.actions.push(ensure),
-                    Again::At(at) => walk.step.wake_at = Some(at),
-                    Again::UnderWay => {}
-                }
-                Some(Summary::blocked(reason, message))
+    let Definition { graph, allow_breaking } = definition;
+    let gk = graph.gvk.group_kind();
+    let wish = CrdWish { hash: graph.crd_hash(), allow_breaking };
+    let state = walk.world.crd(&gk);
+    let ensure = Action::EnsureCrd { graph, allow_breaking };
+    match state.answer(&wish, walk.world.crd_wanted(&gk).as_deref(), walk.now) {
+        CrdAnswer::Ready => None,
+        // Another instance brought what the hub wants by now; this one hears of it soon. Going back would be a fight.
+        CrdAnswer::Outdated => Some(Summary::waiting("waiting for the newer revision of the definition")),
+        CrdAnswer::Refused { reason, message, again } => {
+            match again {
+                Again::Now => walk.step.actions.push(ensure),
+                Again::At(at) => walk.step.wake_at = Some(at),
+                Again::UnderWay => {}
             }
-            CrdAnswer::Working => {
-                walk.unseen = true;
-                Some(Summary::waiting("waiting for the CustomResourceDefinition"))
-            }
-            CrdAnswer::Ensure => {
-                walk.unseen = true;
-                walk.step.actions.push(ensure);
-                Some(Summary::waiting("waiting for the CustomResourceDefinition"))
-            }
+            Some(Summary::blocked(reason, message))
         }
+        CrdAnswer::Working => {
+            walk.unseen = true;
+            Some(Summary::waiting("waiting for the CustomResourceDefinition"))
+        }
+        CrdAnswer::Ensure => {
+            walk.unseen = true;
+            walk.step.actions.push(ensure);
+            Some(Summary::waiting("waiting for the CustomResourceDefinition"))
+        }
+    }
 }
 
 impl Machine {

@@ -137,6 +137,7 @@ impl Actor {
     /// It is no instance of ours any more: it is gone, or lives on without us.
     pub(super) fn drop_nested(&mut self, key: &InstanceKey) {
         self.slots.remove(key);
+        self.agenda.set(key, None);
         self.write_store(|s| s.forget_wanted(key));
         self.read_lookups(key, &BTreeSet::new());
         if let Some(task) = self.nested.displaced.remove(key) {

@@ -61,7 +61,8 @@ impl ClusterKinds {
 
     /// Adds a kind that is not served yet.
     fn add_generated(&mut self, definition: &Graph) {
-        let mut known = self.0.values().flatten().filter_map(|e| e.kind.schema.pointer("/properties/metadata"));
+        let mut known =
+            self.0.values().flatten().filter_map(|e| e.kind.schema.pointer("/properties/metadata"));
         let metadata = known.next().cloned().unwrap_or_else(|| json!({"type": "object"}));
         let served = openapi::of_crd(&definition.crd, &metadata).into_iter();
         self.0.extend(served.map(|(gvk, kind)| (gvk, Some(Entry::of(kind)))));

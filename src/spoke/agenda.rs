@@ -1,0 +1,63 @@
+//! When which instance wants to be stepped if nothing happens before.
+
+use crate::api::names::InstanceKey;
+use std::collections::{BTreeSet, HashMap};
+
+#[derive(Debug, Default)]
+pub struct Agenda {
+    /// Milliseconds of the clock.
+    by_time: BTreeSet<(u64, InstanceKey)>,
+    times: HashMap<InstanceKey, u64>,
+}
+
+impl Agenda {
+    /// Replaces what was noted of the instance.
+    pub fn set(&mut self, key: &InstanceKey, at: Option<u64>) {
+        if self.times.get(key).copied() == at {
+            return;
+        }
+        if let Some(old) = self.times.remove(key) {
+            self.by_time.remove(&(old, key.clone()));
+        }
+        if let Some(at) = at {
+            self.times.insert(key.clone(), at);
+            self.by_time.insert((at, key.clone()));
+        }
+    }
+
+    pub fn next(&self) -> Option<u64> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+
+    /// Takes those whose time has come.
+    pub fn due(&mut self, now: u64) -> Vec<InstanceKey> {
+        let mut due = Vec::new();
+        while self.next().is_some_and(|at| at <= now) {
+            let Some((_, key)) = self.by_time.pop_first() else { break };
+            self.times.remove(&key);
+            due.push(key);
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::names::GroupKind;
+
+    #[test]
+    fn each_instance_has_one_time_and_comes_up_once() {
+        let key = |name: &str| InstanceKey::new(GroupKind::new("g", "K"), "n", name);
+        let mut agenda = Agenda::default();
+        agenda.set(&key("a"), Some(30));
+        agenda.set(&key("b"), Some(20));
+        agenda.set(&key("c"), Some(10));
+        agenda.set(&key("a"), Some(15));
+        agenda.set(&key("b"), None);
+        assert_eq!(agenda.next(), Some(10));
+        assert_eq!(agenda.due(9), []);
+        assert_eq!(agenda.due(20), [key("c"), key("a")]);
+        assert_eq!((agenda.due(u64::MAX), agenda.next()), (vec![], None));
+    }
+}
