@@ -6,11 +6,12 @@ use super::graphs::app_kind;
 use super::requests::Answer;
 use super::watch::{Seen, Watch};
 use crate::api::Object;
+use crate::api::keys::hub;
 use crate::api::names::{ClusterName, HubId, InstanceKey};
 use crate::graph::Graph;
 use crate::reconcile::Now;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
-use crate::reconcile::fleet::placement::{ClusterView, DefaultPlacement};
+use crate::reconcile::fleet::placement::{self, ClusterView, DefaultPlacement};
 use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, Inputs, Left};
 use crate::reconcile::spoke::StatusTrouble;
 use serde_json::Value;
@@ -37,6 +38,8 @@ pub struct Hub {
     queued: BTreeSet<InstanceKey>,
     cleaning: BTreeMap<(ClusterName, InstanceKey), Left>,
     unjudged: Vec<(ClusterName, Left)>,
+    /// Mirrors that clusters showed before the instances were listed.
+    undiscovered: BTreeMap<ClusterName, Vec<(InstanceKey, String)>>,
     /// Leftovers as read when a cluster connected, and recorded since.
     left: BTreeMap<ClusterName, BTreeMap<String, Left>>,
     pub inbox: VecDeque<(ClusterName, u64, Said)>,
@@ -69,6 +72,7 @@ impl Hub {
             queued: BTreeSet::new(),
             cleaning: BTreeMap::new(),
             unjudged: Vec::new(),
+            undiscovered: BTreeMap::new(),
             left: BTreeMap::new(),
             inbox: VecDeque::new(),
             out: Vec::new(),
@@ -119,6 +123,9 @@ impl Hub {
                 }
                 if first {
                     self.enqueue_all();
+                    for (name, mirrors) in std::mem::take(&mut self.undiscovered) {
+                        self.discovered(&name, mirrors);
+                    }
                 }
             }
             Some(Seen::Served | Seen::NotServed) | None => {}
@@ -172,9 +179,7 @@ impl Hub {
     }
     /// Whether nothing is known to be held there any more.
     pub fn may_let_go(&self, name: &ClusterName) -> bool {
-        self.synced
-            && self.unjudged.is_empty()
-            && !self.objects.values().any(|o| Fleet::holds(o).contains(name))
+        self.synced && !self.objects.values().any(|o| Fleet::holds(o).contains(name))
     }
     pub fn unregistered(&mut self, name: &ClusterName) {
         self.clusters.remove(name);
@@ -231,7 +236,19 @@ impl Hub {
             }
             let same = self.objects.get(&key).filter(|i| i.uid() == left.hub_uid);
             let unsettled = self.slots.get(&key).is_some_and(|s| !s.fleet.is_recorded());
-            if same.is_some() && unsettled {
+            let leaves = self.clusters.get(&name).is_some_and(|c| c.view.leaving);
+            if leaves {
+                // What runs there is to be left alone; the record is read when the cluster is registered again.
+            } else if same.is_some() && unsettled {
+                self.unjudged.push((name, left));
+            } else if same.is_some_and(|i| !i.is_deleting() && self.names_unregistered(i)) {
+                // Perhaps this cluster under its former name.
+                self.unjudged.push((name, left));
+            } else if same.is_some_and(|i| {
+                Fleet::holds(i).contains(&name)
+                    && placement::names(i.annotation(hub::RELEASE)).contains(&name)
+            }) {
+                // It is about to be recorded once more.
                 self.unjudged.push((name, left));
             } else if same.is_some_and(|i| Fleet::holds(i).contains(&name)) {
                 self.forget_left(&name, &left.hub_uid);
@@ -239,6 +256,22 @@ impl Hub {
                 let task = ToSpoke::Task(Arc::new(left.removal(&self.hub_id)));
                 self.out.push((name.clone(), task));
                 self.cleaning.insert((name, key), left);
+            }
+        }
+    }
+
+    fn names_unregistered(&self, instance: &Object) -> bool {
+        let named = placement::names(instance.annotation(hub::CLUSTERS));
+        named.iter().any(|n| n.as_str() != "*" && !self.clusters.contains_key(n))
+    }
+
+    fn discovered(&mut self, name: &ClusterName, mirrors: Vec<(InstanceKey, String)>) {
+        for (key, hub_uid) in mirrors {
+            let cleaned = self.cleaning.contains_key(&(name.clone(), key.clone()))
+                || self.unjudged.iter().any(|(n, l)| n == name && l.hub_uid == hub_uid);
+            if let Some(slot) = self.slots.get_mut(&key).filter(|s| s.uid == hub_uid && !cleaned) {
+                slot.fleet.found(name);
+                self.enqueue(&key);
             }
         }
     }
@@ -281,16 +314,9 @@ impl Hub {
                 }
                 self.enqueue(&key);
             }
-            Said::Mirrors { mirrors } => {
-                for (key, hub_uid) in mirrors {
-                    let cleaned = self.cleaning.contains_key(&(name.clone(), key.clone()))
-                        || self.unjudged.iter().any(|(n, l)| *n == name && l.hub_uid == hub_uid);
-                    if let Some(slot) = self.slots.get_mut(&key).filter(|s| s.uid == hub_uid && !cleaned) {
-                        slot.fleet.found(&name);
-                        self.enqueue(&key);
-                    }
-                }
-            }
+            Said::Mirrors { mirrors } if self.synced => self.discovered(&name, mirrors),
+            // Whose they are is known when the instances were listed.
+            Said::Mirrors { mirrors } => drop(self.undiscovered.insert(name, mirrors)),
         }
     }
 

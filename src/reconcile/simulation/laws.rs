@@ -49,6 +49,13 @@ impl Laws {
         }
     }
 
+    /// A cluster that is being deregistered is told to take nothing away.
+    pub fn told(&mut self, cluster: &ClusterName, leaving: bool, task: &Task) {
+        if leaving && matches!(task.goal, Goal::Remove { .. }) {
+            self.breach(format!("{cluster} is being deregistered and told to remove {}", task.key));
+        }
+    }
+
     /// What a step wants follows from its task and from what the cluster shows.
     pub fn stepped(
         &mut self,
@@ -84,13 +91,26 @@ impl Laws {
             Home::Mirror => mirror.spec.clone(),
         };
         let wish = Wish::read(&spec);
-        let expected = blueprint.expected(&task.key.name, &wish);
+        let parent = store.get(&task.key.object()).map(|s| s.object.uid().to_owned());
+        let uid = match &task.home {
+            Home::Local { instance } => instance.uid().to_owned(),
+            Home::Mirror => parent.unwrap_or_default(),
+        };
+        let expected = blueprint.expected(&task.key.name, &uid, &wish);
         for action in &stepped.actions {
             match action {
                 Action::Delete { object, .. } | Action::Release { object, .. }
                     if expected.contains_key(object) || *object == task.key.object() =>
                 {
                     self.breach(format!("{site}: {} deletes {object}, which it wants", task.key));
+                }
+                Action::Delete { object, .. } | Action::Release { object, .. }
+                    if store.get(object).is_some_and(|s| {
+                        !task.is_local() && is_renamed(blueprint, &task.key, &wish, object, &s.object)
+                    }) =>
+                {
+                    let why = "whose name only the uid of the mirror changed";
+                    self.breach(format!("{site}: {} deletes {object}, {why}", task.key));
                 }
                 Action::Apply(apply) if apply.manager == kro::MANAGER_APPLYSET => {
                     let body = Object(apply.body.clone());
@@ -119,7 +139,7 @@ impl Laws {
                         }
                     }
                     for read in plan.reads.iter().filter_map(|r| blueprint.plan(r)) {
-                        for object in blueprint.objects_of(read, &task.key.name, &wish) {
+                        for object in blueprint.objects_of(read, &task.key.name, &uid, &wish) {
                             let ready = store.get(&object).is_some_and(|s| {
                                 !s.object.is_deleting()
                                     && (!read.waits
@@ -189,6 +209,31 @@ fn is_named(site: &ClusterName, key: &InstanceKey, hub_server: &Server, left: &L
     held || left.0.get(site).is_some_and(|l| l.values().any(|l| l.key() == *key))
 }
 
+/// Whether an object is kept although it is not wanted: it would be, if the mirror still had the uid that it names.
+fn is_renamed(
+    blueprint: &Blueprint,
+    key: &InstanceKey,
+    wish: &Wish,
+    target: &ObjectRef,
+    object: &Object,
+) -> bool {
+    let former = object.label(kro::INSTANCE_ID).unwrap_or_default();
+    blueprint.expected(&key.name, former, wish).contains_key(target)
+}
+
+/// Whether what is left of an instance stays on a cluster and on record: its words name a cluster that nobody knows,
+/// which may be this one under its former name.
+fn is_perhaps_renamed(world: &World, site: &ClusterName, key: &InstanceKey) -> bool {
+    let Some(instance) = world.sites[&hub_site()].server.object(&key.object()) else { return false };
+    let recorded = world.left.0.get(site).is_some_and(|l| l.contains_key(instance.uid()));
+    recorded && names_unknown(world, &instance)
+}
+
+fn names_unknown(world: &World, instance: &Object) -> bool {
+    let named = placement::names(instance.annotation(hub::CLUSTERS).filter(|w| *w != "*"));
+    named.iter().any(|n| !world.sites.get(n).is_some_and(|s| s.registered))
+}
+
 fn differs(want: &Expected, live: &Object) -> Option<String> {
     let content = live.0.get(want.field).cloned().unwrap_or_default();
     want.content.iter().find(|(k, v)| content.get(*k).and_then(Value::as_str) != Some(v)).map(|(k, v)| {
@@ -216,6 +261,30 @@ fn chosen(world: &World, instance: &Object) -> BTreeSet<ClusterName> {
     registered.into_iter().filter(|name| chooses(instance, name)).collect()
 }
 
+/// What is kept of an instance on a cluster only because its mirror was replaced.
+fn kept(world: &World, site: &ClusterName, key: &InstanceKey, wish: &Wish) -> BTreeSet<ObjectRef> {
+    let server = &world.sites[site].server;
+    let Some(mirror) = server.object(&key.object()).filter(|_| *site != hub_site()) else {
+        return BTreeSet::new();
+    };
+    let objects = server.iter().map(|(target, value)| (target, Object((**value).clone())));
+    objects
+        .filter(|(target, object)| {
+            object.label(kro::APPLYSET_PART_OF) == Some(&applyset::id(key))
+                && object.label(kro::INSTANCE_ID) != Some(mirror.uid())
+                && is_renamed(world.blueprint(), key, wish, target, object)
+        })
+        .map(|(target, _)| target.clone())
+        .collect()
+}
+
+/// The reason of a condition.
+fn reason(object: &Object, type_: &str) -> String {
+    let list = object.0.pointer("/status/conditions").and_then(Value::as_array);
+    let condition = list.into_iter().flatten().find(|c| c["type"] == type_);
+    condition.and_then(|c| c["reason"].as_str()).unwrap_or_default().to_owned()
+}
+
 /// Everything is as the instances on the hub say; nothing else is left.
 pub fn at_rest(world: &World) -> Vec<String> {
     let mut bad = Vec::new();
@@ -229,13 +298,14 @@ pub fn at_rest(world: &World) -> Vec<String> {
             continue;
         }
         let places = chosen(world, &instance);
+        let wish = Wish::read(&instance.0["spec"]);
+        let replaced: Vec<&ClusterName> =
+            places.iter().filter(|p| !kept(world, p, &key, &wish).is_empty()).collect();
         let state = instance.str_at("/status/state");
-        let named = placement::names(instance.annotation(hub::CLUSTERS).filter(|w| *w != "*"));
-        let unknown = named.iter().any(|n| !world.sites.get(n).is_some_and(|s| s.registered));
-        let want = match (unknown, places.is_empty()) {
-            (true, _) => "IN_PROGRESS",
-            (false, true) => "IN_PROGRESS",
-            (false, false) => "ACTIVE",
+        let want = match (replaced.is_empty(), names_unknown(world, &instance) || places.is_empty()) {
+            (false, _) => "ERROR",
+            (true, true) => "IN_PROGRESS",
+            (true, false) => "ACTIVE",
         };
         if state != want {
             bad.push(format!("{key} is {state:?} instead of {want}: {}", instance.0["status"]));
@@ -244,10 +314,13 @@ pub fn at_rest(world: &World) -> Vec<String> {
         if Fleet::holds(&instance) != spokes {
             bad.push(format!("{key} holds {:?} instead of {spokes:?}", Fleet::holds(&instance)));
         }
-        let wish = Wish::read(&instance.0["spec"]);
         for place in &places {
             let server = &world.sites[place].server;
-            let expected = world.blueprint().expected(instance.name(), &wish);
+            let uid = match *place == hub_site() {
+                true => instance.uid().to_owned(),
+                false => server.object(&key.object()).map(|m| m.uid().to_owned()).unwrap_or_default(),
+            };
+            let expected = world.blueprint().expected(instance.name(), &uid, &wish);
             for (target, want) in &expected {
                 match server.object(target) {
                     None => bad.push(format!("{place}: {target} is missing")),
@@ -274,6 +347,7 @@ pub fn at_rest(world: &World) -> Vec<String> {
             }
             let names = wanted.entry(place.clone()).or_default();
             names.extend(expected.into_keys());
+            names.extend(kept(world, place, &key, &wish));
             if *place != hub_site() {
                 match server.object(&key.object()) {
                     None => bad.push(format!("{place}: the mirror of {key} is missing")),
@@ -284,7 +358,9 @@ pub fn at_rest(world: &World) -> Vec<String> {
                         if mirror.label(hub::INSTANCE_UID) != Some(instance.uid()) {
                             bad.push(format!("{place}: the mirror of {key} names another uid"));
                         }
-                        if mirror.str_at("/status/state") != "ACTIVE" {
+                        let said = reason(&mirror, "Ready");
+                        let want = if replaced.contains(&place) { "MirrorReplaced" } else { "Ready" };
+                        if said != want {
                             bad.push(format!("{place}: the mirror says {}", mirror.0["status"]));
                         }
                     }
@@ -302,19 +378,19 @@ pub fn at_rest(world: &World) -> Vec<String> {
             if !(child || mirror) || wanted.get(name).is_some_and(|w| w.contains(target)) {
                 continue;
             }
-            // What a hub forgot is listed, never cleaned; what only a replaced mirror may have renamed is kept.
-            let parent = site
-                .server
-                .object(&instance_key(object.label(kro::INSTANCE_NAME).unwrap_or_default()).object());
-            let replaced = child && parent.is_some_and(|p| object.label(kro::INSTANCE_ID) != Some(p.uid()));
-            if !world.laws.amnesia && (!replaced || *name == hub_site()) {
+            let key = match mirror {
+                true => instance_key(&target.name),
+                false => instance_key(object.label(kro::INSTANCE_NAME).unwrap_or_default()),
+            };
+            // What a hub forgot is listed, never cleaned.
+            if !world.laws.amnesia && !is_perhaps_renamed(world, name, &key) {
                 bad.push(format!("{name}: {target} is left over"));
             }
         }
     }
     // A record of an instance that was forgotten meanwhile is read when its cluster connects anew.
     for (name, left) in world.left.0.iter().filter(|_| !world.laws.amnesia) {
-        for entry in left.values() {
+        for entry in left.values().filter(|l| !is_perhaps_renamed(world, name, &l.key())) {
             bad.push(format!("{name}: what is left of {} is still on record", entry.key()));
         }
     }

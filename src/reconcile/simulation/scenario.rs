@@ -274,7 +274,7 @@ impl Scenario {
     /// Somebody has an object where a child would go.
     fn squat(&mut self, name: &str) {
         let wish = Wish { x: "x0".into(), flag: true, items: vec!["a".into()] };
-        let expected = self.world.blueprint().expected(name, &wish);
+        let expected = self.world.blueprint().expected(name, "", &wish);
         let all: Vec<ObjectRef> = expected.into_keys().collect();
         let target = self.random.pick(&all);
         let site = self.random.pick(&self.world.sites.keys().cloned().collect::<Vec<_>>());

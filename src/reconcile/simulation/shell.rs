@@ -451,6 +451,10 @@ impl World {
         self.hub.judge_leftovers();
         for (name, message) in std::mem::take(&mut self.hub.out) {
             self.note(|| format!("hub: to {name}: {}", told(&message)));
+            if let ToSpoke::Task(task) = &message {
+                let leaving = self.sites.get(&name).is_some_and(|s| s.leaving);
+                self.laws.told(&name, leaving, task);
+            }
             if let Some(actor) = self.sites.get_mut(&name).and_then(|s| s.actor.as_mut()) {
                 actor.inbox.push_back(message);
             }

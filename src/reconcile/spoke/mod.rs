@@ -8,6 +8,7 @@ mod children;
 mod mirror;
 mod part;
 mod remove;
+mod replaced;
 mod run;
 mod status;
 pub mod tracked;
