@@ -163,7 +163,7 @@ impl Actor {
             Seen::ListStarted => self.store.list_started(gk),
             Seen::Object(value) => {
                 let stored = Arc::new(Stored::new((*value).clone()));
-                let concerned = self.store.upsert(&stored.object.object_ref(), stored.clone());
+                let concerned = self.store.seen(&stored.object.object_ref(), stored.clone());
                 self.enqueue_some(concerned);
             }
             Seen::Left(value, version) => {

@@ -65,6 +65,8 @@ pub struct Plan {
     /// Takes what is there before us if it is as wanted.
     pub adopts_equal: bool,
     pub orphans: bool,
+    /// It says the tier of the cluster.
+    pub tells_tier: bool,
     /// It lives on the hub.
     pub on_hub: bool,
     /// It is not made, only read.
@@ -95,6 +97,7 @@ impl Plan {
             adopts: false,
             adopts_equal: false,
             orphans: false,
+            tells_tier: false,
             on_hub: false,
             outside: None,
         }
@@ -136,6 +139,9 @@ impl Plan {
 
     fn template(&self, plans: &[Self]) -> Value {
         let mut content = Map::from_iter([("x".to_owned(), json!("${schema.spec.x}"))]);
+        if self.tells_tier {
+            content.insert("tier".into(), json!("${kro.cluster.labels.tier}"));
+        }
         for id in &self.reads {
             let Some(read) = plans.iter().find(|p| p.id == *id) else { continue };
             let text = match (read.each, read.sort) {
@@ -382,6 +388,7 @@ fn random_plan(random: &mut Random, id: &str, before: &[Plan]) -> Plan {
     plan.waits = plan.sort == Sort::Widget && random.chance(60);
     plan.elsewhere = plan.sort != Sort::Zone && random.chance(20);
     plan.by_uid = random.chance(15);
+    plan.tells_tier = random.chance(20);
     plan.orphans = random.chance(10);
     // What was let live may be wanted again.
     plan.adopts = plan.orphans || random.chance(20);

@@ -14,7 +14,7 @@ use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::placement::{self, ClusterView, DefaultPlacement};
 use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, Inputs, Left};
 use crate::reconcile::spoke::StatusTrouble;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -30,6 +30,8 @@ pub struct Hub {
     pub watch: Watch,
     objects: BTreeMap<InstanceKey, Arc<Object>>,
     listing: Option<BTreeSet<InstanceKey>>,
+    /// Answers to our own writes that came during the list: they may be newer than it.
+    written: BTreeSet<InstanceKey>,
     synced: bool,
     slots: BTreeMap<InstanceKey, Slot>,
     pub graph: Arc<Graph>,
@@ -57,17 +59,23 @@ pub struct Stepped {
 }
 
 impl Hub {
-    pub fn new(epoch: u64, hub_id: HubId, graph: Arc<Graph>, clusters: &[(ClusterName, bool)]) -> Self {
+    pub fn new(
+        epoch: u64,
+        hub_id: HubId,
+        graph: Arc<Graph>,
+        clusters: &[(ClusterName, &'static str)],
+    ) -> Self {
         Self {
             epoch,
             hub_id,
             watch: Watch::new(app_kind(), None),
             objects: BTreeMap::new(),
             listing: None,
+            written: BTreeSet::new(),
             synced: false,
             slots: BTreeMap::new(),
             graph,
-            clusters: clusters.iter().map(|(n, local)| (n.clone(), unknown(n, *local))).collect(),
+            clusters: clusters.iter().map(|(n, tier)| (n.clone(), unknown(n, tier))).collect(),
             queue: VecDeque::new(),
             queued: BTreeSet::new(),
             cleaning: BTreeMap::new(),
@@ -96,13 +104,17 @@ impl Hub {
 
     pub fn see(&mut self, server: &Server) {
         match self.watch.next(server) {
-            Some(Seen::ListStarted) => self.listing = Some(BTreeSet::new()),
+            Some(Seen::ListStarted) => {
+                self.listing = Some(BTreeSet::new());
+                self.written.clear();
+            }
             Some(Seen::Object(value)) => {
                 let object = Object((*value).clone());
-                if let Some(listing) = &mut self.listing {
-                    listing.insert(key_of(&object));
-                }
-                self.upsert(object);
+                let key = key_of(&object);
+                // After a restore of the hub, a list shows older versions of what was known, and they are the truth.
+                let may_go_back = self.listing.is_some() && !self.written.contains(&key);
+                self.listing.iter_mut().for_each(|l| l.extend([key.clone()]));
+                self.upsert(object, may_go_back);
             }
             Some(Seen::Left(value, _)) => {
                 let object = Object((*value).clone());
@@ -132,11 +144,15 @@ impl Hub {
         }
     }
 
-    fn upsert(&mut self, object: Object) {
+    fn upsert(&mut self, object: Object, may_go_back: bool) {
         let key = key_of(&object);
         let version = |o: &Object| o.resource_version().parse::<u64>().unwrap_or_default();
         let known = self.objects.get(&key);
-        if known.is_some_and(|b| b.uid() == object.uid() && version(b) >= version(&object)) {
+        let old = |b: &Object| match may_go_back {
+            true => version(b) == version(&object),
+            false => version(b) >= version(&object),
+        };
+        if known.is_some_and(|b| b.uid() == object.uid() && old(b)) {
             return;
         }
         let uid = object.uid().to_owned();
@@ -153,6 +169,9 @@ impl Hub {
         let object = Object(value.clone());
         if self.objects.get(&key_of(&object)).is_some_and(|known| known.uid() == object.uid()) {
             let key = key_of(&object);
+            if self.listing.is_some() {
+                self.written.insert(key.clone());
+            }
             let version = |o: &Object| o.resource_version().parse::<u64>().unwrap_or_default();
             if self.objects.get(&key).is_some_and(|b| version(b) < version(&object)) {
                 self.objects.insert(key, Arc::new(object));
@@ -185,9 +204,20 @@ impl Hub {
         self.clusters.remove(name);
         self.enqueue_all();
     }
-    pub fn registered(&mut self, name: &ClusterName) {
-        self.clusters.entry(name.clone()).or_insert_with(|| unknown(name, false));
+    pub fn registered(&mut self, name: &ClusterName, tier: &'static str) {
+        self.clusters.entry(name.clone()).or_insert_with(|| unknown(name, tier));
         self.enqueue_all();
+    }
+
+    /// Somebody labels the Cluster anew.
+    pub fn relabelled(&mut self, name: &ClusterName, tier: &'static str) {
+        if let Some(state) = self.clusters.get_mut(name) {
+            state.view.labels.insert("tier".into(), tier.into());
+            if state.facts.is_some() {
+                state.facts = Some(facts(name, tier));
+            }
+            self.enqueue_all();
+        }
     }
 
     fn set_health(&mut self, name: &ClusterName, health: ClusterHealth) {
@@ -200,8 +230,11 @@ impl Hub {
     }
 
     /// The cluster has a new actor; and what is on record as left there.
-    pub fn connected(&mut self, name: &ClusterName, left: BTreeMap<String, Left>) {
+    pub fn connected(&mut self, name: &ClusterName, left: BTreeMap<String, Left>, tier: &'static str) {
         self.set_health(name, ClusterHealth::Ready);
+        if let Some(state) = self.clusters.get_mut(name) {
+            state.facts = Some(facts(name, tier));
+        }
         for slot in self.slots.values_mut() {
             slot.fleet.actor_restarted(name);
         }
@@ -401,15 +434,19 @@ impl Hub {
     }
 }
 
-/// A cluster that nobody spoke to yet. Its tier is odd or even, as its name is.
-fn unknown(name: &ClusterName, local: bool) -> ClusterState {
-    let mut view = ClusterView { local, ..ClusterView::default() };
-    view.labels.insert("tier".into(), tier(name).into());
+/// A cluster that nobody spoke to yet.
+fn unknown(name: &ClusterName, tier: &str) -> ClusterState {
+    let mut view = ClusterView { local: name.as_str() == "local", ..ClusterView::default() };
+    view.labels.insert("tier".into(), tier.into());
     ClusterState { view, ..ClusterState::default() }
 }
 
-pub fn tier(name: &ClusterName) -> &'static str {
-    if name.as_str().ends_with(['1', '3']) { "odd" } else { "even" }
+/// What `kro.cluster` is there.
+fn facts(name: &ClusterName, tier: &str) -> Arc<Value> {
+    Arc::new(
+        json!({"name": name.as_str(), "id": format!("id-{name}"), "labels": {"tier": tier}, "properties": {},
+        "version": {"major": 1, "minor": 34}}),
+    )
 }
 
 fn unreachable(now: &Now) -> ClusterHealth {

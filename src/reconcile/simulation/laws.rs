@@ -5,7 +5,6 @@ use super::cluster::Stepped;
 use super::graphs::{
     Blueprint, CALM_VALUE, Expected, Outside, Plan, Sort, Wish, app_kind, is_outside, outside,
 };
-use super::hub::tier;
 use super::shell::{LeftRecords, World, hub_site, instance_key};
 use super::store::Store;
 use crate::api::keys::{hub, kro};
@@ -24,7 +23,15 @@ pub struct Laws {
     broken: Vec<String>,
     /// The hub lost its memory of some instances: what they left on spokes is named nowhere.
     pub amnesia: bool,
+    /// Instances whose words somebody changed after they were created.
+    pub edited: BTreeSet<InstanceKey>,
+    /// When somebody changed back what one actor repairs.
+    fights: BTreeMap<(ClusterName, ObjectRef, u64), Vec<u64>>,
 }
+
+/// Repairs that a foreign writer may provoke within ten minutes: three of a fight, and those that come along with a write
+/// that was due for another reason.
+const REPAIRS: usize = 16;
 
 impl Laws {
     pub fn is_broken(&self) -> bool {
@@ -38,14 +45,36 @@ impl Laws {
     }
 
     /// A cluster is told to take an instance away only when that was decided.
-    pub fn sent(&mut self, cluster: &ClusterName, task: &Task, instance: &Object) {
+    /// `places` are those that it could be placed on, each with its tier.
+    pub fn sent(
+        &mut self,
+        cluster: &ClusterName,
+        places: &BTreeMap<ClusterName, &str>,
+        task: &Task,
+        instance: &Object,
+    ) {
         let Goal::Remove { .. } = &task.goal else { return };
         let mine = task.key == InstanceKey::new(instance.group_kind(), instance.namespace(), instance.name());
         if !mine || task.hub_uid != instance.uid() || instance.is_deleting() {
             return;
         }
-        if chooses(instance, cluster) {
+        if places.get(cluster).is_some_and(|tier| chooses(instance, cluster, tier)) {
             self.breach(format!("{cluster} is told to remove {}, which is placed there", task.key));
+        }
+        // Nobody said so: not the words, which are as they were, and no acknowledgement.
+        let untouched = !self.edited.contains(&task.key) && instance.annotation(hub::ALLOW_SHRINK).is_none();
+        let nowhere = !places.iter().any(|(name, tier)| chooses(instance, name, tier));
+        if untouched && nowhere && !self.amnesia {
+            self.breach(format!("{cluster} is told to remove {}, which then is nowhere", task.key));
+        }
+    }
+
+    pub fn fought(&mut self, site: &ClusterName, target: &ObjectRef, epoch: u64, now: u64) {
+        let times = self.fights.entry((site.clone(), target.clone(), epoch)).or_default();
+        times.push(now);
+        times.retain(|at| now - at < 600_000);
+        if times.len() > REPAIRS {
+            self.breach(format!("{site}: {target} is fought over without end"));
         }
     }
 
@@ -73,7 +102,7 @@ impl Laws {
         {
             return;
         }
-        let Goal::Run { graph, mirror, suspended, .. } = &task.goal else { return };
+        let Goal::Run { graph, mirror, suspended, cluster, .. } = &task.goal else { return };
         if *suspended {
             let child = |a: &&Action| match a {
                 Action::Apply(apply) => apply.manager == kro::MANAGER_APPLYSET,
@@ -129,6 +158,9 @@ impl Laws {
                     }
                     let Some(plan) = blueprint.plan(&want.node) else { continue };
                     let content = &body.0[want.field];
+                    if plan.tells_tier && content["tier"] != cluster["labels"]["tier"] {
+                        self.breach(format!("{site}: {} applies {} with {content}", task.key, apply.object));
+                    }
                     for read in plan.reads.iter().filter_map(|r| blueprint.plan(r)) {
                         let shown = shown(store, read, &wish);
                         if read.outside.is_some() && content[&read.id].as_str() != shown.as_deref() {
@@ -229,6 +261,14 @@ fn is_perhaps_renamed(world: &World, site: &ClusterName, key: &InstanceKey) -> b
     recorded && names_unknown(world, &instance)
 }
 
+/// Whether a hub that lost its memory cannot know of what it left on a site: no mirror names an instance that it has.
+fn is_forgotten(world: &World, site: &ClusterName, key: &InstanceKey) -> bool {
+    let mirror = world.sites[site].server.object(&key.object()).filter(|_| *site != hub_site());
+    let instance = world.sites[&hub_site()].server.object(&key.object());
+    let (Some(mirror), Some(instance)) = (mirror, instance) else { return true };
+    mirror.label(hub::INSTANCE_UID) != Some(instance.uid())
+}
+
 fn names_unknown(world: &World, instance: &Object) -> bool {
     let named = placement::names(instance.annotation(hub::CLUSTERS).filter(|w| *w != "*"));
     named.iter().any(|n| !world.sites.get(n).is_some_and(|s| s.registered))
@@ -242,7 +282,7 @@ fn differs(want: &Expected, live: &Object) -> Option<String> {
 }
 
 /// Whether an instance's own words choose a site.
-fn chooses(instance: &Object, name: &ClusterName) -> bool {
+fn chooses(instance: &Object, name: &ClusterName, tier: &str) -> bool {
     let words = instance.annotation(hub::CLUSTERS);
     let selector = instance.annotation(hub::CLUSTER_SELECTOR);
     let is_spoke = *name != hub_site();
@@ -250,15 +290,14 @@ fn chooses(instance: &Object, name: &ClusterName) -> bool {
         return !is_spoke;
     }
     let names = placement::names(words);
-    let selected = selector.is_some_and(|s| s.strip_prefix("tier=") == Some(tier(name)));
+    let selected = selector.is_some_and(|s| s.strip_prefix("tier=") == Some(tier));
     names.contains(name) || (is_spoke && names.contains(&ClusterName::new("*"))) || selected
 }
 
 /// The sites that an instance's own words choose.
 fn chosen(world: &World, instance: &Object) -> BTreeSet<ClusterName> {
-    let registered: BTreeSet<ClusterName> =
-        world.sites.iter().filter(|(_, s)| s.registered).map(|(n, _)| n.clone()).collect();
-    registered.into_iter().filter(|name| chooses(instance, name)).collect()
+    let registered = world.sites.iter().filter(|(_, s)| s.registered);
+    registered.filter(|(name, s)| chooses(instance, name, s.tier)).map(|(name, _)| name.clone()).collect()
 }
 
 /// What is kept of an instance on a cluster only because its mirror was replaced.
@@ -328,7 +367,12 @@ pub fn at_rest(world: &World) -> Vec<String> {
                         if let Some(difference) = differs(want, &live) {
                             bad.push(format!("{place}: {target} has {difference}"));
                         }
-                        for read in world.blueprint().plan(&want.node).into_iter().flat_map(|p| &p.reads) {
+                        let plan = world.blueprint().plan(&want.node);
+                        let tier = world.sites[place].tier;
+                        if plan.is_some_and(|p| p.tells_tier) && live.0[want.field]["tier"] != tier {
+                            bad.push(format!("{place}: {target} has another tier than {tier}"));
+                        }
+                        for read in plan.into_iter().flat_map(|p| &p.reads) {
                             let read = world.blueprint().plan(read).and_then(|p| p.outside.map(|o| (p, o)));
                             let Some((plan, outside)) = read else { continue };
                             let calm = if outside == Outside::Named { CALM_VALUE } else { "1" };
@@ -383,7 +427,9 @@ pub fn at_rest(world: &World) -> Vec<String> {
                 false => instance_key(object.label(kro::INSTANCE_NAME).unwrap_or_default()),
             };
             // What a hub forgot is listed, never cleaned.
-            if !world.laws.amnesia && !is_perhaps_renamed(world, name, &key) {
+            if !(world.laws.amnesia && is_forgotten(world, name, &key))
+                && !is_perhaps_renamed(world, name, &key)
+            {
                 bad.push(format!("{name}: {target} is left over"));
             }
         }

@@ -4,7 +4,7 @@ use super::api_server::{Server, Snapshot, namespace_kind};
 use super::graphs::{Blueprint, CALM_VALUE, NAMESPACE, Sort, Wish, XS, app_kind, is_outside, outside};
 use super::laws;
 use super::random::Random;
-use super::shell::{LeftRecords, Weather, World, hub_site, instance_key};
+use super::shell::{LeftRecords, Weather, World, field, hub_site, instance_key};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, ObjectRef};
@@ -154,6 +154,9 @@ impl Scenario {
     }
 
     fn annotate(&mut self, name: &str, key: &str, value: Option<&str>) {
+        if [hub::CLUSTERS, hub::CLUSTER_SELECTOR].contains(&key) {
+            self.world.laws.edited.insert(instance_key(name));
+        }
         let value = value.map_or(Value::Null, |v| json!(v));
         self.edit(&hub_site(), &instance_key(name).object(), "user", |v| {
             super::api_server::merge(v, &json!({"metadata": {"annotations": {key: value}}}));
@@ -179,7 +182,7 @@ impl Scenario {
     fn act(&mut self) {
         let name = self.random.pick(&NAMES);
         let spoke = self.random.pick(&self.world.spokes());
-        match self.random.below(31) {
+        match self.random.below(36) {
             0..=2 => self.create(name),
             3 | 4 => {
                 let spec = Wish::random(&mut self.random).value();
@@ -226,13 +229,28 @@ impl Scenario {
                 false => self.world.register(&spoke),
             },
             27..=29 => self.change_outside(),
-            _ => self.vanish_and_return(name),
+            30 => self.vanish_and_return(name),
+            31 | 32 => {
+                let tier = self.random.pick(&["odd", "even"]);
+                self.world.relabel(&spoke, tier);
+            }
+            33 | 34 => {
+                let Some(place) = self.some_content(false) else { return };
+                self.world.note(|| format!("fighter: insists on {} on {}", place.1, place.0));
+                self.world.fights.insert(place);
+            }
+            _ => {
+                let server = &mut self.world.sites.get_mut(&spoke).unwrap().server;
+                let narrow = !server.is_narrow();
+                server.narrow(&Sort::Widget.gk(), narrow);
+                self.world.note(|| format!("{spoke}: the schema of Widget is narrow: {narrow}"));
+            }
         }
     }
 
     fn intrude_on_child(&mut self) {
         let Some((site, target)) = self.some_content(false) else { return };
-        let field = if *target.gk.kind == *"ConfigMap" { "data" } else { "spec" };
+        let field = field(&target);
         match self.random.below(6) {
             0 => {
                 self.world.note(|| format!("intruder: deletes {target} on {site}"));
@@ -320,10 +338,16 @@ impl Scenario {
             }
             Some((snapshot, left)) => {
                 self.world.laws.amnesia = true;
-                self.world.hub_server().restore(snapshot);
-                self.world.left = left;
-                self.world.note(|| "the hub is restored from a backup".into());
-                self.world.crash_silently();
+                let running = self.random.chance(50);
+                self.world
+                    .note(|| format!("the hub is restored from a backup; the controller runs: {running}"));
+                if running {
+                    self.world.restore(snapshot, left);
+                } else {
+                    self.world.hub_server().restore(snapshot, false);
+                    self.world.left = left;
+                    self.world.crash_silently();
+                }
             }
         }
     }
@@ -355,11 +379,15 @@ impl Scenario {
     fn calm(&mut self) {
         self.world.note(|| "all is calm".into());
         self.world.weather = Weather::default();
+        self.world.fights.clear();
         let names: Vec<ClusterName> = self.world.sites.keys().cloned().collect();
         for name in names {
             let site = self.world.sites.get_mut(&name).unwrap();
             site.reachable = true;
             let server = &mut site.server;
+            if server.is_narrow() {
+                server.narrow(&Sort::Widget.gk(), false);
+            }
             let objects: Vec<Object> = server.iter().map(|(_, v)| Object((**v).clone())).collect();
             for object in objects {
                 let target = object.object_ref();
