@@ -197,8 +197,9 @@ impl Fleet {
         self.found.insert(cluster.clone());
     }
 
-    /// The cluster's actor is new: it knows nothing.
+    /// The cluster's actor is new: it knows nothing, and what is on record as left there is read anew.
     pub fn actor_restarted(&mut self, cluster: &ClusterName) {
+        self.left.remove(cluster);
         self.sent.remove(cluster);
         self.gone.remove(cluster);
     }
@@ -250,6 +251,7 @@ impl Fleet {
         if deleting && !managed {
             return step;
         }
+        self.find_unrecorded(inputs);
         let words = Words::of(inputs.instance);
         let past = self.past(inputs);
         let views: BTreeMap<ClusterName, ClusterView> =
@@ -280,6 +282,15 @@ impl Fleet {
         let next = retries.chain(step.wake_at).filter(|at| *at > inputs.now.millis).min();
         step.wake_at = next;
         step
+    }
+
+    /// A cluster is told something only while the record names it, and the record loses it only after it confirmed that
+    /// nothing is left, or was let go. A record without it is an older one: the hub was restored, or somebody edited it.
+    fn find_unrecorded(&mut self, inputs: &Inputs) {
+        let holds = Self::holds(inputs.instance);
+        let is_spoke = |n: &ClusterName| inputs.clusters.get(n).is_some_and(|c| !c.view.local);
+        let lost = self.sent.keys().filter(|n| is_spoke(n) && !holds.contains(*n) && !self.gone.contains(*n));
+        self.found.extend(lost.cloned());
     }
 
     fn past(&self, inputs: &Inputs) -> Past {

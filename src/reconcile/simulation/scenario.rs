@@ -182,7 +182,7 @@ impl Scenario {
     fn act(&mut self) {
         let name = self.random.pick(&NAMES);
         let spoke = self.random.pick(&self.world.spokes());
-        match self.random.below(36) {
+        match self.random.below(38) {
             0..=2 => self.create(name),
             3 | 4 => {
                 let spec = Wish::random(&mut self.random).value();
@@ -239,6 +239,7 @@ impl Scenario {
                 self.world.note(|| format!("fighter: insists on {} on {}", place.1, place.0));
                 self.world.fights.insert(place);
             }
+            35 | 36 => self.back_up_or_restore(),
             _ => {
                 let server = &mut self.world.sites.get_mut(&spoke).unwrap().server;
                 let narrow = !server.is_narrow();
