@@ -123,6 +123,8 @@ pub struct Fleet {
     left_busy: BTreeSet<ClusterName>,
     /// Spokes that showed content of ours that no hold names.
     found: BTreeSet<ClusterName>,
+    /// The version of the instance that was looked at last.
+    version: u64,
     meta_busy: bool,
     /// Holds that every record names which may have landed since it was last certain what stands there.
     recording: Option<BTreeSet<ClusterName>>,
@@ -157,6 +159,7 @@ impl Fleet {
             left: BTreeSet::new(),
             left_busy: BTreeSet::new(),
             found: BTreeSet::new(),
+            version: 0,
             meta_busy: false,
             recording: None,
             status_busy: false,
@@ -252,6 +255,7 @@ impl Fleet {
             return step;
         }
         self.find_unrecorded(inputs);
+        self.forget_newer(&mut step, inputs);
         let words = Words::of(inputs.instance);
         let past = self.past(inputs);
         let views: BTreeMap<ClusterName, ClusterView> =
@@ -291,6 +295,19 @@ impl Fleet {
         let is_spoke = |n: &ClusterName| inputs.clusters.get(n).is_some_and(|c| !c.view.local);
         let lost = self.sent.keys().filter(|n| is_spoke(n) && !holds.contains(*n) && !self.gone.contains(*n));
         self.found.extend(lost.cloned());
+    }
+
+    /// An instance that is older than it was comes from a restore of the hub. On the hub itself it is its own mirror: who
+    /// runs it there must not go by what it wrote since.
+    fn forget_newer(&mut self, step: &mut FleetStep, inputs: &Inputs) {
+        let version = inputs.instance.resource_version().parse().unwrap_or_default();
+        if std::mem::replace(&mut self.version, version) <= version {
+            return;
+        }
+        for (name, _) in inputs.clusters.iter().filter(|(_, c)| c.view.local) {
+            self.gone.remove(name);
+            self.forget(step, name);
+        }
     }
 
     fn past(&self, inputs: &Inputs) -> Past {

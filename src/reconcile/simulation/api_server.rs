@@ -132,7 +132,8 @@ impl Server {
     pub fn restore(&mut self, snapshot: Snapshot, bump: bool) {
         self.version = if bump { self.version + 1_000 } else { snapshot.version };
         self.objects = snapshot.objects;
-        self.unfinished.retain(|target| self.objects.contains_key(target));
+        let unfinished = self.objects.iter().filter(|(target, entry)| is_unfinished(target, &entry.value));
+        self.unfinished = unfinished.map(|(target, _)| target.clone()).collect();
     }
 
     pub fn is_narrow(&self) -> bool {
@@ -370,8 +371,7 @@ impl Server {
         let meta = &entry.value["metadata"];
         let held = meta.get("finalizers").and_then(Value::as_array).is_some_and(|f| !f.is_empty());
         let deleting = meta.get("deletionTimestamp").is_some();
-        let done = entry.value.pointer("/status/ready") == Some(&json!(true));
-        if *target.gk.kind == *"Widget" && !deleting && !done {
+        if is_unfinished(target, &entry.value) {
             self.unfinished.insert(target.clone());
         } else {
             self.unfinished.remove(target);
@@ -390,6 +390,12 @@ impl Server {
         }
         Ok(shown)
     }
+}
+
+/// Whether an operator has something to do.
+fn is_unfinished(target: &ObjectRef, object: &Value) -> bool {
+    let deleting = object["metadata"].get("deletionTimestamp").is_some();
+    *target.gk.kind == *"Widget" && !deleting && object.pointer("/status/ready") != Some(&json!(true))
 }
 
 /// Whoever owned a value that another writer changed or removed owns it no more.

@@ -7,6 +7,7 @@ use super::graphs::{
 };
 use super::shell::{LeftRecords, World, hub_site, instance_key};
 use super::store::Store;
+use crate::api::applyset::Inventory;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, InstanceKey, ObjectRef};
 use crate::api::{Object, applyset};
@@ -388,6 +389,12 @@ pub fn at_rest(world: &World) -> Vec<String> {
                         }
                     }
                 }
+            }
+            let parent = server.object(&key.object()).unwrap_or_default();
+            let inventory = Inventory::read(&key, &parent.labels(), &parent.annotations());
+            let recorded = inventory.ok().flatten().unwrap_or_default().group_kinds;
+            if let Some(target) = expected.keys().find(|t| !recorded.contains(&t.gk)) {
+                bad.push(format!("{place}: the inventory of {key} does not name the kind of {target}"));
             }
             let names = wanted.entry(place.clone()).or_default();
             names.extend(expected.into_keys());

@@ -110,6 +110,28 @@ pub fn crashing(seed: u64, write: u64, traced: bool) -> Run {
     Run { world: scenario.world, verdict, acts: 0 }
 }
 
+/// An instance is backed up at some moment, lives on, and the hub goes back to that moment under a running controller.
+pub fn restoring(seed: u64, _: &Skip, traced: bool) -> Run {
+    let mut scenario = Scenario::new(seed, traced);
+    scenario.calm_outside();
+    scenario.create(NAMES[0]);
+    for _ in 0..scenario.random.below(100) {
+        scenario.world.advance();
+    }
+    scenario.back_up_or_restore();
+    let lived = scenario.settle("the backup");
+    if scenario.random.chance(50) {
+        let words = scenario.words();
+        scenario.annotate(NAMES[0], hub::CLUSTERS, words);
+        for _ in 0..scenario.random.below(200) {
+            scenario.world.advance();
+        }
+    }
+    scenario.back_up_or_restore();
+    let run = scenario.finish();
+    Run { verdict: lived.and(run.verdict), ..run }
+}
+
 impl Scenario {
     fn new(seed: u64, traced: bool) -> Self {
         let mut random = Random::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d).wrapping_add(1));
@@ -603,6 +625,11 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_hub_that_goes_back_finds_its_way() {
+        check(300, 0, restoring);
     }
 
     #[test]

@@ -109,9 +109,13 @@ impl Store {
         let Some(kind) = self.kinds.get_mut(&target.gk) else { return BTreeSet::new() };
         if let Some(listing) = &mut kind.listing {
             listing.insert(target.clone());
+        }
+        let out = self.take(target, stored.clone());
+        let taken = self.objects.get(target).is_some_and(|known| Arc::ptr_eq(known, &stored));
+        if let Some(kind) = self.kinds.get_mut(&target.gk).filter(|k| taken && k.listing.is_some()) {
             kind.written.insert(target.clone());
         }
-        self.take(target, stored)
+        out
     }
 
     fn take(&mut self, target: &ObjectRef, stored: Arc<Stored>) -> BTreeSet<InstanceKey> {
