@@ -187,6 +187,12 @@ impl Actor {
         }
     }
 
+    /// The cluster does not let the kind be watched, for now.
+    pub fn refused(&mut self, gk: &GroupKind) {
+        self.store.kind_mut(gk, false).state = KindState::Failed("forbidden".into());
+        self.enqueue_all();
+    }
+
     /// An instance reads exactly these.
     fn read(&mut self, key: &InstanceKey, lookups: BTreeSet<Lookup>) {
         self.reads.insert(key.clone(), lookups);

@@ -103,7 +103,9 @@ impl Laws {
         {
             return;
         }
-        let Goal::Run { graph, mirror, suspended, cluster, .. } = &task.goal else { return };
+        let Goal::Run { graph, mirror, suspended, cluster, .. } = &task.goal else {
+            return self.goes_in_order(site, store, stepped);
+        };
         if *suspended {
             let child = |a: &&Action| match a {
                 Action::Apply(apply) => apply.manager == kro::MANAGER_APPLYSET,
@@ -188,6 +190,31 @@ impl Laws {
                     }
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// What others may depend on goes after them, and the mirror last.
+    fn goes_in_order(&mut self, site: &ClusterName, store: &Store, stepped: &Stepped) {
+        let order = |o: &Object| o.annotation(kro::APPLY_ORDER).map_or(0, |v| v.parse::<u64>().unwrap_or(0));
+        let key = &stepped.task.key;
+        let mut members = store.members(&stepped.task.applyset());
+        members.retain(|(target, _)| *target != key.object());
+        for action in &stepped.actions {
+            let (Action::Delete { object, .. } | Action::Release { object, .. }) = action else { continue };
+            let Some(going) = store.get(object) else { continue };
+            let is_mirror = *object == key.object();
+            let parent = if is_mirror {
+                going.object.uid()
+            } else {
+                going.object.label(kro::INSTANCE_ID).unwrap_or("")
+            };
+            let earlier = members.iter().find(|(_, s)| {
+                s.object.label(kro::INSTANCE_ID) == Some(parent)
+                    && (is_mirror || order(&s.object) > order(&going.object))
+            });
+            if let Some((earlier, _)) = earlier {
+                self.breach(format!("{site}: the removal of {key} deletes {object} before {earlier}"));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The world in one piece: a hub, clusters, a controller, and a clock of their own. What may happen next is collected,
 //! chance picks one of it: so answers, events and messages come in any order and at any time.
 
-use super::api_server::{Kind, Server, Snapshot, namespace_kind};
+use super::api_server::{Kind, Server, Snapshot, crd_kind, namespace_kind};
 use super::cluster::{Actor, Said, ToSpoke};
 use super::graphs::{Blueprint, NAMESPACE, OTHER_NAMESPACE, Sort, app_kind, operator_value};
 use super::hub::Hub;
@@ -385,6 +385,12 @@ impl World {
         let actor = site.actor.as_mut().unwrap();
         let watch = actor.watches.get_mut(gk).unwrap();
         if self.random.chance(self.weather.watches) {
+            if *gk != crd_kind() && self.random.chance(20) {
+                watch.relist();
+                actor.refused(gk);
+                self.note(|| format!("{name}: the watch of {gk} is refused"));
+                return;
+            }
             trouble(watch, &site.server, &mut self.random);
             self.note(|| format!("{name}: the watch of {gk} is troubled"));
             return;
