@@ -410,6 +410,8 @@ impl Fleet {
         let body = self.meta_body(inputs, decision, holds, deleting);
         // A record that may have landed or not is written again, whatever the instance seems to say.
         let Some(body) = body.filter(|b| self.recording.is_some() || !is_applied(b, inputs.instance)) else {
+            // What could not be written is not to be written any more.
+            self.unlabelled = self.unlabelled.take().filter(|_| self.meta_busy);
             return;
         };
         if !may {

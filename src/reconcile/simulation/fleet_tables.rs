@@ -334,6 +334,20 @@ fn a_cluster_that_connects_anew_is_believed_about_what_was_let_go() {
 }
 
 #[test]
+fn a_record_that_failed_and_is_not_needed_any_more_is_no_trouble() {
+    let mut bench = Bench::new(json!({hub::CLUSTER_SELECTOR: "region=us"}));
+    bench.fault = Some(Fault::Error);
+    bench.rounds();
+    bench.fault = None;
+    bench.clusters.get_mut(&name("c")).unwrap().view.labels.clear();
+    bench.later(5);
+    bench.rounds();
+    assert_eq!(bench.instance().unwrap().finalizers(), [""; 0]);
+    assert_eq!(bench.ready().0, "NotPlaced");
+    assert_eq!(bench.instance().unwrap().str_at("/status/state"), "IN_PROGRESS");
+}
+
+#[test]
 fn a_restart_rewrites_no_status() {
     for (words, clusters) in [(Some("a,b"), vec!["a", "b"]), (None, vec![])] {
         let mut bench = Bench::new(words.map_or(json!({}), |w| json!({hub::CLUSTERS: w})));
