@@ -461,9 +461,8 @@ pub fn at_rest(world: &World) -> Vec<String> {
                 false => instance_key(object.label(kro::INSTANCE_NAME).unwrap_or_default()),
             };
             // What a hub forgot is listed, never cleaned.
-            if !(world.laws.amnesia && is_forgotten(world, name, &key))
-                && !is_perhaps_renamed(world, name, &key)
-            {
+            let forgotten = world.laws.amnesia && is_forgotten(world, name, &key);
+            if !forgotten && !is_perhaps_renamed(world, name, &key) {
                 bad.push(format!("{name}: {target} is left over"));
             }
         }
