@@ -3,7 +3,7 @@
 SPOKES ?= 2
 LOCAL ?=
 # Steps of the simulation in `make unit`.
-STEPS ?= 250000
+STEPS ?= 1000000
 QUICK ?=
 ONLY ?=
 RUNS ?=

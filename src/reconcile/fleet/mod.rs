@@ -165,6 +165,8 @@ pub struct Fleet {
     only_hub_part: bool,
     /// Spokes that showed content of ours that no hold names.
     found: BTreeSet<ClusterName>,
+    /// The version of the instance that was looked at last.
+    version: u64,
     meta_busy: bool,
     /// Holds that every record names which may have landed since it was last certain what stands there.
     recording: Option<BTreeSet<ClusterName>>,
@@ -200,6 +202,7 @@ impl Fleet {
             left_busy: BTreeSet::new(),
             only_hub_part: false,
             found: BTreeSet::new(),
+            version: 0,
             meta_busy: false,
             recording: None,
             status_busy: false,
@@ -241,8 +244,9 @@ impl Fleet {
         self.found.insert(cluster.clone());
     }
 
-    /// The cluster's actor is new: it knows nothing.
+    /// The cluster's actor is new: it knows nothing, and what is on record as left there is read anew.
     pub fn actor_restarted(&mut self, cluster: &ClusterName) {
+        self.left.remove(cluster);
         self.sent.remove(cluster);
         self.gone.remove(cluster);
     }
@@ -294,6 +298,8 @@ impl Fleet {
         if deleting && !managed {
             return step;
         }
+        self.find_unrecorded(inputs);
+        self.forget_newer(&mut step, inputs);
         let words = Words::of(inputs.instance);
         let past = self.past(inputs);
         let registered = inputs.clusters.iter().filter(|(_, c)| !c.implied);
@@ -327,6 +333,28 @@ impl Fleet {
         let next = retries.chain(step.wake_at).filter(|at| *at > inputs.now.millis).min();
         step.wake_at = next;
         step
+    }
+
+    /// A cluster is told something only while the record names it, and the record loses it only after it confirmed that
+    /// nothing is left, or was let go. A record without it is an older one: the hub was restored, or somebody edited it.
+    fn find_unrecorded(&mut self, inputs: &Inputs) {
+        let holds = Self::holds(inputs.instance);
+        let is_spoke = |n: &ClusterName| inputs.clusters.get(n).is_some_and(|c| !c.view.local);
+        let lost = self.sent.keys().filter(|n| is_spoke(n) && !holds.contains(*n) && !self.gone.contains(*n));
+        self.found.extend(lost.cloned());
+    }
+
+    /// An instance that is older than it was comes from a restore of the hub. On the hub itself it is its own mirror: who
+    /// runs it there must not go by what it wrote since.
+    fn forget_newer(&mut self, step: &mut FleetStep, inputs: &Inputs) {
+        let version = inputs.instance.resource_version().parse().unwrap_or_default();
+        if std::mem::replace(&mut self.version, version) <= version {
+            return;
+        }
+        for (name, _) in inputs.clusters.iter().filter(|(_, c)| c.view.local) {
+            self.gone.remove(name);
+            self.forget(step, name);
+        }
     }
 
     fn past(&self, inputs: &Inputs) -> Past {
@@ -433,6 +461,8 @@ impl Fleet {
         let body = self.meta_body(inputs, decision, holds, deleting);
         // A record that may have landed or not is written again, whatever the instance seems to say.
         let Some(body) = body.filter(|b| self.recording.is_some() || !is_applied(b, inputs.instance)) else {
+            // What could not be written is not to be written any more.
+            self.unlabelled = self.unlabelled.take().filter(|_| self.meta_busy);
             return;
         };
         if !may {

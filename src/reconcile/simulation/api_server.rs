@@ -65,6 +65,8 @@ pub struct Server {
     pub log: Vec<Change>,
     /// Objects of the operator's kind whose status is not as it will be.
     unfinished: BTreeSet<ObjectRef>,
+    /// A kind whose schema lacks the field `spec.x`.
+    narrow: Option<GroupKind>,
 }
 
 pub fn namespace_kind() -> GroupKind {
@@ -84,6 +86,7 @@ impl Server {
             objects: BTreeMap::new(),
             log: Vec::new(),
             unfinished: BTreeSet::new(),
+            narrow: None,
         };
         out.serve(namespace_kind(), Kind { namespaced: false });
         out.serve(crd_kind(), Kind { namespaced: false });
@@ -124,11 +127,26 @@ impl Server {
     pub fn snapshot(&self) -> Snapshot {
         Snapshot { version: self.version, objects: self.objects.clone() }
     }
-    /// What was, is; nobody is told. Uids are random in real servers, so they are never given twice.
-    pub fn restore(&mut self, snapshot: Snapshot) {
-        self.version = snapshot.version;
+    /// What was, is; nobody is told. Uids are random in real servers, so they are never given twice. With `bump`, later
+    /// versions are higher than any that was given, as a restore of etcd under running clients has to see to.
+    pub fn restore(&mut self, snapshot: Snapshot, bump: bool) {
+        self.version = if bump { self.version + 1_000 } else { snapshot.version };
         self.objects = snapshot.objects;
-        self.unfinished.retain(|target| self.objects.contains_key(target));
+        let unfinished = self.objects.iter().filter(|(target, entry)| is_unfinished(target, &entry.value));
+        self.unfinished = unfinished.map(|(target, _)| target.clone()).collect();
+    }
+
+    pub fn is_narrow(&self) -> bool {
+        self.narrow.is_some()
+    }
+    /// Another schema of a kind, with `spec.x` or without; told by its CustomResourceDefinition.
+    pub fn narrow(&mut self, gk: &GroupKind, on: bool) {
+        self.narrow = on.then(|| gk.clone());
+        let name = format!("{}s.{}", gk.kind.to_lowercase(), gk.group);
+        let body = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": name, "annotations": {"hub.kro.run/kind": *gk.kind}},
+            "spec": {"group": *gk.group, "names": {"kind": *gk.kind}, "scope": "Namespaced", "narrow": on}});
+        self.apply(&ObjectRef::new(crd_kind(), "", &name), "vendor", &body).unwrap();
     }
 
     /// Server-side apply with force. Creates what is not there.
@@ -144,7 +162,12 @@ impl Server {
             None => self.blank(target, body, &kind)?,
         };
         let before = entry.value.clone();
-        let wanted = fields::leaves(body, false);
+        let mut wanted = fields::leaves(body, false);
+        if self.narrow.as_ref() == Some(&target.gk) {
+            let dropped: fields::Path = ["f:spec", "f:x"].map(str::to_owned).into();
+            wanted.remove(&dropped);
+            fields::remove(&mut entry.value, &dropped);
+        }
         let old = entry.managers.iter().find(|m| m.name == manager && m.apply && !m.status);
         let dropped: Vec<fields::Path> =
             old.map(|m| m.fields.difference(&wanted).cloned().collect()).unwrap_or_default();
@@ -348,8 +371,7 @@ impl Server {
         let meta = &entry.value["metadata"];
         let held = meta.get("finalizers").and_then(Value::as_array).is_some_and(|f| !f.is_empty());
         let deleting = meta.get("deletionTimestamp").is_some();
-        let done = entry.value.pointer("/status/ready") == Some(&json!(true));
-        if *target.gk.kind == *"Widget" && !deleting && !done {
+        if is_unfinished(target, &entry.value) {
             self.unfinished.insert(target.clone());
         } else {
             self.unfinished.remove(target);
@@ -368,6 +390,12 @@ impl Server {
         }
         Ok(shown)
     }
+}
+
+/// Whether an operator has something to do.
+fn is_unfinished(target: &ObjectRef, object: &Value) -> bool {
+    let deleting = object["metadata"].get("deletionTimestamp").is_some();
+    *target.gk.kind == *"Widget" && !deleting && object.pointer("/status/ready") != Some(&json!(true))
 }
 
 /// Whoever owned a value that another writer changed or removed owns it no more.

@@ -163,7 +163,7 @@ impl Actor {
             Seen::ListStarted => self.store.list_started(gk),
             Seen::Object(value) => {
                 let stored = Arc::new(Stored::new((*value).clone()));
-                let concerned = self.store.upsert(&stored.object.object_ref(), stored.clone());
+                let concerned = self.store.seen(&stored.object.object_ref(), stored.clone());
                 self.enqueue_some(concerned);
             }
             Seen::Left(value, version) => {
@@ -185,6 +185,12 @@ impl Actor {
                 self.enqueue_some(concerned);
             }
         }
+    }
+
+    /// The cluster does not let the kind be watched, for now.
+    pub fn refused(&mut self, gk: &GroupKind) {
+        self.store.kind_mut(gk, false).state = KindState::Failed("forbidden".into());
+        self.enqueue_all();
     }
 
     /// An instance reads exactly these.

@@ -296,6 +296,58 @@ fn content_that_no_hold_names_is_kept_until_somebody_decides() {
 }
 
 #[test]
+fn a_record_that_went_back_loses_nothing_that_was_told_since() {
+    let mut bench = Bench::placed("a");
+    let backup = bench.server.snapshot();
+    bench.annotate(hub::CLUSTERS, Some("b,c"));
+    assert_eq!(bench.rounds(), ["record, remove a", "run b, run c"]);
+    bench.fleet.gone(&name("a"));
+    bench.rounds();
+    bench.server.restore(backup, true);
+    assert_eq!(bench.rounds(), ["record, run a"], "b and c run on until somebody decides");
+    assert_eq!(bench.note(hub::HOLDS), "a,b,c");
+    bench.later(5);
+    bench.rounds();
+    let (reason, message) = bench.ready();
+    assert_eq!(reason, "ShrinkHeld", "{message}");
+    let token = message.rsplit('=').next().unwrap().to_owned();
+    bench.annotate(hub::ALLOW_SHRINK, Some(&token));
+    assert!(bench.rounds().concat().contains("remove b, remove c"));
+}
+
+#[test]
+fn a_cluster_that_connects_anew_is_believed_about_what_was_let_go() {
+    let mut bench = Bench::placed("a,b");
+    bench.annotate(hub::RELEASE, Some("b"));
+    bench.rounds();
+    bench.annotate(hub::CLUSTERS, Some("a"));
+    bench.annotate(hub::RELEASE, None);
+    bench.rounds();
+    assert_eq!(bench.note(hub::HOLDS), "a");
+    bench.fleet.found(&name("b"));
+    bench.rounds();
+    assert_eq!(bench.note(hub::HOLDS), "a", "it is on record as left");
+    bench.fleet.actor_restarted(&name("b"));
+    bench.fleet.found(&name("b"));
+    bench.rounds();
+    assert_eq!(bench.note(hub::HOLDS), "a,b", "the record was read, and did not say so");
+}
+
+#[test]
+fn a_record_that_failed_and_is_not_needed_any_more_is_no_trouble() {
+    let mut bench = Bench::new(json!({hub::CLUSTER_SELECTOR: "region=us"}));
+    bench.fault = Some(Fault::Error);
+    bench.rounds();
+    bench.fault = None;
+    bench.clusters.get_mut(&name("c")).unwrap().view.labels.clear();
+    bench.later(5);
+    bench.rounds();
+    assert_eq!(bench.instance().unwrap().finalizers(), [""; 0]);
+    assert_eq!(bench.ready().0, "NotPlaced");
+    assert_eq!(bench.instance().unwrap().str_at("/status/state"), "IN_PROGRESS");
+}
+
+#[test]
 fn a_restart_rewrites_no_status() {
     for (words, clusters) in [(Some("a,b"), vec!["a", "b"]), (None, vec![])] {
         let mut bench = Bench::new(words.map_or(json!({}), |w| json!({hub::CLUSTERS: w})));

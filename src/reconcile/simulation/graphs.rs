@@ -59,10 +59,14 @@ pub struct Plan {
     /// Ready when the operator says so.
     pub waits: bool,
     pub elsewhere: bool,
+    /// Its name ends with the uid of the mirror.
+    pub by_uid: bool,
     pub adopts: bool,
     /// Takes what is there before us if it is as wanted.
     pub adopts_equal: bool,
     pub orphans: bool,
+    /// It says the tier of the cluster.
+    pub tells_tier: bool,
     /// It lives on the hub.
     pub on_hub: bool,
     /// It is not made, only read.
@@ -89,9 +93,11 @@ impl Plan {
             each: false,
             waits: false,
             elsewhere: false,
+            by_uid: false,
             adopts: false,
             adopts_equal: false,
             orphans: false,
+            tells_tier: false,
             on_hub: false,
             outside: None,
         }
@@ -115,6 +121,12 @@ impl Plan {
         self
     }
 
+    /// Without the item.
+    fn name(&self, instance: &str, uid: &str) -> String {
+        let uid = if self.by_uid { format!("-{uid}") } else { String::new() };
+        format!("{instance}-{}{uid}", self.suffix)
+    }
+
     fn reference(&self) -> Option<Value> {
         let metadata = match self.outside? {
             Outside::Named => json!({"name": "settings-${schema.spec.x}"}),
@@ -127,6 +139,9 @@ impl Plan {
 
     fn template(&self, plans: &[Self]) -> Value {
         let mut content = Map::from_iter([("x".to_owned(), json!("${schema.spec.x}"))]);
+        if self.tells_tier {
+            content.insert("tier".into(), json!("${kro.cluster.labels.tier}"));
+        }
         for id in &self.reads {
             let Some(read) = plans.iter().find(|p| p.id == *id) else { continue };
             let text = match (read.each, read.sort) {
@@ -139,7 +154,8 @@ impl Plan {
             content.insert(id.clone(), json!(text));
         }
         let item = if self.each { "-${item0}" } else { "" };
-        let mut metadata = json!({"name": format!("${{schema.metadata.name}}-{}{item}", self.suffix), "labels": {"team": "${schema.spec.x}"}});
+        let uid = if self.by_uid { "-${schema.metadata.uid}" } else { "" };
+        let mut metadata = json!({"name": format!("${{schema.metadata.name}}-{}{uid}{item}", self.suffix), "labels": {"team": "${schema.spec.x}"}});
         if self.elsewhere && self.sort != Sort::Zone {
             metadata["namespace"] = json!(OTHER_NAMESPACE);
         }
@@ -300,8 +316,8 @@ impl Blueprint {
         self.plans.iter().find(|p| p.id == id)
     }
 
-    /// Objects of one node.
-    pub fn objects_of(&self, plan: &Plan, instance: &str, wish: &Wish) -> Vec<ObjectRef> {
+    /// Objects of one node. `uid` is that of what they belong to: the mirror, or the instance itself on the hub.
+    pub fn objects_of(&self, plan: &Plan, instance: &str, uid: &str, wish: &Wish) -> Vec<ObjectRef> {
         if plan.outside.is_some() {
             return Vec::new();
         }
@@ -310,7 +326,7 @@ impl Blueprint {
             _ if plan.elsewhere => OTHER_NAMESPACE,
             _ => NAMESPACE,
         };
-        let name = format!("{instance}-{}", plan.suffix);
+        let name = plan.name(instance, uid);
         if plan.each {
             let items = wish.items.iter();
             return items
@@ -321,13 +337,13 @@ impl Blueprint {
     }
 
     /// All that should be there for an instance, once everything is ready.
-    pub fn expected(&self, instance: &str, wish: &Wish) -> BTreeMap<ObjectRef, Expected> {
+    pub fn expected(&self, instance: &str, uid: &str, wish: &Wish) -> BTreeMap<ObjectRef, Expected> {
         let included = self.included(wish);
         let mut out = BTreeMap::new();
         for plan in self.plans.iter().filter(|p| included.contains(&p.id)) {
             let mut content = BTreeMap::from([("x".to_owned(), wish.x.clone())]);
             for read in plan.reads.iter().filter_map(|r| self.plan(r)).filter(|r| r.outside.is_none()) {
-                let name = format!("{instance}-{}", read.suffix);
+                let name = read.name(instance, uid);
                 let value = match (read.each, read.sort) {
                     (true, _) => wish.items.len().to_string(),
                     (false, Sort::Widget) => operator_value(&name),
@@ -335,7 +351,7 @@ impl Blueprint {
                 };
                 content.insert(read.id.clone(), value);
             }
-            for object in self.objects_of(plan, instance, wish) {
+            for object in self.objects_of(plan, instance, uid, wish) {
                 let field = plan.sort.field();
                 out.insert(object, Expected { node: plan.id.clone(), field, content: content.clone() });
             }
@@ -371,6 +387,8 @@ fn random_plan(random: &mut Random, id: &str, before: &[Plan]) -> Plan {
     plan.each = random.chance(25);
     plan.waits = plan.sort == Sort::Widget && random.chance(60);
     plan.elsewhere = plan.sort != Sort::Zone && random.chance(20);
+    plan.by_uid = random.chance(15);
+    plan.tells_tier = random.chance(20);
     plan.orphans = random.chance(10);
     // What was let live may be wanted again.
     plan.adopts = plan.orphans || random.chance(20);

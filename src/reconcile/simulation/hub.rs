@@ -6,14 +6,15 @@ use super::graphs::app_kind;
 use super::requests::Answer;
 use super::watch::{Seen, Watch};
 use crate::api::Object;
+use crate::api::keys::hub;
 use crate::api::names::{ClusterName, HubId, InstanceKey};
 use crate::graph::Graph;
 use crate::reconcile::Now;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
-use crate::reconcile::fleet::placement::{ClusterView, DefaultPlacement};
+use crate::reconcile::fleet::placement::{self, ClusterView, DefaultPlacement};
 use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, Inputs, Left};
 use crate::reconcile::spoke::StatusTrouble;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub struct Hub {
     pub watch: Watch,
     objects: BTreeMap<InstanceKey, Arc<Object>>,
     listing: Option<BTreeSet<InstanceKey>>,
+    /// Answers to our own writes that came during the list: they may be newer than it.
+    written: BTreeSet<InstanceKey>,
     synced: bool,
     slots: BTreeMap<InstanceKey, Slot>,
     pub graph: Arc<Graph>,
@@ -37,6 +40,8 @@ pub struct Hub {
     queued: BTreeSet<InstanceKey>,
     cleaning: BTreeMap<(ClusterName, InstanceKey), Left>,
     unjudged: Vec<(ClusterName, Left)>,
+    /// Mirrors that clusters showed before the instances were listed.
+    undiscovered: BTreeMap<ClusterName, Vec<(InstanceKey, String)>>,
     /// Leftovers as read when a cluster connected, and recorded since.
     left: BTreeMap<ClusterName, BTreeMap<String, Left>>,
     pub inbox: VecDeque<(ClusterName, u64, Said)>,
@@ -54,21 +59,28 @@ pub struct Stepped {
 }
 
 impl Hub {
-    pub fn new(epoch: u64, hub_id: HubId, graph: Arc<Graph>, clusters: &[(ClusterName, bool)]) -> Self {
+    pub fn new(
+        epoch: u64,
+        hub_id: HubId,
+        graph: Arc<Graph>,
+        clusters: &[(ClusterName, &'static str)],
+    ) -> Self {
         Self {
             epoch,
             hub_id,
             watch: Watch::new(app_kind(), None),
             objects: BTreeMap::new(),
             listing: None,
+            written: BTreeSet::new(),
             synced: false,
             slots: BTreeMap::new(),
             graph,
-            clusters: clusters.iter().map(|(n, local)| (n.clone(), unknown(n, *local))).collect(),
+            clusters: clusters.iter().map(|(n, tier)| (n.clone(), unknown(n, tier))).collect(),
             queue: VecDeque::new(),
             queued: BTreeSet::new(),
             cleaning: BTreeMap::new(),
             unjudged: Vec::new(),
+            undiscovered: BTreeMap::new(),
             left: BTreeMap::new(),
             inbox: VecDeque::new(),
             out: Vec::new(),
@@ -92,13 +104,17 @@ impl Hub {
 
     pub fn see(&mut self, server: &Server) {
         match self.watch.next(server) {
-            Some(Seen::ListStarted) => self.listing = Some(BTreeSet::new()),
+            Some(Seen::ListStarted) => {
+                self.listing = Some(BTreeSet::new());
+                self.written.clear();
+            }
             Some(Seen::Object(value)) => {
                 let object = Object((*value).clone());
-                if let Some(listing) = &mut self.listing {
-                    listing.insert(key_of(&object));
-                }
-                self.upsert(object);
+                let key = key_of(&object);
+                // After a restore of the hub, a list shows older versions of what was known, and they are the truth.
+                let may_go_back = self.listing.is_some() && !self.written.contains(&key);
+                self.listing.iter_mut().for_each(|l| l.extend([key.clone()]));
+                self.upsert(object, may_go_back);
             }
             Some(Seen::Left(value, _)) => {
                 let object = Object((*value).clone());
@@ -119,17 +135,24 @@ impl Hub {
                 }
                 if first {
                     self.enqueue_all();
+                    for (name, mirrors) in std::mem::take(&mut self.undiscovered) {
+                        self.discovered(&name, mirrors);
+                    }
                 }
             }
             Some(Seen::Served | Seen::NotServed) | None => {}
         }
     }
 
-    fn upsert(&mut self, object: Object) {
+    fn upsert(&mut self, object: Object, may_go_back: bool) {
         let key = key_of(&object);
         let version = |o: &Object| o.resource_version().parse::<u64>().unwrap_or_default();
         let known = self.objects.get(&key);
-        if known.is_some_and(|b| b.uid() == object.uid() && version(b) >= version(&object)) {
+        let old = |b: &Object| match may_go_back {
+            true => version(b) == version(&object),
+            false => version(b) >= version(&object),
+        };
+        if known.is_some_and(|b| b.uid() == object.uid() && old(b)) {
             return;
         }
         let uid = object.uid().to_owned();
@@ -146,6 +169,9 @@ impl Hub {
         let object = Object(value.clone());
         if self.objects.get(&key_of(&object)).is_some_and(|known| known.uid() == object.uid()) {
             let key = key_of(&object);
+            if self.listing.is_some() {
+                self.written.insert(key.clone());
+            }
             let version = |o: &Object| o.resource_version().parse::<u64>().unwrap_or_default();
             if self.objects.get(&key).is_some_and(|b| version(b) < version(&object)) {
                 self.objects.insert(key, Arc::new(object));
@@ -172,17 +198,26 @@ impl Hub {
     }
     /// Whether nothing is known to be held there any more.
     pub fn may_let_go(&self, name: &ClusterName) -> bool {
-        self.synced
-            && self.unjudged.is_empty()
-            && !self.objects.values().any(|o| Fleet::holds(o).contains(name))
+        self.synced && !self.objects.values().any(|o| Fleet::holds(o).contains(name))
     }
     pub fn unregistered(&mut self, name: &ClusterName) {
         self.clusters.remove(name);
         self.enqueue_all();
     }
-    pub fn registered(&mut self, name: &ClusterName) {
-        self.clusters.entry(name.clone()).or_insert_with(|| unknown(name, false));
+    pub fn registered(&mut self, name: &ClusterName, tier: &'static str) {
+        self.clusters.entry(name.clone()).or_insert_with(|| unknown(name, tier));
         self.enqueue_all();
+    }
+
+    /// Somebody labels the Cluster anew.
+    pub fn relabelled(&mut self, name: &ClusterName, tier: &'static str) {
+        if let Some(state) = self.clusters.get_mut(name) {
+            state.view.labels.insert("tier".into(), tier.into());
+            if state.facts.is_some() {
+                state.facts = Some(facts(name, tier));
+            }
+            self.enqueue_all();
+        }
     }
 
     fn set_health(&mut self, name: &ClusterName, health: ClusterHealth) {
@@ -195,8 +230,11 @@ impl Hub {
     }
 
     /// The cluster has a new actor; and what is on record as left there.
-    pub fn connected(&mut self, name: &ClusterName, left: BTreeMap<String, Left>) {
+    pub fn connected(&mut self, name: &ClusterName, left: BTreeMap<String, Left>, tier: &'static str) {
         self.set_health(name, ClusterHealth::Ready);
+        if let Some(state) = self.clusters.get_mut(name) {
+            state.facts = Some(facts(name, tier));
+        }
         for slot in self.slots.values_mut() {
             slot.fleet.actor_restarted(name);
         }
@@ -231,7 +269,19 @@ impl Hub {
             }
             let same = self.objects.get(&key).filter(|i| i.uid() == left.hub_uid);
             let unsettled = self.slots.get(&key).is_some_and(|s| !s.fleet.is_recorded());
-            if same.is_some() && unsettled {
+            let leaves = self.clusters.get(&name).is_some_and(|c| c.view.leaving);
+            if leaves {
+                // What runs there is to be left alone; the record is read when the cluster is registered again.
+            } else if same.is_some() && unsettled {
+                self.unjudged.push((name, left));
+            } else if same.is_some_and(|i| !i.is_deleting() && self.names_unregistered(i)) {
+                // Perhaps this cluster under its former name.
+                self.unjudged.push((name, left));
+            } else if same.is_some_and(|i| {
+                Fleet::holds(i).contains(&name)
+                    && placement::names(i.annotation(hub::RELEASE)).contains(&name)
+            }) {
+                // It is about to be recorded once more.
                 self.unjudged.push((name, left));
             } else if same.is_some_and(|i| Fleet::holds(i).contains(&name)) {
                 self.forget_left(&name, &left.hub_uid);
@@ -239,6 +289,22 @@ impl Hub {
                 let task = ToSpoke::Task(Arc::new(left.removal(&self.hub_id)));
                 self.out.push((name.clone(), task));
                 self.cleaning.insert((name, key), left);
+            }
+        }
+    }
+
+    fn names_unregistered(&self, instance: &Object) -> bool {
+        let named = placement::names(instance.annotation(hub::CLUSTERS));
+        named.iter().any(|n| n.as_str() != "*" && !self.clusters.contains_key(n))
+    }
+
+    fn discovered(&mut self, name: &ClusterName, mirrors: Vec<(InstanceKey, String)>) {
+        for (key, hub_uid) in mirrors {
+            let cleaned = self.cleaning.contains_key(&(name.clone(), key.clone()))
+                || self.unjudged.iter().any(|(n, l)| n == name && l.hub_uid == hub_uid);
+            if let Some(slot) = self.slots.get_mut(&key).filter(|s| s.uid == hub_uid && !cleaned) {
+                slot.fleet.found(name);
+                self.enqueue(&key);
             }
         }
     }
@@ -281,16 +347,9 @@ impl Hub {
                 }
                 self.enqueue(&key);
             }
-            Said::Mirrors { mirrors } => {
-                for (key, hub_uid) in mirrors {
-                    let cleaned = self.cleaning.contains_key(&(name.clone(), key.clone()))
-                        || self.unjudged.iter().any(|(n, l)| *n == name && l.hub_uid == hub_uid);
-                    if let Some(slot) = self.slots.get_mut(&key).filter(|s| s.uid == hub_uid && !cleaned) {
-                        slot.fleet.found(&name);
-                        self.enqueue(&key);
-                    }
-                }
-            }
+            Said::Mirrors { mirrors } if self.synced => self.discovered(&name, mirrors),
+            // Whose they are is known when the instances were listed.
+            Said::Mirrors { mirrors } => drop(self.undiscovered.insert(name, mirrors)),
         }
     }
 
@@ -375,15 +434,19 @@ impl Hub {
     }
 }
 
-/// A cluster that nobody spoke to yet. Its tier is odd or even, as its name is.
-fn unknown(name: &ClusterName, local: bool) -> ClusterState {
-    let mut view = ClusterView { local, ..ClusterView::default() };
-    view.labels.insert("tier".into(), tier(name).into());
+/// A cluster that nobody spoke to yet.
+fn unknown(name: &ClusterName, tier: &str) -> ClusterState {
+    let mut view = ClusterView { local: name.as_str() == "local", ..ClusterView::default() };
+    view.labels.insert("tier".into(), tier.into());
     ClusterState { view, ..ClusterState::default() }
 }
 
-pub fn tier(name: &ClusterName) -> &'static str {
-    if name.as_str().ends_with(['1', '3']) { "odd" } else { "even" }
+/// What `kro.cluster` is there.
+fn facts(name: &ClusterName, tier: &str) -> Arc<Value> {
+    Arc::new(
+        json!({"name": name.as_str(), "id": format!("id-{name}"), "labels": {"tier": tier}, "properties": {},
+        "version": {"major": 1, "minor": 34}}),
+    )
 }
 
 fn unreachable(now: &Now) -> ClusterHealth {

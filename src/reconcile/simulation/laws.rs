@@ -5,9 +5,9 @@ use super::cluster::Stepped;
 use super::graphs::{
     Blueprint, CALM_VALUE, Expected, Outside, Plan, Sort, Wish, app_kind, is_outside, outside,
 };
-use super::hub::tier;
 use super::shell::{LeftRecords, World, hub_site, instance_key};
 use super::store::Store;
+use crate::api::applyset::Inventory;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, InstanceKey, ObjectRef};
 use crate::api::{Object, applyset};
@@ -24,7 +24,15 @@ pub struct Laws {
     broken: Vec<String>,
     /// The hub lost its memory of some instances: what they left on spokes is named nowhere.
     pub amnesia: bool,
+    /// Instances whose words somebody changed after they were created.
+    pub edited: BTreeSet<InstanceKey>,
+    /// When somebody changed back what one actor repairs.
+    fights: BTreeMap<(ClusterName, ObjectRef, u64), Vec<u64>>,
 }
+
+/// Repairs that a foreign writer may provoke within ten minutes: three of a fight, and those that come along with a write
+/// that was due for another reason.
+const REPAIRS: usize = 16;
 
 impl Laws {
     pub fn is_broken(&self) -> bool {
@@ -38,14 +46,43 @@ impl Laws {
     }
 
     /// A cluster is told to take an instance away only when that was decided.
-    pub fn sent(&mut self, cluster: &ClusterName, task: &Task, instance: &Object) {
+    /// `places` are those that it could be placed on, each with its tier.
+    pub fn sent(
+        &mut self,
+        cluster: &ClusterName,
+        places: &BTreeMap<ClusterName, &str>,
+        task: &Task,
+        instance: &Object,
+    ) {
         let Goal::Remove { .. } = &task.goal else { return };
         let mine = task.key == InstanceKey::new(instance.group_kind(), instance.namespace(), instance.name());
         if !mine || task.hub_uid != instance.uid() || instance.is_deleting() {
             return;
         }
-        if chooses(instance, cluster) {
+        if places.get(cluster).is_some_and(|tier| chooses(instance, cluster, tier)) {
             self.breach(format!("{cluster} is told to remove {}, which is placed there", task.key));
+        }
+        // Nobody said so: not the words, which are as they were, and no acknowledgement.
+        let untouched = !self.edited.contains(&task.key) && instance.annotation(hub::ALLOW_SHRINK).is_none();
+        let nowhere = !places.iter().any(|(name, tier)| chooses(instance, name, tier));
+        if untouched && nowhere && !self.amnesia {
+            self.breach(format!("{cluster} is told to remove {}, which then is nowhere", task.key));
+        }
+    }
+
+    pub fn fought(&mut self, site: &ClusterName, target: &ObjectRef, epoch: u64, now: u64) {
+        let times = self.fights.entry((site.clone(), target.clone(), epoch)).or_default();
+        times.push(now);
+        times.retain(|at| now - at < 600_000);
+        if times.len() > REPAIRS {
+            self.breach(format!("{site}: {target} is fought over without end"));
+        }
+    }
+
+    /// A cluster that is being deregistered is told to take nothing away.
+    pub fn told(&mut self, cluster: &ClusterName, leaving: bool, task: &Task) {
+        if leaving && matches!(task.goal, Goal::Remove { .. }) {
+            self.breach(format!("{cluster} is being deregistered and told to remove {}", task.key));
         }
     }
 
@@ -66,7 +103,9 @@ impl Laws {
         {
             return;
         }
-        let Goal::Run { graph, mirror, suspended, .. } = &task.goal else { return };
+        let Goal::Run { graph, mirror, suspended, cluster, .. } = &task.goal else {
+            return self.goes_in_order(site, store, stepped);
+        };
         if *suspended {
             let child = |a: &&Action| match a {
                 Action::Apply(apply) => apply.manager == kro::MANAGER_APPLYSET,
@@ -84,13 +123,26 @@ impl Laws {
             Home::Mirror | Home::Nested => mirror.spec.clone(),
         };
         let wish = Wish::read(&spec);
-        let expected = blueprint.expected(&task.key.name, &wish);
+        let parent = store.get(&task.key.object()).map(|s| s.object.uid().to_owned());
+        let uid = match &task.home {
+            Home::Local { instance } => instance.uid().to_owned(),
+            Home::Mirror => parent.unwrap_or_default(),
+        };
+        let expected = blueprint.expected(&task.key.name, &uid, &wish);
         for action in &stepped.actions {
             match action {
                 Action::Delete { object, .. } | Action::Release { object, .. }
                     if expected.contains_key(object) || *object == task.key.object() =>
                 {
                     self.breach(format!("{site}: {} deletes {object}, which it wants", task.key));
+                }
+                Action::Delete { object, .. } | Action::Release { object, .. }
+                    if store.get(object).is_some_and(|s| {
+                        !task.is_local() && is_renamed(blueprint, &task.key, &wish, object, &s.object)
+                    }) =>
+                {
+                    let why = "whose name only the uid of the mirror changed";
+                    self.breach(format!("{site}: {} deletes {object}, {why}", task.key));
                 }
                 Action::Apply(apply) if apply.manager == kro::MANAGER_APPLYSET => {
                     let body = Object(apply.body.clone());
@@ -109,6 +161,9 @@ impl Laws {
                     }
                     let Some(plan) = blueprint.plan(&want.node) else { continue };
                     let content = &body.0[want.field];
+                    if plan.tells_tier && content["tier"] != cluster["labels"]["tier"] {
+                        self.breach(format!("{site}: {} applies {} with {content}", task.key, apply.object));
+                    }
                     for read in plan.reads.iter().filter_map(|r| blueprint.plan(r)) {
                         let shown = shown(store, read, &wish);
                         if read.outside.is_some() && content[&read.id].as_str() != shown.as_deref() {
@@ -119,7 +174,7 @@ impl Laws {
                         }
                     }
                     for read in plan.reads.iter().filter_map(|r| blueprint.plan(r)) {
-                        for object in blueprint.objects_of(read, &task.key.name, &wish) {
+                        for object in blueprint.objects_of(read, &task.key.name, &uid, &wish) {
                             let ready = store.get(&object).is_some_and(|s| {
                                 !s.object.is_deleting()
                                     && (!read.waits
@@ -135,6 +190,31 @@ impl Laws {
                     }
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// What others may depend on goes after them, and the mirror last.
+    fn goes_in_order(&mut self, site: &ClusterName, store: &Store, stepped: &Stepped) {
+        let order = |o: &Object| o.annotation(kro::APPLY_ORDER).map_or(0, |v| v.parse::<u64>().unwrap_or(0));
+        let key = &stepped.task.key;
+        let mut members = store.members(&stepped.task.applyset());
+        members.retain(|(target, _)| *target != key.object());
+        for action in &stepped.actions {
+            let (Action::Delete { object, .. } | Action::Release { object, .. }) = action else { continue };
+            let Some(going) = store.get(object) else { continue };
+            let is_mirror = *object == key.object();
+            let parent = if is_mirror {
+                going.object.uid()
+            } else {
+                going.object.label(kro::INSTANCE_ID).unwrap_or("")
+            };
+            let earlier = members.iter().find(|(_, s)| {
+                s.object.label(kro::INSTANCE_ID) == Some(parent)
+                    && (is_mirror || order(&s.object) > order(&going.object))
+            });
+            if let Some((earlier, _)) = earlier {
+                self.breach(format!("{site}: the removal of {key} deletes {object} before {earlier}"));
             }
         }
     }
@@ -189,6 +269,39 @@ fn is_named(site: &ClusterName, key: &InstanceKey, hub_server: &Server, left: &L
     held || left.0.get(site).is_some_and(|l| l.values().any(|l| l.key() == *key))
 }
 
+/// Whether an object is kept although it is not wanted: it would be, if the mirror still had the uid that it names.
+fn is_renamed(
+    blueprint: &Blueprint,
+    key: &InstanceKey,
+    wish: &Wish,
+    target: &ObjectRef,
+    object: &Object,
+) -> bool {
+    let former = object.label(kro::INSTANCE_ID).unwrap_or_default();
+    blueprint.expected(&key.name, former, wish).contains_key(target)
+}
+
+/// Whether what is left of an instance stays on a cluster and on record: its words name a cluster that nobody knows,
+/// which may be this one under its former name.
+fn is_perhaps_renamed(world: &World, site: &ClusterName, key: &InstanceKey) -> bool {
+    let Some(instance) = world.sites[&hub_site()].server.object(&key.object()) else { return false };
+    let recorded = world.left.0.get(site).is_some_and(|l| l.contains_key(instance.uid()));
+    recorded && names_unknown(world, &instance)
+}
+
+/// Whether a hub that lost its memory cannot know of what it left on a site: no mirror names an instance that it has.
+fn is_forgotten(world: &World, site: &ClusterName, key: &InstanceKey) -> bool {
+    let mirror = world.sites[site].server.object(&key.object()).filter(|_| *site != hub_site());
+    let instance = world.sites[&hub_site()].server.object(&key.object());
+    let (Some(mirror), Some(instance)) = (mirror, instance) else { return true };
+    mirror.label(hub::INSTANCE_UID) != Some(instance.uid())
+}
+
+fn names_unknown(world: &World, instance: &Object) -> bool {
+    let named = placement::names(instance.annotation(hub::CLUSTERS).filter(|w| *w != "*"));
+    named.iter().any(|n| !world.sites.get(n).is_some_and(|s| s.registered))
+}
+
 fn differs(want: &Expected, live: &Object) -> Option<String> {
     let content = live.0.get(want.field).cloned().unwrap_or_default();
     want.content.iter().find(|(k, v)| content.get(*k).and_then(Value::as_str) != Some(v)).map(|(k, v)| {
@@ -197,7 +310,7 @@ fn differs(want: &Expected, live: &Object) -> Option<String> {
 }
 
 /// Whether an instance's own words choose a site.
-fn chooses(instance: &Object, name: &ClusterName) -> bool {
+fn chooses(instance: &Object, name: &ClusterName, tier: &str) -> bool {
     let words = instance.annotation(hub::CLUSTERS);
     let selector = instance.annotation(hub::CLUSTER_SELECTOR);
     let is_spoke = *name != hub_site();
@@ -205,15 +318,38 @@ fn chooses(instance: &Object, name: &ClusterName) -> bool {
         return !is_spoke;
     }
     let names = placement::names(words);
-    let selected = selector.is_some_and(|s| s.strip_prefix("tier=") == Some(tier(name)));
+    let selected = selector.is_some_and(|s| s.strip_prefix("tier=") == Some(tier));
     names.contains(name) || (is_spoke && names.contains(&ClusterName::new("*"))) || selected
 }
 
 /// The sites that an instance's own words choose.
 fn chosen(world: &World, instance: &Object) -> BTreeSet<ClusterName> {
-    let registered: BTreeSet<ClusterName> =
-        world.sites.iter().filter(|(_, s)| s.registered).map(|(n, _)| n.clone()).collect();
-    registered.into_iter().filter(|name| chooses(instance, name)).collect()
+    let registered = world.sites.iter().filter(|(_, s)| s.registered);
+    registered.filter(|(name, s)| chooses(instance, name, s.tier)).map(|(name, _)| name.clone()).collect()
+}
+
+/// What is kept of an instance on a cluster only because its mirror was replaced.
+fn kept(world: &World, site: &ClusterName, key: &InstanceKey, wish: &Wish) -> BTreeSet<ObjectRef> {
+    let server = &world.sites[site].server;
+    let Some(mirror) = server.object(&key.object()).filter(|_| *site != hub_site()) else {
+        return BTreeSet::new();
+    };
+    let objects = server.iter().map(|(target, value)| (target, Object((**value).clone())));
+    objects
+        .filter(|(target, object)| {
+            object.label(kro::APPLYSET_PART_OF) == Some(&applyset::id(key))
+                && object.label(kro::INSTANCE_ID) != Some(mirror.uid())
+                && is_renamed(world.blueprint(), key, wish, target, object)
+        })
+        .map(|(target, _)| target.clone())
+        .collect()
+}
+
+/// The reason of a condition.
+fn reason(object: &Object, type_: &str) -> String {
+    let list = object.0.pointer("/status/conditions").and_then(Value::as_array);
+    let condition = list.into_iter().flatten().find(|c| c["type"] == type_);
+    condition.and_then(|c| c["reason"].as_str()).unwrap_or_default().to_owned()
 }
 
 /// Everything is as the instances on the hub say; nothing else is left.
@@ -229,13 +365,14 @@ pub fn at_rest(world: &World) -> Vec<String> {
             continue;
         }
         let places = chosen(world, &instance);
+        let wish = Wish::read(&instance.0["spec"]);
+        let replaced: Vec<&ClusterName> =
+            places.iter().filter(|p| !kept(world, p, &key, &wish).is_empty()).collect();
         let state = instance.str_at("/status/state");
-        let named = placement::names(instance.annotation(hub::CLUSTERS).filter(|w| *w != "*"));
-        let unknown = named.iter().any(|n| !world.sites.get(n).is_some_and(|s| s.registered));
-        let want = match (unknown, places.is_empty()) {
-            (true, _) => "IN_PROGRESS",
-            (false, true) => "IN_PROGRESS",
-            (false, false) => "ACTIVE",
+        let want = match (replaced.is_empty(), names_unknown(world, &instance) || places.is_empty()) {
+            (false, _) => "ERROR",
+            (true, true) => "IN_PROGRESS",
+            (true, false) => "ACTIVE",
         };
         if state != want {
             bad.push(format!("{key} is {state:?} instead of {want}: {}", instance.0["status"]));
@@ -244,10 +381,13 @@ pub fn at_rest(world: &World) -> Vec<String> {
         if Fleet::holds(&instance) != spokes {
             bad.push(format!("{key} holds {:?} instead of {spokes:?}", Fleet::holds(&instance)));
         }
-        let wish = Wish::read(&instance.0["spec"]);
         for place in &places {
             let server = &world.sites[place].server;
-            let expected = world.blueprint().expected(instance.name(), &wish);
+            let uid = match *place == hub_site() {
+                true => instance.uid().to_owned(),
+                false => server.object(&key.object()).map(|m| m.uid().to_owned()).unwrap_or_default(),
+            };
+            let expected = world.blueprint().expected(instance.name(), &uid, &wish);
             for (target, want) in &expected {
                 match server.object(target) {
                     None => bad.push(format!("{place}: {target} is missing")),
@@ -255,7 +395,12 @@ pub fn at_rest(world: &World) -> Vec<String> {
                         if let Some(difference) = differs(want, &live) {
                             bad.push(format!("{place}: {target} has {difference}"));
                         }
-                        for read in world.blueprint().plan(&want.node).into_iter().flat_map(|p| &p.reads) {
+                        let plan = world.blueprint().plan(&want.node);
+                        let tier = world.sites[place].tier;
+                        if plan.is_some_and(|p| p.tells_tier) && live.0[want.field]["tier"] != tier {
+                            bad.push(format!("{place}: {target} has another tier than {tier}"));
+                        }
+                        for read in plan.into_iter().flat_map(|p| &p.reads) {
                             let read = world.blueprint().plan(read).and_then(|p| p.outside.map(|o| (p, o)));
                             let Some((plan, outside)) = read else { continue };
                             let calm = if outside == Outside::Named { CALM_VALUE } else { "1" };
@@ -272,8 +417,15 @@ pub fn at_rest(world: &World) -> Vec<String> {
                     }
                 }
             }
+            let parent = server.object(&key.object()).unwrap_or_default();
+            let inventory = Inventory::read(&key, &parent.labels(), &parent.annotations());
+            let recorded = inventory.ok().flatten().unwrap_or_default().group_kinds;
+            if let Some(target) = expected.keys().find(|t| !recorded.contains(&t.gk)) {
+                bad.push(format!("{place}: the inventory of {key} does not name the kind of {target}"));
+            }
             let names = wanted.entry(place.clone()).or_default();
             names.extend(expected.into_keys());
+            names.extend(kept(world, place, &key, &wish));
             if *place != hub_site() {
                 match server.object(&key.object()) {
                     None => bad.push(format!("{place}: the mirror of {key} is missing")),
@@ -284,7 +436,9 @@ pub fn at_rest(world: &World) -> Vec<String> {
                         if mirror.label(hub::INSTANCE_UID) != Some(instance.uid()) {
                             bad.push(format!("{place}: the mirror of {key} names another uid"));
                         }
-                        if mirror.str_at("/status/state") != "ACTIVE" {
+                        let said = reason(&mirror, "Ready");
+                        let want = if replaced.contains(&place) { "MirrorReplaced" } else { "Ready" };
+                        if said != want {
                             bad.push(format!("{place}: the mirror says {}", mirror.0["status"]));
                         }
                     }
@@ -302,19 +456,20 @@ pub fn at_rest(world: &World) -> Vec<String> {
             if !(child || mirror) || wanted.get(name).is_some_and(|w| w.contains(target)) {
                 continue;
             }
-            // What a hub forgot is listed, never cleaned; what only a replaced mirror may have renamed is kept.
-            let parent = site
-                .server
-                .object(&instance_key(object.label(kro::INSTANCE_NAME).unwrap_or_default()).object());
-            let replaced = child && parent.is_some_and(|p| object.label(kro::INSTANCE_ID) != Some(p.uid()));
-            if !world.laws.amnesia && (!replaced || *name == hub_site()) {
+            let key = match mirror {
+                true => instance_key(&target.name),
+                false => instance_key(object.label(kro::INSTANCE_NAME).unwrap_or_default()),
+            };
+            // What a hub forgot is listed, never cleaned.
+            let forgotten = world.laws.amnesia && is_forgotten(world, name, &key);
+            if !forgotten && !is_perhaps_renamed(world, name, &key) {
                 bad.push(format!("{name}: {target} is left over"));
             }
         }
     }
     // A record of an instance that was forgotten meanwhile is read when its cluster connects anew.
     for (name, left) in world.left.0.iter().filter(|_| !world.laws.amnesia) {
-        for entry in left.values() {
+        for entry in left.values().filter(|l| !is_perhaps_renamed(world, name, &l.key())) {
             bad.push(format!("{name}: what is left of {} is still on record", entry.key()));
         }
     }

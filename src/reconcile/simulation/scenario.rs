@@ -4,7 +4,7 @@ use super::api_server::{Server, Snapshot, namespace_kind};
 use super::graphs::{Blueprint, CALM_VALUE, NAMESPACE, Sort, Wish, XS, app_kind, is_outside, outside};
 use super::laws;
 use super::random::Random;
-use super::shell::{LeftRecords, Weather, World, hub_site, instance_key};
+use super::shell::{LeftRecords, Weather, World, field, hub_site, instance_key};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, ObjectRef};
@@ -110,6 +110,28 @@ pub fn crashing(seed: u64, write: u64, traced: bool) -> Run {
     Run { world: scenario.world, verdict, acts: 0 }
 }
 
+/// An instance is backed up at some moment, lives on, and the hub goes back to that moment under a running controller.
+pub fn restoring(seed: u64, _: &Skip, traced: bool) -> Run {
+    let mut scenario = Scenario::new(seed, traced);
+    scenario.calm_outside();
+    scenario.create(NAMES[0]);
+    for _ in 0..scenario.random.below(100) {
+        scenario.world.advance();
+    }
+    scenario.back_up_or_restore();
+    let lived = scenario.settle("the backup");
+    if scenario.random.chance(50) {
+        let words = scenario.words();
+        scenario.annotate(NAMES[0], hub::CLUSTERS, words);
+        for _ in 0..scenario.random.below(200) {
+            scenario.world.advance();
+        }
+    }
+    scenario.back_up_or_restore();
+    let run = scenario.finish();
+    Run { verdict: lived.and(run.verdict), ..run }
+}
+
 impl Scenario {
     fn new(seed: u64, traced: bool) -> Self {
         let mut random = Random::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d).wrapping_add(1));
@@ -154,6 +176,9 @@ impl Scenario {
     }
 
     fn annotate(&mut self, name: &str, key: &str, value: Option<&str>) {
+        if [hub::CLUSTERS, hub::CLUSTER_SELECTOR].contains(&key) {
+            self.world.laws.edited.insert(instance_key(name));
+        }
         let value = value.map_or(Value::Null, |v| json!(v));
         self.edit(&hub_site(), &instance_key(name).object(), "user", |v| {
             super::api_server::merge(v, &json!({"metadata": {"annotations": {key: value}}}));
@@ -179,7 +204,7 @@ impl Scenario {
     fn act(&mut self) {
         let name = self.random.pick(&NAMES);
         let spoke = self.random.pick(&self.world.spokes());
-        match self.random.below(31) {
+        match self.random.below(38) {
             0..=2 => self.create(name),
             3 | 4 => {
                 let spec = Wish::random(&mut self.random).value();
@@ -226,13 +251,29 @@ impl Scenario {
                 false => self.world.register(&spoke),
             },
             27..=29 => self.change_outside(),
-            _ => self.vanish_and_return(name),
+            30 => self.vanish_and_return(name),
+            31 | 32 => {
+                let tier = self.random.pick(&["odd", "even"]);
+                self.world.relabel(&spoke, tier);
+            }
+            33 | 34 => {
+                let Some(place) = self.some_content(false) else { return };
+                self.world.note(|| format!("fighter: insists on {} on {}", place.1, place.0));
+                self.world.fights.insert(place);
+            }
+            35 | 36 => self.back_up_or_restore(),
+            _ => {
+                let server = &mut self.world.sites.get_mut(&spoke).unwrap().server;
+                let narrow = !server.is_narrow();
+                server.narrow(&Sort::Widget.gk(), narrow);
+                self.world.note(|| format!("{spoke}: the schema of Widget is narrow: {narrow}"));
+            }
         }
     }
 
     fn intrude_on_child(&mut self) {
         let Some((site, target)) = self.some_content(false) else { return };
-        let field = if *target.gk.kind == *"ConfigMap" { "data" } else { "spec" };
+        let field = field(&target);
         match self.random.below(6) {
             0 => {
                 self.world.note(|| format!("intruder: deletes {target} on {site}"));
@@ -274,7 +315,7 @@ impl Scenario {
     /// Somebody has an object where a child would go.
     fn squat(&mut self, name: &str) {
         let wish = Wish { x: "x0".into(), flag: true, items: vec!["a".into()] };
-        let expected = self.world.blueprint().expected(name, &wish);
+        let expected = self.world.blueprint().expected(name, "", &wish);
         let all: Vec<ObjectRef> = expected.into_keys().collect();
         let target = self.random.pick(&all);
         let site = self.random.pick(&self.world.sites.keys().cloned().collect::<Vec<_>>());
@@ -320,10 +361,16 @@ impl Scenario {
             }
             Some((snapshot, left)) => {
                 self.world.laws.amnesia = true;
-                self.world.hub_server().restore(snapshot);
-                self.world.left = left;
-                self.world.note(|| "the hub is restored from a backup".into());
-                self.world.crash_silently();
+                let running = self.random.chance(50);
+                self.world
+                    .note(|| format!("the hub is restored from a backup; the controller runs: {running}"));
+                if running {
+                    self.world.restore(snapshot, left);
+                } else {
+                    self.world.hub_server().restore(snapshot, false);
+                    self.world.left = left;
+                    self.world.crash_silently();
+                }
             }
         }
     }
@@ -355,11 +402,15 @@ impl Scenario {
     fn calm(&mut self) {
         self.world.note(|| "all is calm".into());
         self.world.weather = Weather::default();
+        self.world.fights.clear();
         let names: Vec<ClusterName> = self.world.sites.keys().cloned().collect();
         for name in names {
             let site = self.world.sites.get_mut(&name).unwrap();
             site.reachable = true;
             let server = &mut site.server;
+            if server.is_narrow() {
+                server.narrow(&Sort::Widget.gk(), false);
+            }
             let objects: Vec<Object> = server.iter().map(|(_, v)| Object((**v).clone())).collect();
             for object in objects {
                 let target = object.object_ref();
@@ -574,6 +625,11 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_hub_that_goes_back_finds_its_way() {
+        check(300, 0, restoring);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The world in one piece: a hub, clusters, a controller, and a clock of their own. What may happen next is collected,
 //! chance picks one of it: so answers, events and messages come in any order and at any time.
 
-use super::api_server::{Kind, Server, namespace_kind};
+use super::api_server::{Kind, Server, Snapshot, crd_kind, namespace_kind};
 use super::cluster::{Actor, Said, ToSpoke};
 use super::graphs::{Blueprint, NAMESPACE, OTHER_NAMESPACE, Sort, app_kind, operator_value};
 use super::hub::Hub;
@@ -15,7 +15,7 @@ use crate::reconcile::fleet::Left;
 use crate::reconcile::spoke::{Action, Goal};
 use crate::reconcile::world::Lookup;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub struct Site {
@@ -26,6 +26,8 @@ pub struct Site {
     pub registered: bool,
     /// That Cluster is being deleted, and what runs there is to be left alone.
     pub leaving: bool,
+    /// Label of its Cluster.
+    pub tier: &'static str,
     /// The hub side knows that it cannot connect.
     refused: bool,
 }
@@ -65,6 +67,8 @@ pub struct World {
     pub crash_after: Option<u64>,
     /// Up to so many milliseconds pass with each move.
     pub pace: usize,
+    /// Somebody insists on another content of these.
+    pub fights: BTreeSet<(ClusterName, ObjectRef)>,
     epoch: u64,
     requests: Vec<Request>,
     trace: Option<Vec<String>>,
@@ -85,6 +89,7 @@ enum Move {
     HubStep,
     Operate(ClusterName, ObjectRef),
     LetGo(ClusterName),
+    Fight(ClusterName, ObjectRef),
 }
 
 pub fn hub_site() -> ClusterName {
@@ -111,7 +116,8 @@ impl World {
                 let target = ObjectRef::new(namespace_kind(), "", namespace);
                 server.create(&target, "admin", &body).unwrap();
             }
-            Site { server, reachable: true, actor: None, registered, leaving: false, refused: false }
+            let tier = if name.ends_with(['1', '3']) { "odd" } else { "even" };
+            Site { server, reachable: true, actor: None, registered, leaving: false, tier, refused: false }
         };
         let mut home = site("local", local);
         home.server.serve(app_kind(), Kind { namespaced: true });
@@ -138,6 +144,7 @@ impl World {
             moves: 0,
             crash_after: None,
             pace: 3,
+            fights: BTreeSet::new(),
             epoch: 1,
             requests: Vec::new(),
             trace: traced.then(Vec::new),
@@ -212,6 +219,13 @@ impl World {
                 out.push(if request.answer.is_some() { Move::Answer(index) } else { Move::Call(index) });
             }
         }
+        let disagrees = |(name, target): &&(ClusterName, ObjectRef)| {
+            let live = self.sites[name].server.get(target);
+            live.is_some_and(|v| {
+                v["metadata"].get("deletionTimestamp").is_none() && fought(target, v) != FOUGHT
+            })
+        };
+        out.extend(self.fights.iter().filter(disagrees).map(|(n, t)| Move::Fight(n.clone(), t.clone())));
         if !self.hub.inbox.is_empty() {
             out.push(Move::HubInbox);
         }
@@ -284,7 +298,8 @@ impl World {
                 site.actor = Some(Actor::new(self.epoch, local, self.hub_id.clone(), &self.now));
                 let left = self.left.0.get(&name).cloned().unwrap_or_default();
                 self.note(|| format!("{name}: connected"));
-                self.hub.connected(&name, left);
+                let tier = self.sites[&name].tier;
+                self.hub.connected(&name, left, tier);
                 self.after_hub();
             }
             Move::Call(index) => self.call(index),
@@ -302,9 +317,11 @@ impl World {
             Move::HubStep => {
                 if let Some(stepped) = self.hub.step(&self.now) {
                     self.note(|| format!("hub: {} decides {:?}", stepped.key, stepped.actions));
+                    let places = self.sites.iter().filter(|(_, s)| s.registered && !s.leaving);
+                    let places = places.map(|(name, site)| (name.clone(), site.tier)).collect();
                     for (cluster, message) in &self.hub.out {
                         if let ToSpoke::Task(task) = message {
-                            self.laws.sent(cluster, task, &stepped.object);
+                            self.laws.sent(cluster, &places, task, &stepped.object);
                         }
                     }
                     for action in stepped.actions {
@@ -316,6 +333,14 @@ impl World {
                 self.after_hub();
             }
             Move::LetGo(name) => self.let_go(&name),
+            Move::Fight(name, target) => {
+                self.note(|| format!("fighter: changes {target} on {name}"));
+                let site = self.sites.get_mut(&name).unwrap();
+                let change = |v: &mut serde_json::Value| v[field(&target)]["x"] = json!(FOUGHT);
+                site.server.change(&target, "fighter", false, change).unwrap();
+                let epoch = site.actor.as_ref().map_or(0, |a| a.epoch);
+                self.laws.fought(&name, &target, epoch, self.now.millis);
+            }
             Move::Operate(name, target) => {
                 let flaps = self.random.chance(self.weather.operator);
                 let status = json!({"value": operator_value(&target.name), "ready": !flaps});
@@ -360,6 +385,12 @@ impl World {
         let actor = site.actor.as_mut().unwrap();
         let watch = actor.watches.get_mut(gk).unwrap();
         if self.random.chance(self.weather.watches) {
+            if *gk != crd_kind() && self.random.chance(20) {
+                watch.relist();
+                actor.refused(gk);
+                self.note(|| format!("{name}: the watch of {gk} is refused"));
+                return;
+            }
             trouble(watch, &site.server, &mut self.random);
             self.note(|| format!("{name}: the watch of {gk} is troubled"));
             return;
@@ -451,6 +482,10 @@ impl World {
         self.hub.judge_leftovers();
         for (name, message) in std::mem::take(&mut self.hub.out) {
             self.note(|| format!("hub: to {name}: {}", told(&message)));
+            if let ToSpoke::Task(task) = &message {
+                let leaving = self.sites.get(&name).is_some_and(|s| s.leaving);
+                self.laws.told(&name, leaving, task);
+            }
             if let Some(actor) = self.sites.get_mut(&name).and_then(|s| s.actor.as_mut()) {
                 actor.inbox.push_back(message);
             }
@@ -480,8 +515,16 @@ impl World {
 
     pub fn register(&mut self, name: &ClusterName) {
         self.note(|| format!("user: registers Cluster {name}"));
-        self.sites.get_mut(name).unwrap().registered = true;
-        self.hub.registered(name);
+        let site = self.sites.get_mut(name).unwrap();
+        site.registered = true;
+        self.hub.registered(name, site.tier);
+    }
+
+    /// Somebody labels the Cluster anew.
+    pub fn relabel(&mut self, name: &ClusterName, tier: &'static str) {
+        self.note(|| format!("user: labels Cluster {name} tier={tier}"));
+        self.sites.get_mut(name).unwrap().tier = tier;
+        self.hub.relabelled(name, tier);
     }
 
     /// Requests on their way may arrive or not; nobody hears of them.
@@ -510,6 +553,24 @@ impl World {
     pub fn crash_silently(&mut self) {
         self.requests.clear();
         self.start_anew();
+    }
+
+    /// The hub is restored under a running controller: what was on its way there came to its end before, and every watch
+    /// of it starts again with a list.
+    pub fn restore(&mut self, snapshot: Snapshot, left: LeftRecords) {
+        while let Some(index) = self.requests.iter().position(|r| r.site == hub_site()) {
+            match self.requests[index].answer {
+                Some(_) => self.answer(index),
+                None => self.call(index),
+            }
+        }
+        self.hub_server().restore(snapshot, true);
+        self.left = left;
+        self.hub.watch.relist();
+        let actor = self.sites.get_mut(&hub_site()).and_then(|s| s.actor.as_mut());
+        if let Some(actor) = actor {
+            actor.watches.values_mut().chain(actor.lookups.values_mut()).for_each(Watch::relist);
+        }
     }
 
     fn start_anew(&mut self) {
@@ -559,6 +620,17 @@ impl World {
     }
 }
 
+const FOUGHT: &str = "fought";
+
+/// Where the content of a child stands.
+pub fn field(target: &ObjectRef) -> &'static str {
+    if *target.gk.kind == *"ConfigMap" { "data" } else { "spec" }
+}
+
+fn fought<'a>(target: &ObjectRef, live: &'a serde_json::Value) -> &'a str {
+    live[field(target)]["x"].as_str().unwrap_or_default()
+}
+
 fn trouble(watch: &mut Watch, server: &Server, random: &mut Random) {
     match random.below(4) {
         0 => watch.lose(server),
@@ -568,8 +640,8 @@ fn trouble(watch: &mut Watch, server: &Server, random: &mut Random) {
     }
 }
 
-fn registered(sites: &BTreeMap<ClusterName, Site>) -> Vec<(ClusterName, bool)> {
-    sites.iter().filter(|(_, s)| s.registered).map(|(n, _)| (n.clone(), *n == hub_site())).collect()
+fn registered(sites: &BTreeMap<ClusterName, Site>) -> Vec<(ClusterName, &'static str)> {
+    sites.iter().filter(|(_, s)| s.registered).map(|(n, s)| (n.clone(), s.tier)).collect()
 }
 
 fn rfc3339(seconds: u64) -> String {

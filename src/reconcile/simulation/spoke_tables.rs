@@ -374,6 +374,84 @@ fn a_mirror_that_vanished_is_made_again_and_its_children_are_adopted() {
 }
 
 #[test]
+fn a_replaced_mirror_holds_what_only_its_uid_renamed_and_nothing_else() {
+    let plans = |suffix: &str, items: bool| {
+        let mut by_uid = Plan::new("n0", Sort::ConfigMap);
+        by_uid.by_uid = true;
+        let mut renamed = Plan::new("n1", Sort::ConfigMap).reading(&["n0"]);
+        renamed.suffix = suffix.into();
+        let mut both = Plan::new("n2", Sort::ConfigMap);
+        (both.by_uid, both.suffix) = (true, suffix.into());
+        let mut some = Plan::new("n3", Sort::ConfigMap);
+        (some.by_uid, some.each, some.flagged) = (true, true, items);
+        vec![by_uid, renamed, both, some]
+    };
+    let mut bench = settled(plans("s1", true));
+    let names = |bench: &Bench| -> Vec<String> {
+        let maps = bench.server.iter().filter(|(t, _)| t.gk == Sort::ConfigMap.gk());
+        maps.map(|(t, _)| t.name.to_string()).collect()
+    };
+    let old = bench.uid(&instance_key("app").object());
+    bench.server.delete(&instance_key("app").object(), None).unwrap();
+    bench.redefine(plans("s2", true));
+    let b = Wish { items: vec!["b".into()], ..wish() };
+    bench.want(run(&bench.blueprint.clone(), &b));
+    bench.rounds();
+    let new = bench.uid(&instance_key("app").object());
+    let mut want: Vec<String> = [&old, &new].map(|uid| format!("app-n0-{uid}")).to_vec();
+    want.extend(["app-s2".into(), format!("app-s2-{new}")]);
+    want.extend([&old, &new].map(|uid| format!("app-n3-{uid}-b")));
+    want.sort();
+    assert_eq!(names(&bench), want, "the author renamed s1, and the spec lost item a");
+    let (state, message) = bench.report();
+    let kept = format!("ConfigMap apps/app-n0-{old}, ConfigMap apps/app-n3-{old}-b");
+    assert_eq!((state.as_str(), message.ends_with(&kept)), ("ERROR", true), "{message}");
+    // It is left out: no uid keeps it.
+    bench.want(run(&bench.blueprint.clone(), &Wish { flag: false, ..b }));
+    bench.rounds();
+    want.retain(|name| !name.contains("n3"));
+    assert_eq!(names(&bench), want);
+    bench.server.delete(&ObjectRef::new(Sort::ConfigMap.gk(), NAMESPACE, &want[0]), None).unwrap();
+    bench.rounds();
+    assert_eq!(bench.report().0, "ACTIVE");
+}
+
+#[test]
+fn a_fight_is_bounded_and_ends_in_a_repair_whatever_failed_in_between() {
+    let mut bench = settled(vec![Plan::new("n0", Sort::ConfigMap)]);
+    let target = child(Sort::ConfigMap, "n0");
+    let fight = |bench: &mut Bench| {
+        bench.server.change(&target, "fighter", false, |v| v["data"]["x"] = json!("mine")).unwrap();
+    };
+    for _ in 0..3 {
+        fight(&mut bench);
+        assert_eq!(bench.rounds(), ["apply n0"]);
+    }
+    fight(&mut bench);
+    assert_eq!(bench.rounds(), [""; 0]);
+    assert!(bench.report().1.contains("again and again by fighter"), "{}", bench.report().1);
+    assert_eq!(bench.last.wake_at, Some(bench.now.millis + 600_000));
+    bench.now.millis += 600_000;
+    assert_eq!(bench.rounds(), ["apply n0"]);
+    assert_eq!(bench.report().0, "ACTIVE");
+
+    // A repair that failed is due before the pause is over; the pause says when to look again.
+    for _ in 0..2 {
+        fight(&mut bench);
+        bench.rounds();
+    }
+    fight(&mut bench);
+    let actions = bench.step();
+    bench.perform(&actions[0], Some(Fault::Error));
+    bench.now.millis += 1_000;
+    assert_eq!(bench.rounds(), [""; 0]);
+    assert_eq!(bench.last.wake_at, Some(bench.now.millis + 600_000));
+    bench.now.millis += 600_000;
+    assert_eq!(bench.rounds(), ["apply n0"]);
+    assert_eq!(bench.report(), ("ACTIVE".into(), String::new()));
+}
+
+#[test]
 fn a_mirror_of_an_earlier_instance_is_relabelled() {
     let mut bench = settled(chain());
     let goal = bench.machine.task().goal.clone();
@@ -446,7 +524,7 @@ fn a_dropped_field_is_offered_again_when_its_time_comes() {
     let actions = bench.step();
     let Action::Apply(apply) = &actions[0] else { panic!() };
     let mut kept = apply.body.clone();
-    kept["data"].as_object_mut().unwrap().remove("x");
+    kept["data"] = json!({"default": "of the cluster"});
     let live = bench.server.apply(&apply.object, apply.manager, &kept).unwrap();
     let stored = Arc::new(crate::reconcile::world::Stored::new((*live).clone()));
     let body = Arc::new(apply.body.clone());
@@ -456,7 +534,15 @@ fn a_dropped_field_is_offered_again_when_its_time_comes() {
     assert!(bench.report().1.contains("dropped the field data.x"), "{}", bench.report().1);
     bench.machine.feed(Outcome::StatusWritten, &bench.now);
     bench.machine.schema_changed(&Sort::ConfigMap.gk());
-    assert!(words(&bench.step()).starts_with("apply n0"));
+    let actions = bench.step();
+    assert!(words(&actions).starts_with("apply n0"));
+    // An attempt that failed does not say that the field is there.
+    bench.perform(&actions[0], Some(Fault::Lost));
+    bench.rounds();
+    assert!(bench.report().1.contains("dropped the field data.x"), "{}", bench.report().1);
+    bench.now.millis += 60_000;
+    assert_eq!(bench.rounds(), ["apply n0"]);
+    assert_eq!(bench.report(), ("ACTIVE".into(), String::new()));
 }
 
 #[test]

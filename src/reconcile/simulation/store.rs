@@ -17,6 +17,8 @@ pub struct Kind {
     pub state: KindState,
     pub generated: bool,
     listing: Option<BTreeSet<ObjectRef>>,
+    /// Answers to our own writes that came during the list: they may be newer than it.
+    written: BTreeSet<ObjectRef>,
 }
 
 /// What one external reference shows.
@@ -74,7 +76,7 @@ impl World for Store {
 
 impl Store {
     pub fn kind_mut(&mut self, gk: &GroupKind, generated: bool) -> &mut Kind {
-        let new = || Kind { state: KindState::Unknown, generated, listing: None };
+        let new = || Kind { state: KindState::Unknown, generated, listing: None, written: BTreeSet::new() };
         self.kinds.entry(gk.clone()).or_insert_with(new)
     }
     pub fn unserved(&self) -> Vec<GroupKind> {
@@ -88,11 +90,40 @@ impl Store {
         self.wanted_by.retain(|_, k| k != key);
     }
 
+    /// What the watch showed. A list is the truth, also where it is older than what was known: the cluster may have been
+    /// restored.
+    pub fn seen(&mut self, target: &ObjectRef, stored: Arc<Stored>) -> BTreeSet<InstanceKey> {
+        let Some(kind) = self.kinds.get_mut(&target.gk) else { return BTreeSet::new() };
+        let believed = kind.listing.is_some() && !kind.written.contains(target);
+        kind.listing.iter_mut().for_each(|l| l.extend([target.clone()]));
+        if !believed {
+            return self.take(target, stored);
+        }
+        self.left.remove(target);
+        let version = |s: &Stored| s.object.resource_version().to_owned();
+        let known = self.objects.get(target);
+        if known.is_some_and(|k| k.object.uid() == stored.object.uid() && version(k) == version(&stored)) {
+            return BTreeSet::new();
+        }
+        self.put(target, stored)
+    }
+
+    /// The answer to a write of ours.
     pub fn upsert(&mut self, target: &ObjectRef, stored: Arc<Stored>) -> BTreeSet<InstanceKey> {
         let Some(kind) = self.kinds.get_mut(&target.gk) else { return BTreeSet::new() };
         if let Some(listing) = &mut kind.listing {
             listing.insert(target.clone());
         }
+        let out = self.take(target, stored.clone());
+        let taken = self.objects.get(target).is_some_and(|known| Arc::ptr_eq(known, &stored));
+        if let Some(kind) = self.kinds.get_mut(&target.gk).filter(|k| taken && k.listing.is_some()) {
+            kind.written.insert(target.clone());
+        }
+        out
+    }
+
+    fn take(&mut self, target: &ObjectRef, stored: Arc<Stored>) -> BTreeSet<InstanceKey> {
+        let Some(kind) = self.kinds.get(&target.gk) else { return BTreeSet::new() };
         let version = |s: &Stored| s.object.resource_version().parse::<u64>().unwrap_or_default();
         let old = self.objects.get(target);
         let departed = self.left.get(target).filter(|(uid, _)| uid == stored.object.uid()).map_or(0, |l| l.1);
@@ -104,6 +135,10 @@ impl Store {
         if old.is_some_and(|o| o.object.uid() == stored.object.uid() && version(o) >= version(&stored)) {
             return BTreeSet::new();
         }
+        self.put(target, stored)
+    }
+
+    fn put(&mut self, target: &ObjectRef, stored: Arc<Stored>) -> BTreeSet<InstanceKey> {
         let mut out = self.concerned(target, &stored);
         if let Some(old) = self.objects.insert(target.clone(), stored) {
             out.extend(self.concerned(target, &old));
@@ -129,6 +164,7 @@ impl Store {
     pub fn list_started(&mut self, gk: &GroupKind) {
         if let Some(kind) = self.kinds.get_mut(gk) {
             kind.listing = Some(BTreeSet::new());
+            kind.written.clear();
         }
     }
 

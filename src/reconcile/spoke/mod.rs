@@ -10,6 +10,7 @@ mod nested;
 mod parent;
 mod part;
 mod remove;
+mod replaced;
 mod run;
 mod status;
 mod task;

@@ -169,7 +169,7 @@ impl Machine {
             None
         } else {
             self.forget_unwanted(walk);
-            self.prune(walk, graph, &parent, &kinds)
+            self.prune(walk, wanted, &parent, &kinds)
         };
         let nodes = std::mem::take(&mut walk.nodes);
         if matches!(wanted.part, Part::Hub) {
@@ -521,7 +521,7 @@ impl Machine {
     fn prune(
         &mut self,
         walk: &mut Walk,
-        graph: &Graph,
+        wanted: &Wanted,
         parent: &Object,
         kinds: &BTreeSet<GroupKind>,
     ) -> Option<(Trouble, String)> {
@@ -543,9 +543,16 @@ impl Machine {
                 continue;
             }
             let node = stored.object.label(kro::NODE_ID).unwrap_or_default();
-            let position = graph.nodes.iter().position(|n| n.id == node);
-            let of_other_mirror = stored.object.label(kro::INSTANCE_ID) != Some(parent.uid());
-            if of_other_mirror && position.is_some() && !self.task.is_local() {
+            let position = wanted.graph.nodes.iter().position(|n| n.id == node);
+            let former = stored.object.label(kro::INSTANCE_ID);
+            let renamed = |former, place| {
+                self.is_renamed_by_uid(walk.world, wanted, parent, former, place, &walk.desired)
+            };
+            if former != Some(parent.uid())
+                && !self.task.is_local()
+                && let Some(place) = position.map(|p| (&target, p))
+                && former.is_none_or(|former| renamed(former, place))
+            {
                 held.push(target.to_string());
                 continue;
             }

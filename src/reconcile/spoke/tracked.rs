@@ -182,9 +182,17 @@ impl Tracked {
     }
 
     pub fn fail(&mut self, trouble: Trouble, message: String, desired: &Value, now: &Now) {
-        let mut retry = self.failure.as_ref().map(|f| f.retry).unwrap_or_default();
+        let (desired, before) = (hash::json(desired), self.failure.take());
+        let mut retry = before.as_ref().map(|f| f.retry).unwrap_or_default();
         retry.failed(now);
-        self.failure = Some(Failure { trouble, message, retry, desired: hash::json(desired) });
+        let says_nothing = matches!(trouble, Trouble::Contact | Trouble::Error);
+        let dropped =
+            before.filter(|f| says_nothing && f.trouble == Trouble::FieldsDropped && f.desired == desired);
+        self.failure = Some(match dropped {
+            // An attempt that failed does not say that the field is there now.
+            Some(failure) => Failure { retry, ..failure },
+            None => Failure { trouble, message, retry, desired },
+        });
     }
 
     /// Whether a write may be tried now; a failure waits for its retry time unless we want something new.
@@ -256,7 +264,8 @@ impl Tracked {
     pub fn wake_at(&self) -> Option<u64> {
         let retry = self.failure.as_ref().and_then(|f| f.retry.at());
         let fight = self.contested_until.as_ref().map(|(at, _)| *at);
-        [retry, fight].into_iter().flatten().min().filter(|_| !self.busy)
+        // Written is only when neither stands in the way.
+        [retry, fight].into_iter().flatten().max().filter(|_| !self.busy)
     }
 
     /// The kind's schema changed: what failed because of it is tried again.
