@@ -126,7 +126,7 @@ impl Laws {
         let parent = store.get(&task.key.object()).map(|s| s.object.uid().to_owned());
         let uid = match &task.home {
             Home::Local { instance } => instance.uid().to_owned(),
-            Home::Mirror => parent.unwrap_or_default(),
+            Home::Mirror | Home::Nested => parent.unwrap_or_default(),
         };
         let expected = blueprint.expected(&task.key.name, &uid, &wish);
         for action in &stepped.actions {
