@@ -247,6 +247,7 @@ impl Fleet {
     /// The cluster's actor is new: it knows nothing, and what is on record as left there is read anew.
     pub fn actor_restarted(&mut self, cluster: &ClusterName) {
         self.left.remove(cluster);
+        self.found.remove(cluster);
         self.sent.remove(cluster);
         self.gone.remove(cluster);
     }
