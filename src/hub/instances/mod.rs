@@ -235,6 +235,10 @@ impl Instances {
     /// `all_watched`: a kind that is not watched is not served by the hub, so it has no instances.
     pub fn judge_leftovers(&mut self, ctx: &Context, clusters: &Clusters, all_watched: bool) {
         for (name, left) in std::mem::take(&mut self.unjudged) {
+            if self.clusters.get(&name).is_some_and(|c| c.view.leaving && !c.delete_on_leave) {
+                // Deregistered as it is: the record is read again when it is registered again.
+                continue;
+            }
             let key = left.key();
             let kind = self.kinds.get(&key.gk);
             if !kind.map_or(all_watched, |k| k.view.is_synced()) {

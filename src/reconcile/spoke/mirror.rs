@@ -4,7 +4,8 @@ use super::{Machine, Task};
 use crate::api::Object;
 use crate::api::applyset::Inventory;
 use crate::api::keys::{self, hub, kro};
-use crate::api::names::GroupKind;
+use crate::api::names::{GroupKind, ObjectRef};
+use crate::reconcile::Now;
 use crate::reconcile::world::{KindState, Stored, World};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,6 +95,7 @@ impl Machine {
     pub(super) fn wanted_inventory(
         &self,
         world: &dyn World,
+        now: &Now,
         parent: Option<&Stored>,
         static_kinds: BTreeSet<GroupKind>,
         namespaces: BTreeSet<String>,
@@ -103,18 +105,24 @@ impl Machine {
             return wanted;
         };
         let members = world.members(&self.task.applyset());
+        // What is on its way to the cluster may be there in a moment.
+        let coming: Vec<&ObjectRef> =
+            self.objects.iter().filter(|(_, t)| t.may_come(now)).map(|(object, _)| object).collect();
+        let holds = |is: &dyn Fn(&ObjectRef) -> bool| {
+            members.iter().any(|(object, _)| is(object)) || coming.iter().any(|object| is(object))
+        };
         let all_seen = recorded
             .group_kinds
             .iter()
             .all(|gk| matches!(world.kind(gk), KindState::Synced { .. } | KindState::Missing));
         for gk in recorded.group_kinds {
             let seen = matches!(world.kind(&gk), KindState::Synced { .. } | KindState::Missing);
-            if !seen || members.iter().any(|(o, _)| o.gk == gk) {
+            if !seen || holds(&|object| object.gk == gk) {
                 wanted.group_kinds.insert(gk);
             }
         }
         for ns in recorded.namespaces {
-            if !all_seen || members.iter().any(|(o, _)| *o.namespace == *ns) {
+            if !all_seen || holds(&|object| *object.namespace == *ns) {
                 wanted.namespaces.insert(ns);
             }
         }

@@ -188,6 +188,6 @@ impl Machine {
         let mut namespaces = wanted.graph.literal_namespaces();
         namespaces.extend(self.extra_namespaces.iter().cloned());
         namespaces.remove(&*self.task.key.namespace);
-        self.wanted_inventory(walk.world, parent, wanted.group_kinds(), namespaces)
+        self.wanted_inventory(walk.world, walk.now, parent, wanted.group_kinds(), namespaces)
     }
 }

@@ -510,7 +510,7 @@ impl Machine {
         let mirror = self.task.key.object();
         let there =
             |o: &ObjectRef| *o == mirror || walk.desired.contains_key(o) || walk.world.get(o).is_some();
-        self.objects.retain(|o, t| t.busy || there(o));
+        self.objects.retain(|o, t| t.may_come(walk.now) || there(o));
         self.delete_failures.retain(|o, _| there(o) && !walk.desired.contains_key(o));
         self.leaving.retain(|o, _| there(o) && !walk.desired.contains_key(o));
         self.strays.retain(|o, _| there(o));

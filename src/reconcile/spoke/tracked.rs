@@ -227,6 +227,11 @@ impl Tracked {
         self.unanswered_at.map(|at| at + LATE_WRITE_MILLIS).filter(|until| now.millis < *until)
     }
 
+    /// Whether the object may be there later although nobody shows it now.
+    pub fn may_come(&self, now: &Now) -> bool {
+        self.busy || self.uncertain_until(now).is_some()
+    }
+
     pub fn ask_to_delete(&mut self, uid: &str) {
         self.asked_uid = Some(uid.to_owned());
         self.busy = true;
