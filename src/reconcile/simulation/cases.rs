@@ -6,8 +6,9 @@ use super::shell::instance_key;
 use super::spoke_tables::{Bench, child, remove, run, settled, task, wish, words};
 use crate::api::keys::kro;
 use crate::api::names::ObjectRef;
-use crate::reconcile::spoke::{Goal, Machine};
+use crate::reconcile::spoke::{Goal, Home, Machine, Task};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 fn wanting(bench: &mut Bench, wish: &Wish) {
     bench.want(run(&bench.blueprint.clone(), wish));
@@ -235,6 +236,38 @@ fn case_130_the_inventory_grows_before_anything_is_made_and_shrinks_after_the_pr
 }
 
 #[test]
+fn case_130_on_the_hub_itself_the_inventory_names_what_the_instance_does_not_leave_out() {
+    let mut bench =
+        Bench::new(vec![Plan::new("n0", Sort::ConfigMap), flagged(Plan::new("n1", Sort::Widget))]);
+    let target = instance_key("app").object();
+    let body = |wish: &Wish| {
+        json!({"apiVersion": "kro.run/v1alpha1", "kind": "App",
+        "metadata": {"name": "app", "namespace": "apps"}, "spec": wish.value()})
+    };
+    bench.server.create(&target, "user", &body(&unflagged())).unwrap();
+    let goal = run(&bench.blueprint, &wish());
+    let rounds = |bench: &mut Bench| {
+        let instance = bench.server.object(&target).unwrap();
+        let hub_uid = instance.uid().to_owned();
+        let home = Home::Local { instance: Arc::new(instance) };
+        bench.machine.retarget(Arc::new(Task { home, hub_uid, ..(*task(goal.clone(), "")).clone() }));
+        let rounds = bench.rounds().join(", ");
+        let instance = bench.server.object(&target).unwrap();
+        let kinds = instance.annotation("applyset.kubernetes.io/contains-group-kinds").unwrap_or_default();
+        (rounds, kinds.to_owned())
+    };
+    let set = |bench: &mut Bench, flag: bool| {
+        bench.server.change(&target, "user", false, |v| v["spec"]["flag"] = json!(flag)).unwrap();
+    };
+    assert_eq!(rounds(&mut bench), ("apply mirror, apply n0".into(), "ConfigMap".into()));
+    set(&mut bench, true);
+    let (both, one) = ("ConfigMap,Widget.example.com".to_owned(), "ConfigMap".to_owned());
+    assert_eq!(rounds(&mut bench), ("apply mirror, apply n1".into(), both), "recorded before it is made");
+    set(&mut bench, false);
+    assert_eq!(rounds(&mut bench), ("delete n1, apply mirror".into(), one), "forgotten after it is gone");
+}
+
+#[test]
 fn case_132_prune_takes_dependents_before_what_they_read_and_unknown_nodes_first() {
     let plans = || {
         vec![
@@ -311,7 +344,7 @@ fn case_137_a_child_on_its_way_out_is_named_and_made_again() {
     let (state, message) = bench.report();
     assert_eq!(state, "IN_PROGRESS");
     assert_eq!(resources_ready(&bench), "False ResourceDeleting");
-    assert!(message.contains("node n0: ConfigMap apps/app-n0 is being deleted"), "{message}");
+    assert!(message.contains("node n0: ConfigMap resource \"apps/app-n0\" is being deleted"), "{message}");
     assert_eq!(names(&bench), ["n0"], "what reads it waits");
     bench.server.change(&target, "x", false, finalizers(json!([]))).unwrap();
     bench.rounds();

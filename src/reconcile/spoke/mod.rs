@@ -12,7 +12,7 @@ mod run;
 mod status;
 pub mod tracked;
 
-pub use children::release_patch;
+pub use children::{being_deleted, release_patch};
 pub use mirror::{MirrorContent, namespace_body};
 pub use part::{HubValues, Part, Side, has_hub_part};
 pub use status::{FOR_TOOLS, InstanceState, Report, fingerprint as report_fingerprint, is_own, merge_patch};

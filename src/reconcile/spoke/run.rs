@@ -57,6 +57,18 @@ impl Wanted {
     fn group_kinds(&self) -> BTreeSet<GroupKind> {
         self.made().map(|n| n.gvk.group_kind()).collect()
     }
+    /// Without the kinds that the instance's own words leave out, as kro records them.
+    fn kinds_to_record(&self, instance: &Object) -> BTreeSet<GroupKind> {
+        let nodes = &self.graph.nodes;
+        if !nodes.iter().any(Node::is_conditional) {
+            return self.group_kinds();
+        }
+        let mut pass = Pass::new(&self.graph, &instance.0, &self.cluster);
+        let may_be = |(index, node)| (!matches!(pass.included(index), Ok(false))).then_some(node);
+        let may_be: Vec<&Node> = nodes.iter().enumerate().filter_map(may_be).collect();
+        let made = may_be.into_iter().filter(|n| n.external.is_none() && self.part.has(n));
+        made.map(|n| n.gvk.group_kind()).collect()
+    }
 }
 
 impl Walk<'_> {
@@ -333,7 +345,11 @@ impl Machine {
         let mut namespaces = wanted.graph.literal_namespaces();
         namespaces.extend(self.extra_namespaces.iter().cloned());
         namespaces.remove(&*self.task.key.namespace);
-        self.wanted_inventory(walk.world, parent, wanted.group_kinds(), namespaces)
+        let group_kinds = match parent {
+            Some(instance) if self.task.is_local() => wanted.kinds_to_record(&instance.object),
+            _ => wanted.group_kinds(),
+        };
+        self.wanted_inventory(walk.world, parent, group_kinds, namespaces)
     }
 
     /// Renders, judges and applies one node, and evaluates whether it is ready.
@@ -483,7 +499,7 @@ impl Machine {
                 guard = Guard::None;
             }
             if found.object.is_deleting() {
-                return Ok((Some(NodeState::Terminating(format!("{target} is being deleted"))), None));
+                return Ok((Some(NodeState::Terminating(children::being_deleted(&target))), None));
             }
         }
         let state =
