@@ -201,6 +201,46 @@ fn case_125_one_object_of_two_nodes_is_an_error_that_names_both() {
 }
 
 #[test]
+fn case_095_a_refused_update_keeps_what_may_have_been_replaced_but_not_what_a_list_dropped() {
+    let plans = |suffix: &str| {
+        vec![Plan::new("n0", Sort::ConfigMap), Plan { suffix: suffix.to_owned(), ..each("n1") }]
+    };
+    let refused = |bench: &mut Bench| {
+        for _ in 0..10 {
+            for action in bench.step() {
+                let of_n0 = words(std::slice::from_ref(&action)).ends_with("n0");
+                bench.perform(&action, of_n0.then_some(Fault::Error));
+            }
+        }
+        bench.step();
+        assert_eq!(resources_ready(bench), "False NotReady");
+        names(bench)
+    };
+    let mut shorter = settled(plans("n1"));
+    wanting(&mut shorter, &Wish { x: "other".into(), ..items(&["a"]) });
+    assert_eq!(refused(&mut shorter), ["n0", "n1-a"], "the list got shorter");
+
+    let mut renamed = settled(plans("n1"));
+    renamed.redefine(plans("n2"));
+    wanting(&mut renamed, &Wish { x: "other".into(), ..wish() });
+    assert_eq!(
+        refused(&mut renamed),
+        ["n0", "n1-a", "n1-b", "n2-a", "n2-b"],
+        "n0 may still read the old names"
+    );
+
+    let mut both = settled(plans("n1"));
+    both.redefine(plans("n2"));
+    wanting(&mut both, &Wish { x: "other".into(), ..items(&["a"]) });
+    assert_eq!(refused(&mut both), ["n0", "n1-a", "n1-b", "n2-a"]);
+
+    let mut removed = settled(plans("n1"));
+    removed.redefine(vec![Plan::new("n0", Sort::ConfigMap)]);
+    wanting(&mut removed, &Wish { x: "other".into(), ..wish() });
+    assert_eq!(refused(&mut removed), ["n0", "n1-a", "n1-b"]);
+}
+
+#[test]
 fn case_128_129_prune_waits_for_what_is_pending_and_not_for_what_is_unready() {
     let waiting = || Plan::new("n0", Sort::Widget).waiting();
     let extra = || Plan::new("n9", Sort::ConfigMap);

@@ -41,8 +41,10 @@ struct Walk<'a> {
     /// Desired objects of this step, and the node each belongs to.
     desired: BTreeMap<ObjectRef, String>,
     nodes: Vec<(String, NodeState)>,
-    /// Some object could not be rendered or written, so nothing may be pruned.
+    /// Some object could not be rendered or made, so nothing may be pruned.
     incomplete: bool,
+    /// Some object is there, and its update was refused: what it was made of before may have to stay.
+    refused: bool,
     /// Something was not listed for the first time yet: all may be well and only not seen.
     unseen: bool,
     /// What the hub shows of its part, for other clusters.
@@ -86,6 +88,28 @@ impl Walk<'_> {
     }
 }
 
+/// What is not wanted any more: the position of its node, which is the order in which such objects go.
+type Candidate = (u64, ObjectRef, Arc<Stored>);
+
+/// Those that nothing can have taken the place of: a list got shorter by as many as there are.
+fn dropped_by_lists(
+    mut candidates: Vec<Candidate>,
+    graph: &Graph,
+    desired: &BTreeMap<ObjectRef, String>,
+) -> Vec<Candidate> {
+    let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
+    for (rank, ..) in &candidates {
+        *counts.entry(*rank).or_default() += 1;
+    }
+    candidates.retain(|(rank, _, stored)| {
+        let Some(node) = usize::try_from(*rank).ok().and_then(|p| graph.nodes.get(p)) else { return false };
+        let left = desired.values().filter(|id| **id == node.id).count();
+        let size = stored.object.label(kro::COLLECTION_SIZE).and_then(|s| s.parse::<usize>().ok());
+        size.is_some_and(|size| left > 0 && left + counts.get(rank).copied().unwrap_or_default() <= size)
+    });
+    candidates
+}
+
 /// The trouble of one desired object, and what is there of it that dependents may read.
 type Child = (Option<NodeState>, Option<Arc<Stored>>);
 
@@ -108,6 +132,7 @@ impl Machine {
             desired: BTreeMap::new(),
             nodes: Vec::new(),
             incomplete: false,
+            refused: false,
             unseen: false,
             hub_values: HubValues::default(),
         };
@@ -414,7 +439,12 @@ impl Machine {
             let body = children::complete(&self.task, parent.uid(), node, item, namespaced).map_err(Fatal)?;
             let (state, seen) = self.child(walk, node, body)?;
             if let Some(state) = state {
-                walk.incomplete = true;
+                let applyset = self.task.applyset();
+                let is_ours = |s: &Arc<Stored>| s.object.label(kro::APPLYSET_PART_OF) == Some(&applyset);
+                match &state {
+                    NodeState::Failed(..) if seen.as_ref().is_some_and(is_ours) => walk.refused = true,
+                    _ => walk.incomplete = true,
+                }
                 worst = Some(NodeState::worse(worst, state));
             }
             observed.extend(seen);
@@ -648,7 +678,7 @@ impl Machine {
             return None;
         }
         let mut held = Vec::new();
-        let mut candidates: Vec<(u64, ObjectRef, Arc<Stored>)> = Vec::new();
+        let mut candidates: Vec<Candidate> = Vec::new();
         for (target, stored) in walk.world.members(&self.task.applyset()) {
             if walk.desired.contains_key(&target) || stored.object.is_deleting() {
                 continue;
@@ -667,6 +697,9 @@ impl Machine {
             }
             let rank = position.map_or(u64::MAX, |p| p as u64);
             candidates.push((rank, target, stored));
+        }
+        if walk.refused {
+            candidates = dropped_by_lists(candidates, graph, &walk.desired);
         }
         // What depends on others goes first; the next wave follows when the last one was asked to go.
         let wave = candidates.iter().map(|c| c.0).max();
