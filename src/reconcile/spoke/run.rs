@@ -91,23 +91,25 @@ impl Walk<'_> {
 /// What is not wanted any more: the position of its node, which is the order in which such objects go.
 type Candidate = (u64, ObjectRef, Arc<Stored>);
 
-/// Those that nothing can have taken the place of: a list got shorter by as many as there are.
+/// Those that nothing can have taken the place of: a list got shorter by as many as there are. What they are read by
+/// goes before them or keeps them.
 fn dropped_by_lists(
-    mut candidates: Vec<Candidate>,
+    candidates: Vec<Candidate>,
     graph: &Graph,
     desired: &BTreeMap<ObjectRef, String>,
+    longest: &BTreeMap<String, usize>,
 ) -> Vec<Candidate> {
     let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
     for (rank, ..) in &candidates {
         *counts.entry(*rank).or_default() += 1;
     }
-    candidates.retain(|(rank, _, stored)| {
-        let Some(node) = usize::try_from(*rank).ok().and_then(|p| graph.nodes.get(p)) else { return false };
+    let kept = counts.iter().filter(|(rank, count)| {
+        let Some(node) = usize::try_from(**rank).ok().and_then(|p| graph.nodes.get(p)) else { return true };
         let left = desired.values().filter(|id| **id == node.id).count();
-        let size = stored.object.label(kro::COLLECTION_SIZE).and_then(|s| s.parse::<usize>().ok());
-        size.is_some_and(|size| left > 0 && left + counts.get(rank).copied().unwrap_or_default() <= size)
+        left == 0 || left + **count > longest.get(&node.id).copied().unwrap_or_default()
     });
-    candidates
+    let kept = kept.map(|(rank, _)| *rank).max();
+    candidates.into_iter().filter(|(rank, ..)| Some(*rank) > kept).collect()
 }
 
 /// The trouble of one desired object, and what is there of it that dependents may read.
@@ -679,7 +681,14 @@ impl Machine {
         }
         let mut held = Vec::new();
         let mut candidates: Vec<Candidate> = Vec::new();
+        // As long as each list is known to have been.
+        let mut longest: BTreeMap<String, usize> = BTreeMap::new();
         for (target, stored) in walk.world.members(&self.task.applyset()) {
+            let label = |key: &str| stored.object.label(key);
+            if let (Some(node), Some(size)) = (label(kro::NODE_ID), label(kro::COLLECTION_SIZE)) {
+                let longest = longest.entry(node.to_owned()).or_default();
+                *longest = (*longest).max(size.parse().unwrap_or_default());
+            }
             if walk.desired.contains_key(&target) || stored.object.is_deleting() {
                 continue;
             }
@@ -699,7 +708,7 @@ impl Machine {
             candidates.push((rank, target, stored));
         }
         if walk.refused {
-            candidates = dropped_by_lists(candidates, graph, &walk.desired);
+            candidates = dropped_by_lists(candidates, graph, &walk.desired, &longest);
         }
         // What depends on others goes first; the next wave follows when the last one was asked to go.
         let wave = candidates.iter().map(|c| c.0).max();
