@@ -18,7 +18,8 @@ pub struct Condition {
     pub status: ConditionStatus,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    /// Written although it is empty, as kro does.
+    #[serde(default)]
     pub message: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub last_transition_time: String,
@@ -117,6 +118,15 @@ mod tests {
         assert_eq!((a.last_transition_time.as_str(), a.observed_generation), ("2026-01-01T00:00:00Z", 2));
         c.set("A", True, "Yes", "");
         assert_eq!(c.get("A").unwrap().last_transition_time, "2026-01-02T00:00:00Z");
+    }
+
+    #[test]
+    fn a_condition_has_a_message_though_nothing_is_to_be_said() {
+        let mut c = Conditions::new(vec![], 1, "2026-01-01T00:00:00Z");
+        c.set("A", True, "Fine", "all is well");
+        c.set_ready_from(&["A"]);
+        let written = serde_json::to_value(c.into_list()).unwrap();
+        assert_eq!(written.pointer("/1/message"), Some(&serde_json::json!("")));
     }
 
     #[test]

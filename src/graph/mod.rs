@@ -137,6 +137,10 @@ impl Node {
     pub fn is_collection(&self) -> bool {
         !self.for_each.is_empty() || self.external == Some(External::Selected)
     }
+    /// Whether it has conditions of its own for being there at all.
+    pub fn is_conditional(&self) -> bool {
+        !self.include_when.is_empty()
+    }
 }
 
 /// How an external reference finds what it reads.

@@ -217,7 +217,7 @@ impl Reader<'_> {
         let metadata = reference.get("metadata").unwrap_or(&Value::Null);
         let (read, uses) = self.expressions.read(metadata, &path.key("metadata"), &mut self.problems);
         draft.template = read;
-        let schema = external::schema();
+        let schema = external::schema(metadata);
         for usage in &uses {
             let place = Place::Template { own: &draft.id, iterators: &[] };
             let reads = place::check(usage, place, &self.known, &mut self.problems);

@@ -5,6 +5,7 @@ use super::{discreet, watch};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
+use crate::reconcile::spoke::being_deleted;
 use crate::reconcile::spoke::tracked::Trouble;
 use crate::reconcile::spoke::{
     Action, Apply, Guard, Outcome, StatusTrouble, Task, merge_patch, namespace_body,
@@ -164,7 +165,7 @@ async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource:
                 return failed(Trouble::Conflict, message, None);
             }
             if found.is_deleting() {
-                return failed(Trouble::Terminating, format!("{} is being deleted", apply.object), None);
+                return failed(Trouble::Terminating, being_deleted(&apply.object), None);
             }
         }
         Ok(None) => {}

@@ -40,6 +40,10 @@ impl Pass<'_> {
 /// it.
 fn selector(selector: &Value) -> Result<String, String> {
     let mut requirements = Vec::new();
+    let Some(fields) = selector.as_object() else { return Err("must give a map".to_owned()) };
+    if let Some(field) = fields.keys().find(|f| !matches!(f.as_str(), "matchLabels" | "matchExpressions")) {
+        return Err(format!("{field} is unknown; a label selector has matchLabels, matchExpressions"));
+    }
     match selector.get("matchLabels") {
         None | Some(Value::Null) => {}
         Some(Value::Object(labels)) => {
@@ -49,9 +53,17 @@ fn selector(selector: &Value) -> Result<String, String> {
         }
         Some(_) => return Err("matchLabels must give a map".to_owned()),
     }
-    for expression in selector.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
+    let expressions = match selector.get("matchExpressions") {
+        None | Some(Value::Null) => &[],
+        Some(Value::Array(items)) => items.as_slice(),
+        Some(_) => return Err("matchExpressions must give a list".to_owned()),
+    };
+    for expression in expressions {
         let text = |field: &str| expression.get(field).and_then(Value::as_str).unwrap_or_default();
         let (key, operator) = (text("key"), text("operator"));
+        if key.is_empty() {
+            return Err("key is missing in matchExpressions".to_owned());
+        }
         let given = expression.get("values").and_then(Value::as_array);
         let values: Vec<String> = given.into_iter().flatten().map(label).collect::<Result<_, _>>()?;
         if operator.ends_with("In") && values.is_empty() {

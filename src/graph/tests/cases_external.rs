@@ -2,7 +2,7 @@
 
 use super::evaluation::evaluate;
 use super::table::Table;
-use super::{app, cm, free, graph};
+use super::{app, cm, free, graph, problems};
 use serde_json::{Value, json};
 
 /// An external reference `ext` with this metadata.
@@ -75,6 +75,69 @@ fn cases_116_117_selectors() {
         let found = evaluate(&app(&external(metadata)), spec, json!({}));
         table.has(metadata, &found.references["ext"], want);
     }
+}
+
+#[test]
+fn a_selector_may_be_one_expression_and_is_never_wider_than_what_it_gives() {
+    let mut table = Table::default();
+    for (given, want) in [
+        (json!({"matchLabels": {"a": "x"}}), "[a=x]"),
+        (json!({"matchExpressions": [{"key": "a", "operator": "In", "values": ["x"]}]}), "[a in (x)]"),
+        (json!({}), "[]"),
+        (json!({"matchLabel": {"a": "x"}}), "F:ext: metadata.selector: matchLabel is unknown"),
+        (json!({"matchLabels": "x"}), "F:ext: metadata.selector: matchLabels must give a map"),
+        (json!({"matchExpressions": {}}), "F:ext: metadata.selector: matchExpressions must give a list"),
+        (json!({"matchExpressions": [{"operator": "Exists"}]}), "F:ext: metadata.selector: key is missing"),
+        (json!("x"), "F:ext: metadata.selector: must give a map"),
+        (json!(null), "F:ext: metadata.selector: must give a map"),
+    ] {
+        let yaml = app(&external("{selector: '${schema.spec.raw.x}'}"));
+        let found = evaluate(&yaml, json!({"raw": {"x": given}}), json!({}));
+        table.has(&given, &found.references["ext"], want);
+    }
+    for (metadata, want) in [
+        ("{selector: '${schema.spec.raw}'}", "ok"),
+        ("{selector: '${schema.spec.raw.x}'}", "ok"),
+        ("{selector: '${schema.spec.n}'}", "type kind mismatch: got int"),
+        ("{selector: '${schema.spec.s}'}", "type kind mismatch: got string"),
+        ("{selector: 'a=b'}", "metadata.selector is not a label selector"),
+        ("{selector: ['${schema.spec.s}']}", "metadata.selector is not a label selector"),
+        ("{selector: '${{\"matchLabels\": schema.spec.m}}'}", "ok"),
+    ] {
+        table.verdict(metadata, &app(&external(metadata)), want);
+    }
+}
+
+#[test]
+fn the_form_of_a_selector() {
+    let object = "expected object type for path metadata.selector.matchLabels, got string";
+    let mut table = Table::default();
+    for (selector, want) in [
+        ("{matchLabels: {a: b}}", "ok"),
+        ("{matchLabels: 'a=b'}", object),
+        ("{matchLabels: '${schema.spec.m'}", object),
+        (
+            "{matchLabels: {a: 1}}",
+            "expected string type for path metadata.selector.matchLabels.a, got number",
+        ),
+        (
+            "{matchExpressions: {}}",
+            "expected array type for path metadata.selector.matchExpressions, got object",
+        ),
+        ("{matchLabel: {}}", "schema not found for field matchLabel"),
+        (
+            "{matchExpressions: [{key: a, operator: Near}]}",
+            "invalid label selector: operator is missing or unknown",
+        ),
+        ("{matchExpressions: [{operator: Exists}]}", "invalid label selector: key is missing"),
+        ("{matchExpressions: [{key: a, operator: In}]}", "invalid label selector: operator In needs values"),
+        ("{matchExpressions: [{key: a, operator: '${schema.spec.s}', values: [x]}]}", "ok"),
+    ] {
+        table.verdict(selector, &app(&external(&format!("{{selector: {selector}}}"))), want);
+    }
+    // The expression in it has the wrong type besides.
+    let escaped = problems(&app(&external("{selector: {matchLabels: '\\${schema.spec.m}'}}")));
+    table.has("escaped", escaped.join("\n"), object);
 }
 
 #[test]

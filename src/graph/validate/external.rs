@@ -2,6 +2,7 @@
 
 use super::shape::{self, Shape};
 use crate::api::rgd::Scope;
+use crate::cel::template::{Text, split};
 use crate::graph::External;
 use crate::graph::diagnostic::{Path, Problems};
 use crate::schema::kinds::Kinds;
@@ -64,8 +65,13 @@ fn target(metadata: &Map<String, Value>, path: &Path, problems: &mut Problems) -
             requirements(selector, &path.key("selector"), problems);
             External::Selected
         }
+        (None, Some(Value::String(text))) if is_one_expression(text) => External::Selected,
         (None, Some(_)) => {
-            problems.add(&path.key("selector"), "metadata.selector is not a label selector");
+            problems.add_with_help(
+                &path.key("selector"),
+                "metadata.selector is not a label selector",
+                Some("write matchLabels or matchExpressions, or one expression that gives them".to_owned()),
+            );
             return None;
         }
         _ => {
@@ -85,16 +91,22 @@ fn target(metadata: &Map<String, Value>, path: &Path, problems: &mut Problems) -
     Some(found)
 }
 
-/// OpenAPI of what may be written in a reference, for the types of its expressions.
-pub fn schema() -> Value {
+/// OpenAPI of what may be written in a reference, for the types of its expressions. What one expression gives for the
+/// whole selector is judged when it is evaluated: any map may be one.
+pub fn schema(metadata: &Value) -> Value {
     let text = json!({"type": "string"});
     let requirement = json!({"type": "object", "properties": {
         "key": text, "operator": text, "values": {"type": "array", "items": text},
     }});
-    let selector = json!({"type": "object", "properties": {
-        "matchLabels": {"type": "object", "additionalProperties": text},
-        "matchExpressions": {"type": "array", "items": requirement},
-    }});
+    let selector = match metadata.get("selector") {
+        Some(Value::String(_)) => {
+            json!({"type": "object", "additionalProperties": {"x-kubernetes-preserve-unknown-fields": true}})
+        }
+        _ => json!({"type": "object", "properties": {
+            "matchLabels": {"type": "object", "additionalProperties": text},
+            "matchExpressions": {"type": "array", "items": requirement},
+        }}),
+    };
     json!({"type": "object", "properties": {"metadata": {"type": "object", "properties": {
         "name": text, "namespace": text, "selector": selector,
     }}}})
@@ -107,40 +119,65 @@ fn requirements(selector: &Map<String, Value>, path: &Path, problems: &mut Probl
     for (field, value) in selector {
         let path = path.key(field);
         match (field.as_str(), value) {
-            (_, Value::Null) | ("matchLabels", Value::Object(_)) => {}
-            ("matchLabels", Value::String(text)) if text.contains("${") => {}
-            ("matchExpressions", Value::Array(items)) => {
-                for (i, item) in items.iter().enumerate() {
-                    let path = path.index(i);
-                    let text = |key: &str| item.get(key).and_then(Value::as_str);
-                    if text("key").is_none_or(str::is_empty) {
-                        problems.add(&path, "key is missing");
-                    }
-                    match text("operator") {
-                        Some(operator) if OPERATORS.contains(&operator) => {
-                            let values = item
-                                .get("values")
-                                .is_some_and(|v| v.as_array().is_none_or(|v| !v.is_empty()));
-                            if values != operator.ends_with("In") {
-                                let must = if values { "takes no values" } else { "needs values" };
-                                problems.add(&path, format!("operator {operator} {must}"));
-                            }
-                        }
-                        _ => problems.add_with_help(
-                            &path,
-                            "operator is missing or unknown",
-                            Some(format!("allowed are {}", OPERATORS.join(", "))),
-                        ),
-                    }
+            (_, Value::Null) => {}
+            ("matchLabels", Value::Object(labels)) => {
+                for (key, value) in labels.iter().filter(|(_, v)| !v.is_string()) {
+                    wrong_type(&path.key(key), "string", &format!("{field}.{key}"), value, problems);
                 }
             }
-            ("matchLabels" | "matchExpressions", _) => {
-                problems.add(&path, format!("{field} has the wrong form"))
+            ("matchExpressions", Value::Array(items)) => {
+                for (i, item) in items.iter().enumerate() {
+                    requirement(item, &path.index(i), problems);
+                }
             }
-            _ => problems.add(
+            ("matchLabels" | "matchExpressions", Value::String(text)) if is_one_expression(text) => {}
+            ("matchLabels", _) => wrong_type(&path, "object", field, value, problems),
+            ("matchExpressions", _) => wrong_type(&path, "array", field, value, problems),
+            _ => problems.add_with_help(
                 &path,
-                format!("unknown field {field:?}; a label selector has matchLabels, matchExpressions"),
+                format!("schema not found for field {field}"),
+                Some("a label selector has matchLabels, matchExpressions".to_owned()),
             ),
         }
     }
+}
+
+fn requirement(item: &Value, path: &Path, problems: &mut Problems) {
+    let text = |key: &str| item.get(key).and_then(Value::as_str);
+    if text("key").is_none_or(str::is_empty) {
+        problems.add(path, "invalid label selector: key is missing");
+    }
+    match text("operator") {
+        Some(operator) if OPERATORS.contains(&operator) => {
+            let values = item.get("values").is_some_and(|v| v.as_array().is_none_or(|v| !v.is_empty()));
+            if values != operator.ends_with("In") {
+                let must = if values { "takes no values" } else { "needs values" };
+                problems.add(path, format!("invalid label selector: operator {operator} {must}"));
+            }
+        }
+        Some(operator) if !matches!(split(operator), Ok(Text::Literal(_))) => {}
+        _ => problems.add_with_help(
+            path,
+            "invalid label selector: operator is missing or unknown",
+            Some(format!("allowed are {}", OPERATORS.join(", "))),
+        ),
+    }
+}
+
+/// The whole text is an expression, so that it may give any value.
+fn is_one_expression(text: &str) -> bool {
+    matches!(split(text), Ok(Text::Standalone(_)))
+}
+
+fn wrong_type(path: &Path, expected: &str, field: &str, value: &Value, problems: &mut Problems) {
+    let got = match value {
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::Null => "null",
+    };
+    let message = format!("expected {expected} type for path metadata.selector.{field}, got {got}");
+    problems.add(path, message);
 }

@@ -6,8 +6,9 @@ use super::shell::instance_key;
 use super::spoke_tables::{Bench, child, remove, run, settled, task, wish, words};
 use crate::api::keys::kro;
 use crate::api::names::ObjectRef;
-use crate::reconcile::spoke::{Goal, Machine};
+use crate::reconcile::spoke::{Goal, Home, Machine, Task};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 fn wanting(bench: &mut Bench, wish: &Wish) {
     bench.want(run(&bench.blueprint.clone(), wish));
@@ -200,6 +201,52 @@ fn case_125_one_object_of_two_nodes_is_an_error_that_names_both() {
 }
 
 #[test]
+fn case_095_a_refused_update_keeps_what_may_have_been_replaced_but_not_what_a_list_dropped() {
+    let plans = |suffix: &str| {
+        vec![Plan::new("n0", Sort::ConfigMap), Plan { suffix: suffix.to_owned(), ..each("n1") }]
+    };
+    // What is refused is not tried again: no time passes.
+    let refused = |bench: &mut Bench, what: &str| {
+        for _ in 0..10 {
+            for action in bench.step() {
+                let fault = words(std::slice::from_ref(&action)) == format!("apply {what}");
+                bench.perform(&action, fault.then_some(Fault::Error));
+            }
+        }
+        bench.step();
+        assert_eq!(resources_ready(bench), "False NotReady");
+        names(bench)
+    };
+    let other = |list: &[&str]| Wish { x: "other".into(), ..items(list) };
+    let mut shorter = settled(plans("n1"));
+    wanting(&mut shorter, &other(&["a"]));
+    assert_eq!(refused(&mut shorter, "n0"), ["n0", "n1-a"], "the list got shorter");
+
+    let mut grown = settled(plans("n1"));
+    wanting(&mut grown, &items(&["a", "b", "c"]));
+    refused(&mut grown, "n1-b");
+    wanting(&mut grown, &other(&["a", "c"]));
+    assert_eq!(refused(&mut grown, "n1-c"), ["n0", "n1-a", "n1-c"], "though b was never told of c");
+
+    let mut renamed = settled(plans("n1"));
+    renamed.redefine(plans("n2"));
+    wanting(&mut renamed, &other(&["a", "b"]));
+    let all = ["n0", "n1-a", "n1-b", "n2-a", "n2-b"];
+    assert_eq!(refused(&mut renamed, "n0"), all, "n0 may still read the old names");
+
+    let mut both = settled(plans("n1"));
+    both.redefine(plans("n2"));
+    wanting(&mut both, &other(&["a"]));
+    assert_eq!(refused(&mut both, "n0"), ["n0", "n1-a", "n1-b", "n2-a"]);
+
+    let reader = vec![Plan::new("n9", Sort::ConfigMap).reading(&["n1"])];
+    let mut removed = settled([plans("n1"), reader].concat());
+    removed.redefine(plans("n1"));
+    wanting(&mut removed, &other(&["a"]));
+    assert_eq!(refused(&mut removed, "n0"), ["n0", "n1-a", "n1-b", "n9"], "what reads the list has to stay");
+}
+
+#[test]
 fn case_128_129_prune_waits_for_what_is_pending_and_not_for_what_is_unready() {
     let waiting = || Plan::new("n0", Sort::Widget).waiting();
     let extra = || Plan::new("n9", Sort::ConfigMap);
@@ -232,6 +279,38 @@ fn case_130_the_inventory_grows_before_anything_is_made_and_shrinks_after_the_pr
     bench.redefine(vec![Plan::new("n0", Sort::ConfigMap)]);
     bench.rounds();
     assert_eq!((names(&bench), kinds(&bench)), (vec!["n0".to_owned()], "ConfigMap".to_owned()));
+}
+
+#[test]
+fn case_130_on_the_hub_itself_the_inventory_names_what_the_instance_does_not_leave_out() {
+    let mut bench =
+        Bench::new(vec![Plan::new("n0", Sort::ConfigMap), flagged(Plan::new("n1", Sort::Widget))]);
+    let target = instance_key("app").object();
+    let body = |wish: &Wish| {
+        json!({"apiVersion": "kro.run/v1alpha1", "kind": "App",
+        "metadata": {"name": "app", "namespace": "apps"}, "spec": wish.value()})
+    };
+    bench.server.create(&target, "user", &body(&unflagged())).unwrap();
+    let goal = run(&bench.blueprint, &wish());
+    let rounds = |bench: &mut Bench| {
+        let instance = bench.server.object(&target).unwrap();
+        let hub_uid = instance.uid().to_owned();
+        let home = Home::Local { instance: Arc::new(instance) };
+        bench.machine.retarget(Arc::new(Task { home, hub_uid, ..(*task(goal.clone(), "")).clone() }));
+        let rounds = bench.rounds().join(", ");
+        let instance = bench.server.object(&target).unwrap();
+        let kinds = instance.annotation("applyset.kubernetes.io/contains-group-kinds").unwrap_or_default();
+        (rounds, kinds.to_owned())
+    };
+    let set = |bench: &mut Bench, flag: bool| {
+        bench.server.change(&target, "user", false, |v| v["spec"]["flag"] = json!(flag)).unwrap();
+    };
+    assert_eq!(rounds(&mut bench), ("apply mirror, apply n0".into(), "ConfigMap".into()));
+    set(&mut bench, true);
+    let (both, one) = ("ConfigMap,Widget.example.com".to_owned(), "ConfigMap".to_owned());
+    assert_eq!(rounds(&mut bench), ("apply mirror, apply n1".into(), both), "recorded before it is made");
+    set(&mut bench, false);
+    assert_eq!(rounds(&mut bench), ("delete n1, apply mirror".into(), one), "forgotten after it is gone");
 }
 
 #[test]
@@ -311,7 +390,7 @@ fn case_137_a_child_on_its_way_out_is_named_and_made_again() {
     let (state, message) = bench.report();
     assert_eq!(state, "IN_PROGRESS");
     assert_eq!(resources_ready(&bench), "False ResourceDeleting");
-    assert!(message.contains("node n0: ConfigMap apps/app-n0 is being deleted"), "{message}");
+    assert!(message.contains("node n0: ConfigMap resource \"apps/app-n0\" is being deleted"), "{message}");
     assert_eq!(names(&bench), ["n0"], "what reads it waits");
     bench.server.change(&target, "x", false, finalizers(json!([]))).unwrap();
     bench.rounds();

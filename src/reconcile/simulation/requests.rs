@@ -7,6 +7,7 @@ use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, HubId, InstanceKey, ObjectRef};
 use crate::graph::Graph;
 use crate::reconcile::fleet::{FleetAction, Left};
+use crate::reconcile::spoke::being_deleted;
 use crate::reconcile::spoke::tracked::Trouble;
 use crate::reconcile::spoke::{Action, Apply, Guard, Outcome, StatusTrouble, Task, namespace_body};
 use crate::reconcile::world::{CrdState, CrdWish, Stored};
@@ -264,7 +265,7 @@ fn apply_object(line: &mut Line, task: &Task, apply: &Apply, part: u32) -> Optio
                 return failed(Trouble::Conflict, message, None);
             }
             if found.is_deleting() {
-                return failed(Trouble::Terminating, format!("{} is being deleted", apply.object), None);
+                return failed(Trouble::Terminating, being_deleted(&apply.object), None);
             }
         }
         return None;

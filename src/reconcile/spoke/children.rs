@@ -4,9 +4,16 @@ use super::{Task, nested};
 use crate::api::Object;
 use crate::api::hash::label_value;
 use crate::api::keys::{hub, kro};
+use crate::api::names::ObjectRef;
 use crate::graph::{Node, Rendered};
 use crate::reconcile::ownership;
 use serde_json::{Map, Value, json};
+
+/// What is said of a child on its way out, with kro's words for the object.
+pub fn being_deleted(child: &ObjectRef) -> String {
+    let place = if child.namespace.is_empty() { String::new() } else { format!("{}/", child.namespace) };
+    format!("{} resource \"{place}{}\" is being deleted; waiting until it is gone", child.gk, child.name)
+}
 
 /// Completes a rendered template: namespace, kro's labels and apply order, our hub id on spokes.
 ///

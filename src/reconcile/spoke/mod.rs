@@ -16,7 +16,7 @@ mod status;
 mod task;
 pub mod tracked;
 
-pub use children::owner_of;
+pub use children::{being_deleted, owner_of};
 pub use mirror::{MirrorContent, namespace_body};
 pub use nested::{is_nested, task as nested_task};
 pub use part::{HubValues, Part, Side, has_hub_part};

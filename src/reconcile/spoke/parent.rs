@@ -188,6 +188,10 @@ impl Machine {
         let mut namespaces = wanted.graph.literal_namespaces();
         namespaces.extend(self.extra_namespaces.iter().cloned());
         namespaces.remove(&*self.task.key.namespace);
-        self.wanted_inventory(walk.world, walk.now, parent, wanted.group_kinds(), namespaces)
+        let group_kinds = match parent {
+            Some(instance) if self.task.is_local() => wanted.kinds_to_record(&instance.object),
+            _ => wanted.group_kinds(),
+        };
+        self.wanted_inventory(walk.world, walk.now, parent, group_kinds, namespaces)
     }
 }

@@ -43,8 +43,10 @@ pub(super) struct Walk<'a> {
     /// Desired objects of this step, and the node each belongs to.
     desired: BTreeMap<ObjectRef, String>,
     nodes: Vec<(String, NodeState)>,
-    /// Some object could not be rendered or written, so nothing may be pruned.
+    /// Some object could not be rendered or made, so nothing may be pruned.
     incomplete: bool,
+    /// Some object is there, and its update was refused: what it was made of before may have to stay.
+    refused: bool,
     /// Something was not listed for the first time yet: all may be well and only not seen.
     pub unseen: bool,
     /// What the hub shows of its part, for other clusters.
@@ -58,6 +60,18 @@ impl Wanted {
     }
     pub fn group_kinds(&self) -> BTreeSet<GroupKind> {
         self.made().map(|n| n.gvk.group_kind()).collect()
+    }
+    /// Without the kinds that the instance's own words leave out, as kro records them.
+    pub fn kinds_to_record(&self, instance: &Object) -> BTreeSet<GroupKind> {
+        let nodes = &self.graph.nodes;
+        if !nodes.iter().any(Node::is_conditional) {
+            return self.group_kinds();
+        }
+        let mut pass = Pass::new(&self.graph, &instance.0, &self.cluster);
+        let may_be = |(index, node)| (!matches!(pass.included(index), Ok(false))).then_some(node);
+        let may_be: Vec<&Node> = nodes.iter().enumerate().filter_map(may_be).collect();
+        let made = may_be.into_iter().filter(|n| n.external.is_none() && self.part.has(n));
+        made.map(|n| n.gvk.group_kind()).collect()
     }
 }
 
@@ -74,6 +88,30 @@ impl Walk<'_> {
         self.incomplete = true;
         NodeState::Waiting(message)
     }
+}
+
+/// What is not wanted any more: the position of its node, which is the order in which such objects go.
+type Candidate = (u64, ObjectRef, Arc<Stored>);
+
+/// Those that nothing can have taken the place of: a list got shorter by as many as there are. What they are read by
+/// goes before them or keeps them.
+fn dropped_by_lists(
+    candidates: Vec<Candidate>,
+    graph: &Graph,
+    desired: &BTreeMap<ObjectRef, String>,
+    longest: &BTreeMap<String, usize>,
+) -> Vec<Candidate> {
+    let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
+    for (rank, ..) in &candidates {
+        *counts.entry(*rank).or_default() += 1;
+    }
+    let kept = counts.iter().filter(|(rank, count)| {
+        let Some(node) = usize::try_from(**rank).ok().and_then(|p| graph.nodes.get(p)) else { return true };
+        let left = desired.values().filter(|id| **id == node.id).count();
+        left == 0 || left + **count > longest.get(&node.id).copied().unwrap_or_default()
+    });
+    let kept = kept.map(|(rank, _)| *rank).max();
+    candidates.into_iter().filter(|(rank, ..)| Some(*rank) > kept).collect()
 }
 
 /// The trouble of one desired object, and what is there of it that dependents may read.
@@ -98,6 +136,7 @@ impl Machine {
             desired: BTreeMap::new(),
             nodes: Vec::new(),
             incomplete: false,
+            refused: false,
             unseen: false,
             hub_values: HubValues::default(),
         };
@@ -308,7 +347,12 @@ impl Machine {
             let body = children::complete(&self.task, parent.uid(), node, item, namespaced).map_err(Fatal)?;
             let (state, seen) = self.child(walk, node, body)?;
             if let Some(state) = state {
-                walk.incomplete = true;
+                let applyset = self.task.applyset();
+                let is_ours = |s: &Arc<Stored>| s.object.label(kro::APPLYSET_PART_OF) == Some(&applyset);
+                match &state {
+                    NodeState::Failed(..) if seen.as_ref().is_some_and(is_ours) => walk.refused = true,
+                    _ => walk.incomplete = true,
+                }
                 worst = Some(NodeState::worse(worst, state));
             }
             observed.extend(seen);
@@ -393,7 +437,7 @@ impl Machine {
                 guard = Guard::None;
             }
             if found.object.is_deleting() {
-                return Ok((Some(NodeState::Terminating(format!("{target} is being deleted"))), None));
+                return Ok((Some(NodeState::Terminating(children::being_deleted(&target))), None));
             }
         }
         let state =
@@ -532,8 +576,15 @@ impl Machine {
             return None;
         }
         let mut held = Vec::new();
-        let mut candidates: Vec<(u64, ObjectRef, Arc<Stored>)> = Vec::new();
+        let mut candidates: Vec<Candidate> = Vec::new();
+        // As long as each list is known to have been.
+        let mut longest: BTreeMap<String, usize> = BTreeMap::new();
         for (target, stored) in walk.world.members(&self.task.applyset()) {
+            let label = |key: &str| stored.object.label(key);
+            if let (Some(node), Some(size)) = (label(kro::NODE_ID), label(kro::COLLECTION_SIZE)) {
+                let longest = longest.entry(node.to_owned()).or_default();
+                *longest = (*longest).max(size.parse().unwrap_or_default());
+            }
             if walk.desired.contains_key(&target) || stored.object.is_deleting() {
                 continue;
             }
@@ -558,6 +609,9 @@ impl Machine {
             }
             let rank = position.map_or(u64::MAX, |p| p as u64);
             candidates.push((rank, target, stored));
+        }
+        if walk.refused {
+            candidates = dropped_by_lists(candidates, &wanted.graph, &walk.desired, &longest);
         }
         // What depends on others goes first; the next wave follows when the last one was asked to go.
         let wave = candidates.iter().map(|c| c.0).max();
