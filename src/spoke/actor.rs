@@ -446,7 +446,7 @@ impl Actor {
             Seen::Object(object) => {
                 let stored = Arc::new(Stored::new(object));
                 let target = stored.object.object_ref();
-                let concerned = self.write_store(|s| s.upsert(&target, stored));
+                let concerned = self.write_store(|s| s.show(&target, stored));
                 self.settle_home(&target);
                 concerned
             }

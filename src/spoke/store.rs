@@ -22,14 +22,22 @@ pub struct Kind {
     pub state: KindState,
     pub resource: Option<ApiResource>,
     objects: HashMap<ObjectRef, Arc<Stored>>,
-    /// Objects of the list that is being received.
-    listing: Option<HashSet<ObjectRef>>,
+    /// The list that is being received.
+    listing: Option<Listing>,
     /// Its objects are mirrors: instances of a generated kind.
     pub generated: bool,
     /// Of the watch that was opened last.
     pub serial: u64,
     /// How often in a row the cluster said that it does not serve it.
     misses: u32,
+}
+
+#[derive(Debug, Default)]
+struct Listing {
+    /// What it has shown so far.
+    shown: HashSet<ObjectRef>,
+    /// What we changed meanwhile: of that the list may be older.
+    changed: HashSet<ObjectRef>,
 }
 
 /// A watch to open.
@@ -77,6 +85,10 @@ struct Removed {
 }
 
 impl Removed {
+    fn forget(&mut self, uid: &str) {
+        self.recent.remove(uid);
+        self.older.remove(uid);
+    }
     fn version(&self, uid: &str) -> Option<u64> {
         self.recent.get(uid).or_else(|| self.older.get(uid)).copied()
     }
@@ -187,23 +199,45 @@ impl Store {
         .collect()
     }
 
-    /// Takes in an object; returns the instances it concerns, none if it was known already.
+    /// Takes in what the watch shows; returns the instances it concerns, none if it was known already.
+    pub fn show(&mut self, target: &ObjectRef, stored: Arc<Stored>) -> Vec<InstanceKey> {
+        let mut may_go_back = false;
+        if let Some(listing) = self.kinds.get_mut(&target.gk).and_then(|k| k.listing.as_mut()) {
+            listing.shown.insert(target.clone());
+            // After a restore of etcd, a list shows older versions of what was known, and they are the truth.
+            may_go_back = !listing.changed.contains(target);
+        }
+        self.take(target, stored, may_go_back)
+    }
+
+    /// Takes in the answer to a request; returns the instances it concerns, none if it was known already.
     pub fn upsert(&mut self, target: &ObjectRef, stored: Arc<Stored>) -> Vec<InstanceKey> {
+        self.note_change(target);
+        self.take(target, stored, false)
+    }
+
+    fn note_change(&mut self, target: &ObjectRef) {
+        if let Some(listing) = self.kinds.get_mut(&target.gk).and_then(|k| k.listing.as_mut()) {
+            listing.changed.insert(target.clone());
+        }
+    }
+
+    fn take(&mut self, target: &ObjectRef, stored: Arc<Stored>, may_go_back: bool) -> Vec<InstanceKey> {
         let generated = self.kinds.get(&target.gk).is_some_and(|k| k.generated);
         let Some(kind) = self.kinds.get_mut(&target.gk) else { return Vec::new() };
-        if self.removed.version(stored.object.uid()).is_some_and(|at| version(&stored) <= at) {
+        let removed = self.removed.version(stored.object.uid()).is_some_and(|at| version(&stored) <= at);
+        if removed && !may_go_back {
             return Vec::new();
         }
-        if let Some(listing) = &mut kind.listing {
-            listing.insert(target.clone());
+        // An answer about an earlier object of this name may come late.
+        if let Some(old) = kind.objects.get(target) {
+            let same = old.object.uid() == stored.object.uid() && version(old) == version(&stored);
+            if same || (version(old) >= version(&stored) && !may_go_back) {
+                return Vec::new();
+            }
         }
-        let old = kind.objects.get(target);
-        // An answer about an earlier object of this name may come late; a list is the truth, also after a restore.
-        if let Some(old) = old
-            && (old.object.uid() == stored.object.uid() || kind.listing.is_none())
-            && version(old) >= version(&stored)
-        {
-            return Vec::new();
+        if removed {
+            self.removed.forget(stored.object.uid());
         }
         let old = kind.objects.insert(target.clone(), stored.clone());
         let mut concerned = self.concerned(target, &stored, generated);
@@ -217,6 +251,7 @@ impl Store {
 
     /// The object left the watch, as of `at`; returns the instances it concerns. With `uid`, only if that object is meant.
     pub fn remove(&mut self, target: &ObjectRef, uid: Option<&str>, at: Option<u64>) -> Vec<InstanceKey> {
+        self.note_change(target);
         let Some(kind) = self.kinds.get_mut(&target.gk) else { return Vec::new() };
         let generated = kind.generated;
         if let (Some(uid), Some(at)) = (uid, at) {
@@ -240,7 +275,7 @@ impl Store {
 
     pub fn list_started(&mut self, gk: &GroupKind) {
         if let Some(kind) = self.kinds.get_mut(gk) {
-            kind.listing = Some(HashSet::new());
+            kind.listing = Some(Listing::default());
         }
     }
 
@@ -249,7 +284,12 @@ impl Store {
         let Some(kind) = self.kinds.get_mut(gk) else { return Vec::new() };
         kind.state = KindState::Synced { namespaced };
         let Some(listing) = kind.listing.take() else { return Vec::new() };
-        let lost: Vec<ObjectRef> = kind.objects.keys().filter(|r| !listing.contains(*r)).cloned().collect();
+        let lost: Vec<ObjectRef> = kind
+            .objects
+            .keys()
+            .filter(|r| !listing.shown.contains(*r) && !listing.changed.contains(*r))
+            .cloned()
+            .collect();
         lost.iter().flat_map(|r| self.remove(r, None, None)).collect()
     }
 
@@ -365,6 +405,34 @@ mod tests {
             store.kind_mut(&GroupKind::new("g", kind)).state = state;
         }
         assert_eq!(store.unserved(), [GroupKind::new("g", "Missing")]);
+    }
+
+    #[test]
+    fn a_list_is_the_truth_also_where_it_goes_back_unless_we_wrote_meanwhile() {
+        let gk = GroupKind::new("", "ConfigMap");
+        let target = ObjectRef::new(gk.clone(), "n", "c");
+        let version = |store: &Store| store.get(&target).map(|s| s.object.resource_version().to_owned());
+        // Known as of 9, or removed as of 9; the cluster was restored to 5.
+        for removed in [false, true] {
+            for written in [false, true] {
+                let mut store = Store::default();
+                store.kind_mut(&gk);
+                store.show(&target, child(9, "x"));
+                if removed {
+                    store.remove(&target, Some("u"), Some(9));
+                }
+                store.list_started(&gk);
+                if written {
+                    store.upsert(&target, child(11, "x"));
+                }
+                let concerned = store.show(&target, child(5, "x"));
+                store.list_done(&gk, true);
+                let want = if written { "11" } else { "5" };
+                assert_eq!(version(&store).as_deref(), Some(want), "removed {removed}, written {written}");
+                assert_eq!(concerned.is_empty(), written);
+                assert!(store.show(&target, child(4, "x")).is_empty(), "an event that comes late is none");
+            }
+        }
     }
 
     #[test]
