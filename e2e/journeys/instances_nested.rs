@@ -117,7 +117,7 @@ fn made_by_another(stand: &Stand) -> Result<()> {
     // A restart finds everything as it should be.
     let versions = || -> Result<Vec<Value>> {
         let seen = [path("a-first"), path("a-second"), body.beside("configmaps/a-second-cell")];
-        let found = seen.iter().map(|p| Ok(stand.api("eu").get(p)?.context("gone")?));
+        let found = seen.iter().map(|p| stand.api("eu").get(p)?.context("gone"));
         let found: Result<Vec<Value>> = found.collect();
         Ok(found?.iter().map(|o| json!([uid(o), o["metadata"]["resourceVersion"]])).collect())
     };

@@ -591,7 +591,7 @@ impl Actor {
             let store = store.read().unwrap_or_else(PoisonError::into_inner);
             let step = |(key, task, machine): (InstanceKey, Arc<Task>, Machine)| {
                 let started = Instant::now();
-                let stepped = guarded(machine, &*store, &now);
+                let stepped = guarded(machine, &store, &now);
                 metrics.reconcile_seconds(cluster.as_str(), started.elapsed());
                 (key, task, stepped)
             };
