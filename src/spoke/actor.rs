@@ -100,6 +100,7 @@ pub fn start(mut settings: Settings, hub: mpsc::UnboundedSender<FromSpoke>) -> H
         fresh: VecDeque::new(),
         queued: HashSet::new(),
         agenda: Agenda::default(),
+        begun: Instant::now(),
         requests: 0,
         parked: false,
         events,
@@ -184,7 +185,9 @@ struct Slot {
 
 impl Slot {
     fn new(machine: Machine) -> Self {
-        Self { machine: Some(machine), last_sent: None, nested: false, fresh: true }
+        // What is to be taken away waits for nobody.
+        let fresh = matches!(machine.task().goal, Goal::Run { .. });
+        Self { machine: Some(machine), last_sent: None, nested: false, fresh }
     }
 }
 
@@ -201,6 +204,8 @@ struct Actor {
     fresh: VecDeque<InstanceKey>,
     queued: HashSet<InstanceKey>,
     agenda: Agenda,
+    /// When the last of them was begun.
+    begun: Instant,
     /// Requests of instances that are under way, or wait for their turn.
     requests: usize,
     /// No contact: nothing is stepped until it is back.
@@ -218,6 +223,8 @@ struct Actor {
 
 /// While so many requests are under way, no further instance is begun.
 const ENOUGH: usize = 64;
+/// One that was never stepped is begun at least this often.
+const OVERDUE: Duration = Duration::from_secs(1);
 /// So many instances are stepped in one turn.
 const TURN: usize = 8;
 const TICK: Duration = Duration::from_secs(30);
@@ -281,7 +288,20 @@ impl Actor {
     }
 
     fn has_work(&self) -> bool {
-        !self.queue.is_empty() || (!self.fresh.is_empty() && self.requests < ENOUGH)
+        !self.queue.is_empty() || (!self.fresh.is_empty() && (self.requests < ENOUGH || self.is_overdue()))
+    }
+
+    /// Requests that hang must not keep out what is new for ever.
+    fn is_overdue(&self) -> bool {
+        !self.fresh.is_empty() && self.begun.elapsed() >= OVERDUE
+    }
+
+    fn next_key(&mut self) -> Option<InstanceKey> {
+        let first = if self.is_overdue() { None } else { self.queue.pop_front() };
+        first.or_else(|| {
+            self.begun = Instant::now();
+            self.fresh.pop_front().or_else(|| self.queue.pop_front())
+        })
     }
 
     fn on_message(&mut self, message: ToSpoke) {
@@ -364,7 +384,8 @@ impl Actor {
             Event::LookAgain(gk) => {
                 if self.read_store(|s| s.kind_state(&gk)) == KindState::Missing {
                     self.write_store(|s| s.kind_mut(&gk).state = KindState::Unknown);
-                    self.enqueue_kind(&gk);
+                    // What makes objects of the kind waits for it too.
+                    self.enqueue_all();
                 }
             }
             Event::LookAgainIn(group) => {
@@ -577,7 +598,7 @@ impl Actor {
     async fn step_next(&mut self) {
         let mut machines = Vec::new();
         while machines.len() < TURN && self.has_work() {
-            let Some(key) = self.queue.pop_front().or_else(|| self.fresh.pop_front()) else { break };
+            let Some(key) = self.next_key() else { break };
             self.queued.remove(&key);
             let Some(slot) = self.slots.get_mut(&key) else { continue };
             slot.fresh = false;
@@ -688,8 +709,8 @@ impl Actor {
                 if let Action::Apply(apply) = &action {
                     self.write_store(|s| s.note_wanted(&apply.object, key));
                 }
-                let resource =
-                    perform::target(&action).and_then(|gk| self.read_store(|s| s.resource(gk).cloned()));
+                let gk = perform::target(&action).unwrap_or(&key.gk);
+                let resource = self.read_store(|s| s.resource(gk).cloned());
                 let (client, events, key) = (self.settings.client.clone(), self.events.clone(), key.clone());
                 let task = task.clone();
                 self.requests += 1;

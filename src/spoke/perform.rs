@@ -109,7 +109,7 @@ pub(super) async fn perform(
                     let seen = Some((object.clone(), Arc::new(Stored::new(live))));
                     Done { outcomes: vec![Outcome::FinalizerRemoved { object }], uid: None, seen }
                 }
-                Err(ApiError::NotFound) => Outcome::Gone { object }.into(),
+                Err(ApiError::NotFound) => gone(object, task.hub_uid.clone()),
                 Err(error) => delete_failed(object, &error),
             }
         }

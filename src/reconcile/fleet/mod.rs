@@ -681,7 +681,9 @@ impl Fleet {
             entries.extend(refused.map(|(name, (reason, message))| Entry::refused(name, reason, message)));
         }
         // After a restart, what was written before stands until every cluster that can speak has spoken.
-        if self.is_restarted(inputs) && entries.iter().any(Entry::is_unheard) {
+        // The part on the hub is asked to go only when nothing reads it any more.
+        let unheard = |e: &Entry| e.is_unheard() && !(deleting && e.hub_part);
+        if self.is_restarted(inputs) && entries.iter().any(unheard) {
             return;
         }
         let entries: Vec<Entry> = entries.into_iter().map(|e| self.dated(inputs, e)).collect();

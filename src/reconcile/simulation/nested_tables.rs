@@ -24,7 +24,7 @@ fn made(bench: &mut Bench, labels: &Value) -> Object {
 fn look(bench: &mut Bench) {
     let Some(object) = bench.server.object(&instance_key("app").object()) else { return };
     let definition = Definition { graph: bench.blueprint.graph.clone(), allow_breaking: false };
-    let task = Arc::new(nested_task(&object, &definition, &hub_id(), &Arc::default()));
+    let task = Arc::new(nested_task(&object, Some(&definition), &hub_id(), None).unwrap());
     if bench.machine.task().is_nested() {
         bench.machine.retarget(task);
     } else {
@@ -97,6 +97,22 @@ fn it_says_that_it_is_being_deleted_while_something_holds_it() {
 }
 
 #[test]
+fn one_that_goes_is_let_go_also_when_its_definition_went_before() {
+    let mut bench = nested(plans());
+    bench.rounds();
+    let key = instance_key("app").object();
+    let task_without = |bench: &Bench| {
+        let object = bench.server.object(&key).unwrap();
+        nested_task(&object, None, &hub_id(), None)
+    };
+    assert!(task_without(&bench).is_none(), "nothing is done for it while it stays");
+    bench.server.delete(&key, None).unwrap();
+    bench.machine = Machine::new(Arc::new(task_without(&bench).unwrap()));
+    assert_eq!(bench.rounds(), ["delete n1", "delete n0", "finalizer"]);
+    assert!(bench.last.gone && bench.server.get(&key).is_none());
+}
+
+#[test]
 fn a_suspended_one_is_left_alone() {
     let mut bench = nested(plans());
     bench.rounds();
@@ -152,6 +168,24 @@ fn a_mirror_does_not_take_its_place_nor_its_children() {
     assert_eq!(state, "ERROR");
     assert!(message.contains("App apps/app exists and belongs to"), "{message}");
     assert_eq!(bench.uid(&child(Sort::ConfigMap, "n0")), kept);
+}
+
+#[test]
+fn a_mirror_is_never_taken_for_a_child() {
+    // Somebody, or a race, gave the mirror of another instance the labels of a child.
+    let mut bench = settled(plans());
+    let n1 = child(Sort::ConfigMap, "n1");
+    bench
+        .server
+        .change(&n1, "x", false, |v| v["metadata"]["labels"][hub::INSTANCE_UID] = json!("u9"))
+        .unwrap();
+    bench.rounds();
+    let (state, message) = bench.report();
+    assert_eq!(state, "ERROR");
+    assert!(message.contains("ConfigMap apps/app-n1 exists and belongs to"), "{message}");
+    bench.want(super::spoke_tables::remove());
+    bench.rounds();
+    assert!(bench.last.gone && bench.server.get(&n1).is_some());
 }
 
 #[test]

@@ -130,6 +130,11 @@ pub fn owner_of(found: &Object) -> String {
     }
 }
 
+/// Whether it is the mirror of an instance, which is never a child.
+pub(super) fn is_mirror(object: &Object) -> bool {
+    object.label(hub::INSTANCE_UID).is_some()
+}
+
 /// Whether deleting this object is replaced by letting it live.
 pub(super) fn is_orphaned_on_delete(object: &Object) -> bool {
     object.annotation(hub::ON_DELETE) == Some("Orphan")

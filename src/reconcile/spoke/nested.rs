@@ -9,7 +9,6 @@ use crate::api::names::{HubId, InstanceKey};
 use crate::graph::Graph;
 use crate::reconcile::world::Definition;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Whether an object of a generated kind is an instance that is at home here. One that somebody made by hand is not, nor
@@ -37,29 +36,39 @@ pub(super) fn finalizer_patch(object: &Object) -> Option<Value> {
     Some(json!({"metadata": {"finalizers": rest, "uid": uid, "resourceVersion": version}}))
 }
 
-/// What is to be done for such an instance. `cluster` is what `kro.cluster` is in expressions.
-pub fn task(object: &Object, definition: &Definition, hub_id: &HubId, cluster: &Arc<Value>) -> Task {
-    let graph = &definition.graph;
+/// What is to be done for such an instance: nothing without a definition, unless it is going; nor before it is known what
+/// the definition reads of the cluster. `facts` is what `kro.cluster` is in expressions.
+pub fn task(
+    object: &Object,
+    definition: Option<&Definition>,
+    hub_id: &HubId,
+    facts: Option<&Arc<Value>>,
+) -> Option<Task> {
     let goal = if object.is_deleting() {
-        Goal::Remove { group_kinds: BTreeSet::new() }
+        Goal::Remove { group_kinds: definition.map(|d| d.graph.group_kinds()).unwrap_or_default() }
     } else {
+        let Definition { graph, allow_breaking } = definition?;
+        if facts.is_none() && !graph.cluster_reads().is_empty() {
+            return None;
+        }
         Goal::Run {
             graph: graph.clone(),
             part: Part::Whole,
             mirror: Arc::new(MirrorContent::of(object)),
             suspended: object.is_suspended(),
-            allow_breaking: definition.allow_breaking,
-            cluster: cluster.clone(),
+            allow_breaking: *allow_breaking,
+            cluster: facts.cloned().unwrap_or_default(),
         }
     };
-    Task {
-        key: InstanceKey::new(graph.gvk.group_kind(), object.namespace(), object.name()),
-        gvk: graph.gvk.clone(),
+    let gvk = definition.map_or_else(|| object.gvk(), |d| d.graph.gvk.clone());
+    Some(Task {
+        key: InstanceKey::new(gvk.group_kind(), object.namespace(), object.name()),
+        gvk,
         hub_uid: object.uid().to_owned(),
         hub_id: hub_id.clone(),
         home: Home::Nested,
         goal,
-    }
+    })
 }
 
 /// What we apply to the instance: finalizer, kro's labels, and the inventory.

@@ -39,7 +39,7 @@ impl Machine {
             let by_author = self.last_report.as_ref().is_some_and(|r| r.author.is_some());
             self.report(&mut step, now, parent.as_deref(), &summary, generation, &revision, by_author);
         }
-        if self.task.is_nested() && !step.gone {
+        if self.task.is_nested() && !step.gone && self.is_quiet() {
             // Nobody else tells of it.
             let parent = world.get(&self.task.key.object());
             self.write_status(&mut step, now, parent.as_deref());
@@ -102,7 +102,8 @@ impl Machine {
         members.retain(|(target, stored)| {
             *target != self.task.key.object()
                 && (self.task.is_local()
-                    || stored.object.label(hub::HUB_ID) == Some(self.task.hub_id.as_str()))
+                    || (stored.object.label(hub::HUB_ID) == Some(self.task.hub_id.as_str())
+                        && !children::is_mirror(&stored.object)))
         });
         // The mirror of a later instance of this name: its children are not ours to take.
         if let Some(other) = parent.filter(|p| self.is_of_later_instance(p)) {

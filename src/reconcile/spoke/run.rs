@@ -418,8 +418,11 @@ impl Machine {
             return Err(Fatal(message));
         }
         let outside = !target.namespace.is_empty() && *target.namespace != *self.task.key.namespace;
-        if outside && !self.namespace_is_recorded(walk, &target.namespace) {
+        if outside {
+            // Also where it is on record: the record is not to shrink by it.
             self.extra_namespaces.insert(target.namespace.to_string());
+        }
+        if outside && !self.namespace_is_recorded(walk, &target.namespace) {
             walk.step.wake_at = Some(walk.now.millis);
             return Ok((Some(NodeState::Waiting(format!("recording namespace {}", target.namespace))), None));
         }
@@ -427,7 +430,8 @@ impl Machine {
         let mut guard = self.guard(node);
         if let Some(found) = &stored {
             let part_of = found.object.label(kro::APPLYSET_PART_OF);
-            if part_of.is_some_and(|id| id != self.task.applyset()) {
+            let mirror = !self.task.is_local() && children::is_mirror(&found.object);
+            if mirror || part_of.is_some_and(|id| id != self.task.applyset()) {
                 let owner = children::owner_of(&found.object);
                 let message =
                     format!("{target} exists and belongs to {owner}, a different ApplySet; cannot reassign");
@@ -555,6 +559,9 @@ impl Machine {
         let there =
             |o: &ObjectRef| *o == mirror || walk.desired.contains_key(o) || walk.world.get(o).is_some();
         self.objects.retain(|o, t| t.may_come(walk.now) || there(o));
+        let home = self.task.key.namespace.clone();
+        let outside = walk.desired.keys().map(|o| &o.namespace).filter(|ns| !ns.is_empty() && **ns != home);
+        self.extra_namespaces = outside.map(ToString::to_string).collect();
         self.delete_failures.retain(|o, _| there(o) && !walk.desired.contains_key(o));
         self.leaving.retain(|o, _| there(o) && !walk.desired.contains_key(o));
         self.strays.retain(|o, _| there(o));
@@ -590,7 +597,7 @@ impl Machine {
             }
             let of_this_hub =
                 self.task.is_local() || stored.object.label(hub::HUB_ID) == Some(self.task.hub_id.as_str());
-            if !of_this_hub {
+            if !of_this_hub || (!self.task.is_local() && children::is_mirror(&stored.object)) {
                 continue;
             }
             let node = stored.object.label(kro::NODE_ID).unwrap_or_default();

@@ -44,9 +44,8 @@ impl Actor {
 
     pub(super) fn undefine(&mut self, gk: &GroupKind) {
         self.write_store(|s| s.definitions.remove(gk));
-        let nested = self.slots.iter().filter(|(key, slot)| key.gk == *gk && slot.nested);
-        let keys: Vec<InstanceKey> = nested.map(|(key, _)| key.clone()).collect();
-        keys.iter().for_each(|key| self.drop_nested(key));
+        // Those that are going are still cared for: nobody else takes our finalizer off.
+        self.settle_kind(gk);
     }
 
     pub(super) fn facts(&mut self, facts: Arc<Value>) {
@@ -59,7 +58,7 @@ impl Actor {
 
     /// Every object of a kind that others may make.
     pub(super) fn settle_kind(&mut self, gk: &GroupKind) {
-        if self.read_store(|s| s.definitions.contains_key(gk)) {
+        if self.read_store(|s| s.definitions.contains_key(gk) || s.kind_of(gk).is_some_and(|k| k.generated)) {
             let objects = self.read_store(|s| s.objects(gk));
             let slots = self.slots.iter().filter(|(key, slot)| key.gk == *gk && slot.nested);
             let known = slots.map(|(key, _)| key.object());
@@ -70,21 +69,22 @@ impl Actor {
 
     /// An object changed, came, or went: if this is its home, a task is made of it.
     pub(super) fn settle_home(&mut self, target: &ObjectRef) {
-        let Some(definition) = self.read_store(|s| s.definition(&target.gk)) else { return };
+        let (definition, generated) = self
+            .read_store(|s| (s.definition(&target.gk), s.kind_of(&target.gk).is_some_and(|k| k.generated)));
+        if self.settings.local || (definition.is_none() && !generated) {
+            return;
+        }
         let key = InstanceKey::new(target.gk.clone(), &target.namespace, &target.name);
         let hub_id = &self.settings.hub_id;
         let stored = self.read_store(|s| s.get(target)).filter(|s| is_nested(&s.object, hub_id));
-        let Some(stored) = stored else {
+        let facts = self.nested.facts.as_ref();
+        let task = stored.as_ref().and_then(|s| nested_task(&s.object, definition.as_ref(), hub_id, facts));
+        let (Some(stored), Some(task)) = (stored, task.map(Arc::new)) else {
             if self.slots.get(&key).is_some_and(|s| s.nested) {
                 self.drop_nested(&key);
             }
             return;
         };
-        if self.nested.facts.is_none() && !definition.graph.cluster_reads().is_empty() {
-            return;
-        }
-        let cluster = self.nested.facts.clone().unwrap_or_default();
-        let task = Arc::new(nested_task(&stored.object, &definition, hub_id, &cluster));
         let mut displaced = None;
         match self.slots.get_mut(&key) {
             Some(slot) if slot.nested => {
