@@ -18,7 +18,8 @@ pub struct Condition {
     pub status: ConditionStatus,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// Written although it is empty, as kro does.
+    /// What it means, for people; may be empty.
+    // Written also then, as kro does.
     #[serde(default)]
     pub message: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
