@@ -11,6 +11,7 @@ pub mod keys;
 pub mod names;
 pub mod object;
 pub mod rgd;
+pub mod text;
 
 pub use cluster::Cluster;
 pub use condition::{Condition, ConditionStatus, Conditions};

@@ -56,6 +56,14 @@ impl Object {
         list.map(|l| l.iter().filter_map(Value::as_str).map(str::to_owned).collect()).unwrap_or_default()
     }
 
+    pub fn has_finalizer(&self, name: &str) -> bool {
+        self.finalizers().iter().any(|f| f == name)
+    }
+    /// The finalizers that stay when this one goes.
+    pub fn finalizers_but(&self, name: &str) -> Vec<String> {
+        self.finalizers().into_iter().filter(|f| f != name).collect()
+    }
+
     /// Whether its author asked that nothing be done for it meanwhile.
     pub fn is_suspended(&self) -> bool {
         let word = self.annotation(super::keys::kro::RECONCILE).unwrap_or_default();

@@ -177,8 +177,6 @@ pub(super) enum Event {
 struct Slot {
     machine: Option<Machine>,
     last_sent: Option<u64>,
-    /// The instance is at home on this cluster.
-    nested: bool,
     /// It was never stepped.
     fresh: bool,
 }
@@ -187,7 +185,11 @@ impl Slot {
     fn new(machine: Machine) -> Self {
         // What is to be taken away waits for nobody.
         let fresh = matches!(machine.task().goal, Goal::Run { .. });
-        Self { machine: Some(machine), last_sent: None, nested: false, fresh }
+        Self { machine: Some(machine), last_sent: None, fresh }
+    }
+    /// Whether the instance is at home on this cluster.
+    fn is_nested(&self) -> bool {
+        self.machine.as_ref().is_some_and(|machine| machine.task().is_nested())
     }
 }
 

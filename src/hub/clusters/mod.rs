@@ -348,7 +348,7 @@ impl Clusters {
         entry.object = object.clone();
         let paused = cluster.spec.paused;
         entry.cluster = cluster;
-        if object.finalizers().iter().all(|f| f != hub::FINALIZER) && !object.is_deleting() {
+        if !object.has_finalizer(hub::FINALIZER) && !object.is_deleting() {
             writes::add_finalizer(ctx, &name, entry);
         }
         let limit = entry.cluster.spec.limits.as_ref().and_then(|l| l.in_flight);

@@ -82,7 +82,7 @@ impl Entry {
         self.object.annotation(kro::ALLOW_BREAKING) == Some("true")
     }
     pub fn has_finalizer(&self) -> bool {
-        self.object.finalizers().iter().any(|f| f == kro::FINALIZER)
+        self.object.has_finalizer(kro::FINALIZER)
     }
 
     /// Whether a write is under way that has to be answered first.

@@ -431,8 +431,7 @@ impl Definitions {
         if entry.writing || !entry.has_finalizer() {
             return;
         }
-        let rest: Vec<String> =
-            entry.object.finalizers().into_iter().filter(|f| f != kro::FINALIZER).collect();
+        let rest: Vec<String> = entry.object.finalizers_but(kro::FINALIZER);
         let version = entry.object.resource_version().to_owned();
         let patch = json!({"metadata": {"finalizers": rest, "resourceVersion": version}});
         let delete_crd = ctx.settings.allow_crd_deletion && !abandoned;

@@ -3,6 +3,7 @@
 use crate::api::condition::{ConditionStatus, Conditions, READY};
 use crate::api::keys::hub;
 use crate::api::rgd::{ResourceInformation, RgdStatus};
+use crate::api::text;
 use crate::reconcile::Now;
 use serde_json::Value;
 
@@ -65,14 +66,16 @@ pub fn status(old: &RgdStatus, generation: i64, progress: &Progress, now: &Now) 
     }
     match &progress.accepted {
         Some(Ok(_)) => list.set("GraphAccepted", True, "Valid", "resource graph and schema are valid"),
-        Some(Err(why)) => list.set("GraphAccepted", False, "InvalidResourceGraph", cut(why)),
+        Some(Err(why)) => {
+            list.set("GraphAccepted", False, "InvalidResourceGraph", text::head(why, MESSAGE_LIMIT))
+        }
         None => list.set("GraphAccepted", Unknown, "AwaitingReconciliation", &waiting("GraphAccepted")),
     }
     match &progress.kind {
         Some(Ok(kind)) => {
             list.set("KindReady", True, "Ready", &format!("kind {kind} has been accepted and ready"));
         }
-        Some(Err(why)) => list.set("KindReady", False, "Failed", cut(why)),
+        Some(Err(why)) => list.set("KindReady", False, "Failed", text::head(why, MESSAGE_LIMIT)),
         None => list.set("KindReady", Unknown, "AwaitingReconciliation", &waiting("KindReady")),
     }
     if progress.running {
@@ -121,20 +124,11 @@ pub fn news(old: &RgdStatus, new: &RgdStatus) -> Vec<(bool, String, String)> {
     let told = new.conditions.iter().filter(|c| c.status != ConditionStatus::Unknown);
     told.filter(|c| before(&c.type_) != Some((c.status, &c.reason)))
         .map(|c| {
-            let text = if c.message.is_empty() { c.reason.as_str() } else { c.message.as_str() };
-            let end = (0..=NOTE_LIMIT.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
-            let message = format!("{}: {}", c.type_, text.get(..end).unwrap_or_default());
+            let said = if c.message.is_empty() { c.reason.as_str() } else { c.message.as_str() };
+            let message = format!("{}: {}", c.type_, text::head(said, NOTE_LIMIT));
             (c.status == ConditionStatus::False, c.reason.clone(), message)
         })
         .collect()
-}
-
-fn cut(text: &str) -> &str {
-    if text.len() <= MESSAGE_LIMIT {
-        return text;
-    }
-    let end = (0..=MESSAGE_LIMIT).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
-    text.get(..end).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! How a definition fits the clusters: `status.fleet` of the definition.
 
 use crate::api::names::ClusterName;
+use crate::api::text;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -21,21 +22,13 @@ pub fn fleet(
     let bad = || verdicts.iter().filter_map(|(name, (_, fits))| Some((name, fits.as_ref().err()?)));
     let problems: Vec<Value> = bad()
         .take(SHOWN)
-        .map(|(name, why)| json!({"cluster": name.as_str(), "reason": "Incompatible", "message": cut(why)}))
+        .map(|(name, why)| json!({"cluster": name.as_str(), "reason": "Incompatible", "message": text::shorten(why, MESSAGE)}))
         .collect();
     let mut fleet = json!({"clusters": verdicts.len(), "compatible": verdicts.len() - bad().count()});
     if let (false, Some(fleet)) = (problems.is_empty(), fleet.as_object_mut()) {
         fleet.insert("problems".into(), Value::Array(problems));
     }
     Some(fleet)
-}
-
-fn cut(text: &str) -> String {
-    if text.len() <= MESSAGE {
-        return text.to_owned();
-    }
-    let end = (0..=MESSAGE).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
-    format!("{}…", text.get(..end).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -59,8 +59,7 @@ async fn perform(
             Outcome::Status(client.merge_status(resource, namespace, name, &patch).await)
         }
         FleetAction::RemoveFinalizer => {
-            let rest: Vec<String> =
-                target.object.finalizers().into_iter().filter(|f| f != kro::FINALIZER).collect();
+            let rest: Vec<String> = target.object.finalizers_but(kro::FINALIZER);
             let version = target.object.resource_version();
             let patch = json!({"metadata": {"finalizers": rest, "resourceVersion": version}});
             Outcome::Finalizer(client.merge_patch(resource, namespace, name, &patch).await)

@@ -4,6 +4,7 @@ use super::placement::ShrinkHeld;
 use crate::api::condition::{Condition, ConditionStatus, Conditions, READY};
 use crate::api::keys::hub;
 use crate::api::names::ClusterName;
+use crate::api::text;
 use crate::reconcile::Now;
 use crate::reconcile::spoke::{FOR_TOOLS, InstanceState, Report, is_own};
 use serde_json::{Map, Value, json};
@@ -189,8 +190,7 @@ fn clip(text: &str, bytes: usize) -> String {
     if text.len() <= bytes {
         return text.to_owned();
     }
-    let end = (0..=bytes.saturating_sub(3)).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
-    format!("{}…", &text[..end])
+    format!("{}…", text::head(text, bytes.saturating_sub("…".len())))
 }
 
 /// Everything the status is made of.

@@ -295,7 +295,7 @@ impl Fleet {
     pub fn step(&mut self, inputs: &Inputs) -> FleetStep {
         let mut step = FleetStep::default();
         let deleting = inputs.instance.is_deleting();
-        let managed = inputs.instance.finalizers().iter().any(|f| f == kro::FINALIZER);
+        let managed = inputs.instance.has_finalizer(kro::FINALIZER);
         if deleting && !managed {
             return step;
         }
@@ -485,7 +485,7 @@ impl Fleet {
         deleting: bool,
     ) -> Option<Value> {
         let placed = !holds.is_empty() || decision.local.is_some();
-        let managed = inputs.instance.finalizers().iter().any(|f| f == kro::FINALIZER);
+        let managed = inputs.instance.has_finalizer(kro::FINALIZER);
         if !placed && !managed {
             return None;
         }
@@ -529,7 +529,7 @@ impl Fleet {
         deleting: bool,
     ) {
         let local = &on_hub.name;
-        let managed = inputs.instance.finalizers().iter().any(|f| f == kro::FINALIZER);
+        let managed = inputs.instance.has_finalizer(kro::FINALIZER);
         if let Some(graph) = inputs.graph {
             // Only what is on record may be written to, also in the record that is on its way.
             let on_record = |n: &ClusterName| {
@@ -825,6 +825,6 @@ fn is_applied(body: &Value, instance: &Object) -> bool {
         let live = instance.0.pointer(&format!("/metadata/{field}"));
         want.is_none_or(|w| w.iter().all(|(k, v)| live.and_then(|l| l.get(k)) == Some(v)))
     };
-    let finalized = instance.finalizers().iter().any(|f| f == kro::FINALIZER);
+    let finalized = instance.has_finalizer(kro::FINALIZER);
     finalized && has("labels") && has("annotations")
 }

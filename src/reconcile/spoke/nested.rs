@@ -17,16 +17,12 @@ pub fn is_nested(object: &Object, hub_id: &HubId) -> bool {
     object.label(hub::HUB_ID) == Some(hub_id.as_str())
         && object.label(hub::INSTANCE_UID).is_none()
         && object.label(kro::APPLYSET_PART_OF).is_some()
-        && (!object.is_deleting() || has_finalizer(object))
-}
-
-fn has_finalizer(object: &Object) -> bool {
-    object.finalizers().iter().any(|f| f == kro::FINALIZER)
+        && (!object.is_deleting() || object.has_finalizer(kro::FINALIZER))
 }
 
 /// The finalizers that stay when ours goes; `None` if ours is not there.
 pub(super) fn finalizers_but_ours(object: &Object) -> Option<Vec<String>> {
-    has_finalizer(object).then(|| object.finalizers().into_iter().filter(|f| f != kro::FINALIZER).collect())
+    object.has_finalizer(kro::FINALIZER).then(|| object.finalizers_but(kro::FINALIZER))
 }
 
 /// Takes `kro.run/finalizer` off; the version guards what others write meanwhile.

@@ -90,7 +90,7 @@ impl Machine {
         let state =
             self.apply_if_needed(walk, &key, Some(stored.clone()), body, kro::MANAGER_LABELLER, Guard::None);
         // No child before the finalizer that makes sure that it goes with the instance.
-        if !stored.object.finalizers().iter().any(|f| f == kro::FINALIZER) {
+        if !stored.object.has_finalizer(kro::FINALIZER) {
             return match state {
                 Some(NodeState::Failed(trouble, why)) => {
                     Err(Summary::blocked(trouble.reason(), format!("finalizer/labeling failed: {why}")))

@@ -4,7 +4,7 @@ use super::part::HubValues;
 use super::tracked::{Failure, Trouble};
 use crate::api::Object;
 use crate::api::condition::{Condition, ConditionStatus, Conditions, READY};
-use crate::api::hash;
+use crate::api::{hash, text};
 use crate::graph::AuthorConditions;
 use crate::reconcile::Now;
 use serde_json::{Map, Value, json};
@@ -182,11 +182,7 @@ impl Summary {
 /// Keeps messages readable and status objects small.
 fn shorten(message: String) -> String {
     const LIMIT: usize = 1024;
-    if message.len() <= LIMIT {
-        return message;
-    }
-    let cut = (0..=LIMIT).rev().find(|i| message.is_char_boundary(*i)).unwrap_or(0);
-    format!("{}…", &message[..cut])
+    text::shorten(&message, LIMIT)
 }
 
 /// What the hub hears from one cluster about one instance.

@@ -60,7 +60,7 @@ impl Actor {
     pub(super) fn settle_kind(&mut self, gk: &GroupKind) {
         if self.read_store(|s| s.definitions.contains_key(gk) || s.kind_of(gk).is_some_and(|k| k.generated)) {
             let objects = self.read_store(|s| s.objects(gk));
-            let slots = self.slots.iter().filter(|(key, slot)| key.gk == *gk && slot.nested);
+            let slots = self.slots.iter().filter(|(key, slot)| key.gk == *gk && slot.is_nested());
             let known = slots.map(|(key, _)| key.object());
             let all: BTreeSet<ObjectRef> = objects.into_iter().chain(known).collect();
             all.iter().for_each(|object| self.settle_home(object));
@@ -80,14 +80,14 @@ impl Actor {
         let facts = self.nested.facts.as_ref();
         let task = stored.as_ref().and_then(|s| nested_task(&s.object, definition.as_ref(), hub_id, facts));
         let (Some(stored), Some(task)) = (stored, task.map(Arc::new)) else {
-            if self.slots.get(&key).is_some_and(|s| s.nested) {
+            if self.slots.get(&key).is_some_and(Slot::is_nested) {
                 self.drop_nested(&key);
             }
             return;
         };
         let mut displaced = None;
         match self.slots.get_mut(&key) {
-            Some(slot) if slot.nested => {
+            Some(slot) if slot.is_nested() => {
                 let Some(machine) = &mut slot.machine else { return };
                 if machine.task().hub_uid != task.hub_uid {
                     *machine = Machine::new(task);
@@ -97,7 +97,7 @@ impl Actor {
             }
             other => {
                 displaced = other.and_then(|slot| Some(slot.machine.as_ref()?.task().clone()));
-                self.slots.insert(key.clone(), Slot { nested: true, ..Slot::new(Machine::new(task)) });
+                self.slots.insert(key.clone(), Slot::new(Machine::new(task)));
             }
         }
         if let Some(task) = displaced {
@@ -108,7 +108,7 @@ impl Actor {
 
     /// The hub's wish for an instance whose name a nested one has; `true` if that is so.
     pub(super) fn is_displaced(&mut self, task: &Arc<Task>) -> bool {
-        let nested = self.slots.get(&task.key).is_some_and(|slot| slot.nested);
+        let nested = self.slots.get(&task.key).is_some_and(|slot| slot.is_nested());
         let found = nested.then(|| self.read_store(|s| s.get(&task.key.object()))).flatten();
         if let Some(found) = &found {
             self.displace(task.clone(), &found.object);
@@ -131,7 +131,7 @@ impl Actor {
 
     pub(super) fn forget_displaced(&mut self, key: &InstanceKey) -> bool {
         self.nested.displaced.remove(key);
-        self.slots.get(key).is_some_and(|slot| slot.nested)
+        self.slots.get(key).is_some_and(|slot| slot.is_nested())
     }
 
     /// It is no instance of ours any more: it is gone, or lives on without us.
