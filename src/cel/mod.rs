@@ -43,7 +43,7 @@ pub use budget::{Budget, EXPRESSION_STEPS, MAX_SIZE, TOTAL_STEPS};
 pub use check::{Decls, Problem};
 pub use error::{CompileError, EvalError};
 pub use inspect::{Condition, FieldPath};
-pub use library::Libraries;
+pub use library::{Libraries, same_quantity};
 pub use scope::{Bound, Scope};
 pub use syntax::MAX_SOURCE;
 pub use types::Type;

@@ -229,6 +229,7 @@ fn nodes(
             on_existing: shape.on_existing,
             external: shape.external,
             on_hub: on_hub.contains(position),
+            kind: shape.served.kind().cloned(),
             object,
             namespace: shape.namespace,
             dependencies: dependencies.into_iter().collect(),

@@ -28,11 +28,13 @@ pub use pass::{Pass, Readiness, Rendered};
 
 use crate::api::keys::hub;
 use crate::api::rgd::{ResourceGraphDefinition, ResourceInformation};
-use crate::api::{GroupKind, Gvk};
+use crate::api::{GroupKind, Gvk, Object};
 use crate::cel::Type;
-use crate::schema::kinds::Kinds;
+use crate::schema::kinds::{Kind, Kinds};
+use crate::schema::served;
 use expression::Expression;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use template::Template;
@@ -120,6 +122,8 @@ pub struct Node {
     pub external: Option<External>,
     /// It lives on the hub, once for all clusters: annotation `hub.kro.run/target: hub`, or named in `hub-refs`.
     pub on_hub: bool,
+    /// What the cluster says of the kind, where it is known.
+    pub kind: Option<Arc<Kind>>,
     /// The type of one object.
     object: Type,
     /// `metadata.namespace`, when it is a literal.
@@ -216,6 +220,18 @@ impl Graph {
     }
     fn made(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(|n| n.external.is_none())
+    }
+    /// OpenAPI of an instance.
+    pub fn schema(&self) -> Option<&Value> {
+        served::schema_of_crd(&self.crd)
+    }
+    /// An instance as a server shows it that serves the generated CRD. One that was read before a definition changed reads
+    /// differently afterwards, and no watch tells of it.
+    pub fn as_served(&self, instance: &Object) -> Option<Object> {
+        match served::as_served(&instance.0, self.schema()?) {
+            Cow::Owned(shown) => Some(Object(shown)),
+            Cow::Borrowed(_) => None,
+        }
     }
     /// Fingerprint of the generated CRD.
     pub fn crd_hash(&self) -> String {

@@ -13,6 +13,7 @@
 pub mod fleet;
 pub mod ownership;
 mod retry;
+pub mod settled;
 #[cfg(test)]
 mod simulation;
 pub mod spoke;

@@ -1,11 +1,8 @@
-//! What our field manager owns on a live object, and whether that still is what we want.
+//! What our field manager owns on a live object.
 //!
-//! Server-side apply records, per manager, which fields it set (`managedFields`, format FieldsV1). Two questions
-//! are answered from that record alone, without a schema of the kind:
-//!
-//! - *settled*: our entry covers exactly the desired leaves and every live value equals ours, so no write is needed
-//!   (after a restart, this is what keeps a thousand settled instances at zero writes);
-//! - *drift*: our entry shrank (somebody changed our value) or a value that we own changed.
+//! Server-side apply records, per manager, which fields it set (`managedFields`, format FieldsV1). The part of the object
+//! under these fields tells drift: our entry shrank (somebody changed our value), or a value that we own changed. Whether
+//! the part is what we want is judged in [`super::settled`].
 //!
 //! The record also tells how lists are keyed, so that `ports` or `containers` match by their keys here as they do in
 //! the API server.
@@ -63,7 +60,7 @@ pub fn project(fields: &Value, live: &Value) -> Value {
 }
 
 /// One element of a list in FieldsV1.
-enum ListKey {
+pub(super) enum ListKey {
     /// `k:{"port":80,"protocol":"TCP"}`
     Keys(Map<String, Value>),
     /// `v:"value"`
@@ -73,7 +70,7 @@ enum ListKey {
 }
 
 impl ListKey {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let (tag, rest) = text.split_once(':')?;
         match tag {
             "k" => serde_json::from_str(rest).ok().map(Self::Keys),
@@ -82,7 +79,7 @@ impl ListKey {
             _ => None,
         }
     }
-    fn matches(&self, index: usize, item: &Value) -> bool {
+    pub(super) fn matches(&self, index: usize, item: &Value) -> bool {
         match self {
             // The record spells out defaulted keys, so an item has all of them.
             Self::Keys(keys) => keys.iter().all(|(k, v)| item.get(k) == Some(v)),
@@ -125,84 +122,6 @@ pub fn fold_string_data(object: &mut Value) {
     }
 }
 
-/// Whether an owned, live part equals the desired part: what is empty equals what is absent, numbers and quantities
-/// compare by value, and lists may come back in another order.
-pub fn equal(desired: &Value, live: &Value) -> bool {
-    match (desired, live) {
-        (Value::Object(a), Value::Object(b)) => {
-            a.iter().all(|(k, v)| b.get(k).map_or_else(|| is_empty(v), |w| equal(v, w)))
-                && b.iter().all(|(k, w)| a.contains_key(k) || is_empty(w))
-        }
-        (Value::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && (a.iter().zip(b).all(|(x, y)| equal(x, y)) || same_items(a, b))
-        }
-        (a, b) if is_empty(a) && is_empty(b) => true,
-        (a, b) => a == b || matches!((quantity(a), quantity(b)), (Some(x), Some(y)) if x == y),
-    }
-}
-
-fn same_items(a: &[Value], b: &[Value]) -> bool {
-    let mut rest: Vec<&Value> = b.iter().collect();
-    a.iter().all(|x| match rest.iter().position(|y| equal(x, y)) {
-        Some(i) => {
-            rest.swap_remove(i);
-            true
-        }
-        None => false,
-    })
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Object(m) => m.values().all(is_empty),
-        Value::Array(a) => a.is_empty(),
-        _ => false,
-    }
-}
-
-/// A Kubernetes quantity (`500m`, `1Gi`, `2`) as a number of nano units; `None` for other text.
-fn quantity(value: &Value) -> Option<i128> {
-    let text = match value {
-        Value::Number(n) => n.to_string(),
-        Value::String(s) if s.len() <= 40 => s.clone(),
-        _ => return None,
-    };
-    let split = text.find(|c: char| !(c.is_ascii_digit() || ".+-".contains(c))).unwrap_or(text.len());
-    let (number, suffix) = text.split_at(split);
-    let scale: i128 = match suffix {
-        "n" => 1,
-        "u" => 1_000,
-        "m" => 1_000_000,
-        "" => 1_000_000_000,
-        "k" => 1_000_000_000_000,
-        "M" => 10_i128.pow(15),
-        "G" => 10_i128.pow(18),
-        "T" => 10_i128.pow(21),
-        "P" => 10_i128.pow(24),
-        "E" => 10_i128.pow(27),
-        "Ki" => 1_000_000_000 << 10,
-        "Mi" => 1_000_000_000 << 20,
-        "Gi" => 1_000_000_000 << 30,
-        "Ti" => 1_000_000_000 << 40,
-        "Pi" => 1_000_000_000 << 50,
-        "Ei" => 1_000_000_000 << 60,
-        _ => return None,
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if fraction.len() > 9 || whole.is_empty() {
-        return None;
-    }
-    let sign = if whole.starts_with('-') { -1 } else { 1 };
-    let whole: i128 = whole.trim_start_matches(['+', '-']).parse().ok()?;
-    let mut total = whole.checked_mul(scale)?;
-    if !fraction.is_empty() {
-        let part: i128 = fraction.parse().ok()?;
-        total = total.checked_add(part.checked_mul(scale)? / 10_i128.pow(fraction.len() as u32))?;
-    }
-    Some(sign * total)
-}
-
 /// The first desired leaf that the response of an apply does not have, as a path: the API server dropped it because
 /// the kind's schema does not know it.
 pub fn dropped_leaf(desired: &Value, live: &Value) -> Option<String> {
@@ -235,6 +154,18 @@ pub fn dropped_leaf(desired: &Value, live: &Value) -> Option<String> {
     walk(desired, Some(live), &mut path).then(|| path.join("."))
 }
 
+/// What servers leave out when they write an object.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Object(fields) => fields.values().all(is_empty),
+        Value::Array(items) => items.is_empty(),
+        Value::Bool(true) => false,
+    }
+}
+
 /// The first path at which two values differ; for messages.
 pub fn first_difference(a: &Value, b: &Value) -> String {
     match (a, b) {
@@ -258,72 +189,15 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn service() -> (Value, Value) {
-        let desired = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "labels": {"a": "b"}},
-            "spec": {"selector": {"app": "x"}, "ports": [{"port": 80, "targetPort": 8080}]}});
-        let live = json!({"apiVersion": "v1", "kind": "Service",
-            "metadata": {"name": "s", "uid": "u", "labels": {"a": "b", "foreign": "c"}, "managedFields": [
-                {"manager": "other", "operation": "Update", "time": "2026-01-01T00:00:00Z",
-                 "fieldsV1": {"f:metadata": {"f:labels": {"f:foreign": {}}}}},
-                {"manager": "kro.run/applyset", "operation": "Apply", "time": "2026-01-01T00:00:00Z", "fieldsV1": {
-                    "f:metadata": {"f:labels": {"f:a": {}}},
-                    "f:spec": {"f:selector": {}, "f:ports": {
-                        "k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}, "f:targetPort": {}}}}}}]},
-            "spec": {"clusterIP": "10.0.0.1", "selector": {"app": "x"},
-                "ports": [{"port": 80, "protocol": "TCP", "targetPort": 8080}]}});
-        (desired, live)
-    }
-
-    #[test]
-    fn a_settled_object_needs_no_write() {
-        let (desired, live) = service();
-        let fields = applied_fields(&live, "kro.run/applyset").unwrap();
-        assert!(equal(&owned_part(&desired), &project(fields, &live)));
-        assert_eq!(last_foreign_manager(&live, &["kro.run/applyset"]).as_deref(), Some("other"));
-    }
-
-    #[test]
-    fn a_changed_value_and_a_lost_field_are_seen() {
-        let (desired, mut live) = service();
-        let fields = applied_fields(&live, "kro.run/applyset").unwrap().clone();
-        live["spec"]["ports"][0]["targetPort"] = json!(9090);
-        assert!(!equal(&owned_part(&desired), &project(&fields, &live)));
-        let (_, live) = service();
-        let mut shrunk = fields.clone();
-        shrunk["f:spec"].as_object_mut().unwrap().remove("f:selector");
-        assert!(!equal(&owned_part(&desired), &project(&shrunk, &live)));
-    }
-
-    #[test]
-    fn values_compare_as_the_api_server_stores_them() {
-        let same = [
-            (json!({"cpu": "1000m"}), json!({"cpu": "1"})),
-            (json!({"cpu": 1}), json!({"cpu": "1"})),
-            (json!({"memory": "1Gi"}), json!({"memory": "1024Mi"})),
-            (json!({"a": null, "b": {}}), json!({})),
-            (json!({"a": 1}), json!({"a": 1.0})),
-            (json!([{"k": "a"}, {"k": "b"}]), json!([{"k": "b"}, {"k": "a"}])),
-        ];
-        for (a, b) in same {
-            assert!(equal(&a, &b), "{a} should equal {b}");
-        }
-        let different = [
-            (json!({"cpu": "1"}), json!({"cpu": "2"})),
-            (json!({"a": "x"}), json!({})),
-            (json!({}), json!({"a": "x"})),
-            (json!([1, 1]), json!([1, 2])),
-        ];
-        for (a, b) in different {
-            assert!(!equal(&a, &b), "{a} should differ from {b}");
-        }
-    }
-
     #[test]
     fn dropped_fields_are_named() {
         let desired = json!({"spec": {"size": 1, "list": [{"a": 1, "b": 2}], "none": null}});
         assert_eq!(dropped_leaf(&desired, &desired), None);
         let live = json!({"spec": {"size": 1, "list": [{"a": 1}]}});
         assert_eq!(dropped_leaf(&desired, &live).as_deref(), Some("spec.list.0.b"));
+        // An API server leaves out what is empty.
+        let desired = json!({"spec": {"readOnly": false, "value": "", "none": {"deep": []}, "n": 0}});
+        assert_eq!(dropped_leaf(&desired, &json!({"spec": {}})), None);
     }
 
     #[test]

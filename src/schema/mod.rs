@@ -4,7 +4,9 @@
 
 pub mod compat;
 pub mod crd;
+pub mod kept;
 pub mod kinds;
 pub mod openapi;
 pub mod plural;
+pub mod served;
 pub mod simple;

@@ -28,6 +28,7 @@ pub(super) use libraries::opt_in_help;
 pub(super) use lists::sort_by_key;
 pub(super) use net::Cidr;
 pub(super) use quantity::Quantity;
+pub use quantity::same_quantity;
 pub(super) use url::Url;
 
 use super::budget::Budget;

@@ -152,6 +152,11 @@ impl Quantity {
     }
 }
 
+/// Whether two texts are the same quantity.
+pub fn same_quantity(a: &str, b: &str) -> bool {
+    matches!((Quantity::parse(a), Quantity::parse(b)), (Some(a), Some(b)) if a == b)
+}
+
 fn wrap(quantity: Quantity) -> Val {
     Val::Opaque(Arc::new(Opaque::Quantity(quantity)))
 }

@@ -693,7 +693,9 @@ impl Fleet {
             let seen = entries.iter().filter(|e| !e.hub_part);
             let facts = |name| inputs.clusters.get(name).and_then(|c| c.facts.as_deref());
             let clusters: Vec<Value> = seen.map(|e| e.shown(facts(&e.name))).collect();
-            graph.over_clusters(&inputs.instance.0, &Value::Array(clusters)).0
+            let shown = graph.as_served(inputs.instance);
+            let instance = shown.as_ref().unwrap_or(inputs.instance);
+            graph.over_clusters(&instance.0, &Value::Array(clusters)).0
         });
         let mut aggregate = Aggregate {
             over_all: over_all.unwrap_or_default(),
@@ -804,10 +806,11 @@ fn run_goal(inputs: &Inputs, graph: &Arc<Graph>, part: Part, cluster: &ClusterNa
     if facts.is_none() && reads {
         return None;
     }
+    let shown = graph.as_served(inputs.instance);
     Some(Goal::Run {
         graph: graph.clone(),
         part,
-        mirror: Arc::new(MirrorContent::of(inputs.instance)),
+        mirror: Arc::new(MirrorContent::of(shown.as_ref().unwrap_or(inputs.instance))),
         suspended: inputs.instance.is_suspended(),
         allow_breaking: inputs.allow_breaking,
         cluster: facts.unwrap_or_default(),

@@ -24,11 +24,13 @@ pub use status::{FOR_TOOLS, InstanceState, Report, fingerprint as report_fingerp
 
 pub use task::{Goal, Home, Task};
 
+use super::settled::Rules;
 use super::world::{Lookup, Stored, World};
 use super::{Now, Retry};
 use crate::api::Object;
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
 use crate::graph::Graph;
+use crate::schema::kinds::Kind;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -98,6 +100,8 @@ pub struct Apply {
     /// Uid of the object that was ours, if it was.
     pub our_uid: Option<String>,
     pub applyset: String,
+    /// What the cluster says of the kind, where it is known.
+    pub kind: Option<Arc<Kind>>,
 }
 
 impl Apply {
@@ -105,23 +109,11 @@ impl Apply {
     pub fn may_take(&self, found: &Object) -> Result<(), String> {
         let ours = found.label(crate::api::keys::kro::APPLYSET_PART_OF) == Some(&self.applyset)
             || (!found.uid().is_empty() && self.our_uid.as_deref() == Some(found.uid()));
-        let equal = self.guard == Guard::AdoptIfEqual && overlay_equal(&self.body, &found.0);
-        if ours || equal || self.guard == Guard::None { Ok(()) } else { Err(children::owner_of(found)) }
-    }
-}
-
-/// Whether laying `desired` over `live` would change nothing but our own labels and annotations, which adoption adds.
-fn overlay_equal(desired: &Value, live: &Value) -> bool {
-    let ours = |key: &str| {
-        key.contains("kro.run/")
-            || key.starts_with("applyset.kubernetes.io/")
-            || key == "app.kubernetes.io/managed-by"
-    };
-    match (desired, live) {
-        (Value::Object(d), Value::Object(_) | Value::Null) => {
-            d.iter().all(|(k, v)| ours(k) || overlay_equal(v, live.get(k).unwrap_or(&Value::Null)))
-        }
-        (d, l) => super::ownership::equal(d, l),
+        let equal = || {
+            let rules = Rules { schema: self.kind.as_ref().map(|k| &k.schema), as_served: false };
+            self.guard == Guard::AdoptIfEqual && rules.covered(&self.body, &found.0)
+        };
+        if ours || self.guard == Guard::None || equal() { Ok(()) } else { Err(children::owner_of(found)) }
     }
 }
 
@@ -437,22 +429,5 @@ impl Machine {
         let namespace =
             self.namespace_failure.as_ref().and_then(|f| f.1.at()).filter(|_| !self.namespace_busy);
         objects.chain(deletes).chain(late).chain(status).chain(namespace).filter(|at| *at > now.millis).min()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::overlay_equal;
-    use serde_json::json;
-
-    #[test]
-    fn an_object_is_equal_without_the_labels_that_adoption_adds() {
-        let desired = json!({"metadata": {"name": "a", "labels": {"kro.run/owned": "true"},
-            "annotations": {"internal.kro.run/apply-order": "1"}}, "data": {"k": "v"}});
-        let equal = |live| overlay_equal(&desired, &live);
-        assert!(equal(json!({"metadata": {"name": "a", "uid": "u"}, "data": {"k": "v", "more": "x"}})));
-        assert!(equal(json!({"metadata": {"name": "a", "labels": {"x": "y"}}, "data": {"k": "v"}})));
-        assert!(!equal(json!({"metadata": {"name": "a"}, "data": {"k": "w"}})));
-        assert!(!equal(json!({"metadata": {"name": "a"}})));
     }
 }

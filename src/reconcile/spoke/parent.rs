@@ -1,9 +1,9 @@
 //! The object that children belong to: the mirror, or the instance itself where it is at home. Children wait until it is
 //! there and records where they may be.
 
-use super::run::{Walk, Wanted, ensure_kind};
+use super::run::{Walk, Wanted, Wish, ensure_kind};
 use super::status::{NodeState, Summary};
-use super::{Action, Guard, Home, Machine, mirror, nested};
+use super::{Action, Home, Machine, mirror, nested};
 use crate::api::Object;
 use crate::api::applyset::Inventory;
 use crate::api::keys::kro;
@@ -19,13 +19,12 @@ impl Machine {
         wanted: &Wanted,
         kinds: &mut BTreeSet<GroupKind>,
     ) -> Result<Object, Summary> {
-        if let Some(stored) = self.local_parent() {
-            return self.local_instance(walk, wanted, kinds, stored);
-        }
-        match self.task.home {
-            Home::Nested => self.nested_instance(walk, wanted, kinds),
-            _ => self.mirror(walk, wanted, kinds),
-        }
+        let parent = match self.local_parent() {
+            Some(stored) => self.local_instance(walk, wanted, kinds, stored),
+            None if self.task.is_nested() => self.nested_instance(walk, wanted, kinds),
+            None => self.mirror(walk, wanted, kinds),
+        };
+        parent.map(|shown| wanted.graph.as_served(&shown).unwrap_or(shown))
     }
 
     /// The hub instance, as it was sent to us or as our own write returned it, whichever is newer.
@@ -49,8 +48,8 @@ impl Machine {
         let key = self.task.key.object();
         let inventory = self.inventory_for(walk, wanted, Some(&stored), kinds);
         let body = mirror::parent_body(&self.task, &inventory);
-        let state =
-            self.apply_if_needed(walk, &key, Some(stored.clone()), body, kro::MANAGER_PARENT, Guard::None);
+        let wish = Wish::new(body, kro::MANAGER_PARENT);
+        let state = self.apply_if_needed(walk, &key, Some(stored.clone()), wish);
         self.recorded(&stored, &inventory, state)
     }
 
@@ -87,8 +86,8 @@ impl Machine {
         };
         let inventory = self.inventory_for(walk, wanted, Some(&stored), kinds);
         let body = nested::body(&self.task, &wanted.graph, &inventory);
-        let state =
-            self.apply_if_needed(walk, &key, Some(stored.clone()), body, kro::MANAGER_LABELLER, Guard::None);
+        let wish = Wish::new(body, kro::MANAGER_LABELLER);
+        let state = self.apply_if_needed(walk, &key, Some(stored.clone()), wish);
         // No child before the finalizer that makes sure that it goes with the instance.
         if !stored.object.has_finalizer(kro::FINALIZER) {
             return match state {
@@ -150,8 +149,8 @@ impl Machine {
         }
         let inventory = self.inventory_for(walk, wanted, stored.as_deref(), kinds);
         let body = mirror::body(&task, &wanted.mirror, &inventory);
-        let busy_or_failed =
-            self.apply_if_needed(walk, &key, stored.clone(), body, kro::MANAGER_LABELLER, Guard::None);
+        let wish = Wish::mirror(body, &wanted.graph);
+        let busy_or_failed = self.apply_if_needed(walk, &key, stored.clone(), wish);
         match (stored, busy_or_failed) {
             (_, Some(NodeState::Failed(trouble, why))) => {
                 Err(Summary::blocked(trouble.reason(), format!("mirror: {why}")))

@@ -10,10 +10,12 @@ use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, ObjectRef};
 use crate::api::{Object, hash};
 use crate::graph::{AuthorConditions, EvalError, External, Graph, Node, OnExisting, Pass, Readiness};
+use crate::reconcile::settled::Rules;
 use crate::reconcile::world::{
     Again, Compiled, CrdAnswer, CrdWish, Definition, KindState, Looked, Lookup, Stored, World,
 };
 use crate::reconcile::{Now, Retry};
+use crate::schema::kinds::Kind;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,6 +32,35 @@ pub(super) struct Wanted {
     pub suspended: bool,
     pub allow_breaking: bool,
     pub cluster: Arc<Value>,
+}
+
+/// An object as it shall be, and how it is written and compared.
+pub(super) struct Wish<'w> {
+    body: Value,
+    manager: &'static str,
+    guard: Guard,
+    /// What the cluster says of the kind.
+    kind: Option<&'w Arc<Kind>>,
+    /// Of a generated kind, where the body was read from a server of the same schema.
+    served: Option<&'w Value>,
+}
+
+impl<'w> Wish<'w> {
+    pub fn new(body: Value, manager: &'static str) -> Self {
+        Self { body, manager, guard: Guard::None, kind: None, served: None }
+    }
+    fn child(body: Value, guard: Guard, node: &'w Node) -> Self {
+        Self { guard, kind: node.kind.as_ref(), ..Self::new(body, kro::MANAGER_APPLYSET) }
+    }
+    pub fn mirror(body: Value, graph: &'w Graph) -> Self {
+        Self { served: graph.schema(), ..Self::new(body, kro::MANAGER_LABELLER) }
+    }
+    fn rules(&self) -> Rules<'w> {
+        match self.served {
+            Some(schema) => Rules { schema: Some(schema), as_served: true },
+            None => Rules { schema: self.kind.map(|kind| &kind.schema), as_served: false },
+        }
+    }
 }
 
 /// An expression, or what it gave, can never succeed: the pass stops here.
@@ -67,7 +98,8 @@ impl Wanted {
         if !nodes.iter().any(Node::is_conditional) {
             return self.group_kinds();
         }
-        let mut pass = Pass::new(&self.graph, &instance.0, &self.cluster);
+        let shown = self.graph.as_served(instance);
+        let mut pass = Pass::new(&self.graph, &shown.as_ref().unwrap_or(instance).0, &self.cluster);
         let may_be = |(index, node)| (!matches!(pass.included(index), Ok(false))).then_some(node);
         let may_be: Vec<&Node> = nodes.iter().enumerate().filter_map(may_be).collect();
         let made = may_be.into_iter().filter(|n| n.external.is_none() && self.part.has(n));
@@ -357,7 +389,11 @@ impl Machine {
             }
             observed.extend(seen);
         }
-        let views: Vec<&Value> = observed.iter().map(|s| &s.object.0).collect();
+        let definition = walk.world.definition(&node.gvk.group_kind());
+        let shown = |s: &Arc<Stored>| Some(definition.as_ref()?.graph.as_served(&s.object)?.0);
+        let shown: Vec<Option<Value>> = observed.iter().map(shown).collect();
+        let views: Vec<&Value> =
+            observed.iter().zip(&shown).map(|(s, shown)| shown.as_ref().unwrap_or(&s.object.0)).collect();
         pass.observe(index, &views, rendered.len());
         if let Some(state) = worst {
             return Ok(state);
@@ -444,8 +480,7 @@ impl Machine {
                 return Ok((Some(NodeState::Terminating(children::being_deleted(&target))), None));
             }
         }
-        let state =
-            self.apply_if_needed(walk, &target, stored.clone(), object.0, kro::MANAGER_APPLYSET, guard);
+        let state = self.apply_if_needed(walk, &target, stored.clone(), Wish::child(object.0, guard, node));
         let readable = match &state {
             None | Some(NodeState::Failed(..)) => stored,
             // While a write is under way, readiness of the old content says nothing.
@@ -479,12 +514,12 @@ impl Machine {
         walk: &mut Walk,
         target: &ObjectRef,
         stored: Option<Arc<Stored>>,
-        body: Value,
-        manager: &'static str,
-        guard: Guard,
+        wish: Wish,
     ) -> Option<NodeState> {
+        let rules = wish.rules();
+        let Wish { body, manager, guard, kind, .. } = wish;
         let tracked = self.objects.entry(target.clone()).or_default();
-        let verdict = tracked.judge(&body, stored.as_deref(), manager, walk.now);
+        let verdict = tracked.judge(&body, stored.as_deref(), manager, rules, walk.now);
         let Verdict::Write(cause) = verdict else {
             return tracked.failure.as_ref().map(NodeState::of_failure);
         };
@@ -508,20 +543,13 @@ impl Machine {
         };
         let failed = tracked.failure.as_ref().map(NodeState::of_failure);
         let our_uid = tracked.uid().map(str::to_owned);
-        self.apply(walk, target, body, manager, guard, our_uid);
+        self.apply(walk, target, Wish { guard, kind, ..Wish::new(body, manager) }, our_uid);
         // A retry does not hide what it retries.
         Some(failed.unwrap_or_else(|| NodeState::Waiting(format!("writing {target}"))))
     }
 
-    fn apply(
-        &mut self,
-        walk: &mut Walk,
-        target: &ObjectRef,
-        body: Value,
-        manager: &'static str,
-        guard: Guard,
-        our_uid: Option<String>,
-    ) {
+    fn apply(&mut self, walk: &mut Walk, target: &ObjectRef, wish: Wish, our_uid: Option<String>) {
+        let Wish { body, manager, guard, kind, .. } = wish;
         let tracked = self.objects.entry(target.clone()).or_default();
         if tracked.busy || !tracked.may_try(&body, walk.now) {
             return;
@@ -536,6 +564,7 @@ impl Machine {
             guard,
             our_uid,
             applyset: self.task.applyset(),
+            kind: kind.cloned(),
         })));
     }
 

@@ -1,8 +1,10 @@
 //! What is remembered of one object between steps: what we applied, what failed, who fights us.
 
 use crate::api::hash;
+use crate::reconcile::settled::Rules;
 use crate::reconcile::world::Stored;
 use crate::reconcile::{Now, Retry, ownership};
+use crate::schema::served::as_served;
 use serde_json::Value;
 use std::collections::VecDeque;
 
@@ -60,6 +62,8 @@ struct Baseline {
     uid: String,
     resource_version: String,
     projection: Value,
+    /// Some of what we want is not owned: the schema's default says the same.
+    leans_on_defaults: bool,
 }
 
 /// Why an object has to be written.
@@ -107,7 +111,14 @@ const FIGHT_REPAIRS: usize = 3;
 
 impl Tracked {
     /// Judges a live object against what we want. Notes a settled object as the new baseline.
-    pub fn judge(&mut self, desired: &Value, stored: Option<&Stored>, manager: &str, now: &Now) -> Verdict {
+    pub fn judge(
+        &mut self,
+        desired: &Value,
+        stored: Option<&Stored>,
+        manager: &str,
+        rules: Rules,
+        now: &Now,
+    ) -> Verdict {
         let Some(stored) = stored else {
             return Verdict::Write(if self.baseline.is_some() { Cause::Gone } else { Cause::First });
         };
@@ -115,25 +126,42 @@ impl Tracked {
         let Some(fields) = stored.fields(manager) else {
             return Verdict::Write(if self.baseline.is_some() { Cause::Drift } else { Cause::Changed });
         };
-        if let Some(base) = &self.baseline {
-            if base.desired != want {
-                return Verdict::Write(Cause::Changed);
+        let cause = match &self.baseline {
+            Some(base) if base.desired == want => {
+                let same_version = base.resource_version == stored.object.resource_version();
+                let same_owned = || {
+                    !base.leans_on_defaults
+                        && stored
+                            .fingerprint(manager)
+                            .is_some_and(|(f, v)| f == base.fields && v == base.values)
+                };
+                if base.uid == stored.object.uid() && (same_version || same_owned()) {
+                    return self.calm(want, now);
+                }
+                if !base.leans_on_defaults || base.uid != stored.object.uid() {
+                    return Verdict::Write(Cause::Drift);
+                }
+                Cause::Drift
             }
-            let same_object = base.uid == stored.object.uid();
-            let settled = same_object
-                && (base.resource_version == stored.object.resource_version()
-                    || stored
-                        .fingerprint(manager)
-                        .is_some_and(|(f, v)| f == base.fields && v == base.values));
-            return if settled { self.calm(want, now) } else { Verdict::Write(Cause::Drift) };
+            // A default that came with a new schema is wanted and is there: no object is written for its sake.
+            Some(base) if rules.as_served && base.uid == stored.object.uid() => Cause::Changed,
+            Some(_) => return Verdict::Write(Cause::Changed),
+            None => Cause::Changed,
+        };
+        let live = match rules.schema.filter(|_| rules.as_served) {
+            Some(schema) => as_served(&stored.object.0, schema),
+            None => std::borrow::Cow::Borrowed(&stored.object.0),
+        };
+        let desired = ownership::owned_part(desired);
+        if !rules.settled(&desired, &ownership::owned_part(&live), fields) {
+            return Verdict::Write(cause);
         }
-        let live = ownership::project(fields, &stored.object.0);
-        if ownership::equal(&comparable(desired), &comparable(&live)) {
-            self.settle(want, stored, manager);
-            self.calm(want, now)
-        } else {
-            Verdict::Write(Cause::Changed)
+        self.settle(want, stored, manager);
+        if let Some(base) = &mut self.baseline {
+            base.leans_on_defaults =
+                rules.as_served && !Rules { as_served: false, ..rules }.settled(&desired, &live, fields);
         }
+        self.calm(want, now)
     }
 
     /// The object is as we want it: a failure of other content is over, and so is a fight. A dropped field stays dropped
@@ -178,6 +206,7 @@ impl Tracked {
             uid: stored.object.uid().to_owned(),
             resource_version: stored.object.resource_version().to_owned(),
             projection: stored.projection(manager).unwrap_or_default(),
+            leans_on_defaults: false,
         });
     }
 
@@ -281,13 +310,4 @@ impl Tracked {
             f.retry.at_once();
         }
     }
-}
-
-/// Without what never counts as a difference: identity, and the version of the writer.
-fn comparable(object: &Value) -> Value {
-    let mut out = ownership::owned_part(object);
-    if let Some(labels) = out.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
-        labels.remove(crate::api::keys::kro::KRO_VERSION);
-    }
-    out
 }

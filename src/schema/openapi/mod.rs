@@ -1,5 +1,6 @@
 //! What an API server's OpenAPI v3 says of the kinds of one group and version.
 
+mod implied;
 mod needed;
 mod published;
 mod resolve;
@@ -168,14 +169,15 @@ mod tests {
         assert_eq!(
             kind.schema,
             json!({"type": "object", "properties": {
-                "metadata": {"type": "object", "description": "About it.", "properties": {"name": {"type": "string"}}},
+                "metadata": {"type": "object", "default": {}, "description": "About it.",
+                    "properties": {"name": {"type": "string"}}},
                 "port": {"x-kubernetes-int-or-string": true},
                 "amount": {},
                 "tree": {"type": "object", "properties": {
                     "left": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
                     "value": {"type": "integer"},
                 }},
-                "spec": {"type": "object", "properties": {"a": {"type": "string"}}},
+                "spec": {"type": "object", "properties": {"a": {"type": "string", "default": "y"}}},
                 "keyed": {"type": "array", "items": {"type": "object"}, "x-kubernetes-list-type": "map",
                           "x-kubernetes-list-map-keys": ["name"]},
             }})

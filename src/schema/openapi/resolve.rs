@@ -1,5 +1,8 @@
-//! One schema out of a document: references followed, recursion cut, and only what types are made of kept.
+//! One schema out of a document: references followed, recursion cut, and only that kept which types are made of, or which
+//! tells how the API server keeps a value.
 
+use super::implied;
+use crate::schema::kept::{KEPT_AS, Kept, OWN_TYPES};
 use serde_json::{Map, Value, json};
 
 const REFERENCE: &str = "#/components/schemas/";
@@ -8,14 +11,16 @@ const ABOUT: usize = 120;
 /// Deeper schemas are cut as recursive ones are.
 const MAX_DEPTH: usize = 60;
 
-pub const KEPT: [&str; 7] = [
+pub const KEPT: [&str; 9] = [
     "type",
     "format",
+    "default",
     "x-kubernetes-int-or-string",
     "x-kubernetes-preserve-unknown-fields",
     "x-kubernetes-embedded-resource",
     "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys",
+    "x-kubernetes-map-type",
 ];
 
 pub struct Resolver<'d> {
@@ -35,9 +40,17 @@ impl<'d> Resolver<'d> {
             return Some(json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}));
         }
         self.within.push(name);
-        let resolved = self.schema(schema, 0);
+        let mut resolved = self.schema(schema, 0);
         self.within.pop();
+        if let Some(kept) = Kept::of_type(name) {
+            resolved[KEPT_AS] = kept.word().into();
+        }
         Some(resolved)
+    }
+
+    /// The type of Kubernetes' own that is being resolved; none within a custom resource.
+    fn own_type(&self) -> Option<&'d str> {
+        self.within.last().copied().filter(|name| name.starts_with(OWN_TYPES))
     }
 
     fn schema(&mut self, schema: &'d Value, depth: usize) -> Value {
@@ -60,6 +73,16 @@ impl<'d> Resolver<'d> {
         if let Some(text) = schema.get("description") {
             out.insert("description".to_owned(), text.clone());
         }
+        let own_type = self.own_type();
+        if own_type.is_some() {
+            // Published for nearly every field, and set in none: what is empty is left out.
+            if out.get("default").is_some_and(is_zero) {
+                out.remove("default");
+            }
+            if schema.get("format").and_then(Value::as_str) == Some("byte") {
+                out.insert(KEPT_AS.to_owned(), Kept::Bytes.word().into());
+            }
+        }
         if depth > MAX_DEPTH {
             return Value::Object(out);
         }
@@ -74,9 +97,15 @@ impl<'d> Resolver<'d> {
             None => {}
         }
         if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
-            let properties: Map<String, Value> =
-                properties.iter().map(|(name, p)| (name.clone(), self.schema(p, depth + 1))).collect();
-            out.insert("properties".to_owned(), Value::Object(properties));
+            let mut resolved = Map::new();
+            for (name, property) in properties {
+                let mut property = self.schema(property, depth + 1);
+                if let Some(default) = own_type.and_then(|of| implied::default(of, name)) {
+                    property["default"] = default;
+                }
+                resolved.insert(name.clone(), property);
+            }
+            out.insert("properties".to_owned(), Value::Object(resolved));
         }
         Value::Object(out)
     }
@@ -91,6 +120,17 @@ fn referred(schema: &Value) -> Option<&str> {
             _ => None,
         });
     direct?.as_str()?.strip_prefix(REFERENCE)
+}
+
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Number(n) => n.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(true) => false,
+    }
 }
 
 /// The first sentence.

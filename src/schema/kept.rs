@@ -1,0 +1,50 @@
+//! How an API server keeps the values of a field: to the letter, or written out anew so that they read back in another
+//! form.
+//!
+//! Custom resources are kept to the letter. Kubernetes' own types are decoded and encoded: `1000m` of CPU reads back as `1`.
+
+use serde_json::Value;
+
+/// The mark in a reduced schema, whose value is a [`Kept::word`].
+pub const KEPT_AS: &str = "x-kept-as";
+
+/// The names of Kubernetes' own types in OpenAPI begin with this: API servers decode them and write them out anew.
+pub const OWN_TYPES: &str = "io.k8s.";
+
+/// How a value is written out where it is not kept to the letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    Quantity,
+    Time,
+    Bytes,
+    /// A struct of Kubernetes' own: fields that are empty may be left out.
+    Struct,
+}
+
+const ALL: [Kept; 4] = [Kept::Quantity, Kept::Time, Kept::Bytes, Kept::Struct];
+
+impl Kept {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Quantity => "quantity",
+            Self::Time => "time",
+            Self::Bytes => "bytes",
+            Self::Struct => "struct",
+        }
+    }
+
+    /// How values of a type are kept, by the type's name in OpenAPI.
+    pub fn of_type(name: &str) -> Option<Self> {
+        Some(match name.strip_prefix(OWN_TYPES)? {
+            "apimachinery.pkg.api.resource.Quantity" => Self::Quantity,
+            "apimachinery.pkg.apis.meta.v1.Time" | "apimachinery.pkg.apis.meta.v1.MicroTime" => Self::Time,
+            _ => Self::Struct,
+        })
+    }
+
+    /// How values of a field are kept, by its reduced schema.
+    pub fn of(schema: &Value) -> Option<Self> {
+        let word = schema.get(KEPT_AS)?.as_str()?;
+        ALL.into_iter().find(|kept| kept.word() == word)
+    }
+}
