@@ -69,37 +69,41 @@ spec:
     };
     throughout(Duration::from_millis(1500), "settled", || Ok(()))?;
     let before = versions()?;
+    restart_without_writes(stand, &clusters)?;
+    let after = versions()?;
+    let changed: Vec<_> = after.iter().filter(|(k, v)| before.get(*k) != Some(v)).collect();
+    ensure!(changed.is_empty() && after.len() == before.len(), "changed: {changed:?}");
+    names.iter().try_for_each(|name| kind.delete(name))?;
+    names.iter().try_for_each(|name| kind.wait_gone(name))
+}
+
+/// Kills the controller, starts it again, and sees that it sends no write to these clusters for some seconds.
+pub fn restart_without_writes(stand: &Stand, clusters: &[&str]) -> Result<()> {
     stand.kill_controller();
     stand.start_controller()?;
-    eventually(Duration::from_secs(20), "both spokes looked at again", || {
+    eventually(Duration::from_secs(20), "the spokes looked at again", || {
         let text = stand.metrics()?;
         for cluster in clusters {
-            let lists = text.lines().any(|l| l.contains("reconcile_seconds_count") && l.contains(cluster));
-            ensure!(lists, "no step for {cluster} yet");
+            let steps = text.lines().any(|l| l.contains("reconcile_seconds_count") && l.contains(cluster));
+            ensure!(steps, "no step for {cluster} yet");
         }
         Ok(())
     })?;
     throughout(Duration::from_secs(3), "nothing is written", || {
-        let after = versions()?;
-        let changed: Vec<_> = after.iter().filter(|(k, v)| before.get(*k) != Some(v)).collect();
-        ensure!(changed.is_empty() && after.len() == before.len(), "changed: {changed:?}");
+        let writes = writes(stand, clusters)?;
+        ensure!(writes.is_empty(), "writes after a restart: {writes:?}");
         Ok(())
-    })?;
-    let writes: Vec<String> = stand
-        .metrics()?
-        .lines()
-        .filter(|l| {
-            l.starts_with("kro_hub_requests_total")
-                && clusters.iter().any(|c| l.contains(&format!("\"{c}\"")))
-        })
-        .filter(|l| {
-            ["apply", "patch", "create", "update", "delete"]
-                .iter()
-                .any(|v| l.contains(&format!("verb=\"{v}")))
-        })
-        .map(str::to_owned)
-        .collect();
-    ensure!(writes.is_empty(), "writes after a restart: {writes:?}");
-    names.iter().try_for_each(|name| kind.delete(name))?;
-    names.iter().try_for_each(|name| kind.wait_gone(name))
+    })
+}
+
+/// The counters of writes to these clusters.
+pub fn writes(stand: &Stand, clusters: &[&str]) -> Result<Vec<String>> {
+    let text = stand.metrics()?;
+    let to = |l: &&str| {
+        l.starts_with("kro_hub_requests_total") && clusters.iter().any(|c| l.contains(&format!("\"{c}\"")))
+    };
+    let writing = |l: &&str| {
+        ["apply", "patch", "create", "update", "delete"].iter().any(|v| l.contains(&format!("verb=\"{v}")))
+    };
+    Ok(text.lines().filter(to).filter(writing).map(str::to_owned).collect())
 }

@@ -3,6 +3,7 @@
 mod definitions;
 mod faults_isolation;
 mod faults_restart;
+mod faults_settled;
 mod faults_spoke_down;
 mod instances_conflicts;
 mod instances_drift;
@@ -54,6 +55,7 @@ impl Stands {
             instances_conflicts::TRIALS,
             schemas::TRIALS,
             faults_restart::TRIALS,
+            faults_settled::TRIALS,
         ]
         .concat();
         let faults = [
