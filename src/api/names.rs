@@ -16,6 +16,14 @@ impl ClusterName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+    /// Whether an object can have this name: labels of small letters, digits and dashes, with dots between them.
+    pub fn may_be(text: &str) -> bool {
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let label = |l: &str| {
+            !l.is_empty() && l.chars().all(inner) && !l.starts_with('-') && !l.ends_with('-')
+        };
+        text.len() <= 253 && text.split('.').all(label)
+    }
 }
 impl fmt::Display for ClusterName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -149,5 +157,21 @@ impl InstanceKey {
 impl fmt::Display for InstanceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.gk, self.short())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_a_clusters_name() {
+        let long = "a".repeat(253);
+        for name in ["a", "prod-eu", "7", "eu.prod-1", &long] {
+            assert!(ClusterName::may_be(name), "{name}");
+        }
+        for name in ["", "A", "a_b", "a/b", "-a", "a-", "a..b", ".a", "*", "@hub", "ä", "a b", &format!("{long}a")] {
+            assert!(!ClusterName::may_be(name), "{name}");
+        }
     }
 }

@@ -77,6 +77,10 @@ async fn perform(
             }
             Outcome::Left(cluster, result)
         }
+        FleetAction::Tell { reason, message } => {
+            ctx.publish(&target.object, true, reason, message);
+            return None;
+        }
         // The hub side hands these over itself.
         FleetAction::Send { .. } | FleetAction::Forget { .. } => return None,
     })

@@ -414,8 +414,8 @@ impl Aggregate {
         if let Some(held) = &self.held {
             let names: Vec<&str> = held.kept.iter().map(ClusterName::as_str).collect();
             let message = format!(
-                "the placement would lose {} without an edit of this instance; they are kept. To let them go: annotate {}={}",
-                names.join(", "),
+                "the placement would lose {} without an edit of this instance; kept until chosen again. To let go: annotate {}={}",
+                text::few(&names, MAX_NAMED),
                 hub::ALLOW_SHRINK,
                 held.token
             );

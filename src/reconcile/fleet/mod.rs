@@ -62,6 +62,8 @@ pub enum FleetAction {
     WriteStatus { patch: Value },
     /// Take `kro.run/finalizer` off.
     RemoveFinalizer,
+    /// An Event on the instance, for what no condition says.
+    Tell { reason: &'static str, message: String },
 }
 
 /// What stays on a cluster that was let go: enough to clean it later without the instance.
@@ -116,6 +118,8 @@ const PASSING_MILLIS: u64 = 80;
 /// of a thousand instances would take the time that they need.
 const UNDER_WAY_MILLIS: u64 = 3_000;
 const QUEUED_MILLIS: u64 = 15_000;
+/// What is lost within this time of another loss is judged together with it.
+const LOSS_PAUSE_MILLIS: u64 = 5_000;
 
 /// How soon a state that may pass is to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +169,11 @@ pub struct Fleet {
     only_hub_part: bool,
     /// Spokes that showed content of ours that no hold names.
     found: BTreeSet<ClusterName>,
+    /// Clusters that were lost, and since when no other one was. A restart begins the pause anew: what is lost stands in
+    /// the record.
+    lost: (BTreeSet<ClusterName>, u64),
+    /// Clusters that the last decision held: the record that says so may have landed unheard.
+    held: BTreeSet<ClusterName>,
     /// The version of the instance that was looked at last.
     version: u64,
     meta_busy: bool,
@@ -202,6 +211,8 @@ impl Fleet {
             left_busy: BTreeSet::new(),
             only_hub_part: false,
             found: BTreeSet::new(),
+            lost: (BTreeSet::new(), 0),
+            held: BTreeSet::new(),
             version: 0,
             meta_busy: false,
             recording: None,
@@ -289,7 +300,7 @@ impl Fleet {
 
     /// Clusters that hold, or may hold, content of this instance.
     pub fn holds(instance: &Object) -> BTreeSet<ClusterName> {
-        placement::names(instance.annotation(hub::HOLDS))
+        placement::holds(instance.annotation(hub::HOLDS)).0
     }
 
     pub fn step(&mut self, inputs: &Inputs) -> FleetStep {
@@ -308,6 +319,8 @@ impl Fleet {
             registered.map(|(n, c)| (n.clone(), c.view.clone())).collect();
         let decision =
             placement::decide(&words, &self.key.namespace, &views, &past, inputs.default_placement);
+        let pause = if deleting { None } else { self.note_losses(&decision, inputs.now) };
+        self.held = decision.record.held.clone();
         let on_hub = OnHub::of(&views, &decision);
         self.only_hub_part = decision.local.is_none()
             && has_part_on_hub(inputs, &decision.spokes, &past.holds)
@@ -330,10 +343,24 @@ impl Fleet {
         if !finished || self.stuck.is_some() {
             self.status(&mut step, inputs, &decision, &holds, &on_hub, deleting);
         }
-        let retries = [self.record_retry.at(), self.status_retry.at()].into_iter().flatten();
+        let retries = [self.record_retry.at(), self.status_retry.at(), pause].into_iter().flatten();
         let next = retries.chain(step.wake_at).filter(|at| *at > inputs.now.millis).min();
         step.wake_at = next;
         step
+    }
+
+    /// Clusters whose loss waited long enough without another one.
+    fn waited(&self, now: &Now) -> BTreeSet<ClusterName> {
+        let over = now.millis >= self.lost.1 + LOSS_PAUSE_MILLIS;
+        if over { self.lost.0.clone() } else { BTreeSet::new() }
+    }
+
+    /// When the pause after the last loss is over.
+    fn note_losses(&mut self, decision: &Decision, now: &Now) -> Option<u64> {
+        if self.lost.0 != decision.waiting {
+            self.lost = (decision.waiting.clone(), now.millis);
+        }
+        (!self.lost.0.is_empty()).then_some(self.lost.1 + LOSS_PAUSE_MILLIS)
     }
 
     /// A cluster is told something only while the record names it, and the record loses it only after it confirmed that
@@ -367,6 +394,7 @@ impl Fleet {
             // An instance that only ever ran on the hub has no record: its ApplySet inventory is one.
             record.local = may_be_local(inputs.instance);
         }
+        record.held.extend(self.held.iter().cloned());
         let taken_away = |c: &ClusterState| c.view.local && c.view.leaving && c.delete_on_leave;
         if inputs.clusters.values().any(taken_away) {
             record.local = false;
@@ -375,6 +403,7 @@ impl Fleet {
             found: self.found.iter().filter(|n| !known(n)).cloned().collect(),
             record,
             allow_shrink: inputs.instance.annotation(hub::ALLOW_SHRINK).map(str::to_owned),
+            waited: self.waited(inputs.now),
             holds,
             released,
         }
@@ -475,6 +504,14 @@ impl Fleet {
             None => holds.clone(),
         });
         step.actions.push(FleetAction::PatchMeta { body });
+        let rubbish = placement::holds(inputs.instance.annotation(hub::HOLDS)).1;
+        if rubbish > 0 {
+            let message = format!(
+                "{rubbish} words of the annotation {} can be no Cluster's name; they are dropped",
+                hub::HOLDS
+            );
+            step.actions.push(FleetAction::Tell { reason: "HoldsCorrected", message });
+        }
     }
 
     fn meta_body(

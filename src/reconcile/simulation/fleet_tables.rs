@@ -105,6 +105,10 @@ impl Bench {
                     continue;
                 }
                 FleetAction::RecordLeft { cluster, .. } => out.push(format!("left {cluster}")),
+                FleetAction::Tell { reason, .. } => {
+                    out.push(format!("tell {reason}"));
+                    continue;
+                }
                 FleetAction::WriteStatus { .. } => {}
                 FleetAction::RemoveFinalizer => out.push("finalizer".to_owned()),
             }
@@ -234,13 +238,89 @@ fn a_shrink_by_others_is_held_until_it_is_acknowledged() {
         bench.clusters.get_mut(&name(cluster)).unwrap().view.labels.clear();
     }
     bench.later(5);
-    assert_eq!(bench.rounds(), [""; 0]);
+    assert_eq!(bench.rounds(), ["record"], "that they are held is on record");
     assert_eq!(bench.note(hub::HOLDS), "a,b");
     let (reason, message) = bench.ready();
     assert_eq!(reason, "ShrinkHeld");
     let token = message.rsplit('=').next().unwrap().to_owned();
     bench.annotate(hub::ALLOW_SHRINK, Some(&token));
     assert!(bench.rounds().concat().contains("remove a, remove b"));
+}
+
+#[test]
+fn a_typo_that_is_mended_label_by_label_deletes_nothing_at_any_pace() {
+    for pause in [0, 1, 30] {
+        for restarts in [false, true] {
+            let mut bench = Bench::new(json!({hub::CLUSTER_SELECTOR: "env=prod"}));
+            let label = |bench: &mut Bench, cluster: &str, value: &str| {
+                let labels = &mut bench.clusters.get_mut(&name(cluster)).unwrap().view.labels;
+                labels.insert("env".into(), value.into());
+                let mut rounds = bench.rounds().concat();
+                if restarts {
+                    bench.fleet = Fleet::new(instance_key("app"), app_gvk());
+                }
+                bench.later(pause);
+                rounds += &bench.rounds().concat();
+                rounds
+            };
+            for cluster in ["a", "b", "c"] {
+                label(&mut bench, cluster, "prod");
+            }
+            let mut told = String::new();
+            for (cluster, value) in
+                [("a", "typo"), ("b", "typo"), ("c", "typo"), ("a", "prod"), ("b", "prod"), ("c", "prod")]
+            {
+                told += &label(&mut bench, cluster, value);
+            }
+            // One of three is no half, if it was alone for long enough.
+            let alone = pause == 30 && !restarts;
+            assert_eq!(told.contains("remove a"), alone, "{pause} {restarts}: {told}");
+            assert!(!told.contains("remove b") && !told.contains("remove c"), "{pause} {restarts}: {told}");
+            bench.later(30);
+            bench.rounds();
+            assert_eq!(bench.note(hub::HOLDS), "a,b,c");
+            assert!(bench.note(hub::DECIDED).ends_with("/a,b,c"), "{}", bench.note(hub::DECIDED));
+        }
+    }
+}
+
+#[test]
+fn few_that_are_lost_go_after_a_pause_that_a_further_loss_begins_anew() {
+    let mut bench = Bench::new(json!({hub::CLUSTERS: "a,b,c"}));
+    bench.clusters.insert(name("d"), bench.clusters[&name("c")].clone());
+    bench.clusters.insert(name("e"), bench.clusters[&name("c")].clone());
+    bench.annotate(hub::CLUSTERS, Some("a,b,c,d,e"));
+    bench.rounds();
+    let refuse = |bench: &mut Bench, cluster: &str| {
+        bench.clusters.get_mut(&name(cluster)).unwrap().view.allowed_namespaces = vec!["other".into()];
+    };
+    refuse(&mut bench, "a");
+    assert_eq!(bench.rounds(), [""; 0]);
+    bench.later(3);
+    refuse(&mut bench, "b");
+    assert_eq!(bench.rounds(), [""; 0]);
+    bench.later(3);
+    assert_eq!(bench.rounds(), [""; 0]);
+    assert_eq!(bench.undone().wake_at.map(|at| at > bench.now.millis), Some(true));
+    bench.later(3);
+    assert_eq!(bench.rounds(), ["record", "remove a, remove b"]);
+    // The controller ends while they are being cleaned: that is not begun anew.
+    bench.fleet = Fleet::new(instance_key("app"), app_gvk());
+    assert_eq!(bench.rounds(), ["run c, run d, run e, remove a, remove b"]);
+}
+
+#[test]
+fn words_that_are_no_names_hold_nothing() {
+    let mut bench = Bench::placed("a");
+    bench.annotate(hub::HOLDS, Some("a,NO_NAME,../x"));
+    assert_eq!(bench.rounds(), ["record, tell HoldsCorrected"]);
+    assert_eq!(bench.note(hub::HOLDS), "a");
+    bench.annotate(hub::HOLDS, Some("a,NO_NAME"));
+    bench.server.delete(&instance_key("app").object(), None).unwrap();
+    bench.fleet.gone(&name("a"));
+    bench.rounds();
+    bench.fleet.gone(&name("a"));
+    assert!(bench.rounds().concat().ends_with("finalizer"));
 }
 
 #[test]

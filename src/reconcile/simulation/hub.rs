@@ -409,6 +409,7 @@ impl Hub {
                     }
                 }
                 FleetAction::Forget { cluster } => self.out.push((cluster, ToSpoke::Forget(key.clone()))),
+                FleetAction::Tell { .. } => {}
                 other => actions.push(other),
             }
         }

@@ -26,6 +26,8 @@ pub struct Laws {
     pub amnesia: bool,
     /// Instances whose words somebody changed after they were created.
     pub edited: BTreeSet<InstanceKey>,
+    /// What the record says is held, since when nobody chose, edited or acknowledged.
+    held: BTreeSet<(InstanceKey, ClusterName)>,
     /// When somebody changed back what one actor repairs.
     fights: BTreeMap<(ClusterName, ObjectRef, u64), Vec<u64>>,
 }
@@ -62,12 +64,33 @@ impl Laws {
         if places.get(cluster).is_some_and(|tier| chooses(instance, cluster, tier)) {
             self.breach(format!("{cluster} is told to remove {}, which is placed there", task.key));
         }
+        if self.held.contains(&(task.key.clone(), cluster.clone())) && !self.amnesia {
+            self.breach(format!("{cluster} is told to remove {}, which is held there", task.key));
+        }
         // Nobody said so: not the words, which are as they were, and no acknowledgement.
         let untouched = !self.edited.contains(&task.key) && instance.annotation(hub::ALLOW_SHRINK).is_none();
-        let nowhere = !places.iter().any(|(name, tier)| chooses(instance, name, tier));
+        let record = placement::Record::read(instance.annotation(hub::DECIDED));
+        // It was let go while others were placed, which may have been lost since, and are held.
+        let earlier = record.gone.contains(cluster) && !(record.placed.is_empty() && record.held.is_empty());
+        let chosen = places.iter().any(|(name, tier)| chooses(instance, name, tier));
+        let nowhere = !chosen && !earlier;
         if untouched && nowhere && !self.amnesia {
             self.breach(format!("{cluster} is told to remove {}, which then is nowhere", task.key));
         }
+    }
+
+    /// The hub side looks at an instance, whose record is this.
+    pub fn looked(&mut self, places: &BTreeMap<ClusterName, &str>, instance: &Object) {
+        let key = InstanceKey::new(instance.group_kind(), instance.namespace(), instance.name());
+        let record = placement::Record::read(instance.annotation(hub::DECIDED));
+        self.held.extend(record.held.into_iter().map(|n| (key.clone(), n)));
+        let chosen = |n: &ClusterName| places.get(n).is_none_or(|tier| chooses(instance, n, tier));
+        self.held.retain(|(k, n)| *k != key || !(chosen(n) || instance.is_deleting()));
+    }
+
+    /// Somebody says what is to become of what is held.
+    pub fn decided(&mut self, key: &InstanceKey) {
+        self.held.retain(|(k, _)| k != key);
     }
 
     pub fn fought(&mut self, site: &ClusterName, target: &ObjectRef, epoch: u64, now: u64) {

@@ -132,6 +132,51 @@ pub fn restoring(seed: u64, _: &Skip, traced: bool) -> Run {
     Run { verdict: lived.and(run.verdict), ..run }
 }
 
+/// Somebody labels clusters anew, one by one, and in the end as they were; requests fail and the controller dies meanwhile.
+pub fn relabelling(seed: u64, _: &Skip, traced: bool) -> Run {
+    let mut scenario = Scenario::new(seed, traced);
+    scenario.calm_outside();
+    let blueprint = scenario.world.blueprint().clone();
+    let spokes = 2 + scenario.random.below(4);
+    scenario.world = World::new(seed, spokes, false, blueprint, traced);
+    scenario.calm_outside();
+    let names = scenario.world.spokes();
+    for name in &names {
+        scenario.world.relabel(name, "odd");
+    }
+    let body = json!({"apiVersion": "kro.run/v1alpha1", "kind": "App",
+        "metadata": {"name": NAMES[0], "namespace": NAMESPACE, "annotations": {hub::CLUSTER_SELECTOR: "tier=odd"}},
+        "spec": Wish::random(&mut scenario.random).value()});
+    scenario.create_from(NAMES[0], &body);
+    let lived = scenario.settle("the creation");
+    scenario.world.weather =
+        Weather { calls: scenario.random.pick(&[0, 10]), watches: scenario.random.pick(&[0, 10]), operator: 0 };
+    let mut edits: Vec<(ClusterName, &'static str)> = Vec::new();
+    for _ in 0..scenario.random.below(2 * spokes) {
+        let tier = scenario.random.pick(&["odd", "even"]);
+        edits.push((scenario.random.pick(&names), tier));
+    }
+    let mut back: Vec<ClusterName> = names.clone();
+    while !back.is_empty() {
+        edits.push((back.swap_remove(scenario.random.below(back.len())), "odd"));
+    }
+    for (name, tier) in edits {
+        scenario.world.relabel(&name, tier);
+        match scenario.random.below(8) {
+            0 => scenario.world.crash(),
+            1 | 2 => drop(scenario.world.run_to_rest(LIMIT)),
+            moves => (0..moves * 4).for_each(|_| drop(scenario.world.advance())),
+        }
+    }
+    scenario.world.weather = Weather::default();
+    scenario.world.cure_watches();
+    let verdict = lived.and_then(|()| scenario.settle("the labels are as they were")).and_then(|()| {
+        let broken = scenario.acknowledge().then(|| Err("something is held though all is chosen".to_owned()));
+        broken.unwrap_or_else(|| found(laws::at_rest(&scenario.world)))
+    });
+    Run { world: scenario.world, verdict, acts: 0 }
+}
+
 impl Scenario {
     fn new(seed: u64, traced: bool) -> Self {
         let mut random = Random::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d).wrapping_add(1));
@@ -179,6 +224,7 @@ impl Scenario {
         if [hub::CLUSTERS, hub::CLUSTER_SELECTOR].contains(&key) {
             self.world.laws.edited.insert(instance_key(name));
         }
+        self.world.laws.decided(&instance_key(name));
         let value = value.map_or(Value::Null, |v| json!(v));
         self.edit(&hub_site(), &instance_key(name).object(), "user", |v| {
             super::api_server::merge(v, &json!({"metadata": {"annotations": {key: value}}}));
@@ -630,6 +676,11 @@ mod tests {
     #[test]
     fn a_hub_that_goes_back_finds_its_way() {
         check(300, 0, restoring);
+    }
+
+    #[test]
+    fn labels_that_end_where_they_began_delete_nothing_that_was_held() {
+        check(300, 0, relabelling);
     }
 
     #[test]

@@ -319,6 +319,10 @@ impl World {
                     self.note(|| format!("hub: {} decides {:?}", stepped.key, stepped.actions));
                     let places = self.sites.iter().filter(|(_, s)| s.registered && !s.leaving);
                     let places = places.map(|(name, site)| (name.clone(), site.tier)).collect();
+                    let live = self.sites[&hub_site()].server.object(&stepped.key.object());
+                    if let Some(live) = live.filter(|l| l.uid() == stepped.object.uid()) {
+                        self.laws.looked(&places, &live);
+                    }
                     for (cluster, message) in &self.hub.out {
                         if let ToSpoke::Task(task) = message {
                             self.laws.sent(cluster, &places, task, &stepped.object);
