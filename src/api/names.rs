@@ -19,9 +19,8 @@ impl ClusterName {
     /// Whether an object can have this name: labels of small letters, digits and dashes, with dots between them.
     pub fn may_be(text: &str) -> bool {
         let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        let label = |l: &str| {
-            !l.is_empty() && l.chars().all(inner) && !l.starts_with('-') && !l.ends_with('-')
-        };
+        let label =
+            |l: &str| !l.is_empty() && l.chars().all(inner) && !l.starts_with('-') && !l.ends_with('-');
         text.len() <= 253 && text.split('.').all(label)
     }
 }
@@ -170,7 +169,9 @@ mod tests {
         for name in ["a", "prod-eu", "7", "eu.prod-1", &long] {
             assert!(ClusterName::may_be(name), "{name}");
         }
-        for name in ["", "A", "a_b", "a/b", "-a", "a-", "a..b", ".a", "*", "@hub", "ä", "a b", &format!("{long}a")] {
+        for name in
+            ["", "A", "a_b", "a/b", "-a", "a-", "a..b", ".a", "*", "@hub", "ä", "a b", &format!("{long}a")]
+        {
             assert!(!ClusterName::may_be(name), "{name}");
         }
     }

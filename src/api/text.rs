@@ -58,7 +58,10 @@ mod tests {
     fn what_is_too_long_keeps_its_beginning_and_its_end() {
         let long = format!("Deployment.apps \"x\" is invalid: {}: field is immutable", "y".repeat(500));
         let short = cut(&long, 80);
-        assert!(short.starts_with("Deployment.apps \"x\"") && short.ends_with("field is immutable"), "{short}");
+        assert!(
+            short.starts_with("Deployment.apps \"x\"") && short.ends_with("field is immutable"),
+            "{short}"
+        );
         for bytes in 0..90 {
             for text in [long.as_str(), "ääääääääääääääääääääääääääääää", ""] {
                 assert!(cut(text, bytes).len() <= bytes.max(5), "{bytes}");

@@ -149,8 +149,11 @@ pub fn relabelling(seed: u64, _: &Skip, traced: bool) -> Run {
         "spec": Wish::random(&mut scenario.random).value()});
     scenario.create_from(NAMES[0], &body);
     let lived = scenario.settle("the creation");
-    scenario.world.weather =
-        Weather { calls: scenario.random.pick(&[0, 10]), watches: scenario.random.pick(&[0, 10]), operator: 0 };
+    scenario.world.weather = Weather {
+        calls: scenario.random.pick(&[0, 10]),
+        watches: scenario.random.pick(&[0, 10]),
+        operator: 0,
+    };
     let mut edits: Vec<(ClusterName, &'static str)> = Vec::new();
     for _ in 0..scenario.random.below(2 * spokes) {
         let tier = scenario.random.pick(&["odd", "even"]);

@@ -28,7 +28,12 @@ struct Losses {
 }
 
 impl Losses {
-    fn of(past: &Past, chosen: &Names, own: Option<&ClusterName>, leaves: impl Fn(&ClusterName) -> bool) -> Self {
+    fn of(
+        past: &Past,
+        chosen: &Names,
+        own: Option<&ClusterName>,
+        leaves: impl Fn(&ClusterName) -> bool,
+    ) -> Self {
         let mark = ClusterName::new(LOCAL);
         let counts = |n: &&ClusterName| if **n == mark { own.is_some() } else { !leaves(n) };
         let here = |list: &Names| -> Names { list.iter().filter(counts).cloned().collect() };
@@ -102,7 +107,8 @@ pub(super) fn guard(
         losses.held.append(&mut losses.fresh);
     }
     let asked = &losses.held | &losses.restored;
-    let shown: Names = asked.iter().map(|n| own.clone().filter(|_| *n == mark).unwrap_or_else(|| n.clone())).collect();
+    let shown: Names =
+        asked.iter().map(|n| own.clone().filter(|_| *n == mark).unwrap_or_else(|| n.clone())).collect();
     let token = token(words, &shown, past.record.acknowledged.as_deref());
     let acknowledged = !unreadable && !asked.is_empty() && past.allow_shrink.as_deref() == Some(&token);
     let mut kept = losses.fresh.clone();

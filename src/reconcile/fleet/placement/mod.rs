@@ -220,6 +220,5 @@ pub fn names_text(names: &BTreeSet<ClusterName>) -> String {
     names.iter().map(ClusterName::as_str).collect::<Vec<_>>().join(",")
 }
 
-
 #[cfg(test)]
 mod tests;

@@ -7,9 +7,8 @@ fn clusters() -> BTreeMap<ClusterName, ClusterView> {
         labels: BTreeMap::from([("region".to_owned(), region.to_owned())]),
         ..ClusterView::default()
     };
-    let mut map: BTreeMap<ClusterName, ClusterView> = [("eu-1", "eu"), ("eu-2", "eu"), ("us-1", "us")]
-        .map(|(n, r)| (ClusterName::new(n), view(r)))
-        .into();
+    let mut map: BTreeMap<ClusterName, ClusterView> =
+        [("eu-1", "eu"), ("eu-2", "eu"), ("us-1", "us")].map(|(n, r)| (ClusterName::new(n), view(r))).into();
     map.insert(ClusterName::new("local"), ClusterView { local: true, ..view("hub") });
     map
 }
@@ -82,7 +81,10 @@ fn few_are_let_go_after_a_pause_and_only_once_that_is_on_record() {
     assert_eq!(names_text(&lost.waiting), "us-1");
     past.waited = lost.waiting;
     let over = place(&w, &past);
-    assert_eq!((names_text(&over.spokes).as_str(), names_text(&over.record.gone).as_str()), ("eu-1,eu-2,us-1", "us-1"));
+    assert_eq!(
+        (names_text(&over.spokes).as_str(), names_text(&over.record.gone).as_str()),
+        ("eu-1,eu-2,us-1", "us-1")
+    );
     past.record = Record::read(Some(&over.record.text()));
     let after = place(&w, &past);
     assert_eq!((names_text(&after.spokes).as_str(), after.waiting.len(), after.held), ("eu-1,eu-2", 0, None));
@@ -113,7 +115,11 @@ fn too_many_names_and_what_is_none_are_refused_and_take_nothing_away() {
         (Some(many.join(",")), None, "hub.kro.run/clusters: 1001 names are listed, and at most 1000 may be"),
         (Some("eu-1,prod_eu".to_owned()), None, "hub.kro.run/clusters: \"prod_eu\" can be no Cluster's name"),
         (Some(spread), None, "can be no Cluster's name"),
-        (None, Some(long), "hub.kro.run/cluster-selector: the selector has 5007 bytes, and at most 4096 may be"),
+        (
+            None,
+            Some(long),
+            "hub.kro.run/cluster-selector: the selector has 5007 bytes, and at most 4096 may be",
+        ),
         (None, Some(format!("a={}(", "b".repeat(4_000))), "hub.kro.run/cluster-selector: cannot read"),
     ];
     for (clusters, selector, why) in cases {
@@ -207,8 +213,7 @@ fn the_local_cluster_is_guarded_as_every_other() {
     let past = Past { record: before.record, ..Past::default() };
     let restarted = decide(&silent, "default", &clusters(), &past, DefaultPlacement::None);
     assert!(restarted.held.is_some() && restarted.local.is_some());
-    let edited =
-        decide(&words(Some("eu-1"), None), "default", &clusters(), &past, DefaultPlacement::None);
+    let edited = decide(&words(Some("eu-1"), None), "default", &clusters(), &past, DefaultPlacement::None);
     assert!(edited.held.is_none() && edited.local.is_none());
 }
 
