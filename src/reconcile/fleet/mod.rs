@@ -739,7 +739,7 @@ impl Fleet {
             entries,
             only_local: only_local && !names.is_empty(),
             deleting,
-            held: decision.held.clone().filter(|_| !deleting),
+            held: decision.held.clone().filter(|_| !deleting && is_on_record(inputs.instance, decision)),
             invalid: decision.invalid.clone(),
             graph_missing: inputs.graph.is_none(),
             unmanaged: self.stuck.clone().or_else(|| self.unlabelled.clone()),
@@ -856,6 +856,12 @@ fn run_goal(inputs: &Inputs, graph: &Arc<Graph>, part: Part, cluster: &ClusterNa
 
 fn remove_goal(inputs: &Inputs) -> Goal {
     Goal::Remove { group_kinds: inputs.graph.map(|g| g.group_kinds()).unwrap_or_default() }
+}
+
+/// Whether what was decided stands on the instance, where it has a record: what is said before a restart forgets it.
+fn is_on_record(instance: &Object, decision: &Decision) -> bool {
+    let decided = instance.annotation(hub::DECIDED);
+    decided.is_none_or(|decided| decided == decision.record.text())
 }
 
 /// Whether the instance already has all that the patch would set.

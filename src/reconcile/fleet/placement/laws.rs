@@ -72,8 +72,9 @@ impl Model {
         self.removed = &(&self.removed | &goes) - &chosen;
         let (gone, all) = (self.removed.len(), self.ever.len());
         assert!(gone == 0 || gone * 2 < all, "{:?} of {:?} are taken away", self.removed, self.ever);
-        self.held.extend(out.held.iter().flat_map(|h| h.kept.clone()));
         if written {
+            // What is not on record is said to nobody.
+            self.held.extend(out.held.iter().flat_map(|h| h.kept.clone()));
             self.past.record = Record::read(Some(&out.record.text()));
             self.past.holds.extend(out.spokes.iter().cloned());
         }
