@@ -3,7 +3,7 @@
 
 use super::Run;
 use super::faults_restart::{restart_without_writes, writes};
-use super::stand::{Kind, Stand};
+use super::stand::{CLUSTERS, Kind, PATIENCE, Stand};
 use crate::env::eventually;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -13,6 +13,7 @@ pub const TRIALS: &[Run] = &[
     ("settled::an_edit_while_no_controller_runs_is_not_lost", edit_while_down),
     ("settled::what_the_api_server_writes_out_anew_costs_no_write_after_a_restart", written_out_anew),
     ("settled::a_new_field_with_a_default_reaches_standing_instances", new_default),
+    ("settled::a_new_field_with_a_default_reaches_an_instance_on_the_hub", new_default_on_hub),
 ];
 
 fn edit_while_down(stand: &Stand) -> Result<()> {
@@ -318,4 +319,41 @@ spec:
     kind.patch("a", &json!({"spec": {"tier": null}}))?;
     kind.wait_child("us", "configmaps/a", |c| c["data"]["tier"] == "small")?;
     kind.remove("a")
+}
+
+/// Where the instance is its own mirror.
+fn new_default_on_hub(stand: &Stand) -> Result<()> {
+    let local = json!({"apiVersion": "hub.kro.run/v1alpha1", "kind": "Cluster", "metadata": {"name": "local"},
+        "spec": {"local": true}});
+    stand.api("hub").post(CLUSTERS, &local)?;
+    let kind = stand.define(
+        r"
+apiVersion: kro.run/v1alpha1
+kind: ResourceGraphDefinition
+metadata: {name: grown-here}
+spec:
+  schema: {apiVersion: v1alpha1, kind: GrownHere, spec: {name: string}}
+  resources:
+  - id: config
+    template: {apiVersion: v1, kind: ConfigMap, metadata: {name: '${schema.metadata.name}'}, data: {name: '${schema.spec.name}'}}
+",
+    )?;
+    kind.create_as(json!({"name": "a"}), "{name: x}")?;
+    kind.wait_child("hub", "configmaps/a", |c| c["data"] == json!({"name": "x"}))?;
+    kind.edit_definition(
+        "spec: {schema: {spec: {name: string, tier: string | default=small}}, resources: [{id: config, template: {apiVersion: v1, \
+         kind: ConfigMap, metadata: {name: '${schema.metadata.name}'}, data: {name: '${schema.spec.name}', tier: '${schema.spec.tier}'}}}]}",
+    )?;
+    kind.wait_child("hub", "configmaps/a", |c| c["data"] == json!({"name": "x", "tier": "small"}))?;
+    eventually(PATIENCE, "a is ACTIVE", || {
+        let status = kind.hub("a")?["status"].clone();
+        ensure!(status["state"] == "ACTIVE", "{status}");
+        Ok(())
+    })?;
+    kind.remove("a")?;
+    stand.api("hub").delete(&format!("{CLUSTERS}/local"))?;
+    eventually(PATIENCE, "Cluster local gone", || {
+        ensure!(stand.api("hub").get(&format!("{CLUSTERS}/local"))?.is_none(), "it is there");
+        Ok(())
+    })
 }

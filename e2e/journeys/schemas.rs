@@ -15,6 +15,7 @@ pub const TRIALS: &[Run] = &[
     ("schemas::a_definition_that_came_before_its_kind_is_accepted_when_the_kind_is_there", kind_comes_later),
     ("schemas::the_type_of_a_status_field_stays_what_it_was_when_the_revision_was_issued", status_stays),
     ("schemas::a_second_instance_asks_for_no_schema", nobody_asks_twice),
+    ("schemas::an_object_that_reads_differently_since_its_kind_changed_is_read_anew", read_anew),
 ];
 
 const GROUP: &str = "schemas.example.org";
@@ -98,6 +99,51 @@ fn nothing_written(kind: &Kind, cluster: &str, name: &str) -> Result<()> {
         ensure!(kind.owned(cluster, "configmaps")?.is_empty(), "there are children on {cluster}");
         Ok(())
     })
+}
+
+/// A default that changes is shown for what is stored without a value, and no watch tells of it.
+fn read_anew(stand: &Stand) -> Result<()> {
+    let with_default = |mode: &str| format!("{{mode: {{type: string, default: {mode}}}}}");
+    install(stand, "eu", "Knob", &with_default("first"))?;
+    let kind = stand.submit(&format!(
+        r"
+apiVersion: kro.run/v1alpha1
+kind: ResourceGraphDefinition
+metadata: {{name: knobs}}
+spec:
+  schema: {{apiVersion: v1alpha1, kind: Turner, spec: {{text: string}}}}
+  resources:
+  - id: knob
+    externalRef: {{apiVersion: {GROUP}/v1, kind: Knob, metadata: {{name: thing}}}}
+  - id: config
+    template:
+      apiVersion: v1
+      kind: ConfigMap
+      metadata: {{name: '${{schema.metadata.name}}'}}
+      data: {{mode: '${{knob.spec.mode}}'}}
+"
+    ))?;
+    kind.wait_defined()?;
+    kind.namespace_on("eu")?;
+    let knob = json!({"apiVersion": format!("{GROUP}/v1"), "kind": "Knob", "metadata": {"name": "thing"}, "spec": {}});
+    // Only what reads it later sees the default of that time: it is stored with the one of its creation.
+    let knobs = format!("/apis/{GROUP}/v1/namespaces/{}/knobs", kind.rgd);
+    stand.api("eu").post(&knobs, &knob)?;
+    kind.create("a", "eu", "{text: x}")?;
+    kind.wait_child("eu", "configmaps/a", |c| c["data"]["mode"] == "first")?;
+    let grown = "{mode: {type: string}, size: {type: integer, default: 3}}";
+    replace(stand, "eu", "Knob", grown)?;
+    kind.edit_definition(
+        "spec: {resources: [{id: knob, externalRef: {apiVersion: GROUP/v1, kind: Knob, metadata: {name: thing}}}, \
+         {id: config, template: {apiVersion: v1, kind: ConfigMap, metadata: {name: '${schema.metadata.name}'}, \
+         data: {mode: '${knob.spec.mode}', size: '${string(knob.spec.size)}'}}}]}"
+            .replace("GROUP", GROUP)
+            .as_str(),
+    )?;
+    kind.wait_child("eu", "configmaps/a", |c| c["data"] == json!({"mode": "first", "size": "3"}))?;
+    replace(stand, "eu", "Knob", "{mode: {type: string}, size: {type: integer, default: 4}}")?;
+    kind.wait_child("eu", "configmaps/a", |c| c["data"]["size"] == "4")?;
+    kind.remove("a")
 }
 
 fn one_spoke_only(stand: &Stand) -> Result<()> {

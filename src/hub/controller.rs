@@ -110,6 +110,7 @@ impl Hub {
                 self.look_after_itself();
                 self.settle.want(self.ctx.clock.now().millis);
             }
+            Event::Reread(gk, crd_hash) => self.instances.reread(&self.ctx, &gk, &crd_hash),
             Event::Spoke(from) => self.on_spoke(from),
             Event::Connect(name, epoch, progress) => {
                 let effects = self.clusters.progress(&self.ctx, &name, epoch, progress);

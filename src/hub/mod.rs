@@ -47,6 +47,8 @@ enum Watched {
 #[derive(Debug)]
 enum Event {
     Seen(Watched, Listed),
+    /// The instances of a kind are to be listed anew, if its generated CRD is this one still: its hash.
+    Reread(GroupKind, String),
     Spoke(FromSpoke),
     /// A CRD of this group came, changed or went on the hub.
     CrdOfGroup(Arc<str>),

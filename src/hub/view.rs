@@ -113,7 +113,8 @@ impl View {
         let version = |o: &Object| o.resource_version().parse::<u64>().unwrap_or_default();
         let before = self.objects.get(&key).cloned();
         let old = |b: &Object| match version(b).cmp(&version(&object)) {
-            std::cmp::Ordering::Equal => true,
+            // The same version reads differently in a list after the kind's schema changed.
+            std::cmp::Ordering::Equal => !may_go_back || *b == object,
             std::cmp::Ordering::Greater => !may_go_back,
             std::cmp::Ordering::Less => false,
         };
@@ -171,6 +172,18 @@ mod tests {
         assert!(view.take(Listed::Left(object("a", "0", 9))).is_empty(), "another object of that name");
         assert_eq!(view.take(Listed::Left(object("a", "1", 7))).len(), 1);
         assert!(view.refresh(object("a", "1", 8)).is_none(), "an answer does not bring back what is gone");
+    }
+
+    #[test]
+    fn a_list_after_a_change_of_the_schema_is_believed_though_no_version_changed() {
+        let mut view = View::default();
+        view.take(Listed::Object(object("a", "1", 5)));
+        let mut defaulted = object("a", "1", 5);
+        defaulted["spec"] = json!({"tier": "small"});
+        assert!(view.take(Listed::Object(defaulted.clone())).is_empty(), "an event of a known version");
+        view.take(Listed::Started);
+        assert_eq!(view.take(Listed::Object(defaulted.clone())).len(), 1);
+        assert!(view.take(Listed::Object(defaulted)).is_empty());
     }
 
     #[test]

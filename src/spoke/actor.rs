@@ -6,6 +6,7 @@
 mod judging;
 mod lookups;
 mod nested;
+mod rereading;
 
 use super::agenda::Agenda;
 use super::client::{MayWrite, SpokeClient};
@@ -17,7 +18,7 @@ use super::pool::Pool;
 use super::references::Subject;
 use super::schemas::{Key, Reader, Verdict};
 use super::speechless;
-use super::store::Store;
+use super::store::{Open, Store};
 use super::watch::{self, Seen};
 use crate::api::Object;
 use crate::api::names::{ClusterName, GroupKind, HubId, InstanceKey};
@@ -107,6 +108,7 @@ pub fn start(mut settings: Settings, hub: mpsc::UnboundedSender<FromSpoke>) -> H
         reader: settings.reader.clone(),
         nested: Nested::default(),
         schemas_serial: 0,
+        changes: HashMap::new(),
         judging: cancel.child_token(),
         tracker: TaskTracker::new(),
         cancel: cancel.clone(),
@@ -172,6 +174,8 @@ pub(super) enum Event {
     Schemas(u64, bool),
     /// The same of the kinds of a group that external references read.
     LookAgainIn(Arc<str>),
+    /// The objects of a kind are to be listed anew, unless its schema changed once more since: which change it was.
+    Reread(GroupKind, u64),
 }
 
 struct Slot {
@@ -216,6 +220,8 @@ struct Actor {
     reader: Reader,
     nested: Nested,
     schemas_serial: u64,
+    /// Changes of the schema of each kind.
+    changes: HashMap<GroupKind, u64>,
     /// Ends judging that a newer one has overtaken.
     judging: CancellationToken,
     tracker: TaskTracker,
@@ -230,6 +236,8 @@ const OVERDUE: Duration = Duration::from_secs(1);
 /// So many instances are stepped in one turn.
 const TURN: usize = 8;
 const TICK: Duration = Duration::from_secs(30);
+/// An API server serves a changed CRD a moment later.
+const REREAD: Duration = Duration::from_secs(2);
 /// Discovery follows a CRD; doubled up to 6.4 s while it does not.
 const SERVED_SOON: Duration = Duration::from_millis(100);
 const SERVED_DOUBLINGS: u32 = 6;
@@ -394,6 +402,12 @@ impl Actor {
                 let reopened = self.write_store(|s| s.references.retry(Some(&group)));
                 self.open_lookups(reopened);
             }
+            Event::Reread(gk, change) => {
+                if self.changes.get(&gk) == Some(&change) {
+                    self.changes.remove(&gk);
+                    self.reread(&gk);
+                }
+            }
             Event::Done(key, done) => {
                 self.requests = self.requests.saturating_sub(1);
                 let concerned = self.take_in(&done);
@@ -521,6 +535,7 @@ impl Actor {
                 }
             }
             self.write_store(|s| s.crds.seen(&gk, &seen.mark, seen.gone));
+            self.schema_changed(&gk);
             if seen.gk.is_some() && !seen.gone && seen.ours(&self.settings.hub_id) && !self.settings.local {
                 let known = self.read_store(|s| s.kind_of(&gk).is_some_and(|k| k.generated));
                 if !known {
@@ -725,7 +740,12 @@ impl Actor {
     }
 
     fn ensure_kind(&mut self, gk: &GroupKind, gvk: Option<crate::api::Gvk>, generated: bool) {
-        let Some(open) = self.write_store(|s| s.open(gk, generated)) else { return };
+        if let Some(open) = self.write_store(|s| s.open(gk, generated)) {
+            self.watch_kind(gk, gvk, &open);
+        }
+    }
+
+    fn watch_kind(&mut self, gk: &GroupKind, gvk: Option<crate::api::Gvk>, open: &Open) {
         let stop = self.cancel.child_token();
         if let Some(before) = self.watches.insert(gk.clone(), stop.clone()) {
             before.cancel();

@@ -91,6 +91,14 @@ impl Crowd {
         self.serial = serial;
         true
     }
+    /// All of it is listed anew while what was seen stands.
+    pub fn reread(&mut self, serial: u64) -> bool {
+        let synced = self.state == State::Synced;
+        if synced {
+            self.serial = serial;
+        }
+        synced
+    }
     pub fn is_not_served(&self) -> bool {
         self.state == State::NotServed
     }
@@ -221,9 +229,11 @@ impl Member {
     /// Takes in what is newer than what is known; says whether it was.
     fn take(&mut self, stored: &Arc<Stored>) -> bool {
         let version = |s: &Stored| s.object.resource_version().parse::<u64>().unwrap_or_default();
-        if version(stored) <= self.gone_at
-            || matches!(&self.known, Known::There(old) if version(old) >= version(stored))
-        {
+        // The same version reads differently after the kind's schema changed.
+        let is_known = |old: &Stored| {
+            version(old) > version(stored) || (version(old) == version(stored) && old.object == stored.object)
+        };
+        if version(stored) <= self.gone_at || matches!(&self.known, Known::There(old) if is_known(old)) {
             return false;
         }
         self.known = Known::There(stored.clone());

@@ -7,7 +7,7 @@
 use super::crowd::Crowd;
 use super::watch::{Seen, Served};
 use crate::api::Gvk;
-use crate::api::names::{InstanceKey, ObjectRef};
+use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
 use crate::reconcile::world::{Looked, Lookup, Selection, Stored};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -181,10 +181,44 @@ impl References {
         open
     }
 
+    /// What is read of a kind, to be listed anew while what was seen stands: its schema changed.
+    pub fn reread(&mut self, gk: &GroupKind) -> Vec<Open> {
+        let mut open = Vec::new();
+        for (lookup, reference) in &mut self.lookups {
+            if reference.state == State::Synced && lookup.gvk.group_kind() == *gk {
+                self.serial += 1;
+                reference.serial = self.serial;
+                reference.listing = None;
+                open.push(Open { subject: Subject::Lookup(lookup.clone()), serial: self.serial });
+            }
+        }
+        for (gvk, crowd) in &mut self.crowds {
+            if gvk.group_kind() == *gk && crowd.reread(self.serial + 1) {
+                self.serial += 1;
+                open.push(Open { subject: Subject::Crowd(gvk.clone()), serial: self.serial });
+            }
+        }
+        open
+    }
+
     /// Whether some lookup reads a kind of this group that is not served.
     pub fn lacks(&self, group: &str) -> bool {
         self.lookups.iter().any(|(l, r)| r.state == State::NotServed && *l.gvk.group == *group)
             || self.crowds.iter().any(|(gvk, crowd)| crowd.is_not_served() && *gvk.group == *group)
+    }
+
+    /// The kind that a CRD of this name is for, where it is read.
+    pub fn kind_of_crd(&self, name: &str) -> Option<GroupKind> {
+        let named = |served: &Served| {
+            let resource = &served.resource;
+            name.strip_prefix(&resource.plural) == Some(&format!(".{}", resource.group))
+        };
+        self.served.iter().find(|(_, served)| named(served)).map(|(gvk, _)| gvk.group_kind())
+    }
+
+    /// Whether some lookup reads a kind.
+    pub fn reads(&self, gk: &GroupKind) -> bool {
+        self.lookups.keys().map(|l| &l.gvk).chain(self.crowds.keys()).any(|gvk| gvk.group_kind() == *gk)
     }
 
     pub fn note_served(&mut self, gvk: Gvk, served: Served) {
@@ -273,7 +307,12 @@ impl Reference {
             listing.insert(place.clone());
         }
         let mark = |s: &Stored| (s.object.uid().to_owned(), s.object.resource_version().to_owned());
-        if self.objects.get(&place).is_some_and(|old| mark(old) == mark(&stored)) {
+        // The same version reads differently after the kind's schema changed.
+        if self
+            .objects
+            .get(&place)
+            .is_some_and(|old| mark(old) == mark(&stored) && old.object == stored.object)
+        {
             return false;
         }
         self.objects.insert(place, Arc::new(stored));
@@ -302,7 +341,6 @@ impl Reference {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::names::GroupKind;
     use serde_json::{Value, json};
 
     fn lookup(selection: Selection) -> Lookup {

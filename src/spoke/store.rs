@@ -141,6 +141,14 @@ impl Store {
         kind.serial += 1;
         Some(Open { serial: kind.serial, everything: kind.generated })
     }
+    /// The kind's objects are to be listed anew, while what was seen of them stands: its schema changed. `None` where no
+    /// list was read to its end.
+    pub fn reread(&mut self, gk: &GroupKind) -> Option<Open> {
+        let kind = self.kinds.get_mut(gk).filter(|k| matches!(k.state, KindState::Synced { .. }))?;
+        kind.listing = None;
+        kind.serial += 1;
+        Some(Open { serial: kind.serial, everything: kind.generated })
+    }
     /// The cluster does not serve the kind; returns how often it said so in a row before.
     pub fn missed(&mut self, gk: &GroupKind) -> u32 {
         let kind = self.kind_mut(gk);
@@ -168,7 +176,7 @@ impl Store {
                 .is_some_and(|r| name.strip_prefix(&r.plural) == Some(&format!(".{}", r.group)))
         };
         let watched = || self.kinds.iter().find(|(_, k)| named(k)).map(|(gk, _)| gk.clone());
-        self.crds.kind_of(name).or_else(watched)
+        self.crds.kind_of(name).or_else(watched).or_else(|| self.references.kind_of_crd(name))
     }
     pub fn resource(&self, gk: &GroupKind) -> Option<&ApiResource> {
         self.kinds.get(gk)?.resource.as_ref()
@@ -232,7 +240,9 @@ impl Store {
         // An answer about an earlier object of this name may come late.
         if let Some(old) = kind.objects.get(target) {
             let same = old.object.uid() == stored.object.uid() && version(old) == version(&stored);
-            if same || (version(old) >= version(&stored) && !may_go_back) {
+            // The same version reads differently in a list after the kind's schema changed.
+            let known = same && old.object == stored.object;
+            if known || (version(old) >= version(&stored) && !may_go_back) {
                 return Vec::new();
             }
         }
@@ -433,6 +443,25 @@ mod tests {
                 assert!(store.show(&target, child(4, "x")).is_empty(), "an event that comes late is none");
             }
         }
+    }
+
+    #[test]
+    fn a_kind_whose_schema_changed_is_listed_anew_and_read_as_it_is_shown_now() {
+        let gk = GroupKind::new("", "ConfigMap");
+        let target = ObjectRef::new(gk.clone(), "n", "c");
+        let mut store = Store::default();
+        assert_eq!(store.reread(&gk), None, "nothing was read yet");
+        store.open(&gk, false);
+        store.show(&target, child(5, "x"));
+        store.list_done(&gk, true);
+        let serial = store.reread(&gk).map(|open| open.serial);
+        assert_eq!((serial, store.kind(&gk)), (Some(2), KindState::Synced { namespaced: true }));
+        assert!(store.get(&target).is_some(), "what was seen stands");
+        store.list_started(&gk);
+        assert!(store.show(&target, child(5, "x")).is_empty(), "it reads as before");
+        assert_eq!(store.show(&target, child(5, "y")).len(), 1, "the same version reads differently");
+        store.list_done(&gk, true);
+        assert!(store.show(&target, child(5, "x")).is_empty(), "an event that comes late is none");
     }
 
     #[test]

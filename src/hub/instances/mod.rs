@@ -6,7 +6,7 @@ mod perform;
 use super::clusters::{self, Clusters};
 use super::context::Context;
 use super::view::{Change, Key, View};
-use super::{Watched, definitions};
+use super::{Event, Watched, definitions};
 use crate::api::Object;
 use crate::api::keys::hub;
 use crate::api::names::{ClusterName, GroupKind, Gvk, InstanceKey};
@@ -22,6 +22,7 @@ use kube::core::ApiResource;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use holdings::Holdings;
@@ -43,6 +44,9 @@ pub(super) enum Recorded {
     /// All of it: nobody knew before.
     All(BTreeMap<String, Left>),
 }
+
+/// An API server serves a changed CRD a moment later.
+const REREAD: Duration = Duration::from_secs(2);
 
 struct Slot {
     uid: String,
@@ -82,6 +86,10 @@ impl Instances {
             definitions::Effect::Serve { graph, allow_breaking } => {
                 let gk = graph.gvk.group_kind();
                 if let Some(kind) = self.kinds.get_mut(&gk) {
+                    let hash = graph.crd_hash();
+                    if kind.graph.as_ref().is_some_and(|before| before.crd_hash() != hash) {
+                        ctx.later(REREAD, Event::Reread(gk.clone(), hash));
+                    }
                     kind.graph = Some(graph);
                     kind.allow_breaking = allow_breaking;
                 }
@@ -97,6 +105,17 @@ impl Instances {
                     }
                 }
             }
+        }
+    }
+
+    /// Lists the instances of a kind anew, a while after its schema became this one.
+    pub fn reread(&mut self, ctx: &Context, gk: &GroupKind, crd_hash: &str) {
+        let Some(kind) = self.kinds.get_mut(gk) else { return };
+        if kind.graph.as_ref().is_some_and(|graph| graph.crd_hash() == crd_hash) {
+            kind.until.cancel();
+            kind.until = CancellationToken::new();
+            let watched = Watched::Instances(gk.clone());
+            ctx.watch(watched, kind.resource.clone(), Scope::default(), kind.until.clone());
         }
     }
 

@@ -1,0 +1,32 @@
+//! Kinds whose schema changed: their objects read differently from then on, and no watch tells of it.
+
+use super::{Actor, Event, REREAD};
+use crate::api::Gvk;
+use crate::api::names::GroupKind;
+use crate::reconcile::world::KindState;
+
+impl Actor {
+    /// Lists what is watched of the kind anew, once the cluster serves the new schema.
+    pub(super) fn schema_changed(&mut self, gk: &GroupKind) {
+        let watched = self.read_store(|s| matches!(s.kind_state(gk), KindState::Synced { .. }));
+        if !watched && !self.read_store(|s| s.references.reads(gk)) {
+            return;
+        }
+        let change = self.changes.entry(gk.clone()).or_default();
+        *change += 1;
+        let (events, gk, change) = (self.events.clone(), gk.clone(), *change);
+        self.spawn(async move {
+            tokio::time::sleep(REREAD).await;
+            drop(events.send(Event::Reread(gk, change)));
+        });
+    }
+
+    pub(super) fn reread(&mut self, gk: &GroupKind) {
+        if let Some(open) = self.write_store(|s| s.reread(gk)) {
+            let gvk = self.read_store(|s| s.resource(gk).map(|r| Gvk::new(&r.group, &r.version, &r.kind)));
+            self.watch_kind(gk, gvk, &open);
+        }
+        let opened = self.write_store(|s| s.references.reread(gk));
+        self.open_lookups(opened);
+    }
+}
