@@ -175,7 +175,7 @@ spec:
       apiVersion: v1
       kind: ResourceQuota
       metadata: {name: q}
-      spec: {hard: {cpu: 2000m, memory: 2048Mi, pods: 10, requests.storage: "1e9"}}
+      spec: {hard: {cpu: 2000m, memory: 2048Mi, pods: 10, requests.storage: "1e12"}}
   - id: budget
     template:
       apiVersion: policy/v1
