@@ -2,6 +2,7 @@
 
 use super::keys::kro;
 use super::names::{GroupKind, InstanceKey};
+use super::naming::{is_dns_label, is_dns_subdomain};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
@@ -115,19 +116,6 @@ impl Inventory {
 
 fn split(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').filter(|s| !s.is_empty())
-}
-
-/// RFC 1123 label: at most 63 of `a-z0-9-`, not starting or ending with `-`.
-pub fn is_dns_label(text: &str) -> bool {
-    (1..=63).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-}
-
-/// RFC 1123 subdomain: labels joined by dots, at most 253 characters.
-pub fn is_dns_subdomain(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(is_dns_label)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod crds;
 pub mod hash;
 pub mod keys;
 pub mod names;
+pub mod naming;
 pub mod object;
 pub mod rgd;
 pub mod text;

@@ -47,6 +47,7 @@ pub struct RgdSpec {
 pub struct Schema {
     pub kind: String,
     pub api_version: String,
+    /// As written; [`Schema::group`] is what it means.
     #[serde(default = "default_group")]
     pub group: String,
     #[serde(default)]
@@ -71,8 +72,13 @@ pub struct Schema {
 }
 
 impl Schema {
+    /// The group of the generated kind. An empty one means the default, as with kro: the API server fills in only what is
+    /// absent.
+    pub fn group(&self) -> &str {
+        if self.group.is_empty() { super::keys::kro::GROUP } else { &self.group }
+    }
     pub fn gvk(&self) -> Gvk {
-        Gvk::new(&self.group, &self.api_version, &self.kind)
+        Gvk::new(self.group(), &self.api_version, &self.kind)
     }
 }
 

@@ -26,6 +26,11 @@ impl CompileError {
         self.help = help;
         self
     }
+    /// The same with other help.
+    #[must_use]
+    pub fn with_help(self, help: Option<String>) -> Self {
+        self.help(help)
+    }
     /// Line and column, from 1, in characters.
     pub fn position(&self) -> (usize, usize) {
         let before: String =

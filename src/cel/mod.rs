@@ -12,6 +12,7 @@
 //! - maps iterate in the order of their keys, so a rendering does not change by itself;
 //! - bytes, or base64 text, may be written to a base64 field such as `Secret.data` ([`Program::eval_into`]).
 
+mod advice;
 mod budget;
 pub mod check;
 pub mod docs;
@@ -47,7 +48,7 @@ pub use library::{Libraries, same_quantity};
 pub use scope::{Bound, Scope};
 pub use syntax::MAX_SOURCE;
 pub use types::Type;
-pub use value::unescape_field;
+pub use value::{escape_field, unescape_field};
 
 use error::Fault;
 use inspect::References;
@@ -148,10 +149,16 @@ impl Program {
             if let template::Part::Expr(source) = part {
                 match Self::compile_typed_with(source, decls, libraries) {
                     Ok((_, Type::String | Type::Dyn)) => {}
-                    Ok((_, other)) => {
+                    Ok((program, other)) => {
                         let message = format!("expected type 'string' but found '{}'", other.in_message());
-                        let help = "an expression inside a text must be a string: use string(…)".to_owned();
-                        problems.push(Problem::new(source, 0, message).help(Some(help)));
+                        let code = match &program.body {
+                            Body::Expression(node) => advice::as_text(node, source, decls),
+                            Body::Mixed(_) => None,
+                        };
+                        let help = code.map(|code| {
+                            format!("an expression inside a text must be a string: write ${{{code}}}")
+                        });
+                        problems.push(Problem::new(source, 0, message).help(help));
                     }
                     Err(found) => problems.extend(found),
                 }
@@ -182,8 +189,8 @@ impl Program {
                         "found no matching overload for '_+_' applied to '(string, {})'",
                         other.in_message()
                     );
-                    let help = format!("write ${{string({})}}", source.trim());
-                    problems.push(Problem::new(source, 0, message).help(Some(help)));
+                    let help = advice::as_text(node, source, decls).map(|code| format!("write ${{{code}}}"));
+                    problems.push(Problem::new(source, 0, message).help(help));
                 }
                 Err(found) => problems.extend(found),
             }

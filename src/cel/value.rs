@@ -238,7 +238,7 @@ pub fn unescape_field(name: &str) -> String {
 }
 
 /// The same the other way.
-pub(super) fn escape_field(name: &str) -> String {
+pub fn escape_field(name: &str) -> String {
     name.replace("__", "__underscores__")
         .replace('.', "__dot__")
         .replace('-', "__dash__")

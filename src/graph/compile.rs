@@ -8,7 +8,6 @@ use super::validate::shape::{self, Shape};
 use super::validate::{annotations, hub_side, identity};
 use super::variables::{self, Variables};
 use super::{External, Graph, Node, Options, hash, order, status};
-use crate::api::keys::kro;
 use crate::api::rgd::{Dependency, ResourceGraphDefinition, ResourceInformation};
 use crate::cel::Type;
 use crate::schema::kinds::Kinds;
@@ -29,17 +28,13 @@ pub fn compile(
     kinds: &dyn Kinds,
 ) -> Result<Graph, Vec<Diagnostic>> {
     let definition = Arc::new(rgd.clone());
-    let mut rgd = rgd.clone();
-    if rgd.spec.schema.group.is_empty() {
-        rgd.spec.schema.group = kro::GROUP.to_owned();
-    }
     let scope = rgd.spec.schema.scope;
     let mut problems = Problems::default();
-    identity::check(&rgd, &mut problems);
-    let libraries = annotations::cel_libraries(&rgd, &mut problems);
+    identity::check(rgd, &mut problems);
+    let libraries = annotations::cel_libraries(rgd, &mut problems);
 
-    let spec = instance_spec(&rgd, &mut problems);
-    let instance = variables::instance(spec.as_ref(), scope);
+    let spec = instance_spec(rgd, &mut problems);
+    let instance = variables::Instance::new(spec.as_ref(), scope);
     let resources = rgd.spec.resources.iter().enumerate();
     let shapes: Vec<Option<Shape>> =
         resources.map(|(position, r)| shape::check(r, position, scope, kinds, &mut problems)).collect();
@@ -75,29 +70,29 @@ pub fn compile(
     let Reader { mut expressions, mut problems, known, .. } = reader;
     let status =
         status::compile(&rgd.spec.schema.status, &mut expressions, &known, &variables, &mut problems);
-    let on_hub = hub_side::check(&rgd, &drafts, &mut problems);
+    let on_hub = hub_side::check(rgd, &drafts, &mut problems);
     let objects: Vec<Type> = rgd.spec.resources.iter().map(|r| variables.object(&r.id)).collect();
 
-    let needs = dependencies(&rgd, &drafts);
+    let needs = dependencies(rgd, &drafts);
     let order = order::topological(&needs);
     if let Err(cycles) = &order {
         for cycle in cycles {
-            report_cycle(cycle, &rgd, &drafts, &mut problems);
+            report_cycle(cycle, rgd, &drafts, &mut problems);
         }
     }
     let (Ok(order), Some(spec), true) = (order, spec, problems.is_empty()) else {
         return Err(problems.into_sorted());
     };
     let status_schema = options.status_schema.clone().unwrap_or(status.schema);
-    let crd = crd::generate(&rgd, spec, status_schema.clone());
-    let cluster_reads = cluster_reads(expressions.all(), &rgd);
+    let crd = crd::generate(rgd, spec, status_schema.clone());
+    let cluster_reads = cluster_reads(expressions.all(), rgd);
     let (nodes, resources) = nodes(drafts, shapes, objects, &on_hub, &needs, &order);
     Ok(Graph {
         rgd_name: rgd.metadata.name.clone(),
         rgd_uid: rgd.metadata.uid.clone(),
         hash: hash::spec(&rgd.spec),
         generation: rgd.metadata.generation,
-        annotations: crate::api::hash::json(&json!(super::meaningful_annotations(&rgd))),
+        annotations: crate::api::hash::json(&json!(super::meaningful_annotations(rgd))),
         gvk: rgd.spec.schema.gvk(),
         crd_hash: crate::api::hash::json_hex(&crd),
         crd,
@@ -107,7 +102,8 @@ pub fn compile(
         over_all: status.over_all,
         status_schema,
         conditions: status.conditions,
-        instance,
+        instance: instance.rendered,
+        instance_in_status: instance.in_status,
         cluster_reads,
         slots: expressions.count(),
         options: options.clone(),

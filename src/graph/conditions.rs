@@ -24,9 +24,14 @@ pub fn compile(
     problems: &mut Problems,
 ) -> Vec<Arc<Expression>> {
     let Some(entries) = entries.as_array() else {
-        problems.add(path, "conditions is not a list of expressions");
+        problems.add_with_help(
+            path,
+            "conditions is not a list of expressions",
+            Some("write a list, each entry one expression: [\"${runtime.newCondition({type: …, status: …})}\"]".into()),
+        );
         return Vec::new();
     };
+    let decls = variables.in_status();
     let mut made: BTreeMap<String, usize> = BTreeMap::new();
     let mut compiled = Vec::new();
     for (position, entry) in entries.iter().enumerate() {
@@ -37,7 +42,7 @@ pub fn compile(
         };
         let Some(usage) = expressions.standalone(text, &path, problems) else { continue };
         if !place::check(&usage, Place::Condition, known, problems).wrong
-            && let Some(found) = types::of(&usage, variables.all(), problems)
+            && let Some(found) = types::of(&usage, &decls, problems)
             && !gives_conditions(&found)
         {
             let message =

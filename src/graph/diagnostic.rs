@@ -1,6 +1,7 @@
 //! Problems of a definition: where, what, and how to mend it.
 
 use crate::cel::CompileError;
+use crate::cel::template::{Part, Text, split};
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -106,6 +107,28 @@ pub const TYPE_PREFIX: &str = "__type_";
 /// A message as an author reads it: types are called by the place where they stand.
 pub fn legible(message: &str) -> String {
     message.replace(TYPE_PREFIX, "")
+}
+
+/// What to say of a text in which a backslash stands before an expression, as those write it who want to keep it from
+/// being one. `source`: the expression that is wrong, if it is known which.
+pub fn backslash(text: &str, source: Option<&str>) -> Option<String> {
+    let Ok(Text::Mixed(parts)) = split(text) else { return None };
+    let escaped = parts.iter().zip(parts.iter().skip(1)).find_map(|pair| match pair {
+        (Part::Literal(before), Part::Expr(inner)) if before.ends_with('\\') => {
+            source.is_none_or(|s| s == inner).then_some(inner)
+        }
+        _ => None,
+    })?;
+    let whole = format!("${{{escaped}}}");
+    // Quoted, it must be one expression again.
+    let quoted = format!("${{{whole:?}}}");
+    let as_text = match split(&quoted) {
+        Ok(Text::Standalone(_)) => format!("; for the characters {whole} themselves write {quoted}"),
+        _ => String::new(),
+    };
+    Some(format!(
+        "the backslash before ${{ is a part of the text and escapes nothing: write {whole} without it{as_text}"
+    ))
 }
 
 /// Collects what is wrong, so that an author sees everything at once.

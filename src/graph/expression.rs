@@ -1,8 +1,8 @@
 //! The expressions of a definition, each compiled once however often its text occurs.
 
-use super::diagnostic::{Path, Problems};
+use super::diagnostic::{Path, Problems, backslash};
 use super::template::Template;
-use crate::cel::template::{Text, split};
+use crate::cel::template::{Part, Text, split};
 use crate::cel::{Libraries, Program};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -79,15 +79,29 @@ impl Expressions {
             // A text that failed to compile was reported already.
             None if !matches!(split(text), Ok(Text::Literal(_))) => None,
             _ => {
-                let help = format!("write one expression: ${{{}}}", text.trim());
-                problems.add_with_help(
-                    path,
-                    format!("only standalone expressions are allowed, got {text:?}"),
-                    (!text.contains("${")).then_some(help),
-                );
+                let one = self.as_one(text).map(|one| format!("write one expression: {one}"));
+                let help = backslash(text, None).or(one);
+                let message = format!("only standalone expressions are allowed, got {text:?}");
+                problems.add_with_help(path, message, help);
                 None
             }
         }
+    }
+
+    /// The text as one expression, if it is meant as one: `a > 1`, `${a} && ${b}`.
+    fn as_one(&self, text: &str) -> Option<String> {
+        let source = match split(text).ok()? {
+            Text::Literal(source) | Text::Standalone(source) => source.trim().to_owned(),
+            Text::Mixed(parts) => {
+                let pieces = parts.iter().map(|p| match p {
+                    Part::Literal(text) | Part::Expr(text) => text.as_str(),
+                });
+                pieces.collect::<String>().trim().to_owned()
+            }
+        };
+        let one = format!("${{{source}}}");
+        let whole = split(&one) == Ok(Text::Standalone(source.clone()));
+        (whole && Program::compile_with(&source, self.libraries).is_ok()).then_some(one)
     }
 
     /// `None` for a text without expressions and for one with a problem.
@@ -119,7 +133,8 @@ impl Expressions {
                 Some(expression)
             }
             Err(error) => {
-                problems.in_expression(path, &format!("failed to compile {text}"), &error);
+                let help = backslash(text, Some(&error.source_text)).or_else(|| error.help.clone());
+                problems.in_expression(path, &format!("failed to compile {text}"), &error.with_help(help));
                 None
             }
         }

@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 /// 16 hex digits. The order of resources and of conditions does not count, nor whether an empty part is written.
 pub fn spec(spec: &RgdSpec) -> String {
     let schema = &spec.schema;
-    let group = if schema.group.is_empty() { crate::api::keys::kro::GROUP } else { schema.group.as_str() };
     let mut resources: Vec<&crate::api::rgd::Resource> = spec.resources.iter().collect();
     resources.sort_by(|a, b| a.id.cmp(&b.id));
     let resources: Vec<Value> = resources
@@ -27,7 +26,7 @@ pub fn spec(spec: &RgdSpec) -> String {
         "schema": {
             "kind": schema.kind,
             "apiVersion": schema.api_version,
-            "group": group,
+            "group": schema.group(),
             "scope": schema.scope,
             "spec": filled(&schema.spec),
             "types": filled(&schema.types),

@@ -101,8 +101,9 @@ pub struct Graph {
     over_all: BTreeMap<String, Template>,
     status_schema: Value,
     conditions: Option<Vec<Arc<Expression>>>,
-    /// The type of `schema`.
+    /// The type of `schema`, where it decides what is rendered.
     instance: Type,
+    instance_in_status: Type,
     cluster_reads: BTreeSet<Vec<String>>,
     /// Number of different expressions.
     slots: usize,

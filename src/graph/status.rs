@@ -28,6 +28,7 @@ pub struct Status {
 /// Fields that the controller itself writes.
 const STATE: &str = "state";
 const CONDITIONS: &str = "conditions";
+const FLEET: &str = "fleet";
 
 pub fn compile(
     status: &Value,
@@ -49,7 +50,15 @@ pub fn compile(
     };
     for (name, value) in declared.into_iter().flatten() {
         let path = path.key(name);
-        if name == CONDITIONS && value.is_array() {
+        if name == FLEET {
+            problems.add_with_help(
+                &path,
+                format!("status.{FLEET} is written by kro-hub itself, a definition cannot declare it"),
+                Some("give the field another name".to_owned()),
+            );
+            continue;
+        }
+        if name == CONDITIONS {
             let entries = conditions::compile(value, &path, expressions, known, variables, problems);
             found.conditions = Some(entries).filter(|e| !e.is_empty());
             continue;
@@ -58,11 +67,23 @@ pub fn compile(
         if let Some(bare) = first_literal(&template, value, &path) {
             problems.add(&bare, format!("status fields without expressions are not supported: [{bare}]"));
         }
+        // A map or a list in which nothing stands says nothing.
+        if template.is_literal() {
+            continue;
+        }
         let mut types = Types::new();
         for usage in &uses {
             types.insert(usage.expression.slot, type_of(usage, known, variables, problems));
         }
-        properties.insert(name.clone(), schema(&template, &types));
+        let declared = schema(&template, &types);
+        if name == STATE && !holds_text(&declared) {
+            problems.add_with_help(
+                &path,
+                "status.state is written by the controller, as a string; declared as anything else, no status could be written",
+                Some("give the field another name".to_owned()),
+            );
+        }
+        properties.insert(name.clone(), declared);
         if name != STATE {
             let over_all = uses.iter().any(|u| reads_clusters(&u.expression));
             let fields = if over_all { &mut found.over_all } else { &mut found.fields };
@@ -71,6 +92,11 @@ pub fn compile(
     }
     found.schema = json!({"type": "object", "properties": properties});
     found
+}
+
+/// Whether a field of this schema can hold the controller's own word.
+fn holds_text(schema: &Value) -> bool {
+    schema.get("type").is_none_or(|t| t == "string") && schema.get("format").is_none()
 }
 
 /// Whether an expression is about all clusters together.
@@ -154,10 +180,10 @@ fn first_literal(template: &Template, value: &Value, path: &Path) -> Option<Path
             .iter()
             .enumerate()
             .find_map(|(i, item)| first_literal(item, values.get(i).unwrap_or(&Value::Null), &path.index(i))),
-        (_, Value::Object(values)) if !values.is_empty() => values
+        (_, Value::Object(values)) => values
             .iter()
             .find_map(|(key, value)| first_literal(&Template::Literal(value.clone()), value, &path.key(key))),
-        (_, Value::Array(values)) if !values.is_empty() => values
+        (_, Value::Array(values)) => values
             .iter()
             .enumerate()
             .find_map(|(i, value)| first_literal(&Template::Literal(value.clone()), value, &path.index(i))),
@@ -174,8 +200,11 @@ fn schema(template: &Template, types: &Types) -> Value {
             types.get(&e.slot).cloned().unwrap_or_else(anything)
         }
         Template::Map(fields) => {
-            let properties: Map<String, Value> =
-                fields.iter().map(|(k, field)| (k.clone(), schema(field, types))).collect();
+            let properties: Map<String, Value> = fields
+                .iter()
+                .filter(|(_, field)| !field.is_literal())
+                .map(|(k, field)| (k.clone(), schema(field, types)))
+                .collect();
             json!({"type": "object", "properties": properties})
         }
         Template::List(items) => {

@@ -18,11 +18,19 @@ pub const CLUSTERS: &str = "clusters";
 /// One object of a collection, in its readyWhen.
 pub const EACH: &str = "each";
 
+/// What changes in `schema.metadata` with writes that are answers to what was rendered: whatever is made of it never
+/// comes to rest. No expression sees these fields.
+pub const RESTLESS: [&str; 2] = ["resourceVersion", "managedFields"];
+/// Counts the edits of one object, and starts anew where the object is made anew. Only the status may read it.
+pub const GENERATION: &str = "generation";
+
 /// What expressions may read.
 pub struct Variables<'a> {
     pub ids: BTreeSet<&'a str>,
     /// `schema`, the resources as others see them, `kro`, `cluster`.
     all: Decls,
+    /// `schema` in the status.
+    in_status: Type,
     /// Of each resource, one object.
     objects: BTreeMap<&'a str, Type>,
     /// What nobody knows the type of.
@@ -31,14 +39,15 @@ pub struct Variables<'a> {
 
 impl<'a> Variables<'a> {
     /// `resources`: id, outer form if it has one, and whether it is a list to those that read it.
-    pub fn new(instance: &Type, resources: &[(&'a str, Option<&Shape>, bool)]) -> Self {
+    pub fn new(instance: &Instance, resources: &[(&'a str, Option<&Shape>, bool)]) -> Self {
         let mut all = Decls::new();
-        all.declare(SCHEMA, instance.clone());
+        all.declare(SCHEMA, instance.rendered.clone());
         all.declare(KRO, Type::from_openapi(&kro(), KRO).unwrap_or(Type::Dyn));
         all.declare(CLUSTER, Type::from_openapi(&cluster(), "kro.cluster").unwrap_or(Type::Dyn));
         let mut variables = Self {
             ids: resources.iter().map(|(id, ..)| *id).collect(),
             all,
+            in_status: instance.in_status.clone(),
             objects: BTreeMap::new(),
             untyped: BTreeSet::new(),
         };
@@ -65,9 +74,16 @@ impl<'a> Variables<'a> {
         &self.all
     }
 
+    /// The same in the author's conditions.
+    pub fn in_status(&self) -> Decls {
+        let mut decls = self.all.clone();
+        decls.declare(SCHEMA, self.in_status.clone());
+        decls
+    }
+
     /// The same where something is said of all clusters together: `kro.clusters` beside `kro.cluster`.
     pub fn over_all(&self) -> Decls {
-        let mut decls = self.all.clone();
+        let mut decls = self.in_status();
         decls.declare(KRO, Type::from_openapi(&clusters(), KRO).unwrap_or(Type::Dyn));
         decls
     }
@@ -102,23 +118,36 @@ impl<'a> Variables<'a> {
     }
 }
 
-/// The type of `schema`: the instance without its status. Without a schema for the spec, because that has problems of
-/// its own, anything goes below it.
-pub fn instance(spec: Option<&Value>, scope: Scope) -> Type {
-    let mut metadata = object_meta();
-    if let (Scope::Cluster, Some(fields)) =
-        (scope, metadata.pointer_mut("/properties").and_then(Value::as_object_mut))
-    {
-        fields.remove("namespace");
+/// The type of `schema`: the instance without its status.
+pub struct Instance {
+    /// Where it decides what is rendered.
+    pub rendered: Type,
+    pub in_status: Type,
+}
+
+impl Instance {
+    /// Without a schema for the spec, because that has problems of its own, anything goes below it.
+    pub fn new(spec: Option<&Value>, scope: Scope) -> Self {
+        let of = |hidden: &[&str]| {
+            let mut metadata = object_meta();
+            if let Some(fields) = metadata.pointer_mut("/properties").and_then(Value::as_object_mut) {
+                fields
+                    .retain(|name, _| !hidden.contains(&name.as_str()) && !RESTLESS.contains(&name.as_str()));
+                if scope == Scope::Cluster {
+                    fields.remove("namespace");
+                }
+            }
+            let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+            let schema = json!({"type": "object", "properties": {
+                "apiVersion": {"type": "string"},
+                "kind": {"type": "string"},
+                "metadata": metadata,
+                "spec": spec.cloned().unwrap_or(anything),
+            }});
+            Type::from_openapi(&schema, &format!("{TYPE_PREFIX}{SCHEMA}")).unwrap_or(Type::Dyn)
+        };
+        Self { rendered: of(&[GENERATION]), in_status: of(&[]) }
     }
-    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let schema = json!({"type": "object", "properties": {
-        "apiVersion": {"type": "string"},
-        "kind": {"type": "string"},
-        "metadata": metadata,
-        "spec": spec.cloned().unwrap_or(anything),
-    }});
-    Type::from_openapi(&schema, &format!("{TYPE_PREFIX}{SCHEMA}")).unwrap_or(Type::Dyn)
 }
 
 /// OpenAPI of `metadata`, the same for every kind.

@@ -3,6 +3,7 @@
 use super::spoke::Side;
 use super::{Now, ownership};
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
+use crate::api::naming;
 use crate::api::{Object, hash, keys::kro};
 use crate::graph::Graph;
 use crate::graph::{Reference, Target};
@@ -97,23 +98,15 @@ impl Lookup {
             Target::Selector(selector) => (namespace, Selection::Labels(selector.into())),
         };
         let lookup = Self { gvk: gvk.clone(), namespace: namespace.into(), selection };
-        match &lookup.selection {
-            Selection::Name(name) if name.is_empty() => {
-                Err(format!("external reference to {gvk}: metadata.name is empty"))
-            }
-            _ if lookup.is_sound() => Ok(lookup),
-            _ => Err(format!("external reference {lookup}: no object can have this name or namespace")),
+        let refused =
+            |field: &str, why: &str| format!("external reference to {gvk}: metadata.{field}: {why}");
+        if let Selection::Name(name) = &lookup.selection {
+            naming::object(&gvk.group_kind(), name).map_err(|why| refused("name", why))?;
         }
-    }
-
-    /// What is no path segment must not become part of a request.
-    fn is_sound(&self) -> bool {
-        let segment = |text: &str| !text.contains(['/', '%']) && !matches!(text, "." | "..");
-        let name = match &self.selection {
-            Selection::Name(name) => segment(name),
-            Selection::Labels(_) => true,
-        };
-        name && segment(&self.namespace)
+        if !lookup.namespace.is_empty() {
+            naming::namespace(&lookup.namespace).map_err(|why| refused("namespace", why))?;
+        }
+        Ok(lookup)
     }
 }
 
@@ -267,11 +260,11 @@ mod tests {
             (Some("n"), name("a"), Ok("v1 ConfigMap n/a")),
             (None, labels("x=y"), Ok("v1 ConfigMap (x=y) in all namespaces")),
             (Some("n"), labels(""), Ok("v1 ConfigMap () in namespace n")),
-            (None, name(""), Err("external reference to v1 ConfigMap: metadata.name is empty")),
+            (None, name(""), Err("external reference to v1 ConfigMap: metadata.name: it is empty")),
             (
                 Some("../x"),
                 name("a"),
-                Err("external reference v1 ConfigMap ../x/a: no object can have this name or namespace"),
+                Err("external reference to v1 ConfigMap: metadata.namespace: it contains /"),
             ),
         ];
         for (namespace, target, want) in cases {

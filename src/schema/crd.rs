@@ -36,9 +36,9 @@ pub fn generate(rgd: &ResourceGraphDefinition, spec: Value, status: Value) -> Va
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": metadata(rgd, &format!("{plural}.{}", schema.group)),
+        "metadata": metadata(rgd, &format!("{plural}.{}", schema.group())),
         "spec": {
-            "group": schema.group,
+            "group": schema.group(),
             "names": names,
             "scope": match schema.scope { Scope::Namespaced => "Namespaced", Scope::Cluster => "Cluster" },
             "versions": [{

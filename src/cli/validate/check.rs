@@ -139,7 +139,11 @@ pub fn check(
 
 fn generated_kind(node: &Node) -> Option<Gvk> {
     let text = |key: &str| node.at(&["spec", "schema", key]).and_then(Node::text).filter(|t| !t.is_empty());
-    Some(Gvk::new(text("group").unwrap_or(kro::GROUP), text("apiVersion")?, text("kind")?))
+    Some(Gvk::new(
+        text("group").filter(|g| !g.is_empty()).unwrap_or(kro::GROUP),
+        text("apiVersion")?,
+        text("kind")?,
+    ))
 }
 
 /// As a server stores it: a null of a field is no field. What is the author's keeps its nulls.
@@ -239,7 +243,7 @@ fn named(object: &Object, findings: &mut Findings<'_>) {
     if name.is_none() && !generated {
         findings.at_path(object, Rule::Shape, "metadata", "metadata.name is missing".into(), None);
     } else if let Some(name) = name.and_then(Node::text)
-        && !crate::api::applyset::is_dns_subdomain(name)
+        && !crate::api::naming::is_dns_subdomain(name)
     {
         let help = "write lower case letters, digits, - and . between them".to_owned();
         findings.at_path(
@@ -372,7 +376,7 @@ fn placement(object: &Object, findings: &mut Findings<'_>) {
     let path = |key: &str| format!("metadata.annotations[{key:?}]");
     if let Some(text) = word(hub::CLUSTERS) {
         let names = text.split(',').map(str::trim).filter(|n| !n.is_empty() && *n != "*");
-        for name in names.filter(|n| !crate::api::applyset::is_dns_subdomain(n)) {
+        for name in names.filter(|n| !crate::api::naming::is_dns_subdomain(n)) {
             let message = format!("{name:?} is no name of a cluster");
             let help = "write names with commas between them, or * for all".to_owned();
             findings.at_path(object, Rule::Placement, &path(hub::CLUSTERS), message, Some(help));

@@ -4,7 +4,7 @@
 //! not come by waiting; kro waits for it for ever, here it is an error that says how to write the expression.
 
 use super::EvalError;
-use crate::cel::{FieldPath, Type};
+use crate::cel::{FieldPath, Type, escape_field};
 use crate::graph::expression::Expression;
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ pub fn judge(expression: &Expression, error: EvalError, instance: &Value, items:
         let guarded = paths.iter().any(|p| (p.optional || p.tested) && p.steps.starts_with(missing));
         let named = missing.last().is_some_and(|key| message.ends_with(&format!(": {key}")));
         if nothing_else || (named && !guarded) {
-            return EvalError::Fatal { message: advice(missing) };
+            return EvalError::Fatal { message: advice(path, missing.len(), expression.program.source()) };
         }
     }
     if nothing_else {
@@ -61,17 +61,43 @@ where
     None
 }
 
-fn advice(missing: &[String]) -> String {
-    let path = missing.join(".");
-    let (last, parent) = match missing.split_last() {
-        Some((last, parent)) => (last.as_str(), parent.join(".")),
-        None => ("", String::new()),
-    };
-    let default = match missing.get(1).map(String::as_str) {
+/// `depth`: how many steps of the path lead to what is absent.
+fn advice(path: &FieldPath, depth: usize, source: &str) -> String {
+    let steps = path.steps.as_slice();
+    let (absent, rest) = steps.split_at(depth.min(steps.len()));
+    let default = match absent.get(1).map(String::as_str) {
         Some("spec") => ", or give it a default in the schema",
         _ => "",
     };
-    format!(
-        "{path} is not set on the instance; write {parent}.?{last}.orValue(…) or test has({path}){default}"
-    )
+    let Some((last, parent)) = absent.split_last() else { return String::new() };
+    let parent: String = code(parent, source);
+    let whole = code(absent, source);
+    let has = if whole.ends_with(']') { format!("{last:?} in {parent}") } else { format!("has({whole})") };
+    let how = if path.tested {
+        format!("write {has} && has({})", code(steps, source))
+    } else {
+        let after: String = rest.iter().map(|s| step(s, "", source)).collect();
+        format!("write {parent}{}{after}.orValue(…) or test {has}", step(last, "?", source))
+    };
+    format!("{} is not set on the instance; {how}{default}", absent.join("."))
 }
+
+fn code(steps: &[String], source: &str) -> String {
+    let Some((variable, steps)) = steps.split_first() else { return String::new() };
+    steps.iter().fold(variable.clone(), |path, s| path + &step(s, "", source))
+}
+
+/// A step as the author wrote it: a field, by its escaped name if it needs one, or a key.
+fn step(name: &str, optional: &str, source: &str) -> String {
+    let field = escape_field(name);
+    let word = field.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && field.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if word && (field == name || source.contains(&field)) && !RESERVED.contains(&name) {
+        format!(".{optional}{field}")
+    } else {
+        format!("[{optional}{name:?}]")
+    }
+}
+
+/// Words of CEL's grammar, which are no names of fields.
+const RESERVED: [&str; 4] = ["true", "false", "null", "in"];

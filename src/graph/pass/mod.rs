@@ -11,7 +11,7 @@ mod reference;
 mod render;
 
 use super::expression::Expression;
-use super::variables::{CLUSTER, EACH, KRO, SCHEMA};
+use super::variables::{CLUSTER, EACH, GENERATION, KRO, RESTLESS, SCHEMA};
 use super::{Graph, Node};
 use crate::cel::{Budget, EvalError, Scope, Type};
 use serde_json::{Value, json};
@@ -37,8 +37,10 @@ pub enum Readiness {
 /// One evaluation of a graph.
 pub struct Pass<'g> {
     graph: &'g Graph,
-    /// What `schema` is in expressions.
+    /// What `schema` is where it decides what is rendered.
     instance: Value,
+    /// The instance's generation, which only the status may read.
+    generation: Option<Value>,
     scope: Scope<'static>,
     budget: Budget,
     nodes: Vec<State>,
@@ -59,10 +61,16 @@ impl<'g> Pass<'g> {
     /// name, id, labels, properties, version.
     pub fn new(graph: &'g Graph, parent: &Value, cluster: &Value) -> Self {
         let field = |name: &str| parent.get(name).filter(|v| !v.is_null()).cloned();
+        let mut metadata = field("metadata").unwrap_or_else(|| json!({}));
+        let mut generation = None;
+        if let Some(metadata) = metadata.as_object_mut() {
+            RESTLESS.iter().for_each(|name| drop(metadata.remove(*name)));
+            generation = metadata.remove(GENERATION);
+        }
         let instance = json!({
             "apiVersion": field("apiVersion").unwrap_or_else(|| json!(graph.gvk.api_version())),
             "kind": field("kind").unwrap_or_else(|| json!(graph.gvk.kind)),
-            "metadata": field("metadata").unwrap_or_else(|| json!({})),
+            "metadata": metadata,
             "spec": field("spec").unwrap_or_else(|| json!({})),
         });
         let mut scope = Scope::new();
@@ -80,7 +88,26 @@ impl<'g> Pass<'g> {
             .iter()
             .map(|node| State { included: None, observed: false, readiness: waiting(node) })
             .collect();
-        Self { graph, instance, scope, budget: Budget::default(), nodes, results: vec![None; graph.slots] }
+        Self {
+            graph,
+            instance,
+            generation,
+            scope,
+            budget: Budget::default(),
+            nodes,
+            results: vec![None; graph.slots],
+        }
+    }
+
+    /// What `schema` is in the status.
+    fn instance_in_status(&self) -> Value {
+        let mut instance = self.instance.clone();
+        if let (Some(generation), Some(metadata)) =
+            (&self.generation, instance.get_mut("metadata").and_then(Value::as_object_mut))
+        {
+            metadata.insert(GENERATION.into(), generation.clone());
+        }
+        instance
     }
 
     /// Whether a node takes part. Everything that depends on a node which does not is left out as well.

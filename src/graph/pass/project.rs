@@ -1,11 +1,11 @@
 //! The author's status fields: each as far as its data is there.
 
 use super::{EvalError, Pass};
-use crate::cel::Budget;
+use crate::cel::{Budget, Scope};
 use crate::graph::Graph;
 use crate::graph::expression::Expression;
 use crate::graph::template::Template;
-use crate::graph::variables::{CLUSTERS, KRO};
+use crate::graph::variables::{CLUSTERS, KRO, SCHEMA};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -32,10 +32,13 @@ impl Pass<'_> {
     }
 
     fn all_of(&self, templates: &BTreeMap<String, Template>) -> (Map<String, Value>, Vec<String>) {
+        let mut scope = self.scope.child();
+        let instance = self.instance_in_status();
+        scope.bind_typed(SCHEMA, &instance, &self.graph.instance_in_status);
         let mut fields = Map::new();
         let mut problems = Vec::new();
         for (name, template) in templates {
-            if let Some(value) = self.project(template, &format!("status.{name}"), &mut problems) {
+            if let Some(value) = self.project(template, &format!("status.{name}"), &scope, &mut problems) {
                 fields.insert(name.clone(), value);
             }
         }
@@ -44,11 +47,18 @@ impl Pass<'_> {
 
     /// `None` while it is not complete. A map is written with what it has, a list only whole: a hole in it would say
     /// something else.
-    fn project(&self, template: &Template, path: &str, problems: &mut Vec<String>) -> Option<Value> {
+    fn project(
+        &self,
+        template: &Template,
+        path: &str,
+        scope: &Scope<'_>,
+        problems: &mut Vec<String>,
+    ) -> Option<Value> {
         match template {
-            Template::Literal(value) => Some(value.clone()),
+            // A map or a list in which nothing stands.
+            Template::Literal(_) => None,
             Template::Expression(expression) | Template::Encoded(expression, _) => {
-                match self.field(expression) {
+                match self.field(expression, scope) {
                     Ok(value) => Some(value).filter(|v| !v.is_null()),
                     Err(EvalError::Pending { .. }) => None,
                     Err(EvalError::Fatal { message }) => {
@@ -60,7 +70,7 @@ impl Pass<'_> {
             Template::Map(fields) => {
                 let mut map = Map::new();
                 for (key, field) in fields {
-                    if let Some(value) = self.project(field, &format!("{path}.{key}"), problems) {
+                    if let Some(value) = self.project(field, &format!("{path}.{key}"), scope, problems) {
                         map.insert(key.clone(), value);
                     }
                 }
@@ -68,26 +78,34 @@ impl Pass<'_> {
             }
             Template::List(items) => {
                 let items = items.iter().enumerate();
-                let values: Vec<Option<Value>> =
-                    items.map(|(i, item)| self.element(item, &format!("{path}[{i}]"), problems)).collect();
+                let values: Vec<Option<Value>> = items
+                    .map(|(i, item)| self.element(item, &format!("{path}[{i}]"), scope, problems))
+                    .collect();
                 values.into_iter().collect::<Option<Vec<Value>>>().map(Value::Array)
             }
         }
     }
 
     /// An element of a list: a map counts only when all of it is there.
-    fn element(&self, template: &Template, path: &str, problems: &mut Vec<String>) -> Option<Value> {
+    fn element(
+        &self,
+        template: &Template,
+        path: &str,
+        scope: &Scope<'_>,
+        problems: &mut Vec<String>,
+    ) -> Option<Value> {
         match template {
             Template::Map(fields) => {
                 let fields: Vec<Option<(String, Value)>> = fields
                     .iter()
                     .map(|(key, field)| {
-                        Some((key.clone(), self.element(field, &format!("{path}.{key}"), problems)?))
+                        Some((key.clone(), self.element(field, &format!("{path}.{key}"), scope, problems)?))
                     })
                     .collect();
                 fields.into_iter().collect::<Option<Map<_, _>>>().map(Value::Object)
             }
-            other => self.project(other, path, problems),
+            Template::Literal(value) => Some(value.clone()),
+            other => self.project(other, path, scope, problems),
         }
     }
 
@@ -98,13 +116,13 @@ impl Pass<'_> {
         found.map(|(node, _)| node.id.clone())
     }
 
-    fn field(&self, expression: &Expression) -> Result<Value, EvalError> {
+    fn field(&self, expression: &Expression, scope: &Scope<'_>) -> Result<Value, EvalError> {
         if let Some(id) = self.unobserved(expression) {
             return super::pending(format!("{id} is not observed"));
         }
         match self.results.get(expression.slot) {
             Some(Some(known)) => known.clone(),
-            _ => expression.program.eval(&self.scope, &self.budget),
+            _ => expression.program.eval(scope, &self.budget),
         }
     }
 }

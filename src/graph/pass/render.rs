@@ -2,6 +2,7 @@
 
 use super::missing::{self, Item};
 use super::{EvalError, Pass, Rendered, at, fatal, shared};
+use crate::api::naming;
 use crate::cel::{Scope, Type};
 use crate::graph::expression::Expression;
 use crate::graph::template::Failure;
@@ -25,6 +26,7 @@ impl<'g> Pass<'g> {
         }
         if !node.is_collection() {
             let object = self.object(node, &[])?;
+            can_be(node, &object, "")?;
             return Ok(vec![Rendered { object, item: None }]);
         }
         let lists = self.lists(node)?;
@@ -37,6 +39,7 @@ impl<'g> Pass<'g> {
         for (position, values) in combinations.iter().enumerate() {
             let items: Vec<Item<'_>> = node.for_each.iter().zip(values).map(|(d, v)| item(d, v)).collect();
             let object = self.object(node, &items)?;
+            can_be(node, &object, &format!(" item {position}"))?;
             rendered.push(Rendered { object, item: Some((position, size)) });
         }
         self.are_distinct(node, &rendered)?;
@@ -115,6 +118,24 @@ impl<'g> Pass<'g> {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether an object can have this name and namespace: what cannot be is asked of no API server.
+fn can_be(node: &Node, object: &Value, item: &str) -> Result<(), EvalError> {
+    let field = |name: &str| object.pointer(&format!("/metadata/{name}")).filter(|v| !v.is_null());
+    let refuse = |name: &str, why: &str| fatal(&format!("{}{item}: metadata.{name}", node.id), why);
+    match field("name").map(Value::as_str) {
+        Some(Some(name)) => {
+            naming::object(&node.gvk.group_kind(), name).map_err(|why| refuse("name", why))?;
+        }
+        Some(None) => return Err(refuse("name", "must give a string")),
+        None => return Err(refuse("name", "gives no name")),
+    }
+    match field("namespace").map(Value::as_str) {
+        None | Some(Some("")) => Ok(()),
+        Some(Some(namespace)) => naming::namespace(namespace).map_err(|why| refuse("namespace", why)),
+        Some(None) => Err(refuse("namespace", "must give a string")),
     }
 }
 

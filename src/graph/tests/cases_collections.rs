@@ -150,7 +150,7 @@ fn case_104_only_lists_are_iterated() {
         ("schema.spec.raw.l", "must return a list, got dyn"),
         (
             "schema.spec.m",
-            "must return a list, got map(string, string); for its keys write schema.spec.m.map(k, k)",
+            "must return a list, got map(string, string); for its keys write ${schema.spec.m.map(k, k)}",
         ),
         ("schema.spec.m.map(k, k)", "ok"),
     ] {

@@ -56,7 +56,7 @@ fn cases_116_117_selectors() {
         ),
         (
             "{selector: {matchLabels: '${schema.spec.m}'}}",
-            "F:ext: metadata.selector: a value is not a label's value",
+            "F:ext: metadata.selector: a value is no value of a label",
         ),
         (
             "{selector: {matchLabels: '${schema.spec.raw.x}'}}",
@@ -68,7 +68,7 @@ fn cases_116_117_selectors() {
         ),
         (
             "{selector: {matchLabels: {a: '${schema.spec.m.x}'}}}",
-            "F:ext: metadata.selector: a value is not a label's value",
+            "F:ext: metadata.selector: a value is no value of a label",
         ),
     ] {
         let spec = json!({"s": "v", "m": {"x": "not a label"}, "l": [], "raw": {"x": "text"}});

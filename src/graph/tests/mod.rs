@@ -10,6 +10,8 @@ mod cases_simpleschema;
 mod cases_status;
 mod evaluation;
 mod golden;
+mod help;
+mod judged;
 mod kinds;
 mod laws;
 mod rendering;
@@ -76,9 +78,10 @@ pub fn cm(id: &str, value: &str, more: &str) -> String {
   template:
     apiVersion: v1
     kind: ConfigMap
-    metadata: {{name: {id}}}
+    metadata: {{name: {}}}
     data: {{k: {value}}}
 {}",
+        id.to_lowercase().replace('_', "-"),
         indent(more)
     )
 }

@@ -325,7 +325,7 @@ fn conditions() {
         ),
         (
             "includeWhen: ['${schema.spec.raw.x}']",
-            "but returns dyn; its type is known only at run time: compare it, e.g. … == true",
+            "but returns dyn; its type is known only at run time: compare it: write ${schema.spec.raw.x == true}",
         ),
         ("includeWhen: ['${x.data.k == \"v\"}']", "self references are not allowed"),
         (
@@ -365,13 +365,13 @@ fn collections() {
         (
             "'${a}'",
             "forEach: [{a: '${schema.spec.m}'}]",
-            "must return a list, got map(string, string); for its keys write schema.spec.m.map(k, k)",
+            "must return a list, got map(string, string); for its keys write ${schema.spec.m.map(k, k)}",
         ),
         ("'${a}'", "forEach: [{a: '${schema.spec.raw.list}'}]", "must return a list, got dyn"),
         (
             "'${a}'",
             "forEach: [{a: '${schema.spec.?l}'}]",
-            "must return a list, got optional_type(list(string)); write schema.spec.?l.orValue([])",
+            "must return a list, got optional_type(list(string)); write ${schema.spec.?l.orValue([])}",
         ),
         (
             "'${item}'",

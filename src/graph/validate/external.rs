@@ -1,6 +1,7 @@
 //! `externalRef`: a kind, and a name or a selector.
 
 use super::shape::{self, Shape};
+use crate::api::naming;
 use crate::api::rgd::Scope;
 use crate::cel::template::{Text, split};
 use crate::graph::External;
@@ -27,6 +28,7 @@ pub fn check(
     let metadata_path = path.key("metadata");
     let external = target(metadata, &metadata_path, problems);
     let (gvk, external) = (gvk?, external?);
+    shape::literal_names(&gvk, metadata, &metadata_path, problems);
     let served = shape::served(&gvk, kinds, path, problems);
     let namespace = metadata.get("namespace").filter(|n| !n.is_null());
     if let Some(kind) = served.kind() {
@@ -121,8 +123,14 @@ fn requirements(selector: &Map<String, Value>, path: &Path, problems: &mut Probl
         match (field.as_str(), value) {
             (_, Value::Null) => {}
             ("matchLabels", Value::Object(labels)) => {
-                for (key, value) in labels.iter().filter(|(_, v)| !v.is_string()) {
-                    wrong_type(&path.key(key), "string", &format!("{field}.{key}"), value, problems);
+                for (key, value) in labels {
+                    let path = path.key(key);
+                    label_key(key, &path, problems);
+                    if value.is_string() {
+                        label_value(value, &path, problems);
+                    } else {
+                        wrong_type(&path, "string", &format!("{field}.{key}"), value, problems);
+                    }
                 }
             }
             ("matchExpressions", Value::Array(items)) => {
@@ -144,8 +152,13 @@ fn requirements(selector: &Map<String, Value>, path: &Path, problems: &mut Probl
 
 fn requirement(item: &Value, path: &Path, problems: &mut Problems) {
     let text = |key: &str| item.get(key).and_then(Value::as_str);
-    if text("key").is_none_or(str::is_empty) {
-        problems.add(path, "invalid label selector: key is missing");
+    match text("key") {
+        None | Some("") => problems.add(path, "invalid label selector: key is missing"),
+        Some(key) if is_literal(key) => label_key(key, &path.key("key"), problems),
+        Some(_) => {}
+    }
+    for (i, value) in item.get("values").and_then(Value::as_array).into_iter().flatten().enumerate() {
+        label_value(value, &path.key("values").index(i), problems);
     }
     match text("operator") {
         Some(operator) if OPERATORS.contains(&operator) => {
@@ -155,12 +168,30 @@ fn requirement(item: &Value, path: &Path, problems: &mut Problems) {
                 problems.add(path, format!("invalid label selector: operator {operator} {must}"));
             }
         }
-        Some(operator) if !matches!(split(operator), Ok(Text::Literal(_))) => {}
+        Some(operator) if !is_literal(operator) => {}
         _ => problems.add_with_help(
             path,
             "invalid label selector: operator is missing or unknown",
             Some(format!("allowed are {}", OPERATORS.join(", "))),
         ),
+    }
+}
+
+fn is_literal(text: &str) -> bool {
+    matches!(split(text), Ok(Text::Literal(_)))
+}
+
+fn label_key(key: &str, path: &Path, problems: &mut Problems) {
+    if let Err(why) = naming::label_key(key) {
+        problems.add(path, format!("invalid label selector: {key:?} is no key of a label: {why}"));
+    }
+}
+
+fn label_value(value: &Value, path: &Path, problems: &mut Problems) {
+    if let Some(text) = value.as_str().filter(|text| is_literal(text))
+        && let Err(why) = naming::label_value(text)
+    {
+        problems.add(path, format!("invalid label selector: {text:?} is no value of a label: {why}"));
     }
 }
 

@@ -2,9 +2,9 @@
 
 use crate::api::keys::hub;
 use crate::cel::Libraries;
-use crate::graph::diagnostic::{Problems, suggestion};
+use crate::graph::diagnostic::{Problems, backslash, suggestion};
 use crate::graph::expression::Use;
-use crate::graph::variables::{CLUSTER, EACH, KRO, SCHEMA};
+use crate::graph::variables::{CLUSTER, EACH, GENERATION, KRO, RESTLESS, SCHEMA};
 use std::collections::BTreeSet;
 
 /// Where an expression stands.
@@ -56,6 +56,21 @@ pub fn check(usage: &Use, place: Place<'_>, known: &Known<'_>, problems: &mut Pr
         problems.add_with_help(&usage.path, format!("{text}: {message}"), help);
     };
     let mut wrong = false;
+    for field in usage.expression.program.paths().iter().filter_map(|p| restless(&p.steps, place)) {
+        wrong = true;
+        let of = match place {
+            Place::Template { own, .. } | Place::ForEach { own, .. } | Place::IncludeWhen { own } => {
+                format!("resource {own:?} reads ")
+            }
+            _ => String::new(),
+        };
+        let why = if field == GENERATION {
+            "counts the edits of the instance, on each cluster anew"
+        } else {
+            "changes with every write of the instance, also of its status: what reads it never comes to rest"
+        };
+        add(format!("{of}{SCHEMA}.metadata.{field}, which {why}"), Some(instead_of(field).to_owned()));
+    }
     for variable in usage.expression.program.variables() {
         let variable = variable.as_str();
         match (place, variable) {
@@ -89,10 +104,30 @@ pub fn check(usage: &Use, place: Place<'_>, known: &Known<'_>, problems: &mut Pr
     }
     if !unknown.is_empty() {
         wrong = true;
-        add(format!("references unknown identifiers: [{}]", unknown.join(" ")), help(&unknown, place, known));
+        add(
+            format!("references unknown identifiers: [{}]", unknown.join(" ")),
+            help(text, &unknown, place, known),
+        );
     }
     reads.wrong = wrong;
     reads
+}
+
+/// The field of `schema.metadata` that may not be read there.
+fn restless<'p>(steps: &'p [String], place: Place<'_>) -> Option<&'p str> {
+    let [variable, metadata, field, ..] = steps else { return None };
+    let in_status = matches!(place, Place::Status | Place::Condition);
+    let hidden = RESTLESS.contains(&field.as_str()) || (field == GENERATION && !in_status);
+    (variable == SCHEMA && metadata == "metadata" && hidden).then_some(field)
+}
+
+/// What to read in the place of a field of `schema.metadata` that no expression sees.
+pub fn instead_of(field: &str) -> &'static str {
+    if field == GENERATION {
+        "read what the edits change: fields of schema.spec; only the status may read the generation"
+    } else {
+        "read schema.metadata.uid for what is unique, or the fields of schema.spec for what changes"
+    }
 }
 
 /// Functions that not every place has.
@@ -110,7 +145,10 @@ fn misplaced(function: &str, place: Place<'_>, known: &Known<'_>) -> Option<(Str
     }
 }
 
-fn help(unknown: &[&str], place: Place<'_>, known: &Known<'_>) -> Option<String> {
+fn help(text: &str, unknown: &[&str], place: Place<'_>, known: &Known<'_>) -> Option<String> {
+    if let Some(help) = backslash(text, None) {
+        return Some(help);
+    }
     let first = unknown.first()?;
     match place {
         Place::ReadyWhen { id: true, own, .. } => return Some(format!("readyWhen can read {own} alone")),

@@ -1,8 +1,9 @@
 //! The outer form of a resource: a template with kind, version and metadata, in the right scope.
 
 use super::{annotations, external};
-use crate::api::Gvk;
 use crate::api::rgd::{Resource, Scope};
+use crate::api::{Gvk, naming};
+use crate::cel::template::{Text, split};
 use crate::graph::diagnostic::{Path, Problems};
 use crate::graph::{External, OnExisting};
 use crate::schema::kinds::{Kinds, Served};
@@ -85,6 +86,7 @@ fn of_template(
     }
     let namespace = metadata.get("namespace").filter(|n| !n.is_null());
     let gvk = gvk?;
+    literal_names(&gvk, metadata, &metadata_path, problems);
     let served = served(&gvk, kinds, path, problems);
     let shape = Shape {
         gvk,
@@ -98,6 +100,23 @@ fn of_template(
     };
     placed(&shape, namespace, instance, &metadata_path, problems);
     Some(shape)
+}
+
+/// A name or a namespace that is written out and that no object can have.
+pub(super) fn literal_names(gvk: &Gvk, metadata: &Map<String, Value>, path: &Path, problems: &mut Problems) {
+    let literal = |field: &str| {
+        let text = metadata.get(field).and_then(Value::as_str).filter(|t| !t.trim().is_empty())?;
+        matches!(split(text), Ok(Text::Literal(_))).then_some(text)
+    };
+    let mut judge = |field: &str, verdict: &dyn Fn(&str) -> Result<(), &'static str>| {
+        if let Some(text) = literal(field)
+            && let Err(why) = verdict(text)
+        {
+            problems.add(&path.key(field), format!("metadata.{field} {text:?}: {why}"));
+        }
+    };
+    judge("name", &|text| naming::object(&gvk.group_kind(), text));
+    judge("namespace", &naming::namespace);
 }
 
 /// Whether there is such a kind.

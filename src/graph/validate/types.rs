@@ -1,10 +1,11 @@
 //! Which types expressions must have where they stand.
 
+use super::place;
 use super::values::Field;
 use crate::cel::{CompileError, Decls, Type};
-use crate::graph::diagnostic::{Path, Problems, TYPE_PREFIX, legible};
+use crate::graph::diagnostic::{Path, Problems, TYPE_PREFIX, backslash, legible};
 use crate::graph::expression::Use;
-use crate::graph::variables::SCHEMA;
+use crate::graph::variables::{GENERATION, RESTLESS, SCHEMA};
 use serde_json::Value;
 
 /// The type of an expression; `None` when it has problems, which are reported.
@@ -13,12 +14,22 @@ pub fn of(usage: &Use, decls: &Decls, problems: &mut Problems) -> Option<Type> {
         Ok(found) => Some(found),
         Err(errors) => {
             for error in errors {
-                let help = error.help.clone().or_else(|| advice(&error));
+                let help = backslash(&usage.expression.text, Some(&error.source_text))
+                    .or_else(|| restless(usage, &error))
+                    .or_else(|| error.help.clone())
+                    .or_else(|| advice(&error));
                 problems.in_expression(&usage.path, &usage.expression.text, &CompileError { help, ..error });
             }
             None
         }
     }
+}
+
+/// A field that no expression sees, read under another name: `cel.bind(m, schema.metadata, m.resourceVersion)`.
+fn restless(usage: &Use, error: &CompileError) -> Option<String> {
+    let hidden = RESTLESS.into_iter().chain([GENERATION]);
+    let named = hidden.into_iter().find(|f| error.message == format!("undefined field '{f}'"))?;
+    usage.expression.reads(SCHEMA).then(|| place::instead_of(named).to_owned())
 }
 
 /// Where a field of the instance comes from.
@@ -47,10 +58,13 @@ pub fn condition(usage: &Use, what: &str, decls: &Decls, typed: bool, problems: 
     if fits {
         return;
     }
-    let help = match found {
-        Type::Dyn => Some("its type is known only at run time: compare it, e.g. … == true".to_owned()),
-        _ => None,
-    };
+    let forms = ["@ == true", "@.orValue(false) == true"];
+    let is_dyn = found == Type::Dyn || matches!(&found, Type::Optional(inner) if **inner == Type::Dyn);
+    let program = &usage.expression.program;
+    let code = is_dyn.then(|| program.rewritten(&forms, decls, |t| *t == Type::Bool)).flatten();
+    let help = backslash(&usage.expression.text, None).or_else(|| {
+        code.map(|code| format!("its type is known only at run time: compare it: write ${{{code}}}"))
+    });
     let message = format!(
         "{what} expression {} must return bool or optional_type(bool), but returns {}",
         usage.expression.text,
@@ -62,17 +76,16 @@ pub fn condition(usage: &Use, what: &str, decls: &Decls, typed: bool, problems: 
 /// A dimension must give a list: the type of its items.
 pub fn items(usage: &Use, decls: &Decls, typed: bool, problems: &mut Problems) -> Option<Type> {
     let found = of(usage, decls, problems)?;
-    let help = match found {
-        Type::List(item) => return Some((*item).clone()),
+    match &found {
+        Type::List(item) => return Some((**item).clone()),
         Type::Dyn if !typed => return Some(Type::Dyn),
-        Type::Map(..) => {
-            Some(format!("for its keys write {}.map(k, k)", usage.expression.program.source().trim()))
-        }
-        Type::Optional(ref inner) if matches!(**inner, Type::List(_)) => {
-            Some(format!("write {}.orValue([])", usage.expression.program.source().trim()))
-        }
-        _ => None,
-    };
+        _ => {}
+    }
+    let inner = if let Type::Optional(inner) = &found { &**inner } else { &found };
+    let what = if matches!(inner, Type::Map(..)) { "for its keys " } else { "" };
+    let forms = ["@.map(k, k)", "@.orValue([])", "@.orValue({}).map(k, k)"];
+    let code = usage.expression.program.rewritten(&forms, decls, |t| matches!(t, Type::List(_)));
+    let help = code.map(|code| format!("{what}write ${{{code}}}"));
     let got = legible(&found.to_string());
     let message = format!("forEach expression {} must return a list, got {got}", usage.expression.text);
     problems.add_with_help(&usage.path, message, help);
