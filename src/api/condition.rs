@@ -1,5 +1,6 @@
 //! Status conditions and their bookkeeping, as kro keeps them.
 
+use super::text;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
@@ -40,6 +41,9 @@ pub struct Conditions {
 
 pub const READY: &str = "Ready";
 
+/// Bytes of a message: whatever it quotes, the object stays small, and so does what writes and reads it.
+const LONGEST: usize = 16 << 10;
+
 impl Conditions {
     /// Starts from the list that stands in the object. `now` is RFC 3339.
     pub fn new(existing: Vec<Condition>, generation: i64, now: &str) -> Self {
@@ -56,7 +60,7 @@ impl Conditions {
             type_: type_.to_owned(),
             status,
             reason: reason.to_owned(),
-            message: message.to_owned(),
+            message: text::cut(message, LONGEST),
             last_transition_time: since,
             observed_generation: generation,
         };
@@ -128,6 +132,15 @@ mod tests {
         c.set_ready_from(&["A"]);
         let written = serde_json::to_value(c.into_list()).unwrap();
         assert_eq!(written.pointer("/1/message"), Some(&serde_json::json!("")));
+    }
+
+    #[test]
+    fn a_message_that_quotes_without_end_keeps_its_beginning_and_its_end() {
+        let mut c = Conditions::new(vec![], 1, "2026-01-01T00:00:00Z");
+        c.set("A", False, "No", &format!("annotation x: {}: it is too long", "y".repeat(200_000)));
+        let message = &c.get("A").unwrap().message;
+        assert!(message.len() <= LONGEST && message.starts_with("annotation x: "), "{}", message.len());
+        assert!(message.ends_with(": it is too long"));
     }
 
     #[test]

@@ -140,7 +140,8 @@ impl Context {
         let event = KubeEvent {
             type_: if warning { EventType::Warning } else { EventType::Normal },
             reason: reason.to_owned(),
-            note: Some(message),
+            // The API server takes no longer one.
+            note: Some(crate::api::text::cut(&message, 1_000)),
             action: "Reconcile".into(),
             secondary: None,
         };

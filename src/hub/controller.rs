@@ -53,8 +53,9 @@ impl Hub {
                 // Before the queue: that may never be empty.
                 self.instances.wake_due(now);
             }
-            let busy = self.may_step() && self.instances.has_work();
-            let wake = wake_in(now, next.filter(|at| *at > now), self.settle.due(self.instances.has_work()));
+            let work = self.instances.has_work(now);
+            let busy = self.may_step() && work;
+            let wake = wake_in(now, next.filter(|at| *at > now), self.settle.due(work));
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
@@ -66,7 +67,8 @@ impl Hub {
                 () = std::future::ready(()), if busy => self.instances.step_next(&self.ctx, &self.clusters),
                 () = tokio::time::sleep(wake) => {}
             }
-            if self.settle.take(self.ctx.clock.now().millis, self.instances.has_work()) {
+            let now = self.ctx.clock.now().millis;
+            if self.settle.take(now, self.instances.has_work(now)) {
                 self.settle();
             }
             self.ctx.metrics.queue_length("hub", self.instances.queue_length());

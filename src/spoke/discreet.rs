@@ -2,11 +2,12 @@
 
 use super::client::ApiError;
 use crate::api::names::ObjectRef;
+use crate::api::text::plain;
 
 /// The error for conditions and logs. Of a Secret only what kind of error it is, and the field.
 pub(super) fn text(object: &ObjectRef, error: &ApiError) -> String {
     if !object.gk.group.is_empty() || &*object.gk.kind != "Secret" {
-        return error.to_string();
+        return plain(&error.to_string());
     }
     let (class, message) = match error {
         ApiError::Invalid { message } => ("the API server refuses the Secret as invalid", message),

@@ -1,15 +1,16 @@
 //! Instances on the hub: one fleet machine each, stepped when something it looks at changed.
 
 mod holdings;
+mod lanes;
 mod perform;
 
 use super::clusters::{self, Clusters};
 use super::context::Context;
 use super::view::{Change, Key, View};
 use super::{Event, Watched, definitions};
-use crate::api::Object;
 use crate::api::keys::hub;
 use crate::api::names::{ClusterName, GroupKind, Gvk, InstanceKey};
+use crate::api::{Object, text};
 use crate::graph::Graph;
 use crate::reconcile::fleet::placement;
 use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, Inputs, Left};
@@ -20,12 +21,13 @@ use crate::spoke::messages::{Said, ToSpoke};
 use crate::spoke::watch::{Listed, Scope};
 use kube::core::ApiResource;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use holdings::Holdings;
+use lanes::Lanes;
 
 /// How a request for an instance ended.
 #[derive(Debug)]
@@ -68,8 +70,7 @@ pub(super) struct Instances {
     kinds: BTreeMap<GroupKind, Kind>,
     holdings: Holdings,
     clusters: BTreeMap<ClusterName, ClusterState>,
-    queue: VecDeque<InstanceKey>,
-    queued: HashSet<InstanceKey>,
+    lanes: Lanes,
     agenda: Agenda,
     /// Content of an earlier time that is being cleaned before an instance of that name may go there again.
     cleaning: BTreeMap<(ClusterName, InstanceKey), Left>,
@@ -102,6 +103,7 @@ impl Instances {
                     clusters.broadcast(|| ToSpoke::Undefine(gk.clone()));
                     for key in kind.slots.into_keys() {
                         clusters.broadcast(|| ToSpoke::Forget(key.clone()));
+                        self.lanes.forget(&key);
                     }
                 }
             }
@@ -188,6 +190,7 @@ impl Instances {
             }
             None => {
                 kind.slots.remove(&key);
+                self.lanes.forget(&key);
                 // What is being cleaned there goes on without the instance.
                 for name in self.clusters.keys() {
                     if !self.cleaning.contains_key(&(name.clone(), key.clone())) {
@@ -364,15 +367,15 @@ impl Instances {
                     Err(error)
                 }
             };
-            let text = |error: ApiError| error.to_string();
+            let text = |error: ApiError| text::plain(&error.to_string());
             match outcome {
                 Outcome::Meta(result) => {
                     slot.fleet.meta_written(told("writing the record", result).map_err(text), &now)
                 }
                 Outcome::Status(result) => {
                     let trouble = |error: ApiError| match error {
-                        ApiError::Invalid { .. } => (StatusTrouble::Refused, error.to_string()),
-                        _ => (StatusTrouble::Passing, error.to_string()),
+                        ApiError::Invalid { .. } => (StatusTrouble::Refused, text(error)),
+                        _ => (StatusTrouble::Passing, text(error)),
                     };
                     let result = told("writing the status", result).map_err(trouble);
                     slot.fleet.status_written(result, &now);
@@ -402,9 +405,7 @@ impl Instances {
     }
 
     fn enqueue(&mut self, key: &InstanceKey) {
-        if self.queued.insert(key.clone()) {
-            self.queue.push_back(key.clone());
-        }
+        self.lanes.push(key);
     }
     fn enqueue_kind(&mut self, gk: &GroupKind) {
         let keys: Vec<InstanceKey> =
@@ -414,16 +415,16 @@ impl Instances {
         }
     }
 
-    pub fn has_work(&self) -> bool {
-        !self.queue.is_empty()
+    pub fn has_work(&self, now: u64) -> bool {
+        self.lanes.has_work(now)
     }
     pub fn queue_length(&self) -> usize {
-        self.queue.len()
+        self.lanes.len()
     }
 
     /// When the next instance wants to be looked at, in milliseconds of the clock.
     pub fn next_wake(&self) -> Option<u64> {
-        self.agenda.next()
+        self.agenda.next().into_iter().chain(self.lanes.next()).min()
     }
 
     pub fn wake_due(&mut self, now: u64) {
@@ -434,12 +435,11 @@ impl Instances {
 
     /// Steps the next instance that wants it.
     pub fn step_next(&mut self, ctx: &Context, clusters: &Clusters) {
-        let Some(key) = self.queue.pop_front() else { return };
-        self.queued.remove(&key);
+        let Some(key) = self.lanes.pop(ctx.clock.now().millis) else { return };
         let Some(kind) = self.kinds.get_mut(&key.gk).filter(|k| k.view.is_synced()) else { return };
         let Some(object) = kind.view.get(&Key::new(&key.namespace, &key.name)).cloned() else { return };
         let Some(slot) = kind.slots.get_mut(&key) else { return };
-        let now = ctx.clock.now();
+        let (now, began) = (ctx.clock.now(), Instant::now());
         let step = slot.fleet.step(&Inputs {
             instance: &object,
             graph: kind.graph.as_ref(),
@@ -449,6 +449,7 @@ impl Instances {
             default_placement: ctx.settings.default_placement,
             now: &now,
         });
+        self.lanes.took(&key, began.elapsed(), ctx.clock.now().millis);
         self.agenda.set(&key, step.wake_at);
         let target = perform::Target { key: key.clone(), object, resource: kind.resource.clone() };
         for action in step.actions {

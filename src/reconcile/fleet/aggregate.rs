@@ -173,7 +173,7 @@ impl Entry {
     fn value(&self) -> Value {
         let mut out = json!({"name": self.name.as_str(), "state": self.state, "since": self.since});
         if !self.message.is_empty() {
-            out["message"] = json!(clip(&self.message, 400));
+            out["message"] = json!(text::cut_nodes(&self.message, 400));
         }
         if let Some(report) = &self.report {
             out["observedGeneration"] = json!(report.generation);
@@ -184,13 +184,6 @@ impl Entry {
         }
         out
     }
-}
-
-fn clip(text: &str, bytes: usize) -> String {
-    if text.len() <= bytes {
-        return text.to_owned();
-    }
-    format!("{}…", text::head(text, bytes.saturating_sub("…".len())))
 }
 
 /// Everything the status is made of.
@@ -219,6 +212,8 @@ const TYPES: [&str; 3] = [INSTANCE_MANAGED, "GraphResolved", "ResourcesReady"];
 const INSTANCE_MANAGED: &str = "InstanceManaged";
 const MAX_ENTRIES: usize = 100;
 const MAX_NAMED: usize = 5;
+/// Bytes of what one of them says: its nodes are all named, and the rest stands on the mirror.
+const MAX_SAID: usize = 600;
 
 impl Aggregate {
     pub fn status(&self, old: &Value, generation: i64, now: &Now) -> Value {
@@ -376,10 +371,17 @@ impl Aggregate {
         if self.only_local {
             return bad.first().map(|(_, c)| c.message.clone()).unwrap_or_default();
         }
-        let mut parts: Vec<String> = bad
+        // What several clusters say alike is said once.
+        let mut said: Vec<(Vec<&str>, &str)> = Vec::new();
+        for (entry, condition) in bad.iter().take(MAX_NAMED) {
+            match said.iter_mut().find(|(_, message)| *message == condition.message) {
+                Some((names, _)) => names.push(entry.name.as_str()),
+                None => said.push((vec![entry.name.as_str()], &condition.message)),
+            }
+        }
+        let mut parts: Vec<String> = said
             .iter()
-            .take(MAX_NAMED)
-            .map(|(e, c)| format!("{}: {}", e.name, clip(&c.message, 300)))
+            .map(|(names, message)| format!("{}: {}", names.join(", "), text::cut_nodes(message, MAX_SAID)))
             .collect();
         if bad.len() > MAX_NAMED {
             parts.push(format!("and {} more", bad.len() - MAX_NAMED));
@@ -395,7 +397,7 @@ impl Aggregate {
         let mut parts: Vec<String> = Vec::new();
         for entry in self.entries.iter().take(MAX_NAMED) {
             let what = if entry.message.is_empty() { "deleting resources" } else { &entry.message };
-            parts.push(format!("{} (since {}): {}", entry.name, entry.since, clip(what, 300)));
+            parts.push(format!("{} (since {}): {}", entry.name, entry.since, text::cut_nodes(what, MAX_SAID)));
         }
         if self.entries.len() > MAX_NAMED {
             parts.push(format!("and {} more", self.entries.len() - MAX_NAMED));

@@ -168,7 +168,11 @@ pub fn relabelling(seed: u64, _: &Skip, traced: bool) -> Run {
         match scenario.random.below(8) {
             0 => scenario.world.crash(),
             1 | 2 => drop(scenario.world.run_to_rest(LIMIT)),
-            moves => (0..moves * 4).for_each(|_| drop(scenario.world.advance())),
+            moves => {
+                for _ in 0..moves * 4 {
+                    scenario.world.advance();
+                }
+            }
         }
     }
     scenario.world.weather = Weather::default();

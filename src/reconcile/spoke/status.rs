@@ -179,10 +179,10 @@ impl Summary {
     }
 }
 
-/// Keeps messages readable and status objects small.
+/// Here everything is said; only what nobody could read any more is cut, each node by itself.
 fn shorten(message: String) -> String {
-    const LIMIT: usize = 1024;
-    text::shorten(&message, LIMIT)
+    const LIMIT: usize = 8 << 10;
+    text::cut_nodes(&message, LIMIT)
 }
 
 /// What the hub hears from one cluster about one instance.
