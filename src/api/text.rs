@@ -45,7 +45,8 @@ pub fn share(parts: &[&str], bytes: usize) -> String {
         room -= length;
     }
     let mut out = first.iter().map(|p| cut(p, most)).collect::<Vec<_>>().join("; ");
-    let subject = |p: &&str| p.split_once(": ").map_or_else(|| cut(p, LEAST), |(subject, _)| cut(subject, LEAST));
+    let subject =
+        |p: &&str| p.split_once(": ").map_or_else(|| cut(p, LEAST), |(subject, _)| cut(subject, LEAST));
     if !rest.is_empty() {
         out.push_str(&format!("; also {}", rest.iter().map(subject).collect::<Vec<_>>().join(", ")));
     }
@@ -174,20 +175,29 @@ mod tests {
     #[test]
     fn what_an_api_server_says_keeps_its_cause_and_nothing_twice() {
         let selector = format!("{{\"matchLabels\":{{\"app\":\"{}\"}}}}", "y".repeat(300));
-        let golang = format!("v1.LabelSelector{{MatchLabels:map[string]string{{\"app\":\"{}}}\"}}}}", "y".repeat(300));
+        let golang =
+            format!("v1.LabelSelector{{MatchLabels:map[string]string{{\"app\":\"{}}}\"}}}}", "y".repeat(300));
         let invalid = |value: &str| {
-            format!("Deployment.apps \"x\" is invalid: spec.selector: Invalid value: {value}: field is immutable")
+            format!(
+                "Deployment.apps \"x\" is invalid: spec.selector: Invalid value: {value}: field is immutable"
+            )
         };
         for value in [selector.as_str(), golang.as_str()] {
             let text = plain(&invalid(value));
-            assert!(text.starts_with("Deployment.apps \"x\" is invalid: spec.selector: Invalid value: "), "{text}");
+            assert!(
+                text.starts_with("Deployment.apps \"x\" is invalid: spec.selector: Invalid value: "),
+                "{text}"
+            );
             assert!(text.ends_with(": field is immutable") && text.len() < 220, "{text}");
         }
         let conflict = "conflict with \"kubectl\" using apps/v1: .spec.replicas";
         let typed = "failed to create typed patch object (n/x; apps/v1, Kind=Deployment): ";
         for (said, want) in [
             (format!("conflict: Apply failed with 1 conflict: {conflict}"), conflict.to_owned()),
-            (format!("{typed}.spec.x: field not declared in schema"), ".spec.x: field not declared in schema".into()),
+            (
+                format!("{typed}.spec.x: field not declared in schema"),
+                ".spec.x: field not declared in schema".into(),
+            ),
             (
                 "forbidden: pods \"x\" is forbidden: User \"a\" cannot get".into(),
                 "pods \"x\" is forbidden: User \"a\" cannot get".into(),
@@ -210,11 +220,18 @@ mod tests {
             for n in 0..40 {
                 assert!(text.contains(&format!("node n{n}")), "{bytes}: n{n} in {text}");
             }
-            assert!(text.contains("because of 0") && text.len() < bytes + 600, "{bytes}: {} {text}", text.len());
+            assert!(
+                text.contains("because of 0") && text.len() < bytes + 600,
+                "{bytes}: {} {text}",
+                text.len()
+            );
         }
         assert_eq!(cut_nodes("short; node a: b", 100), "short; node a: b");
         let uneven = share(&["node a: no", &nodes[0], "node c: no"], 150);
-        assert!(uneven.starts_with("node a: no; node n0: x") && uneven.ends_with("because of 0; node c: no"), "{uneven}");
+        assert!(
+            uneven.starts_with("node a: no; node n0: x") && uneven.ends_with("because of 0; node c: no"),
+            "{uneven}"
+        );
         assert!(uneven.len() <= 154, "{}", uneven.len());
     }
 }

@@ -110,7 +110,9 @@ mod tests {
         let a = lanes.pop(0).unwrap();
         lanes.took(&a, Duration::from_millis(50), 50);
         lanes.push(&a);
-        assert!(!lanes.has_work(60) && lanes.len() == 1 && lanes.next() == Some(150) && lanes.pop(60).is_none());
+        assert!(
+            !lanes.has_work(60) && lanes.len() == 1 && lanes.next() == Some(150) && lanes.pop(60).is_none()
+        );
         assert!(lanes.has_work(150));
         lanes.pop(150).unwrap();
         lanes.took(&a, Duration::from_millis(1), 151);

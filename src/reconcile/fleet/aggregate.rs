@@ -397,7 +397,12 @@ impl Aggregate {
         let mut parts: Vec<String> = Vec::new();
         for entry in self.entries.iter().take(MAX_NAMED) {
             let what = if entry.message.is_empty() { "deleting resources" } else { &entry.message };
-            parts.push(format!("{} (since {}): {}", entry.name, entry.since, text::cut_nodes(what, MAX_SAID)));
+            parts.push(format!(
+                "{} (since {}): {}",
+                entry.name,
+                entry.since,
+                text::cut_nodes(what, MAX_SAID)
+            ));
         }
         if self.entries.len() > MAX_NAMED {
             parts.push(format!("and {} more", self.entries.len() - MAX_NAMED));
