@@ -62,6 +62,9 @@ pub mod hub {
     /// On a kubeconfig Secret: which key of `data` holds the kubeconfig.
     pub const KEY: &str = "hub.kro.run/key";
 
+    /// On a kubeconfig Secret: public authorities may speak for the cluster.
+    pub const PUBLIC_ROOTS: &str = "hub.kro.run/public-roots";
+
     pub const CLUSTERS: &str = "hub.kro.run/clusters";
     pub const CLUSTER_SELECTOR: &str = "hub.kro.run/cluster-selector";
     /// Durable record of where content of an instance may exist.

@@ -7,6 +7,7 @@
 use super::health::Contact;
 use super::kubeconfig::Endpoint;
 use super::transport::{self, Hook, Transport};
+use super::trust;
 use crate::api::names::ClusterName;
 use crate::metrics::Metrics;
 use base64::Engine;
@@ -26,14 +27,13 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// Why a client cannot be built. Texts carry no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    #[error("clusters[].cluster.certificate-authority-data: no certificate can be read from it")]
-    Ca,
-    #[error("users[].user.client-certificate-data: {0}")]
+    /// A field of a kubeconfig.
+    #[error("{0}: {1}")]
+    Field(String, &'static str),
+    #[error("client certificate: {0}")]
     Identity(&'static str),
     #[error("tls: {0}")]
     Tls(#[from] rustls::Error),
-    #[error("server: not a valid address")]
-    Server,
     #[error("{0}")]
     Config(#[from] kube::Error),
     #[error("kubeconfig: {0}")]
@@ -184,11 +184,15 @@ impl SpokeClient {
         metrics: Metrics,
         contacts: UnboundedSender<Contact>,
     ) -> Result<Self, BuildError> {
-        let tls = transport::tls_config(endpoint)?;
-        let base: http::Uri = endpoint.server().parse().map_err(|_| BuildError::Server)?;
+        let tls = trust::tls_config(endpoint)?;
+        let base: http::Uri = endpoint
+            .server()
+            .parse()
+            .map_err(|_| BuildError::Field(endpoint.server_field(), "it is not a valid address"))?;
         let auth = match endpoint.token() {
             Some(token) => Some(
-                transport::bearer(token).ok_or(BuildError::Identity("the token is not printable text"))?,
+                transport::bearer(token)
+                    .ok_or_else(|| BuildError::Field(endpoint.token_field(), "it is not printable text"))?,
             ),
             None => None,
         };

@@ -5,11 +5,12 @@
 //! builds a client. Secret bytes appear in no `Debug`, no error, no log.
 //!
 //! Taken: one context; `server` (https), `certificate-authority-data`, `tls-server-name`, `client-certificate-data` with
-//! `client-key-data`, `token`.
+//! `client-key-data`, `token`. As UTF-8, or as UTF-16 with a byte order mark, which is how PowerShell writes files.
 
 use base64::Engine;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Largest kubeconfig that is read, in bytes.
@@ -20,6 +21,8 @@ pub const MAX_BYTES: usize = 1 << 20;
 pub struct Policy {
     /// Proxy URLs that a kubeconfig may name.
     pub allowed_proxies: Vec<String>,
+    /// Whether public authorities may speak for this cluster; somebody said so of it.
+    pub public_roots: bool,
 }
 
 /// Why a kubeconfig is not used. Names the field, never a value of a secret field.
@@ -40,6 +43,10 @@ pub struct Endpoint {
     client_cert_pem: Option<Vec<u8>>,
     client_key_pem: Option<Vec<u8>>,
     token: Option<String>,
+    public_roots: bool,
+    /// Where the cluster and the user stand in the kubeconfig, for messages.
+    cluster_path: String,
+    user_path: String,
 }
 
 impl fmt::Debug for Endpoint {
@@ -64,16 +71,33 @@ impl Endpoint {
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
+    /// Whether public authorities may speak for the cluster, beside its own.
+    pub fn trusts_public_roots(&self) -> bool {
+        self.public_roots
+    }
+    pub fn server_field(&self) -> String {
+        format!("{}.server", self.cluster_path)
+    }
+    pub fn ca_field(&self) -> String {
+        format!("{}.certificate-authority-data", self.cluster_path)
+    }
+    pub fn client_certificate_field(&self) -> String {
+        format!("{}.client-certificate-data", self.user_path)
+    }
+    pub fn token_field(&self) -> String {
+        format!("{}.token", self.user_path)
+    }
     /// Changes when any field does, so that a rotated Secret is seen. For comparing only.
     pub fn fingerprint(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        let parts: [&[u8]; 6] = [
+        let parts: [&[u8]; 7] = [
             self.server.as_bytes(),
             self.tls_server_name.as_deref().unwrap_or_default().as_bytes(),
             self.ca_pem.as_deref().unwrap_or_default(),
             self.client_cert_pem.as_deref().unwrap_or_default(),
             self.client_key_pem.as_deref().unwrap_or_default(),
             self.token.as_deref().unwrap_or_default().as_bytes(),
+            &[u8::from(self.public_roots)],
         ];
         for part in parts {
             hash.update((part.len() as u64).to_le_bytes());
@@ -95,11 +119,18 @@ pub fn parse(bytes: &[u8], policy: &Policy) -> Result<Endpoint, Refused> {
     if bytes.len() > MAX_BYTES {
         return refuse("kubeconfig", "it is larger than 1 MiB", "keep only the one context that is needed");
     }
-    let Ok(text) = std::str::from_utf8(bytes) else {
+    let Some(text) = decoded(bytes) else {
         return refuse("kubeconfig", "it is not UTF-8 text", "store the kubeconfig file as it is");
     };
     // The cause is left out: a parser's message may quote the text.
-    let Ok(Value::Object(config)) = serde_saphyr::from_str::<Value>(text) else {
+    let Ok(Value::Object(config)) = serde_saphyr::from_str::<Value>(&text) else {
+        if is_encoded(&text) {
+            return refuse(
+                "kubeconfig",
+                "it is base64 once more than a Secret needs",
+                "store the kubeconfig file as it is, or put it into stringData",
+            );
+        }
         return refuse(
             "kubeconfig",
             "it is not a YAML map",
@@ -121,8 +152,20 @@ pub fn parse(bytes: &[u8], policy: &Policy) -> Result<Endpoint, Refused> {
         ca_pem: data(&cluster_path, &cluster, "certificate-authority-data")?,
         client_cert_pem: data(&user_path, &user, "client-certificate-data")?,
         client_key_pem: data(&user_path, &user, "client-key-data")?,
-        token: text_of(&user, "token").filter(|t| !t.is_empty()),
+        // A file that ends in a line end, as most do.
+        token: text_of(&user, "token").map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()),
+        public_roots: policy.public_roots,
+        cluster_path,
+        user_path: user_path.clone(),
     };
+    if endpoint.ca_pem.is_none() && !endpoint.public_roots {
+        return refuse(
+            endpoint.ca_field(),
+            "it is missing",
+            "put the certificate of the server's authority there, as base64; where a public authority signed the server's \
+             certificate, annotate the Secret hub.kro.run/public-roots: \"true\"",
+        );
+    }
     match (&endpoint.client_cert_pem, &endpoint.client_key_pem) {
         (Some(_), None) => {
             refuse(format!("{user_path}.client-key-data"), "it is missing", "add the key of the certificate")
@@ -139,6 +182,26 @@ pub fn parse(bytes: &[u8], policy: &Policy) -> Result<Endpoint, Refused> {
         ),
         _ => Ok(endpoint),
     }
+}
+
+/// The text of a file; without its byte order mark.
+fn decoded(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| -> Option<Cow<'static, str>> {
+        let (units, []) = bytes.as_chunks::<2>() else { return None };
+        String::from_utf16(&units.iter().map(|pair| unit(*pair)).collect::<Vec<_>>()).ok().map(Cow::Owned)
+    };
+    match bytes {
+        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
+        _ => std::str::from_utf8(bytes).ok().map(|text| text.trim_start_matches('\u{feff}').into()),
+    }
+}
+
+/// Whether a text is base64 of a kubeconfig.
+fn is_encoded(text: &str) -> bool {
+    let clean: String = text.split_whitespace().collect();
+    let decoded = base64::engine::general_purpose::STANDARD.decode(clean).ok();
+    decoded.and_then(|d| String::from_utf8(d).ok()).is_some_and(|text| text.contains("clusters"))
 }
 
 fn context_name(config: &Map<String, Value>) -> Result<String, Refused> {
@@ -223,7 +286,7 @@ fn check_user(path: &str, user: &Map<String, Value>) -> Result<(), Refused> {
 
 fn server(path: &str, cluster: &Map<String, Value>) -> Result<String, Refused> {
     let field = format!("{path}.server");
-    let text = text_of(cluster, "server").unwrap_or_default();
+    let text = text_of(cluster, "server").unwrap_or_default().trim().to_owned();
     let Ok(url) = url::Url::parse(&text) else {
         return refuse(field, "it is not a URL", "write https://host:port");
     };
@@ -269,7 +332,7 @@ mod tests {
     fn check(cluster: &str, user: &str) -> Result<Endpoint, Refused> {
         parse(config(cluster, user).as_bytes(), &Policy::default())
     }
-    const SERVER: &str = "server: 'https://h:6443'";
+    const SERVER: &str = "certificate-authority-data: Y2E=, server: 'https://h:6443'";
     const TOKEN: &str = "token: sesame";
 
     #[test]
@@ -341,6 +404,7 @@ mod tests {
             ("", "kubeconfig"),
             ("[1]", "kubeconfig"),
             ("a: [", "kubeconfig"),
+            ("Y2x1c3RlcnM6IFtdCg==", "kubeconfig"),
             (two, "current-context"),
             ("current-context: x", "contexts"),
         ] {
@@ -351,6 +415,55 @@ mod tests {
             "kubeconfig"
         );
         assert_eq!(parse(&[0xff, 0xfe], &Policy::default()).expect_err("utf-8").field, "kubeconfig");
+    }
+
+    #[test]
+    fn files_are_read_as_people_have_them() {
+        let plain = config(SERVER, TOKEN);
+        let wide = |mark: [u8; 2], bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            mark.into_iter().chain(plain.encode_utf16().flat_map(bytes)).collect()
+        };
+        for (what, bytes) in [
+            ("UTF-8", plain.clone().into_bytes()),
+            ("with a byte order mark", format!("\u{feff}{plain}").into_bytes()),
+            ("line ends of Windows", plain.replace('\n', "\r\n").into_bytes()),
+            ("UTF-16, little end first", wide([0xff, 0xfe], u16::to_le_bytes)),
+            ("UTF-16, big end first", wide([0xfe, 0xff], u16::to_be_bytes)),
+        ] {
+            let read = parse(&bytes, &Policy::default());
+            assert_eq!(read.as_ref().map(Endpoint::token), Ok(Some("sesame")), "{what}");
+        }
+        let odd = parse(&[0xff, 0xfe, b'a'], &Policy::default()).expect_err("half a unit");
+        assert_eq!(odd.why, "it is not UTF-8 text");
+        let twice = base64::engine::general_purpose::STANDARD.encode(&plain);
+        let refused = parse(twice.as_bytes(), &Policy::default()).expect_err("twice");
+        assert!(refused.why.contains("base64 once more"), "{refused}");
+    }
+
+    #[test]
+    fn white_space_around_a_value_is_no_part_of_it() {
+        let e = check(SERVER, "token: \" sesame\\n\"").unwrap();
+        assert_eq!(e.token(), Some("sesame"));
+        let e = check("certificate-authority-data: Y2E=, server: ' https://h:6443 '", TOKEN).unwrap();
+        assert_eq!(e.server(), "https://h:6443");
+    }
+
+    #[test]
+    fn public_authorities_speak_for_a_cluster_only_where_somebody_said_so() {
+        let bare = config("server: 'https://h:6443'", TOKEN);
+        for text in [bare.clone(), bare.replace("server:", "certificate-authority-data: '', server:")] {
+            let refused = parse(text.as_bytes(), &Policy::default()).expect_err("no CA");
+            assert_eq!(refused.field, "clusters[0].cluster.certificate-authority-data");
+            assert!(refused.to_string().contains("it is missing"), "{refused}");
+            let policy = Policy { public_roots: true, ..Policy::default() };
+            let asked = parse(text.as_bytes(), &policy).unwrap();
+            assert!(asked.trusts_public_roots());
+        }
+        let both = |public_roots| {
+            let policy = Policy { public_roots, ..Policy::default() };
+            parse(config(SERVER, TOKEN).as_bytes(), &policy).unwrap().fingerprint()
+        };
+        assert_ne!(both(true), both(false));
     }
 
     #[test]

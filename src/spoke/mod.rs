@@ -17,4 +17,5 @@ pub mod schemas;
 mod speechless;
 pub mod store;
 mod transport;
+mod trust;
 pub mod watch;

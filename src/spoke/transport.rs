@@ -2,7 +2,6 @@
 
 use super::client::BuildError;
 use super::health::Contact;
-use super::kubeconfig::Endpoint;
 use crate::metrics::Metrics;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, Uri, header};
@@ -218,26 +217,6 @@ pub(super) fn bearer(token: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
     value.set_sensitive(true);
     Some(value)
-}
-
-/// TLS for an untrusted endpoint: its own CA, or none at all; never the roots of this machine, which would let any public
-/// certificate speak for the cluster.
-pub(super) fn tls_config(endpoint: &Endpoint) -> Result<rustls::ClientConfig, BuildError> {
-    let mut roots = rustls::RootCertStore::empty();
-    for cert in CertificateDer::pem_slice_iter(endpoint.ca_pem().unwrap_or_default()) {
-        roots.add(cert.map_err(|_| BuildError::Ca)?).map_err(|_| BuildError::Ca)?;
-    }
-    if roots.is_empty() {
-        return Err(BuildError::Ca);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots);
-    Ok(match endpoint.client_identity_pem() {
-        Some((cert, key)) => builder.with_client_cert_resolver(client_identity(cert, key)?),
-        None => builder.with_no_client_auth(),
-    })
 }
 
 /// The client certificate to show. It is for the server to judge: certificates that this library would not accept from a

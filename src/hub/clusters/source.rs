@@ -2,6 +2,7 @@
 
 use crate::api::Object;
 use crate::api::cluster::{ClusterSpec, SecretRef, conditions};
+use crate::api::keys;
 use crate::spoke::kubeconfig::{self, Endpoint, Policy};
 use base64::Engine;
 use serde_json::Value;
@@ -90,15 +91,17 @@ pub fn of(
         return Err(Blocked::credentials("SecretMissing", message));
     };
     let data = kubeconfig_of(&found, reference.key.as_deref())?;
-    let endpoint = kubeconfig::parse(&data, policy).map_err(|refused| {
-        Blocked::credentials("KubeconfigRefused", format!("Secret {namespace}/{name}: {refused}"))
-    })?;
+    let public_roots = found.annotation(keys::hub::PUBLIC_ROOTS) == Some("true");
+    let endpoint =
+        kubeconfig::parse(&data, &Policy { public_roots, ..policy.clone() }).map_err(|refused| {
+            Blocked::credentials("KubeconfigRefused", format!("Secret {namespace}/{name}: {refused}"))
+        })?;
     Ok(Source::Remote(Box::new(endpoint)))
 }
 
 fn kubeconfig_of(secret: &Object, key: Option<&str>) -> Result<Vec<u8>, Blocked> {
     let place = format!("Secret {}/{}", secret.namespace(), secret.name());
-    let chosen = key.or_else(|| secret.annotation(crate::api::keys::hub::KEY));
+    let chosen = key.or_else(|| secret.annotation(keys::hub::KEY));
     let keys: Vec<&str> = match chosen {
         Some(key) => vec![key],
         None => KEYS.to_vec(),
@@ -108,7 +111,7 @@ fn kubeconfig_of(secret: &Object, key: Option<&str>) -> Result<Vec<u8>, Blocked>
         let message = format!(
             "{place} has no key {}; store the kubeconfig there, or name its key in the annotation {}",
             keys.join(" or "),
-            crate::api::keys::hub::KEY
+            keys::hub::KEY
         );
         return Err(Blocked::credentials("KeyMissing", message));
     };
@@ -124,7 +127,7 @@ mod tests {
     use serde_json::json;
 
     const KUBECONFIG: &str = "current-context: c\ncontexts: [{name: c, context: {cluster: k, user: u}}]\n\
-        clusters: [{name: k, cluster: {server: 'https://h'}}]\nusers: [{name: u, user: {token: sesame}}]\n";
+        clusters: [{name: k, cluster: {server: 'https://h', certificate-authority-data: Y2E=}}]\nusers: [{name: u, user: {token: sesame}}]\n";
 
     fn spec() -> ClusterSpec {
         let secret_ref = SecretRef { name: "eu".into(), namespace: "kro-hub".into(), key: None };
