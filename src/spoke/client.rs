@@ -509,6 +509,22 @@ impl Verbs {
         let path = path(resource, namespace, name);
         self.find(request(Method::DELETE, &path, "application/json", Some(("application/json", &body)))).await
     }
+
+    /// Deletes an object if it is as it was read. `None`: it is not there.
+    ///
+    /// # Errors
+    /// See [`ApiError`]; `Conflict` if it changed meanwhile.
+    pub async fn delete_unchanged(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        read: &crate::api::Object,
+    ) -> Result<Option<Value>, ApiError> {
+        let preconditions = serde_json::json!({"uid": read.uid(), "resourceVersion": read.resource_version()});
+        let body = serde_json::json!({"preconditions": preconditions});
+        let path = path(resource, namespace, read.name());
+        self.find(request(Method::DELETE, &path, "application/json", Some(("application/json", &body)))).await
+    }
 }
 
 fn path(resource: &ApiResource, namespace: &str, name: &str) -> String {

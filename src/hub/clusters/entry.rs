@@ -9,7 +9,7 @@ use crate::api::names::ClusterName;
 use crate::hub::identity::ClusterInfo;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::placement::ClusterView;
-use crate::reconcile::fleet::{ClusterState, Left};
+use crate::reconcile::fleet::{ClusterState, Departure, Left};
 use crate::spoke::actor;
 use crate::spoke::client::SpokeClient;
 use crate::spoke::messages::ContactState;
@@ -61,6 +61,8 @@ pub(super) struct Entry {
     pub instances: i64,
     pub lost_since: Option<String>,
     pub writing: bool,
+    /// How far it is with being deregistered.
+    pub departure: Option<Departure>,
     /// A changed count waits to be written.
     pub count_due: bool,
     /// When credentials that were refused are tried again, in milliseconds of the clock.
@@ -101,6 +103,7 @@ impl Entry {
             instances: status.instances,
             lost_since,
             writing: false,
+            departure: None,
             count_due: false,
             retry_at: None,
         }
@@ -158,6 +161,11 @@ impl Entry {
         self.epoch == epoch && matches!(self.phase, Phase::Connecting { .. })
     }
 
+    /// Whether it has an actor.
+    pub fn is_used(&self) -> bool {
+        matches!(self.phase, Phase::Running { .. })
+    }
+
     /// Whether an answer about a cluster whose contact returned is waited for.
     pub fn is_running(&self, epoch: u64) -> bool {
         self.epoch == epoch && matches!(self.phase, Phase::Running { .. })
@@ -178,6 +186,7 @@ impl Entry {
             },
             health: self.health(),
             delete_on_leave: spec.on_deregister == OnDeregister::Delete,
+            departure: self.departure.unwrap_or_default(),
             implied: self.implied,
             facts: self.facts(),
         }

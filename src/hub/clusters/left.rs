@@ -1,7 +1,8 @@
 //! The durable record of content that was let go without being deleted: ConfigMap `left-<clusterID>` on the hub, one
 //! entry an instance, keyed by the instance's uid. What does not fit into one ConfigMap goes on in `left-<clusterID>.1`,
-//! `.2` and so on; none is ever deleted, so that there is no gap.
+//! `.2` and so on. An empty one is deleted if none comes after it, so that there is no gap.
 
+use crate::api::Object;
 use crate::api::names::ClusterName;
 use crate::hub::resources::config_maps;
 use crate::reconcile::fleet::Left;
@@ -27,6 +28,8 @@ trait Maps {
     async fn get(&self, name: &str) -> Result<Option<Value>, ApiError>;
     async fn merge(&self, name: &str, patch: &Value) -> Result<(), ApiError>;
     async fn create(&self, name: &str) -> Result<(), ApiError>;
+    /// If it is still as it was read.
+    async fn delete(&self, read: &Object) -> Result<(), ApiError>;
 }
 
 struct OnHub<'a> {
@@ -49,6 +52,9 @@ impl Maps for OnHub<'_> {
             Err(error) => Err(error),
         }
     }
+    async fn delete(&self, read: &Object) -> Result<(), ApiError> {
+        self.client.delete_unchanged(&config_maps(), self.namespace, read).await.map(drop)
+    }
 }
 
 /// All entries for a cluster. An entry that cannot be read is an error: what is left must not be forgotten.
@@ -60,7 +66,12 @@ pub async fn read(
     namespace: &str,
     cluster_id: &str,
 ) -> Result<BTreeMap<String, Left>, ApiError> {
-    read_all(&OnHub { client, namespace }, cluster_id).await
+    let maps = OnHub { client, namespace };
+    let (all, found) = read_all(&maps, cluster_id).await?;
+    if all.is_empty() {
+        tidy(&maps, found).await;
+    }
+    Ok(all)
 }
 
 /// Adds an entry.
@@ -86,7 +97,11 @@ pub async fn forget(
     cluster_id: &str,
     hub_uid: &str,
 ) -> Result<(), ApiError> {
-    remove(&OnHub { client, namespace }, cluster_id, hub_uid).await
+    let maps = OnHub { client, namespace };
+    remove(&maps, cluster_id, hub_uid).await?;
+    let (_, found) = read_all(&maps, cluster_id).await?;
+    tidy(&maps, found).await;
+    Ok(())
 }
 
 /// What stands for the id of a cluster that is not registered, so that its id is not known.
@@ -94,14 +109,30 @@ pub fn unknown_id(cluster: &ClusterName) -> String {
     format!("name:{cluster}")
 }
 
-async fn read_all(maps: &impl Maps, cluster_id: &str) -> Result<BTreeMap<String, Left>, ApiError> {
-    let mut all = BTreeMap::new();
+/// All entries, and the ConfigMaps that they stand in.
+async fn read_all(
+    maps: &impl Maps,
+    cluster_id: &str,
+) -> Result<(BTreeMap<String, Left>, Vec<Object>), ApiError> {
+    let (mut all, mut read) = (BTreeMap::new(), Vec::new());
     for number in 0.. {
         let name = config_map(cluster_id, number);
         let Some(found) = maps.get(&name).await? else { break };
         parse(&name, &found, &mut all)?;
+        read.push(Object(found));
     }
-    Ok(all)
+    Ok((all, read))
+}
+
+/// Deletes the empty ones at the end. One that stays, since it changed meanwhile or could not be deleted, does no harm.
+async fn tidy(maps: &impl Maps, read: Vec<Object>) {
+    let is_empty = |map: &Object| map.0.get("data").and_then(Value::as_object).is_none_or(|d| d.is_empty());
+    for map in read.into_iter().rev().take_while(is_empty) {
+        if let Err(error) = maps.delete(&map).await {
+            tracing::debug!(name = map.name(), %error, "an empty record of what is left stays");
+            return;
+        }
+    }
 }
 
 fn parse(name: &str, found: &Value, all: &mut BTreeMap<String, Left>) -> Result<(), ApiError> {
@@ -163,7 +194,7 @@ mod tests {
 
     impl Maps for Model {
         async fn get(&self, name: &str) -> Result<Option<Value>, ApiError> {
-            Ok(self.0.lock().unwrap().get(name).map(|data| json!({"data": data})))
+            Ok(self.0.lock().unwrap().get(name).map(|data| json!({"metadata": {"name": name}, "data": data})))
         }
         async fn merge(&self, name: &str, patch: &Value) -> Result<(), ApiError> {
             let mut all = self.0.lock().unwrap();
@@ -188,9 +219,18 @@ mod tests {
             self.0.lock().unwrap().insert(name.to_owned(), BTreeMap::new());
             Ok(())
         }
+        async fn delete(&self, read: &Object) -> Result<(), ApiError> {
+            let mut all = self.0.lock().unwrap();
+            let now = all.get(read.name()).map(|data| json!(data));
+            if now.as_ref() != read.0.get("data") {
+                return Err(ApiError::Conflict { message: "changed".into() });
+            }
+            all.remove(read.name());
+            Ok(())
+        }
     }
 
-    fn left(uid: &str) -> Left {
+    fn left_of(uid: &str) -> Left {
         Left {
             hub_uid: uid.into(),
             group: "kro.run".into(),
@@ -208,16 +248,31 @@ mod tests {
         let maps = Model::default();
         let uids: Vec<String> = (0..60).map(|i| format!("uid-{i}")).collect();
         for uid in &uids {
-            add(&maps, "c1", &left(uid)).await.unwrap();
+            add(&maps, "c1", &left_of(uid)).await.unwrap();
         }
         let names: Vec<String> = maps.0.lock().unwrap().keys().cloned().collect();
         assert_eq!(names, ["left-c1", "left-c1.1", "left-c1.2"]);
-        let all = read_all(&maps, "c1").await.unwrap();
-        assert!(uids.iter().all(|uid| all.get(uid) == Some(&left(uid))) && all.len() == uids.len());
-        for uid in &uids {
+        let (all, _) = read_all(&maps, "c1").await.unwrap();
+        assert!(uids.iter().all(|uid| all.get(uid) == Some(&left_of(uid))) && all.len() == uids.len());
+        let left = async || {
+            let (all, found) = read_all(&maps, "c1").await.unwrap();
+            tidy(&maps, found).await;
+            (all.len(), maps.0.lock().unwrap().len())
+        };
+        // The first ones are taken out first: the map that they stood in stays while another comes after it.
+        for (done, uid) in uids.iter().enumerate() {
             remove(&maps, "c1", uid).await.unwrap();
+            let (entries, maps) = left().await;
+            assert_eq!(entries, uids.len() - done - 1);
+            assert!(maps == if entries == 0 { 0 } else { 3 }, "{entries} entries in {maps}");
         }
-        assert!(read_all(&maps, "c1").await.unwrap().is_empty());
+        // What is added while it is being tidied is not lost.
+        add(&maps, "c1", &left_of("a")).await.unwrap();
+        remove(&maps, "c1", "a").await.unwrap();
+        let (_, found) = read_all(&maps, "c1").await.unwrap();
+        add(&maps, "c1", &left_of("b")).await.unwrap();
+        tidy(&maps, found).await;
+        assert_eq!(left().await, (1, 1));
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 
 pub mod connect;
 mod connecting;
+mod departure;
 mod entry;
 mod itself;
 pub mod left;
@@ -346,6 +347,7 @@ impl Clusters {
         let decided = self.source(ctx, &cluster);
         let entry = self.entries.entry(name.clone()).or_insert_with(|| Entry::new(object.clone(), &cluster));
         entry.object = object.clone();
+        departure::look(ctx, &name, entry);
         let paused = cluster.spec.paused;
         entry.cluster = cluster;
         if !object.has_finalizer(hub::FINALIZER) && !object.is_deleting() {
@@ -356,6 +358,8 @@ impl Clusters {
             _ if paused => {
                 entry.block(Blocked::ready("Paused", "spec.paused is true: nothing is written to it".into()))
             }
+            // Whoever removes all of it removes the Secret as well, and what is being deleted there is to be deleted.
+            Err(blocked) if object.is_deleting() && entry.is_used() && blocked.reason == source::MISSING => {}
             Err(blocked) => entry.block(blocked),
             Ok(source) if entry.fingerprint == Some(source.fingerprint(limit)) => {}
             Ok(source) => {
@@ -422,7 +426,17 @@ impl Clusters {
         let rest: Vec<String> = finalizers.into_iter().filter(|f| f != hub::FINALIZER).collect();
         let patch =
             json!({"metadata": {"finalizers": rest, "resourceVersion": entry.object.resource_version()}});
-        tracing::info!(cluster = %name, "deregistered");
+        let left = entry.left.iter().flatten().map(|(_, left)| left.key().to_string());
+        let left: Vec<String> = left.collect();
+        if !left.is_empty() {
+            let names: Vec<&str> = left.iter().map(String::as_str).collect();
+            let message = format!(
+                "content of {} stays there; it is on record, and cleaned if that cluster is registered again",
+                crate::api::text::few(&names, 5)
+            );
+            ctx.publish(&entry.object, true, "LeftBehind", message);
+        }
+        tracing::info!(cluster = %name, left = left.len(), "deregistered");
         writes::patch_cluster(ctx, name, entry, patch);
     }
 }

@@ -7,6 +7,9 @@ use crate::spoke::kubeconfig::{self, Endpoint, Policy};
 use base64::Engine;
 use serde_json::Value;
 
+/// Why a cluster is not used: its Secret is not there.
+pub(super) const MISSING: &str = "SecretMissing";
+
 /// How to reach a cluster.
 #[derive(Clone, Debug)]
 pub enum Source {
@@ -88,7 +91,7 @@ pub fn of(
     }
     let Some(found) = secret(reference) else {
         let message = format!("Secret {namespace}/{name} does not exist; nothing on the cluster is changed");
-        return Err(Blocked::credentials("SecretMissing", message));
+        return Err(Blocked::credentials(MISSING, message));
     };
     let data = kubeconfig_of(&found, reference.key.as_deref())?;
     let public_roots = found.annotation(keys::hub::PUBLIC_ROOTS) == Some("true");

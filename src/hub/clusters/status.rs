@@ -26,6 +26,8 @@ pub struct Facts {
     pub info: Option<ClusterInfo>,
     pub instances: i64,
     pub left_behind: Option<LeftBehind>,
+    /// What is said while it is being deregistered.
+    pub leaving: Option<String>,
 }
 
 /// The status to write; the same as `old` when nothing changed.
@@ -74,6 +76,16 @@ pub fn status(
             let refused = (False, "Unauthorized", why.as_str());
             (refused, (True, "Connected", ""), (True, "Claimed", ""), refused)
         }
+    };
+    let both = facts.leaving.as_ref().map(|leaving| match ready {
+        (True, ..) => leaving.clone(),
+        (_, _, message) if message.is_empty() => leaving.clone(),
+        (_, _, message) => format!("{message}; {leaving}"),
+    });
+    let ready = match (&both, ready) {
+        (Some(both), (True, ..)) => (False, "Leaving", both.as_str()),
+        (Some(both), (status, reason, _)) => (status, reason, both.as_str()),
+        (None, ready) => ready,
     };
     for (type_, (status, reason, message)) in
         [(CREDENTIALS_VALID, credentials), (REACHABLE, reachable), (CLAIMED, claimed), (READY, ready)]

@@ -31,6 +31,7 @@ pub(super) fn write_status(ctx: &Context, name: &ClusterName, entry: &mut Entry)
     let facts = Facts {
         info: entry.info.clone(),
         instances: if counted { entry.instances } else { old.instances },
+        leaving: super::departure::message(entry),
         left_behind: match &entry.left {
             Some(left) => left_behind(left),
             None => old.left_behind.clone(),

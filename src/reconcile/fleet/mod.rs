@@ -29,10 +29,31 @@ pub struct ClusterState {
     pub health: ClusterHealth,
     /// Being deregistered, and workloads are to be deleted first.
     pub delete_on_leave: bool,
+    /// Matters while it is being deregistered and workloads are to stay.
+    pub departure: Departure,
     /// Nobody registered it: it is the hub, for what lives there. Nothing is placed on it.
     pub implied: bool,
     /// What `kro.cluster` is there: name, id, labels, properties, version. `None` while not all of it is known.
     pub facts: Option<Arc<Value>>,
+}
+
+impl ClusterState {
+    /// Whether there is contact, or may be in a moment.
+    fn may_be_reached(&self) -> bool {
+        matches!(self.health, ClusterHealth::Ready | ClusterHealth::Connecting)
+    }
+}
+
+/// How far a Cluster is that is being deregistered, where what runs there is to stay. Without contact, all is let go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Departure {
+    /// Deletions may be asked for together with it: nothing is let go yet, and nothing is told but to delete those.
+    Settling,
+    /// What is being deleted goes on being deleted there; all else is let go.
+    Finishing,
+    /// All is let go.
+    #[default]
+    Over,
 }
 
 /// Everything a step looks at besides the machine itself.
@@ -411,8 +432,21 @@ impl Fleet {
 
     /// Whether content on a cluster is let go instead of being deleted.
     fn is_let_go(inputs: &Inputs, past: &Past, name: &ClusterName) -> bool {
-        let leaves = inputs.clusters.get(name).is_some_and(|c| c.view.leaving && !c.delete_on_leave);
-        leaves || past.released.contains(name)
+        let waits = |c: &ClusterState| match c.departure {
+            Departure::Settling => c.may_be_reached(),
+            Departure::Finishing => c.may_be_reached() && inputs.instance.is_deleting(),
+            Departure::Over => false,
+        };
+        let leaves = |c: &ClusterState| c.view.leaving && !c.delete_on_leave && !waits(c);
+        past.released.contains(name) || inputs.clusters.get(name).is_some_and(leaves)
+    }
+
+    /// Whether a cluster that is being deregistered is told nothing for now: the instance may be about to be deleted too,
+    /// and if not, what runs there stays.
+    fn waits_for_departure(inputs: &Inputs, name: &ClusterName) -> bool {
+        let settles =
+            |c: &ClusterState| c.view.leaving && !c.delete_on_leave && c.departure == Departure::Settling;
+        !inputs.instance.is_deleting() && inputs.clusters.get(name).is_some_and(settles)
     }
 
     /// The holds to record: what is placed, and what may still be left of what was.
@@ -580,7 +614,8 @@ impl Fleet {
                 }
             }
         }
-        for name in past.holds.iter().filter(|n| !spokes.contains(*n)) {
+        let leave = past.holds.iter().filter(|n| !spokes.contains(*n));
+        for name in leave.filter(|n| !Self::waits_for_departure(inputs, n)) {
             if !Self::is_let_go(inputs, past, name) && !self.gone.contains(name) {
                 self.send_one(step, inputs, name, Home::Mirror, remove_goal(inputs));
             }
@@ -601,6 +636,7 @@ impl Fleet {
             if let Some(goal) = graph.and_then(|graph| run_goal(inputs, graph, Part::Hub, local)) {
                 self.send_one(step, inputs, local, home, goal);
             }
+        } else if Self::waits_for_departure(inputs, local) {
         } else if managed && may_be_local(inputs.instance) && !self.gone.contains(local) {
             self.send_one(step, inputs, local, home, remove_goal(inputs));
         }

@@ -11,7 +11,7 @@ use crate::api::names::{ClusterName, HubId, ObjectRef};
 use crate::reconcile::Now;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::placement::DefaultPlacement;
-use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, FleetStep, Inputs};
+use crate::reconcile::fleet::{ClusterState, Departure, Fleet, FleetAction, FleetStep, Inputs};
 use crate::reconcile::spoke::{Goal, InstanceState, Report, StatusTrouble};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -321,6 +321,49 @@ fn words_that_are_no_names_hold_nothing() {
     bench.rounds();
     bench.fleet.gone(&name("a"));
     assert!(bench.rounds().concat().ends_with("finalizer"));
+}
+
+#[test]
+fn a_cluster_that_leaves_finishes_deletions_and_lets_all_else_go() {
+    let leave = |bench: &mut Bench, departure| {
+        let cluster = bench.clusters.get_mut(&name("b")).unwrap();
+        (cluster.view.leaving, cluster.departure) = (true, departure);
+    };
+    let lose = |bench: &mut Bench| {
+        bench.clusters.get_mut(&name("b")).unwrap().health =
+            ClusterHealth::Unreachable { since: "t".into(), message: "m".into() };
+    };
+    let delete = |bench: &mut Bench| bench.server.delete(&instance_key("app").object(), None).unwrap();
+    // Nothing is asked for as long as the instance may be deleted as well; then it is.
+    let mut bench = Bench::placed("a,b");
+    leave(&mut bench, Departure::Settling);
+    bench.rounds();
+    assert_eq!(bench.note(hub::HOLDS), "a,b");
+    delete(&mut bench);
+    assert_eq!(bench.rounds(), ["remove a, remove b"]);
+    leave(&mut bench, Departure::Finishing);
+    assert_eq!(bench.rounds(), [""; 0], "it goes on");
+    bench.fleet.gone(&name("b"));
+    assert_eq!(bench.rounds(), ["record"]);
+    assert!(bench.left.0.is_empty());
+    // It does not end.
+    for ends in [true, false] {
+        let mut bench = Bench::placed("a,b");
+        delete(&mut bench);
+        bench.rounds();
+        leave(&mut bench, Departure::Finishing);
+        assert_eq!(bench.rounds(), [""; 0]);
+        if ends { leave(&mut bench, Departure::Over) } else { lose(&mut bench) }
+        assert!(bench.rounds().concat().starts_with("forget b, left b"));
+        assert_eq!(bench.left.0[&name("b")].len(), 1);
+    }
+    // It is not deleted.
+    let mut bench = Bench::placed("a,b");
+    leave(&mut bench, Departure::Settling);
+    assert!(!bench.rounds().concat().contains(" b"));
+    leave(&mut bench, Departure::Finishing);
+    assert!(bench.rounds().concat().starts_with("forget b, left b"));
+    assert_eq!(bench.note(hub::HOLDS), "a");
 }
 
 #[test]

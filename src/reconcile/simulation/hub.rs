@@ -12,7 +12,7 @@ use crate::graph::Graph;
 use crate::reconcile::Now;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::placement::{self, ClusterView, DefaultPlacement};
-use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, Inputs, Left};
+use crate::reconcile::fleet::{ClusterState, Departure, Fleet, FleetAction, Inputs, Left};
 use crate::reconcile::spoke::StatusTrouble;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -193,8 +193,23 @@ impl Hub {
     pub fn leaves(&mut self, name: &ClusterName) {
         if let Some(state) = self.clusters.get_mut(name) {
             state.view.leaving = true;
+            state.departure = Departure::Settling;
             self.enqueue_all();
         }
+    }
+    /// Time passed since it is being deleted.
+    pub fn departs(&mut self, name: &ClusterName) {
+        if let Some(state) = self.clusters.get_mut(name) {
+            state.departure = match state.departure {
+                Departure::Settling => Departure::Finishing,
+                Departure::Finishing | Departure::Over => Departure::Over,
+            };
+            self.enqueue_all();
+        }
+    }
+    /// Whether time may change what is let go there.
+    pub fn may_depart(&self, name: &ClusterName) -> bool {
+        self.clusters.get(name).is_some_and(|c| c.view.leaving && c.departure != Departure::Over)
     }
     /// Whether nothing is known to be held there any more.
     pub fn may_let_go(&self, name: &ClusterName) -> bool {

@@ -102,7 +102,7 @@ impl Laws {
         }
     }
 
-    /// A cluster that is being deregistered is told to take nothing away.
+    /// A cluster that is being deregistered is told to take nothing away but what is being deleted.
     pub fn told(&mut self, cluster: &ClusterName, leaving: bool, task: &Task) {
         if leaving && matches!(task.goal, Goal::Remove { .. }) {
             self.breach(format!("{cluster} is being deregistered and told to remove {}", task.key));

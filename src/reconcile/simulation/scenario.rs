@@ -132,6 +132,42 @@ pub fn restoring(seed: u64, _: &Skip, traced: bool) -> Run {
     Run { verdict: lived.and(run.verdict), ..run }
 }
 
+/// Instances and Clusters are deleted in one go, in any order; the controller dies meanwhile.
+pub fn removing_all(seed: u64, _: &Skip, traced: bool) -> Run {
+    let mut scenario = Scenario::new(seed, traced);
+    scenario.calm_outside();
+    for name in NAMES {
+        scenario.create(name);
+    }
+    let lived = scenario.settle("the creation");
+    scenario.world.together = true;
+    let mut all: Vec<Result<&str, ClusterName>> = NAMES.map(Ok).to_vec();
+    all.extend(scenario.world.spokes().into_iter().map(Err));
+    while !all.is_empty() {
+        match all.swap_remove(scenario.random.below(all.len())) {
+            Ok(name) => drop(scenario.world.hub_server().delete(&instance_key(name).object(), None)),
+            Err(spoke) => scenario.world.deregister(&spoke),
+        }
+        match scenario.random.below(8) {
+            0 => scenario.world.crash(),
+            moves => {
+                for _ in 0..moves * moves {
+                    scenario.world.advance();
+                }
+            }
+        }
+    }
+    let verdict = lived.and_then(|()| scenario.settle("the removal")).and_then(|()| {
+        let mut bad = laws::at_rest(&scenario.world);
+        let stays = |n: &&ClusterName| scenario.world.sites[*n].registered;
+        bad.extend(scenario.world.spokes().iter().filter(stays).map(|n| format!("Cluster {n} is still there")));
+        let left = scenario.world.left.0.values().filter(|l| !l.is_empty()).count();
+        bad.extend((left > 0).then(|| format!("something is left on {left} clusters")));
+        found(bad)
+    });
+    Run { world: scenario.world, verdict, acts: 0 }
+}
+
 /// Somebody labels clusters anew, one by one, and in the end as they were; requests fail and the controller dies meanwhile.
 pub fn relabelling(seed: u64, _: &Skip, traced: bool) -> Run {
     let mut scenario = Scenario::new(seed, traced);
@@ -683,6 +719,11 @@ mod tests {
     #[test]
     fn a_hub_that_goes_back_finds_its_way() {
         check(300, 0, restoring);
+    }
+
+    #[test]
+    fn what_is_deleted_with_its_clusters_leaves_nothing_behind() {
+        check(200, 0, removing_all);
     }
 
     #[test]

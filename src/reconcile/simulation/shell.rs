@@ -67,6 +67,8 @@ pub struct World {
     pub crash_after: Option<u64>,
     /// Up to so many milliseconds pass with each move.
     pub pace: usize,
+    /// No time passes between what is asked for now, as far as clusters that leave are concerned.
+    pub together: bool,
     /// Somebody insists on another content of these.
     pub fights: BTreeSet<(ClusterName, ObjectRef)>,
     epoch: u64,
@@ -89,6 +91,7 @@ enum Move {
     HubStep,
     Operate(ClusterName, ObjectRef),
     LetGo(ClusterName),
+    Depart(ClusterName),
     Fight(ClusterName, ObjectRef),
 }
 
@@ -144,6 +147,7 @@ impl World {
             moves: 0,
             crash_after: None,
             pace: 3,
+            together: false,
             fights: BTreeSet::new(),
             epoch: 1,
             requests: Vec::new(),
@@ -206,6 +210,9 @@ impl World {
                 }
             } else if site.registered && (site.reachable || !site.refused) {
                 out.push(Move::Connect(name.clone()));
+            }
+            if site.leaving && !self.together && self.hub.may_depart(name) {
+                out.push(Move::Depart(name.clone()));
             }
             if site.leaving && self.hub.may_let_go(name) {
                 out.push(Move::LetGo(name.clone()));
@@ -337,6 +344,10 @@ impl World {
                 self.after_hub();
             }
             Move::LetGo(name) => self.let_go(&name),
+            Move::Depart(name) => {
+                self.note(|| format!("Cluster {name} has been leaving for a while"));
+                self.hub.departs(&name);
+            }
             Move::Fight(name, target) => {
                 self.note(|| format!("fighter: changes {target} on {name}"));
                 let site = self.sites.get_mut(&name).unwrap();
@@ -488,7 +499,9 @@ impl World {
             self.note(|| format!("hub: to {name}: {}", told(&message)));
             if let ToSpoke::Task(task) = &message {
                 let leaving = self.sites.get(&name).is_some_and(|s| s.leaving);
-                self.laws.told(&name, leaving, task);
+                let live = self.sites[&hub_site()].server.object(&task.key.object());
+                let lives = live.is_some_and(|l| l.uid() == task.hub_uid && !l.is_deleting());
+                self.laws.told(&name, leaving && lives, task);
             }
             if let Some(actor) = self.sites.get_mut(&name).and_then(|s| s.actor.as_mut()) {
                 actor.inbox.push_back(message);

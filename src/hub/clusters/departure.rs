@@ -1,0 +1,85 @@
+//! How long a Cluster that is being deregistered waits, where what runs there is to stay.
+//!
+//! Whoever removes a repository removes instances and Clusters together, in any order. So nothing is let go before it is
+//! clear what else is being deleted; and what is being deleted is deleted there too, while there is contact, for a time that
+//! the Cluster says.
+
+use super::entry::Entry;
+use crate::api::cluster::OnDeregister;
+use crate::api::names::ClusterName;
+use crate::hub::Event;
+use crate::hub::context::Context;
+use crate::reconcile::fleet::Departure;
+use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+/// What is deleted within this time counts as deleted together with the Cluster.
+const SETTLING: SignedDuration = SignedDuration::from_secs(10);
+/// Deletions that take longer are given up.
+const LIMIT: SignedDuration = SignedDuration::from_mins(10);
+
+/// How far a Cluster is whose deletion was asked for then, and how long it stays so.
+fn stage(asked: Timestamp, now: Timestamp) -> (Departure, Option<Duration>) {
+    let passed = now.duration_since(asked);
+    let until = |end: SignedDuration| Duration::try_from(end.saturating_sub(passed)).ok();
+    if passed < SETTLING {
+        (Departure::Settling, until(SETTLING))
+    } else if passed < LIMIT {
+        (Departure::Finishing, until(LIMIT))
+    } else {
+        (Departure::Over, None)
+    }
+}
+
+/// Notes how far the Cluster is; looks again when that ends.
+pub(super) fn look(ctx: &Context, name: &ClusterName, entry: &mut Entry) {
+    if !entry.object.is_deleting() {
+        return;
+    }
+    let asked = entry.object.str_at("/metadata/deletionTimestamp").parse::<Timestamp>();
+    let (stage, left) = asked.map_or((Departure::Over, None), |asked| stage(asked, Timestamp::now()));
+    if let Some(left) = left.filter(|_| entry.departure != Some(stage)) {
+        // A moment later: the time it says is cut to seconds.
+        ctx.later(left + Duration::from_millis(100), Event::ClusterDue(name.clone()));
+    }
+    entry.departure = Some(stage);
+}
+
+/// What the status says of a Cluster that is being deregistered.
+pub(super) fn message(entry: &Entry) -> Option<String> {
+    if !entry.object.is_deleting() {
+        return None;
+    }
+    let waits = match entry.instances {
+        0 => return Some("being deregistered".into()),
+        1 => "1 instance holds content there".to_owned(),
+        n => format!("{n} instances hold content there"),
+    };
+    let then = if entry.cluster.spec.on_deregister == OnDeregister::Delete {
+        "it is deleted first, for which contact is needed".to_owned()
+    } else {
+        let asked = entry.object.str_at("/metadata/deletionTimestamp").parse::<Timestamp>().ok()?;
+        let until = asked.checked_add(LIMIT).ok()?.strftime("%Y-%m-%dT%H:%M:%SZ");
+        format!("what is being deleted is waited for until {until}, while there is contact; the rest stays and is recorded")
+    };
+    Some(format!("being deregistered: {waits}; {then}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_departure_has_stages_that_follow_from_when_it_was_asked_for() {
+        let asked: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        for (at, stage_then, left) in [
+            ("2025-12-31T23:59:58Z", Departure::Settling, Some(12)),
+            ("2026-01-01T00:00:00Z", Departure::Settling, Some(10)),
+            ("2026-01-01T00:00:10Z", Departure::Finishing, Some(590)),
+            ("2026-01-01T00:09:59Z", Departure::Finishing, Some(1)),
+            ("2026-01-01T00:10:00Z", Departure::Over, None),
+        ] {
+            assert_eq!(stage(asked, at.parse().unwrap()), (stage_then, left.map(Duration::from_secs)), "{at}");
+        }
+    }
+}
