@@ -520,7 +520,8 @@ impl Verbs {
         namespace: &str,
         read: &crate::api::Object,
     ) -> Result<Option<Value>, ApiError> {
-        let preconditions = serde_json::json!({"uid": read.uid(), "resourceVersion": read.resource_version()});
+        let preconditions =
+            serde_json::json!({"uid": read.uid(), "resourceVersion": read.resource_version()});
         let body = serde_json::json!({"preconditions": preconditions});
         let path = path(resource, namespace, read.name());
         self.find(request(Method::DELETE, &path, "application/json", Some(("application/json", &body)))).await

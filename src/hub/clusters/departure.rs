@@ -60,7 +60,9 @@ pub(super) fn message(entry: &Entry) -> Option<String> {
     } else {
         let asked = entry.object.str_at("/metadata/deletionTimestamp").parse::<Timestamp>().ok()?;
         let until = asked.checked_add(LIMIT).ok()?.strftime("%Y-%m-%dT%H:%M:%SZ");
-        format!("what is being deleted is waited for until {until}, while there is contact; the rest stays and is recorded")
+        format!(
+            "what is being deleted is waited for until {until}, while there is contact; the rest stays and is recorded"
+        )
     };
     Some(format!("being deregistered: {waits}; {then}"))
 }
@@ -79,7 +81,11 @@ mod tests {
             ("2026-01-01T00:09:59Z", Departure::Finishing, Some(1)),
             ("2026-01-01T00:10:00Z", Departure::Over, None),
         ] {
-            assert_eq!(stage(asked, at.parse().unwrap()), (stage_then, left.map(Duration::from_secs)), "{at}");
+            assert_eq!(
+                stage(asked, at.parse().unwrap()),
+                (stage_then, left.map(Duration::from_secs)),
+                "{at}"
+            );
         }
     }
 }

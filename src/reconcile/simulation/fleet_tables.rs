@@ -353,7 +353,11 @@ fn a_cluster_that_leaves_finishes_deletions_and_lets_all_else_go() {
         bench.rounds();
         leave(&mut bench, Departure::Finishing);
         assert_eq!(bench.rounds(), [""; 0]);
-        if ends { leave(&mut bench, Departure::Over) } else { lose(&mut bench) }
+        if ends {
+            leave(&mut bench, Departure::Over)
+        } else {
+            lose(&mut bench)
+        }
         assert!(bench.rounds().concat().starts_with("forget b, left b"));
         assert_eq!(bench.left.0[&name("b")].len(), 1);
     }

@@ -160,7 +160,9 @@ pub fn removing_all(seed: u64, _: &Skip, traced: bool) -> Run {
     let verdict = lived.and_then(|()| scenario.settle("the removal")).and_then(|()| {
         let mut bad = laws::at_rest(&scenario.world);
         let stays = |n: &&ClusterName| scenario.world.sites[*n].registered;
-        bad.extend(scenario.world.spokes().iter().filter(stays).map(|n| format!("Cluster {n} is still there")));
+        bad.extend(
+            scenario.world.spokes().iter().filter(stays).map(|n| format!("Cluster {n} is still there")),
+        );
         let left = scenario.world.left.0.values().filter(|l| !l.is_empty()).count();
         bad.extend((left > 0).then(|| format!("something is left on {left} clusters")));
         found(bad)
