@@ -110,6 +110,9 @@ pub struct ClusterStatus {
     pub instances: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_behind: Option<LeftBehind>,
+    /// The generation that the status is about.
+    #[serde(default)]
+    pub observed_generation: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

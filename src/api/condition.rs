@@ -2,6 +2,7 @@
 
 use super::text;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum ConditionStatus {
@@ -44,10 +45,31 @@ pub const READY: &str = "Ready";
 /// Bytes of a message: whatever it quotes, the object stays small, and so does what writes and reads it.
 const LONGEST: usize = 16 << 10;
 
+/// When the condition of an object that nobody looked at yet is said to have begun.
+const UNSEEN: &str = "1970-01-01T00:00:00Z";
+
+/// The status that an API server shows of an object that nobody looked at yet, as the default in its CRD: without it,
+/// tools that wait take an object without a status for a ready one.
+pub fn unseen_status() -> Value {
+    json!({
+        "observedGeneration": -1,
+        "conditions": [{"type": READY, "status": "Unknown", "reason": "AwaitingReconciliation",
+            "message": "waiting for the controller", "lastTransitionTime": UNSEEN}],
+    })
+}
+
+impl Condition {
+    /// Whether somebody said it, and not the default of a CRD.
+    pub fn is_said(&self) -> bool {
+        self.last_transition_time != UNSEEN
+    }
+}
+
 impl Conditions {
     /// Starts from the list that stands in the object. `now` is RFC 3339.
     pub fn new(existing: Vec<Condition>, generation: i64, now: &str) -> Self {
-        Self { list: existing, generation, now: now.to_owned() }
+        let list = existing.into_iter().filter(Condition::is_said).collect();
+        Self { list, generation, now: now.to_owned() }
     }
 
     pub fn get(&self, type_: &str) -> Option<&Condition> {

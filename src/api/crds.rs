@@ -1,6 +1,7 @@
 //! The CRDs that kro-hub installs on the hub: kro's own two, as kro 0.9.4 ships them, and `Cluster`.
 
 use super::cluster::Cluster;
+use super::condition::unseen_status;
 use super::keys::kro;
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
@@ -8,13 +9,22 @@ use serde_json::{Value, json};
 /// `resourcegraphdefinitions.kro.run`.
 pub const RGD_CRD: &str = "resourcegraphdefinitions.kro.run";
 
+const STATUS: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/status";
+
+/// What a CRD of kro itself lacks, and may be given without asking.
+pub const OURS: [&str; 3] = ["status.fleet", "status.observedGeneration", "status (default)"];
+
 /// All of them, in the order they are installed.
 pub fn all() -> Vec<Value> {
     vec![rgd(), graph_revision(), cluster()]
 }
 
 fn cluster() -> Value {
-    serde_json::to_value(Cluster::crd()).unwrap_or_default()
+    let mut crd = serde_json::to_value(Cluster::crd()).unwrap_or_default();
+    if let Some(status) = crd.pointer_mut(STATUS) {
+        status["default"] = unseen_status();
+    }
+    crd
 }
 
 fn rgd() -> Value {
@@ -22,7 +32,10 @@ fn rgd() -> Value {
     status["properties"]["state"] = described("string", "Active while instances are served, else Inactive.");
     status["properties"]["lastIssuedRevision"] = json!({"type": "integer", "format": "int64",
         "description": "The highest revision number ever issued; it never decreases."});
-    // The one field that is ours.
+    // These are ours.
+    status["properties"]["observedGeneration"] = json!({"type": "integer", "format": "int64",
+        "description": "The generation that the status is about."});
+    status["default"] = unseen_status();
     status["properties"]["fleet"] = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true,
         "description": "How the definition stands on the registered clusters."});
     crd(
@@ -250,6 +263,12 @@ fn resource() -> Value {
     })
 }
 
+/// Whether the status of a new object would be empty, and should not be.
+fn lacks_default(live: &Value, wanted: &Value) -> bool {
+    let has = |crd: &Value| crd.pointer(STATUS).is_some_and(|status| status.get("default").is_some());
+    has(wanted) && !has(live)
+}
+
 /// Paths of properties that `wanted` has and `live` lacks.
 pub fn missing_properties(live: &Value, wanted: &Value) -> Vec<String> {
     fn walk(live: &Value, wanted: &Value, path: &str, out: &mut Vec<String>) {
@@ -268,6 +287,9 @@ pub fn missing_properties(live: &Value, wanted: &Value) -> Vec<String> {
         }
     }
     let mut out = Vec::new();
+    if lacks_default(live, wanted) {
+        out.push("status (default)".to_owned());
+    }
     let schema = |crd: &Value| crd.pointer("/spec/versions/0/schema/openAPIV3Schema").cloned();
     if let (Some(live), Some(wanted)) = (schema(live), schema(wanted)) {
         walk(&live, &wanted, "", &mut out);
@@ -297,6 +319,11 @@ pub fn with_missing_properties(live: &Value, wanted: &Value) -> Value {
         }
     }
     let mut out = live.clone();
+    if lacks_default(live, wanted)
+        && let (Some(found), Some(want)) = (out.pointer_mut(STATUS), wanted.pointer(STATUS))
+    {
+        found["default"] = want["default"].clone();
+    }
     let path = "/spec/versions/0/schema/openAPIV3Schema";
     if let (Some(found), Some(want)) = (out.pointer_mut(path), wanted.pointer(path)) {
         merge(found, want);
@@ -307,21 +334,35 @@ pub fn with_missing_properties(live: &Value, wanted: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::kstatus;
 
     #[test]
-    fn a_crd_of_plain_kro_lacks_the_fleet_status_alone() {
+    fn a_crd_of_plain_kro_lacks_our_part_of_the_status_alone() {
         let mut plain = rgd();
-        let status = plain
-            .pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/status/properties")
-            .and_then(Value::as_object_mut)
-            .unwrap();
+        let status = plain.pointer_mut(STATUS).and_then(Value::as_object_mut).unwrap();
+        status.remove("default");
+        let status = status["properties"].as_object_mut().unwrap();
         status.remove("fleet");
+        status.remove("observedGeneration");
         status.insert("extra".into(), json!({"type": "string"}));
-        assert_eq!(missing_properties(&plain, &rgd()), ["status.fleet"]);
+        let mut missing = missing_properties(&plain, &rgd());
+        missing.sort();
+        let mut ours = OURS;
+        ours.sort_unstable();
+        assert_eq!(missing, ours);
         let merged = with_missing_properties(&plain, &rgd());
         assert!(missing_properties(&merged, &rgd()).is_empty());
         let extra = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/extra";
         assert!(merged.pointer(extra).is_some(), "what somebody added stays");
+    }
+
+    #[test]
+    fn nobody_takes_an_object_for_ready_that_nobody_looked_at() {
+        for crd in [rgd(), cluster()] {
+            let status = crd.pointer(&format!("{STATUS}/default")).unwrap();
+            let object = json!({"metadata": {"generation": 1}, "status": status});
+            assert_eq!(kstatus::of(&object), kstatus::Kstatus::InProgress);
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub mod condition;
 pub mod crds;
 pub mod hash;
 pub mod keys;
+#[cfg(test)]
+pub mod kstatus;
 pub mod names;
 pub mod naming;
 pub mod object;

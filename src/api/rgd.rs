@@ -125,6 +125,8 @@ pub struct RgdStatus {
     pub topological_order: Vec<String>,
     pub resources: Vec<ResourceInformation>,
     pub last_issued_revision: i64,
+    /// The generation that the status is about.
+    pub observed_generation: i64,
     pub conditions: Vec<Condition>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fleet: Option<Value>,

@@ -1,6 +1,6 @@
 //! What the controller needs on the hub before it can work: its namespace and the CRDs of its own kinds.
 //!
-//! CRDs of kro that are there already are never replaced: only the status field `fleet` is added to the definition's.
+//! CRDs of kro that are there already are never replaced: only our part of the status is added to the definition's.
 
 use super::resources::namespaces;
 use crate::api::crds;
@@ -73,7 +73,8 @@ pub async fn crds(client: &HubClient, upgrade: bool) -> Result<(), InstallError>
 fn improved(name: &str, live: &Value, wanted: &Value, upgrade: bool) -> Result<Option<Value>, InstallError> {
     let missing = crds::missing_properties(live, wanted);
     let ours = name.ends_with(".hub.kro.run");
-    let foreign: Vec<String> = missing.iter().filter(|m| *m != "status.fleet").cloned().collect();
+    let foreign: Vec<String> =
+        missing.iter().filter(|m| !crds::OURS.contains(&m.as_str())).cloned().collect();
     if !foreign.is_empty() && !upgrade && !ours {
         return Err(InstallError::Old { name: name.to_owned(), missing: foreign });
     }

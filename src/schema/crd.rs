@@ -1,6 +1,7 @@
 //! The CustomResourceDefinition of a generated kind: as kro makes it, and how it differs on the hub and on a spoke.
 
 use super::plural;
+use crate::api::condition::unseen_status;
 use crate::api::keys::{self, hub, kro};
 use crate::api::rgd::Scope;
 use crate::api::{HubId, ResourceGraphDefinition, hash};
@@ -182,7 +183,13 @@ fn status_schema(status: Value) -> Value {
             },
         })
     });
+    let mut unseen = unseen_status();
+    if properties.contains_key("observedGeneration") {
+        // It is the author's.
+        unseen.as_object_mut().map(|unseen| unseen.remove("observedGeneration"));
+    }
     status["properties"] = Value::Object(properties);
+    status["default"] = unseen;
     status
 }
 
@@ -255,6 +262,14 @@ mod tests {
                           type: string
                       type: object
                     status:
+                      default:
+                        conditions:
+                          - lastTransitionTime: "1970-01-01T00:00:00Z"
+                            message: waiting for the controller
+                            reason: AwaitingReconciliation
+                            status: Unknown
+                            type: Ready
+                        observedGeneration: -1
                       properties:
                         conditions:
                           items:

@@ -101,6 +101,7 @@ pub fn status(
         last_contact: old.last_contact.clone(),
         instances: facts.instances,
         left_behind: facts.left_behind.clone(),
+        observed_generation: generation,
         conditions: list.into_list(),
     };
     if new != *old && matches!(standing, Standing::Running(ContactState::Ready)) {
@@ -112,6 +113,8 @@ pub fn status(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::kstatus::{self, Kstatus};
+    use serde_json::json;
 
     fn now(text: &str) -> Now {
         Now { millis: 0, rfc3339: text.into() }
@@ -168,7 +171,14 @@ mod tests {
             assert_eq!(condition(&s, "CredentialsValid"), credentials);
             assert_eq!(condition(&s, "Reachable"), reachable);
             assert_eq!(condition(&s, "Ready"), ready);
+            let object = |generation: i64| json!({"metadata": {"generation": generation}, "status": s});
+            assert_eq!(kstatus::of(&object(1)), Kstatus::InProgress, "{ready}");
         }
+        let running = Standing::Running(&ContactState::Ready);
+        let s = status(&ClusterStatus::default(), 1, &running, &Facts::default(), &t);
+        let object = |generation: i64| json!({"metadata": {"generation": generation}, "status": s});
+        assert_eq!(kstatus::of(&object(1)), Kstatus::Current);
+        assert_eq!(kstatus::of(&object(2)), Kstatus::InProgress, "it was edited since");
     }
 
     #[test]

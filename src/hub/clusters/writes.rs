@@ -19,7 +19,7 @@ pub(super) fn write_status(ctx: &Context, name: &ClusterName, entry: &mut Entry)
         return;
     }
     let old = entry.cluster.status.clone().unwrap_or_default();
-    let was_used = old.conditions.iter().any(|c| c.type_ == READY);
+    let was_used = old.conditions.iter().any(|c| c.type_ == READY && c.is_said());
     let standing = match &entry.phase {
         Phase::Blocked(blocked) => Standing::Blocked(blocked),
         // After a restart, what was written before stands until the first answer.

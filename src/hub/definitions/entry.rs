@@ -40,6 +40,8 @@ pub(super) struct Entry {
     pub fallback_tried: bool,
     pub watching: bool,
     pub writing: bool,
+    /// The `status.observedGeneration` that was written last: a CRD of kro's own may not keep it.
+    pub observed: Option<i64>,
     /// Names of instances, while it is being deleted.
     pub held_by: Option<(usize, Vec<String>)>,
     /// By cluster: of which graph, and whether it fits there.
@@ -68,6 +70,7 @@ impl Entry {
             fallback_tried: false,
             watching: false,
             writing: false,
+            observed: None,
             held_by: None,
             verdicts: BTreeMap::new(),
             lacked: 0,

@@ -531,6 +531,11 @@ impl Definitions {
             }
         }
         let Some(patch) = crate::reconcile::spoke::merge_patch(&live, &wanted) else { return };
+        let generation = entry.object.generation();
+        if patch == json!({"observedGeneration": generation}) && entry.observed == Some(generation) {
+            return;
+        }
+        entry.observed = Some(generation);
         for (warning, reason, message) in status::news(&old, &new) {
             ctx.publish(&entry.object, warning, &reason, message);
         }

@@ -40,6 +40,8 @@ pub struct Compiled {
 }
 
 const DEPENDENTS: [&str; 4] = ["GraphRevisionsResolved", "GraphAccepted", "KindReady", "ControllerReady"];
+/// What kstatus, and so Flux, reads; only there while it is true.
+const STALLED: &str = "Stalled";
 /// Longer texts are cut: a condition is read by people.
 const MESSAGE_LIMIT: usize = 16 << 10;
 
@@ -94,6 +96,11 @@ pub fn status(old: &RgdStatus, generation: i64, progress: &Progress, now: &Now) 
         );
         list.set(READY, False, "InstancesExist", &message);
     }
+    match &progress.accepted {
+        // Nothing helps but an edit: who waits for it need not wait any longer.
+        Some(Err(why)) => list.set(STALLED, True, "InvalidResourceGraph", text::head(why, MESSAGE_LIMIT)),
+        _ => list.remove(STALLED),
+    }
     // Which snapshot serves does not count: an old one serves as well.
     let all = DEPENDENTS.iter().skip(1).all(|t| list.get(t).is_some_and(|c| c.status == True));
     let (topological_order, resources) = match &progress.accepted {
@@ -109,6 +116,7 @@ pub fn status(old: &RgdStatus, generation: i64, progress: &Progress, now: &Now) 
             Revision::Active(n) => old.last_issued_revision.max(n),
             Revision::None | Revision::Issuing(_) => old.last_issued_revision,
         },
+        observed_generation: generation,
         conditions: list.into_list(),
         fleet: progress.fleet.clone(),
     }
@@ -121,7 +129,7 @@ const NOTE_LIMIT: usize = 1000;
 pub fn news(old: &RgdStatus, new: &RgdStatus) -> Vec<(bool, String, String)> {
     let before =
         |type_: &str| old.conditions.iter().find(|c| c.type_ == type_).map(|c| (c.status, &c.reason));
-    let told = new.conditions.iter().filter(|c| c.status != ConditionStatus::Unknown);
+    let told = new.conditions.iter().filter(|c| c.status != ConditionStatus::Unknown && c.type_ != STALLED);
     told.filter(|c| before(&c.type_) != Some((c.status, &c.reason)))
         .map(|c| {
             let said = if c.message.is_empty() { c.reason.as_str() } else { c.message.as_str() };
@@ -134,6 +142,8 @@ pub fn news(old: &RgdStatus, new: &RgdStatus) -> Vec<(bool, String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::kstatus::{self, Kstatus};
+    use serde_json::json;
 
     fn of(progress: &Progress) -> RgdStatus {
         let now = Now { millis: 0, rfc3339: "2026-01-01T00:00:00Z".into() };
@@ -182,7 +192,26 @@ mod tests {
         ];
         for (progress, want) in cases {
             assert_eq!(ready(&of(&progress)), want);
+            let status = of(&progress);
+            let object = |generation: i64| json!({"metadata": {"generation": generation}, "status": status});
+            let told = match want {
+                "Active True Ready" => Kstatus::Current,
+                "Inactive False InvalidResourceGraph" => Kstatus::Failed,
+                _ => Kstatus::InProgress,
+            };
+            assert_eq!(kstatus::of(&object(1)), told, "{want}");
+            assert_eq!(kstatus::of(&object(2)), Kstatus::InProgress, "{want}, and edited since");
         }
+    }
+
+    #[test]
+    fn what_does_not_compile_is_stalled_until_it_does() {
+        let refused = of(&Progress { accepted: Some(Err("bad".into())), ..Progress::default() });
+        let has = |status: &RgdStatus| status.conditions.iter().any(|c| c.type_ == "Stalled");
+        assert!(has(&refused));
+        let now = Now { millis: 1, rfc3339: "2026-01-01T00:00:01Z".into() };
+        let looked_at = status(&refused, 2, &Progress::default(), &now);
+        assert!(!has(&looked_at) && looked_at.observed_generation == 2, "the mended one is looked at");
     }
 
     #[test]

@@ -217,8 +217,9 @@ const MAX_SAID: usize = 600;
 
 impl Aggregate {
     pub fn status(&self, old: &Value, generation: i64, now: &Now) -> Value {
-        let existing: Vec<Condition> =
+        let mut existing: Vec<Condition> =
             old.get("conditions").and_then(|c| serde_json::from_value(c.clone()).ok()).unwrap_or_default();
+        existing.retain(Condition::is_said);
         let by_author = self.by_author.unwrap_or_else(|| !existing.is_empty() && !is_own(&existing));
         let state = self.state();
         let mut conditions = if by_author {
@@ -233,6 +234,8 @@ impl Aggregate {
         }
         let mut status = self.fields(old);
         status.insert("state".into(), json!(state.as_str()));
+        // Tools that wait for an object look here first. An author may have a field of that name.
+        status.entry("observedGeneration").or_insert_with(|| json!(generation));
         status.insert("conditions".into(), serde_json::to_value(conditions.into_list()).unwrap_or_default());
         if !self.only_local {
             status.insert("fleet".into(), self.fleet());
@@ -519,5 +522,106 @@ fn of(type_: &str, status: ConditionStatus, reason: &str, message: &str) -> Cond
         message: message.to_owned(),
         last_transition_time: String::new(),
         observed_generation: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::condition::unseen_status;
+    use crate::api::kstatus::{self, Kstatus};
+    use std::sync::Arc;
+
+    fn report(state: InstanceState, generation: i64) -> Report {
+        let status = match state {
+            InstanceState::Active => ConditionStatus::True,
+            InstanceState::InProgress | InstanceState::Deleting => ConditionStatus::Unknown,
+            InstanceState::Error => ConditionStatus::False,
+        };
+        Report {
+            hub_uid: "u".into(),
+            generation,
+            revision: "r".into(),
+            state,
+            ready: 1,
+            total: 1,
+            message: "m".into(),
+            conditions: TYPES.iter().map(|type_| of(type_, status, "Said", "m")).collect(),
+            author: None,
+            hub_values: Arc::default(),
+            fields: Map::new(),
+            settled: true,
+        }
+    }
+
+    /// What the status of an instance of generation 2 says with these entries, before and after the next edit.
+    fn told(entries: Vec<Entry>, invalid: Option<&str>) -> (Kstatus, Kstatus) {
+        let aggregate = Aggregate {
+            entries,
+            only_local: false,
+            deleting: false,
+            held: None,
+            invalid: invalid.map(str::to_owned),
+            graph_missing: false,
+            unmanaged: None,
+            by_author: Some(false),
+            has_local: false,
+            refused: None,
+            over_all: Map::new(),
+        };
+        let now = Now { millis: 0, rfc3339: "2026-01-01T00:00:00Z".into() };
+        let status = aggregate.status(&unseen_status(), 2, &now);
+        let of =
+            |generation: i64| kstatus::of(&json!({"metadata": {"generation": generation}, "status": status}));
+        (of(2), of(3))
+    }
+
+    #[test]
+    fn tools_that_wait_take_an_instance_for_ready_when_it_is() {
+        use Kstatus::{Current, Failed, InProgress};
+        let new = json!({"metadata": {"generation": 1}, "status": unseen_status()});
+        assert_eq!(kstatus::of(&new), InProgress, "nobody looked at it");
+        let name = ClusterName::new("eu");
+        let ready = ClusterHealth::Ready;
+        let lost = ClusterHealth::Unreachable { since: "t".into(), message: "m".into() };
+        let at = |health: &ClusterHealth, report: Option<Report>| {
+            Entry::of(&name, Some(health), report.as_ref(), false, 2)
+        };
+        for (what, entry, want) in [
+            ("no report yet", at(&ready, None), InProgress),
+            ("as it was before the edit", at(&ready, Some(report(InstanceState::Active, 1))), InProgress),
+            ("under way", at(&ready, Some(report(InstanceState::InProgress, 2))), InProgress),
+            ("failed", at(&ready, Some(report(InstanceState::Error, 2))), Failed),
+            ("ready", at(&ready, Some(report(InstanceState::Active, 2))), Current),
+            ("no contact", at(&lost, Some(report(InstanceState::Active, 2))), InProgress),
+            ("refused", Entry::refused(&name, "NotAllowed", "m"), Failed),
+            ("not registered yet", Entry::refused(&name, "NotRegistered", "m"), InProgress),
+        ] {
+            assert_eq!(told(vec![entry], None), (want, InProgress), "{what}");
+        }
+        assert_eq!(told(Vec::new(), None), (InProgress, InProgress), "placed nowhere");
+        assert_eq!(told(Vec::new(), Some("bad words")), (Failed, InProgress));
+    }
+
+    #[test]
+    fn the_default_of_a_crd_is_nobodys_word() {
+        let aggregate = Aggregate {
+            entries: vec![Entry::refused(&ClusterName::new("eu"), "NotRegistered", "m")],
+            only_local: false,
+            deleting: false,
+            held: None,
+            invalid: None,
+            graph_missing: false,
+            unmanaged: None,
+            by_author: None,
+            has_local: false,
+            refused: None,
+            over_all: Map::new(),
+        };
+        let now = Now { millis: 0, rfc3339: "2026-01-01T00:00:00Z".into() };
+        let status = aggregate.status(&unseen_status(), 1, &now);
+        let times: Vec<&Value> =
+            status["conditions"].as_array().unwrap().iter().map(|c| &c["lastTransitionTime"]).collect();
+        assert!(times.len() > 1 && times.iter().all(|t| **t == "2026-01-01T00:00:00Z"), "{status}");
     }
 }

@@ -228,13 +228,14 @@ pub(super) fn status_value(report: &Report) -> Value {
 /// The conditions that stand in an object.
 pub(super) fn written(object: &Object) -> Vec<Condition> {
     let list = object.0.pointer("/status/conditions").cloned().unwrap_or_default();
-    serde_json::from_value(list).unwrap_or_default()
+    let list: Vec<Condition> = serde_json::from_value(list).unwrap_or_default();
+    list.into_iter().filter(Condition::is_said).collect()
 }
 
 /// The author's fields that stand in an object.
 pub(super) fn written_fields(object: &Object) -> Map<String, Value> {
     let mut fields = object.0.get("status").and_then(Value::as_object).cloned().unwrap_or_default();
-    fields.retain(|key, _| !matches!(key.as_str(), "state" | "conditions" | "fleet"));
+    fields.retain(|key, _| !matches!(key.as_str(), "state" | "conditions" | "fleet" | "observedGeneration"));
     fields
 }
 
