@@ -268,6 +268,181 @@ fn kinds_come_from_many_places() {
     assert!(empty == 2 && text.contains("--schemas"), "{text}");
 }
 
+/// A repository as teams have it: charts, patches, values, files of other editors.
+fn a_repository(name: &str) -> PathBuf {
+    let folder = folder(name);
+    let app = |kind: &str, name: &str| {
+        APP.replace("kind: App\n", &format!("kind: {kind}\n"))
+            .replace("  name: app\n", &format!("  name: {name}\n"))
+    };
+    let utf16 =
+        |text: &str, unit: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(unit).collect::<Vec<u8>>();
+    let item = |kind: &str, name: &str| {
+        let text = app(kind, name);
+        format!("- {}\n", text.trim_end().replace('\n', "\n  "))
+    };
+    let list =
+        format!("apiVersion: v1\nkind: List\nitems:\n{}{}", item("ListA", "list-a"), item("ListB", "list-b"));
+    let files: Vec<(&str, Vec<u8>)> = vec![
+        ("plain.yaml", app("Plain", "plain").into()),
+        ("bom.yaml", [b"\xef\xbb\xbf", app("Bom", "bom").as_bytes()].concat()),
+        ("crlf.yaml", app("Crlf", "crlf").replace('\n', "\r\n").into()),
+        ("le.yaml", [b"\xff\xfe".to_vec(), utf16(&app("Le", "le"), u16::to_le_bytes)].concat()),
+        ("be.yaml", [b"\xfe\xff".to_vec(), utf16(&app("Be", "be"), u16::to_be_bytes)].concat()),
+        ("le-bare.yaml", utf16(&app("LeBare", "le-bare"), u16::to_le_bytes)),
+        ("be-bare.yaml", utf16(&app("BeBare", "be-bare"), u16::to_be_bytes)),
+        ("list.yaml", list.into()),
+        ("several.yaml", format!("# first\n---\n{}---\n\n---\n{}...\n", app("One", "one"), app("Two", "two")).into()),
+        (
+            "merge.yaml",
+            "apiVersion: kro.run/v1alpha1\nkind: ResourceGraphDefinition\nmetadata: {name: merge}\nspec:\n  schema: {apiVersion: v1alpha1, kind: Merge, spec: {text: string}}\n  resources:\n  - id: a\n    template: &t\n      apiVersion: v1\n      kind: ConfigMap\n      metadata: &m {name: '${schema.metadata.name}-a', labels: {team: a}}\n      data: {text: '${schema.spec.text}'}\n  - id: b\n    template:\n      <<: *t\n      metadata:\n        <<: *m\n        name: ${schema.metadata.name}-b\n".into(),
+        ),
+        ("patch.yaml", "- op: replace\n  path: /spec/replicas\n  value: 3\n".into()),
+        ("kustomization.yaml", "kind: Kustomization\nresources: [plain.yaml]\n".into()),
+        ("values.yaml", "replicaCount: 2\nimage: {tag: latest}\n".into()),
+        ("package.json", "{\n\t\"name\": \"x\",\n\t\"version\": \"1.0.0\"\n}\n".into()),
+        ("list.json", "[1, 2, 3]\n".into()),
+        ("tsconfig.json", "{ // words\n  \"a\": 1,\n}\n".into()),
+        ("scalar.yaml", "hello\n".into()),
+        ("empty.yaml", Vec::new()),
+        ("comments.yaml", "# nothing here\n---\n# nor here\n---\n".into()),
+        ("binary.yaml", vec![0x1f, 0x8b, 8, 0, 0xff, 0xfe]),
+        ("sops.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {a: 'ENC[AES256_GCM,data:x]'}\nsops: {version: 3.9.0}\n".into()),
+        ("chart/Chart.yaml", "apiVersion: v2\nname: x\nversion: 0.1.0\n".into()),
+        ("chart/templates/web.yaml", "{{- if .Values.on }}\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {{ .Release.Name }}\n{{- end }}\n".into()),
+    ];
+    for (name, bytes) in files {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    std::os::unix::fs::symlink("nowhere.yaml", folder.join("dangling.yaml")).unwrap();
+    folder
+}
+
+#[test]
+fn what_others_keep_in_a_repository_is_read_or_counted() {
+    let folder = a_repository("repository");
+    let said = run_in(&folder, &["validate", "."], "");
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    // 13 that are none of Kubernetes or of no concern: patch, Kustomization, values, package, list, tsconfig, scalar,
+    // binary, sops, dangling, Chart (no kind), the chart's template; and nothing for the empty ones.
+    let last = said.out.lines().last().unwrap_or_default();
+    assert!(
+        last.contains("12 definitions") && last.ends_with("12 ignored: 0 errors, 0 warnings"),
+        "{}",
+        said.out
+    );
+    // By name, each is judged as in its folder.
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() && !path.ends_with("binary.yaml") {
+            let said = run_in(&folder, &["validate", path.to_str().unwrap()], "");
+            assert_eq!(said.code, 0, "{}: {}{}", path.display(), said.out, said.err);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_told_where_it_matters() {
+    let folder = a_repository("repository-told");
+    let code = |args: &[&str]| {
+        let said = run_in(&folder, args, "");
+        (said.code, said.out + &said.err)
+    };
+    // A broken manifest of others does not fail the run, and is not passed over in silence.
+    fs::write(folder.join("tabs.yaml"), "apiVersion: v1\nkind: ConfigMap\nmetadata:\n\tname: tab\n").unwrap();
+    let (tabs, text) = code(&["validate", "."]);
+    assert!(
+        tabs == 0 && text.contains("warning[yaml]") && text.contains("the document is ignored"),
+        "{text}"
+    );
+    // A broken one of ours does, and all the rest is judged nevertheless.
+    fs::write(
+        folder.join("ours.yaml"),
+        "apiVersion: kro.run/v1alpha1\nkind: Plain\nmetadata:\n\tname: tab\n",
+    )
+    .unwrap();
+    let (ours, text) = code(&["validate", "."]);
+    assert!(ours == 1 && text.contains("error[yaml]") && text.contains("12 definitions"), "{text}");
+    let (left_out, text) = code(&["validate", "--exclude", "ours.yaml", "--exclude", "tabs.*", "."]);
+    assert!(left_out == 0 && text.ends_with("0 warnings\n"), "{text}");
+    // A definition that Helm is to make.
+    let template = format!(
+        "{{{{- if .Values.on }}}}\n{}{{{{- end }}}}\n",
+        APP.replace("name: app", "name: {{ .Release.Name }}")
+    );
+    fs::write(folder.join("chart/templates/app.yaml"), template).unwrap();
+    let (helm, text) = code(&["validate", "chart"]);
+    assert!(
+        helm == 1 && text.contains("a template of Helm") && text.contains("helm template CHART"),
+        "{text}"
+    );
+    for glob in ["chart", "chart/templates", "chart/**", "templates/", "app.yaml"] {
+        let (left_out, text) = code(&["validate", "--exclude", "ours.yaml", "--exclude", glob, "."]);
+        assert_eq!(left_out, 0, "{glob}: {text}");
+    }
+    let (wrong, text) = code(&["validate", "--exclude", "a[", "."]);
+    assert!(wrong == 2 && text.contains("--exclude a["), "{text}");
+    let (named, text) = code(&["validate", "binary.yaml"]);
+    assert!(named == 2 && text.contains("neither UTF-8 nor UTF-16"), "{text}");
+}
+
+#[test]
+fn a_mistake_is_underlined_in_files_of_any_editor() {
+    let folder = folder("encodings");
+    let wrong = format!("# grüße 🚀\n{}", APP.replace("schema.spec.size", "schema.spec.siz"));
+    let utf16 = |unit: fn(u16) -> [u8; 2]| wrong.encode_utf16().flat_map(unit).collect::<Vec<u8>>();
+    let files = [
+        ("bom.yaml", [b"\xef\xbb\xbf", wrong.as_bytes()].concat()),
+        ("crlf.yaml", wrong.replace('\n', "\r\n").into()),
+        ("le.yaml", [b"\xff\xfe".to_vec(), utf16(u16::to_le_bytes)].concat()),
+        ("be.yaml", utf16(u16::to_be_bytes)),
+    ];
+    for (name, bytes) in files {
+        fs::write(folder.join(name), bytes).unwrap();
+        let said = run_in(&folder, &["validate", name], "");
+        assert!(said.out.contains(&format!("--> {name}:22:33")), "{name}: {}", said.out);
+    }
+}
+
+#[test]
+fn a_backslash_before_an_expression_is_named() {
+    let text = APP.replace("        name: ${schema.metadata.name}\n      data:", "        name: ${schema.metadata.name}\n        labels: {app: '\\${schema.metadata.name}'}\n      data:");
+    let said = run(&["validate", "-"], &text);
+    assert!(said.code == 0 && said.out.contains("1 warning"), "{}", said.out);
+    assert!(said.out.contains("a backslash before ${ is a part of the text"), "{}", said.out);
+    let text = text.replace("\\${schema.metadata.name}", "\\${schema.metadata.?labels.?a}");
+    let said = run(&["validate", "-"], &text);
+    assert!(
+        said.code == 1 && said.out.contains("write ${schema.metadata.?labels.?a} without it"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
+fn what_the_api_server_would_refuse_of_a_schema_or_a_secret() {
+    for (field, want) in [
+        ("string | enum=\"a,b\" default=\"c\"", "is none of the enum"),
+        ("integer | default=0 minimum=1", "is less than minimum=1"),
+        ("string | validation=\"self.size( > 3\"", "does not compile"),
+    ] {
+        let text = APP.replace("      size: ", &format!("      bad: '{field}'\n      size: "));
+        let said = run(&["validate", "-"], &text);
+        assert!(
+            said.code == 1 && said.out.contains(want) && said.out.contains("spec.schema.spec.bad"),
+            "{}",
+            said.out
+        );
+    }
+    let secret = APP
+        .replace("kind: ConfigMap", "kind: Secret")
+        .replace("text: |\n          size is ${schema.spec.size}", "text: hello world");
+    let said = run(&["validate", "-"], &secret);
+    assert!(said.code == 1 && said.out.contains("write aGVsbG8gd29ybGQ="), "{}", said.out);
+}
+
 #[test]
 fn what_only_the_hub_takes() {
     let text = APP

@@ -124,6 +124,29 @@ fn tail(text: &str, bytes: usize) -> &str {
     start.and_then(|start| text.get(start..)).unwrap_or_default()
 }
 
+/// The text in a file, as people's editors write them: UTF-8 or UTF-16, with or without a mark at its beginning, which
+/// is left out. `None` if it is no text.
+pub fn decode(bytes: &[u8]) -> Option<String> {
+    let utf16 = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
+        let (units, odd) = rest.as_chunks::<2>();
+        if !odd.is_empty() {
+            return None;
+        }
+        let units = units.iter().map(|pair| unit(*pair));
+        char::decode_utf16(units).collect::<Result<String, _>>().ok()
+    };
+    match bytes {
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        // The files meant here begin with a character of ASCII.
+        [a, 0, ..] if *a != 0 => utf16(bytes, u16::from_le_bytes),
+        [0, b, ..] if *b != 0 => utf16(bytes, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, rest @ ..] => std::str::from_utf8(rest).ok().map(str::to_owned),
+        _ => std::str::from_utf8(bytes).ok().map(str::to_owned),
+    }
+    .filter(|text| !text.contains('\0'))
+}
+
 /// The first of a list of names, and how many more there are.
 pub fn few(names: &[&str], most: usize) -> String {
     let mut out = names.iter().take(most).copied().collect::<Vec<_>>().join(", ");
@@ -162,6 +185,30 @@ mod tests {
             for text in [long.as_str(), "ääääääääääääääääääääääääääääää", ""] {
                 assert!(cut(text, bytes).len() <= bytes.max(5), "{bytes}");
             }
+        }
+    }
+
+    #[test]
+    fn files_of_any_editor() {
+        let text = "a: grüße 🚀\r\n";
+        let le: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let be: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let marked = |mark: &[u8], rest: &[u8]| [mark, rest].concat();
+        for bytes in [
+            text.as_bytes().to_vec(),
+            marked(&[0xef, 0xbb, 0xbf], text.as_bytes()),
+            marked(&[0xff, 0xfe], &le),
+            marked(&[0xfe, 0xff], &be),
+            le.clone(),
+            be,
+        ] {
+            assert_eq!(decode(&bytes).as_deref(), Some(text), "{bytes:?}");
+        }
+        assert_eq!(decode(b"").as_deref(), Some(""));
+        for bytes in
+            [&[0xff, 0xfe, 0x00][..], &[0xff, 0xfe, 0x00, 0xd8], &[0xc3], &[0x1f, 0x8b, 8, 0], b"ab\0"]
+        {
+            assert_eq!(decode(bytes), None, "{bytes:?}");
         }
     }
 

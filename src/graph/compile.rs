@@ -5,7 +5,7 @@ use super::expression::{Expression, Expressions};
 use super::read::{Draft, Reader};
 use super::validate::place::Known;
 use super::validate::shape::{self, Shape};
-use super::validate::{annotations, hub_side, identity};
+use super::validate::{annotations, hub_side, identity, rules};
 use super::variables::{self, Variables};
 use super::{External, Graph, Node, Options, hash, order, status};
 use crate::api::rgd::{Dependency, ResourceGraphDefinition, ResourceInformation};
@@ -142,7 +142,10 @@ fn cluster_reads<'e>(
 fn instance_spec(rgd: &ResourceGraphDefinition, problems: &mut Problems) -> Option<Value> {
     let filled = |value: &Value| if value.is_null() { json!({}) } else { value.clone() };
     match simple::openapi(&filled(&rgd.spec.schema.spec), &filled(&rgd.spec.schema.types)) {
-        Ok(spec) => Some(spec),
+        Ok(spec) => {
+            rules::check(&spec, "spec.schema.spec", problems);
+            Some(spec)
+        }
         Err(found) => {
             for problem in found {
                 problems.push(Diagnostic {

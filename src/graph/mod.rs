@@ -22,7 +22,7 @@ mod variables;
 
 pub use crate::cel::EvalError;
 pub use compile::compile;
-pub use diagnostic::{Diagnostic, Spot, suggestion};
+pub use diagnostic::{Diagnostic, Spot, backslash, suggestion};
 pub use hash::spec as spec_hash;
 pub use pass::{Pass, Readiness, Rendered};
 

@@ -2,11 +2,11 @@
 
 use super::finding::{Finding, Rule, Severity};
 use super::kinds::{Known, is_crd};
-use super::portable;
 use super::report_to::Findings;
-use super::source::{File, Object};
+use super::source::{File, Object, Refused, is_helm_template};
 use super::structural;
 use super::yaml::{Content, Node, Refusal};
+use super::{expressions, portable};
 use crate::api::keys::{hub, kro};
 use crate::api::rgd::ResourceGraphDefinition;
 use crate::api::{Gvk, crds};
@@ -20,6 +20,16 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Judge {
     pub options: graph::Options,
     pub portable: bool,
+}
+
+/// What the files hold.
+pub struct Read<'r> {
+    pub files: &'r [File],
+    pub objects: &'r [Object],
+    /// By file.
+    pub refusals: Vec<(usize, Refused)>,
+    /// Files and documents that are none of Kubernetes.
+    pub ignored: usize,
 }
 
 /// How many objects of which sort were there.
@@ -61,28 +71,10 @@ pub fn named_kinds(objects: &[Object]) -> BTreeSet<Gvk> {
     definitions.filter_map(|o| rgd(&o.node)).flat_map(|rgd| graph::kinds_named_by(&rgd)).collect()
 }
 
-pub fn check(
-    files: &[File],
-    objects: &[Object],
-    refusals: Vec<(usize, Refusal)>,
-    mut known: Known,
-    judge: &Judge,
-) -> Checked {
+pub fn check(read: Read<'_>, mut known: Known, judge: &Judge) -> Checked {
+    let Read { files, objects, refusals, ignored } = read;
     let mut findings = Findings::new(files);
-    for (file, refusal) in refusals {
-        findings.all.push(Finding {
-            severity: Severity::Error,
-            rule: Rule::Yaml,
-            file,
-            span: refusal.span,
-            object: String::new(),
-            path: String::new(),
-            message: refusal.message,
-            help: refusal.help,
-            related: refusal.related,
-        });
-    }
-    let mut counts = Counts::default();
+    let mut counts = Counts { ignored, ..Counts::default() };
     let mut definitions = Vec::new();
     let mut generated: BTreeSet<Gvk> = BTreeSet::new();
     for (position, object) in objects.iter().enumerate() {
@@ -115,6 +107,23 @@ pub fn check(
             }
         }
     }
+    for (file, refused) in refusals {
+        let source = files.get(file).map_or("", |f| f.text.as_str());
+        match unreadable(source, refused, &generated) {
+            Some((severity, refusal)) => findings.all.push(Finding {
+                severity,
+                rule: Rule::Yaml,
+                file,
+                span: refusal.span,
+                object: String::new(),
+                path: String::new(),
+                message: refusal.message,
+                help: refusal.help,
+                related: refusal.related,
+            }),
+            None => counts.ignored += 1,
+        }
+    }
     let graphs = compile_all(definitions, &mut known, judge, &mut findings);
 
     let crds: BTreeMap<&Gvk, &Value> = graphs.iter().map(|(_, g)| (&g.gvk, &g.crd)).collect();
@@ -135,6 +144,36 @@ pub fn check(
         }
     }
     Checked { findings: findings.sorted(), counts, graphs }
+}
+
+/// What to say of a document that cannot be read; nothing if it is of no concern: no object of Kubernetes, or a
+/// template that others make into one.
+fn unreadable(source: &str, refused: Refused, generated: &BTreeSet<Gvk>) -> Option<(Severity, Refusal)> {
+    let Refused { refusal, document } = refused;
+    let text = source.get(document.clone()).unwrap_or_default();
+    let groups = generated.iter().map(|gvk| &*gvk.group).chain([kro::GROUP, hub::GROUP]);
+    let ours = text.contains("ResourceGraphDefinition")
+        || groups.into_iter().any(|group| text.contains(&format!("{group}/")));
+    if is_helm_template(text) {
+        let at = document.start + text.find("{{").unwrap_or(0);
+        let refusal = Refusal {
+            span: at..at + 2,
+            message: "a template of Helm, which is no YAML yet".to_owned(),
+            help: Some(
+                "validate what Helm makes of it: helm template CHART | kro-hub validate -; leave it out here with --exclude"
+                    .to_owned(),
+            ),
+            related: None,
+        };
+        return ours.then_some((Severity::Error, refusal));
+    }
+    if ours {
+        return Some((Severity::Error, refusal));
+    }
+    let manifest =
+        text.lines().any(|l| l.trim_start_matches(['\u{feff}', '"', '{', ' ']).starts_with("apiVersion"));
+    let message = format!("{}; the document is ignored", refusal.message);
+    manifest.then_some((Severity::Warning, Refusal { message, ..refusal }))
 }
 
 fn generated_kind(node: &Node) -> Option<Gvk> {
@@ -192,6 +231,11 @@ fn definition<'o>(
         }
     }
     named(object, findings);
+    for (path, text) in expressions::backslashes(&object.node) {
+        let message = "a backslash before ${ is a part of the text and escapes nothing".to_owned();
+        let help = crate::graph::backslash(&text, None);
+        findings.warn_at_path(object, Rule::Definition, &path, message, help);
+    }
     let Some(rgd) = rgd(&object.node) else {
         if told.is_empty() {
             findings.at_path(

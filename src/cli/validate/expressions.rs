@@ -18,6 +18,30 @@ pub fn within(node: &Node, path: &str) -> Vec<Found> {
     out
 }
 
+/// The texts of a definition in which a backslash stands before an expression, with their paths.
+pub fn backslashes(definition: &Node) -> Vec<(String, String)> {
+    let mut out = Vec::new();
+    texts(definition, "", &mut |path, text| {
+        if crate::graph::backslash(text, None).is_some() {
+            out.push((path.to_owned(), text.to_owned()));
+        }
+    });
+    out
+}
+
+fn texts(node: &Node, path: &str, found: &mut dyn FnMut(&str, &str)) {
+    match &node.content {
+        Content::Map(entries) => {
+            entries.iter().for_each(|(k, v)| texts(v, &super::structural::below(path, &k.text), found));
+        }
+        Content::List(items) => {
+            items.iter().enumerate().for_each(|(i, item)| texts(item, &format!("{path}[{i}]"), found));
+        }
+        Content::Scalar(Value::String(text), _) => found(path, text),
+        Content::Scalar(..) => {}
+    }
+}
+
 fn walk(node: &Node, path: &str, out: &mut Vec<Found>) {
     match &node.content {
         Content::Map(entries) => {

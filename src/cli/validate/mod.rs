@@ -2,6 +2,7 @@
 
 mod bundle;
 mod check;
+mod exclude;
 mod expressions;
 mod finding;
 mod kinds;
@@ -19,20 +20,20 @@ use super::gates::Gates;
 use crate::graph::{self, Graph};
 use crate::schema::openapi::Document;
 use anyhow::{Context, anyhow, bail};
-use check::{Checked, Judge};
+use check::{Checked, Judge, Read};
 use clap::Args as ClapArgs;
+use exclude::Excluded;
 pub use expressions::within as expressions_within;
 use finding::Severity;
 use kinds::Known;
 use live::Live;
 pub use report::Format;
 use report::Report;
-use source::{File, Object};
+use source::{File, Files, Object, Refused};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 pub use yaml::Node;
-use yaml::Refusal;
 
 /// As the threads of the controller that evaluate have it.
 const STACK_BYTES: usize = 16 << 20;
@@ -58,6 +59,9 @@ pub struct World {
     /// Kinds beside the built-in ones: a file or folder of CRDs or OpenAPI v3 documents
     #[arg(long, value_name = "PATH")]
     schemas: Vec<PathBuf>,
+    /// Leave out files and folders: a name, or a path as in a .gitignore; may be given more than once
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
     /// Only warn of a kind that is not known
     #[arg(long)]
     allow_unknown_kinds: bool,
@@ -114,16 +118,18 @@ impl World {
         portable: bool,
         wanted: impl Fn(&Object) -> bool,
     ) -> anyhow::Result<Judged> {
-        let files = source::files(paths)?;
-        let (mut objects, mut refusals): (Vec<Object>, Vec<(usize, Refusal)>) = (Vec::new(), Vec::new());
+        let Files { files, mut ignored } = source::files(paths, &Excluded::new(&self.exclude)?)?;
+        let (mut objects, mut refusals): (Vec<Object>, Vec<(usize, Refused)>) = (Vec::new(), Vec::new());
         for (position, file) in files.iter().enumerate() {
-            let (found, refused) = source::objects(position, &file.text);
-            objects.extend(found.into_iter().filter(|o| wanted(o)));
-            refusals.extend(refused.into_iter().map(|r| (position, r)));
+            let found = source::objects(position, &file.text);
+            objects.extend(found.objects.into_iter().filter(|o| wanted(o)));
+            refusals.extend(found.refusals.into_iter().map(|r| (position, r)));
+            ignored += found.others;
         }
         let known = self.known(&objects)?;
         let options = graph::Options { omit: self.feature_gates.omit, ..graph::Options::default() };
-        let checked = check::check(&files, &objects, refusals, known, &Judge { options, portable });
+        let read = Read { files: &files, objects: &objects, refusals, ignored };
+        let checked = check::check(read, known, &Judge { options, portable });
         Ok(Judged { files, objects, checked })
     }
 
@@ -149,7 +155,7 @@ impl World {
         crds: &mut Vec<Node>,
     ) -> anyhow::Result<()> {
         let before = documents.len() + crds.len();
-        for file in source::files(&[path.to_owned()]).context("--schemas")? {
+        for file in source::files(&[path.to_owned()], &Excluded::default()).context("--schemas")?.files {
             if file.text.trim_start().starts_with('{') {
                 let value: serde_json::Value =
                     serde_json::from_str(&file.text).with_context(|| format!("--schemas {}", file.name))?;
@@ -160,11 +166,11 @@ impl World {
                     continue;
                 }
             }
-            let (objects, refusals) = source::objects(0, &file.text);
-            if let Some(refusal) = refusals.first().filter(|_| objects.is_empty()) {
-                bail!("--schemas {}: {}", file.name, refusal.message);
+            let found = source::objects(0, &file.text);
+            if let Some(refused) = found.refusals.first().filter(|_| found.objects.is_empty()) {
+                bail!("--schemas {}: {}", file.name, refused.refusal.message);
             }
-            crds.extend(objects.into_iter().filter(kinds::is_crd).map(|o| o.node));
+            crds.extend(found.objects.into_iter().filter(kinds::is_crd).map(|o| o.node));
         }
         if documents.len() + crds.len() == before {
             bail!(

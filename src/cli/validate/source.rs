@@ -1,7 +1,10 @@
 //! The files that the arguments name, and the objects in them.
 
+use super::exclude::Excluded;
 use super::yaml::{self, Content, Node, Refusal};
 use crate::api::Gvk;
+use crate::api::keys::{hub, kro};
+use crate::api::text::decode;
 use anyhow::{Context, anyhow};
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -16,6 +19,12 @@ pub struct File {
     /// As the user would write it.
     pub name: String,
     pub text: String,
+}
+
+/// The files, and how many were none for us: no text, too large, a link that leads nowhere.
+pub struct Files {
+    pub files: Vec<File>,
+    pub ignored: usize,
 }
 
 /// An object of a file.
@@ -48,53 +57,80 @@ impl Object {
 /// Reads all files; folders with all below them, in the order of their names.
 ///
 /// # Errors
-/// A path cannot be read, or holds no text.
-pub fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<File>> {
-    let mut names = Vec::new();
-    let mut seen = BTreeSet::new();
+/// A path cannot be read.
+pub fn files(paths: &[PathBuf], excluded: &Excluded) -> anyhow::Result<Files> {
+    let mut found = Walk { excluded, names: Vec::new(), ignored: 0 };
     for path in paths {
-        collect(path, true, &mut names)?;
+        found.collect(path, path)?;
     }
-    names.retain(|name| seen.insert(name.clone()));
-    names.iter().map(|path| file(path)).collect()
+    let Walk { names, mut ignored, .. } = found;
+    let (mut files, mut seen) = (Vec::new(), BTreeSet::new());
+    for (path, named) in names {
+        if !seen.insert(path.clone()) {
+            continue;
+        }
+        match file(&path)? {
+            Ok(file) => files.push(file),
+            // A tree holds what others need; who names a file means it.
+            Err(why) if named => return Err(why),
+            Err(_) => ignored += 1,
+        }
+    }
+    Ok(Files { files, ignored })
 }
 
-fn collect(path: &Path, named: bool, out: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    if path.as_os_str() == "-" {
-        out.push(path.to_owned());
-        return Ok(());
-    }
-    let shown = path.display();
-    let meta = std::fs::metadata(path).with_context(|| shown.to_string())?;
-    if meta.is_file() {
+struct Walk<'e> {
+    excluded: &'e Excluded,
+    /// With whether an argument names it.
+    names: Vec<(PathBuf, bool)>,
+    ignored: usize,
+}
+
+impl Walk<'_> {
+    fn collect(&mut self, path: &Path, root: &Path) -> anyhow::Result<()> {
+        let named = path == root;
+        if path.as_os_str() == "-" {
+            self.names.push((path.to_owned(), true));
+            return Ok(());
+        }
+        if self.excluded.leaves_out(path, root) {
+            return Ok(());
+        }
+        let shown = path.display();
         let known = path.extension().and_then(|e| e.to_str()).is_some_and(|e| EXTENSIONS.contains(&e));
-        if named || known {
-            out.push(path.to_owned());
+        let meta = match std::fs::metadata(path) {
+            Ok(meta) => meta,
+            // A link that leads nowhere.
+            Err(_) if !named && std::fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink()) => {
+                self.ignored += usize::from(known);
+                return Ok(());
+            }
+            Err(error) => return Err(error).with_context(|| shown.to_string()),
+        };
+        if !meta.is_dir() {
+            // What is named and no file is a pipe that the shell made.
+            if named || (known && meta.is_file()) {
+                self.names.push((path.to_owned(), named));
+            }
+            return Ok(());
         }
-        return Ok(());
-    }
-    if !meta.is_dir() {
-        // A pipe that the shell made.
-        if named {
-            out.push(path.to_owned());
+        let entries = std::fs::read_dir(path).with_context(|| shown.to_string())?;
+        let mut entries = entries.collect::<Result<Vec<_>, _>>().with_context(|| shown.to_string())?;
+        entries.sort_by_key(std::fs::DirEntry::file_name);
+        for entry in entries {
+            let hidden = entry.file_name().to_string_lossy().starts_with('.');
+            // A link to a folder may lead back up.
+            let link = entry.file_type().is_ok_and(|t| t.is_symlink()) && entry.path().is_dir();
+            if !hidden && !link {
+                self.collect(&entry.path(), root)?;
+            }
         }
-        return Ok(());
+        Ok(())
     }
-    let entries = std::fs::read_dir(path).with_context(|| shown.to_string())?;
-    let mut entries = entries.collect::<Result<Vec<_>, _>>().with_context(|| shown.to_string())?;
-    entries.sort_by_key(std::fs::DirEntry::file_name);
-    for entry in entries {
-        let hidden = entry.file_name().to_string_lossy().starts_with('.');
-        // A link to a folder may lead back up.
-        let link = entry.file_type().is_ok_and(|t| t.is_symlink()) && entry.path().is_dir();
-        if !hidden && !link {
-            collect(&entry.path(), false, out)?;
-        }
-    }
-    Ok(())
 }
 
-fn file(path: &Path) -> anyhow::Result<File> {
+/// The inner error: it was read, and holds nothing for us.
+fn file(path: &Path) -> anyhow::Result<anyhow::Result<File>> {
     let mut bytes = Vec::new();
     let (name, read) = if path.as_os_str() == "-" {
         ("<stdin>".to_owned(), std::io::stdin().take(MAX_BYTES + 1).read_to_end(&mut bytes))
@@ -105,24 +141,49 @@ fn file(path: &Path) -> anyhow::Result<File> {
     };
     read.with_context(|| name.clone())?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(anyhow!("{name}: larger than {} MiB", MAX_BYTES >> 20));
+        return Ok(Err(anyhow!("{name}: larger than {} MiB", MAX_BYTES >> 20)));
     }
-    let text = String::from_utf8(bytes)
-        .map_err(|e| anyhow!("{name}: not UTF-8 at byte {}", e.utf8_error().valid_up_to()))?;
-    Ok(File { name, text })
+    Ok(match decode(&bytes) {
+        Some(text) => Ok(File { name, text }),
+        None => Err(anyhow!("{name}: neither UTF-8 nor UTF-16 text")),
+    })
 }
 
-/// The objects of a file, those of a list each on its own, and what cannot be read.
-pub fn objects(file: usize, text: &str) -> (Vec<Object>, Vec<Refusal>) {
-    let (mut objects, mut refusals) = (Vec::new(), Vec::new());
+/// What is in a file.
+#[derive(Default)]
+pub struct Contents {
+    /// Those of a list each on its own.
+    pub objects: Vec<Object>,
+    pub refusals: Vec<Refused>,
+    /// Documents that are no objects of Kubernetes.
+    pub others: usize,
+}
+
+/// A document that cannot be read.
+pub struct Refused {
+    pub refusal: Refusal,
+    pub document: Range<usize>,
+}
+
+pub fn objects(file: usize, text: &str) -> Contents {
+    let mut found = Contents::default();
     for document in documents(text) {
-        match yaml::read(text, document) {
+        match yaml::read(text, document.clone()) {
             Ok(None) => {}
-            Ok(Some(node)) => split(file, text, node, 0, &mut objects, &mut refusals),
-            Err(refusal) => refusals.push(*refusal),
+            Ok(Some(node)) => split(file, text, node, &document, 0, &mut found),
+            Err(refusal) => found.refusals.push(Refused { refusal: *refusal, document }),
         }
     }
-    (objects, refusals)
+    found
+}
+
+/// A template of Helm: no YAML before `helm template` made it so. `${{` begins a map in an expression.
+pub fn is_helm_template(text: &str) -> bool {
+    let mut before = None;
+    text.match_indices("{{").any(|(at, _)| {
+        let part = text.get(..at).and_then(|t| t.chars().next_back());
+        std::mem::replace(&mut before, Some(at)).is_none_or(|b| b + 1 < at) && part != Some('$')
+    })
 }
 
 /// Splits at the lines that begin with `---`, as kubectl does: a document that cannot be read spoils no other.
@@ -143,43 +204,60 @@ fn documents(text: &str) -> Vec<Range<usize>> {
     out
 }
 
-fn split(
-    file: usize,
-    text: &str,
-    node: Node,
-    depth: usize,
-    objects: &mut Vec<Object>,
-    refusals: &mut Vec<Refusal>,
-) {
-    let refuse = |node: &Node, message: &str, help: &str| Refusal {
-        span: node.mark(text),
-        message: message.to_owned(),
-        help: Some(help.to_owned()),
-        related: None,
+fn split(file: usize, text: &str, node: Node, document: &Range<usize>, depth: usize, found: &mut Contents) {
+    // What is there once is told apart from the values, patches and lists of packages of others; in a list of objects
+    // everything is meant as one.
+    let mut other = |message: &str, is_meant: bool| {
+        if !is_meant {
+            found.others += 1;
+            return;
+        }
+        let refusal = Refusal {
+            span: node.mark(text),
+            message: message.to_owned(),
+            help: Some("an object is a map with apiVersion, kind and metadata".to_owned()),
+            related: None,
+        };
+        found.refusals.push(Refused { refusal, document: document.clone() });
     };
     if !matches!(node.content, Content::Map(_)) {
-        refusals.push(refuse(
-            &node,
-            "this is no Kubernetes object",
-            "an object is a map with apiVersion, kind and metadata",
-        ));
+        other("this is no Kubernetes object", depth > 0);
         return;
     }
     let string = |key: &str| node.get(key).and_then(Node::text).filter(|t| !t.is_empty());
     let (Some(api_version), Some(kind)) = (string("apiVersion"), string("kind")) else {
         let missing = if string("kind").is_none() { "kind" } else { "apiVersion" };
         let message = format!("this is no Kubernetes object: {missing} is missing");
-        refusals.push(refuse(&node, &message, "an object is a map with apiVersion, kind and metadata"));
+        other(&message, depth > 0 || is_ours(&node));
         return;
     };
     let gvk = Gvk::from_api(api_version, kind);
     if kind.ends_with("List") && node.get("items").is_some() && depth < 8 {
         for item in node.items_of("items") {
-            split(file, text, item, depth + 1, objects, refusals);
+            split(file, text, item, document, depth + 1, found);
         }
         return;
     }
-    objects.push(Object { file, node, gvk });
+    if is_encrypted(&node) {
+        found.others += 1;
+        return;
+    }
+    found.objects.push(Object { file, node, gvk });
+}
+
+/// One half of what names a kind is missing, and the other half names one of ours.
+fn is_ours(node: &Node) -> bool {
+    let text = |key: &str| node.get(key).and_then(Node::text).unwrap_or_default();
+    let group = text("apiVersion").split('/').next().unwrap_or_default();
+    [kro::GROUP, hub::GROUP].contains(&group)
+        || text("kind") == "ResourceGraphDefinition"
+        || (node.at(&["spec", "schema"]).is_some() && node.at(&["spec", "resources"]).is_some())
+}
+
+/// sops has written over its values.
+fn is_encrypted(node: &Node) -> bool {
+    node.get("sops")
+        .is_some_and(|sops| ["mac", "lastmodified", "version"].iter().any(|key| sops.get(key).is_some()))
 }
 
 impl Node {
@@ -195,10 +273,46 @@ mod tests {
     #[test]
     fn documents_are_split_as_kubectl_does() {
         let text = "# only words\n---\napiVersion: v1\nkind: A\n--- # more\n---\na: [\n---\napiVersion: v1\nkind: List\nitems:\n- apiVersion: x/v1\n  kind: B\n- 3\n";
-        let (objects, refusals) = objects(0, text);
+        let Contents { objects, refusals, .. } = objects(0, text);
         let kinds: Vec<&str> = objects.iter().map(|o| &*o.gvk.kind).collect();
         assert_eq!(kinds, ["A", "B"]);
-        let told: Vec<&str> = refusals.iter().map(|r| r.message.get(..8).unwrap()).collect();
+        let told: Vec<&str> = refusals.iter().map(|r| r.refusal.message.get(..8).unwrap()).collect();
         assert_eq!(told, ["not YAML", "this is "]);
+    }
+
+    #[test]
+    fn templates_of_helm() {
+        for (text, want) in [
+            ("{{- if .Values.x }}", true),
+            ("name: {{ .Release.Name }}", true),
+            ("a: ${{'k': 1}}", false),
+            ("a: \"${{{'k': 1}: 2}}\"", false),
+            ("a: {b: 1}", false),
+            ("a: ${{'k': 1}}\nb: {{ .x }}", true),
+        ] {
+            assert_eq!(is_helm_template(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_others_need_is_no_mistake() {
+        for (text, want) in [
+            ("- op: replace\n  path: /spec\n", (0, 0, 1)),
+            ("{\"name\": \"x\", \"version\": \"1.0.0\"}", (0, 0, 1)),
+            ("{\n\t\"name\": \"x\",\n\t\"a\": [1]\n}\n", (0, 0, 1)),
+            ("hello\n", (0, 0, 1)),
+            ("# words\n---\n# more\n---\n", (0, 0, 0)),
+            ("", (0, 0, 0)),
+            ("kind: ResourceGraphDefinition\n", (0, 1, 0)),
+            ("apiVersion: kro.run/v1alpha1\n", (0, 1, 0)),
+            ("spec: {schema: {}, resources: []}\n", (0, 1, 0)),
+            ("kind: Kustomization\n", (0, 0, 1)),
+            ("apiVersion: v1\nkind: List\nitems: [3]\n", (0, 1, 0)),
+            ("apiVersion: v1\nkind: Secret\nsops: {version: 3.9.0}\n", (0, 0, 1)),
+            ("apiVersion: v1\nkind: Secret\n", (1, 0, 0)),
+        ] {
+            let found = objects(0, text);
+            assert_eq!((found.objects.len(), found.refusals.len(), found.others), want, "{text}");
+        }
     }
 }

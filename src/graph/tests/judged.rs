@@ -322,3 +322,129 @@ fn a_computed_selector_that_is_none_is_an_error_that_names_it() {
         evaluate(&selecting("{matchLabels: {a: '${schema.spec.s}'}}"), json!({"s": "b c"}), json!({}));
     table.has("a value", &found.references["e"], "F:e: metadata.selector: a value is no value of a label");
 }
+
+/// A field of the instance, after `z: `.
+fn field(text: &str) -> String {
+    app(&cm("x", "v", "")).replace("s: string", &format!("s: string\n      z: {}", json!(text)))
+}
+
+#[test]
+fn defaults_keep_the_rules_of_their_fields() {
+    let mut table = Table::default();
+    for (text, want) in [
+        ("string | enum=\"a,b\" default=\"c\"", "the default `c` is none of the enum: `a`, `b`"),
+        ("string | default=\"c\" enum=\"a,b\"", "is none of the enum"),
+        ("string | enum=\"a,b\" default=\"b\"", "ok"),
+        ("integer | enum=\"1,2\" default=3", "is none of the enum: `1`, `2`"),
+        ("integer | enum=\"1,2\" default=2", "ok"),
+        ("integer | default=0 minimum=1", "the default `0` is less than minimum=1"),
+        ("integer | default=1 minimum=1 maximum=1", "ok"),
+        ("float | default=1.5 maximum=1.0", "is more than maximum=1"),
+        ("string | minLength=5 default=\"x\"", "has 1 characters, fewer than minLength=5"),
+        ("string | maxLength=1 default=\"grüße\"", "has 5 characters, more than maxLength=1"),
+        ("string | maxLength=5 default=\"grüße\"", "ok"),
+        ("string | default=\"x\" pattern=\"^a\"", "does not match the pattern `^a`"),
+        ("string | default=\"ab\" pattern=\"^a\"", "ok"),
+        ("[]string | minItems=1 default=[]", "has 0 items, fewer than minItems=1"),
+        ("[]string | maxItems=1 default=[\"a\",\"b\"]", "has 2 items, more than maxItems=1"),
+        (
+            "[]string | uniqueItems=true default=[\"a\",\"a\"]",
+            "has the same item twice, against listType=set",
+        ),
+        (
+            "[]Port | listType=map listMapKey=name default=[{\"name\":\"a\"},{\"name\":\"a\",\"number\":1}]",
+            "has the same item twice, against listType=map",
+        ),
+        (
+            "[]Port | default=[{\"nme\":\"a\"}]",
+            "the default `[{\"nme\":\"a\"}]` at [0].nme is no field of its type",
+        ),
+        ("map[string]string | default={\"a\":\"1\"}", "ok"),
+        ("object | default={\"a\":{\"b\":1}}", "ok"),
+        ("[]Level | default=[\"a\",\"c\"]", "at [1] is none of the enum: `a`, `b`"),
+        ("map[string]Level | default={\"k\":\"c\"}", "at .k is none of the enum"),
+        ("Level | default=\"c\"", "is none of the enum"),
+        ("Must | default={}", "the default `{}` lacks must, which is required"),
+        ("Must | default={\"must\":\"x\"}", "ok"),
+    ] {
+        let yaml = field(text).replace(
+            "    types:\n",
+            "    types:\n      Level: 'string | enum=\"a,b\"'\n      Must: {must: 'string | required=true', may: 'string | required=true default=\"d\"'}\n",
+        );
+        table.verdict(text, &yaml, want);
+        if want != "ok" {
+            table.has(text, problems(&yaml).join("\n"), "spec.schema.spec.z: ");
+        }
+    }
+}
+
+#[test]
+fn rules_of_instances_compile() {
+    let mut table = Table::default();
+    for (text, want) in [
+        (
+            "string | validation=\"self.size( > 3\"",
+            "spec.schema.spec.z: the rule validation=\"self.size( > 3\" does not compile: ",
+        ),
+        ("string | validation=\"self.size()\"", "it must give a bool, but gives int"),
+        ("string | validation=\"self > 3\"", "found no matching overload for '_>_'"),
+        ("string | validation=\"other == 'a'\"", "undeclared reference to 'other'"),
+        ("Port | validation=\"self.nme == 'a'\"", "undefined field 'nme'"),
+        ("[]Port | validation=\"self.all(p, p.number > 'a')\"", "found no matching overload"),
+        ("string | validation=\"isUrl(self)\"", "undeclared reference to 'isUrl'"),
+        ("string | validation=\"self.size() > 3\"", "ok"),
+        ("string | validation=\"self == oldSelf\" immutable=true", "ok"),
+        ("Port | validation=\"self.name != '' || !has(self.number)\"", "ok"),
+        ("[]Port | validation=\"self.all(p, p.number > 1024)\"", "ok"),
+        ("string | validation=\"isURL(self) && url(self).getScheme() == 'https'\"", "ok"),
+        ("string | validation=\"!format.dns1123Label().validate(self).hasValue()\"", "ok"),
+        (
+            "map[string]string | validation=\"self.all(k, k.startsWith('a')) && sets.contains(['a'], ['a'])\"",
+            "ok",
+        ),
+        ("string | validation=\"quantity(self).isGreaterThan(quantity('1'))\"", "ok"),
+    ] {
+        table.verdict(text, &field(text), want);
+    }
+    // In a type of its own, told where it is used.
+    let typed = field("Rule")
+        .replace("    types:\n", "    types:\n      Rule: {a: 'string | validation=\"self >\"'}\n");
+    table.verdict("in a type", &typed, "spec.schema.spec.z.a: the rule validation=");
+}
+
+#[test]
+fn text_where_base64_is_needed() {
+    let secret = |value: &str| {
+        app(&format!(
+            "- id: x\n  template:\n    apiVersion: v1\n    kind: Secret\n    metadata: {{name: x}}\n    data: {{k: {}}}\n",
+            json!(value)
+        ))
+    };
+    let none = "template.data.k: the field holds base64, this text is none";
+    let mut table = Table::default();
+    for (value, want) in [
+        ("hello world", none),
+        ("hello", none),
+        ("aGVsbG8", none),
+        ("aGVsbG8=", "ok"),
+        ("aGVs\nbG8=\n", "ok"),
+        ("", "ok"),
+        ("${schema.spec.s}", "ok"),
+        ("${bytes(schema.spec.s)}", "ok"),
+        ("user-${schema.spec.s}", none),
+        ("aGVs${schema.spec.s}", "ok"),
+    ] {
+        table.verdict(value, &secret(value), want);
+        let found = problems(&secret(value)).join("");
+        // The help is base64 itself, or an expression that gives it.
+        if let Some(code) =
+            found.split_once("; write ").map(|(_, c)| c.split(", or the text").next().unwrap_or(c))
+        {
+            table.verdict(format!("{value} -> {code}"), &secret(code), "ok");
+        }
+    }
+    let binary = app(
+        "- id: x\n  template: {apiVersion: v1, kind: ConfigMap, metadata: {name: x}, binaryData: {k: 'not base64'}}\n",
+    );
+    table.verdict("binaryData", &binary, "template.binaryData.k: the field holds base64");
+}

@@ -161,7 +161,11 @@ fn types_of_objects_and_lists() {
             template("Secret", "data: {k: '${base64.encode(bytes(schema.spec.s))}'}"),
             "ok",
         ),
-        ("Secret.data <- template", template("Secret", "data: {k: 'x-${schema.spec.s}'}"), "ok"),
+        (
+            "Secret.data <- template",
+            template("Secret", "data: {k: 'x-${schema.spec.s}'}"),
+            "the field holds base64, this text is none",
+        ),
         ("Secret.data <- bytes", template("Secret", "data: {k: '${bytes(schema.spec.s)}'}"), "ok"),
         (
             "Secret.data <- dyn",

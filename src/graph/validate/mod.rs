@@ -6,6 +6,7 @@ pub mod external;
 pub mod hub_side;
 pub mod identity;
 pub mod place;
+pub mod rules;
 pub mod shape;
 pub mod types;
 pub mod values;

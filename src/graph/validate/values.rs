@@ -1,7 +1,10 @@
 //! A template against the schema of its kind: fields that exist, literals of the right type. What expressions give is
 //! judged in [`super::types`]; what the API server checks better (required fields, patterns) is left to it.
 
+use crate::cel::template::{Part, Text, split};
 use crate::graph::diagnostic::{Path, Problems, Segment, suggestion};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 /// What a place of a template may hold.
@@ -68,6 +71,11 @@ pub fn check(value: &Value, field: Field<'_>, path: &Path, problems: &mut Proble
     let fits = |kind: &str| expected.is_empty() || expected.contains(&kind);
     match value {
         Value::Null => {}
+        Value::String(text) if schema.get("format").and_then(Value::as_str) == Some("byte") => {
+            if let Some(help) = not_base64(text) {
+                problems.add_with_help(path, "the field holds base64, this text is none", Some(help));
+            }
+        }
         Value::String(text) if text.contains("${") => {}
         Value::Object(fields) if fits("object") => {
             for (key, value) in fields {
@@ -100,6 +108,36 @@ pub fn check(value: &Value, field: Field<'_>, path: &Path, problems: &mut Proble
                 quote.then(|| format!("quote it: \"{other}\"")),
             );
         }
+    }
+}
+
+/// What to write instead of a text that is not base64. Of a text with expressions its literal parts are judged: no
+/// expression mends them.
+fn not_base64(text: &str) -> Option<String> {
+    let standard = |c: char| c.is_ascii_alphanumeric() || "+/=\r\n".contains(c);
+    match split(text) {
+        Ok(Text::Literal(text)) => {
+            let bare: String = text.chars().filter(|c| !"\r\n".contains(*c)).collect();
+            let encoded = || STANDARD.encode(&text);
+            STANDARD.decode(bare).is_err().then(|| match text.len() {
+                0..=60 => format!("write {}, or the text itself under stringData in a Secret", encoded()),
+                _ => "encode it, or write the text itself under stringData in a Secret".to_owned(),
+            })
+        }
+        Ok(Text::Mixed(parts)) => {
+            let wrong = |p: &Part| matches!(p, Part::Literal(text) if !text.chars().all(standard));
+            parts.iter().any(wrong).then(|| {
+                let pieces: Vec<String> = parts
+                    .iter()
+                    .map(|p| match p {
+                        Part::Literal(text) => format!("{text:?}"),
+                        Part::Expr(source) => format!("({})", source.trim()),
+                    })
+                    .collect();
+                format!("write ${{base64.encode(bytes({}))}}", pieces.join(" + "))
+            })
+        }
+        Ok(Text::Standalone(_)) | Err(_) => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Puts fields, objects and custom types together.
 
 use super::types::{Core, Type, quote};
-use super::{Fault, Problem, constraint, markers, suggest};
+use super::{Fault, Problem, constraint, markers, sound, suggest};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -216,7 +216,11 @@ impl<'a> Builder<'a> {
         self.problems.extend(faults.into_iter().map(|fault| fault.at(path)));
         let mut built = built?;
         let Value::Object(schema) = &mut built.schema else { return None };
-        let (required, faults) = constraint::apply(schema, &markers);
+        let (required, mut faults) = constraint::apply(schema, &markers);
+        // Of a field that has other faults, a rule may be missing.
+        if faults.is_empty() {
+            faults.extend(sound::default(schema));
+        }
         let sound = faults.is_empty();
         self.problems.extend(faults.into_iter().map(|fault| fault.at(path)));
         built.required |= required;

@@ -13,6 +13,7 @@ mod constraint;
 mod markers;
 mod number;
 mod pattern;
+mod sound;
 mod suggest;
 mod types;
 
