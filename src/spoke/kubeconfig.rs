@@ -5,12 +5,12 @@
 //! builds a client. Secret bytes appear in no `Debug`, no error, no log.
 //!
 //! Taken: one context; `server` (https), `certificate-authority-data`, `tls-server-name`, `client-certificate-data` with
-//! `client-key-data`, `token`. As UTF-8, or as UTF-16 with a byte order mark, which is how PowerShell writes files.
+//! `client-key-data`, `token`. As UTF-8, or as UTF-16, which is how PowerShell writes files.
 
+use crate::api::text;
 use base64::Engine;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use std::borrow::Cow;
 use std::fmt;
 
 /// Largest kubeconfig that is read, in bytes.
@@ -119,8 +119,12 @@ pub fn parse(bytes: &[u8], policy: &Policy) -> Result<Endpoint, Refused> {
     if bytes.len() > MAX_BYTES {
         return refuse("kubeconfig", "it is larger than 1 MiB", "keep only the one context that is needed");
     }
-    let Some(text) = decoded(bytes) else {
-        return refuse("kubeconfig", "it is not UTF-8 text", "store the kubeconfig file as it is");
+    let Some(text) = text::decode(bytes) else {
+        return refuse(
+            "kubeconfig",
+            "it is neither UTF-8 nor UTF-16 text",
+            "store the kubeconfig file as it is",
+        );
     };
     // The cause is left out: a parser's message may quote the text.
     let Ok(Value::Object(config)) = serde_saphyr::from_str::<Value>(&text) else {
@@ -181,19 +185,6 @@ pub fn parse(bytes: &[u8], policy: &Policy) -> Result<Endpoint, Refused> {
             "add a token, or client-certificate-data with client-key-data",
         ),
         _ => Ok(endpoint),
-    }
-}
-
-/// The text of a file; without its byte order mark.
-fn decoded(bytes: &[u8]) -> Option<Cow<'_, str>> {
-    let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| -> Option<Cow<'static, str>> {
-        let (units, []) = bytes.as_chunks::<2>() else { return None };
-        String::from_utf16(&units.iter().map(|pair| unit(*pair)).collect::<Vec<_>>()).ok().map(Cow::Owned)
-    };
-    match bytes {
-        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
-        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
-        _ => std::str::from_utf8(bytes).ok().map(|text| text.trim_start_matches('\u{feff}').into()),
     }
 }
 
@@ -434,7 +425,7 @@ mod tests {
             assert_eq!(read.as_ref().map(Endpoint::token), Ok(Some("sesame")), "{what}");
         }
         let odd = parse(&[0xff, 0xfe, b'a'], &Policy::default()).expect_err("half a unit");
-        assert_eq!(odd.why, "it is not UTF-8 text");
+        assert_eq!(odd.why, "it is neither UTF-8 nor UTF-16 text");
         let twice = base64::engine::general_purpose::STANDARD.encode(&plain);
         let refused = parse(twice.as_bytes(), &Policy::default()).expect_err("twice");
         assert!(refused.why.contains("base64 once more"), "{refused}");
