@@ -5,6 +5,7 @@
 //! the Cluster says.
 
 use super::entry::Entry;
+use crate::api::Object;
 use crate::api::cluster::OnDeregister;
 use crate::api::names::ClusterName;
 use crate::hub::Event;
@@ -15,20 +16,34 @@ use std::time::Duration;
 
 /// What is deleted within this time counts as deleted together with the Cluster.
 const SETTLING: SignedDuration = SignedDuration::from_secs(10);
+/// The same where a GitOps tool deletes: it goes part by part, and looks after the next one every half minute.
+const SETTLING_BY_TOOL: SignedDuration = SignedDuration::from_secs(90);
 /// Deletions that take longer are given up.
 const LIMIT: SignedDuration = SignedDuration::from_mins(10);
 
 /// How far a Cluster is whose deletion was asked for then, and how long it stays so.
-fn stage(asked: Timestamp, now: Timestamp) -> (Departure, Option<Duration>) {
+fn stage(asked: Timestamp, now: Timestamp, settling: SignedDuration) -> (Departure, Option<Duration>) {
     let passed = now.duration_since(asked);
     let until = |end: SignedDuration| Duration::try_from(end.saturating_sub(passed)).ok();
-    if passed < SETTLING {
-        (Departure::Settling, until(SETTLING))
+    if passed < settling {
+        (Departure::Settling, until(settling))
     } else if passed < LIMIT {
         (Departure::Finishing, until(LIMIT))
     } else {
         (Departure::Over, None)
     }
+}
+
+fn settling(cluster: &Object) -> SignedDuration {
+    if is_managed_by_tool(cluster) { SETTLING_BY_TOOL } else { SETTLING }
+}
+
+/// Whether Flux or Argo CD put the object there: they mark what they sync.
+fn is_managed_by_tool(object: &Object) -> bool {
+    object.labels().into_keys().chain(object.annotations().into_keys()).any(|key| {
+        ["kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name", "argocd.argoproj.io/tracking-id"]
+            .contains(&key.as_str())
+    })
 }
 
 /// Notes how far the Cluster is; looks again when that ends.
@@ -37,7 +52,8 @@ pub(super) fn look(ctx: &Context, name: &ClusterName, entry: &mut Entry) {
         return;
     }
     let asked = entry.object.str_at("/metadata/deletionTimestamp").parse::<Timestamp>();
-    let (stage, left) = asked.map_or((Departure::Over, None), |asked| stage(asked, Timestamp::now()));
+    let (stage, left) = asked
+        .map_or((Departure::Over, None), |asked| stage(asked, Timestamp::now(), settling(&entry.object)));
     if let Some(left) = left.filter(|_| entry.departure != Some(stage)) {
         // A moment later: the time it says is cut to seconds.
         ctx.later(left + Duration::from_millis(100), Event::ClusterDue(name.clone()));
@@ -70,6 +86,7 @@ pub(super) fn message(entry: &Entry) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_departure_has_stages_that_follow_from_when_it_was_asked_for() {
@@ -82,10 +99,24 @@ mod tests {
             ("2026-01-01T00:10:00Z", Departure::Over, None),
         ] {
             assert_eq!(
-                stage(asked, at.parse().unwrap()),
+                stage(asked, at.parse().unwrap(), settling(&Object(json!({})))),
                 (stage_then, left.map(Duration::from_secs)),
                 "{at}"
             );
+        }
+    }
+
+    #[test]
+    fn what_a_gitops_tool_deletes_it_deletes_part_by_part() {
+        let asked: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let flux = json!({"metadata": {"labels": {"kustomize.toolkit.fluxcd.io/name": "clusters"}}});
+        let argo = json!({"metadata": {"annotations": {"argocd.argoproj.io/tracking-id": "fleet:x"}}});
+        let person = json!({"metadata": {"labels": {"region": "eu"}}});
+        for (cluster, want) in
+            [(flux, Departure::Settling), (argo, Departure::Settling), (person, Departure::Finishing)]
+        {
+            let now = "2026-01-01T00:01:29Z".parse().unwrap();
+            assert_eq!(stage(asked, now, settling(&Object(cluster.clone()))).0, want, "{cluster}");
         }
     }
 }
