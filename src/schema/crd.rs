@@ -189,8 +189,21 @@ fn status_schema(status: Value) -> Value {
         unseen.as_object_mut().map(|unseen| unseen.remove("observedGeneration"));
     }
     status["properties"] = Value::Object(properties);
-    status["default"] = unseen;
+    if takes(&status) {
+        status["default"] = unseen;
+    }
     status
+}
+
+/// Whether a status may have our default: an author may give conditions another shape, or ask for more.
+fn takes(status: &Value) -> bool {
+    let text = |field: &str| {
+        let pointer = format!("/properties/conditions/items/properties/{field}");
+        status.pointer(&pointer) == Some(&json!({"type": "string"}))
+    };
+    ["type", "status", "reason", "message", "lastTransitionTime"].into_iter().all(text)
+        && status.get("required").is_none()
+        && status.pointer("/properties/conditions/items/required").is_none()
 }
 
 #[cfg(test)]
@@ -364,6 +377,31 @@ mod tests {
         );
         assert_eq!(names(&for_hub(&own, true)), ["IP", "Clusters"]);
         assert_eq!(for_hub(&json!({"kind": "x"}), true), json!({"kind": "x"}));
+    }
+
+    #[test]
+    fn conditions_of_the_authors_own_shape_get_no_default() {
+        for conditions in [
+            json!({"type": "array", "items": {"type": "string"}}),
+            json!({"type": "string"}),
+            json!({"type": "array", "items": {"type": "object", "properties": {"type": {"type": "integer"}}}}),
+        ] {
+            let own = json!({"type": "object", "properties": {"conditions": conditions}});
+            let crd = generate(&rgd("a", json!({})), Value::Null, own);
+            assert!(version(&crd)["schema"]["openAPIV3Schema"]["properties"]["status"].get("default").is_none());
+        }
+    }
+
+    #[test]
+    fn the_default_of_a_status_comes_and_goes_without_a_breaking_change() {
+        let ours = plain(json!({}));
+        let mut kros = ours.clone();
+        let status = &mut kros["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"];
+        assert!(status.as_object_mut().unwrap().remove("default").is_some());
+        for (live, wanted) in [(&kros, &ours), (&ours, &kros)] {
+            let changes = crate::schema::compat::compare(live, wanted);
+            assert!(!changes.is_empty() && changes.breaking.is_empty(), "{changes:?}");
+        }
     }
 
     #[test]

@@ -326,7 +326,14 @@ impl Clusters {
             Err(ApiError::NotFound) => Vec::new(),
             Err(error) => {
                 tracing::debug!(cluster = %name, %error, "writing a Cluster failed");
-                ctx.later(Duration::from_secs(1), Event::ClusterDue(name.clone()));
+                let refused = matches!(error, ApiError::Invalid { .. });
+                if let Some(entry) = self.entries.get(name).filter(|_| refused) {
+                    tracing::warn!(cluster = %name, %error, "the API server refuses what is written");
+                    let note = format!("the hub refuses what is written to the Cluster: {error}");
+                    ctx.publish(&entry.object, true, "WriteRefused", note);
+                }
+                let pause = if refused { Duration::from_secs(60) } else { Duration::from_secs(1) };
+                ctx.later(pause, Event::ClusterDue(name.clone()));
                 Vec::new()
             }
         }

@@ -299,6 +299,11 @@ impl Definitions {
                     Err(ApiError::NotFound) => return Vec::new(),
                     Err(error) => {
                         tracing::debug!(rgd = name, %error, "writing a definition failed");
+                        if let (Written::Status, ApiError::Invalid { message }) = (&what, &error) {
+                            tracing::warn!(rgd = name, message, "the API server refuses the status");
+                            let note = format!("the hub refuses the status of the definition: {message}");
+                            ctx.publish(&entry.object, true, "StatusRefused", note);
+                        }
                         let refused = !matches!(error, ApiError::Conflict { .. });
                         let pause = if refused { RETRY } else { Duration::from_secs(1) };
                         ctx.later(pause, Event::Definition(name.to_owned(), Outcome::Due));

@@ -52,6 +52,8 @@ const REREAD: Duration = Duration::from_secs(2);
 
 struct Slot {
     uid: String,
+    /// What the API server said to a status that it refuses for good, once that was told.
+    told: Option<String>,
     fleet: Fleet,
 }
 
@@ -183,7 +185,7 @@ impl Instances {
                         clusters.broadcast(|| ToSpoke::Forget(key.clone()));
                     }
                     let fleet = Fleet::new(key.clone(), kind.gvk.clone());
-                    let slot = Slot { uid: object.uid().to_owned(), fleet };
+                    let slot = Slot { uid: object.uid().to_owned(), told: None, fleet };
                     kind.slots.insert(key.clone(), slot);
                 }
                 self.enqueue(&key);
@@ -356,6 +358,7 @@ impl Instances {
         let kind = self.kinds.get_mut(&key.gk)?;
         let mut recorded = None;
         let mut refreshed = None;
+        let object = kind.view.get(&Key::new(&key.namespace, &key.name)).cloned();
         if let Some(slot) = kind.slots.get_mut(key).filter(|s| s.uid == uid) {
             let mut told = |what: &str, result: Result<Value, ApiError>| match result {
                 Ok(value) => {
@@ -378,6 +381,12 @@ impl Instances {
                         _ => (StatusTrouble::Passing, text(error)),
                     };
                     let result = told("writing the status", result).map_err(trouble);
+                    let refused = result.as_ref().err().filter(|(t, _)| *t == StatusTrouble::Refused);
+                    let refused = refused.map(|(_, why)| why.clone());
+                    if refused.is_some() && slot.told != refused {
+                        perform::tell_refused(ctx, key, object.as_deref(), refused.as_deref());
+                    }
+                    slot.told = refused.or_else(|| slot.told.take());
                     slot.fleet.status_written(result, &now);
                 }
                 Outcome::Finalizer(result) => {

@@ -95,6 +95,16 @@ async fn record_left(ctx: &Context, id: &str, known: bool, left: Left) -> Result
     Ok(Recorded::All(left::read(client, namespace, id).await?))
 }
 
+/// A status that the API server refuses for good is told where a person looks, since the status cannot tell it.
+pub(super) fn tell_refused(ctx: &Context, key: &InstanceKey, object: Option<&Object>, why: Option<&str>) {
+    let why = why.unwrap_or_default();
+    tracing::warn!(instance = %key, why, "the API server refuses the status");
+    if let Some(object) = object {
+        let message = format!("the hub refuses the status of the instance: {why}");
+        ctx.publish(object, true, "StatusRefused", message);
+    }
+}
+
 /// Takes a record of what is left out: it was cleaned, or its instance is there again.
 pub(super) fn forget_left(ctx: &Context, name: &ClusterName, clusters: &Clusters, hub_uid: &str) {
     let ids = [clusters.record_id(name), left::unknown_id(name)];

@@ -792,7 +792,12 @@ impl Fleet {
         self.status_refused = self.status_refused.take().filter(|(print, _)| *print == fields);
         aggregate.refused = self.status_refused.as_ref().map(|(_, why)| why.clone());
         let new = aggregate.status(&old, inputs.instance.generation(), inputs.now);
-        let Some(patch) = super::spoke::merge_patch(&old, &new) else {
+        // What stood before it was written is good as it is: an upgrade writes nothing.
+        let for_that_alone = |patch: &Value| {
+            old.get("observedGeneration").is_none()
+                && *patch == json!({"observedGeneration": inputs.instance.generation()})
+        };
+        let Some(patch) = super::spoke::merge_patch(&old, &new).filter(|p| !for_that_alone(p)) else {
             self.passing_since = None;
             return;
         };
