@@ -388,7 +388,9 @@ mod tests {
         ] {
             let own = json!({"type": "object", "properties": {"conditions": conditions}});
             let crd = generate(&rgd("a", json!({})), Value::Null, own);
-            assert!(version(&crd)["schema"]["openAPIV3Schema"]["properties"]["status"].get("default").is_none());
+            assert!(
+                version(&crd)["schema"]["openAPIV3Schema"]["properties"]["status"].get("default").is_none()
+            );
         }
     }
 
