@@ -268,6 +268,62 @@ fn kinds_come_from_many_places() {
     assert!(empty == 2 && text.contains("--schemas"), "{text}");
 }
 
+/// What the help says to write, written: then nothing is wrong any more.
+#[test]
+fn help_that_says_what_to_write_is_right() {
+    let instance = "---\napiVersion: kro.run/v1alpha1\nkind: App\nmetadata:\n  name: one\n  annotations:\n    hub.kro.run/clusters: '*'\nspec:\n  replicas: 2\n";
+    let whole = format!("{APP}{instance}");
+    // The clean text, an edit that spoils it, and what of the help stands in its place.
+    for (clean, spoilt, before, after) in [
+        (
+            "apiVersion: kro.run/v1alpha1\nkind: Res",
+            "apiVersion: kro.run/v1beta1\nkind: Res",
+            "write apiVersion: ",
+            "",
+        ),
+        (
+            "apiVersion: kro.run/v1alpha1\nkind: App\nmeta",
+            "apiVersion: kro.run/v1beta1\nkind: App\nmeta",
+            "write apiVersion: ",
+            "",
+        ),
+        ("\n  replicas: 2", "\n  replicaz: 2", "did you mean \"", "\"?"),
+        ("${schema.spec.replicas > 1}", "schema.spec.replicas > 1", "write one expression: ", ""),
+        ("'${settings.metadata.name}'", "'${setings.metadata.name}'", "did you mean \"", "\"?"),
+        (
+            "text: |\n          size is ${schema.spec.size}",
+            "text: x-${schema.spec.replicas}",
+            "write ${",
+            "}",
+        ),
+        ("clusters: '*'", "clusters: ''", "write hub.kro.run/clusters: ", " for all"),
+    ] {
+        assert!(whole.contains(clean), "{clean}");
+        let text = whole.replacen(clean, spoilt, 1);
+        let said = run(&["validate", "-"], &text);
+        let help = said
+            .out
+            .lines()
+            .find_map(|l| l.trim().strip_prefix("= help: "))
+            .unwrap_or_else(|| panic!("{spoilt}: {}", said.out));
+        let written = help.split_once(before).map(|(_, w)| w.strip_suffix(after).unwrap_or(w));
+        // Of two ways the one that names all clusters.
+        let written = written.or_else(|| help.contains("name clusters, or * for all").then_some("'*'"));
+        let written = written.unwrap_or_else(|| panic!("{spoilt}: {help}"));
+        let word = match spoilt {
+            s if s.starts_with("apiVersion") => "kro.run/v1beta1",
+            "\n  replicaz: 2" => "replicaz",
+            "'${setings.metadata.name}'" => "setings",
+            "clusters: ''" => "''",
+            "text: x-${schema.spec.replicas}" => "schema.spec.replicas",
+            other => other,
+        };
+        let mended = text.replacen(spoilt, &spoilt.replacen(word, written, 1), 1);
+        let said = run(&["validate", "-"], &mended);
+        assert!(said.out.ends_with("0 errors, 0 warnings\n"), "{spoilt} -> {written}: {}", said.out);
+    }
+}
+
 /// A repository as teams have it: charts, patches, values, files of other editors.
 fn a_repository(name: &str) -> PathBuf {
     let folder = folder(name);
@@ -419,6 +475,7 @@ fn a_backslash_before_an_expression_is_named() {
         "{}",
         said.out
     );
+    assert!(said.out.ends_with("1 error, 0 warnings\n"), "{}", said.out);
 }
 
 #[test]

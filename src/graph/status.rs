@@ -29,6 +29,8 @@ pub struct Status {
 const STATE: &str = "state";
 const CONDITIONS: &str = "conditions";
 const FLEET: &str = "fleet";
+/// What the controller writes where an author declares a field of that name, and its type.
+const WRITTEN: [(&str, &str); 2] = [(STATE, "string"), ("observedGeneration", "integer")];
 
 pub fn compile(
     status: &Value,
@@ -76,10 +78,12 @@ pub fn compile(
             types.insert(usage.expression.slot, type_of(usage, known, variables, problems));
         }
         let declared = schema(&template, &types);
-        if name == STATE && !holds_text(&declared) {
+        if let Some((_, type_)) = WRITTEN.iter().find(|(n, t)| n == name && !holds(&declared, t)) {
             problems.add_with_help(
                 &path,
-                "status.state is written by the controller, as a string; declared as anything else, no status could be written",
+                format!(
+                    "status.{name} is written by the controller, as {type_}; declared as anything else, no status could be written"
+                ),
                 Some("give the field another name".to_owned()),
             );
         }
@@ -94,9 +98,9 @@ pub fn compile(
     found
 }
 
-/// Whether a field of this schema can hold the controller's own word.
-fn holds_text(schema: &Value) -> bool {
-    schema.get("type").is_none_or(|t| t == "string") && schema.get("format").is_none()
+/// Whether a field of this schema can hold what the controller writes.
+fn holds(schema: &Value, type_: &str) -> bool {
+    schema.get("type").is_none_or(|t| t == type_) && schema.get("format").is_none()
 }
 
 /// Whether an expression is about all clusters together.

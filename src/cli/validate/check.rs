@@ -125,6 +125,7 @@ pub fn check(read: Read<'_>, mut known: Known, judge: &Judge) -> Checked {
         }
     }
     let graphs = compile_all(definitions, &mut known, judge, &mut findings);
+    findings.without_warnings_beside_errors();
 
     let crds: BTreeMap<&Gvk, &Value> = graphs.iter().map(|(_, g)| (&g.gvk, &g.crd)).collect();
     for object in objects.iter().filter(|o| !is_crd(o) && !is_definition(o)) {

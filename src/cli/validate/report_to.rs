@@ -5,6 +5,7 @@ use super::locate;
 use super::source::{File, Object};
 use super::structural::Problem;
 use crate::graph::Diagnostic;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 pub struct Findings<'f> {
@@ -88,6 +89,14 @@ impl<'f> Findings<'f> {
             help,
             related: None,
         });
+    }
+
+    /// Where something is wrong, what only looks odd is part of it.
+    pub fn without_warnings_beside_errors(&mut self) {
+        let place = |f: &Finding| (f.file, f.object.clone(), f.path.clone());
+        let wrong: BTreeSet<_> =
+            self.all.iter().filter(|f| f.severity == Severity::Error).map(place).collect();
+        self.all.retain(|f| f.severity == Severity::Error || f.path.is_empty() || !wrong.contains(&place(f)));
     }
 
     /// In the order of the files.

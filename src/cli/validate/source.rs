@@ -179,10 +179,9 @@ pub fn objects(file: usize, text: &str) -> Contents {
 
 /// A template of Helm: no YAML before `helm template` made it so. `${{` begins a map in an expression.
 pub fn is_helm_template(text: &str) -> bool {
-    let mut before = None;
     text.match_indices("{{").any(|(at, _)| {
-        let part = text.get(..at).and_then(|t| t.chars().next_back());
-        std::mem::replace(&mut before, Some(at)).is_none_or(|b| b + 1 < at) && part != Some('$')
+        let before = text.get(..at).and_then(|t| t.chars().next_back());
+        !matches!(before, Some('$' | '{'))
     })
 }
 

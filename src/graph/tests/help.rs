@@ -249,6 +249,10 @@ fn simple_schema() {
         ("string | default=\"a", "close it with a double quote", "string | default=\"a\""),
         ("string |", "leave the `|` out", "string"),
         ("[]string | uniqueItems=true listType=atomic", "keep one of them", "[]string | uniqueItems=true"),
+        ("string | required", "write required=true", "string | required=true"),
+        ("[]string | uniqueItems", "write uniqueItems=true", "[]string | uniqueItems=true"),
+        ("string | optional", "leave the word out", "string"),
+        ("string | default = \"x\"", "without blanks around the =", "string | default=\"x\""),
     ] {
         let found = problems(&with(field)).join("\n");
         if !found.contains(help) {
@@ -256,6 +260,42 @@ fn simple_schema() {
         }
         table.verdict(format!("{field} -> {mended}"), &with(mended), "ok");
     }
+}
+
+/// A field written as a schema of OpenAPI.
+#[test]
+fn openapi_instead_of_simple_schema() {
+    let mut table = Table::default();
+    let with =
+        |field: &str| app(&cm("x", "v", "")).replace("s: string", &format!("s: string\n      z: {field}"));
+    for (field, mended) in [
+        ("{type: string, description: the name, default: 'no'}", "string"),
+        ("{type: array, items: {type: string}}", "'[]string'"),
+        ("{type: object, additionalProperties: {type: integer}, default: {a: 1}}", "'map[string]integer'"),
+        ("{type: number, minimum: 1}", "float"),
+        ("{type: object, properties: {a: {type: string, default: x}}}", "{a: string}"),
+    ] {
+        let found = problems(&with(field)).join("\n");
+        table.has(field, &found, "this is a schema of OpenAPI");
+        let said = mended.trim_matches('\'');
+        if !mended.starts_with('{') {
+            table.has(field, &found, &format!("write the type, then its markers: {said} | key=value"));
+        }
+        table.verdict(mended, &with(mended), "ok");
+    }
+    // Fields of these names are as good as others.
+    for field in ["{type: string, format: integer}", "{type: string, default: string, items: '[]string'}"] {
+        table.verdict(field, &with(field), "ok");
+    }
+}
+
+#[test]
+fn a_function_of_a_value_that_may_be_absent() {
+    let yaml = |text: &str| app(&cm("x", &json!(text).to_string(), ""));
+    let text = "${string(schema.metadata.?annotations['a'])}";
+    let mut table = Table::default();
+    table.has(text, problems(&yaml(text)).join("\n"), "say what stands then, x.orValue(…)");
+    table.verdict(text, &yaml(&text.replace("])", "].orValue(\"\"))")), "ok");
 }
 
 #[test]

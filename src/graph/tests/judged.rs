@@ -121,7 +121,7 @@ fn what_is_made_of_the_whole_metadata_comes_to_rest() {
 #[test]
 fn reserved_fields_of_the_status() {
     let list = "status.conditions: conditions is not a list of expressions";
-    let state = "status.state: status.state is written by the controller, as a string";
+    let state = "status.state: status.state is written by the controller, as string";
     let mut table = Table::default();
     for (status, want) in [
         ("{conditions: '${schema.spec.l}'}", list),
@@ -136,6 +136,11 @@ fn reserved_fields_of_the_status() {
         ("{state: '${schema.spec.n}'}", state),
         ("{state: '${schema.spec.l}'}", state),
         ("{state: {a: '${schema.spec.s}'}}", state),
+        ("{observedGeneration: '${schema.metadata.generation}'}", "ok"),
+        (
+            "{observedGeneration: '${schema.spec.s}'}",
+            "status.observedGeneration is written by the controller, as integer",
+        ),
         ("{fleet: '${schema.spec.s}'}", "status.fleet: status.fleet is written by kro-hub itself"),
     ] {
         table.verdict(status, &with_status(status), want);

@@ -17,12 +17,20 @@ pub fn of(usage: &Use, decls: &Decls, problems: &mut Problems) -> Option<Type> {
                 let help = backslash(&usage.expression.text, Some(&error.source_text))
                     .or_else(|| restless(usage, &error))
                     .or_else(|| error.help.clone())
+                    .or_else(|| optional(&error))
                     .or_else(|| advice(&error));
                 problems.in_expression(&usage.path, &usage.expression.text, &CompileError { help, ..error });
             }
             None
         }
     }
+}
+
+/// A value that may be absent, where one is needed.
+fn optional(error: &CompileError) -> Option<String> {
+    let takes_none =
+        error.message.contains("no matching overload") && error.message.contains("optional_type(");
+    takes_none.then(|| "a value may be absent here: say what stands then, x.orValue(…)".to_owned())
 }
 
 /// A field that no expression sees, read under another name: `cel.bind(m, schema.metadata, m.resourceVersion)`.

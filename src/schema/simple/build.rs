@@ -170,6 +170,7 @@ impl<'a> Builder<'a> {
         let mut depth = 0;
         let mut weight = FIELD_WEIGHT;
         let mut sound = true;
+        let before = self.problems.len();
         for (name, definition) in fields {
             let path = join(path, name);
             let Some(built) = self.definition(&path, definition, level + 1) else {
@@ -189,6 +190,10 @@ impl<'a> Builder<'a> {
             }
         }
         if !sound {
+            if let Some(fault) = as_openapi(fields) {
+                self.problems.truncate(before);
+                self.problems.push(fault.at(path));
+            }
             return None;
         }
         let mut schema = json!({"type": "object"});
@@ -313,6 +318,60 @@ fn unexpected(value: &Value) -> Fault {
         Value::Object(_) => ("map", "write a field"),
     };
     Fault::new(format!("unexpected type: {found}")).help(help)
+}
+
+/// Of a map that is no good as fields: whether it is meant as a schema of OpenAPI, and how to write that.
+fn as_openapi(fields: &Map<String, Value>) -> Option<Fault> {
+    const OTHERS: [&str; 16] = [
+        "additionalProperties",
+        "default",
+        "description",
+        "enum",
+        "format",
+        "items",
+        "maxItems",
+        "maxLength",
+        "maximum",
+        "minItems",
+        "minLength",
+        "minimum",
+        "nullable",
+        "pattern",
+        "properties",
+        "required",
+    ];
+    let type_ = fields.get("type")?.as_str()?;
+    if fields.len() < 2 || !fields.keys().all(|k| k == "type" || OTHERS.contains(&k.as_str())) {
+        return None;
+    }
+    let inner =
+        |key: &str| fields.get(key).and_then(|i| i.get("type")).and_then(Value::as_str).and_then(plain);
+    let written = match type_ {
+        "array" => format!("[]{}", inner("items").unwrap_or("Type")),
+        "object" if fields.contains_key("additionalProperties") => {
+            format!("map[string]{}", inner("additionalProperties").unwrap_or("Type"))
+        }
+        "object" => {
+            let help = "write a map of names to fields, without type and properties";
+            return Some(Fault::new(OPENAPI).help(help));
+        }
+        other => plain(other)?.to_owned(),
+    };
+    Some(Fault::new(OPENAPI).help(format!("write the type, then its markers: {written} | key=value")))
+}
+
+const OPENAPI: &str = "this is a schema of OpenAPI; here a field is one line";
+
+/// SimpleSchema's word for a type of OpenAPI.
+fn plain(type_: &str) -> Option<&'static str> {
+    match type_ {
+        "string" => Some("string"),
+        "integer" => Some("integer"),
+        "number" => Some("float"),
+        "boolean" => Some("boolean"),
+        "object" => Some("object"),
+        _ => None,
+    }
 }
 
 /// The custom types that a definition names.

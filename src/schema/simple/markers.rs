@@ -165,11 +165,12 @@ impl Scan {
         self.finish();
         let rest = self.buffer.trim();
         if !rest.is_empty() {
-            self.faults.push(
-                Fault::new(format!("marker key '{rest}' without a value")).help(
-                    "markers are written as key=value; put a value that contains blanks in double quotes",
-                ),
-            );
+            let help = match rest {
+                "required" | "immutable" | "uniqueItems" => format!("write {rest}=true"),
+                "optional" => "a field is optional unless it says required=true: leave the word out".to_owned(),
+                _ => "markers are written as key=value, without blanks around the =; put a value that contains blanks in double quotes".to_owned(),
+            };
+            self.faults.push(Fault::new(format!("marker key '{rest}' without a value")).help(help));
         } else if !self.any {
             self.faults.push(Fault::new("no marker after `|`").help("leave the `|` out"));
         }
