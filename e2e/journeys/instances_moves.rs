@@ -12,6 +12,7 @@ use std::time::Duration;
 pub const TRIALS: &[Run] = &[
     ("instances::move_when_their_words_change", words),
     ("instances::follow_labels_but_a_large_shrink_is_held", shrink),
+    ("instances::outlive_a_typo_on_labels_that_is_mended", typo),
 ];
 
 fn define<'a>(stand: &'a Stand, name: &str, kind: &str) -> Result<Kind<'a>> {
@@ -51,6 +52,39 @@ fn words(stand: &Stand) -> Result<()> {
         Ok(())
     })?;
     ensure!(uid(&kind.child("us", "configmaps/a")?.context("no child")?) == kept, "us was made anew");
+    kind.remove("a")
+}
+
+fn typo(stand: &Stand) -> Result<()> {
+    let kind = define(stand, "slips", "Slip")?;
+    let all = ["ap", "eu", "us"];
+    let label = |cluster: &str, env: Option<&str>| stand.label_cluster(cluster, &json!({"typo-env": env}));
+    for cluster in all {
+        label(cluster, Some("prod"))?;
+    }
+    kind.create("a", "?typo-env=prod", "{text: x}")?;
+    kind.wait_active("a", &all)?;
+    let uids = || -> Result<Vec<String>> {
+        all.iter().map(|c| Ok(uid(&kind.child(c, "configmaps/a")?.context("no child")?))).collect()
+    };
+    let before = uids()?;
+    for cluster in all {
+        label(cluster, Some("prdo"))?;
+    }
+    eventually(PATIENCE, "all are held", || {
+        let ready = condition(&kind.hub("a")?, "Ready").cloned().unwrap_or_default();
+        let message = text(&ready, "/message");
+        ensure!(ready["reason"] == "ShrinkHeld" && all.iter().all(|c| message.contains(c)), "{ready}");
+        Ok(())
+    })?;
+    for cluster in ["us", "ap", "eu"] {
+        label(cluster, Some("prod"))?;
+    }
+    kind.wait_active("a", &all)?;
+    ensure!(uids()? == before, "something was made anew");
+    for cluster in all {
+        label(cluster, None)?;
+    }
     kind.remove("a")
 }
 

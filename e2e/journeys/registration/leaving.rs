@@ -213,3 +213,53 @@ pub fn on_deregister_delete_cleans_first(stage: &Stage) -> Result<()> {
     stage.unchanged("us", &on_us)?;
     stage.delete_secret("eu-credentials")
 }
+
+/// As GitOps would have it: Cluster, instance and credentials go in one commit, in the order that leaves least time.
+pub fn what_is_removed_with_its_cluster_leaves_nothing_behind(stage: &Stage) -> Result<()> {
+    let mut credentials = secret("eu-credentials", &stage.kubeconfig("eu")?, &[]);
+    credentials["metadata"]["labels"] = json!({});
+    stage.put(&credentials)?;
+    stage.put(&json!({
+        "apiVersion": "hub.kro.run/v1alpha1", "kind": "Cluster", "metadata": {"name": "eu"},
+        "spec": {"credentials": {"secretRef": {"name": "eu-credentials", "namespace": NAMESPACE}}},
+    }))?;
+    let id = cluster_id(&stage.ready("eu")?);
+    stage.register("us")?;
+    for note in ["one", "two", "stays"] {
+        stage.placed_note(note, "eu,us")?;
+    }
+    stage.delete_cluster("eu")?;
+    stage.delete_secret("eu-credentials")?;
+    for note in ["one", "two"] {
+        stage.env.api("hub").delete(&format!("{}/{note}", super::stage::notes(HOME)))?;
+    }
+    stage.is("eu", "Ready", "False", "Leaving")?;
+    for note in ["one", "two"] {
+        eventually(SOON, &format!("{note} is gone"), || {
+            let found = stage.env.api("hub").get(&format!("{}/{note}", super::stage::notes(HOME)))?;
+            ensure!(found.is_none(), "it is there: {}", found.unwrap_or_default()["status"]);
+            Ok(())
+        })?;
+        ensure!(stage.mirror("eu", note)?.is_none(), "the mirror of {note} is left");
+        ensure!(stage.children("eu", note)?.is_empty(), "children of {note} are left");
+    }
+    eventually(SOON, "Cluster eu gone", || {
+        let found = stage.env.api("hub").get(&format!("{CLUSTERS}/eu"))?;
+        ensure!(found.is_none(), "it is there: {}", found.as_ref().map(conditions).unwrap_or_default());
+        Ok(())
+    })?;
+    // What was not deleted runs on, is on record, and is named.
+    ensure!(stage.mirror("eu", "stays")?.is_some(), "what was not deleted is gone");
+    let left = stage.left_behind(&id)?;
+    ensure!(left.len() == 1, "left-{id} lists {left:?}");
+    let said = stage.event("Cluster", "eu", "LeftBehind")?;
+    ensure!(said.contains("stays"), "{said}");
+    stage.register("eu")?;
+    stage.active("stays")?;
+    eventually(SOON, "no empty record", || {
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/configmaps/left-{id}");
+        ensure!(stage.env.api("hub").get(&path)?.is_none(), "left-{id} is there");
+        Ok(())
+    })?;
+    stage.delete_note("stays")
+}

@@ -19,7 +19,7 @@ use stage::Stage;
 /// All trials share one fleet and run one at a time; each starts with no cluster registered.
 pub fn trials(shared: &Shared) -> Vec<Trial> {
     type Run = fn(&Stage) -> Result<()>;
-    let all: [(&str, Run); 24] = [
+    let all: [(&str, Run); 25] = [
         ("a_secret_makes_a_cluster", secrets::a_secret_makes_a_cluster),
         ("keys_and_labels_of_other_tools", secrets::keys_and_labels_of_other_tools),
         ("the_first_secret_owns_the_name", secrets::the_first_secret_owns_the_name),
@@ -35,6 +35,10 @@ pub fn trials(shared: &Shared) -> Vec<Trial> {
         ("workloads_outlive_their_registration", leaving::workloads_outlive_their_registration),
         ("leftovers_are_cleaned_on_return", leaving::leftovers_are_cleaned_on_return),
         ("on_deregister_delete_cleans_first", leaving::on_deregister_delete_cleans_first),
+        (
+            "what_is_removed_with_its_cluster_leaves_nothing_behind",
+            leaving::what_is_removed_with_its_cluster_leaves_nothing_behind,
+        ),
         ("the_hub_runs_instances_as_kro_does", local::the_hub_runs_instances_as_kro_does),
         ("a_paused_cluster_gets_nothing", placement::a_paused_cluster_gets_nothing),
         ("other_namespaces_are_not_allowed", placement::other_namespaces_are_not_allowed),
