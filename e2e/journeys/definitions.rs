@@ -16,6 +16,8 @@ pub const TRIALS: &[Run] = &[
     ("definitions::a_breaking_edit_is_refused_until_it_is_allowed", a_breaking_edit_is_refused),
     ("definitions::the_second_of_one_kind_waits_for_the_first_to_go", two_of_one_kind),
     ("definitions::deletion_waits_for_instances_and_goes_on_caring", deletion_waits_for_instances),
+    ("definitions::an_empty_group_is_the_default_and_goes_as_any_other", an_empty_group),
+    ("definitions::what_no_object_can_be_is_an_error_at_once", what_no_object_can_be),
     ("definitions::abandon_leaves_instances_and_children_alone", abandon_leaves_everything),
 ];
 
@@ -116,7 +118,7 @@ fn what_is_wrong_is_named(stand: &Stand) -> Result<()> {
             "\n  - id: {id}\n    template: {{apiVersion: v1, kind: ConfigMap, metadata: {{name: {id}}}, data: {{k: '{value}'}}}}"
         )
     };
-    let cases: [(&str, &str, String, &[&str]); 5] = [
+    let cases: [(&str, &str, String, &[&str]); 7] = [
         (
             "def-cycle",
             "DefCycle",
@@ -131,6 +133,19 @@ fn what_is_wrong_is_named(stand: &Stand) -> Result<()> {
             config("a", "x")
                 + "\n  - id: platform\n    externalRef: {apiVersion: v1, kind: ConfigMap, metadata: {}}",
             &["exactly one of name or selector", "spec.resources[1].externalRef"],
+        ),
+        (
+            "def-restless",
+            "DefRestless",
+            config("a", "${schema.metadata.resourceVersion}"),
+            &["resource \"a\"", "schema.metadata.resourceVersion", "template.data.k"],
+        ),
+        (
+            "def-selector",
+            "DefSelector",
+            config("a", "x")
+                + "\n  - id: some\n    externalRef: {apiVersion: v1, kind: ConfigMap, metadata: {selector: {matchLabels: {'bad key!': x}}}}",
+            &["invalid label selector", "bad key!"],
         ),
         ("def-type", "DefType", config("a", "${schema.metadata.labels}"), &["type mismatch", "data"]),
     ];
@@ -263,6 +278,68 @@ fn deletion_waits_for_instances(stand: &Stand) -> Result<()> {
         Ok(())
     })?;
     ensure!(stand.api("hub").get(&kind.crd_path())?.is_some(), "the CRD went without being allowed to");
+    Ok(())
+}
+
+fn an_empty_group(stand: &Stand) -> Result<()> {
+    let yaml = note("def-no-group", "DefNoGroup", "{text: string}");
+    let kind = stand.define(&yaml.replace("    kind: DefNoGroup", "    group: ''\n    kind: DefNoGroup"))?;
+    kind.create("a", "eu", "{text: one}")?;
+    kind.wait_active("a", &["eu"])?;
+    kind.remove("a")?;
+    stand.api("hub").delete(&kind.rgd_path())?;
+    eventually(PATIENCE, "the definition gone", || {
+        ensure!(stand.api("hub").get(&kind.rgd_path())?.is_none(), "{}", kind.status()?);
+        Ok(())
+    })
+}
+
+/// Names and selectors that only an instance makes wrong.
+fn what_no_object_can_be(stand: &Stand) -> Result<()> {
+    let kind = stand.define(
+        r"
+apiVersion: kro.run/v1alpha1
+kind: ResourceGraphDefinition
+metadata: {name: def-names}
+spec:
+  schema:
+    apiVersion: v1alpha1
+    kind: DefBadName
+    spec: {name: string, namespace: string, label: string}
+  resources:
+  - id: config
+    template:
+      apiVersion: v1
+      kind: ConfigMap
+      metadata: {name: '${schema.spec.name}', namespace: '${schema.spec.namespace}'}
+  - id: some
+    externalRef: {apiVersion: v1, kind: Secret, metadata: {selector: {matchLabels: {a: '${schema.spec.label}'}}}}
+",
+    )?;
+    for (name, spec, told) in [
+        ("slash", "{name: a/b, namespace: def-names, label: x}", "config: metadata.name"),
+        ("percent", "{name: x%2fy, namespace: def-names, label: x}", "config: metadata.name"),
+        ("upper", "{name: Upper, namespace: def-names, label: x}", "config: metadata.name"),
+        ("namespace", "{name: a, namespace: ../kube-system, label: x}", "config: metadata.namespace"),
+        ("label", "{name: a, namespace: def-names, label: b c}", "some: metadata.selector"),
+    ] {
+        kind.create(name, "eu", spec)?;
+        eventually(PATIENCE, &format!("{name} is an error that says where"), || {
+            let instance = kind.hub(name)?;
+            ensure!(instance["status"]["state"] == "ERROR", "{}", instance["status"]);
+            ensure!(instance["status"].to_string().contains(told), "{}", instance["status"]);
+            Ok(())
+        })?;
+    }
+    for name in ["slash", "percent", "upper", "namespace", "label"] {
+        kind.remove(name)?;
+    }
+    let refused = stand
+        .metrics()?
+        .lines()
+        .filter(|l| l.contains("verb=\"list\"") && l.contains("code=\"400\""))
+        .count();
+    ensure!(refused == 0, "a list was refused");
     Ok(())
 }
 
