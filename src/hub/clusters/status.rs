@@ -78,8 +78,7 @@ pub fn status(
         }
     };
     let both = facts.leaving.as_ref().map(|leaving| match ready {
-        (True, ..) => leaving.clone(),
-        (_, _, message) if message.is_empty() => leaving.clone(),
+        (True, ..) | (_, _, "") => leaving.clone(),
         (_, _, message) => format!("{message}; {leaving}"),
     });
     let ready = match (&both, ready) {
