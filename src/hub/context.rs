@@ -1,6 +1,6 @@
 //! What every part of the hub side needs to do its work: the client, the clock, the right to write, a way to be heard.
 
-use super::lease::{Lease, Times};
+use super::lease::{Term, Times};
 use super::neighbours::Neighbours;
 use super::{Event, Watched};
 use crate::api::Object;
@@ -57,7 +57,8 @@ pub(super) struct Context {
     pub settings: Arc<Settings>,
     pub metrics: Metrics,
     pub clock: Clock,
-    pub lease: Lease,
+    /// The right to write, of this term alone.
+    pub lease: Term,
     pub pool: Pool,
     pub book: Book,
     /// The hub's own schemas.

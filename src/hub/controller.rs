@@ -48,14 +48,19 @@ impl Hub {
         let cancel = self.ctx.cancel.clone();
         loop {
             let now = self.ctx.clock.now().millis;
+            // Before the queue: that may never be empty.
+            if self.clusters.next_wake().is_some_and(|at| at <= now) {
+                let effects = self.clusters.wake_due(&self.ctx);
+                self.on_clusters(effects);
+            }
             let next = self.instances.next_wake();
             if next.is_some_and(|at| at <= now) {
-                // Before the queue: that may never be empty.
                 self.instances.wake_due(now);
             }
             let work = self.instances.has_work(now);
             let busy = self.may_step() && work;
-            let wake = wake_in(now, next.filter(|at| *at > now), self.settle.due(work));
+            let next = next.filter(|at| *at > now).into_iter().chain(self.clusters.next_wake()).min();
+            let wake = wake_in(now, next, self.settle.due(work));
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
@@ -122,8 +127,8 @@ impl Hub {
                 let effects = self.clusters.written(&self.ctx, &name, result);
                 self.on_clusters(effects);
             }
-            Event::ClusterDue(name) => {
-                let effects = self.clusters.due(&self.ctx, &name);
+            Event::Registered(secret, result) => {
+                let effects = self.clusters.registered(&self.ctx, &secret, result);
                 self.on_clusters(effects);
             }
             Event::CrdOfGroup(group) => self.definitions.kinds_changed(&self.ctx, &group),

@@ -3,6 +3,7 @@
 use super::resources::{config_maps, namespaces};
 use crate::api::keys::hub;
 use crate::api::names::HubId;
+use crate::api::text;
 use crate::spoke::client::{ApiError, HubClient, Verbs};
 use serde_json::{Value, json};
 
@@ -36,21 +37,57 @@ impl ClusterInfo {
     }
 }
 
+/// Why it is not known who a cluster is, or whose.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error("the credentials lack the right to {right}; grant it to their user there ({said})")]
+    Right { right: &'static str, said: String },
+    #[error("{0} on the hub, which says what was left there, cannot be read: {1}")]
+    Record(String, ApiError),
+}
+
+impl AskError {
+    /// Whether the error says nothing but that there was no contact.
+    pub fn is_contact_problem(&self) -> bool {
+        matches!(self, Self::Api(error) if error.is_contact_problem())
+    }
+}
+
+/// Names the right that a refused request needs.
+fn needs(right: &'static str) -> impl Fn(ApiError) -> AskError {
+    move |error| match error {
+        ApiError::Forbidden { message } => AskError::Right { right, said: text::cut(&message, 300) },
+        error => AskError::Api(error),
+    }
+}
+
+const GET_VERSION: &str = "get the path /version";
+const GET_SYSTEM: &str = "get namespace kube-system";
+const GET_CLAIM: &str = "get ConfigMap kube-system/kro-hub-claim";
+const CREATE_CLAIM: &str = "create ConfigMap kube-system/kro-hub-claim";
+
 /// Reads the identity of the cluster behind a client.
 ///
 /// # Errors
 /// The cluster could not be asked, or may not be.
-pub async fn of_cluster(client: &Verbs) -> Result<ClusterInfo, ApiError> {
-    let version = client.get_json("/version").await?.unwrap_or_default();
+pub async fn of_cluster(client: &Verbs) -> Result<ClusterInfo, AskError> {
+    let version = client.get_json("/version").await.map_err(needs(GET_VERSION))?.unwrap_or_default();
     let version = version.get("gitVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let mut named = None;
+    let (mut named, mut hidden) = (None, false);
     for api in ["v1beta1", "v1alpha1"] {
         let path = format!("/apis/about.k8s.io/{api}/clusterproperties/cluster.clusterset.k8s.io");
         // Where the API is not served, some clusters answer 403 to those who may not see everything.
         let property = match client.get_json(&path).await {
             Ok(found) => found,
             Err(ApiError::Forbidden { .. }) => None,
-            Err(error) => return Err(error),
+            // That group alone may be dead; whether the cluster is, its own namespace tells.
+            Err(ApiError::Unavailable { .. } | ApiError::Other { .. }) => {
+                hidden = true;
+                None
+            }
+            Err(error) => return Err(error.into()),
         };
         let id = property.as_ref().and_then(|p| p.pointer("/spec/value")).and_then(Value::as_str);
         named = id.filter(|id| !id.is_empty()).map(str::to_owned);
@@ -60,13 +97,19 @@ pub async fn of_cluster(client: &Verbs) -> Result<ClusterInfo, ApiError> {
     }
     let system = match client.get(&namespaces(), "", "kube-system").await {
         Err(ApiError::Forbidden { .. }) if named.is_some() => None,
-        found => found?,
+        found => found.map_err(needs(GET_SYSTEM))?,
     };
     let uid = system.as_ref().and_then(|s| s.pointer("/metadata/uid")).and_then(Value::as_str);
     let system_uid = uid.unwrap_or_default().to_owned();
     match named.or_else(|| uid.map(str::to_owned)) {
         Some(id) => Ok(ClusterInfo { id, system_uid, version }),
-        None => Err(ApiError::Other { code: 404, message: "namespace kube-system has no uid".into() }),
+        None if hidden => {
+            Err(ApiError::Unavailable { message: "the API group about.k8s.io does not answer".into() }.into())
+        }
+        None => {
+            let message = "namespace kube-system is missing or has no uid".into();
+            Err(ApiError::Other { code: 404, message }.into())
+        }
     }
 }
 
@@ -82,17 +125,18 @@ pub enum Claim {
 ///
 /// # Errors
 /// The cluster could not be asked, or may not be.
-pub async fn claim(client: &Verbs, hub_id: &HubId) -> Result<Claim, ApiError> {
+pub async fn claim(client: &Verbs, hub_id: &HubId) -> Result<Claim, AskError> {
     let (resource, namespace, name) = (config_maps(), hub::CLAIM_NAMESPACE, hub::CLAIM_CONFIGMAP);
     let body = json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": name, "namespace": namespace, "labels": {hub::HUB_ID: hub_id.as_str()}},
         "data": {"hub-id": hub_id.as_str()}});
-    let found = match client.get(&resource, namespace, name).await? {
+    let read = || async { client.get(&resource, namespace, name).await.map_err(needs(GET_CLAIM)) };
+    let found = match read().await? {
         Some(found) => found,
         None => match client.create(&resource, namespace, &body).await {
             Ok(created) => created,
-            Err(ApiError::AlreadyExists) => client.get(&resource, namespace, name).await?.unwrap_or_default(),
-            Err(error) => return Err(error),
+            Err(ApiError::AlreadyExists) => read().await?.unwrap_or_default(),
+            Err(error) => return Err(needs(CREATE_CLAIM)(error)),
         },
     };
     Ok(owner_of(&found, hub_id))
@@ -102,8 +146,9 @@ pub async fn claim(client: &Verbs, hub_id: &HubId) -> Result<Claim, ApiError> {
 ///
 /// # Errors
 /// The cluster could not be asked, or may not be.
-pub async fn claim_of(client: &Verbs, hub_id: &HubId) -> Result<Claim, ApiError> {
-    let found = client.get(&config_maps(), hub::CLAIM_NAMESPACE, hub::CLAIM_CONFIGMAP).await?;
+pub async fn claim_of(client: &Verbs, hub_id: &HubId) -> Result<Claim, AskError> {
+    let found = client.get(&config_maps(), hub::CLAIM_NAMESPACE, hub::CLAIM_CONFIGMAP).await;
+    let found = found.map_err(needs(GET_CLAIM))?;
     Ok(found.map_or(Claim::Ours, |f| owner_of(&f, hub_id)))
 }
 

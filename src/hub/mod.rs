@@ -17,6 +17,7 @@ mod pace;
 mod resources;
 mod run;
 mod server;
+mod timers;
 mod view;
 
 pub use context::Settings;
@@ -56,8 +57,8 @@ enum Event {
     Connect(ClusterName, u64, clusters::connect::Progress),
     /// A write of ours to a Cluster object was answered.
     ClusterWritten(ClusterName, Result<Value, ApiError>),
-    /// Look at a Cluster again.
-    ClusterDue(ClusterName),
+    /// The Cluster that the Secret of this place asks for was applied, or not.
+    Registered(view::Key, Result<Value, ApiError>),
     Definition(String, definitions::Outcome),
     Instance(InstanceKey, String, instances::Outcome),
     /// A record of what is left on a cluster was taken out: cluster and uid of the hub instance.

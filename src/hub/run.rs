@@ -2,15 +2,15 @@
 
 use super::context::{Context, Settings};
 use super::controller::Hub;
-use super::identity::{self, IdentityError};
+use super::identity::{self, AskError, IdentityError};
 use super::install::{self, InstallError};
-use super::lease::Lease;
+use super::lease::{Keeper, Lease, Term};
 use super::neighbours::Neighbours;
 use super::server;
 use crate::api::keys::hub;
 use crate::metrics::Metrics;
 use crate::spoke::actor::Clock;
-use crate::spoke::client::{ApiError, BuildError, HubClient};
+use crate::spoke::client::{BuildError, HubClient, MayWrite};
 use crate::spoke::pool::Pool;
 use crate::spoke::schemas::{Book, Reader};
 use kube::runtime::events::{Recorder, Reporter};
@@ -32,7 +32,7 @@ pub enum RunError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error("asking the hub who it is: {0}")]
-    Hub(#[from] ApiError),
+    Hub(#[from] AskError),
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
 }
@@ -62,16 +62,17 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     .await?;
     let holder = format!("{}_{}", hostname(), identity::random_id());
     let lease = Lease::new(&settings.namespace, &holder, settings.lease);
+    let keeper = Keeper::start(lease, client.clone()).map_err(RunError::Threads)?;
     // Who stands by is ready to take over: a rolling update waits for that.
     ready.store(true, Ordering::Release);
-    let leading = lead_again_and_again(&settings, &client, &metrics, &lease, &ready, &stop, &holder);
+    let leading = lead_again_and_again(&settings, &client, &metrics, &keeper, &ready, &stop, &holder);
     tokio::select! {
         result = leading => return result,
         () = stop.cancelled() => {}
     }
     // Requests that are under way may still end well.
     tokio::time::sleep(Duration::from_millis(50)).await;
-    lease.release(&client).await;
+    keeper.release().await;
     Ok(())
 }
 
@@ -80,7 +81,7 @@ async fn lead_again_and_again(
     settings: &Settings,
     client: &HubClient,
     metrics: &Metrics,
-    lease: &Lease,
+    keeper: &Keeper,
     ready: &Arc<AtomicBool>,
     stop: &CancellationToken,
     holder: &str,
@@ -92,13 +93,13 @@ async fn lead_again_and_again(
             wait_if_contact(error.into()).await?;
             continue;
         }
-        lease.acquire(client).await;
+        let held = keeper.acquire().await;
         ready.store(false, Ordering::Release);
         tracing::info!(holder, "holding the lease {place}");
         let term = stop.child_token();
         let result = tokio::select! {
-            () = lease.keep(client) => None,
-            result = lead(settings.clone(), client.clone(), metrics.clone(), lease.clone(), ready.clone(), term.clone()) => Some(result),
+            () = keeper.keep(&held) => None,
+            result = lead(settings.clone(), client, metrics.clone(), held.clone(), ready.clone(), term.clone()) => Some(result),
         };
         term.cancel();
         ready.store(true, Ordering::Release);
@@ -106,7 +107,7 @@ async fn lead_again_and_again(
             None => tracing::error!("the lease {place} is lost; standing by"),
             Some(Ok(())) => {}
             Some(Err(error)) => {
-                lease.release(client).await;
+                keeper.release().await;
                 wait_if_contact(error).await?;
             }
         }
@@ -117,8 +118,8 @@ async fn lead_again_and_again(
 async fn wait_if_contact(error: RunError) -> Result<(), RunError> {
     let contact = match &error {
         RunError::Install(InstallError::Api { source, .. })
-        | RunError::Hub(source)
         | RunError::Identity(IdentityError::Api(source)) => source.is_contact_problem(),
+        RunError::Hub(source) => source.is_contact_problem(),
         _ => false,
     };
     if !contact {
@@ -131,14 +132,16 @@ async fn wait_if_contact(error: RunError) -> Result<(), RunError> {
 
 async fn lead(
     settings: Settings,
-    client: HubClient,
+    client: &HubClient,
     metrics: Metrics,
-    lease: Lease,
+    lease: Term,
     ready: Arc<AtomicBool>,
     cancel: CancellationToken,
 ) -> Result<(), RunError> {
     let (held, term) = (lease.clone(), cancel.clone());
-    let client = client.guarded(Arc::new(move || held.is_held() && !term.is_cancelled()));
+    let may: MayWrite = Arc::new(move || held.is_held() && !term.is_cancelled());
+    // What a former term has begun ends with its connections.
+    let client = client.apart()?.guarded(may.clone()).fenced(may);
     install::crds(&client, settings.upgrade_crds).await?;
     let hub_id = identity::of_hub(&client, &settings.namespace, settings.hub_id.as_deref()).await?;
     let info = identity::of_cluster(&client).await?;

@@ -85,11 +85,15 @@ impl Handle {
     }
 }
 
-/// Starts the actor. It ends with [`Handle::stop`], or says [`Said::Ended`].
-pub fn start(mut settings: Settings, hub: mpsc::UnboundedSender<FromSpoke>) -> Handle {
+/// Starts the actor. It ends with [`Handle::stop`] and with the term, or says [`Said::Ended`].
+pub fn start(
+    mut settings: Settings,
+    hub: mpsc::UnboundedSender<FromSpoke>,
+    term: &CancellationToken,
+) -> Handle {
     settings.client = settings.client.guarded(settings.may_write.clone());
     let (tasks, inbox) = mpsc::unbounded_channel();
-    let cancel = CancellationToken::new();
+    let cancel = term.child_token();
     let handle = Handle { tasks, cancel: cancel.clone() };
     let (events, incoming) = mpsc::unbounded_channel();
     let actor = Actor {

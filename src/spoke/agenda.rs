@@ -1,18 +1,25 @@
-//! When which instance wants to be stepped if nothing happens before.
+//! When which subject, an instance as a rule, wants to be looked at if nothing happens before: one time for each.
 
 use crate::api::names::InstanceKey;
 use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 
-#[derive(Debug, Default)]
-pub struct Agenda {
+#[derive(Debug)]
+pub struct Agenda<K = InstanceKey> {
     /// Milliseconds of the clock.
-    by_time: BTreeSet<(u64, InstanceKey)>,
-    times: HashMap<InstanceKey, u64>,
+    by_time: BTreeSet<(u64, K)>,
+    times: HashMap<K, u64>,
 }
 
-impl Agenda {
-    /// Replaces what was noted of the instance.
-    pub fn set(&mut self, key: &InstanceKey, at: Option<u64>) {
+impl<K> Default for Agenda<K> {
+    fn default() -> Self {
+        Self { by_time: BTreeSet::new(), times: HashMap::new() }
+    }
+}
+
+impl<K: Clone + Ord + Hash> Agenda<K> {
+    /// Replaces what was noted of the subject.
+    pub fn set(&mut self, key: &K, at: Option<u64>) {
         if self.times.get(key).copied() == at {
             return;
         }
@@ -25,12 +32,16 @@ impl Agenda {
         }
     }
 
+    pub fn time(&self, key: &K) -> Option<u64> {
+        self.times.get(key).copied()
+    }
+
     pub fn next(&self) -> Option<u64> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
     /// Takes those whose time has come.
-    pub fn due(&mut self, now: u64) -> Vec<InstanceKey> {
+    pub fn due(&mut self, now: u64) -> Vec<K> {
         let mut due = Vec::new();
         while self.next().is_some_and(|at| at <= now) {
             let Some((_, key)) = self.by_time.pop_first() else { break };

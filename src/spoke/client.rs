@@ -4,6 +4,7 @@
 //! nothing by itself, and gives up on every request: 5 s to connect, 10 s for the head of a response, 70 s without a byte
 //! of its body, and PINGs that notice a peer which fell silent. The types keep a spoke's client and the hub's apart.
 
+use super::fence::{Closed, Fence};
 use super::health::Contact;
 use super::kubeconfig::Endpoint;
 use super::transport::{self, Hook, Transport};
@@ -98,6 +99,9 @@ pub fn classify(error: &kube::Error) -> ApiError {
         let mut text = error.to_string();
         let mut cause = std::error::Error::source(error);
         while let Some(inner) = cause {
+            if inner.is::<Closed>() {
+                return ApiError::NotLeading;
+            }
             text = inner.to_string();
             cause = inner.source();
         }
@@ -143,6 +147,7 @@ pub struct Verbs {
     cluster: Arc<str>,
     in_flight: Arc<Semaphore>,
     may_write: Option<MayWrite>,
+    fence: Fence,
 }
 
 /// Whether a write may be sent now.
@@ -157,6 +162,7 @@ pub struct SpokeClient(Verbs);
 pub struct HubClient {
     verbs: Verbs,
     config: Arc<kube::Config>,
+    metrics: Metrics,
 }
 
 impl std::ops::Deref for SpokeClient {
@@ -196,11 +202,24 @@ impl SpokeClient {
             ),
             None => None,
         };
-        let hook = Hook { cluster: cluster.as_str().into(), metrics, contacts: Some(contacts) };
+        let fence = Fence::default();
+        let hook = Hook {
+            cluster: cluster.as_str().into(),
+            metrics,
+            contacts: Some(contacts),
+            fence: fence.clone(),
+        };
         let in_flight = limit(in_flight);
         let transport = Transport::new(tls, endpoint.tls_server_name(), base, auth, in_flight.clone(), hook);
         let client = kube::Client::new(transport, "default");
-        Ok(Self(Verbs { client, cluster: cluster.as_str().into(), in_flight, may_write: None }))
+        Ok(Self(Verbs { client, cluster: cluster.as_str().into(), in_flight, may_write: None, fence }))
+    }
+
+    /// Sends nothing at all once this right has ended.
+    #[must_use]
+    pub fn fenced(self, right: MayWrite) -> Self {
+        self.0.fence.set(right);
+        self
     }
 
     /// The same client, asking before each write whether it may still be sent.
@@ -215,6 +234,21 @@ impl HubClient {
     /// The same client, which sends a write only while `may_write` says so; asked when the request has its turn.
     pub fn guarded(mut self, may_write: MayWrite) -> Self {
         self.verbs.may_write = Some(may_write);
+        self
+    }
+
+    /// The same hub through connections of its own, with the same rights.
+    ///
+    /// # Errors
+    /// As [`Self::from_environment`].
+    pub fn apart(&self) -> Result<Self, BuildError> {
+        Self::of(self.config.clone(), self.metrics.clone())
+    }
+
+    /// Sends nothing at all once this right has ended.
+    #[must_use]
+    pub fn fenced(self, right: MayWrite) -> Self {
+        self.verbs.fence.set(right);
         self
     }
 
@@ -238,12 +272,17 @@ impl HubClient {
         } else {
             kube::Config::infer().await.map_err(|e| BuildError::Kubeconfig(e.to_string()))?
         };
-        let config = Arc::new(config);
-        let hook = Hook { cluster: "hub".into(), metrics, contacts: None };
+        Self::of(Arc::new(config), metrics)
+    }
+
+    pub(crate) fn of(config: Arc<kube::Config>, metrics: Metrics) -> Result<Self, BuildError> {
+        let fence = Fence::default();
+        let hook =
+            Hook { cluster: "hub".into(), metrics: metrics.clone(), contacts: None, fence: fence.clone() };
         let in_flight = limit(128);
         let client = trusted(&config, hook, in_flight.clone())?;
-        let verbs = Verbs { client, cluster: "hub".into(), in_flight, may_write: None };
-        Ok(Self { verbs, config })
+        let verbs = Verbs { client, cluster: "hub".into(), in_flight, may_write: None, fence };
+        Ok(Self { verbs, config, metrics })
     }
 
     /// The hub used as a spoke: the same server through a client of its own.
@@ -257,10 +296,16 @@ impl HubClient {
         metrics: Metrics,
         contacts: UnboundedSender<Contact>,
     ) -> Result<SpokeClient, BuildError> {
-        let hook = Hook { cluster: cluster.as_str().into(), metrics, contacts: Some(contacts) };
+        let fence = Fence::default();
+        let hook = Hook {
+            cluster: cluster.as_str().into(),
+            metrics,
+            contacts: Some(contacts),
+            fence: fence.clone(),
+        };
         let in_flight = limit(in_flight);
         let client = trusted(&self.config, hook, in_flight.clone())?;
-        Ok(SpokeClient(Verbs { client, cluster: cluster.as_str().into(), in_flight, may_write: None }))
+        Ok(SpokeClient(Verbs { client, cluster: cluster.as_str().into(), in_flight, may_write: None, fence }))
     }
 
     pub fn default_namespace(&self) -> &str {
@@ -339,6 +384,9 @@ impl Verbs {
         let writes = request.method() != Method::GET;
         if writes && self.may_write.as_ref().is_some_and(|may_write| !may_write()) {
             return Err(ApiError::NotLeading);
+        }
+        if let Some(may_write) = self.may_write.as_ref().filter(|_| writes) {
+            request.extensions_mut().insert(transport::Guard(may_write.clone()));
         }
         match tokio::time::timeout(CALL_TIMEOUT, ask(self.client.clone(), request)).await {
             Ok(Ok(value)) => Ok(value),
@@ -626,7 +674,13 @@ mod tests {
             }
         });
         let client = kube::Client::new(server, "default");
-        SpokeClient(Verbs { client, cluster: "c".into(), in_flight, may_write: None })
+        SpokeClient(Verbs {
+            client,
+            cluster: "c".into(),
+            in_flight,
+            may_write: None,
+            fence: Fence::default(),
+        })
     }
 
     #[tokio::test]
@@ -650,6 +704,26 @@ mod tests {
         assert_eq!(tokio::join!(write, lose).0, Err(ApiError::NotLeading));
         assert_eq!(written.load(Ordering::SeqCst), 1);
         assert_eq!(client.get(&resource, "", "x").await, Ok(Some(json!({}))));
+    }
+
+    /// The pool of connections, the buffer of the client and a turn all come after its sender asked.
+    #[tokio::test]
+    async fn the_right_is_asked_last_of_all() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", server.local_addr().unwrap());
+        let client =
+            HubClient::of(Arc::new(kube::Config::new(url.parse().unwrap())), Metrics::default()).unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let times = asked.clone();
+        // It ends after it was asked for the first time.
+        let client = client.guarded(Arc::new(move || times.fetch_add(1, Ordering::SeqCst) == 0));
+        let resource = super::super::crd::crd_resource();
+        assert_eq!(client.merge_patch(&resource, "", "x", &json!({})).await, Err(ApiError::NotLeading));
+        assert!(asked.load(Ordering::SeqCst) >= 2);
+        let fenced = client.apart().unwrap().fenced(Arc::new(|| false));
+        assert_eq!(fenced.get(&resource, "", "x").await, Err(ApiError::NotLeading), "not even a read");
+        let nobody = tokio::time::timeout(Duration::from_millis(50), server.accept()).await;
+        assert!(nobody.is_err(), "nothing was sent");
     }
 
     #[test]

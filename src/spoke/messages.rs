@@ -67,4 +67,9 @@ pub enum ContactState {
     Ready,
     Unreachable(String),
     Unauthorized(String),
+    /// It answers, but not what has to be known before anything is written there: a right is missing, as a rule.
+    Unusable {
+        reason: &'static str,
+        message: String,
+    },
 }

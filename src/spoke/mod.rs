@@ -7,6 +7,7 @@ pub mod crd;
 pub mod crd_book;
 mod crowd;
 mod discreet;
+mod fence;
 pub mod health;
 pub mod kubeconfig;
 pub mod messages;

@@ -1,6 +1,7 @@
 //! HTTP to one API server: TLS, one multiplexed connection, time limits, a limit of requests in flight, counting.
 
-use super::client::BuildError;
+use super::client::{BuildError, MayWrite};
+use super::fence::{Closed, Fence, Fenced};
 use super::health::Contact;
 use crate::metrics::Metrics;
 use futures::future::BoxFuture;
@@ -39,6 +40,8 @@ pub(super) struct Hook {
     pub cluster: Arc<str>,
     pub metrics: Metrics,
     pub contacts: Option<UnboundedSender<Contact>>,
+    /// Asked before anything is sent.
+    pub fence: Fence,
 }
 
 impl Hook {
@@ -54,12 +57,16 @@ impl Hook {
 /// The innermost service of a client.
 #[derive(Clone)]
 pub(super) struct Transport {
-    http: Client<HttpsConnector<HttpConnector>, Body>,
+    http: Client<HttpsConnector<Fenced<HttpConnector>>, Body>,
     base: Uri,
     auth: Option<HeaderValue>,
     in_flight: Arc<Semaphore>,
     hook: Hook,
 }
+
+/// Whether a write may be sent, asked last of all: it may have waited since its sender asked.
+#[derive(Clone)]
+pub(super) struct Guard(pub MayWrite);
 
 /// Marks a request whose sender holds a permit for it already.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +93,8 @@ impl Transport {
             Some(name) => builder.with_server_name_resolver(FixedServerNameResolver::new(name)),
             None => builder,
         };
-        let connector = builder.enable_http1().enable_http2().wrap_connector(tcp);
+        let connector =
+            builder.enable_http1().enable_http2().wrap_connector(Fenced::new(tcp, hook.fence.clone()));
         let http = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -151,6 +159,10 @@ impl tower::Service<Request<Body>> for Transport {
                 _ if request.extensions().get::<Permitted>().is_some() => None,
                 _ => Some(this.in_flight.clone().acquire_owned().await?),
             };
+            this.hook.fence.check()?;
+            if request.extensions().get::<Guard>().is_some_and(|guard| !(guard.0)()) {
+                return Err(Closed.into());
+            }
             match tokio::time::timeout(HEAD_LIMIT, this.send(request)).await {
                 Ok(Ok(response)) => {
                     let status = response.status();

@@ -5,13 +5,15 @@
 use super::source::Source;
 use crate::api::names::ClusterName;
 use crate::hub::context::Context;
-use crate::hub::identity::{self, Claim, ClusterInfo};
+use crate::hub::identity::{self, AskError, Claim, ClusterInfo};
 use crate::hub::{Event, clusters::left};
 use crate::reconcile::fleet::Left;
 use crate::spoke::client::{ApiError, DEFAULT_IN_FLIGHT, SpokeClient};
 use crate::spoke::health::{Contact, backoff};
 use crate::spoke::messages::ContactState;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +29,9 @@ impl std::fmt::Debug for Line {
     }
 }
 
+/// The longest pause while something has to be mended on the cluster, of which nobody tells us.
+const LASTING: Duration = Duration::from_mins(2);
+
 /// How far connecting is.
 #[derive(Debug)]
 pub enum Progress {
@@ -37,8 +42,10 @@ pub enum Progress {
     Identified(Box<(ClusterInfo, Line)>),
     /// `left` is what an earlier registration of this cluster left there, by uid of the hub instance.
     Claimed(Box<(Claim, Line, BTreeMap<String, Left>)>),
-    /// Who answers now that contact is back, and whose it says it is.
-    Recognized(Box<(ClusterInfo, Claim)>),
+    /// Contact is back, in the episode of this number: who answers now, and whose it says it is.
+    Recognized(u64, Box<(ClusterInfo, Claim)>),
+    /// The same, and it does not say; the next try follows by itself.
+    Unrecognized(u64, ContactState),
 }
 
 /// First half: who is it? Tries until it answers or is told to stop.
@@ -64,7 +71,8 @@ pub(in crate::hub) fn identify(
             return;
         }
     };
-    let line = Line { client, contacts };
+    let lease = ctx.lease.clone();
+    let line = Line { client: client.fenced(Arc::new(move || lease.is_held())), contacts };
     let tell = {
         let (ctx, name) = (ctx.clone(), name.clone());
         move |progress| ctx.tell(Event::Connect(name.clone(), epoch, progress))
@@ -75,9 +83,11 @@ pub(in crate::hub) fn identify(
             loop {
                 match identity::of_cluster(&line.client).await {
                     Ok(info) => return info,
-                    Err(error) => tell(Progress::Failed(state(&error))),
+                    Err(error) => {
+                        tell(Progress::Failed(state(&error)));
+                        tokio::time::sleep(pause(attempt, &error, &name)).await;
+                    }
                 }
-                tokio::time::sleep(backoff(attempt, name.as_str())).await;
                 attempt += 1;
             }
         };
@@ -94,21 +104,29 @@ pub(in crate::hub) fn recognize(
     ctx: &Context,
     name: &ClusterName,
     epoch: u64,
+    episode: u64,
     client: &SpokeClient,
     until: CancellationToken,
 ) {
     let (ctx, name, client) = (ctx.clone(), name.clone(), client.clone());
     let this = ctx.clone();
     this.spawn(async move {
+        let tell = |progress| ctx.tell(Event::Connect(name.clone(), epoch, progress));
         let asking = async {
             let mut attempt = 0;
             loop {
-                let info = identity::of_cluster(&client).await;
-                let claim = identity::claim_of(&client, &ctx.hub_id).await;
-                if let (Ok(info), Ok(claim)) = (info, claim) {
-                    return (info, claim);
+                let found = async {
+                    let info = identity::of_cluster(&client).await?;
+                    Ok::<_, AskError>((info, identity::claim_of(&client, &ctx.hub_id).await?))
+                };
+                match found.await {
+                    Ok(found) => return found,
+                    Err(error) => {
+                        tracing::info!(cluster = %name, %error, "contact is back, but not who answers");
+                        tell(Progress::Unrecognized(episode, state(&error)));
+                        tokio::time::sleep(pause(attempt, &error, &name)).await;
+                    }
                 }
-                tokio::time::sleep(backoff(attempt, name.as_str())).await;
                 attempt += 1;
             }
         };
@@ -116,7 +134,7 @@ pub(in crate::hub) fn recognize(
             () = until.cancelled() => return,
             found = asking => found,
         };
-        ctx.tell(Event::Connect(name, epoch, Progress::Recognized(Box::new(found))));
+        tell(Progress::Recognized(episode, Box::new(found)));
     });
 }
 
@@ -139,10 +157,10 @@ pub(in crate::hub) fn claim(
                 match try_claim(&ctx, &name, &line.client, &cluster_id, local).await {
                     Ok(found) => return found,
                     Err(error) => {
-                        ctx.tell(Event::Connect(name.clone(), epoch, Progress::Failed(state(&error))))
+                        ctx.tell(Event::Connect(name.clone(), epoch, Progress::Failed(state(&error))));
+                        tokio::time::sleep(pause(attempt, &error, &name)).await;
                     }
                 }
-                tokio::time::sleep(backoff(attempt, name.as_str())).await;
                 attempt += 1;
             }
         };
@@ -162,22 +180,85 @@ async fn try_claim(
     client: &SpokeClient,
     cluster_id: &str,
     local: bool,
-) -> Result<(Claim, BTreeMap<String, Left>), ApiError> {
+) -> Result<(Claim, BTreeMap<String, Left>), AskError> {
     if local {
         return Ok((Claim::Ours, BTreeMap::new()));
     }
     if !ctx.may_write() {
-        return Err(ApiError::NotLeading);
+        return Err(ApiError::NotLeading.into());
     }
     let claim = identity::claim(client, &ctx.hub_id).await?;
-    let mut left = left::read(&ctx.client, &ctx.settings.namespace, cluster_id).await?;
-    left.extend(left::read(&ctx.client, &ctx.settings.namespace, &left::unknown_id(name)).await?);
+    let mut left = BTreeMap::new();
+    for id in [cluster_id.to_owned(), left::unknown_id(name)] {
+        let read = left::read(&ctx.client, &ctx.settings.namespace, &id).await;
+        let record = || format!("ConfigMap {}/{}", ctx.settings.namespace, left::config_map(&id, 0));
+        left.extend(read.map_err(|error| AskError::Record(record(), error))?);
+    }
     Ok((claim, left))
 }
 
-fn state(error: &ApiError) -> ContactState {
+/// What an error says of the contact. Only what the connection or the cluster's own API meets is a loss of it.
+fn state(error: &AskError) -> ContactState {
+    let message = error.to_string();
     match error {
-        ApiError::Unauthorized => ContactState::Unauthorized(error.to_string()),
-        _ => ContactState::Unreachable(error.to_string()),
+        AskError::Api(ApiError::Unauthorized) => ContactState::Unauthorized(message),
+        AskError::Right { .. } => ContactState::Unusable { reason: "MissingRight", message },
+        AskError::Record(..) => ContactState::Unusable { reason: "RecordUnreadable", message },
+        AskError::Api(error) if error.is_contact_problem() => ContactState::Unreachable(message),
+        AskError::Api(_) => ContactState::Unusable { reason: "IdentityUnknown", message },
+    }
+}
+
+/// Before the next try. What has to be mended by somebody is asked for ever less.
+fn pause(attempt: u32, error: &AskError, name: &ClusterName) -> Duration {
+    let lasting = !error.is_contact_problem() || matches!(error, AskError::Api(ApiError::Unauthorized));
+    let pause = backoff(attempt, name.as_str());
+    if lasting { LASTING.min(pause.saturating_mul(1 << attempt.saturating_sub(4).min(4))) } else { pause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn right() -> AskError {
+        AskError::Right { right: "get namespace kube-system", said: "no".into() }
+    }
+
+    #[test]
+    fn what_a_cluster_answers_is_no_loss_of_contact() {
+        let unreachable = |e: ApiError| matches!(state(&e.into()), ContactState::Unreachable(_));
+        assert!(unreachable(ApiError::Timeout) && unreachable(ApiError::Unavailable { message: "x".into() }));
+        let unusable = |error: AskError| match state(&error) {
+            ContactState::Unusable { reason, message } => (reason, message),
+            other => panic!("{other:?}"),
+        };
+        let (reason, message) = unusable(right());
+        assert!(reason == "MissingRight" && message.contains("get namespace kube-system"), "{message}");
+        let record = AskError::Record("ConfigMap kro-hub/left-x".into(), ApiError::Timeout);
+        assert_eq!(unusable(record).0, "RecordUnreadable");
+        assert_eq!(
+            unusable(ApiError::Other { code: 500, message: "boom".into() }.into()).0,
+            "IdentityUnknown"
+        );
+        assert!(matches!(state(&ApiError::Unauthorized.into()), ContactState::Unauthorized(_)));
+    }
+
+    #[test]
+    fn what_somebody_has_to_mend_is_asked_ever_less() {
+        let name = ClusterName::new("eu");
+        for error in [right(), ApiError::Unauthorized.into()] {
+            let (mut now, mut minutes, mut attempt) = (0, [0_u32; 10], 0);
+            while now < 600_000 {
+                minutes[usize::try_from(now / 60_000).unwrap()] += 1;
+                now += u64::try_from(pause(attempt, &error, &name).as_millis()).unwrap();
+                attempt += 1;
+            }
+            assert!(minutes[0] <= 9 && minutes[4..].iter().all(|n| *n <= 1), "{minutes:?}");
+        }
+        let contact = AskError::Api(ApiError::Timeout);
+        assert!(
+            pause(30, &contact, &name) <= Duration::from_secs(15),
+            "a cluster that comes back is seen soon"
+        );
     }
 }

@@ -1,17 +1,17 @@
 //! From credentials to an actor: identity judged, claim made, contact lost and found.
 
 use super::connect::{self, Line, Progress};
-use super::entry::{self, Entry, Phase};
+use super::entry::{self, Entry, Episode, Phase};
 use super::same;
 use super::source::Blocked;
-use super::{Clusters, Effect};
+use super::{Clusters, Due, Effect};
 use crate::api::cluster::conditions;
 use crate::api::keys::hub;
 use crate::api::names::ClusterName;
-use crate::hub::Event;
 use crate::hub::context::Context;
 use crate::hub::identity::{Claim, ClusterInfo};
 use crate::hub::neighbours::Neighbour;
+use crate::hub::timers::Pauses;
 use crate::reconcile::fleet::Left;
 use crate::spoke::actor;
 use crate::spoke::messages::ContactState;
@@ -23,8 +23,8 @@ use std::time::Duration;
 
 /// A failing first contact is shown after this many tries in a row.
 const TRIES_BEFORE_UNREACHABLE: u32 = 2;
-/// A cluster that is not used because of what it says of itself is asked again after this pause.
-const TRY_AGAIN: Duration = Duration::from_secs(60);
+/// When a cluster is asked again that is not used because of what it says of itself.
+const TRY_AGAIN: Pauses = Pauses { first: Duration::from_mins(1), longest: Duration::from_mins(5) };
 
 impl Clusters {
     /// Connecting got further.
@@ -35,14 +35,19 @@ impl Clusters {
         epoch: u64,
         progress: Progress,
     ) -> Vec<Effect> {
-        let again = matches!(progress, Progress::Recognized(_));
-        let awaited = |e: &&Entry| if again { e.is_running(epoch) } else { e.expects(epoch) };
+        let awaited = |e: &&Entry| match &progress {
+            Progress::Recognized(episode, _) | Progress::Unrecognized(episode, _) => {
+                e.asks_again(epoch, *episode)
+            }
+            _ => e.expects(epoch),
+        };
         let Some(before) = self.entries.get(name).filter(awaited).map(Entry::state) else {
             return Vec::new();
         };
         let mut effects = Vec::new();
         match progress {
-            Progress::Recognized(found) => {
+            Progress::Unrecognized(_, why) => self.unrecognized(ctx, name, why),
+            Progress::Recognized(_, found) => {
                 let (info, claim) = *found;
                 effects.extend(self.returned(ctx, name, info, claim));
             }
@@ -76,9 +81,9 @@ impl Clusters {
         entry.block(blocked);
         entry.fingerprint = fingerprint;
         if again {
-            let pause = u64::try_from(TRY_AGAIN.as_millis()).unwrap_or(u64::MAX);
-            entry.retry_at = Some(ctx.clock.now().millis.saturating_add(pause));
-            ctx.later(TRY_AGAIN, Event::ClusterDue(name.clone()));
+            let due = Due::TryAgain(name.clone());
+            self.timers.failed(&due, ctx.clock.now().millis, TRY_AGAIN);
+            entry.retry_at = self.timers.time(&due);
         }
     }
 
@@ -87,11 +92,14 @@ impl Clusters {
         let Some(entry) = self.entries.get_mut(name) else { return };
         if let Phase::Connecting { failure, failures, .. } = &mut entry.phase {
             // One try without contact says little, also after others that ended differently.
-            let at_once = matches!(why, ContactState::Unauthorized(_));
-            *failures = if at_once { 0 } else { *failures + 1 };
-            if *failures >= TRIES_BEFORE_UNREACHABLE || at_once {
+            let contact = matches!(why, ContactState::Unreachable(_));
+            *failures = if contact { *failures + 1 } else { 0 };
+            if *failures >= TRIES_BEFORE_UNREACHABLE || !contact {
+                let lost = !matches!(why, ContactState::Unusable { .. });
                 *failure = Some(why);
-                entry.note_lost(&now.rfc3339);
+                if lost {
+                    entry.note_lost(&now.rfc3339);
+                }
             }
         }
     }
@@ -157,6 +165,7 @@ impl Clusters {
                 may_write: Arc::new(move || lease.is_held() && is_trusted.load(Ordering::Acquire)),
             },
             self.from_spokes.clone(),
+            &ctx.cancel,
         );
         if !entry.cluster.spec.local {
             let neighbour = Neighbour {
@@ -169,7 +178,9 @@ impl Clusters {
         }
         tracing::info!(cluster = %name, "connected");
         ctx.metrics.healthy(name.as_str(), true);
-        entry.phase = Phase::Running { client, trusted, handle, contact: ContactState::Ready };
+        self.timers.settled(&Due::TryAgain(name.clone()));
+        let (episode, contact) = (Episode::default(), ContactState::Ready);
+        entry.phase = Phase::Running { episode, client, trusted, handle, contact };
         entry.lost_since = None;
         entry.left = Some(left.clone());
         vec![Effect::Connected(name.clone(), left.into_values().collect())]
@@ -178,19 +189,33 @@ impl Clusters {
     pub fn contact(&mut self, ctx: &Context, name: &ClusterName, state: ContactState) -> Vec<Effect> {
         let now = ctx.clock.now();
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
-        let Phase::Running { client, trusted, contact, .. } = &mut entry.phase else { return Vec::new() };
+        let Phase::Running { episode, client, trusted, contact, .. } = &mut entry.phase else {
+            return Vec::new();
+        };
         tracing::info!(cluster = %name, ?state, "contact changed");
         if state == ContactState::Ready {
             // Whoever answers now may be another cluster at the same address: it is asked before anything is written.
-            connect::recognize(ctx, name, entry.epoch, client, entry.until.clone());
+            let (number, asking) = episode.begin(&entry.until);
+            connect::recognize(ctx, name, entry.epoch, number, client, asking);
             return Vec::new();
         }
+        episode.end();
         trusted.store(false, Ordering::Release);
         ctx.metrics.healthy(name.as_str(), false);
         *contact = state;
         entry.note_lost(&now.rfc3339);
         self.write_status(ctx, name);
         vec![Effect::Changed]
+    }
+
+    /// Something answers again, but not who it is: nothing is written there, and the Cluster says why.
+    fn unrecognized(&mut self, ctx: &Context, name: &ClusterName, why: ContactState) {
+        let now = ctx.clock.now();
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        if let Phase::Running { contact, .. } = &mut entry.phase {
+            *contact = why;
+            entry.note_lost(&now.rfc3339);
+        }
     }
 
     /// Contact is back, and it is known with whom.
@@ -231,7 +256,7 @@ impl Clusters {
         if let Some(entry) = self.entries.get_mut(name) {
             entry.fingerprint = None;
         }
-        self.due(ctx, name)
+        self.look_again(ctx, name)
     }
 }
 

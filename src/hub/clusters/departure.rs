@@ -4,12 +4,12 @@
 //! clear what else is being deleted; and what is being deleted is deleted there too, while there is contact, for a time that
 //! the Cluster says.
 
+use super::Due;
 use super::entry::Entry;
 use crate::api::Object;
 use crate::api::cluster::OnDeregister;
 use crate::api::names::ClusterName;
-use crate::hub::Event;
-use crate::hub::context::Context;
+use crate::hub::timers::Timers;
 use crate::reconcile::fleet::Departure;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
@@ -47,7 +47,7 @@ fn is_managed_by_tool(object: &Object) -> bool {
 }
 
 /// Notes how far the Cluster is; looks again when that ends.
-pub(super) fn look(ctx: &Context, name: &ClusterName, entry: &mut Entry) {
+pub(super) fn look(timers: &mut Timers<Due>, clock: u64, name: &ClusterName, entry: &mut Entry) {
     if !entry.object.is_deleting() {
         return;
     }
@@ -56,7 +56,7 @@ pub(super) fn look(ctx: &Context, name: &ClusterName, entry: &mut Entry) {
         .map_or((Departure::Over, None), |asked| stage(asked, Timestamp::now(), settling(&entry.object)));
     if let Some(left) = left.filter(|_| entry.departure != Some(stage)) {
         // A moment later: the time it says is cut to seconds.
-        ctx.later(left + Duration::from_millis(100), Event::ClusterDue(name.clone()));
+        timers.after(&Due::Departure(name.clone()), clock, left + Duration::from_millis(100));
     }
     entry.departure = Some(stage);
 }

@@ -25,13 +25,15 @@ pub(super) const DUPLICATE: &str = "DuplicateCluster";
 /// How far a cluster is.
 pub(super) enum Phase {
     Blocked(Blocked),
-    /// `before` is how it stood: that is shown until there is an answer.
+    /// `before` is how it stood: what was wrong is shown until there is an answer.
     Connecting {
         before: Option<ClusterHealth>,
         failure: Option<ContactState>,
         failures: u32,
     },
     Running {
+        /// Of contact: what was asked in an earlier one says nothing.
+        episode: Episode,
         /// For asking once more who it is when contact returns.
         client: SpokeClient,
         /// Whether it is still known to be the cluster that was claimed: nothing is written while that is open.
@@ -39,6 +41,32 @@ pub(super) enum Phase {
         handle: actor::Handle,
         contact: ContactState,
     },
+}
+
+/// Contact comes and goes. Each time is an episode; what is asked in one ends with it.
+#[derive(Debug, Default)]
+pub(super) struct Episode {
+    number: u64,
+    asking: CancellationToken,
+}
+
+impl Episode {
+    /// Another one begins, in which somebody asks until the token ends.
+    pub fn begin(&mut self, until: &CancellationToken) -> (u64, CancellationToken) {
+        self.end();
+        self.asking = until.child_token();
+        (self.number, self.asking.clone())
+    }
+
+    pub fn end(&mut self) {
+        self.asking.cancel();
+        self.number += 1;
+    }
+
+    /// Whether an answer of this episode counts.
+    pub fn is(&self, number: u64) -> bool {
+        self.number == number && !self.asking.is_cancelled()
+    }
 }
 
 /// [`super::source::Source::fingerprint`]
@@ -61,6 +89,8 @@ pub(super) struct Entry {
     pub instances: i64,
     pub lost_since: Option<String>,
     pub writing: bool,
+    /// What the last status that was written said, while the status is still another.
+    pub offered: Option<u64>,
     /// How far it is with being deregistered.
     pub departure: Option<Departure>,
     /// A changed count waits to be written.
@@ -103,6 +133,7 @@ impl Entry {
             instances: status.instances,
             lost_since,
             writing: false,
+            offered: None,
             departure: None,
             count_due: false,
             retry_at: None,
@@ -146,13 +177,14 @@ impl Entry {
         }
     }
 
-    pub fn restart(&mut self, epoch: u64, fingerprint: Fingerprint) {
+    /// `term` ends with the right to write, and what is begun here ends with it.
+    pub fn restart(&mut self, epoch: u64, fingerprint: Fingerprint, term: &CancellationToken) {
         self.stop();
         let before = Some(self.health()).filter(|health| *health != ClusterHealth::Connecting);
         self.phase = Phase::Connecting { before, failure: None, failures: 0 };
         self.epoch = epoch;
         self.fingerprint = Some(fingerprint);
-        self.until = CancellationToken::new();
+        self.until = term.child_token();
     }
 
     /// Whether an answer to a step of connecting with this number is waited for. One that was under way when the cluster
@@ -167,8 +199,13 @@ impl Entry {
     }
 
     /// Whether an answer about a cluster whose contact returned is waited for.
-    pub fn is_running(&self, epoch: u64) -> bool {
-        self.epoch == epoch && matches!(self.phase, Phase::Running { .. })
+    pub fn asks_again(&self, epoch: u64, number: u64) -> bool {
+        self.epoch == epoch && matches!(&self.phase, Phase::Running { episode, .. } if episode.is(number))
+    }
+
+    /// Whether it was ready and is being connected anew.
+    pub fn was_ready(&self) -> bool {
+        matches!(&self.phase, Phase::Connecting { before: Some(ClusterHealth::Ready), .. })
     }
 
     pub fn note_lost(&mut self, now: &str) {
@@ -212,6 +249,12 @@ impl Entry {
             let message = match why {
                 ContactState::Ready => return ClusterHealth::Ready,
                 ContactState::Unreachable(m) | ContactState::Unauthorized(m) => m.clone(),
+                ContactState::Unusable { reason, message } => {
+                    return ClusterHealth::NotReady {
+                        reason: (*reason).to_owned(),
+                        message: message.clone(),
+                    };
+                }
             };
             ClusterHealth::Unreachable { since: self.lost_since.clone().unwrap_or_default(), message }
         };
@@ -220,7 +263,9 @@ impl Entry {
                 ClusterHealth::NotReady { reason: b.reason.to_owned(), message: b.message.clone() }
             }
             Phase::Connecting { failure: Some(why), .. } => lost(why),
-            Phase::Connecting { before, .. } => before.clone().unwrap_or(ClusterHealth::Connecting),
+            // It was ready by the word of an actor that is no more.
+            Phase::Connecting { before: None | Some(ClusterHealth::Ready), .. } => ClusterHealth::Connecting,
+            Phase::Connecting { before: Some(before), .. } => before.clone(),
             Phase::Running { contact, .. } => lost(contact),
         }
     }
@@ -242,12 +287,13 @@ mod tests {
     #[test]
     fn connecting_anew_shows_what_was_until_there_is_an_answer() {
         let mut entry = entry(json!({}), "");
-        entry.restart(1, ([1; 32], None));
+        let term = CancellationToken::new();
+        entry.restart(1, ([1; 32], None), &term);
         assert_eq!(entry.health(), ClusterHealth::Connecting);
         entry.block(Blocked::claimed("m".into()));
         let claimed = entry.health();
         for epoch in 2..4 {
-            entry.restart(epoch, ([1; 32], None));
+            entry.restart(epoch, ([1; 32], None), &term);
             assert_eq!(entry.health(), claimed);
         }
         entry.phase = Phase::Connecting {
@@ -259,9 +305,39 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_ready_without_an_actor() {
+        let mut entry = entry(json!({}), "");
+        entry.phase = Phase::Connecting { before: Some(ClusterHealth::Ready), failure: None, failures: 0 };
+        assert!(entry.was_ready());
+        assert_eq!(entry.health(), ClusterHealth::Connecting);
+    }
+
+    #[test]
+    fn what_is_begun_for_a_cluster_ends_with_the_term() {
+        let (mut entry, term) = (entry(json!({}), ""), CancellationToken::new());
+        entry.restart(1, ([1; 32], None), &term);
+        term.cancel();
+        assert!(entry.until.is_cancelled());
+    }
+
+    #[test]
+    fn an_answer_counts_in_its_own_episode_alone() {
+        let (mut episode, until) = (Episode::default(), CancellationToken::new());
+        let (first, asking) = episode.begin(&until);
+        assert!(episode.is(first));
+        // Contact is lost while the answer is on its way, and comes back.
+        episode.end();
+        assert!(asking.is_cancelled() && !episode.is(first));
+        let (second, asking) = episode.begin(&until);
+        assert!(episode.is(second) && !episode.is(first) && !asking.is_cancelled());
+        until.cancel();
+        assert!(!episode.is(second));
+    }
+
+    #[test]
     fn an_answer_that_comes_after_a_block_starts_nothing() {
         let mut entry = entry(json!({}), "");
-        entry.restart(3, ([1; 32], None));
+        entry.restart(3, ([1; 32], None), &CancellationToken::new());
         assert!(entry.expects(3) && !entry.expects(2));
         entry.block(Blocked::ready("Paused", String::new()));
         assert!(!entry.expects(3));

@@ -49,7 +49,7 @@ impl Clusters {
             return Vec::new();
         }
         self.epoch += 1;
-        entry.restart(self.epoch, Source::Local.fingerprint(None));
+        entry.restart(self.epoch, Source::Local.fingerprint(None), &ctx.cancel);
         connect::identify(ctx, &name, self.epoch, &Source::Local, None, entry.until.clone());
         vec![Effect::Changed]
     }

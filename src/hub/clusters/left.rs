@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 /// Name of a ConfigMap for a cluster. Ids are uids or names that an operator chose; what no object name may contain
 /// becomes a dash, with a hash that keeps two such ids apart. No id keeps a dot, so numbers are told apart from ids.
-fn config_map(cluster_id: &str, number: usize) -> String {
+pub(super) fn config_map(cluster_id: &str, number: usize) -> String {
     let suffix = if number == 0 { String::new() } else { format!(".{number}") };
     let lower = cluster_id.to_lowercase();
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';

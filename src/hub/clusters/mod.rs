@@ -19,6 +19,7 @@ use super::context::Context;
 use super::identity::ClusterInfo;
 use super::instances::Recorded;
 use super::resources::{clusters, secrets};
+use super::timers::{Pauses, Timers};
 use super::view::{Change, Key, View};
 use super::{Event, Watched};
 use crate::api::Object;
@@ -33,6 +34,7 @@ use crate::spoke::client::ApiError;
 use crate::spoke::messages::{FromSpoke, ToSpoke};
 use crate::spoke::watch::{Listed, Scope};
 use entry::{Entry, Phase};
+use registration::Registrations;
 use serde_json::{Value, json};
 use source::{Blocked, Source};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +55,21 @@ pub(super) enum Effect {
 
 /// A changed count of instances is written after this pause, with others.
 const COUNT_PAUSE: Duration = Duration::from_secs(5);
+/// Between tries of a write that fails.
+const WRITE_PAUSES: Pauses = Pauses { first: Duration::from_secs(1), longest: Duration::from_mins(5) };
+
+/// Why a Cluster is looked at again by itself.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+enum Due {
+    /// A write failed, or did not stay.
+    Write(ClusterName),
+    /// What it says of itself may be mended by now.
+    TryAgain(ClusterName),
+    /// A stage of its departure ends.
+    Departure(ClusterName),
+    /// A changed count of instances is to be written.
+    Count(ClusterName),
+}
 
 pub(super) struct Clusters {
     view: View,
@@ -62,6 +79,8 @@ pub(super) struct Clusters {
     told: BTreeMap<Key, (String, String)>,
     hub: ClusterInfo,
     epoch: u64,
+    registrations: Registrations,
+    timers: Timers<Due>,
     from_spokes: UnboundedSender<FromSpoke>,
 }
 
@@ -81,6 +100,8 @@ impl Clusters {
             told: BTreeMap::new(),
             hub,
             epoch: 0,
+            registrations: Registrations::default(),
+            timers: Timers::default(),
             from_spokes,
         }
     }
@@ -203,7 +224,10 @@ impl Clusters {
     fn secret_changed(&mut self, ctx: &Context, change: &Change) -> Vec<Effect> {
         match &change.after {
             Some(secret) => self.register(ctx, secret),
-            None => drop(self.told.remove(&change.key)),
+            None => {
+                self.told.remove(&change.key);
+                self.registrations.settled(&change.key);
+            }
         }
         // Every Cluster that names this Secret.
         let users: Vec<Arc<Object>> = self
@@ -221,8 +245,14 @@ impl Clusters {
     fn cluster_changed(&mut self, ctx: &Context, change: &Change) -> Vec<Effect> {
         let name = ClusterName::new(&change.key.name);
         match &change.after {
-            Some(object) => self.reconcile(ctx, object),
+            Some(object) => {
+                self.register_waiting(ctx, &name);
+                self.reconcile(ctx, object)
+            }
             None => {
+                for due in [Due::Write, Due::TryAgain, Due::Departure, Due::Count] {
+                    self.timers.settled(&due(name.clone()));
+                }
                 if let Some(entry) = self.entries.remove(&name) {
                     entry.stop();
                 }
@@ -256,11 +286,12 @@ impl Clusters {
     /// A labelled Secret asks for a Cluster.
     fn register(&mut self, ctx: &Context, secret: &Object) {
         let existing = self.view.get(&Key::new("", secret.name())).map(|o| (**o).clone());
+        let place = Key::new(secret.namespace(), secret.name());
         match registration::of(secret, existing.as_ref()) {
-            registration::Verdict::Nothing => {}
+            registration::Verdict::Nothing => self.registrations.settled(&place),
             registration::Verdict::Refuse(message) => {
+                self.registrations.settled(&place);
                 let version = (secret.uid().to_owned(), secret.resource_version().to_owned());
-                let place = Key::new(secret.namespace(), secret.name());
                 if self.told.insert(place, version.clone()) == Some(version) {
                     return;
                 }
@@ -268,42 +299,90 @@ impl Clusters {
                 ctx.publish(secret, true, "ClusterNameTaken", message);
             }
             registration::Verdict::Apply(body) => {
-                let (this, name) = (ctx.clone(), ClusterName::new(secret.name()));
+                if !self.registrations.may_apply(&place, &body) {
+                    return;
+                }
+                let this = ctx.clone();
                 ctx.spawn(async move {
-                    if !this.may_write() {
-                        return;
-                    }
-                    let written =
-                        this.client.apply(&clusters(), "", name.as_str(), hub::MANAGER, &body).await;
-                    if let Err(error) = &written {
-                        tracing::warn!(cluster = %name, %error, "registering a cluster failed");
-                        this.later(Duration::from_secs(2), Event::ClusterDue(name.clone()));
-                    }
-                    this.tell(Event::ClusterWritten(name, written));
+                    let (resource, name) = (clusters(), place.name.as_str());
+                    let written = this.client.apply(&resource, "", name, hub::MANAGER, &body).await;
+                    this.tell(Event::Registered(place, written));
                 });
             }
         }
     }
 
-    /// Looks at one Cluster again: after a failure, or because something that it depends on changed.
-    pub fn due(&mut self, ctx: &Context, name: &ClusterName) -> Vec<Effect> {
-        if !self.is_synced() {
-            return Vec::new();
-        }
-        let named: Vec<Arc<Object>> = self
-            .secrets
-            .values()
-            .flat_map(|v| v.iter().filter(|(k, _)| k.name == name.as_str()).map(|(_, o)| o.clone()))
-            .collect();
-        for secret in named {
-            self.register(ctx, &secret);
-        }
-        if let Some(entry) = self.entries.get_mut(name) {
-            if entry.implied {
-                return self.connect_itself(ctx);
+    /// What a Secret asked for was written, or not.
+    pub fn registered(
+        &mut self,
+        ctx: &Context,
+        secret: &Key,
+        result: Result<Value, ApiError>,
+    ) -> Vec<Effect> {
+        // Also after an answer that is good: the Cluster may not come to be seen, or may not stay as it was written.
+        let pause = self.registrations.answered(secret, ctx.clock.now().millis);
+        let name = ClusterName::new(&secret.name);
+        let effects = match result {
+            Ok(value) => {
+                self.view.refresh(value);
+                self.look_again(ctx, &name)
             }
-            entry.count_due = false;
-            entry.try_again(ctx.clock.now().millis);
+            Err(error) => {
+                tracing::warn!(cluster = %name, %error, ?pause, "registering a cluster failed");
+                Vec::new()
+            }
+        };
+        self.register_waiting(ctx, &name);
+        effects
+    }
+
+    /// Looks again at the Secrets whose registration is not settled: what they ask for may be there, or may have changed.
+    fn register_waiting(&mut self, ctx: &Context, name: &ClusterName) {
+        for place in self.registrations.of(name.as_str()) {
+            self.register_at(ctx, &place);
+        }
+    }
+
+    fn register_at(&mut self, ctx: &Context, place: &Key) {
+        let secret = self.secrets.get(&place.namespace).and_then(|view| view.get(place)).cloned();
+        match secret {
+            Some(secret) => self.register(ctx, &secret),
+            None => self.registrations.settled(place),
+        }
+    }
+
+    /// When something wants to be looked at by itself, in milliseconds of the clock.
+    pub fn next_wake(&self) -> Option<u64> {
+        self.timers.next().into_iter().chain(self.registrations.next()).min()
+    }
+
+    pub fn wake_due(&mut self, ctx: &Context) -> Vec<Effect> {
+        let now = ctx.clock.now().millis;
+        for place in self.registrations.due(now) {
+            self.register_at(ctx, &place);
+        }
+        let mut effects = Vec::new();
+        for due in self.timers.due(now) {
+            let name = match &due {
+                Due::Write(name) | Due::TryAgain(name) | Due::Departure(name) | Due::Count(name) => name,
+            };
+            if let Some(entry) = self.entries.get_mut(name) {
+                match due {
+                    Due::Write(_) => entry.offered = None,
+                    Due::Count(_) => entry.count_due = false,
+                    Due::TryAgain(_) => entry.try_again(now),
+                    Due::Departure(_) => {}
+                }
+            }
+            effects.extend(self.look_again(ctx, name));
+        }
+        effects
+    }
+
+    /// Looks at one Cluster again: after a failure, or because something that it depends on changed.
+    fn look_again(&mut self, ctx: &Context, name: &ClusterName) -> Vec<Effect> {
+        if self.entries.get(name).is_some_and(|entry| entry.implied) {
+            return self.connect_itself(ctx);
         }
         let object = self.view.get(&Key::new("", name.as_str())).cloned();
         object.map(|o| self.reconcile(ctx, &o)).unwrap_or_default()
@@ -321,7 +400,7 @@ impl Clusters {
         match result {
             Ok(value) => {
                 self.view.refresh(value);
-                self.due(ctx, name)
+                self.look_again(ctx, name)
             }
             Err(ApiError::NotFound) => Vec::new(),
             Err(error) => {
@@ -332,8 +411,8 @@ impl Clusters {
                     let note = format!("the hub refuses what is written to the Cluster: {error}");
                     ctx.publish(&entry.object, true, "WriteRefused", note);
                 }
-                let pause = if refused { Duration::from_secs(60) } else { Duration::from_secs(1) };
-                ctx.later(pause, Event::ClusterDue(name.clone()));
+                let now = ctx.clock.now().millis;
+                self.timers.failed(&Due::Write(name.clone()), now, WRITE_PAUSES);
                 Vec::new()
             }
         }
@@ -354,11 +433,11 @@ impl Clusters {
         let decided = self.source(ctx, &cluster);
         let entry = self.entries.entry(name.clone()).or_insert_with(|| Entry::new(object.clone(), &cluster));
         entry.object = object.clone();
-        departure::look(ctx, &name, entry);
+        departure::look(&mut self.timers, ctx.clock.now().millis, &name, entry);
         let paused = cluster.spec.paused;
         entry.cluster = cluster;
         if !object.has_finalizer(hub::FINALIZER) && !object.is_deleting() {
-            writes::add_finalizer(ctx, &name, entry);
+            writes::add_finalizer(ctx, &self.timers, &name, entry);
         }
         let limit = entry.cluster.spec.limits.as_ref().and_then(|l| l.in_flight);
         match decided {
@@ -371,7 +450,7 @@ impl Clusters {
             Ok(source) if entry.fingerprint == Some(source.fingerprint(limit)) => {}
             Ok(source) => {
                 self.epoch += 1;
-                entry.restart(self.epoch, source.fingerprint(limit));
+                entry.restart(self.epoch, source.fingerprint(limit), &ctx.cancel);
                 connect::identify(ctx, &name, self.epoch, &source, limit, entry.until.clone());
             }
         }
@@ -396,7 +475,8 @@ impl Clusters {
                 entry.instances = count;
                 if !entry.count_due {
                     entry.count_due = true;
-                    ctx.later(COUNT_PAUSE, Event::ClusterDue(name.clone()));
+                    let now = ctx.clock.now().millis;
+                    self.timers.after(&Due::Count(name.clone()), now, COUNT_PAUSE);
                 }
             }
         }
@@ -426,7 +506,7 @@ impl Clusters {
     pub fn release(&mut self, ctx: &Context, name: &ClusterName) {
         let Some(entry) = self.entries.get_mut(name) else { return };
         let finalizers = entry.object.finalizers();
-        if entry.writing || !finalizers.iter().any(|f| f == hub::FINALIZER) {
+        if !writes::may_try(&self.timers, name, entry) || !finalizers.iter().any(|f| f == hub::FINALIZER) {
             return;
         }
         entry.stop();
@@ -451,7 +531,7 @@ impl Clusters {
 impl Clusters {
     fn write_status(&mut self, ctx: &Context, name: &ClusterName) {
         if let Some(entry) = self.entries.get_mut(name).filter(|e| !e.implied) {
-            writes::write_status(ctx, name, entry);
+            writes::write_status(ctx, &mut self.timers, name, entry);
         }
     }
 }

@@ -2,8 +2,11 @@
 
 use crate::api::keys::hub;
 use crate::api::{Object, hash};
+use crate::hub::timers::{Pauses, Timers};
+use crate::hub::view::Key;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// On a Cluster: fingerprint of the labels that were copied from its Secret, so that they are copied again only when the
 /// Secret's change, and an edit on the Cluster stands.
@@ -65,6 +68,65 @@ fn labels_print(labels: &BTreeMap<String, String>) -> String {
     hash::json_hex(&json!(labels))
 }
 
+/// Between tries of what is refused, or does not come to be seen.
+const PAUSES: Pauses = Pauses { first: Duration::from_secs(1), longest: Duration::from_mins(5) };
+
+/// Registrations that are not settled, by the place of their Secret: each is tried by itself alone, however many events
+/// call for it.
+#[derive(Debug, Default)]
+pub(super) struct Registrations {
+    open: BTreeMap<Key, Try>,
+    timers: Timers<Key>,
+}
+
+#[derive(Debug)]
+struct Try {
+    /// What was asked for.
+    print: u64,
+    under_way: bool,
+}
+
+impl Registrations {
+    /// Whether to apply this now, which is taken as begun. The same is not tried again before its time.
+    pub fn may_apply(&mut self, secret: &Key, body: &Value) -> bool {
+        let print = hash::json(body);
+        let waits = self.timers.is_waiting(secret);
+        if self.open.get(secret).is_some_and(|before| before.under_way || (before.print == print && waits)) {
+            return false;
+        }
+        self.open.insert(secret.clone(), Try { print, under_way: true });
+        true
+    }
+
+    /// There was an answer. Tells when it is tried again, unless it turns out to be settled.
+    pub fn answered(&mut self, secret: &Key, now: u64) -> Option<Duration> {
+        self.open.get_mut(secret)?.under_way = false;
+        self.timers.failed(secret, now, PAUSES);
+        let at = self.timers.time(secret)?;
+        Some(Duration::from_millis(at.saturating_sub(now)))
+    }
+
+    /// All is as the Secret asks for, or it asks for nothing any more.
+    pub fn settled(&mut self, secret: &Key) {
+        if self.open.remove(secret).is_some() {
+            self.timers.settled(secret);
+        }
+    }
+
+    /// Those that ask for the Cluster of this name.
+    pub fn of(&self, name: &str) -> Vec<Key> {
+        self.open.keys().filter(|secret| secret.name == name).cloned().collect()
+    }
+
+    pub fn next(&self) -> Option<u64> {
+        self.timers.next()
+    }
+
+    pub fn due(&mut self, now: u64) -> Vec<Key> {
+        self.timers.due(now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +163,52 @@ mod tests {
         assert_eq!(of(&labelled, Some(&cluster)), Verdict::Nothing);
         let changed = secret("kro-hub", json!({"hub.kro.run/cluster": "true", "region": "us"}));
         assert_eq!(applied(&of(&changed, Some(&cluster))).label("region"), Some("us"));
+    }
+
+    /// Applies a minute, for ten minutes in which events call for it a hundred times a second. `answers` after so many
+    /// milliseconds; the Cluster is never seen.
+    fn applies(answers: u64) -> Vec<u32> {
+        let (mut registrations, place) = (Registrations::default(), Key::new("kro-hub", "eu"));
+        let labelled = secret("kro-hub", json!({"hub.kro.run/cluster": "true"}));
+        let body = applied(&of(&labelled, None)).0;
+        let (mut minutes, mut answer) = (vec![0; 10], None);
+        for now in (0..600_000_u64).step_by(10) {
+            if answer.is_some_and(|at| at <= now) {
+                answer = None;
+                registrations.answered(&place, now);
+            }
+            registrations.due(now);
+            if registrations.may_apply(&place, &body) {
+                minutes[usize::try_from(now / 60_000).unwrap()] += 1;
+                answer = Some(now + answers);
+            }
+        }
+        minutes
+    }
+
+    #[test]
+    fn what_is_refused_or_never_seen_is_applied_ever_less() {
+        for answers in [0, 300, 15_000] {
+            let minutes = applies(answers);
+            assert!(minutes[0] <= 7 && minutes.iter().sum::<u32>() <= 12, "{minutes:?}");
+            assert!(minutes[5..].iter().all(|n| *n <= 1), "{minutes:?}");
+        }
+    }
+
+    #[test]
+    fn another_wish_does_not_wait_for_the_one_that_was_refused() {
+        let (mut registrations, place) = (Registrations::default(), Key::new("kro-hub", "eu"));
+        let (refused, mended) = (json!({"a": 1}), json!({"a": 2}));
+        assert!(registrations.may_apply(&place, &refused));
+        assert!(!registrations.may_apply(&place, &mended), "one at a time");
+        assert_eq!(registrations.answered(&place, 0), Some(Duration::from_secs(1)));
+        assert!(!registrations.may_apply(&place, &refused));
+        assert_eq!(registrations.of("eu"), [place.clone()]);
+        assert!(registrations.may_apply(&place, &mended));
+        registrations.answered(&place, 10);
+        registrations.settled(&place);
+        assert_eq!(registrations.next(), None);
+        assert!(registrations.may_apply(&place, &refused), "it was deleted since");
     }
 
     #[test]

@@ -64,6 +64,13 @@ pub fn status(
             let refused = (False, "Unauthorized", why.as_str());
             (refused, (True, "Connected", ""), (Unknown, "Unauthorized", ""), refused)
         }
+        Standing::Connecting(Some(ContactState::Unusable { reason, message }))
+        | Standing::Running(ContactState::Unusable { reason, message }) => (
+            (True, "Valid", ""),
+            (True, "Connected", ""),
+            (Unknown, *reason, ""),
+            (False, *reason, message.as_str()),
+        ),
         Standing::Running(ContactState::Ready) => {
             let fine = (True, "Connected", "");
             ((True, "Valid", ""), fine, (True, "Claimed", ""), (True, "Ready", ""))
@@ -153,6 +160,7 @@ mod tests {
         let twin = Blocked::ready("DuplicateCluster", "m".into());
         let other = Blocked::claimed("m".into());
         let lost = ContactState::Unreachable("x".into());
+        let unusable = ContactState::Unusable { reason: "MissingRight", message: "x".into() };
         let cases = [
             (
                 Standing::Blocked(&refused),
@@ -164,6 +172,8 @@ mod tests {
             (Standing::Blocked(&other), "True Valid", "True Connected", "False ClaimedByAnotherHub"),
             (Standing::Connecting(None), "True Valid", "Unknown Connecting", "Unknown Connecting"),
             (Standing::Running(&lost), "True Valid", "False Unreachable", "False Unreachable"),
+            (Standing::Connecting(Some(&unusable)), "True Valid", "True Connected", "False MissingRight"),
+            (Standing::Running(&unusable), "True Valid", "True Connected", "False MissingRight"),
         ];
         for (standing, credentials, reachable, ready) in cases {
             let s = status(&ClusterStatus::default(), 1, &standing, &Facts::default(), &t);

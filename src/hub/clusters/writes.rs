@@ -2,19 +2,22 @@
 
 use super::entry::{Entry, Phase};
 use super::status::{self, Facts, Standing};
+use super::{Due, WRITE_PAUSES};
 use crate::api::cluster::{ClusterStatus, LeftBehind};
 use crate::api::condition::READY;
+use crate::api::hash;
 use crate::api::keys::hub;
 use crate::api::names::ClusterName;
 use crate::hub::Event;
 use crate::hub::context::Context;
 use crate::hub::resources::clusters;
+use crate::hub::timers::Timers;
 use crate::reconcile::fleet::Left;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Writes the status, if it has to change.
-pub(super) fn write_status(ctx: &Context, name: &ClusterName, entry: &mut Entry) {
+pub(super) fn write_status(ctx: &Context, timers: &mut Timers<Due>, name: &ClusterName, entry: &mut Entry) {
     if entry.writing {
         return;
     }
@@ -22,8 +25,8 @@ pub(super) fn write_status(ctx: &Context, name: &ClusterName, entry: &mut Entry)
     let was_used = old.conditions.iter().any(|c| c.type_ == READY && c.is_said());
     let standing = match &entry.phase {
         Phase::Blocked(blocked) => Standing::Blocked(blocked),
-        // After a restart, what was written before stands until the first answer.
-        Phase::Connecting { failure: None, .. } if was_used => return,
+        // After a restart, what was written before stands until the first answer; and so does what is wrong.
+        Phase::Connecting { failure: None, .. } if was_used && !entry.was_ready() => return,
         Phase::Connecting { failure, .. } => Standing::Connecting(failure.as_ref()),
         Phase::Running { contact, .. } => Standing::Running(contact),
     };
@@ -40,7 +43,21 @@ pub(super) fn write_status(ctx: &Context, name: &ClusterName, entry: &mut Entry)
     let now = ctx.clock.now();
     let new = status::status(&old, entry.object.generation(), &standing, &facts, &now);
     let (old, new) = (to_value(&old), to_value(&new));
-    let Some(patch) = crate::reconcile::spoke::merge_patch(&old, &new) else { return };
+    let due = Due::Write(name.clone());
+    let Some(patch) = crate::reconcile::spoke::merge_patch(&old, &new) else {
+        entry.offered = None;
+        if !entry.object.is_deleting() && entry.object.has_finalizer(hub::FINALIZER) {
+            timers.settled(&due);
+        }
+        return;
+    };
+    let offered = Some(print(&patch));
+    if entry.offered == offered {
+        // The same was written before, and was refused or did not stay.
+        timers.failed(&due, now.millis, WRITE_PAUSES);
+        return;
+    }
+    entry.offered = offered;
     entry.writing = true;
     let (this, name) = (ctx.clone(), name.clone());
     let patch = json!({"metadata": {"uid": entry.object.uid()}, "status": patch});
@@ -60,8 +77,29 @@ fn left_behind(left: &BTreeMap<String, Left>) -> Option<LeftBehind> {
     (count > 0).then_some(LeftBehind { count, names })
 }
 
-pub(super) fn add_finalizer(ctx: &Context, name: &ClusterName, entry: &mut Entry) {
-    if entry.writing {
+/// What a patch says, whenever it is written.
+fn print(patch: &Value) -> u64 {
+    fn timeless(value: &Value) -> Value {
+        match value {
+            Value::Object(fields) => {
+                let dated = ["lastTransitionTime", "lastContact"];
+                let kept = fields.iter().filter(|(key, _)| !dated.contains(&key.as_str()));
+                kept.map(|(key, value)| (key.clone(), timeless(value))).collect()
+            }
+            Value::Array(items) => items.iter().map(timeless).collect(),
+            other => other.clone(),
+        }
+    }
+    hash::json(&timeless(patch))
+}
+
+/// Whether the object may be patched now: no other write is under way, and none failed a moment ago.
+pub(super) fn may_try(timers: &Timers<Due>, name: &ClusterName, entry: &Entry) -> bool {
+    !entry.writing && !timers.is_waiting(&Due::Write(name.clone()))
+}
+
+pub(super) fn add_finalizer(ctx: &Context, timers: &Timers<Due>, name: &ClusterName, entry: &mut Entry) {
+    if !may_try(timers, name, entry) {
         return;
     }
     let mut finalizers = entry.object.finalizers();
