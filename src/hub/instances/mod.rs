@@ -1,5 +1,6 @@
 //! Instances on the hub: one fleet machine each, stepped when something it looks at changed.
 
+mod crash;
 mod holdings;
 mod lanes;
 mod perform;
@@ -13,7 +14,7 @@ use crate::api::names::{ClusterName, GroupKind, Gvk, InstanceKey};
 use crate::api::{Object, text};
 use crate::graph::Graph;
 use crate::reconcile::fleet::placement;
-use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, Inputs, Left};
+use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, FleetStep, Inputs, Left};
 use crate::reconcile::spoke::{StatusTrouble, has_hub_part};
 use crate::spoke::agenda::Agenda;
 use crate::spoke::client::ApiError;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
+use crash::Crash;
 use holdings::Holdings;
 use lanes::Lanes;
 
@@ -55,6 +57,7 @@ struct Slot {
     /// What the API server said to a status that it refuses for good, once that was told.
     told: Option<String>,
     fleet: Fleet,
+    crash: Option<Crash>,
 }
 
 struct Kind {
@@ -185,7 +188,7 @@ impl Instances {
                         clusters.broadcast(|| ToSpoke::Forget(key.clone()));
                     }
                     let fleet = Fleet::new(key.clone(), kind.gvk.clone());
-                    let slot = Slot { uid: object.uid().to_owned(), told: None, fleet };
+                    let slot = Slot { uid: object.uid().to_owned(), told: None, fleet, crash: None };
                     kind.slots.insert(key.clone(), slot);
                 }
                 self.enqueue(&key);
@@ -449,14 +452,31 @@ impl Instances {
         let Some(object) = kind.view.get(&Key::new(&key.namespace, &key.name)).cloned() else { return };
         let Some(slot) = kind.slots.get_mut(&key) else { return };
         let (now, began) = (ctx.clock.now(), Instant::now());
-        let step = slot.fleet.step(&Inputs {
-            instance: &object,
-            graph: kind.graph.as_ref(),
-            allow_breaking: kind.allow_breaking,
-            clusters: &self.clusters,
-            hub_id: &ctx.hub_id,
-            default_placement: ctx.settings.default_placement,
-            now: &now,
+        if let Some(crash) = slot.crash.filter(|crash| crash.holds(&object, now.millis)) {
+            self.agenda.set(&key, Some(crash.until));
+            return;
+        }
+        let fleet = &mut slot.fleet;
+        let stepped = crash::guarded(|| {
+            fleet.step(&Inputs {
+                instance: &object,
+                graph: kind.graph.as_ref(),
+                allow_breaking: kind.allow_breaking,
+                clusters: &self.clusters,
+                hub_id: &ctx.hub_id,
+                default_placement: ctx.settings.default_placement,
+                now: &now,
+            })
+        });
+        slot.crash = None;
+        let step = stepped.unwrap_or_else(|| {
+            tracing::error!(instance = %key, "a step panicked; starting it afresh");
+            let crash = Crash::of(&object, now.millis);
+            slot.fleet = Fleet::new(key.clone(), kind.gvk.clone());
+            slot.crash = Some(crash);
+            let patch = crash::status(&object, &now);
+            let actions = patch.map(|patch| FleetAction::WriteStatus { patch }).into_iter().collect();
+            FleetStep { actions, wake_at: Some(crash.until) }
         });
         self.lanes.took(&key, began.elapsed(), ctx.clock.now().millis);
         self.agenda.set(&key, step.wake_at);
