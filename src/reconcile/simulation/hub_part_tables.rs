@@ -215,7 +215,7 @@ fn nothing_is_placed_on_a_hub_that_nobody_registered() {
     let selects_all = json!({hub::CLUSTER_SELECTOR: "region!=x"});
     let cases = [
         (json!({}), "", "NotPlaced"),
-        (json!({hub::CLUSTERS: "@hub"}), "", "InvalidPlacement"),
+        (json!({hub::CLUSTERS: "@hub"}), "", "NotRegistered"),
         (json!({hub::CLUSTERS: "hub"}), "", "NotRegistered"),
         (json!({hub::CLUSTERS: "*"}), "a,b,c", ""),
         (selects_all, "a,b,c", ""),

@@ -9,6 +9,7 @@ mod selector;
 pub use record::Record;
 pub use selector::Selector;
 
+use super::on_hub::ITSELF;
 use crate::api::keys::hub;
 use crate::api::names::ClusterName;
 use crate::api::{Object, hash, text};
@@ -171,7 +172,7 @@ fn listed(list: &str) -> (BTreeSet<&str>, Option<String>) {
         return (BTreeSet::new(), Some(why));
     }
     let (good, bad): (BTreeSet<&str>, BTreeSet<&str>) =
-        words(Some(list)).partition(|w| *w == "*" || ClusterName::may_be(w));
+        words(Some(list)).partition(|w| *w == "*" || *w == ITSELF || ClusterName::may_be(w));
     let why = bad.first().map(|word| format!("{:?} can be no Cluster's name", text::cut(word, SHOWN)));
     (good, why)
 }
@@ -193,7 +194,11 @@ fn choose(
     if clusters.contains_key(&name) {
         chosen.insert(name);
     } else {
-        let message = format!("no Cluster named {word} is registered; the instance goes there once it is");
+        let message = if word == ITSELF {
+            "no Cluster can have this name; what is meant is the Cluster with spec.local: true, by its own name".into()
+        } else {
+            format!("no Cluster named {word} is registered; the instance goes there once it is")
+        };
         out.refused.insert(name, ("NotRegistered", message));
     }
 }
