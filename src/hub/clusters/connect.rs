@@ -30,7 +30,7 @@ impl std::fmt::Debug for Line {
 }
 
 /// The longest pause while something has to be mended on the cluster, of which nobody tells us.
-const LASTING: Duration = Duration::from_mins(2);
+const LASTING: Duration = Duration::from_secs(120);
 
 /// How far connecting is.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ use std::time::Duration;
 /// A failing first contact is shown after this many tries in a row.
 const TRIES_BEFORE_UNREACHABLE: u32 = 2;
 /// When a cluster is asked again that is not used because of what it says of itself.
-const TRY_AGAIN: Pauses = Pauses { first: Duration::from_mins(1), longest: Duration::from_mins(5) };
+const TRY_AGAIN: Pauses = Pauses { first: Duration::from_secs(60), longest: Duration::from_secs(300) };
 
 impl Clusters {
     /// Connecting got further.

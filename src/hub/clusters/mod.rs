@@ -56,7 +56,7 @@ pub(super) enum Effect {
 /// A changed count of instances is written after this pause, with others.
 const COUNT_PAUSE: Duration = Duration::from_secs(5);
 /// Between tries of a write that fails.
-const WRITE_PAUSES: Pauses = Pauses { first: Duration::from_secs(1), longest: Duration::from_mins(5) };
+const WRITE_PAUSES: Pauses = Pauses { first: Duration::from_secs(1), longest: Duration::from_secs(300) };
 
 /// Why a Cluster is looked at again by itself.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -69,7 +69,7 @@ fn labels_print(labels: &BTreeMap<String, String>) -> String {
 }
 
 /// Between tries of what is refused, or does not come to be seen.
-const PAUSES: Pauses = Pauses { first: Duration::from_secs(1), longest: Duration::from_mins(5) };
+const PAUSES: Pauses = Pauses { first: Duration::from_secs(1), longest: Duration::from_secs(300) };
 
 /// Registrations that are not settled, by the place of their Secret: each is tried by itself alone, however many events
 /// call for it.
@@ -203,7 +203,7 @@ mod tests {
         assert!(!registrations.may_apply(&place, &mended), "one at a time");
         assert_eq!(registrations.answered(&place, 0), Some(Duration::from_secs(1)));
         assert!(!registrations.may_apply(&place, &refused));
-        assert_eq!(registrations.of("eu"), [place.clone()]);
+        assert_eq!(registrations.of("eu"), std::slice::from_ref(&place));
         assert!(registrations.may_apply(&place, &mended));
         registrations.answered(&place, 10);
         registrations.settled(&place);
