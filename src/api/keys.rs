@@ -53,6 +53,9 @@ pub mod hub {
     pub const HUB_ID: &str = "hub.kro.run/hub-id";
     /// On a mirror: uid of the instance on the hub.
     pub const INSTANCE_UID: &str = "hub.kro.run/instance-uid";
+    /// On a child, where the label of kro's is too short for it.
+    pub const FULL_INSTANCE_NAME: &str = "hub.kro.run/instance-name";
+    pub const FULL_INSTANCE_NAMESPACE: &str = "hub.kro.run/instance-namespace";
 
     /// On a kubeconfig Secret: registers a cluster.
     pub const CLUSTER_LABEL: &str = "hub.kro.run/cluster";
@@ -111,4 +114,65 @@ pub const NEVER_MIRRORED_KEYS: [&str; 2] =
 /// Whether a label or annotation of a hub instance is copied to its mirrors.
 pub fn is_mirrored(key: &str) -> bool {
     !NEVER_MIRRORED_KEYS.contains(&key) && !NEVER_MIRRORED_PREFIXES.iter().any(|p| key.starts_with(p))
+}
+
+/// Bookkeeping of kro and of ours: no expression sees it on an instance, which so reads as its author wrote it.
+const BOOKKEEPING_PREFIXES: [&str; 4] =
+    ["kro.run/", "internal.kro.run/", "hub.kro.run/", "applyset.kubernetes.io/"];
+
+/// Whether a label or annotation of an instance is hidden from expressions.
+pub fn is_hidden(key: &str, value: Option<&str>) -> bool {
+    BOOKKEEPING_PREFIXES.iter().any(|p| key.starts_with(p))
+        || (key == kro::MANAGED_BY && value == Some(kro::MANAGED_BY_VALUE))
+}
+
+/// Whether a finalizer of an instance is hidden from expressions, and never copied to a resource.
+pub fn is_own_finalizer(name: &str) -> bool {
+    [kro::FINALIZER, hub::FINALIZER].contains(&name)
+}
+
+/// What authors may write on a template although it begins as bookkeeping does: it means something on the resource.
+const FOR_AUTHORS: [&str; 3] = [kro::RECONCILE, kro::ALLOW_BREAKING, "kro.run/cluster"];
+/// What is kept under our own group on the object that it is about.
+const KEPT_BY_US: [&str; 6] = [
+    hub::HUB_ID,
+    hub::INSTANCE_UID,
+    hub::HOLDS,
+    hub::DECIDED,
+    hub::FULL_INSTANCE_NAME,
+    hub::FULL_INSTANCE_NAMESPACE,
+];
+
+/// Whether a label or annotation says what an object is or what is known of it: on a copy it would be a lie.
+pub fn is_identity(key: &str) -> bool {
+    let of_kro = ["kro.run/", "internal.kro.run/", "applyset.kubernetes.io/"];
+    KEPT_BY_US.contains(&key)
+        || (of_kro.iter().any(|p| key.starts_with(p)) && !FOR_AUTHORS.contains(&key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_author_may_write_is_no_identity() {
+        let author = [
+            "team", hub::ON_DELETE, hub::ON_EXISTING, hub::TARGET, hub::CLUSTERS, hub::CLUSTER_SELECTOR,
+            hub::CLUSTER_LABEL, hub::KEY, hub::RELEASE, hub::ALLOW_SHRINK, kro::RECONCILE, kro::ALLOW_BREAKING,
+            "kro.run/cluster", "x.kro.run/y", "app.kubernetes.io/name",
+        ];
+        for key in author {
+            assert!(!is_identity(key), "{key}");
+        }
+        let identity = [
+            hub::HUB_ID, hub::INSTANCE_UID, hub::HOLDS, hub::DECIDED, "hub.kro.run/instance-name", kro::OWNED,
+            kro::NODE_ID, kro::COLLECTION_SIZE, kro::RGD_NAME, kro::APPLYSET_ID, kro::APPLYSET_PART_OF,
+            kro::APPLYSET_GROUP_KINDS, kro::INVENTORY_HASH, kro::APPLY_ORDER,
+        ];
+        for key in identity {
+            assert!(is_identity(key) && is_hidden(key, None), "{key}");
+        }
+        assert!(is_hidden(kro::MANAGED_BY, Some("kro")) && !is_hidden(kro::MANAGED_BY, Some("Helm")));
+        assert!(is_hidden(hub::CLUSTERS, None) && !is_hidden("team", None));
+    }
 }

@@ -42,6 +42,12 @@ impl Stored {
         self.owned.iter().find(|(m, _)| *m == manager).map(|(_, f)| f)
     }
 
+    /// Whether `manager` applied what stands at this path, given in the words of FieldsV1, and nobody changed it since.
+    pub fn covers(&self, manager: &str, path: &[&str]) -> bool {
+        let fields = self.fields(manager);
+        fields.and_then(|fields| path.iter().try_fold(fields, |at, step| at.get(*step))).is_some()
+    }
+
     /// The live values that `manager` owns.
     pub fn projection(&self, manager: &str) -> Option<Value> {
         Some(ownership::project(self.fields(manager)?, &self.object.0))

@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::reconcile::Now;
 use crate::reconcile::spoke::{Action, Goal, Machine, Outcome, Step, Task, report_fingerprint};
 use crate::reconcile::world::{CrdState, CrdWish, KindState, Lookup, Stored, World};
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -337,7 +337,7 @@ impl Actor {
                         *last_sent = None;
                         machine.retarget(task);
                     }
-                    _ => drop(self.slots.insert(key.clone(), Slot::new(Machine::new(task)))),
+                    _ => self.open(&key, Machine::new(task)),
                 }
                 self.enqueue(&key);
             }
@@ -353,10 +353,7 @@ impl Actor {
                 if self.forget_displaced(&key) {
                     return;
                 }
-                self.slots.remove(&key);
-                self.agenda.set(&key, None);
-                self.write_store(|s| s.forget_wanted(&key));
-                self.read_lookups(&key, &BTreeSet::new());
+                self.close(&key);
             }
         }
     }
@@ -672,10 +669,7 @@ impl Actor {
             return;
         }
         if step.gone && matches!(task.goal, Goal::Remove { .. }) {
-            self.slots.remove(key);
-            self.agenda.set(key, None);
-            self.write_store(|s| s.forget_wanted(key));
-            self.read_lookups(key, &BTreeSet::new());
+            self.close(key);
             self.say(Said::Gone { key: key.clone(), hub_uid: task.hub_uid.clone() });
             return;
         }
@@ -694,6 +688,8 @@ impl Actor {
         if self.slots.contains_key(key) {
             self.read_lookups(key, &step.reads);
         }
+        // It may know by now what it made here.
+        self.settle_made_by(key);
         for action in step.actions {
             self.act(key, task, action);
         }

@@ -10,7 +10,7 @@ use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
 use crate::graph::Graph;
-use crate::reconcile::spoke::Side;
+use crate::reconcile::spoke::{Side, mirrored_uid};
 use crate::reconcile::world::{Compiled, CrdState, Definition, KindState, Looked, Lookup, Stored, World};
 use kube::core::ApiResource;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -196,12 +196,20 @@ impl Store {
     pub fn objects(&self, gk: &GroupKind) -> Vec<ObjectRef> {
         self.kinds.get(gk).map(|k| k.objects.keys().cloned().collect()).unwrap_or_default()
     }
+    /// Instances of generated kinds among what carries this ApplySet label.
+    pub fn instances_of(&self, applyset: &str) -> Vec<ObjectRef> {
+        let refs = self.members.get(applyset).into_iter().flatten();
+        let generated = |r: &&ObjectRef| {
+            self.definitions.contains_key(&r.gk) || self.kinds.get(&r.gk).is_some_and(|k| k.generated)
+        };
+        refs.filter(generated).cloned().collect()
+    }
     /// Mirrors of this hub among the objects of a generated kind: key and uid of the hub instance.
     pub fn mirrors(&self, gk: &GroupKind, hub_id: &str) -> Vec<(InstanceKey, String)> {
         let Some(kind) = self.kinds.get(gk) else { return Vec::new() };
-        let ours = kind.objects.iter().filter(|(_, s)| s.object.label(hub::HUB_ID) == Some(hub_id));
-        ours.filter_map(|(r, s)| {
-            let uid = s.object.label(hub::INSTANCE_UID)?;
+        let all = kind.objects.iter();
+        all.filter_map(|(r, s)| {
+            let uid = mirrored_uid(s, hub_id)?;
             Some((InstanceKey::new(r.gk.clone(), &r.namespace, &r.name), uid.to_owned()))
         })
         .collect()
@@ -332,14 +340,14 @@ fn version(stored: &Stored) -> u64 {
 
 /// The instance that the labels of a child name.
 fn owner(object: &Object) -> Option<InstanceKey> {
-    let full = |label: &str, short: &str| {
-        let long = object.annotation(&format!("{}/{short}", hub::GROUP));
+    let full = |label: &str, long: &str| {
+        let long = object.annotation(long);
         long.or_else(|| object.label(label)).unwrap_or_default().to_owned()
     };
     let kind = object.label(kro::INSTANCE_KIND)?;
     let gk = GroupKind::new(object.label(kro::INSTANCE_GROUP).unwrap_or_default(), kind);
-    let namespace = full(kro::INSTANCE_NAMESPACE, "instance-namespace");
-    Some(InstanceKey::new(gk, &namespace, &full(kro::INSTANCE_NAME, "instance-name")))
+    let namespace = full(kro::INSTANCE_NAMESPACE, hub::FULL_INSTANCE_NAMESPACE);
+    Some(InstanceKey::new(gk, &namespace, &full(kro::INSTANCE_NAME, hub::FULL_INSTANCE_NAME)))
 }
 
 #[cfg(test)]

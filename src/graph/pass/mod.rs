@@ -13,8 +13,9 @@ mod render;
 use super::expression::Expression;
 use super::variables::{CLUSTER, EACH, GENERATION, KRO, RESTLESS, SCHEMA};
 use super::{Graph, Node};
+use crate::api::keys;
 use crate::cel::{Budget, EvalError, Scope, Type};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// One desired object.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +39,7 @@ pub enum Readiness {
 pub struct Pass<'g> {
     graph: &'g Graph,
     /// What `schema` is where it decides what is rendered.
-    instance: Value,
+    pub(in crate::graph) instance: Value,
     /// The instance's generation, which only the status may read.
     generation: Option<Value>,
     scope: Scope<'static>,
@@ -66,6 +67,7 @@ impl<'g> Pass<'g> {
         if let Some(metadata) = metadata.as_object_mut() {
             RESTLESS.iter().for_each(|name| drop(metadata.remove(*name)));
             generation = metadata.remove(GENERATION);
+            hide_bookkeeping(metadata);
         }
         let instance = json!({
             "apiVersion": field("apiVersion").unwrap_or_else(|| json!(graph.gvk.api_version())),
@@ -236,6 +238,19 @@ impl<'g> Pass<'g> {
     /// Evaluates an expression that reads no iterator, once for the whole pass.
     fn shared(&mut self, expression: &Expression) -> Result<Value, EvalError> {
         shared(&mut self.results, expression, &self.scope, &self.budget)
+    }
+}
+
+/// Takes off what kro and we keep in the metadata of an instance. An empty map stays: that there are labels never depends
+/// on who else wrote some.
+fn hide_bookkeeping(metadata: &mut Map<String, Value>) {
+    for field in ["labels", "annotations"] {
+        if let Some(map) = metadata.get_mut(field).and_then(Value::as_object_mut) {
+            map.retain(|key, value| !keys::is_hidden(key, value.as_str()));
+        }
+    }
+    if let Some(list) = metadata.get_mut("finalizers").and_then(Value::as_array_mut) {
+        list.retain(|name| !name.as_str().is_some_and(keys::is_own_finalizer));
     }
 }
 

@@ -123,6 +123,31 @@ fn what_the_instance_lacks_is_an_error_and_what_others_lack_is_waited_for() {
 }
 
 #[test]
+fn expressions_see_an_instance_as_its_author_wrote_it() {
+    let graph = graph(&app(&free("x", "v", "")));
+    let seen = |labels: Value, annotations: Value, finalizers: Value| {
+        let mut parent = instance(json!({}));
+        parent["metadata"] =
+            json!({"name": "a", "labels": labels, "annotations": annotations, "finalizers": finalizers});
+        let pass = Pass::new(&graph, &parent, &Value::Null);
+        pass.instance["metadata"].clone()
+    };
+    let got = seen(
+        json!({"team": "a", "kro.run/owned": "true", "hub.kro.run/hub-id": "h", "hub.kro.run/instance-uid": "u",
+            "applyset.kubernetes.io/id": "x", "app.kubernetes.io/managed-by": "kro", "mykro.run/x": "y"}),
+        json!({"note": "n", "hub.kro.run/clusters": "*", "internal.kro.run/applyset-inventory-hash": "h",
+            "applyset.kubernetes.io/tooling": "kro/x", "app.kubernetes.io/managed-by": "Helm"}),
+        json!(["kro.run/finalizer", "x/y", "hub.kro.run/finalizer"]),
+    );
+    assert_eq!(got["labels"], json!({"team": "a", "mykro.run/x": "y"}));
+    assert_eq!(got["annotations"], json!({"note": "n", "app.kubernetes.io/managed-by": "Helm"}));
+    assert_eq!(got["finalizers"], json!(["x/y"]));
+    // Nothing of the author's: the maps are there all the same.
+    let got = seen(json!({"kro.run/owned": "true"}), json!({"hub.kro.run/holds": "a"}), json!(["kro.run/finalizer"]));
+    assert_eq!((&got["labels"], &got["annotations"], &got["finalizers"]), (&json!({}), &json!({}), &json!([])));
+}
+
+#[test]
 fn dependents_wait_until_dependencies_are_ready() {
     let resources = free("a", "v", "readyWhen: ['${a.status.done == \"yes\"}']")
         + &free("b", "'${a.?status.?k.orValue(\"\")}'", "");

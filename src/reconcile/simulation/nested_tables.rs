@@ -6,8 +6,10 @@ use super::shell::instance_key;
 use super::spoke_tables::{Bench, child, hub_id, settled, wish};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
-use crate::reconcile::spoke::{Machine, is_nested, nested_task};
-use crate::reconcile::world::Definition;
+use crate::api::applyset::Inventory;
+use crate::api::names::{GroupKind, ObjectRef};
+use crate::reconcile::spoke::{Made, Machine, nested as judge, nested_task};
+use crate::reconcile::world::{Definition, Stored};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -128,31 +130,83 @@ fn a_suspended_one_is_left_alone() {
 }
 
 #[test]
-fn only_what_another_definition_of_this_hub_made_is_at_home() {
-    let object = |labels: Value, deleting: bool, finalizers: &[&str]| {
-        let mut object = json!({"metadata": {"name": "a", "labels": labels, "finalizers": finalizers}});
+fn only_what_an_instance_here_made_is_at_home() {
+    let object = |labels: Value, managers: &[&str], finalizers: Value, deleting: bool| {
+        let entry = |manager: &&str| {
+            json!({"manager": manager, "operation": "Apply", "fieldsV1": {"f:metadata":
+                {"f:finalizers": {format!("v:{:?}", kro::FINALIZER): {}}, "f:labels": {"f:x": {}}}}})
+        };
+        let managed: Vec<Value> = managers.iter().map(entry).collect();
+        let mut object = json!({"metadata": {"name": "a", "labels": labels, "finalizers": finalizers,
+            "managedFields": managed}});
         if deleting {
             object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         }
-        Object(object)
+        Stored::new(object)
     };
+    let (made, labeller) = (kro::MANAGER_APPLYSET, kro::MANAGER_LABELLER);
     let ours = json!({hub::HUB_ID: "hub-1", kro::APPLYSET_PART_OF: "x"});
+    let copied = json!({hub::HUB_ID: "hub-1", kro::APPLYSET_PART_OF: "x", hub::INSTANCE_UID: "u"});
+    let theirs = json!({hub::HUB_ID: "hub-2", kro::APPLYSET_PART_OF: "x"});
+    let mut mirror = json!({"metadata": {"name": "a", "labels": copied, "managedFields": [
+        {"manager": labeller, "operation": "Apply", "fieldsV1": {"f:spec": {}}}]}});
+    let mirror_with = |what: Value| Stored::new(what);
+    let (none, held) = (json!([]), json!([kro::FINALIZER]));
+    let yes = Some(Made::Yes);
     let cases = [
-        ("made by hand", object(json!({}), false, &[]), false),
-        ("a child", object(ours.clone(), false, &[]), true),
-        (
-            "of another hub",
-            object(json!({hub::HUB_ID: "hub-2", kro::APPLYSET_PART_OF: "x"}), false, &[]),
-            false,
-        ),
-        ("of upstream kro", object(json!({kro::APPLYSET_PART_OF: "x"}), false, &[]), false),
-        ("a mirror", object(json!({hub::HUB_ID: "hub-1", hub::INSTANCE_UID: "u"}), false, &[]), false),
-        ("going, with our finalizer", object(ours.clone(), true, &[kro::FINALIZER]), true),
-        ("going, without", object(ours, true, &["x/y"]), false),
+        ("made by hand", object(json!({}), &[], none.clone(), false), None, Made::No),
+        ("forged: nobody here has this ApplySet", object(ours.clone(), &[], none.clone(), false), None, Made::No),
+        ("forged: its maker knows nothing of it", object(ours.clone(), &[], none.clone(), false), Some(Made::No), Made::No),
+        ("a child", object(ours.clone(), &[made], none.clone(), false), yes, Made::Yes),
+        ("a child whose maker is not read yet", object(ours.clone(), &[made], none.clone(), false), Some(Made::Untold), Made::Untold),
+        ("a child with the labels of a mirror", object(copied.clone(), &[made], none.clone(), false), yes, Made::Yes),
+        ("a child whose hub id was taken off", object(json!({}), &[made], none.clone(), false), yes, Made::Yes),
+        ("of another hub", object(theirs.clone(), &[made], none.clone(), false), yes, Made::No),
+        ("a mirror", mirror_with(mirror.take()), yes, Made::No),
+        ("going, with our finalizer", object(ours.clone(), &[made, labeller], held.clone(), true), yes, Made::Yes),
+        ("going, held by us, its maker let go", object(ours.clone(), &[labeller], held.clone(), true), None, Made::Yes),
+        ("going, held by kro of another hub", object(theirs, &[labeller], held.clone(), true), None, Made::No),
+        ("going, forged with our finalizer", object(ours.clone(), &[], held, true), None, Made::No),
+        ("going, without", object(ours, &[made], json!(["x/y"]), true), yes, Made::No),
     ];
-    for (what, object, want) in cases {
-        assert_eq!(is_nested(&object, &hub_id()), want, "{what}");
+    for (what, object, maker, want) in cases {
+        assert_eq!(judge(&object, "hub-1", maker), want, "{what}");
     }
+}
+
+#[test]
+fn an_instance_knows_what_it_made_also_after_a_restart_and_while_it_is_blocked() {
+    let mut bench = settled(vec![Plan::new("n0", Sort::ConfigMap)]);
+    let n0 = child(Sort::ConfigMap, "n0");
+    let other = ObjectRef::new(GroupKind::new("", "ConfigMap"), "kube-system", "forged");
+    let beside = ObjectRef::new(GroupKind::new("", "ConfigMap"), &n0.namespace, "forged");
+    let widget = ObjectRef::new(Sort::Widget.gk(), &n0.namespace, "forged");
+    let uid = bench.uid(&n0);
+    let knows = |bench: &Bench| {
+        [(&n0, &*uid), (&n0, "another"), (&beside, "x"), (&other, "x"), (&widget, "x")]
+            .map(|(target, uid)| bench.machine.made(target, uid))
+    };
+    // It went through all that it wants: nothing else is its own.
+    let (yes, no) = (Made::Yes, Made::No);
+    assert_eq!(knows(&bench), [yes, no, no, no, no]);
+    // Blocked after a restart: what its record names, in its own namespace.
+    bench.restart();
+    assert_eq!(knows(&bench), [Made::Untold; 5]);
+    bench.crd = Some(crate::reconcile::world::CrdState::Working);
+    bench.step();
+    assert_eq!(knows(&bench), [yes, yes, yes, no, no]);
+    // A record that somebody else wrote at names nothing.
+    let mirror = instance_key("app").object();
+    let forged = Inventory {
+        group_kinds: [Sort::ConfigMap.gk(), Sort::Widget.gk()].into(),
+        namespaces: ["kube-system".to_owned()].into(),
+    };
+    let forged = json!(forged.annotations(&bench.machine.task().applyset()));
+    let patch = json!({"metadata": {"annotations": forged}});
+    bench.server.merge_patch(&mirror, "somebody", false, &patch).unwrap();
+    bench.restart();
+    bench.step();
+    assert_eq!(knows(&bench), [Made::Untold; 5]);
 }
 
 #[test]
@@ -172,20 +226,21 @@ fn a_mirror_does_not_take_its_place_nor_its_children() {
 
 #[test]
 fn a_mirror_is_never_taken_for_a_child() {
-    // Somebody, or a race, gave the mirror of another instance the labels of a child.
-    let mut bench = settled(plans());
-    let n1 = child(Sort::ConfigMap, "n1");
-    bench
-        .server
-        .change(&n1, "x", false, |v| v["metadata"]["labels"][hub::INSTANCE_UID] = json!("u9"))
-        .unwrap();
+    // A resource is to have the name that the mirror of another instance has.
+    let mut bench = Bench::new(vec![Plan::new("n0", Sort::ConfigMap)]);
+    let n0 = child(Sort::ConfigMap, "n0");
+    let labels = json!({hub::HUB_ID: "hub-1", hub::INSTANCE_UID: "u9",
+        kro::APPLYSET_PART_OF: bench.machine.task().applyset()});
+    let mirror = json!({"apiVersion": "v1", "kind": "ConfigMap", "spec": {"x": 1},
+        "metadata": {"name": &*n0.name, "namespace": &*n0.namespace, "labels": labels}});
+    bench.server.apply(&n0, kro::MANAGER_LABELLER, &mirror).unwrap();
     bench.rounds();
     let (state, message) = bench.report();
     assert_eq!(state, "ERROR");
-    assert!(message.contains("ConfigMap apps/app-n1 exists and belongs to"), "{message}");
+    assert!(message.contains("ConfigMap apps/app-n0 exists and belongs to"), "{message}");
     bench.want(super::spoke_tables::remove());
     bench.rounds();
-    assert!(bench.last.gone && bench.server.get(&n1).is_some());
+    assert!(bench.last.gone && bench.server.get(&n0).is_some());
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub(super) struct Bench {
     pub now: Now,
     /// Kinds that are not fully listed, and how they are instead.
     unlisted: Vec<(GroupKind, KindState)>,
-    crd: Option<CrdState>,
+    pub crd: Option<CrdState>,
     /// What the hub asked for last, if not the machine's own.
     crd_wanted: Option<String>,
     /// An object that is shown although it is gone.
@@ -465,22 +465,187 @@ fn a_mirror_of_an_earlier_instance_is_relabelled() {
 
 #[test]
 fn a_removal_concerns_the_mirror_of_its_own_instance_only() {
-    for (label, goes) in [(Some("u1"), true), (Some("u2"), false), (None, true)] {
+    for later in [false, true] {
         let mut bench = settled(vec![Plan::new("n0", Sort::ConfigMap)]);
-        let mirror = instance_key("app").object();
-        bench
-            .server
-            .change(&mirror, "somebody", false, |v| {
-                super::api_server::merge(v, &json!({"metadata": {"labels": {hub::INSTANCE_UID: label}}}));
-            })
-            .unwrap();
-        bench.want(remove());
+        let goal = bench.machine.task().goal.clone();
+        if later {
+            bench.machine = Machine::new(task(goal, "u2"));
+            bench.rounds();
+        }
+        bench.machine = Machine::new(task(remove(), "u1"));
         bench.rounds();
         assert!(bench.last.gone);
-        assert_eq!(bench.server.get(&mirror).is_none(), goes, "instance-uid {label:?}");
+        let mirror = bench.server.get(&instance_key("app").object());
+        assert_eq!(mirror.is_some(), later, "the mirror of the later one stays");
         let child = bench.server.get(&child(Sort::ConfigMap, "n0"));
-        assert_eq!(child.is_none(), goes, "the child of a mirror with instance-uid {label:?}");
+        assert_eq!(child.is_some(), later, "and its child");
     }
+}
+
+#[test]
+fn a_mirror_that_was_relabelled_by_hand_is_ours_all_the_same() {
+    let all = [hub::HUB_ID, hub::INSTANCE_UID, kro::APPLYSET_ID];
+    let changes: Vec<(&str, Vec<(&str, Value)>)> = vec![
+        ("hub id off", vec![(hub::HUB_ID, Value::Null)]),
+        ("hub id changed", vec![(hub::HUB_ID, json!("hub-9"))]),
+        ("uid off", vec![(hub::INSTANCE_UID, Value::Null)]),
+        ("uid changed", vec![(hub::INSTANCE_UID, json!("u2"))]),
+        ("all off", all.map(|l| (l, Value::Null)).to_vec()),
+        ("all changed", all.map(|l| (l, json!("x"))).to_vec()),
+    ];
+    for (what, change) in changes {
+        for restarted in [false, true] {
+            let mut bench = settled(vec![Plan::new("n0", Sort::ConfigMap)]);
+            let mirror = instance_key("app").object();
+            let uid = bench.uid(&mirror);
+            let labels: serde_json::Map<String, Value> =
+                change.iter().map(|(label, value)| ((*label).to_owned(), value.clone())).collect();
+            let patch = json!({"metadata": {"labels": labels}});
+            let relabel = |bench: &mut Bench| {
+                bench.server.merge_patch(&mirror, "somebody", false, &patch).unwrap();
+                if restarted {
+                    bench.restart();
+                }
+            };
+            // While it is wanted: repaired, and nothing else.
+            relabel(&mut bench);
+            assert_eq!(bench.rounds(), ["apply mirror"], "{what}, restarted {restarted}");
+            let repaired = bench.server.object(&mirror).unwrap();
+            assert_eq!((repaired.label(hub::HUB_ID), repaired.uid()), (Some("hub-1"), &*uid), "{what}");
+            assert_eq!(repaired.label(hub::INSTANCE_UID), Some("u1"), "{what}");
+            // When it goes: gone with all that hangs on it.
+            bench.want(remove());
+            relabel(&mut bench);
+            assert_eq!(bench.rounds(), ["delete n0", "delete mirror"], "{what}, restarted {restarted}");
+            assert!(bench.last.gone && bench.server.get(&mirror).is_none(), "{what}");
+        }
+    }
+}
+
+#[test]
+fn what_may_be_the_mirror_and_does_not_say_so_stands_in_the_way_by_name() {
+    let mut bench = settled(vec![Plan::new("n0", Sort::ConfigMap)]);
+    let mirror = instance_key("app").object();
+    let body = bench.server.object(&mirror).unwrap().0;
+    bench.server.delete(&mirror, None).unwrap();
+    // As a tool restores it: the record without who wrote it, and labels taken off.
+    let mut restored = json!({"apiVersion": body["apiVersion"], "kind": body["kind"], "spec": body["spec"],
+        "metadata": {"name": "app", "namespace": NAMESPACE, "annotations": body["metadata"]["annotations"]}});
+    restored["metadata"]["labels"] = json!({kro::APPLYSET_ID: body["metadata"]["labels"][kro::APPLYSET_ID]});
+    bench.server.create(&mirror, "restore", &restored).unwrap();
+    bench.restart();
+    bench.rounds();
+    let (state, message) = bench.report();
+    assert_eq!(state, "ERROR");
+    assert!(message.contains("may be the mirror") && message.contains("hub.kro.run/hub-id=hub-1"), "{message}");
+    bench.want(remove());
+    bench.rounds();
+    assert!(!bench.last.gone);
+    let (_, message) = bench.report();
+    assert!(message.contains("App apps/app may be the mirror") && message.contains(hub::RELEASE), "{message}");
+    // Handed back as the message says.
+    let patch = json!({"metadata": {"labels": {hub::HUB_ID: "hub-1"}}});
+    bench.server.merge_patch(&mirror, "somebody", false, &patch).unwrap();
+    bench.rounds();
+    assert!(bench.last.gone && bench.server.get(&mirror).is_none());
+}
+
+/// Labels and annotations that would be a lie on a copy.
+fn copied_from_a_mirror(bench: &Bench) -> Value {
+    let mirror = bench.server.object(&instance_key("app").object()).unwrap();
+    json!({"metadata": {"labels": mirror.labels(), "annotations": mirror.annotations()}})
+}
+
+#[test]
+fn a_child_with_the_labels_of_its_mirror_is_a_child() {
+    let mut bench = settled(vec![Plan::new("n0", Sort::ConfigMap), Plan::new("n1", Sort::ConfigMap)]);
+    let (n0, n1) = (child(Sort::ConfigMap, "n0"), child(Sort::ConfigMap, "n1"));
+    let patch = copied_from_a_mirror(&bench);
+    for target in [&n0, &n1] {
+        bench.server.merge_patch(target, "somebody", false, &patch).unwrap();
+    }
+    bench.restart();
+    bench.rounds();
+    assert_eq!(bench.report(), ("ACTIVE".into(), String::new()));
+    // Pruned, and deleted.
+    bench.redefine(vec![Plan::new("n0", Sort::ConfigMap)]);
+    assert!(bench.rounds().contains(&"delete n1".to_owned()));
+    bench.want(remove());
+    assert_eq!(bench.rounds(), ["delete n0", "delete mirror"]);
+    assert!(bench.last.gone);
+}
+
+#[test]
+fn nothing_that_was_made_is_left_because_its_labels_say_something_else() {
+    let foreign = json!({kro::APPLYSET_PART_OF: "applyset-other-v1"});
+    let off = json!({kro::APPLYSET_PART_OF: null});
+    let all_off = json!({kro::APPLYSET_PART_OF: null, hub::HUB_ID: null, kro::OWNED: null});
+    for labels in [foreign, off, all_off] {
+        // Deleted with its instance, or pruned.
+        for prune in [false, true] {
+            let mut bench = settled(vec![Plan::new("n0", Sort::ConfigMap), Plan::new("n1", Sort::ConfigMap)]);
+            let n1 = child(Sort::ConfigMap, "n1");
+            let patch = json!({"metadata": {"labels": labels}});
+            bench.server.merge_patch(&n1, "somebody", false, &patch).unwrap();
+            if prune {
+                bench.redefine(vec![Plan::new("n0", Sort::ConfigMap)]);
+            } else {
+                bench.want(remove());
+            }
+            bench.rounds();
+            assert!(bench.server.get(&n1).is_none(), "{labels}, pruned {prune}");
+            assert_eq!(bench.last.gone, !prune, "{labels}");
+        }
+    }
+    // What another instance took over since is not ours any more.
+    let mut bench = settled(vec![Plan::new("n0", Sort::ConfigMap)]);
+    let n0 = child(Sort::ConfigMap, "n0");
+    let taken = json!({kro::APPLYSET_PART_OF: "applyset-other-v1", kro::INSTANCE_ID: "theirs"});
+    bench.server.merge_patch(&n0, "somebody", false, &json!({"metadata": {"labels": taken}})).unwrap();
+    bench.want(remove());
+    bench.rounds();
+    assert!(bench.last.gone && bench.server.get(&n0).is_some());
+}
+
+#[test]
+fn a_record_that_somebody_edits_loses_no_kind() {
+    let lists = [kro::APPLYSET_GROUP_KINDS, kro::APPLYSET_NAMESPACES, kro::INVENTORY_HASH, kro::APPLYSET_TOOLING];
+    let edits = [json!("not a kind"), json!(""), Value::Null];
+    for list in lists {
+        for edit in &edits {
+            let mut bench = settled(vec![Plan::new("n0", Sort::ConfigMap), Plan::new("n1", Sort::Widget)]);
+            bench.operate();
+            bench.rounds();
+            let mirror = instance_key("app").object();
+            // The widget is held, so its kind stays on record although the definition has it no more.
+            let n1 = child(Sort::Widget, "n1");
+            bench.server.change(&n1, "x", false, |v| v["metadata"]["finalizers"] = json!(["x/y"])).unwrap();
+            bench.redefine(vec![Plan::new("n0", Sort::ConfigMap)]);
+            bench.rounds();
+            let patch = json!({"metadata": {"annotations": {list: edit}}});
+            bench.server.merge_patch(&mirror, "somebody", false, &patch).unwrap();
+            bench.rounds();
+            let record = bench.server.object(&mirror).unwrap();
+            let kinds = record.annotation(kro::APPLYSET_GROUP_KINDS).unwrap_or_default().to_owned();
+            assert!(kinds.contains("ConfigMap") && kinds.contains("Widget"), "{list} {edit}: {kinds}");
+        }
+    }
+    // Nobody remembers how it was: nothing is written over it, and it is said.
+    let mut bench = settled(vec![Plan::new("n0", Sort::ConfigMap)]);
+    let mirror = instance_key("app").object();
+    let set = |bench: &mut Bench, value: &str| {
+        let patch = json!({"metadata": {"annotations": {kro::APPLYSET_GROUP_KINDS: value}}});
+        bench.server.merge_patch(&mirror, "somebody", false, &patch).unwrap();
+    };
+    set(&mut bench, "ConfigMap,Widget.example.org");
+    bench.restart();
+    assert_eq!(bench.rounds(), [""; 0]);
+    let (state, message) = bench.report();
+    assert_eq!(state, "ERROR");
+    assert!(message.contains("App apps/app: the record") && message.contains("cannot be read"), "{message}");
+    set(&mut bench, "ConfigMap");
+    bench.rounds();
+    assert_eq!(bench.report(), ("ACTIVE".into(), String::new()));
 }
 
 #[test]

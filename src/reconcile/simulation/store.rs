@@ -4,10 +4,10 @@
 use super::api_server::Server;
 use super::watch::Seen;
 use crate::api::Object;
-use crate::api::keys::{hub, kro};
+use crate::api::keys::kro;
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
 use crate::graph::Graph;
-use crate::reconcile::spoke::Side;
+use crate::reconcile::spoke::{Side, mirrored_uid};
 use crate::reconcile::world::{Compiled, CrdState, Definition, KindState, Looked, Lookup, Stored, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -190,10 +190,9 @@ impl Store {
 
     /// Mirrors of this hub: key, and uid of the hub instance.
     pub fn mirrors(&self, gk: &GroupKind, hub_id: &str) -> Vec<(InstanceKey, String)> {
-        let ours =
-            self.objects.iter().filter(|(r, s)| r.gk == *gk && s.object.label(hub::HUB_ID) == Some(hub_id));
-        ours.filter_map(|(r, s)| {
-            let uid = s.object.label(hub::INSTANCE_UID)?;
+        let all = self.objects.iter().filter(|(r, _)| r.gk == *gk);
+        all.filter_map(|(r, s)| {
+            let uid = mirrored_uid(s, hub_id)?;
             Some((InstanceKey::new(r.gk.clone(), &r.namespace, &r.name), uid.to_owned()))
         })
         .collect()

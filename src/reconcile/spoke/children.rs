@@ -3,7 +3,7 @@
 use super::{Task, nested};
 use crate::api::Object;
 use crate::api::hash::label_value;
-use crate::api::keys::{hub, kro};
+use crate::api::keys::{self, hub, kro};
 use crate::api::names::ObjectRef;
 use crate::graph::{Node, Rendered};
 use crate::reconcile::ownership;
@@ -15,7 +15,20 @@ pub fn being_deleted(child: &ObjectRef) -> String {
     format!("{} resource \"{place}{}\" is being deleted; waiting until it is gone", child.gk, child.name)
 }
 
-/// Completes a rendered template: namespace, kro's labels and apply order, our hub id on spokes.
+/// Takes off what was copied from another object and says what that one is: who made it, what it holds, who waits for it.
+fn without_identity(metadata: &mut Map<String, Value>) {
+    for field in ["labels", "annotations"] {
+        if let Some(map) = metadata.get_mut(field).and_then(Value::as_object_mut) {
+            map.retain(|key, _| !keys::is_identity(key));
+        }
+    }
+    if let Some(list) = metadata.get_mut("finalizers").and_then(Value::as_array_mut) {
+        list.retain(|name| !name.as_str().is_some_and(keys::is_own_finalizer));
+    }
+}
+
+/// Completes a rendered template: namespace, kro's labels and apply order, our hub id on spokes. What a copied map of
+/// labels or annotations says of its first owner goes.
 ///
 /// # Errors
 /// The template sets a namespace on a cluster-scoped kind, or leaves it empty where the instance has none.
@@ -32,6 +45,7 @@ pub(super) fn complete(
     let metadata = top.entry("metadata").or_insert_with(|| json!({}));
     let Some(metadata) = metadata.as_object_mut() else { return Err("metadata is not a map".into()) };
 
+    without_identity(metadata);
     let name = metadata.get("name").and_then(Value::as_str).unwrap_or_default();
     if name.is_empty() {
         return Err("metadata.name is empty; give the template a name".into());
@@ -130,11 +144,6 @@ pub fn owner_of(found: &Object) -> String {
     }
 }
 
-/// Whether it is the mirror of an instance, which is never a child.
-pub(super) fn is_mirror(object: &Object) -> bool {
-    object.label(hub::INSTANCE_UID).is_some()
-}
-
 /// Whether deleting this object is replaced by letting it live.
 pub(super) fn is_orphaned_on_delete(object: &Object) -> bool {
     object.annotation(hub::ON_DELETE) == Some("Orphan")
@@ -172,4 +181,25 @@ pub(super) fn release_patch(object: &Object) -> Value {
 /// The position in deletion: higher is deleted earlier; what does not say is deleted last.
 pub(super) fn apply_order(object: &Object) -> u64 {
     object.annotation(kro::APPLY_ORDER).and_then(|v| v.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_copied_map_says_of_its_first_owner_goes() {
+        let mut metadata = json!({"name": "a",
+            "labels": {"team": "a", hub::HUB_ID: "h", hub::INSTANCE_UID: "u", kro::APPLYSET_ID: "x", kro::OWNED: "true",
+                kro::COLLECTION_SIZE: "3", kro::RGD_NAME: "r", hub::CLUSTER_LABEL: "true"},
+            "annotations": {"note": "n", kro::INVENTORY_HASH: "x", kro::APPLYSET_GROUP_KINDS: "ConfigMap",
+                hub::HOLDS: "a", hub::ON_DELETE: "Orphan", hub::CLUSTERS: "*", kro::RECONCILE: "Suspended"},
+            "finalizers": ["x/y", kro::FINALIZER, hub::FINALIZER]});
+        without_identity(metadata.as_object_mut().unwrap());
+        let want = json!({"name": "a",
+            "labels": {"team": "a", hub::CLUSTER_LABEL: "true"},
+            "annotations": {"note": "n", hub::ON_DELETE: "Orphan", hub::CLUSTERS: "*", kro::RECONCILE: "Suspended"},
+            "finalizers": ["x/y"]});
+        assert_eq!(metadata, want);
+    }
 }

@@ -1,8 +1,9 @@
 //! The mirror: the copy of a hub instance on a spoke, and the record of its children there.
 
+use super::identity::Whose;
 use super::{Machine, Task};
 use crate::api::Object;
-use crate::api::applyset::Inventory;
+use crate::api::applyset::{Inventory, InventoryError};
 use crate::api::keys::{self, hub, kro};
 use crate::api::names::{GroupKind, ObjectRef};
 use crate::reconcile::Now;
@@ -68,27 +69,6 @@ pub(super) fn parent_body(task: &Task, inventory: &Inventory) -> Value {
     json!({"apiVersion": task.gvk.api_version(), "kind": *task.gvk.kind, "metadata": metadata})
 }
 
-/// Who a mirror belongs to.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Belongs {
-    /// To this instance, or to an earlier instance of this name on this hub.
-    Us,
-    /// Not to this hub; says to whom.
-    Other(String),
-}
-
-pub(super) fn belongs(task: &Task, found: &Object) -> Belongs {
-    if found.label(kro::APPLYSET_PART_OF).is_some() && found.label(hub::INSTANCE_UID).is_none() {
-        // A resource of some definition has the name.
-        return Belongs::Other(super::owner_of(found));
-    }
-    match found.label(hub::HUB_ID) {
-        Some(id) if id == task.hub_id.as_str() => Belongs::Us,
-        Some(id) => Belongs::Other(format!("another hub ({id})")),
-        None => Belongs::Other("somebody on that cluster; it does not carry this hub's label".into()),
-    }
-}
-
 impl Machine {
     /// The inventory to record: what the graph may make, and what the recorded one names as long as something may be
     /// left of it. It shrinks only when every kind in it was seen to hold nothing.
@@ -96,14 +76,12 @@ impl Machine {
         &self,
         world: &dyn World,
         now: &Now,
-        parent: Option<&Stored>,
+        recorded: Option<Inventory>,
         static_kinds: BTreeSet<GroupKind>,
         namespaces: BTreeSet<String>,
     ) -> Inventory {
         let mut wanted = Inventory { group_kinds: static_kinds, namespaces };
-        let Some(recorded) = parent.and_then(|p| self.recorded_inventory(p).ok().flatten()) else {
-            return wanted;
-        };
+        let Some(recorded) = recorded else { return wanted };
         let members = world.members(&self.task.applyset());
         // What is on its way to the cluster may be there in a moment.
         let coming: Vec<&ObjectRef> =
@@ -129,12 +107,63 @@ impl Machine {
         wanted
     }
 
-    pub(super) fn recorded_inventory(
-        &self,
-        parent: &Stored,
-    ) -> Result<Option<Inventory>, crate::api::applyset::InventoryError> {
-        Inventory::read(&self.task.key, &parent.object.labels(), &parent.object.annotations())
+    /// The record as it stands on the parent.
+    pub(super) fn recorded_inventory(&self, parent: &Stored) -> Result<Option<Inventory>, InventoryError> {
+        let (mut labels, annotations) = (parent.object.labels(), parent.object.annotations());
+        if !self.task.is_local() && annotations.contains_key(kro::INVENTORY_HASH) {
+            // The hash says whose record it is, also where somebody took the label off.
+            labels.insert(kro::APPLYSET_ID.into(), self.task.applyset());
+        }
+        Inventory::read(&self.task.key, &labels, &annotations)
     }
+
+    /// The record as this machine knows it: as it wrote it last, or as it found it first. What somebody else makes of it
+    /// meanwhile is repaired, and takes nothing away.
+    pub(super) fn known_record(&mut self, parent: Option<&Stored>) -> Result<Option<Inventory>, InventoryError> {
+        if self.record.is_none()
+            && let Some(parent) = parent
+        {
+            self.record = self.recorded_inventory(parent)?;
+            let lists = format!("f:{}", kro::APPLYSET_GROUP_KINDS);
+            self.record_is_ours =
+                parent.covers(kro::MANAGER_LABELLER, &["f:metadata", "f:annotations", &lists]);
+        }
+        Ok(self.record.clone())
+    }
+
+    /// Reads the record of a parent that is there. What it made before goes on also while nothing new can be made.
+    pub(super) fn learn_record(&mut self, world: &dyn World) {
+        if self.record.is_some() || self.task.is_local() {
+            return;
+        }
+        let parent = world.get(&self.task.key.object());
+        let parent = parent.filter(|p| !self.task.is_mirrored() || matches!(self.whose(p), Whose::This));
+        // What cannot be read is said where it matters.
+        drop(self.known_record(parent.as_deref()));
+    }
+
+    /// Notes the record that our own write left.
+    pub(super) fn note_record(&mut self, written: &Stored) {
+        if let Ok(Some(record)) = self.recorded_inventory(written) {
+            self.record = Some(record);
+            self.record_is_ours = true;
+        }
+    }
+}
+
+/// What is said where it cannot be known what an instance made before.
+pub(super) fn unreadable(task: &Task, why: &InventoryError) -> String {
+    format!(
+        "{} {}: the record of what was made for it cannot be read: {why}; put it right, or take the label {} and the \
+         annotations {}, {}, {} and {} off to have it written anew, which forgets what only the record knew",
+        task.gvk.kind,
+        task.key.short(),
+        kro::APPLYSET_ID,
+        kro::APPLYSET_TOOLING,
+        kro::APPLYSET_GROUP_KINDS,
+        kro::APPLYSET_NAMESPACES,
+        kro::INVENTORY_HASH,
+    )
 }
 
 /// The name of a namespace that exists nowhere but in an instance's key needs no labels of ours: it may be shared.

@@ -5,6 +5,7 @@
 //! prune, status; for removal: children by descending apply order, wave by wave, then the mirror.
 
 mod children;
+mod identity;
 mod mirror;
 mod nested;
 mod parent;
@@ -17,8 +18,9 @@ mod task;
 pub mod tracked;
 
 pub use children::{being_deleted, owner_of};
+pub use identity::{Made, mirrored_uid, nested};
 pub use mirror::{MirrorContent, namespace_body};
-pub use nested::{is_nested, task as nested_task};
+pub use nested::task as nested_task;
 pub use part::{HubValues, Part, Side, has_hub_part};
 pub use status::{FOR_TOOLS, InstanceState, Report, fingerprint as report_fingerprint, is_own, merge_patch};
 
@@ -28,6 +30,7 @@ use super::settled::Rules;
 use super::world::{Lookup, Stored, World};
 use super::{Now, Retry};
 use crate::api::Object;
+use crate::api::applyset::Inventory;
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
 use crate::graph::Graph;
 use crate::schema::kinds::Kind;
@@ -201,6 +204,14 @@ pub struct Machine {
     extra_namespaces: BTreeSet<String>,
     /// Objects of ours that a read found although our selection does not show them: uid by name.
     strays: BTreeMap<ObjectRef, String>,
+    /// The mirror that we wrote last or found as we want it, and uid of the hub instance it was for.
+    mirror_written: Option<(String, String)>,
+    /// What the parent records, as we wrote it last or found it first.
+    record: Option<Inventory>,
+    /// Nobody else wrote at the record that was found.
+    record_is_ours: bool,
+    /// All instances of other definitions that this one wants here, once a pass went through all that it wants.
+    makes: Option<BTreeSet<ObjectRef>>,
     /// The hub instance as our last write of its inventory returned it.
     written_parent: Option<Arc<Stored>>,
     status_busy: bool,
@@ -238,6 +249,10 @@ impl Machine {
             gone: BTreeSet::new(),
             extra_namespaces: BTreeSet::new(),
             strays: BTreeMap::new(),
+            mirror_written: None,
+            record: None,
+            record_is_ours: false,
+            makes: None,
             written_parent: None,
             status_busy: false,
             status_retry: Retry::default(),
@@ -266,6 +281,7 @@ impl Machine {
     }
 
     pub fn step(&mut self, world: &dyn World, now: &Now) -> Step {
+        self.learn_record(world);
         let mut step = match self.task.goal.clone() {
             Goal::Run { graph, part, mirror, suspended, allow_breaking, cluster } => {
                 let wanted = run::Wanted { graph, part, mirror, suspended, allow_breaking, cluster };
@@ -284,8 +300,8 @@ impl Machine {
         match outcome {
             Outcome::Applied { object, body, manager, stored } => {
                 self.gone.remove(&object);
-                if self.task.is_local() && object == self.task.key.object() {
-                    self.written_parent = Some(stored.clone());
+                if object == self.task.key.object() {
+                    self.parent_written(&body, &stored);
                 }
                 let tracked = self.objects.entry(object).or_default();
                 tracked.busy = false;
@@ -316,7 +332,7 @@ impl Machine {
             Outcome::StillThere { object, uid, deleting, labels } => {
                 self.delete_failures.remove(&object);
                 self.mirror_doubted &= object != self.task.key.object();
-                let ours = self.is_ours(&labels);
+                let ours = self.is_ours(&object, &labels);
                 let Some(tracked) = self.objects.get_mut(&object) else { return };
                 tracked.busy = false;
                 if tracked.uid() != Some(uid.as_str()) && !ours {
@@ -410,13 +426,27 @@ impl Machine {
         !self.status_busy && !self.namespace_busy && !self.objects.values().any(|t| t.busy)
     }
 
+    fn parent_written(&mut self, body: &Value, stored: &Arc<Stored>) {
+        self.note_record(stored);
+        if self.task.is_local() {
+            self.written_parent = Some(stored.clone());
+        }
+        let labels = body.pointer("/metadata/labels");
+        let hub_uid = labels.and_then(|l| l.get(crate::api::keys::hub::INSTANCE_UID)).and_then(Value::as_str);
+        if let Some(hub_uid) = hub_uid.filter(|_| self.task.is_mirrored()) {
+            self.mirror_written = Some((stored.object.uid().to_owned(), hub_uid.to_owned()));
+        }
+    }
+
     /// Whether labels say that an object belongs to this instance.
-    fn is_ours(&self, labels: &BTreeMap<String, String>) -> bool {
+    fn is_ours(&self, object: &ObjectRef, labels: &BTreeMap<String, String>) -> bool {
         use crate::api::keys::{hub, kro};
         let is = |key: &str, value: &str| labels.get(key).is_some_and(|v| v == value);
         let of_this_hub = self.task.is_local() || is(hub::HUB_ID, self.task.hub_id.as_str());
         let child = is(kro::APPLYSET_PART_OF, &self.task.applyset());
-        of_this_hub && (child || is(hub::INSTANCE_UID, &self.task.hub_uid))
+        // Labels of a mirror may stand on a copy.
+        let mirror = *object == self.task.key.object() && is(hub::INSTANCE_UID, &self.task.hub_uid);
+        of_this_hub && (child || mirror)
     }
 
     /// When to step again if nothing happens before. What is due now was tried in this step, or waits for an event.

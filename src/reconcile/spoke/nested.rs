@@ -11,15 +11,6 @@ use crate::reconcile::world::Definition;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Whether an object of a generated kind is an instance that is at home here. One that somebody made by hand is not, nor
-/// is a mirror.
-pub fn is_nested(object: &Object, hub_id: &HubId) -> bool {
-    object.label(hub::HUB_ID) == Some(hub_id.as_str())
-        && object.label(hub::INSTANCE_UID).is_none()
-        && object.label(kro::APPLYSET_PART_OF).is_some()
-        && (!object.is_deleting() || object.has_finalizer(kro::FINALIZER))
-}
-
 /// The finalizers that stay when ours goes; `None` if ours is not there.
 pub(super) fn finalizers_but_ours(object: &Object) -> Option<Vec<String>> {
     object.has_finalizer(kro::FINALIZER).then(|| object.finalizers_but(kro::FINALIZER))

@@ -1,12 +1,13 @@
 //! The object that children belong to: the mirror, or the instance itself where it is at home. Children wait until it is
 //! there and records where they may be.
 
+use super::identity::Whose;
 use super::run::{Walk, Wanted, Wish, ensure_kind};
 use super::status::{NodeState, Summary};
 use super::{Action, Home, Machine, mirror, nested};
 use crate::api::Object;
 use crate::api::applyset::Inventory;
-use crate::api::keys::kro;
+use crate::api::keys::{hub, kro};
 use crate::api::names::GroupKind;
 use crate::reconcile::world::{KindState, Stored};
 use std::collections::BTreeSet;
@@ -46,7 +47,7 @@ impl Machine {
         stored: Arc<Stored>,
     ) -> Result<Object, Summary> {
         let key = self.task.key.object();
-        let inventory = self.inventory_for(walk, wanted, Some(&stored), kinds);
+        let inventory = self.inventory_for(walk, wanted, Some(&stored), kinds)?;
         let body = mirror::parent_body(&self.task, &inventory);
         let wish = Wish::new(body, kro::MANAGER_PARENT);
         let state = self.apply_if_needed(walk, &key, Some(stored.clone()), wish);
@@ -84,7 +85,7 @@ impl Machine {
         let Some(stored) = walk.world.get(&key).filter(|s| s.object.uid() == self.task.hub_uid) else {
             return Err(Summary::waiting("the instance is gone"));
         };
-        let inventory = self.inventory_for(walk, wanted, Some(&stored), kinds);
+        let inventory = self.inventory_for(walk, wanted, Some(&stored), kinds)?;
         let body = nested::body(&self.task, &wanted.graph, &inventory);
         let wish = Wish::new(body, kro::MANAGER_LABELLER);
         let state = self.apply_if_needed(walk, &key, Some(stored.clone()), wish);
@@ -127,9 +128,20 @@ impl Machine {
             return Err(Summary::waiting("looking for the mirror, which the cluster did not find"));
         }
         if let Some(found) = &stored {
-            if let mirror::Belongs::Other(owner) = mirror::belongs(&task, &found.object) {
-                let message = format!("{} {} exists and belongs to {owner}", task.gvk.kind, task.key.short());
-                return Err(Summary::blocked("Conflict", message));
+            let name = format!("{} {} exists and", task.gvk.kind, task.key.short());
+            match self.whose(found) {
+                Whose::This | Whose::Namesake => {}
+                Whose::Other(owner) => {
+                    return Err(Summary::blocked("Conflict", format!("{name} belongs to {owner}")));
+                }
+                Whose::Untold => {
+                    let message = format!(
+                        "{name} may be the mirror, but nothing on it says so; label it {}={} to have it taken back, or \
+                         delete it",
+                        hub::HUB_ID, task.hub_id
+                    );
+                    return Err(Summary::blocked("Conflict", message));
+                }
             }
             if found.object.is_deleting() {
                 return Err(Summary::waiting("the mirror is being deleted on the cluster"));
@@ -147,7 +159,7 @@ impl Machine {
                 .map_or_else(|| format!("creating namespace {namespace}"), |f| f.0.clone());
             return Err(Summary::waiting(&why));
         }
-        let inventory = self.inventory_for(walk, wanted, stored.as_deref(), kinds);
+        let inventory = self.inventory_for(walk, wanted, stored.as_deref(), kinds)?;
         let body = mirror::body(&task, &wanted.mirror, &inventory);
         let wish = Wish::mirror(body, &wanted.graph);
         let busy_or_failed = self.apply_if_needed(walk, &key, stored.clone(), wish);
@@ -157,7 +169,10 @@ impl Machine {
             }
             // A mirror of an older spec stays the base of its children until the newer one is answered.
             (Some(_), Some(_)) | (None, _) => Err(Summary::waiting("writing the mirror")),
-            (Some(found), None) => Ok(found.object.clone()),
+            (Some(found), None) => {
+                self.mirror_written = Some((found.object.uid().to_owned(), task.hub_uid.clone()));
+                Ok(found.object.clone())
+            }
         }
     }
 
@@ -173,14 +188,16 @@ impl Machine {
     }
 
     fn inventory_for(
-        &self,
+        &mut self,
         walk: &mut Walk,
         wanted: &Wanted,
         parent: Option<&Stored>,
         kinds: &mut BTreeSet<GroupKind>,
-    ) -> Inventory {
-        let recorded = parent.and_then(|p| self.recorded_inventory(p).ok().flatten()).unwrap_or_default();
-        for gk in &recorded.group_kinds {
+    ) -> Result<Inventory, Summary> {
+        let recorded = self
+            .known_record(parent)
+            .map_err(|why| Summary::blocked("InventoryInvalid", mirror::unreadable(&self.task, &why)))?;
+        for gk in recorded.iter().flat_map(|record| &record.group_kinds) {
             ensure_kind(walk, gk, None);
             kinds.insert(gk.clone());
         }
@@ -191,6 +208,6 @@ impl Machine {
             Some(instance) if self.task.is_local() => wanted.kinds_to_record(&instance.object),
             _ => wanted.group_kinds(),
         };
-        self.wanted_inventory(walk.world, walk.now, parent, group_kinds, namespaces)
+        Ok(self.wanted_inventory(walk.world, walk.now, recorded, group_kinds, namespaces))
     }
 }

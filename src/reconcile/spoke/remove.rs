@@ -4,7 +4,8 @@
 //! that left our selection counts as gone only after a read without selector said 404.
 
 use super::status::Summary;
-use super::{Action, Machine, Step, children, mirror, nested};
+use super::identity::Whose;
+use super::{Action, Machine, Step, children, nested};
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, ObjectRef};
 use crate::reconcile::Now;
@@ -76,6 +77,8 @@ impl Machine {
         hint: &BTreeSet<GroupKind>,
     ) -> Result<(), String> {
         let mut kinds = hint.clone();
+        // What is not a mirror of ours has nothing to say.
+        let parent = parent.filter(|p| !self.task.is_mirrored() || !matches!(self.whose(p), Whose::Other(_)));
         if let Some(parent) = parent {
             match self.recorded_inventory(parent) {
                 Ok(Some(inventory)) => kinds.extend(inventory.group_kinds),
@@ -83,6 +86,9 @@ impl Machine {
                 Err(why) => return Err(format!("deletion blocked: validate deletion inventory: {why}")),
             }
         }
+        // What somebody else took from the record meanwhile counts all the same.
+        let known = self.known_record(parent).ok().flatten();
+        kinds.extend(known.into_iter().flat_map(|record| record.group_kinds));
         let mut waiting = Vec::new();
         for gk in &kinds {
             match world.kind(gk) {
@@ -98,15 +104,9 @@ impl Machine {
         if !waiting.is_empty() {
             return Err(format!("deleting resources: waiting for the first list of {}", waiting.join(", ")));
         }
-        let mut members: Vec<(ObjectRef, Arc<Stored>)> = world.members(&self.task.applyset());
-        members.retain(|(target, stored)| {
-            *target != self.task.key.object()
-                && (self.task.is_local()
-                    || (stored.object.label(hub::HUB_ID) == Some(self.task.hub_id.as_str())
-                        && !children::is_mirror(&stored.object)))
-        });
+        let mut members = self.children_there(world, parent.map(|p| p.object.uid()));
         // The mirror of a later instance of this name: its children are not ours to take.
-        if let Some(other) = parent.filter(|p| self.is_of_later_instance(p)) {
+        if let Some(other) = parent.filter(|p| self.is_of_namesake(p)) {
             members.retain(|(_, s)| s.object.label(kro::INSTANCE_ID) != Some(other.object.uid()));
         }
         // An object that left the selection while it was being deleted is asked for by name.
@@ -152,9 +152,30 @@ impl Machine {
         }
     }
 
+    /// Its children as far as they are seen: those that say so, and those that it is known to have made, whatever they say
+    /// now, unless another instance has taken them over since. `parent` is the uid of the object they belong to.
+    pub(super) fn children_there(
+        &self,
+        world: &dyn World,
+        parent: Option<&str>,
+    ) -> Vec<(ObjectRef, Arc<Stored>)> {
+        let mut members = world.members(&self.task.applyset());
+        members.retain(|(target, stored)| self.is_child(target, stored));
+        let named: BTreeSet<ObjectRef> = members.iter().map(|(target, _)| target.clone()).collect();
+        let mirror = self.task.key.object();
+        for target in self.objects.keys().filter(|target| **target != mirror && !named.contains(*target)) {
+            let Some(stored) = world.get(target).filter(|s| self.is_known(target, &s.object)) else { continue };
+            let owner = stored.object.label(kro::INSTANCE_ID);
+            if owner.is_none_or(|owner| parent.is_none_or(|uid| uid == owner)) {
+                members.push((target.clone(), stored));
+            }
+        }
+        members
+    }
+
     /// Reads an object that is not seen by its name: only a 404 says that it is gone, and only after a write that got no
     /// answer cannot be executed any more.
-    fn make_sure(&mut self, now: &Now, step: &mut Step, target: &ObjectRef) {
+    pub(super) fn make_sure(&mut self, now: &Now, step: &mut Step, target: &ObjectRef) {
         let waits = self.delete_failures.get(target).is_some_and(|(_, retry)| !retry.is_due(now))
             || self.leaving.get(target).is_some_and(|at| now.millis < *at);
         let Some(tracked) = self.objects.get_mut(target) else { return };
@@ -168,11 +189,6 @@ impl Machine {
             Some(uid) => Action::Delete { object, gvk, uid },
             None => Action::VerifyGone { object, gvk },
         });
-    }
-
-    fn is_of_later_instance(&self, parent: &Stored) -> bool {
-        !self.task.is_local()
-            && parent.object.label(hub::INSTANCE_UID).is_some_and(|uid| uid != self.task.hub_uid)
     }
 
     fn remove_mirror(
@@ -202,11 +218,16 @@ impl Machine {
             }
             return Ok(());
         };
-        let of_this_instance = mirror::belongs(&self.task, &parent.object) == mirror::Belongs::Us
-            // Without a uid it cannot be another instance's: somebody took the label off.
-            && parent.object.label(hub::INSTANCE_UID).is_none_or(|uid| uid == self.task.hub_uid);
-        if !of_this_instance {
-            return Ok(());
+        match self.whose(parent) {
+            Whose::This => {}
+            Whose::Namesake | Whose::Other(_) => return Ok(()),
+            Whose::Untold => {
+                return Err(format!(
+                    "deletion blocked: {target} may be the mirror, but nothing on it says so; delete it on the cluster, \
+                     or let the cluster go with {}",
+                    hub::RELEASE
+                ));
+            }
         }
         if parent.object.is_deleting() {
             self.leaving.remove(&target);

@@ -3,7 +3,8 @@
 use super::status::{self, InstanceState, NodeState, Report, Summary, merge_patch, status_value};
 use super::tracked::{Cause, Trouble, Verdict};
 use super::{
-    Action, Apply, Guard, HubValues, Machine, MirrorContent, Part, Step, children, has_hub_part, nested,
+    Action, Apply, Guard, HubValues, Machine, MirrorContent, Part, Step, children, has_hub_part, identity,
+    nested,
 };
 use crate::api::condition::{Condition, ConditionStatus};
 use crate::api::keys::{hub, kro};
@@ -466,7 +467,7 @@ impl Machine {
         let mut guard = self.guard(node);
         if let Some(found) = &stored {
             let part_of = found.object.label(kro::APPLYSET_PART_OF);
-            let mirror = !self.task.is_local() && children::is_mirror(&found.object);
+            let mirror = !self.task.is_local() && identity::is_mirror(found);
             if mirror || part_of.is_some_and(|id| id != self.task.applyset()) {
                 let owner = children::owner_of(&found.object);
                 let message =
@@ -583,18 +584,29 @@ impl Machine {
     }
 
     /// Memory of objects that are neither wanted nor there.
-    fn forget_unwanted(&mut self, walk: &Walk) {
+    fn forget_unwanted(&mut self, walk: &mut Walk) {
         let mirror = self.task.key.object();
-        let there =
-            |o: &ObjectRef| *o == mirror || walk.desired.contains_key(o) || walk.world.get(o).is_some();
-        self.objects.retain(|o, t| t.may_come(walk.now) || there(o));
+        let (desired, world) = (&walk.desired, walk.world);
+        let there = |o: &ObjectRef| *o == mirror || desired.contains_key(o) || world.get(o).is_some();
+        // One that only left our selection is looked for by its name, and goes by its uid.
+        let lost: Vec<ObjectRef> = self
+            .objects
+            .iter()
+            .filter(|(o, t)| !there(o) && t.uid().is_some() && !self.gone.contains(*o))
+            .map(|(o, _)| o.clone())
+            .collect();
+        self.objects.retain(|o, t| t.may_come(walk.now) || there(o) || lost.contains(o));
         let home = self.task.key.namespace.clone();
-        let outside = walk.desired.keys().map(|o| &o.namespace).filter(|ns| !ns.is_empty() && **ns != home);
+        let outside = desired.keys().map(|o| &o.namespace).filter(|ns| !ns.is_empty() && **ns != home);
         self.extra_namespaces = outside.map(ToString::to_string).collect();
-        self.delete_failures.retain(|o, _| there(o) && !walk.desired.contains_key(o));
-        self.leaving.retain(|o, _| there(o) && !walk.desired.contains_key(o));
-        self.strays.retain(|o, _| there(o));
+        let stays = |o: &ObjectRef| there(o) || lost.contains(o);
+        self.delete_failures.retain(|o, _| stays(o) && !desired.contains_key(o));
+        self.leaving.retain(|o, _| stays(o) && !desired.contains_key(o));
+        self.strays.retain(|o, _| stays(o));
         self.gone.retain(there);
+        for target in &lost {
+            self.make_sure(walk.now, &mut walk.step, target);
+        }
     }
 
     /// Deletes what belongs to this instance and is not wanted any more. Returns why something of it stays.
@@ -615,18 +627,13 @@ impl Machine {
         let mut candidates: Vec<Candidate> = Vec::new();
         // As long as each list is known to have been.
         let mut longest: BTreeMap<String, usize> = BTreeMap::new();
-        for (target, stored) in walk.world.members(&self.task.applyset()) {
+        for (target, stored) in self.children_there(walk.world, Some(parent.uid())) {
             let label = |key: &str| stored.object.label(key);
             if let (Some(node), Some(size)) = (label(kro::NODE_ID), label(kro::COLLECTION_SIZE)) {
                 let longest = longest.entry(node.to_owned()).or_default();
                 *longest = (*longest).max(size.parse().unwrap_or_default());
             }
             if walk.desired.contains_key(&target) || stored.object.is_deleting() {
-                continue;
-            }
-            let of_this_hub =
-                self.task.is_local() || stored.object.label(hub::HUB_ID) == Some(self.task.hub_id.as_str());
-            if !of_this_hub || (!self.task.is_local() && children::is_mirror(&stored.object)) {
                 continue;
             }
             let node = stored.object.label(kro::NODE_ID).unwrap_or_default();
@@ -640,12 +647,15 @@ impl Machine {
                 && let Some(place) = position.map(|p| (&target, p))
                 && former.is_none_or(|former| renamed(former, place))
             {
-                held.push(target.to_string());
+                held.push(target);
                 continue;
             }
             let rank = position.map_or(u64::MAX, |p| p as u64);
             candidates.push((rank, target, stored));
         }
+        let makes = walk.desired.keys().chain(&held);
+        let makes = makes.filter(|target| walk.world.definition(&target.gk).is_some());
+        self.makes = Some(makes.cloned().collect());
         if walk.refused {
             candidates = dropped_by_lists(candidates, &wanted.graph, &walk.desired, &longest);
         }
@@ -666,6 +676,7 @@ impl Machine {
         held.sort();
         (!held.is_empty()).then(|| {
             let kept = "kept, since only the replaced mirror's uid changed their names";
+            let held: Vec<String> = held.iter().map(ToString::to_string).collect();
             (Trouble::MirrorReplaced, format!("{kept}: {}", held.join(", ")))
         })
     }

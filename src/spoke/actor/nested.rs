@@ -2,11 +2,12 @@
 //! would do for them, the actor does: it gives each a task.
 
 use super::{Actor, Slot};
-use crate::api::Object;
+use crate::api::keys::kro;
+use crate::api::{Object, applyset};
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
 use crate::graph::Graph;
-use crate::reconcile::spoke::{Goal, Machine, Task, is_nested, nested_task, owner_of};
-use crate::reconcile::world::{Definition, World};
+use crate::reconcile::spoke::{Goal, Machine, Made, Task, nested, nested_task, owner_of};
+use crate::reconcile::world::{Definition, Stored, World};
 use crate::spoke::messages::Said;
 use crate::spoke::schemas::Key;
 use crate::spoke::speechless;
@@ -20,6 +21,8 @@ pub(super) struct Nested {
     facts: Option<Arc<Value>>,
     /// What the hub wants of an instance while a nested one has its name.
     displaced: HashMap<InstanceKey, Arc<Task>>,
+    /// The instances that run here, by the id of their ApplySet.
+    applysets: HashMap<String, InstanceKey>,
 }
 
 impl Actor {
@@ -76,7 +79,7 @@ impl Actor {
         }
         let key = InstanceKey::new(target.gk.clone(), &target.namespace, &target.name);
         let hub_id = &self.settings.hub_id;
-        let stored = self.read_store(|s| s.get(target)).filter(|s| is_nested(&s.object, hub_id));
+        let stored = self.read_store(|s| s.get(target)).filter(|s| self.is_at_home(&key, target, s));
         let facts = self.nested.facts.as_ref();
         let task = stored.as_ref().and_then(|s| nested_task(&s.object, definition.as_ref(), hub_id, facts));
         let (Some(stored), Some(task)) = (stored, task.map(Arc::new)) else {
@@ -97,13 +100,62 @@ impl Actor {
             }
             other => {
                 displaced = other.and_then(|slot| Some(slot.machine.as_ref()?.task().clone()));
-                self.slots.insert(key.clone(), Slot::new(Machine::new(task)));
+                self.open(&key, Machine::new(task));
             }
         }
         if let Some(task) = displaced {
             self.displace(task, &stored.object);
         }
         self.enqueue(&key);
+    }
+
+    /// Whether an instance that runs here made the object. Where that cannot be told now, what was so stays so.
+    fn is_at_home(&self, key: &InstanceKey, target: &ObjectRef, found: &Stored) -> bool {
+        let of = found.object.label(kro::APPLYSET_PART_OF);
+        let maker = of.and_then(|id| self.nested.applysets.get(id)).and_then(|maker| self.slots.get(maker));
+        let uid = found.object.uid();
+        let machine = |slot: &Slot| slot.machine.as_ref().map_or(Made::Untold, |m| m.made(target, uid));
+        match nested(found, self.settings.hub_id.as_str(), maker.map(machine)) {
+            Made::Yes => true,
+            Made::No => false,
+            Made::Untold => self.slots.get(key).is_some_and(|slot| {
+                slot.is_nested() && slot.machine.as_ref().is_some_and(|m| m.task().hub_uid == uid)
+            }),
+        }
+    }
+
+    /// Begins to care for an instance.
+    pub(super) fn open(&mut self, key: &InstanceKey, machine: Machine) {
+        if !self.settings.local {
+            self.nested.applysets.insert(machine.task().applyset(), key.clone());
+        }
+        self.slots.insert(key.clone(), Slot::new(machine));
+    }
+
+    /// Ends it.
+    pub(super) fn close(&mut self, key: &InstanceKey) {
+        self.slots.remove(key);
+        self.agenda.set(key, None);
+        self.write_store(|s| s.forget_wanted(key));
+        self.read_lookups(key, &BTreeSet::new());
+        self.settle_made_by(key);
+        self.nested.applysets.remove(&applyset::id(key));
+    }
+
+    /// What it made here may be an instance of another definition, and what it made no more is none.
+    pub(super) fn settle_made_by(&mut self, key: &InstanceKey) {
+        if self.settings.local {
+            return;
+        }
+        let labelled = self.read_store(|s| s.instances_of(&applyset::id(key)));
+        for target in labelled.into_iter().filter(|target| *target != key.object()) {
+            let made = InstanceKey::new(target.gk.clone(), &target.namespace, &target.name);
+            let found = self.read_store(|s| s.get(&target));
+            let at_home = found.is_some_and(|found| self.is_at_home(&made, &target, &found));
+            if at_home != self.slots.get(&made).is_some_and(Slot::is_nested) {
+                self.settle_home(&target);
+            }
+        }
     }
 
     /// The hub's wish for an instance whose name a nested one has; `true` if that is so.
@@ -136,12 +188,9 @@ impl Actor {
 
     /// It is no instance of ours any more: it is gone, or lives on without us.
     pub(super) fn drop_nested(&mut self, key: &InstanceKey) {
-        self.slots.remove(key);
-        self.agenda.set(key, None);
-        self.write_store(|s| s.forget_wanted(key));
-        self.read_lookups(key, &BTreeSet::new());
+        self.close(key);
         if let Some(task) = self.nested.displaced.remove(key) {
-            self.slots.insert(key.clone(), Slot::new(Machine::new(task)));
+            self.open(key, Machine::new(task));
             self.enqueue(key);
         }
     }
