@@ -11,6 +11,8 @@ use std::time::Duration;
 pub const TRIALS: &[Run] = &[
     ("nested::an_instance_made_by_another_is_reconciled_on_the_spoke", made_by_another),
     ("nested::a_definition_that_others_make_instances_of_is_kept", kept_for_others),
+    ("nested::labels_do_not_tell_what_an_object_is", told_by_no_label),
+    ("nested::labels_copied_from_the_instance_do_no_harm", labels_copied),
 ];
 
 /// A cell says where it is, and a part of it can be held.
@@ -188,4 +190,138 @@ fn kept_for_others(stand: &Stand) -> Result<()> {
         ensure!(stand.api("hub").get(&cell.rgd_path())?.is_none(), "it stays");
         Ok(())
     })
+}
+
+/// What was made by hand with our labels is nobody's; a mirror without them is ours.
+fn told_by_no_label(stand: &Stand) -> Result<()> {
+    let cell = stand.define(
+        r"
+apiVersion: kro.run/v1alpha1
+kind: ResourceGraphDefinition
+metadata: {name: spores}
+spec:
+  schema: {apiVersion: v1alpha1, kind: Spore, spec: {home: string}}
+  resources:
+  - id: config
+    template:
+      apiVersion: v1
+      kind: ConfigMap
+      metadata: {name: '${schema.metadata.name}-spore', namespace: '${schema.spec.home}'}
+",
+    )?;
+    let namespace = cell.rgd.clone();
+    cell.create("real", "eu", &format!("{{home: {namespace}}}"))?;
+    cell.wait_active("real", &["eu"])?;
+    let mirror = cell.on("eu", "real")?.context("no mirror")?;
+    let hub_id = text(&mirror, "/metadata/labels/hub.kro.run~1hub-id");
+    let id = text(&mirror, "/metadata/labels/applyset.kubernetes.io~1id");
+    let all = format!("/apis/kro.run/v1alpha1/namespaces/{namespace}/spores");
+    for (name, part_of) in [("forged", "applyset-nobody-v1"), ("grafted", id.as_str())] {
+        let labels = json!({"hub.kro.run/hub-id": hub_id, "applyset.kubernetes.io/part-of": part_of});
+        let forged = json!({"apiVersion": "kro.run/v1alpha1", "kind": "Spore",
+            "metadata": {"name": name, "labels": labels}, "spec": {"home": "kube-system"}});
+        stand.api("eu").post(&all, &forged)?;
+    }
+
+    // A mirror that was relabelled by hand is repaired as long as it is wanted.
+    let off = json!({"metadata": {"labels":
+        {"hub.kro.run/hub-id": null, "hub.kro.run/instance-uid": null, "applyset.kubernetes.io/id": "x"}}});
+    stand.api("eu").merge_patch(&cell.path("real"), &off)?;
+    eventually(PATIENCE, "the labels of the mirror are back", || {
+        let found = cell.on("eu", "real")?.context("gone")?;
+        ensure!(uid(&found) == uid(&mirror), "it was made anew");
+        ensure!(
+            found["metadata"]["labels"] == mirror["metadata"]["labels"],
+            "{}",
+            found["metadata"]["labels"]
+        );
+        Ok(())
+    })?;
+
+    // Nobody remembers anything.
+    stand.kill_controller();
+    stand.api("eu").merge_patch(&cell.path("real"), &off)?;
+    stand.start_controller()?;
+    throughout(Duration::from_secs(2), "what was forged is left alone", || {
+        for name in ["forged", "grafted"] {
+            let made = format!("/api/v1/namespaces/kube-system/configmaps/{name}-spore");
+            ensure!(stand.api("eu").get(&made)?.is_none(), "{name} was acted on");
+            let found = stand.api("eu").get(&format!("{all}/{name}"))?;
+            let finalizers = found.map(|f| f["metadata"]["finalizers"].clone()).unwrap_or_default();
+            ensure!(finalizers.is_null(), "{name}: {finalizers}");
+        }
+        Ok(())
+    })?;
+    cell.remove("real")?;
+    ensure!(cell.on("eu", "real")?.is_none(), "the mirror is left behind");
+    ensure!(cell.owned("eu", "configmaps")?.is_empty(), "a child is left behind");
+    for name in ["forged", "grafted"] {
+        stand.api("eu").delete(&format!("{all}/{name}"))?;
+    }
+    stand.api("hub").delete(&cell.rgd_path())
+}
+
+fn labels_copied(stand: &Stand) -> Result<()> {
+    let kind = stand.define(
+        r"
+apiVersion: kro.run/v1alpha1
+kind: ResourceGraphDefinition
+metadata: {name: copies}
+spec:
+  schema: {apiVersion: v1alpha1, kind: Copy, spec: {text: string}, status: {seen: '${string(size(schema.metadata.labels))}'}}
+  resources:
+  - id: first
+    template:
+      apiVersion: v1
+      kind: ConfigMap
+      metadata: {name: first, labels: '${schema.metadata.labels}', annotations: '${schema.metadata.annotations}'}
+      data: {text: '${schema.spec.text}'}
+  - id: second
+    template:
+      apiVersion: v1
+      kind: ConfigMap
+      metadata: {name: second, labels: '${first.metadata.labels}', annotations: '${first.metadata.annotations}'}
+      data: {text: '${schema.spec.text}'}
+",
+    )?;
+    let metadata = json!({"name": "a", "labels": {"team": "a"},
+        "annotations": {"hub.kro.run/clusters": "eu,us", "note": "x"}});
+    kind.create_as(metadata, "{text: hi}")?;
+    kind.wait_active("a", &["eu", "us"])?;
+    let check = |team: &str| {
+        for (spoke, name) in [("eu", "first"), ("us", "first"), ("eu", "second"), ("us", "second")] {
+            let found = kind.wait_child(spoke, &format!("configmaps/{name}"), |c| {
+                c["metadata"]["labels"]["team"] == team
+            })?;
+            let labels = &found["metadata"]["labels"];
+            ensure!(labels["hub.kro.run/instance-uid"].is_null(), "{labels}");
+            ensure!(labels["applyset.kubernetes.io/id"].is_null(), "{labels}");
+            let notes = &found["metadata"]["annotations"];
+            ensure!(notes["note"] == "x" && notes["applyset.kubernetes.io/tooling"].is_null(), "{notes}");
+        }
+        Ok(())
+    };
+    check("a")?;
+    kind.patch("a", &json!({"metadata": {"labels": {"team": "b"}}}))?;
+    check("b")?;
+    kind.wait_active("a", &["eu", "us"])?;
+    let versions = || -> Result<Vec<Value>> {
+        let all = [("eu", "first"), ("us", "first"), ("eu", "second"), ("us", "second")];
+        let found = all.iter().map(|(s, n)| kind.child(s, &format!("configmaps/{n}"))?.context("gone"));
+        let found: Result<Vec<Value>> = found.collect();
+        Ok(found?.iter().map(|o| o["metadata"]["resourceVersion"].clone()).collect())
+    };
+    let before = versions()?;
+    throughout(Duration::from_secs(2), "nothing is written when nothing changes", || {
+        ensure!(versions()? == before, "something was written");
+        Ok(())
+    })?;
+    kind.remove("a")?;
+    for spoke in ["eu", "us"] {
+        ensure!(kind.on(spoke, "a")?.is_none(), "the mirror is left on {spoke}");
+        for name in ["first", "second"] {
+            ensure!(kind.child(spoke, &format!("configmaps/{name}"))?.is_none(), "{name} is left on {spoke}");
+        }
+    }
+    stand.api("hub").delete(&kind.rgd_path())
 }

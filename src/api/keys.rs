@@ -146,8 +146,7 @@ const KEPT_BY_US: [&str; 6] = [
 /// Whether a label or annotation says what an object is or what is known of it: on a copy it would be a lie.
 pub fn is_identity(key: &str) -> bool {
     let of_kro = ["kro.run/", "internal.kro.run/", "applyset.kubernetes.io/"];
-    KEPT_BY_US.contains(&key)
-        || (of_kro.iter().any(|p| key.starts_with(p)) && !FOR_AUTHORS.contains(&key))
+    KEPT_BY_US.contains(&key) || (of_kro.iter().any(|p| key.starts_with(p)) && !FOR_AUTHORS.contains(&key))
 }
 
 #[cfg(test)]
@@ -157,17 +156,40 @@ mod tests {
     #[test]
     fn what_an_author_may_write_is_no_identity() {
         let author = [
-            "team", hub::ON_DELETE, hub::ON_EXISTING, hub::TARGET, hub::CLUSTERS, hub::CLUSTER_SELECTOR,
-            hub::CLUSTER_LABEL, hub::KEY, hub::RELEASE, hub::ALLOW_SHRINK, kro::RECONCILE, kro::ALLOW_BREAKING,
-            "kro.run/cluster", "x.kro.run/y", "app.kubernetes.io/name",
+            "team",
+            hub::ON_DELETE,
+            hub::ON_EXISTING,
+            hub::TARGET,
+            hub::CLUSTERS,
+            hub::CLUSTER_SELECTOR,
+            hub::CLUSTER_LABEL,
+            hub::KEY,
+            hub::RELEASE,
+            hub::ALLOW_SHRINK,
+            kro::RECONCILE,
+            kro::ALLOW_BREAKING,
+            "kro.run/cluster",
+            "x.kro.run/y",
+            "app.kubernetes.io/name",
         ];
         for key in author {
             assert!(!is_identity(key), "{key}");
         }
         let identity = [
-            hub::HUB_ID, hub::INSTANCE_UID, hub::HOLDS, hub::DECIDED, "hub.kro.run/instance-name", kro::OWNED,
-            kro::NODE_ID, kro::COLLECTION_SIZE, kro::RGD_NAME, kro::APPLYSET_ID, kro::APPLYSET_PART_OF,
-            kro::APPLYSET_GROUP_KINDS, kro::INVENTORY_HASH, kro::APPLY_ORDER,
+            hub::HUB_ID,
+            hub::INSTANCE_UID,
+            hub::HOLDS,
+            hub::DECIDED,
+            "hub.kro.run/instance-name",
+            kro::OWNED,
+            kro::NODE_ID,
+            kro::COLLECTION_SIZE,
+            kro::RGD_NAME,
+            kro::APPLYSET_ID,
+            kro::APPLYSET_PART_OF,
+            kro::APPLYSET_GROUP_KINDS,
+            kro::INVENTORY_HASH,
+            kro::APPLY_ORDER,
         ];
         for key in identity {
             assert!(is_identity(key) && is_hidden(key, None), "{key}");

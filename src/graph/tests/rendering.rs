@@ -143,8 +143,15 @@ fn expressions_see_an_instance_as_its_author_wrote_it() {
     assert_eq!(got["annotations"], json!({"note": "n", "app.kubernetes.io/managed-by": "Helm"}));
     assert_eq!(got["finalizers"], json!(["x/y"]));
     // Nothing of the author's: the maps are there all the same.
-    let got = seen(json!({"kro.run/owned": "true"}), json!({"hub.kro.run/holds": "a"}), json!(["kro.run/finalizer"]));
-    assert_eq!((&got["labels"], &got["annotations"], &got["finalizers"]), (&json!({}), &json!({}), &json!([])));
+    let got = seen(
+        json!({"kro.run/owned": "true"}),
+        json!({"hub.kro.run/holds": "a"}),
+        json!(["kro.run/finalizer"]),
+    );
+    assert_eq!(
+        (&got["labels"], &got["annotations"], &got["finalizers"]),
+        (&json!({}), &json!({}), &json!([]))
+    );
 }
 
 #[test]

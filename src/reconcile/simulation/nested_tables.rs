@@ -5,10 +5,10 @@ use super::graphs::{Plan, Sort};
 use super::shell::instance_key;
 use super::spoke_tables::{Bench, child, hub_id, settled, wish};
 use crate::api::Object;
-use crate::api::keys::{hub, kro};
 use crate::api::applyset::Inventory;
+use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, ObjectRef};
-use crate::reconcile::spoke::{Made, Machine, nested as judge, nested_task};
+use crate::reconcile::spoke::{Machine, Made, nested as judge, nested_task};
 use crate::reconcile::world::{Definition, Stored};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -155,17 +155,57 @@ fn only_what_an_instance_here_made_is_at_home() {
     let yes = Some(Made::Yes);
     let cases = [
         ("made by hand", object(json!({}), &[], none.clone(), false), None, Made::No),
-        ("forged: nobody here has this ApplySet", object(ours.clone(), &[], none.clone(), false), None, Made::No),
-        ("forged: its maker knows nothing of it", object(ours.clone(), &[], none.clone(), false), Some(Made::No), Made::No),
+        (
+            "forged: nobody here has this ApplySet",
+            object(ours.clone(), &[], none.clone(), false),
+            None,
+            Made::No,
+        ),
+        (
+            "forged: its maker knows nothing of it",
+            object(ours.clone(), &[], none.clone(), false),
+            Some(Made::No),
+            Made::No,
+        ),
         ("a child", object(ours.clone(), &[made], none.clone(), false), yes, Made::Yes),
-        ("a child whose maker is not read yet", object(ours.clone(), &[made], none.clone(), false), Some(Made::Untold), Made::Untold),
-        ("a child with the labels of a mirror", object(copied.clone(), &[made], none.clone(), false), yes, Made::Yes),
-        ("a child whose hub id was taken off", object(json!({}), &[made], none.clone(), false), yes, Made::Yes),
+        (
+            "a child whose maker is not read yet",
+            object(ours.clone(), &[made], none.clone(), false),
+            Some(Made::Untold),
+            Made::Untold,
+        ),
+        (
+            "a child with the labels of a mirror",
+            object(copied.clone(), &[made], none.clone(), false),
+            yes,
+            Made::Yes,
+        ),
+        (
+            "a child whose hub id was taken off",
+            object(json!({}), &[made], none.clone(), false),
+            yes,
+            Made::Yes,
+        ),
         ("of another hub", object(theirs.clone(), &[made], none.clone(), false), yes, Made::No),
         ("a mirror", mirror_with(mirror.take()), yes, Made::No),
-        ("going, with our finalizer", object(ours.clone(), &[made, labeller], held.clone(), true), yes, Made::Yes),
-        ("going, held by us, its maker let go", object(ours.clone(), &[labeller], held.clone(), true), None, Made::Yes),
-        ("going, held by kro of another hub", object(theirs, &[labeller], held.clone(), true), None, Made::No),
+        (
+            "going, with our finalizer",
+            object(ours.clone(), &[made, labeller], held.clone(), true),
+            yes,
+            Made::Yes,
+        ),
+        (
+            "going, held by us, its maker let go",
+            object(ours.clone(), &[labeller], held.clone(), true),
+            None,
+            Made::Yes,
+        ),
+        (
+            "going, held by kro of another hub",
+            object(theirs, &[labeller], held.clone(), true),
+            None,
+            Made::No,
+        ),
         ("going, forged with our finalizer", object(ours.clone(), &[], held, true), None, Made::No),
         ("going, without", object(ours, &[made], json!(["x/y"]), true), yes, Made::No),
     ];

@@ -537,12 +537,15 @@ fn what_may_be_the_mirror_and_does_not_say_so_stands_in_the_way_by_name() {
     bench.rounds();
     let (state, message) = bench.report();
     assert_eq!(state, "ERROR");
-    assert!(message.contains("may be the mirror") && message.contains("hub.kro.run/hub-id=hub-1"), "{message}");
+    assert!(
+        message.contains("may be the mirror") && message.contains("hub.kro.run/hub-id=hub-1"),
+        "{message}"
+    );
     bench.want(remove());
     bench.rounds();
     assert!(!bench.last.gone);
     let (_, message) = bench.report();
-    assert!(message.contains("App apps/app may be the mirror") && message.contains(hub::RELEASE), "{message}");
+    assert!(message.contains("apps/app may be the mirror") && message.contains(hub::RELEASE), "{message}");
     // Handed back as the message says.
     let patch = json!({"metadata": {"labels": {hub::HUB_ID: "hub-1"}}});
     bench.server.merge_patch(&mirror, "somebody", false, &patch).unwrap();
@@ -609,7 +612,8 @@ fn nothing_that_was_made_is_left_because_its_labels_say_something_else() {
 
 #[test]
 fn a_record_that_somebody_edits_loses_no_kind() {
-    let lists = [kro::APPLYSET_GROUP_KINDS, kro::APPLYSET_NAMESPACES, kro::INVENTORY_HASH, kro::APPLYSET_TOOLING];
+    let lists =
+        [kro::APPLYSET_GROUP_KINDS, kro::APPLYSET_NAMESPACES, kro::INVENTORY_HASH, kro::APPLYSET_TOOLING];
     let edits = [json!("not a kind"), json!(""), Value::Null];
     for list in lists {
         for edit in &edits {

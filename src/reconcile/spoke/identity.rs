@@ -47,8 +47,8 @@ pub(super) fn is_mirror(found: &Stored) -> bool {
 
 /// Whether it was made as a resource of some instance.
 fn is_made(found: &Stored) -> bool {
-    let labelled =
-        found.object.label(kro::APPLYSET_PART_OF).is_some() && found.object.label(hub::INSTANCE_UID).is_none();
+    let labelled = found.object.label(kro::APPLYSET_PART_OF).is_some()
+        && found.object.label(hub::INSTANCE_UID).is_none();
     !is_mirror(found) && (labelled || found.fields(kro::MANAGER_APPLYSET).is_some())
 }
 
@@ -130,7 +130,8 @@ pub fn nested(found: &Stored, hub_id: &str, maker: Option<Made>) -> Made {
 /// Whether a record names the place of an object.
 fn names(record: &Inventory, maker: &InstanceKey, object: &ObjectRef) -> bool {
     let namespace = &*object.namespace;
-    let place = namespace.is_empty() || *namespace == *maker.namespace || record.namespaces.contains(namespace);
+    let place =
+        namespace.is_empty() || *namespace == *maker.namespace || record.namespaces.contains(namespace);
     place && record.group_kinds.contains(&object.gk)
 }
 
@@ -226,10 +227,22 @@ mod tests {
         let id = task().applyset();
         let cases = [
             ("as we wrote it", object(json!({ID: "h1", UID: "u1"}), &[(labeller, both, true)]), Whose::This),
-            ("of an earlier one", object(json!({ID: "h1", UID: "u0"}), &[(labeller, both, true)]), Whose::Namesake),
-            ("of another hub", object(json!({ID: "h2", UID: "x"}), &[(labeller, both, true)]), other("another hub (h2)")),
+            (
+                "of an earlier one",
+                object(json!({ID: "h1", UID: "u0"}), &[(labeller, both, true)]),
+                Whose::Namesake,
+            ),
+            (
+                "of another hub",
+                object(json!({ID: "h2", UID: "x"}), &[(labeller, both, true)]),
+                other("another hub (h2)"),
+            ),
             ("hub id taken off", object(json!({UID: "u1"}), &[(labeller, &[UID], true)]), Whose::This),
-            ("hub id changed", object(json!({ID: "h2", UID: "u1"}), &[(labeller, &[UID], true)]), Whose::This),
+            (
+                "hub id changed",
+                object(json!({ID: "h2", UID: "u1"}), &[(labeller, &[UID], true)]),
+                Whose::This,
+            ),
             ("uid taken off", object(json!({ID: "h1"}), &[(labeller, &[ID], true)]), Whose::This),
             ("uid changed", object(json!({ID: "h1", UID: "x"}), &[(labeller, &[ID], true)]), Whose::This),
             ("both taken off", object(json!({}), &[(labeller, &[], true)]), Whose::This),
@@ -239,13 +252,19 @@ mod tests {
             ("handed back by a person", object(json!({ID: "h1"}), &[(labeller, &[], false)]), Whose::This),
             (
                 "of upstream kro",
-                object(json!({kro::APPLYSET_ID: id, kro::OWNED: "true"}), &[(labeller, &[kro::OWNED], false)]),
+                object(
+                    json!({kro::APPLYSET_ID: id, kro::OWNED: "true"}),
+                    &[(labeller, &[kro::OWNED], false)],
+                ),
                 nobody(),
             ),
             ("made by hand", object(json!({}), &[]), nobody()),
             (
                 "a resource of a definition",
-                object(json!({ID: "h1", kro::APPLYSET_PART_OF: "x"}), &[(kro::MANAGER_APPLYSET, &[ID], true)]),
+                object(
+                    json!({ID: "h1", kro::APPLYSET_PART_OF: "x"}),
+                    &[(kro::MANAGER_APPLYSET, &[ID], true)],
+                ),
                 other("field manager kro.run/applyset"),
             ),
             (

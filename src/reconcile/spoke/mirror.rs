@@ -119,7 +119,10 @@ impl Machine {
 
     /// The record as this machine knows it: as it wrote it last, or as it found it first. What somebody else makes of it
     /// meanwhile is repaired, and takes nothing away.
-    pub(super) fn known_record(&mut self, parent: Option<&Stored>) -> Result<Option<Inventory>, InventoryError> {
+    pub(super) fn known_record(
+        &mut self,
+        parent: Option<&Stored>,
+    ) -> Result<Option<Inventory>, InventoryError> {
         if self.record.is_none()
             && let Some(parent) = parent
         {

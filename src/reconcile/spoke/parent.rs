@@ -138,7 +138,8 @@ impl Machine {
                     let message = format!(
                         "{name} may be the mirror, but nothing on it says so; label it {}={} to have it taken back, or \
                          delete it",
-                        hub::HUB_ID, task.hub_id
+                        hub::HUB_ID,
+                        task.hub_id
                     );
                     return Err(Summary::blocked("Conflict", message));
                 }

@@ -3,8 +3,8 @@
 //! Nothing is taken for gone because it cannot be seen: every kind of the inventory must be listed first, and an object
 //! that left our selection counts as gone only after a read without selector said 404.
 
-use super::status::Summary;
 use super::identity::Whose;
+use super::status::Summary;
 use super::{Action, Machine, Step, children, nested};
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, ObjectRef};
@@ -163,8 +163,13 @@ impl Machine {
         members.retain(|(target, stored)| self.is_child(target, stored));
         let named: BTreeSet<ObjectRef> = members.iter().map(|(target, _)| target.clone()).collect();
         let mirror = self.task.key.object();
-        for target in self.objects.keys().filter(|target| **target != mirror && !named.contains(*target)) {
-            let Some(stored) = world.get(target).filter(|s| self.is_known(target, &s.object)) else { continue };
+        // Without a mirror, the last one tells.
+        let parent = parent.or(self.mirror_written.as_ref().map(|(uid, _)| uid.as_str()));
+        let elsewhere = |t: &&ObjectRef| **t != mirror && !named.contains(*t) && !self.gone.contains(*t);
+        for target in self.objects.keys().filter(elsewhere) {
+            let Some(stored) = world.get(target).filter(|s| self.is_known(target, &s.object)) else {
+                continue;
+            };
             let owner = stored.object.label(kro::INSTANCE_ID);
             if owner.is_none_or(|owner| parent.is_none_or(|uid| uid == owner)) {
                 members.push((target.clone(), stored));

@@ -3,8 +3,8 @@
 
 use super::{Actor, Slot};
 use crate::api::keys::kro;
-use crate::api::{Object, applyset};
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
+use crate::api::{Object, applyset};
 use crate::graph::Graph;
 use crate::reconcile::spoke::{Goal, Machine, Made, Task, nested, nested_task, owner_of};
 use crate::reconcile::world::{Definition, Stored, World};
