@@ -14,7 +14,7 @@ const AS_TEXT: [&str; 5] = [
 
 /// The expression that makes a text of this one.
 pub(super) fn as_text(node: &Node, source: &str, decls: &Decls) -> Option<String> {
-    first(&AS_TEXT, node, source, decls, &|t| matches!(t, Type::String | Type::Dyn))
+    first(&AS_TEXT, node, source, decls, &|t| matches!(t.plain(), Type::String | Type::Dyn))
 }
 
 impl Program {

@@ -6,7 +6,7 @@
 
 use super::error::Fault;
 use super::re2;
-use regex::Regex;
+use regex_automata::meta::Regex;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -123,13 +123,7 @@ impl Budget {
             return Ok(Rc::clone(found));
         }
         self.charge(200 + pattern.len() as u64)?;
-        let invalid = || Fault::invalid("invalid or too large regular expression");
-        let translated = re2::translate(pattern).ok_or_else(invalid)?;
-        let built = regex::RegexBuilder::new(&translated)
-            .size_limit(REGEX_BYTES)
-            .dfa_size_limit(REGEX_BYTES)
-            .build()
-            .map_err(|_| invalid())?;
+        let built = re2::compile(pattern, REGEX_BYTES).map_err(Fault::Invalid)?;
         let built = Rc::new(built);
         let mut kept = self.regexes.borrow_mut();
         if kept.len() >= MAX_REGEXES {

@@ -28,6 +28,14 @@ pub(super) fn same(a: &Json, b: &Json) -> bool {
     }
 }
 
+/// The same for a value and JSON text. A number is read by the standard library, which is exact to the last digit.
+pub(super) fn same_text(value: &Json, text: &str) -> bool {
+    match (value, text.parse::<f64>()) {
+        (Json::Number(ours), Ok(theirs)) if ours.is_f64() => ours.as_f64() == Some(theirs),
+        _ => serde_json::from_str(text).is_ok_and(|want: Json| same(value, &want)),
+    }
+}
+
 /// Expressions that we answer differently on purpose.
 const DIFFERENT: [(&str, &str); 0] = [];
 
@@ -175,7 +183,7 @@ const FILES_LEFT_OUT: [(&str, &str); 4] = [
 ];
 
 /// Cases of the specification where kro, and so we, differ.
-const SPEC_DIFFERENT: [(&str, &str); 13] = [
+const SPEC_DIFFERENT: [(&str, &str); 12] = [
     ("{0: 1, 0u: 2}[0.0]", "kro takes equal keys of different types"),
     ("{true: dyn(0)}[?true].absent", "kro finds nothing in what has no fields, which is no error in a chain"),
     ("'tacocat'.indexOf('a', 30)", "kro finds nothing past the end"),
@@ -187,7 +195,6 @@ const SPEC_DIFFERENT: [(&str, &str); 13] = [
     ("a.return()", "an unknown function is refused before anything runs"),
     ("a.while()", "an unknown function is refused before anything runs"),
     ("TestAllTypes", "protobuf messages"),
-    ("google.protobuf", "protobuf messages"),
     ("proto.", "protobuf messages"),
 ];
 

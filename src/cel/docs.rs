@@ -83,7 +83,12 @@ pub fn macros() -> Vec<Form> {
     let optional = || Some(Type::optional(Type::Dyn));
     let rows: [(&'static str, &str, Option<Type>, &'static str); 19] = [
         ("has", "has(e.field)", None, "Whether a field is there."),
-        ("cel.bind", "cel.bind(x, value, expr)", None, "The expression, with a name for a value."),
+        (
+            "cel.bind",
+            "cel.bind(x, value, expr)",
+            None,
+            "The expression, with a name for a value that is computed if it is used.",
+        ),
         ("all", "range.all(x, test)", any(), "Whether the test holds for every element, or key of a map."),
         ("all", "range.all(k, v, test)", any(), "The same, with index and element, or key and value."),
         ("exists", "range.exists(x, test)", any(), "Whether the test holds for an element."),
@@ -140,6 +145,7 @@ pub fn limits() -> Vec<(String, &'static str)> {
         (kib(MAX_SOURCE), "source of one expression"),
         (MAX_NODES.to_string(), "nodes of its syntax tree"),
         (MAX_DEPTH.to_string(), "depth of that tree; a chain of operators nests too"),
+        (MAX_DEPTH.to_string(), "levels of the values of `cel.bind` that wait for each other"),
         (MAX_PARSER_NESTING.to_string(), "nesting of parentheses, lists and maps"),
         (
             grouped(EXPRESSION_STEPS),

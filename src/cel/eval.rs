@@ -1,7 +1,7 @@
 //! Evaluation of a tree.
 //!
-//! Recursion is bounded by the depth limit of the parser, 256 levels, which fit on the 2 MiB stack of a test thread;
-//! callers run expressions on threads of 16 MiB. Every node costs a step of the budget before it is
+//! Recursion is bounded by the depth limit of the parser, 256 levels, which fit on the 2 MiB stack of a test thread, and by
+//! [`MAX_WAITING`]; callers run expressions on threads of 16 MiB. Every node costs a step of the budget before it is
 //! looked at, so no loop can run past it.
 
 use super::budget::Budget;
@@ -9,27 +9,42 @@ use super::error::Fault;
 use super::inspect::TYPE_NAMES;
 use super::library;
 use super::scope::Scope;
-use super::syntax::{Entry, Fold, FoldOp, Kind, Node};
+use super::syntax::{Entry, Fold, FoldOp, Kind, MAX_DEPTH, Node};
 use super::value::{Map, Val};
 use std::sync::Arc;
 
+/// Levels that the expressions of `cel.bind` which wait for each other may have together, on top of the tree's own.
+const MAX_WAITING: usize = MAX_DEPTH;
+
 pub(super) struct Evaluation<'a> {
-    pub(super) scope: &'a Scope<'a>,
-    pub(super) budget: &'a Budget,
-    /// Values of the macro variables that are in sight, by slot.
-    pub(super) locals: Vec<Val>,
+    scope: &'a Scope<'a>,
+    budget: &'a Budget,
+    /// The macro variables that are in sight, by slot.
+    locals: Vec<Local<'a>>,
+    /// Levels of the bound expressions that are being evaluated.
+    waiting: usize,
+}
+
+/// What a variable of a macro stands for.
+enum Local<'a> {
+    Value(Val),
+    /// A bound expression and its height: it is evaluated where the variable is used first, and never if it is not.
+    Bound(&'a Node, usize),
+    Failed(Fault),
 }
 
 type Out = Result<Val, Fault>;
 
-impl Evaluation<'_> {
-    pub(super) fn eval(&mut self, node: &Node) -> Out {
+impl<'a> Evaluation<'a> {
+    pub(super) fn new(scope: &'a Scope<'a>, budget: &'a Budget) -> Self {
+        Self { scope, budget, locals: Vec::new(), waiting: 0 }
+    }
+
+    pub(super) fn eval(&mut self, node: &'a Node) -> Out {
         self.budget.step()?;
         match &node.kind {
             Kind::Literal(value) => Ok(value.clone()),
-            Kind::Local { slot, name } => {
-                self.locals.get(*slot).cloned().ok_or_else(|| Fault::NoSuchAttribute(name.to_string()))
-            }
+            Kind::Local { slot, name } => self.local(*slot, name),
             Kind::Free(name) => self.variable(name),
             Kind::Select { operand, field, optional } => {
                 let value = self.eval(operand)?;
@@ -62,9 +77,29 @@ impl Evaluation<'_> {
                 Err(Fault::NoSuchOverload { function: name.clone(), types: Vec::new() })
             }
             Kind::Fold(fold) => self.fold(fold),
-            Kind::Bind { slot, init, body, .. } => {
-                let value = self.eval(init)?;
-                self.with(*slot, [Some(value), None], |me| me.eval(body))
+            Kind::Bind { slot, init, height, body } => {
+                self.locals.truncate(*slot);
+                self.locals.push(Local::Bound(init, *height));
+                let result = self.eval(body);
+                self.locals.truncate(*slot);
+                result
+            }
+            Kind::Message { message, fields } => {
+                let mut values = Vec::with_capacity(fields.len());
+                for field in fields {
+                    match (self.eval(&field.value)?, field.optional) {
+                        (value, false) => values.push((field.name, value)),
+                        (Val::Optional(Some(inner)), true) => values.push((field.name, (*inner).clone())),
+                        (Val::Optional(None), true) => {}
+                        (other, true) => {
+                            let name = other.type_name();
+                            return Err(Fault::invalid(format!(
+                                "cannot initialize optional entry from {name}"
+                            )));
+                        }
+                    }
+                }
+                message.build(values, self.budget)
             }
             Kind::OptMap { slot, target, body, flat, .. } => match self.eval(target)? {
                 Val::Optional(None) => Ok(Val::NONE),
@@ -81,6 +116,32 @@ impl Evaluation<'_> {
         }
     }
 
+    fn local(&mut self, slot: usize, name: &str) -> Out {
+        let (init, height) = match self.locals.get(slot) {
+            Some(Local::Value(value)) => return Ok(value.clone()),
+            Some(Local::Failed(fault)) => return Err(fault.clone()),
+            Some(Local::Bound(init, height)) => (*init, *height),
+            None => return Err(Fault::NoSuchAttribute(name.to_owned())),
+        };
+        if self.waiting + height > MAX_WAITING {
+            return Err(Fault::Exhausted("nesting of cel.bind"));
+        }
+        // It sees the variables that stand before it, and none of where it is used.
+        let inner = self.locals.split_off(slot);
+        self.waiting += height;
+        let value = self.eval(init);
+        self.waiting -= height;
+        self.locals.truncate(slot);
+        self.locals.extend(inner);
+        if let Some(local) = self.locals.get_mut(slot) {
+            *local = match &value {
+                Ok(value) => Local::Value(value.clone()),
+                Err(fault) => Local::Failed(fault.clone()),
+            };
+        }
+        value
+    }
+
     fn variable(&self, name: &str) -> Out {
         if let Some(value) = self.scope.get(name) {
             return Ok(value.clone());
@@ -94,13 +155,13 @@ impl Evaluation<'_> {
     /// Evaluates with values in one or two slots.
     fn with(&mut self, slot: usize, values: [Option<Val>; 2], inner: impl FnOnce(&mut Self) -> Out) -> Out {
         self.locals.truncate(slot);
-        self.locals.extend(values.into_iter().flatten());
+        self.locals.extend(values.into_iter().flatten().map(Local::Value));
         let result = inner(self);
         self.locals.truncate(slot);
         result
     }
 
-    fn call(&mut self, function: &library::Group, member: bool, args: &[Node]) -> Out {
+    fn call(&mut self, function: &library::Group, member: bool, args: &'a [Node]) -> Out {
         match args {
             [a] => {
                 let args = [self.eval(a)?];
@@ -127,7 +188,7 @@ impl Evaluation<'_> {
     }
 
     /// `&&` and `||`: one side that decides (`decisive`) makes an error of the other side irrelevant.
-    fn logic(&mut self, a: &Node, b: &Node, name: &str, decisive: bool) -> Out {
+    fn logic(&mut self, a: &'a Node, b: &'a Node, name: &str, decisive: bool) -> Out {
         let left = truth(self.eval(a), name);
         match left {
             Ok(value) if value == decisive => return Ok(Val::Bool(decisive)),
@@ -158,7 +219,7 @@ impl Evaluation<'_> {
         }
     }
 
-    fn list(&mut self, items: &[(Node, bool)]) -> Out {
+    fn list(&mut self, items: &'a [(Node, bool)]) -> Out {
         let mut out = Vec::with_capacity(items.len());
         for (item, optional) in items {
             match (self.eval(item)?, optional) {
@@ -176,7 +237,7 @@ impl Evaluation<'_> {
         Ok(Val::list(out))
     }
 
-    fn map(&mut self, entries: &[Entry]) -> Out {
+    fn map(&mut self, entries: &'a [Entry]) -> Out {
         let mut map = Map::default();
         for entry in entries {
             let key = self.eval(&entry.key)?;
@@ -217,7 +278,7 @@ impl Evaluation<'_> {
         }
     }
 
-    fn fold(&mut self, fold: &Fold) -> Out {
+    fn fold(&mut self, fold: &'a Fold) -> Out {
         let range = self.eval(&fold.range)?;
         let items = self.items(&range, fold.names.len() == 2)?;
         match fold.op {
@@ -291,9 +352,9 @@ impl Evaluation<'_> {
     }
 
     /// The body's value for an item, `None` if the filter leaves the item out.
-    fn body(&mut self, fold: &Fold, item: [Option<Val>; 2]) -> Result<Option<Val>, Fault> {
+    fn body(&mut self, fold: &'a Fold, item: [Option<Val>; 2]) -> Result<Option<Val>, Fault> {
         self.locals.truncate(fold.slot);
-        self.locals.extend(item.into_iter().flatten());
+        self.locals.extend(item.into_iter().flatten().map(Local::Value));
         if let Some(filter) = &fold.filter
             && !truth(self.eval(filter), "_?_:_")?
         {
@@ -306,7 +367,13 @@ impl Evaluation<'_> {
     }
 
     /// `all` and `exists`: an item that decides makes errors of other items irrelevant.
-    fn quantifier(&mut self, fold: &Fold, items: Vec<[Option<Val>; 2]>, name: &str, decisive: bool) -> Out {
+    fn quantifier(
+        &mut self,
+        fold: &'a Fold,
+        items: Vec<[Option<Val>; 2]>,
+        name: &str,
+        decisive: bool,
+    ) -> Out {
         let mut failed = None;
         for item in items {
             match truth(self.with(fold.slot, item, |me| me.eval(&fold.body)), name) {

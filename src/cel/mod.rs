@@ -20,6 +20,7 @@ mod error;
 mod eval;
 mod inspect;
 pub mod library;
+mod messages;
 mod re2;
 mod scope;
 mod shown;
@@ -31,6 +32,8 @@ mod typed;
 pub mod types;
 mod value;
 
+#[cfg(test)]
+mod answers;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
@@ -148,7 +151,7 @@ impl Program {
         for part in parts {
             if let template::Part::Expr(source) = part {
                 match Self::compile_typed_with(source, decls, libraries) {
-                    Ok((_, Type::String | Type::Dyn)) => {}
+                    Ok((_, t)) if matches!(t.plain(), Type::String | Type::Dyn) => {}
                     Ok((program, other)) => {
                         let message = format!("expected type 'string' but found '{}'", other.in_message());
                         let code = match &program.body {
@@ -183,7 +186,7 @@ impl Program {
         for piece in pieces {
             let Piece::Expression(node, source) = piece else { continue };
             match check::check(source, node, decls) {
-                Ok(Type::String | Type::Dyn) => {}
+                Ok(t) if matches!(t.plain(), Type::String | Type::Dyn) => {}
                 Ok(other) => {
                     let message = format!(
                         "found no matching overload for '_+_' applied to '(string, {})'",
@@ -267,7 +270,7 @@ impl Program {
     }
 
     fn run(&self, scope: &Scope<'_>, budget: &Budget) -> Result<Val, Fault> {
-        let mut evaluation = eval::Evaluation { scope, budget, locals: Vec::new() };
+        let mut evaluation = eval::Evaluation::new(scope, budget);
         let pieces = match &self.body {
             Body::Expression(node) => return evaluation.eval(node),
             Body::Mixed(pieces) => pieces,

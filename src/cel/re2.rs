@@ -1,307 +1,498 @@
-//! Regular expressions in the syntax of RE2, as Go reads it, for an engine that reads some of it otherwise.
+//! Regular expressions in the syntax of RE2, as Go reads it.
 //!
-//! In RE2 `\d`, `\w`, `\s` and `\b` know ASCII only; in a class `[`, `&` and `~` are letters like others; what follows
-//! `{` may be no repetition but text; and there is `\Q…\E`. Patterns are rewritten so that they mean the same here.
+//! The engine that searches has a syntax of its own, which takes more and reads some of the same letters otherwise. So a
+//! pattern is read here, by RE2's rules, into the engine's own tree: what RE2 refuses is refused, and what it takes means
+//! the same.
+
+mod class;
+
+use regex_automata::meta::{Config, Regex};
+use regex_syntax::hir::{Class, ClassUnicode, Dot, Hir, Look, Repetition};
 
 /// The longest pattern, in bytes.
 pub(super) const MAX_PATTERN: usize = 4 << 10;
 /// RE2 takes no more repetitions, nested ones multiplied.
-const MAX_REPEAT: u64 = 1000;
+const MAX_REPEAT: u32 = 1000;
+/// Groups in groups; the engine's compiler is recursive.
+const MAX_NESTING: usize = 250;
 
-/// The same pattern for the engine; `None` if RE2 does not take it.
-pub(super) fn translate(pattern: &str) -> Option<String> {
+/// Why a pattern is refused, and at which character.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    what: &'static str,
+    at: usize,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "invalid regular expression (RE2): {} at character {}", self.what, self.at)
+    }
+}
+
+/// The engine for a pattern.
+pub(super) fn compile(pattern: &str, bytes: usize) -> Result<Regex, String> {
+    let hir = parse(pattern).map_err(|refused| refused.to_string())?;
+    let config = Config::new().nfa_size_limit(Some(bytes)).hybrid_cache_capacity(bytes);
+    let built = Regex::builder().configure(config).build_from_hir(&hir);
+    built.map_err(|_| format!("invalid regular expression: larger than {} KiB when compiled", bytes >> 10))
+}
+
+/// The pattern as the engine's tree.
+fn parse(pattern: &str) -> Result<Hir, Refused> {
     if pattern.len() > MAX_PATTERN {
-        return None;
+        return Err(Refused { what: "longer than 4 KiB", at: 1 });
     }
-    let mut out = String::with_capacity(pattern.len() + 16);
-    let mut rest = pattern;
-    let mut in_class = false;
-    while let Some(c) = rest.chars().next() {
-        let after = rest.get(c.len_utf8()..)?;
-        rest = match c {
-            '\\' => escape(after, in_class, &mut out)?,
-            '[' if in_class => named_class(rest, &mut out),
-            '[' => {
-                in_class = true;
-                out.push('[');
-                class_start(after, &mut out)
-            }
-            ']' if in_class => {
-                in_class = false;
-                out.push(']');
-                after
-            }
-            '&' | '~' if in_class => {
-                out.push('\\');
-                out.push(c);
-                after
-            }
-            '-' if in_class && after.starts_with('-') => {
-                out.push_str("\\-");
-                after
-            }
-            '*' | '+' | '?' if !in_class => {
-                out.push(c);
-                once(after, &mut out)?
-            }
-            '{' if !in_class => repetition(rest, &mut out)?,
-            '(' if !in_class => {
-                let end = flags(after)?;
-                let (begin, after) = rest.split_at_checked(end + 1)?;
-                out.push_str(begin);
-                after
-            }
-            other => {
-                out.push(other);
-                after
-            }
-        };
-    }
-    (!nests_too_often(pattern)).then_some(out)
+    let mut parser = Parser { rest: pattern, flags: Flags::default(), groups: vec![Group::default()] };
+    parser.read().map_err(|what| {
+        let read = pattern.len() - parser.rest.len();
+        Refused { what, at: pattern.get(..read).unwrap_or_default().chars().count() + 1 }
+    })
 }
 
-/// What stands behind a backslash; gives what is left.
-fn escape<'p>(after: &'p str, in_class: bool, out: &mut String) -> Option<&'p str> {
-    let c = after.chars().next()?;
-    let rest = after.get(c.len_utf8()..)?;
-    let class = |name: &str| if in_class { format!("[:{name}:]") } else { format!("[[:{name}:]]") };
-    match c {
-        'd' => out.push_str(if in_class { "0-9" } else { "[0-9]" }),
-        'D' => out.push_str("[^0-9]"),
-        'w' => out.push_str(&class("word")),
-        'W' => out.push_str("[^[:word:]]"),
-        's' => out.push_str(if in_class { r"\t\n\f\r " } else { r"[\t\n\f\r ]" }),
-        'S' => out.push_str(r"[^\t\n\f\r ]"),
-        'b' if !in_class => out.push_str(r"(?-u:\b)"),
-        'B' if !in_class => out.push_str(r"(?-u:\B)"),
-        'Q' if !in_class => {
-            let (text, rest) = rest.split_once("\\E").unwrap_or((rest, ""));
-            out.push_str(&regex::escape(text));
-            return Some(rest);
-        }
-        '0'..='7' => return octal(after, out),
-        'A' | 'z' if !in_class => {
-            out.push('\\');
-            out.push(c);
-        }
-        'a' | 'f' | 't' | 'n' | 'r' | 'v' | 'x' | 'p' | 'P' => {
-            out.push('\\');
-            out.push(c);
-        }
-        // Letters and digits mean something or are refused.
-        c if c.is_alphanumeric() => return None,
-        c if c.is_ascii_punctuation() => {
-            // These two are letters in RE2, and borders of words in the engine if escaped.
-            if !matches!(c, '<' | '>') {
-                out.push('\\');
+/// What went wrong; the place is where the parser stands then.
+type Read<T> = Result<T, &'static str>;
+
+const BAD_ESCAPE: &str = "invalid escape sequence";
+const BAD_RANGE: &str = "invalid character class range";
+const BAD_GROUP: &str = "invalid or unsupported Perl syntax";
+const BAD_COUNT: &str = "invalid repeat count";
+const NOTHING_REPEATED: &str = "missing argument to repetition operator";
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Flags {
+    /// `i`
+    fold: bool,
+    /// `m`
+    lines: bool,
+    /// `s`
+    dot_all: bool,
+    /// `U`
+    lazy: bool,
+}
+
+/// A part of a pattern, and how often the innermost part of it is repeated at most.
+struct Item {
+    hir: Hir,
+    repeats: u32,
+}
+
+/// What stands between parentheses, as far as it is read.
+#[derive(Default)]
+struct Group {
+    alternatives: Vec<Hir>,
+    items: Vec<Item>,
+    repeats: u32,
+    /// The flags outside.
+    outside: Flags,
+}
+
+impl Group {
+    fn end_alternative(&mut self) {
+        let items = std::mem::take(&mut self.items);
+        self.repeats = items.iter().map(|item| item.repeats).fold(self.repeats, u32::max);
+        self.alternatives.push(Hir::concat(items.into_iter().map(|item| item.hir).collect()));
+    }
+
+    fn end(mut self) -> Item {
+        self.end_alternative();
+        Item { hir: Hir::alternation(self.alternatives), repeats: self.repeats.max(1) }
+    }
+}
+
+struct Parser<'p> {
+    rest: &'p str,
+    flags: Flags,
+    groups: Vec<Group>,
+}
+
+impl Parser<'_> {
+    fn peek(&self) -> Option<char> {
+        self.rest.chars().next()
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let c = self.peek()?;
+        self.rest = self.rest.get(c.len_utf8()..)?;
+        Some(c)
+    }
+
+    fn eat(&mut self, text: &str) -> bool {
+        match self.rest.strip_prefix(text) {
+            Some(rest) => {
+                self.rest = rest;
+                true
             }
-            out.push(c);
-        }
-        _ => return None,
-    }
-    Some(rest)
-}
-
-/// `\0`, `\12`, `\123`: a character by its octal number. A lone digit from 1 would refer to a group, which RE2 has not.
-fn octal<'p>(digits: &'p str, out: &mut String) -> Option<&'p str> {
-    let len = digits.chars().take(3).take_while(|c| ('0'..='7').contains(c)).count();
-    if len == 1 && !digits.starts_with('0') {
-        return None;
-    }
-    let (number, rest) = digits.split_at_checked(len)?;
-    out.push_str(&format!(r"\x{{{:x}}}", u32::from_str_radix(number, 8).ok()?));
-    Some(rest)
-}
-
-/// Just behind `[`: a `]` there is a letter.
-fn class_start<'p>(mut rest: &'p str, out: &mut String) -> &'p str {
-    if let Some(after) = rest.strip_prefix('^') {
-        out.push('^');
-        rest = after;
-    }
-    if let Some(after) = rest.strip_prefix(']') {
-        out.push_str("\\]");
-        rest = after;
-    }
-    rest
-}
-
-/// `[` in a class: it begins a name such as `[:alpha:]`, or is a letter.
-fn named_class<'p>(rest: &'p str, out: &mut String) -> &'p str {
-    let end = rest.strip_prefix("[:").and_then(|r| r.find(":]")).map(|end| end + 4);
-    if let Some((name, after)) = end.and_then(|end| rest.split_at_checked(end)) {
-        out.push_str(name);
-        return after;
-    }
-    out.push_str("\\[");
-    rest.get(1..).unwrap_or_default()
-}
-
-/// `{` begins a repetition or is a letter.
-fn repetition<'p>(rest: &'p str, out: &mut String) -> Option<&'p str> {
-    match counts(rest) {
-        Some((least, most, after)) => {
-            if least > MAX_REPEAT || most.is_some_and(|most| most > MAX_REPEAT || most < least) {
-                return None;
-            }
-            out.push_str(rest.strip_suffix(after)?);
-            once(after, out)
-        }
-        None => {
-            out.push_str("\\{");
-            rest.get(1..)
+            None => false,
         }
     }
-}
 
-/// Behind a repetition: it may be lazy, but not repeated.
-fn once<'p>(after: &'p str, out: &mut String) -> Option<&'p str> {
-    let rest = match after.strip_prefix('?') {
-        Some(rest) => {
-            out.push('?');
-            rest
+    fn push(&mut self, hir: Hir) {
+        if let Some(group) = self.groups.last_mut() {
+            group.items.push(Item { hir, repeats: 1 });
         }
-        None => after,
-    };
-    (!rest.starts_with(['*', '+', '?']) && counts(rest).is_none()).then_some(rest)
-}
-
-/// Reads `{2}`, `{2,}` or `{2,3}`, and what is behind it.
-fn counts(rest: &str) -> Option<(u64, Option<u64>, &str)> {
-    let (inside, after) = rest.strip_prefix('{')?.split_once('}')?;
-    let number = |n: &str| {
-        let digits = !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
-        digits.then(|| n.parse().unwrap_or(u64::MAX))
-    };
-    match inside.split_once(',') {
-        None => number(inside).map(|n| (n, Some(n), after)),
-        Some((least, "")) => Some((number(least)?, None, after)),
-        Some((least, most)) => Some((number(least)?, Some(number(most)?), after)),
     }
-}
 
-/// How long what follows `(` is, up to where its pattern begins. Only these flags are known: `i m s U`.
-fn flags(after: &str) -> Option<usize> {
-    let Some(inside) = after.strip_prefix('?') else { return Some(0) };
-    if inside.starts_with("P<") || inside.starts_with('<') {
-        return (!inside.starts_with("<=") && !inside.starts_with("<!")).then_some(1);
-    }
-    let end = inside.find([':', ')'])?;
-    inside.get(..end)?.chars().all(|c| matches!(c, 'i' | 'm' | 's' | 'U' | '-')).then_some(end + 1)
-}
-
-/// Whether repetitions inside of repetitions come to more than RE2 takes.
-fn nests_too_often(pattern: &str) -> bool {
-    // For each open group, the most that anything in it is repeated.
-    let mut open = vec![1_u64];
-    let mut last = 1;
-    let mut rest = pattern;
-    while let Some(c) = rest.chars().next() {
-        let here = rest;
-        let after = rest.get(c.len_utf8()..).unwrap_or_default();
-        rest = after;
-        match c {
-            '\\' => {
-                let escaped = after.chars().next().map_or(0, char::len_utf8);
-                rest = after.get(escaped..).unwrap_or_default();
-                last = 1;
-            }
-            '[' => {
-                // The `]` that ends it is not the first letter of it, and not escaped.
-                let mut class = after.strip_prefix('^').unwrap_or(after);
-                class = class.strip_prefix(']').unwrap_or(class);
-                let mut escaped = false;
-                let end = class.find(|c| {
-                    let ends = c == ']' && !escaped;
-                    escaped = c == '\\' && !escaped;
-                    ends
-                });
-                rest = end.and_then(|end| class.get(end + 1..)).unwrap_or_default();
-                last = 1;
-            }
-            '(' => open.push(1),
-            ')' => {
-                last = open.pop().unwrap_or(1);
-                match open.last_mut() {
-                    Some(outer) => *outer = last.max(*outer),
-                    None => open.push(last),
+    fn read(&mut self) -> Read<Hir> {
+        // Repetitions do not stand one behind the other: `a**` is none.
+        let mut repeated = false;
+        while let Some(c) = self.peek() {
+            let was_repeated = std::mem::take(&mut repeated);
+            match c {
+                '*' | '+' | '?' => {
+                    let least = u32::from(c == '+');
+                    let most = (c == '?').then_some(1);
+                    self.repeat(least, most, 1, was_repeated, c.len_utf8())?;
+                    repeated = true;
                 }
-            }
-            '{' => {
-                if let Some((least, most, after)) = counts(here) {
-                    last = last.saturating_mul(most.unwrap_or(least).max(1));
-                    rest = after;
-                    if let Some(group) = open.last_mut() {
-                        *group = last.max(*group);
+                '{' => match counts(self.rest)? {
+                    Some((least, most, len)) => {
+                        self.repeat(least, most, most.unwrap_or(least), was_repeated, len)?;
+                        repeated = true;
+                    }
+                    None => {
+                        self.next();
+                        self.literal('{');
+                    }
+                },
+                '(' => self.open()?,
+                ')' => self.close()?,
+                '|' => {
+                    self.next();
+                    if let Some(group) = self.groups.last_mut() {
+                        group.end_alternative();
+                    }
+                }
+                '[' => {
+                    let class = self.class()?;
+                    self.push(Hir::class(Class::Unicode(class)));
+                }
+                '\\' => self.escape()?,
+                _ => {
+                    self.next();
+                    match c {
+                        '^' => {
+                            self.push(Hir::look(if self.flags.lines { Look::StartLF } else { Look::Start }))
+                        }
+                        '$' => self.push(Hir::look(if self.flags.lines { Look::EndLF } else { Look::End })),
+                        '.' => {
+                            let dot = if self.flags.dot_all { Dot::AnyChar } else { Dot::AnyCharExceptLF };
+                            self.push(Hir::dot(dot));
+                        }
+                        c => self.literal(c),
                     }
                 }
             }
-            '*' | '+' | '?' => {}
-            _ => last = 1,
         }
-        if last > MAX_REPEAT {
-            return true;
+        match (self.groups.pop(), self.groups.is_empty()) {
+            (Some(group), true) => Ok(group.end().hir),
+            _ => Err("missing closing )"),
         }
     }
-    false
+
+    fn literal(&mut self, c: char) {
+        let hir = if self.flags.fold {
+            Hir::class(Class::Unicode(class::folded(class::of([(u32::from(c), u32::from(c))]))))
+        } else {
+            Hir::literal(c.encode_utf8(&mut [0; 4]).as_bytes())
+        };
+        self.push(hir);
+    }
+
+    /// A repetition of the last part; `times` is how often it is repeated at most where that is counted.
+    fn repeat(
+        &mut self,
+        least: u32,
+        most: Option<u32>,
+        times: u32,
+        was_repeated: bool,
+        len: usize,
+    ) -> Read<()> {
+        if was_repeated {
+            return Err("invalid nested repetition operator");
+        }
+        let Some(item) = self.groups.last_mut().and_then(|group| group.items.pop()) else {
+            return Err(NOTHING_REPEATED);
+        };
+        // Nothing is left of what is repeated no times.
+        let repeats = if most == Some(0) { 1 } else { item.repeats.saturating_mul(times.max(1)) };
+        if times > 1 && repeats > MAX_REPEAT {
+            return Err(BAD_COUNT);
+        }
+        self.rest = self.rest.get(len..).unwrap_or_default();
+        let greedy = self.eat("?") == self.flags.lazy;
+        let hir = Hir::repetition(Repetition { min: least, max: most, greedy, sub: Box::new(item.hir) });
+        if let Some(group) = self.groups.last_mut() {
+            group.items.push(Item { hir, repeats });
+        }
+        Ok(())
+    }
+
+    fn open(&mut self) -> Read<()> {
+        if self.groups.len() > MAX_NESTING {
+            return Err("too many groups in groups");
+        }
+        let outside = self.flags;
+        if let Some(named) = ["(?P<", "(?<"].into_iter().find(|begin| self.rest.starts_with(begin)) {
+            let name = self.rest.get(named.len()..).and_then(|rest| rest.split_once('>'));
+            let is_name =
+                |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            let Some((_, rest)) = name.filter(|(name, _)| is_name(name)) else {
+                return Err("invalid named capture");
+            };
+            self.rest = rest;
+        } else if self.rest.starts_with("(?") {
+            match self.read_flags()? {
+                // `(?i)` holds up to the end of the group that it is in.
+                (flags, ')') => {
+                    self.flags = flags;
+                    return Ok(());
+                }
+                (flags, _) => self.flags = flags,
+            }
+        } else {
+            self.next();
+        }
+        self.groups.push(Group { outside, ..Group::default() });
+        Ok(())
+    }
+
+    /// `(?i)`, `(?i-s:`: the flags, and what ends them.
+    fn read_flags(&mut self) -> Read<(Flags, char)> {
+        let mut flags = self.flags;
+        let mut value = true;
+        let mut any = true;
+        for (at, c) in self.rest.char_indices().skip(2) {
+            match c {
+                'i' => flags.fold = value,
+                'm' => flags.lines = value,
+                's' => flags.dot_all = value,
+                'U' => flags.lazy = value,
+                '-' if value => {
+                    value = false;
+                    any = false;
+                    continue;
+                }
+                ':' | ')' if any => {
+                    self.rest = self.rest.get(at + 1..).unwrap_or_default();
+                    return Ok((flags, c));
+                }
+                _ => break,
+            }
+            any = true;
+        }
+        Err(BAD_GROUP)
+    }
+
+    fn close(&mut self) -> Read<()> {
+        let [_, .., _] = self.groups.as_slice() else { return Err("unexpected )") };
+        let Some(group) = self.groups.pop() else { return Ok(()) };
+        self.next();
+        self.flags = group.outside;
+        // Nobody asks what a group found, so it only groups.
+        if let Some(outer) = self.groups.last_mut() {
+            outer.items.push(group.end());
+        }
+        Ok(())
+    }
+
+    /// What stands behind a backslash outside of classes.
+    fn escape(&mut self) -> Read<()> {
+        let looks = [
+            (r"\A", Look::Start),
+            (r"\z", Look::End),
+            (r"\b", Look::WordAscii),
+            (r"\B", Look::WordAsciiNegate),
+        ];
+        if let Some((_, look)) = looks.into_iter().find(|(text, _)| self.eat(text)) {
+            self.push(Hir::look(look));
+            return Ok(());
+        }
+        if self.eat(r"\Q") {
+            let (text, rest) = self.rest.split_once(r"\E").unwrap_or((self.rest, ""));
+            self.rest = rest;
+            text.chars().for_each(|c| self.literal(c));
+            return Ok(());
+        }
+        if let Some(class) = self.named_class()? {
+            self.push(Hir::class(Class::Unicode(class)));
+            return Ok(());
+        }
+        let code = self.character()?;
+        match char::from_u32(code) {
+            Some(c) => self.literal(c),
+            // Half of a pair is no character, so no text has it.
+            None => self.push(Hir::fail()),
+        }
+        Ok(())
+    }
+
+    /// `\d`, `\pL`, `\P{Greek}` and their like, if one stands here.
+    fn named_class(&mut self) -> Read<Option<ClassUnicode>> {
+        let Some(letter) = self.rest.strip_prefix('\\').and_then(|rest| rest.chars().next()) else {
+            return Ok(None);
+        };
+        let inverted = letter.is_ascii_uppercase();
+        let class = match letter {
+            'p' | 'P' => {
+                let name = self.rest.get(2..).unwrap_or_default();
+                let (name, len) = match name.strip_prefix('{') {
+                    Some(name) => {
+                        let end = name.find('}').ok_or(BAD_RANGE)?;
+                        (name.get(..end).unwrap_or_default(), end + 4)
+                    }
+                    None => {
+                        let len = name.chars().next().ok_or(BAD_RANGE)?.len_utf8();
+                        (name.get(..len).unwrap_or_default(), len + 2)
+                    }
+                };
+                let (name, twice) = match name.strip_prefix('^') {
+                    Some(name) => (name, true),
+                    None => (name, false),
+                };
+                let mut class = class::property(name).ok_or("unknown class of characters")?;
+                self.rest = self.rest.get(len..).unwrap_or_default();
+                if self.flags.fold {
+                    class = class::folded(class);
+                }
+                if inverted != twice {
+                    class.negate();
+                }
+                return Ok(Some(class));
+            }
+            'd' | 'D' => class::of(class::DIGIT),
+            's' | 'S' => class::of(class::PERL_SPACE),
+            'w' | 'W' => class::of(class::WORD),
+            _ => return Ok(None),
+        };
+        self.rest = self.rest.get(2..).unwrap_or_default();
+        let mut class = if self.flags.fold { class::folded(class) } else { class };
+        if inverted {
+            class.negate();
+        }
+        Ok(Some(class))
+    }
+
+    /// An escape that stands for one character, by its number.
+    fn character(&mut self) -> Read<u32> {
+        let after = self.rest.strip_prefix('\\').unwrap_or_default();
+        let c = after.chars().next().ok_or("trailing backslash")?;
+        let octal = after.bytes().take(3).take_while(|b| (b'0'..=b'7').contains(b)).count();
+        let (code, len) = match c {
+            // A lone digit from 1 would refer to a group, which RE2 has not.
+            '0'..='7' if octal > 1 || c == '0' => {
+                let digits = after.get(..octal).unwrap_or_default();
+                (u32::from_str_radix(digits, 8).map_err(|_| BAD_ESCAPE)?, octal)
+            }
+            'x' => {
+                let braced = after.strip_prefix("x{").and_then(|rest| rest.split_once('}'));
+                let (digits, len) = match braced {
+                    Some((digits, _)) => (digits, digits.len() + 3),
+                    None => (after.get(1..3).ok_or(BAD_ESCAPE)?, 3),
+                };
+                let hex = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
+                let code = hex.then(|| u32::from_str_radix(digits.trim_start_matches('0'), 16).unwrap_or(0));
+                let fits = digits.trim_start_matches('0').len() <= 6;
+                (code.filter(|code| fits && *code <= u32::from(char::MAX)).ok_or(BAD_ESCAPE)?, len)
+            }
+            'a' => (7, 1),
+            'f' => (12, 1),
+            'n' => (10, 1),
+            'r' => (13, 1),
+            't' => (9, 1),
+            'v' => (11, 1),
+            c if c.is_ascii() && !c.is_ascii_alphanumeric() => (u32::from(c), 1),
+            _ => return Err(BAD_ESCAPE),
+        };
+        self.rest = after.get(len..).unwrap_or_default();
+        Ok(code)
+    }
+
+    /// `[…]`
+    fn class(&mut self) -> Read<ClassUnicode> {
+        self.next();
+        let negated = self.eat("^");
+        let mut class = ClassUnicode::empty();
+        let mut first = true;
+        // The first `]` is a letter.
+        while first || !self.rest.starts_with(']') {
+            first = false;
+            if let Some(name) = self.rest.strip_prefix("[:").and_then(|rest| rest.find(":]")) {
+                let name = self.rest.get(2..2 + name).unwrap_or_default();
+                let (name, negated) = match name.strip_prefix('^') {
+                    Some(name) => (name, true),
+                    None => (name, false),
+                };
+                let mut named =
+                    class::of(class::posix(name).ok_or("unknown class of characters")?.iter().copied());
+                if self.flags.fold {
+                    named = class::folded(named);
+                }
+                let len = name.len() + usize::from(negated) + 4;
+                if negated {
+                    named.negate();
+                }
+                class.union(&named);
+                self.rest = self.rest.get(len..).unwrap_or_default();
+                continue;
+            }
+            if let Some(named) = self.named_class()? {
+                class.union(&named);
+                continue;
+            }
+            let low = self.class_character()?;
+            let is_range = self.rest.starts_with('-') && !self.rest.starts_with("-]") && self.rest.len() > 1;
+            let high = if is_range {
+                self.next();
+                self.class_character()?
+            } else {
+                low
+            };
+            if high < low {
+                return Err(BAD_RANGE);
+            }
+            let range = class::of([(low, high)]);
+            class.union(&if self.flags.fold { class::folded(range) } else { range });
+        }
+        self.next();
+        if negated {
+            class.negate();
+        }
+        Ok(class)
+    }
+
+    fn class_character(&mut self) -> Read<u32> {
+        match self.peek() {
+            Some('\\') => self.character(),
+            Some(c) => {
+                self.next();
+                Ok(u32::from(c))
+            }
+            None => Err("missing closing ]"),
+        }
+    }
+}
+
+/// `{2}`, `{2,}` or `{2,3}` and its length; what is none of them is text.
+fn counts(text: &str) -> Read<Option<(u32, Option<u32>, usize)>> {
+    let number = |n: &str| {
+        let plain =
+            !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()) && (n == "0" || !n.starts_with('0'));
+        plain.then(|| n.parse().unwrap_or(u32::MAX))
+    };
+    let Some((inside, _)) = text.strip_prefix('{').and_then(|rest| rest.split_once('}')) else {
+        return Ok(None);
+    };
+    let found = match inside.split_once(',') {
+        None => number(inside).map(|n| (n, Some(n))),
+        Some((least, "")) => number(least).map(|n| (n, None)),
+        Some((least, most)) => number(least).zip(number(most)).map(|(n, m)| (n, Some(m))),
+    };
+    let Some((least, most)) = found else { return Ok(None) };
+    if least > MAX_REPEAT || most.is_some_and(|most| most > MAX_REPEAT || most < least) {
+        return Err(BAD_COUNT);
+    }
+    Ok(Some((least, most, inside.len() + 2)))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn matches(pattern: &str, text: &str) -> Option<bool> {
-        regex::Regex::new(&translate(pattern)?).ok().map(|r| r.is_match(text))
-    }
-
-    /// Each line was put to kro. Scripts such as `\p{Greek}` are not in the engine that is built in.
-    #[test]
-    fn as_re2_reads_them() {
-        for (pattern, text, want) in [
-            (r"^\d$", "5", Some(true)),
-            (r"^\d$", "٣", Some(false)),
-            (r"^\w$", "ä", Some(false)),
-            (r"^\W$", "ä", Some(true)),
-            (r"^[\w-]+$", "a-b_1", Some(true)),
-            (r"^[^\d]$", "a", Some(true)),
-            (r"^\s$", "\u{a0}", Some(false)),
-            (r"\bb", "äb", Some(true)),
-            (r"^[[a]$", "[", Some(true)),
-            (r"^[a&&b]$", "&", Some(true)),
-            (r"^[[:alpha:]]$", "x", Some(true)),
-            (r"^[]a]$", "]", Some(true)),
-            (r"^a{,3}$", "a{,3}", Some(true)),
-            (r"^a{2}$", "aa", Some(true)),
-            (r"a{1001}", "", None),
-            (r"(a{100}){11}", "", None),
-            (r"(a{100}){10}", "", Some(false)),
-            (r"^\Qa.b\E$", "a.b", Some(true)),
-            (r"^\Qa.b\E$", "axb", Some(false)),
-            (r"^\101$", "A", Some(true)),
-            (r"\1", "", None),
-            (r"(?x)a b", "", None),
-            (r"(?i)^AB$", "ab", Some(true)),
-            (r"(?=a)", "", None),
-            (r"(?P<n>a)", "a", Some(true)),
-            (r"\<a", "<a", Some(true)),
-            (r"\u0041", "A", None),
-            (r"^\x{41}$", "A", Some(true)),
-            (r"^\pL$", "ä", Some(true)),
-            (r"(", "", None),
-            (r"a**", "", None),
-            (r"x*?+", "", None),
-            (r"x*?", "", Some(true)),
-            (r"\Ba", "äa", Some(false)),
-            (r"^[\d-z]$", "-", Some(true)),
-            (r"[a-\d]", "a", None),
-            (r"^[--a]$", ".", Some(true)),
-            (r"\ä", "ä", None),
-            (r"[\b]", "", None),
-            (r"^[\s\S]$", "a", Some(true)),
-            (r"^[^\S\n]$", " ", Some(true)),
-        ] {
-            assert_eq!(matches(pattern, text), want, "{pattern} on {text}");
-        }
-        assert_eq!(translate(&"a".repeat(MAX_PATTERN + 1)), None);
-    }
-}
+mod tests;

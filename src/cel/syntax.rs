@@ -6,8 +6,13 @@
 
 use super::error::CompileError;
 use super::library::{self, Group, Libraries};
+use super::messages::{self, Message};
+use super::suggest;
+use super::types::Type;
 use super::value::Val;
-use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators};
+use cel::common::ast::{
+    CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SourceInfo, StructExpr, operators,
+};
 use std::sync::{Arc, OnceLock};
 
 /// Longest source of one expression, in bytes.
@@ -78,7 +83,14 @@ pub(super) enum Kind {
     Bind {
         slot: usize,
         init: Box<Node>,
+        /// Levels of `init`.
+        height: usize,
         body: Box<Node>,
+    },
+    /// `google.protobuf.Duration{seconds: 1}`
+    Message {
+        message: &'static Message,
+        fields: Vec<Field>,
     },
     /// `target.optMap(name, body)`; with `flat`, the body gives the optional.
     OptMap {
@@ -98,6 +110,15 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) key: Node,
+    pub(super) value: Node,
+    pub(super) optional: bool,
+}
+
+/// A field of a message literal.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) at: usize,
+    pub(super) name: &'static str,
     pub(super) value: Node,
     pub(super) optional: bool,
 }
@@ -172,7 +193,30 @@ fn parse_error(source: &str, error: &cel::ParseError) -> CompileError {
     if error.msg.starts_with("Incomplete ") {
         return CompileError::new(source, offset, "Syntax error: the expression is incomplete");
     }
-    CompileError::new(source, offset, error.msg.clone())
+    // A number that is too large begins at its sign, unless that is an operator.
+    let offset = match error.msg.as_str() {
+        "invalid int literal" | "invalid double literal" => number_start(source, offset),
+        _ => offset,
+    };
+    // Of a literal that can not be read, the parser tells what it made of it so far.
+    let message = match error.msg.as_str() {
+        "unsupported ident kind" => "Syntax error: a name is missing",
+        text if text.contains("InvalidUnicode") => "invalid unicode code point",
+        text if text.starts_with("invalid string literal") || text.starts_with("invalid bytes literal") => {
+            "unable to unescape string"
+        }
+        text => text,
+    };
+    CompileError::new(source, offset, message)
+}
+
+fn number_start(source: &str, digits: usize) -> usize {
+    let before = source.get(..digits).and_then(|before| before.strip_suffix('-'));
+    let operand = |c: char| c.is_alphanumeric() || "_)]}\"'`.-".contains(c);
+    match before {
+        Some(before) if !before.trim_end().ends_with(operand) => before.len(),
+        _ => digits,
+    }
 }
 
 /// Refuses a tree that is too large or too deep for the recursion that follows.
@@ -188,26 +232,38 @@ fn measure(tree: &IdedExpr, info: &SourceInfo, source: &str) -> Result<(), Compi
         if depth > MAX_DEPTH {
             return refuse(TOO_DEEP);
         }
-        let mut push = |child| open.push((child, depth + 1));
-        match &node.expr {
-            Expr::Call(call) => {
-                call.target.iter().for_each(|t| push(t));
-                call.args.iter().for_each(push);
-            }
-            Expr::Select(select) => push(&select.operand),
-            Expr::List(list) => list.elements.iter().for_each(push),
-            Expr::Map(map) => {
-                for entry in &map.entries {
-                    if let EntryExpr::MapEntry(e) = &entry.expr {
-                        push(&e.key);
-                        push(&e.value);
-                    }
-                }
-            }
-            _ => {}
-        }
+        open.extend(children(node).into_iter().map(|child| (child, depth + 1)));
     }
     Ok(())
+}
+
+/// Levels of a tree.
+fn height(tree: &IdedExpr) -> usize {
+    let mut highest = 0;
+    let mut open = vec![(tree, 1)];
+    while let Some((node, depth)) = open.pop() {
+        highest = highest.max(depth);
+        open.extend(children(node).into_iter().map(|child| (child, depth + 1)));
+    }
+    highest
+}
+
+fn children(node: &IdedExpr) -> Vec<&IdedExpr> {
+    match &node.expr {
+        Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).collect(),
+        Expr::Select(select) => vec![&*select.operand],
+        Expr::List(list) => list.elements.iter().collect(),
+        Expr::Map(map) => map.entries.iter().flat_map(|entry| parts(&entry.expr)).collect(),
+        Expr::Struct(object) => object.entries.iter().flat_map(|entry| parts(&entry.expr)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn parts(entry: &EntryExpr) -> Vec<&IdedExpr> {
+    match entry {
+        EntryExpr::MapEntry(entry) => vec![&entry.key, &entry.value],
+        EntryExpr::StructField(field) => vec![&field.value],
+    }
 }
 
 fn offset(info: &SourceInfo, id: u64) -> usize {
@@ -239,8 +295,8 @@ impl Lowering<'_> {
         let kind = match &node.expr {
             Expr::Literal(literal) => Kind::Literal(constant(literal)),
             Expr::Ident(name) => self.variable(name),
-            Expr::Select(select) => match self.type_name(node) {
-                Some(name) => Kind::Literal(Val::Type(Arc::from(name))),
+            Expr::Select(select) => match self.constant_name(node)? {
+                Some(constant) => Kind::Literal(constant),
                 None => Kind::Select {
                     operand: self.boxed(&select.operand)?,
                     field: Arc::from(select.field.as_str()),
@@ -266,10 +322,7 @@ impl Lowering<'_> {
                 }
                 Kind::Map(entries)
             }
-            Expr::Struct(object) => {
-                let message = format!("undeclared reference to '{}' (in container '')", object.type_name);
-                return Err(self.error(node.id, message));
-            }
+            Expr::Struct(object) => self.message(node.id, object)?,
             Expr::Call(call) => self.call(node.id, call)?,
             Expr::Comprehension(_) | Expr::Unspecified => {
                 return Err(self.error(node.id, "unsupported expression"));
@@ -285,6 +338,34 @@ impl Lowering<'_> {
             at = before;
         }
         Ok(Node { at, kind })
+    }
+
+    /// A literal of one of protobuf's own messages.
+    fn message(&mut self, id: u64, object: &StructExpr) -> Result<Kind, CompileError> {
+        let name = object.type_name.strip_prefix('.').unwrap_or(&object.type_name);
+        let Some(message) = messages::find(name) else {
+            let what = match Type::named(name) {
+                Some(_) => format!("'{name}' is not a message type"),
+                None => format!("undeclared reference to '{name}' (in container '')"),
+            };
+            return Err(self.error(id, what));
+        };
+        let mut fields: Vec<Field> = Vec::with_capacity(object.entries.len());
+        for entry in &object.entries {
+            let EntryExpr::StructField(field) = &entry.expr else { continue };
+            let at = offset(self.info, entry.id);
+            let Some(name) = message.field_name(&field.field) else {
+                let known = message.fields.iter().map(|(name, _)| *name);
+                let near =
+                    suggest::closest(&field.field, known).map(|near| format!("did you mean '{near}'?"));
+                return Err(self.error(entry.id, format!("undefined field '{}'", field.field)).help(near));
+            };
+            let value = self.node(&field.value)?;
+            // Where a field stands twice, the last one counts.
+            fields.retain(|field| field.name != name);
+            fields.push(Field { at, name, value, optional: field.optional });
+        }
+        Ok(Kind::Message { message, fields })
     }
 
     fn variable(&self, name: &str) -> Kind {
@@ -360,10 +441,11 @@ impl Lowering<'_> {
         self.error(id, format!("undeclared reference to '{name}' (in container '')")).help(help)
     }
 
-    /// The types whose names have dots.
-    fn type_name(&self, node: &IdedExpr) -> Option<&'static str> {
-        const NAMES: [&str; 7] = [
+    /// Types, and a number, whose names have dots.
+    fn constant_name(&self, node: &IdedExpr) -> Result<Option<Val>, CompileError> {
+        const NAMES: [&str; 8] = [
             "google.protobuf.Duration",
+            "google.protobuf.Empty",
             "google.protobuf.Timestamp",
             "kubernetes.Quantity",
             "kubernetes.Semver",
@@ -371,8 +453,18 @@ impl Lowering<'_> {
             "net.CIDR",
             "net.IP",
         ];
-        let name = self.qualified(node)?;
-        NAMES.into_iter().find(|n| *n == name)
+        let Some(name) = self.qualified(node) else { return Ok(None) };
+        if name == "google.protobuf.NullValue.NULL_VALUE" {
+            return Ok(Some(Val::Int(0)));
+        }
+        if NAMES.contains(&name.as_str()) {
+            return Ok(Some(Val::Type(Arc::from(name))));
+        }
+        match messages::find(&name) {
+            // Their values are numbers, texts, lists and maps, of the types of those.
+            Some(_) => Err(self.error(node.id, format!("reference to undefined type: {name}"))),
+            None => Ok(None),
+        }
     }
 
     /// `a.b` of `a.b.f()`, unless `a` is a local variable.
@@ -432,11 +524,15 @@ impl Lowering<'_> {
         }
         Ok(Some(match (name, call.args.as_slice()) {
             ("bind", [var, init, body]) if is_cel => {
+                if !matches!(&var.expr, Expr::Ident(name) if !name.starts_with('.')) {
+                    return Err(self.error(var.id, "cel.bind() variable names must be simple identifiers"));
+                }
                 let name = self.name(var)?;
+                let height = height(init);
                 let init = self.boxed(init)?;
                 let slot = self.locals.len();
                 let body = self.within(std::slice::from_ref(&name), |me| me.boxed(body))?;
-                Kind::Bind { slot, init, body }
+                Kind::Bind { slot, init, height, body }
             }
             ("optMap" | "optFlatMap", [var, body]) => {
                 let name_of_var = self.name(var)?;
@@ -665,6 +761,7 @@ pub(super) fn walk<'a>(node: &'a Node, visit: &mut impl FnMut(&'a Node)) {
             walk(b, visit);
         }
         Kind::Call { args, .. } => args.iter().for_each(|arg| walk(arg, visit)),
+        Kind::Message { fields, .. } => fields.iter().for_each(|field| walk(&field.value, visit)),
         Kind::Wrong { target, args, .. } => {
             target.iter().for_each(|t| walk(t, visit));
             args.iter().for_each(|arg| walk(arg, visit));

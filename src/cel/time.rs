@@ -1,7 +1,7 @@
 //! Durations and timestamps, read and written as Go does.
 
 use super::error::Fault;
-use chrono::{DateTime, Datelike, FixedOffset, Offset, SecondsFormat, TimeZone, Utc};
+use chrono::{DateTime, Datelike, FixedOffset, SecondsFormat, Utc};
 
 const NANOS: i64 = 1_000_000_000;
 
@@ -142,24 +142,35 @@ pub(super) fn rfc3339_seconds(t: &DateTime<FixedOffset>) -> String {
 /// The same instant in a time zone, `Europe/Berlin`, `+02:00` or `02:00`.
 pub(super) fn in_zone(t: &DateTime<FixedOffset>, zone: &str) -> Result<DateTime<FixedOffset>, Fault> {
     let unknown = || Fault::invalid("unknown time zone");
-    if let Some((hours, minutes)) = zone.split_once(':') {
-        let (sign, hours) = match hours.strip_prefix('-') {
-            Some(hours) => (-1, hours),
-            None => (1, hours.strip_prefix('+').unwrap_or(hours)),
-        };
-        let number = |s: &str| s.parse::<i32>().ok().filter(|_| s.bytes().all(|b| b.is_ascii_digit()));
-        let seconds = number(hours)
-            .zip(number(minutes))
-            .and_then(|(h, m)| h.checked_mul(3_600)?.checked_add(m.checked_mul(60)?));
-        let offset = seconds.and_then(|s| FixedOffset::east_opt(sign * s)).ok_or_else(unknown)?;
-        return Ok(t.with_timezone(&offset));
+    let offset = match zone.split_once(':') {
+        Some((hours, minutes)) => {
+            let number = |s: &str| s.parse::<i32>().ok();
+            let hours_in_range = number(hours).filter(|h| (-23..=23).contains(h)).ok_or_else(unknown)?;
+            let minutes = number(minutes).filter(|m| (0..=59).contains(m)).ok_or_else(unknown)?;
+            // `-00:30` is west, too.
+            let minutes = if hours.starts_with('-') { -minutes } else { minutes };
+            hours_in_range * 3_600 + minutes * 60
+        }
+        None => offset_of(zone, t.timestamp()).ok_or_else(unknown)?,
+    };
+    Ok(t.with_timezone(&FixedOffset::east_opt(offset).ok_or_else(unknown)?))
+}
+
+/// How many seconds a place is ahead of UTC at an instant. Before the first change that is recorded it is the place's
+/// own mean time, to the second; after the last one its rule goes on.
+fn offset_of(place: &str, seconds: i64) -> Option<i32> {
+    // What is local to a controller is UTC.
+    if matches!(place, "" | "UTC" | "Local") {
+        return Some(0);
     }
-    if zone.is_empty() {
-        return Ok(t.with_timezone(&Utc.fix()));
-    }
-    let zone: chrono_tz::Tz = zone.parse().map_err(|_| unknown())?;
-    let offset = zone.offset_from_utc_datetime(&t.naive_utc()).fix();
-    Ok(t.with_timezone(&offset))
+    // Names of files, as Go finds them: their case matters.
+    let zone = tzdb_data::find_tz(place.as_bytes()).filter(|_| tzdb_data::TZ_NAMES.contains(&place))?;
+    zone.find_local_time_type(seconds).ok().map(|local| local.ut_offset())
+}
+
+/// Go's zero time, the first instant of year 1.
+pub(super) fn is_zero(t: &DateTime<FixedOffset>) -> bool {
+    t.timestamp() == -62_135_596_800 && t.timestamp_subsec_nanos() == 0
 }
 
 #[cfg(test)]
@@ -204,6 +215,48 @@ mod tests {
         for text in ["", "2024-01-02", "2024-01-02t03:04:05Z", "2024-01-02T03:04:05z", "0000-01-01T00:00:00Z"]
         {
             assert_eq!(parse_timestamp(text), None, "{text}");
+        }
+    }
+
+    /// Each line was put to kro.
+    #[test]
+    fn zones_before_the_first_change_and_after_the_last() {
+        for (text, zone, want) in [
+            ("1883-11-18T12:00:00Z", "America/New_York", "07:03:58"),
+            ("1900-01-01T00:00:00Z", "Europe/Amsterdam", "00:19:32"),
+            ("1850-01-01T00:00:00Z", "Europe/Amsterdam", "00:19:32"),
+            ("0001-01-01T00:00:00Z", "America/New_York", "19:03:58"),
+            ("1900-01-01T00:00:00Z", "Africa/Monrovia", "23:16:52"),
+            ("2037-06-30T12:00:00Z", "America/New_York", "08:00:00"),
+            ("2038-03-14T06:59:59Z", "America/New_York", "01:59:59"),
+            ("2038-03-14T07:00:00Z", "America/New_York", "03:00:00"),
+            ("2100-06-30T12:00:00Z", "America/New_York", "08:00:00"),
+            ("9999-06-30T12:00:00Z", "Europe/Berlin", "14:00:00"),
+            ("9999-12-31T23:59:59Z", "Asia/Tokyo", "08:59:59"),
+            ("2100-01-15T00:00:00Z", "Australia/Lord_Howe", "11:00:00"),
+            ("2024-01-01T00:00:00Z", "Local", "00:00:00"),
+            ("2024-01-01T00:00:00Z", "-00:30", "23:30:00"),
+            ("2024-01-01T00:00:00Z", "+1:5", "01:05:00"),
+            ("2024-01-01T00:00:00Z", "-23:59", "00:01:00"),
+        ] {
+            let t = parse_timestamp(text).unwrap();
+            let local = in_zone(&t, zone).unwrap_or_else(|_| panic!("{zone}"));
+            assert_eq!(local.format("%H:%M:%S").to_string(), want, "{text} {zone}");
+        }
+        let t = parse_timestamp("2024-01-01T00:00:00Z").unwrap();
+        for zone in [
+            "europe/berlin",
+            "Mars/Phobos",
+            "../UTC",
+            "Europe/",
+            "+24:00",
+            "+01:60",
+            "+01",
+            ":30",
+            "+-1:00",
+            "a:b",
+        ] {
+            assert!(in_zone(&t, zone).is_err(), "{zone}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! JSON that a schema describes, as values.
 
+use super::library::padded;
 use super::time;
 use super::types::{Identity, Struct, Type};
 use super::value::{List, Map, Val, escape_field, exact_int};
@@ -18,7 +19,7 @@ pub(super) struct Converted {
 /// fails then, and only that one.
 pub(super) fn convert(json: &Json, t: &Type) -> Converted {
     let special = match (t, json) {
-        (Type::Bytes, Json::String(s)) => STANDARD.decode(s).ok().map(|b| Val::Bytes(Arc::from(b))),
+        (Type::Bytes, Json::String(s)) => padded(s).map(|b| Val::Bytes(Arc::from(b))),
         (Type::Timestamp, Json::String(s)) => time::parse_timestamp(s)
             .or_else(|| time::parse_timestamp(&format!("{s}T00:00:00Z")))
             .map(Val::Timestamp),
@@ -64,14 +65,14 @@ fn fields<'t>(map: &Map, type_of: impl Fn(&str) -> &'t Type) -> Val {
 }
 
 fn field_type<'t>(s: &'t Struct, name: &str) -> &'t Type {
-    s.fields.get(name).or_else(|| s.fields.get(&escape_field(name))).unwrap_or(&Type::Dyn)
+    s.fields.get(name).or_else(|| s.fields.get(&escape_field(name)?)).unwrap_or(&Type::Dyn)
 }
 
 fn identity<'t>(s: &'t Struct, name: &str) -> Option<&'t Arc<Identity>> {
     if s.lists.is_empty() {
         return None;
     }
-    s.lists.get(name).or_else(|| s.lists.get(&escape_field(name)))
+    s.lists.get(name).or_else(|| s.lists.get(&escape_field(name)?))
 }
 
 fn list(items: &[Json], item: &Type) -> Converted {
@@ -89,13 +90,13 @@ fn map<'t>(
     json: &Json,
     fields: &serde_json::Map<String, Json>,
     type_of: impl Fn(&str) -> (&'t Type, Option<&'t Arc<Identity>>),
-    null_is_absent: bool,
+    is_object: bool,
 ) -> Converted {
-    let mut out = Map::default();
+    let mut out = Map { escaped: is_object, ..Map::default() };
     let mut changed = false;
     for (field, value) in fields {
         let (t, identity) = type_of(field);
-        if value.is_null() && null_is_absent && *t != Type::Dyn {
+        if value.is_null() && is_object && *t != Type::Dyn {
             changed = true;
             continue;
         }

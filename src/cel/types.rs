@@ -22,6 +22,9 @@ pub enum Type {
     List(Arc<Type>),
     Map(Arc<Type>, Arc<Type>),
     Optional(Arc<Type>),
+    /// A protobuf wrapper around a simple type, or around anything: fits where that type fits, and may be compared
+    /// with null.
+    Wrapper(Arc<Type>),
     /// The type of types.
     Type(Arc<Type>),
     /// A value of a library, by its name in messages.
@@ -79,11 +82,21 @@ impl Type {
         Self::Param(Arc::from(name))
     }
 
+    /// The type without a protobuf wrapper around it.
+    pub fn plain(&self) -> &Self {
+        match self {
+            Self::Wrapper(inner) => inner,
+            other => other,
+        }
+    }
+
     /// Whether some value of it is bytes, which fields hold as base64.
     pub fn holds_bytes(&self) -> bool {
         match self {
             Self::Bytes => true,
-            Self::List(inner) | Self::Optional(inner) | Self::Map(_, inner) => inner.holds_bytes(),
+            Self::List(inner) | Self::Optional(inner) | Self::Wrapper(inner) | Self::Map(_, inner) => {
+                inner.holds_bytes()
+            }
             Self::Struct(s) => s.fields.values().any(Self::holds_bytes),
             _ => false,
         }
@@ -98,6 +111,8 @@ impl Type {
             Self::List(t) => format!("list({})", t.in_message()),
             Self::Map(k, v) => format!("map({}, {})", k.in_message(), v.in_message()),
             Self::Optional(t) => format!("optional_type({})", t.in_message()),
+            Self::Wrapper(t) if **t == Self::Dyn => "google.protobuf.Any".to_owned(),
+            Self::Wrapper(t) => format!("wrapper({})", t.in_message()),
             Self::Type(t) => format!("type({})", t.in_message()),
             other => other.to_string(),
         }
@@ -164,6 +179,8 @@ impl fmt::Display for Type {
             Self::List(t) => write!(f, "list({t})"),
             Self::Map(k, v) => write!(f, "map({k}, {v})"),
             Self::Optional(t) => write!(f, "optional_type({t})"),
+            Self::Wrapper(t) if **t == Self::Dyn => f.write_str("google.protobuf.Any"),
+            Self::Wrapper(t) => write!(f, "wrapper({t})"),
             Self::Type(t) => write!(f, "type({t})"),
             Self::Opaque(name) => f.write_str(name),
             Self::Struct(s) => f.write_str(&s.name),
@@ -175,8 +192,15 @@ impl fmt::Display for Type {
 }
 
 /// Types of libraries.
-const OPAQUE: [&str; 6] =
-    ["kro.run.Condition", "kubernetes.Quantity", "kubernetes.Semver", "kubernetes.URL", "net.CIDR", "net.IP"];
+const OPAQUE: [&str; 7] = [
+    "google.protobuf.Empty",
+    "kro.run.Condition",
+    "kubernetes.Quantity",
+    "kubernetes.Semver",
+    "kubernetes.URL",
+    "net.CIDR",
+    "net.IP",
+];
 
 /// Reads a signature such as `list(T), int -> optional(T)`: argument types and result type.
 pub(super) fn signature(text: &str) -> Option<(Vec<Type>, Type)> {

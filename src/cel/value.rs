@@ -121,6 +121,8 @@ impl List {
 pub(super) enum Opaque {
     /// What `omit()` returns: the place it is written to disappears.
     Omit,
+    /// A protobuf message without fields.
+    Empty,
     Quantity(Quantity),
     Semver(semver::Version),
     Url(Url),
@@ -132,6 +134,7 @@ impl Opaque {
     pub(super) fn type_name(&self) -> &'static str {
         match self {
             Self::Omit => "omit",
+            Self::Empty => "google.protobuf.Empty",
             Self::Quantity(_) => "kubernetes.Quantity",
             Self::Semver(_) => "kubernetes.Semver",
             Self::Url(_) => "kubernetes.URL",
@@ -144,9 +147,54 @@ impl Opaque {
 /// A key that is not a string.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Scalar {
+    Null,
     Bool(bool),
     Int(i64),
     Uint(u64),
+    Double(Ordered),
+    Duration(i64),
+    Timestamp(DateTime<FixedOffset>),
+    /// The type of this name.
+    Type(Arc<str>),
+}
+
+/// A double in an order of all doubles; both zeros are one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ordered(f64);
+
+impl Ord for Ordered {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let plain = |d: f64| if d == 0.0 { 0.0 } else { d };
+        plain(self.0).total_cmp(&plain(other.0))
+    }
+}
+impl PartialOrd for Ordered {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl PartialEq for Ordered {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Ordered {}
+
+impl Scalar {
+    /// The key that a value is; `None` for strings, which are kept apart, and for what can be none.
+    fn of(value: &Val) -> Option<Self> {
+        Some(match value {
+            Val::Null => Self::Null,
+            Val::Bool(b) => Self::Bool(*b),
+            Val::Int(i) => Self::Int(*i),
+            Val::Uint(u) => Self::Uint(*u),
+            Val::Double(d) => Self::Double(Ordered(*d)),
+            Val::Duration(d) => Self::Duration(*d),
+            Val::Timestamp(t) => Self::Timestamp(*t),
+            Val::Type(name) => Self::Type(Arc::clone(name)),
+            _ => return None,
+        })
+    }
 }
 
 /// A map, in two parts: nearly all keys are strings, and those are found without making a key.
@@ -156,6 +204,8 @@ pub(super) struct Map {
     pub(super) others: BTreeMap<Scalar, Val>,
     /// The JSON that this was made from, where typing changed something in it: a whole object goes out as it came in.
     pub(super) origin: Option<Arc<Json>>,
+    /// An object with a schema, whose fields may be named in escaped form.
+    pub(super) escaped: bool,
 }
 
 impl Map {
@@ -167,41 +217,39 @@ impl Map {
         let others = self.others.iter().map(|(k, v)| (k.into(), v));
         others.chain(self.strings.iter().map(|(k, v)| (Val::String(Arc::clone(k)), v)))
     }
-    /// The value of a key; numbers of different types are the same key when they are equal.
+    /// The value of a key. An integer is found by an equal number of another type; a double is found by itself only.
     pub(super) fn get(&self, key: &Val) -> Option<&Val> {
-        match key {
-            Val::String(s) => self.strings.get(s.as_ref()),
-            Val::Bool(b) => self.others.get(&Scalar::Bool(*b)),
-            Val::Int(i) => self.others.get(&Scalar::Int(*i)).or_else(|| {
-                let unsigned = u64::try_from(*i).ok()?;
-                self.others.get(&Scalar::Uint(unsigned))
-            }),
-            Val::Uint(u) => self.others.get(&Scalar::Uint(*u)).or_else(|| {
-                let signed = i64::try_from(*u).ok()?;
-                self.others.get(&Scalar::Int(signed))
-            }),
+        if let Val::String(s) = key {
+            return self.strings.get(s.as_ref());
+        }
+        // What is not a number is not equal to itself.
+        if self.others.is_empty() || matches!(key, Val::Double(d) if d.is_nan()) {
+            return None;
+        }
+        let found = |key: Scalar| self.others.get(&key);
+        found(Scalar::of(key)?).or_else(|| match key {
+            Val::Int(i) => found(Scalar::Uint(u64::try_from(*i).ok()?)),
+            Val::Uint(u) => found(Scalar::Int(i64::try_from(*u).ok()?)),
             Val::Double(d) => exact_int(*d).and_then(|i| self.get(&Val::Int(i))),
             _ => None,
-        }
+        })
     }
-    /// A field; a name that is written in Kubernetes' escaped form also finds the real one (`my__dash__field`).
+    /// A field. Of an object with a schema, Kubernetes' escaped name (`my__dash__field`) also finds the real one.
     pub(super) fn field(&self, name: &str) -> Option<&Val> {
         self.strings.get(name).or_else(|| {
-            let real = name.contains("__").then(|| unescape_field(name))?;
+            let real = (self.escaped && name.contains("__")).then(|| unescaped(name))??;
             self.strings.get(real.as_str())
         })
     }
     /// Sets a key, if a value of this type can be one.
     pub(super) fn insert(&mut self, key: Val, value: Val) -> Result<(), Fault> {
-        match key {
-            Val::String(s) => self.strings.insert(s, value),
-            Val::Bool(b) => self.others.insert(Scalar::Bool(b), value),
-            Val::Int(i) => self.others.insert(Scalar::Int(i), value),
-            Val::Uint(u) => self.others.insert(Scalar::Uint(u), value),
-            other => {
-                return Err(Fault::invalid(format!("unsupported key type: {}", other.type_name())));
-            }
-        };
+        if let Val::String(s) = key {
+            self.strings.insert(s, value);
+            return Ok(());
+        }
+        let name = || format!("unsupported key type: {}", key.type_name());
+        let key = Scalar::of(&key).ok_or_else(|| Fault::Invalid(name()))?;
+        self.others.insert(key, value);
         Ok(())
     }
 }
@@ -209,23 +257,68 @@ impl Map {
 impl From<&Scalar> for Val {
     fn from(key: &Scalar) -> Self {
         match key {
+            Scalar::Null => Val::Null,
             Scalar::Bool(b) => Val::Bool(*b),
             Scalar::Int(i) => Val::Int(*i),
             Scalar::Uint(u) => Val::Uint(*u),
+            Scalar::Double(Ordered(d)) => Val::Double(*d),
+            Scalar::Duration(d) => Val::Duration(*d),
+            Scalar::Timestamp(t) => Val::Timestamp(*t),
+            Scalar::Type(name) => Val::Type(Arc::clone(name)),
         }
     }
 }
 
-/// Kubernetes' escaping of property names that are not identifiers.
+/// Words of the language, which Kubernetes escapes as names of properties.
+const RESERVED: [&str; 21] = [
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "namespace",
+    "null",
+    "package",
+    "return",
+    "true",
+    "var",
+    "void",
+    "while",
+];
+
+/// The property that an escaped name stands for: `my__dash__field`, `__namespace__`. A name that is no escape is its own.
 pub fn unescape_field(name: &str) -> String {
-    const ESCAPES: [(&str, &str); 4] =
-        [("__underscores__", "__"), ("__dot__", "."), ("__dash__", "-"), ("__slash__", "/")];
+    unescaped(name).unwrap_or_else(|| name.to_owned())
+}
+
+/// The same; `None` where two underscores, a word, and two underscores stand for nothing.
+fn unescaped(name: &str) -> Option<String> {
     let mut out = String::with_capacity(name.len());
     let mut rest = name;
     while let Some(c) = rest.chars().next() {
-        match ESCAPES.iter().find_map(|(from, to)| Some((rest.strip_prefix(from)?, to))) {
-            Some((after, to)) => {
-                out.push_str(to);
+        let inside = rest.strip_prefix("__").and_then(|after| {
+            let (word, end) = after.split_at_checked(after.find('_')?)?;
+            Some((word, end.strip_prefix("__")?))
+        });
+        match inside.filter(|(word, _)| !word.is_empty()) {
+            Some((word, after)) => {
+                out.push_str(match word {
+                    "underscores" => "__",
+                    "dot" => ".",
+                    "dash" => "-",
+                    "slash" => "/",
+                    // A word is escaped only if it is all of the name.
+                    word if RESERVED.contains(&word) && word.len() + 4 == name.len() => word,
+                    _ => return None,
+                });
                 rest = after;
             }
             None => {
@@ -234,15 +327,19 @@ pub fn unescape_field(name: &str) -> String {
             }
         }
     }
-    out
+    Some(out)
 }
 
-/// The same the other way.
-pub fn escape_field(name: &str) -> String {
-    name.replace("__", "__underscores__")
-        .replace('.', "__dot__")
-        .replace('-', "__dash__")
-        .replace('/', "__slash__")
+/// The name by which expressions know a property; `None` for one that they can not name. Reserved words keep their
+/// names, which expressions may use as well as the escaped ones.
+pub fn escape_field(name: &str) -> Option<String> {
+    let first = name.bytes().next()?;
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'/');
+    if first.is_ascii_digit() || !name.bytes().all(allowed) {
+        return None;
+    }
+    let escaped = name.replace("__", "__underscores__").replace('.', "__dot__").replace('-', "__dash__");
+    Some(escaped.replace('/', "__slash__"))
 }
 
 /// The integer that a double is, if it is one.
@@ -328,6 +425,8 @@ impl Val {
                 budget.text(s.len())?;
                 Json::String(s.as_ref().to_owned())
             }
+            // Kubernetes writes no time where Go has its zero time.
+            Self::Timestamp(t) if time::is_zero(&t) => Json::Null,
             Self::Timestamp(t) => Json::String(time::rfc3339_seconds(&t)),
             Self::Duration(d) => Json::String(time::go_duration(d)),
             Self::Optional(Some(inner)) => return (*inner).clone().into_field(budget),

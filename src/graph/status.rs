@@ -143,7 +143,7 @@ fn type_of(usage: &Use, known: &Known<'_>, variables: &Variables<'_>, problems: 
 
 /// What kro declares for a type. `top`: it is the type of a whole field, not a part of one.
 fn infer(t: &Type, top: bool) -> Value {
-    match t {
+    match t.plain() {
         Type::Bool => json!({"type": "boolean"}),
         Type::Int | Type::Uint => json!({"type": "integer"}),
         Type::Double => json!({"type": "number"}),

@@ -12,7 +12,7 @@ impl Type {
         match (self, field) {
             (Self::Dyn | Self::Error | Self::Param(_) | Self::Var(_), _)
             | (_, Self::Dyn | Self::Error | Self::Param(_) | Self::Var(_)) => None,
-            (Self::Optional(inner), field) => inner.mismatch(field),
+            (Self::Optional(inner) | Self::Wrapper(inner), field) => inner.mismatch(field),
             (output, Self::Optional(inner)) => output.mismatch(inner),
             (Self::List(a), Self::List(b)) => a.mismatch(b).map(|m| format!("list element: {m}")),
             (Self::Map(k, v), Self::Map(l, w)) => k

@@ -40,7 +40,7 @@ pub(super) fn problems(
 
 /// The name that a value of this type has at run time.
 fn runtime_name(t: &Type) -> Option<&'static str> {
-    Some(match t {
+    Some(match t.plain() {
         Type::Null => "null_type",
         Type::Bool => "bool",
         Type::Int => "int",
@@ -55,6 +55,8 @@ fn runtime_name(t: &Type) -> Option<&'static str> {
         Type::Optional(_) => "optional_type",
         Type::Type(_) => "type",
         Type::Opaque(name) => name,
-        Type::Dyn | Type::Struct(_) | Type::Param(_) | Type::Var(_) | Type::Error => return None,
+        Type::Dyn | Type::Struct(_) | Type::Wrapper(_) | Type::Param(_) | Type::Var(_) | Type::Error => {
+            return None;
+        }
     })
 }

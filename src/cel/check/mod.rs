@@ -201,6 +201,23 @@ impl Checker<'_> {
                 zero.get_or_init(|| nothing);
                 sum
             }
+            Kind::Message { message, fields } => {
+                for field in fields {
+                    let given = self.node(&field.value);
+                    let given = if field.optional { self.unwrapped(field.value.at, given) } else { given };
+                    let takes = message.field_type(field.name);
+                    if !self.bindings.assign(&takes, &given) {
+                        let text = format!(
+                            "expected type of field '{}' is '{}' but provided type is '{}'",
+                            field.name,
+                            takes.in_message(),
+                            self.known(&given).in_message()
+                        );
+                        self.problem(field.at, text, None);
+                    }
+                }
+                message.gives()
+            }
             Kind::Wrong { prefix, name, target, args } => self.wrong(node.at, prefix, name, target, args),
             Kind::Fold(fold) => self.fold(node.at, fold),
             Kind::Bind { slot, init, body, .. } => {
@@ -252,6 +269,7 @@ impl Checker<'_> {
         };
         let found = match &target {
             Type::Dyn | Type::Error => Type::Dyn,
+            Type::Wrapper(inner) if **inner == Type::Dyn => Type::Dyn,
             Type::Var(_) => {
                 self.bindings.assign(&Type::Dyn, &target);
                 Type::Dyn
@@ -266,7 +284,7 @@ impl Checker<'_> {
                 };
                 self.problem(at, format!("undefined field '{field}'"), Some(help))
             }
-            Type::Struct(s) => match s.fields.get(field) {
+            Type::Struct(s) => match s.fields.get(field).or_else(|| s.fields.get(&reserved_field(field)?)) {
                 Some(t) => t.clone(),
                 None if s.open => Type::Dyn,
                 None => {
@@ -460,7 +478,7 @@ impl Checker<'_> {
     }
 
     fn sort_by(&mut self, at: usize, range: Type, key: Type) -> Type {
-        let key = self.known(&key);
+        let key = self.known(&key).plain().clone();
         let comparable = matches!(
             key,
             Type::Bool
@@ -475,6 +493,10 @@ impl Checker<'_> {
                 | Type::Error
                 | Type::Var(_)
         );
+        // Of a list without elements, the first type of keys fits.
+        if matches!(key, Type::Var(_)) {
+            self.bindings.assign(&key, &Type::Int);
+        }
         // Then keys of every type fit, each with a list of its own.
         if key == Type::Dyn && self.known(&range) == Type::Dyn {
             return Type::Dyn;
@@ -485,6 +507,12 @@ impl Checker<'_> {
         }
         self.no_overload(at, "@sortByAssociatedKeys", true, &[range, Type::list(key)])
     }
+}
+
+/// The field that is named by a word of the language, written in escaped form.
+fn reserved_field(name: &str) -> Option<String> {
+    let word = name.strip_prefix("__")?.strip_suffix("__")?;
+    Some(unescape_field(name)).filter(|real| real == word)
 }
 
 const CONDITION_FIELDS: [&str; 4] = ["type", "status", "reason", "message"];

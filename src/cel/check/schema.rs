@@ -50,11 +50,12 @@ fn object(schema: &Json, name: &str, open: bool) -> Type {
     let mut fields = BTreeMap::new();
     let mut lists = BTreeMap::new();
     for (field, schema) in properties.into_iter().flatten() {
-        if let Some(t) = Type::from_openapi(schema, &format!("{name}.{field}")) {
+        let named = escape_field(field).zip(Type::from_openapi(schema, &format!("{name}.{field}")));
+        if let Some((field, t)) = named {
             if let Some(identity) = identity(schema).filter(|_| matches!(t, Type::List(_))) {
-                lists.insert(escape_field(field), Arc::new(identity));
+                lists.insert(field.clone(), Arc::new(identity));
             }
-            fields.insert(escape_field(field), t);
+            fields.insert(field, t);
         }
     }
     if schema.get("x-kubernetes-embedded-resource").and_then(Json::as_bool) == Some(true) {

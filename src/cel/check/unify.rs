@@ -86,6 +86,8 @@ impl Bindings {
         match (a, b) {
             (Type::Dyn | Type::Error, _) | (_, Type::Dyn | Type::Error) => true,
             (Type::Null, other) | (other, Type::Null) => nullable(other),
+            (Type::Wrapper(a), b) => self.fits(a, b),
+            (a, Type::Wrapper(b)) => self.fits(a, b),
             (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) => self.fits(a, b),
             (Type::Map(k, v), Type::Map(l, w)) => self.fits(k, l) && self.fits(v, w),
             (Type::Type(_) | Type::Opaque("type"), Type::Type(_) | Type::Opaque("type")) => true,
@@ -105,7 +107,7 @@ impl Bindings {
             self.set(var, t.clone());
             return (true, false);
         };
-        if bound == *t {
+        if bound.plain() == t.plain() {
             return (true, true);
         }
         if !self.fits(t, &bound) {
@@ -137,6 +139,7 @@ fn nullable(t: &Type) -> bool {
             | Type::Timestamp
             | Type::Opaque(_)
             | Type::Optional(_)
+            | Type::Wrapper(_)
             | Type::Dyn
             | Type::Error
     )
@@ -147,7 +150,7 @@ fn most_general(a: Type, b: Type) -> Type {
 }
 
 fn at_least_as_general(a: &Type, b: &Type) -> bool {
-    match (a, b) {
+    match (a.plain(), b.plain()) {
         (Type::Dyn | Type::Var(_), _) => true,
         (_, Type::Dyn | Type::Var(_)) => false,
         (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) => at_least_as_general(a, b),

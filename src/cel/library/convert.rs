@@ -1,6 +1,6 @@
 //! Conversions between types, and sizes.
 
-use super::{Row, global, member, mismatch};
+use super::{Row, global, member, mismatch, number};
 use crate::cel::budget::Budget;
 use crate::cel::error::Fault;
 use crate::cel::time;
@@ -89,25 +89,9 @@ fn to_double(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
     Ok(Val::Double(match args {
         [Val::Int(i)] => *i as f64,
         [Val::Uint(u)] => *u as f64,
-        [Val::String(s)] => {
-            let plain = without_underscores(s).ok_or_else(|| failed("string", "double"))?;
-            let parsed: f64 = plain.parse().map_err(|_| failed("string", "double"))?;
-            // Too large a number is an error, a written infinity is not.
-            if parsed.is_infinite() && s.bytes().any(|b| b.is_ascii_digit()) {
-                return Err(failed("string", "double"));
-            }
-            parsed
-        }
+        [Val::String(s)] => number::read(s).ok_or_else(|| failed("string", "double"))?,
         _ => return Err(mismatch(args)),
     }))
-}
-
-/// Go takes underscores between digits.
-fn without_underscores(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
-    let digit = |i: usize| bytes.get(i).is_some_and(u8::is_ascii_digit);
-    let misplaced = |i: usize| bytes.get(i) == Some(&b'_') && !(i > 0 && digit(i - 1) && digit(i + 1));
-    if (0..bytes.len()).any(misplaced) { None } else { Some(text.replace('_', "")) }
 }
 
 fn to_int(_: &Budget, args: &[Val]) -> Result<Val, Fault> {

@@ -26,18 +26,25 @@ fn encode(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
 }
 
 fn decode(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
-    const EITHER: GeneralPurpose = GeneralPurpose::new(
-        &alphabet::STANDARD,
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-    );
     match args {
         [Val::String(s)] => {
             budget.text(s.len())?;
-            // Go skips line ends.
-            let text: String = s.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
-            let bytes = EITHER.decode(text).map_err(|_| Fault::invalid("illegal base64 data"))?;
-            Ok(Val::Bytes(Arc::from(bytes)))
+            let bytes = padded(s).or_else(|| as_go_reads(s, DecodePaddingMode::RequireNone));
+            bytes.map(|b| Val::Bytes(Arc::from(b))).ok_or_else(|| Fault::invalid("illegal base64 data"))
         }
         _ => Err(mismatch(args)),
     }
+}
+
+/// Base64 with padding, as the API server and Go's decoder read it.
+pub(in crate::cel) fn padded(text: &str) -> Option<Vec<u8>> {
+    as_go_reads(text, DecodePaddingMode::RequireCanonical)
+}
+
+/// Line ends are skipped, and bits that are over at the end are not looked at.
+fn as_go_reads(text: &str, padding: DecodePaddingMode) -> Option<Vec<u8>> {
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(padding);
+    let engine = GeneralPurpose::new(&alphabet::STANDARD, config.with_decode_allow_trailing_bits(true));
+    let lines = |c: &u8| !matches!(c, b'\n' | b'\r');
+    engine.decode(text.bytes().filter(lines).collect::<Vec<u8>>()).ok()
 }

@@ -90,13 +90,22 @@ fn pieces(pattern: &str) -> Result<Vec<Piece>, String> {
         if let Some(after) = rest.strip_prefix('.') {
             let digits = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
             let (number, after) = after.split_at_checked(digits).unwrap_or((after, ""));
-            let number: Option<usize> = number.parse().ok();
-            precision = Some(number.filter(|p| *p <= MAX_PRECISION).ok_or_else(|| {
-                format!(
-                    "could not parse formatting clause: error while parsing precision: a number up to \
-                     {MAX_PRECISION} is allowed"
-                )
-            })?);
+            let wrong = |what: String| {
+                format!("could not parse formatting clause: error while parsing precision: {what}")
+            };
+            if after.is_empty() {
+                return Err(wrong("could not find end of precision specifier".to_owned()));
+            }
+            let parsed = number.parse::<usize>().map_err(|_| {
+                wrong(format!(
+                    "error while converting precision to integer: strconv.Atoi: parsing {number:?}: invalid syntax"
+                ))
+            })?;
+            if parsed > MAX_PRECISION {
+                let most = format!("precision {parsed} exceeds maximum allowed precision {MAX_PRECISION}");
+                return Err(wrong(most));
+            }
+            precision = Some(parsed);
             rest = after;
         }
         let verb = rest.chars().next().ok_or("unexpected end of string")?;

@@ -7,6 +7,7 @@ use crate::cel::time;
 use crate::cel::value::{Map, Val};
 use base64::Engine;
 use serde_json::Value as Json;
+use std::borrow::Cow;
 use std::fmt::Write;
 
 pub(super) const ROWS: &[Row] =
@@ -137,13 +138,55 @@ fn quote(out: &mut String, text: &str) {
     out.push('"');
 }
 
+/// A value as protobuf's JSON has it: numbers are doubles, those too large for one are texts, and so is all else.
+pub(in crate::cel) fn through_json(value: &Val, budget: &Budget) -> Result<Val, Fault> {
+    match write(value, Dialect::Proto, budget)? {
+        Val::String(text) => read(&text, budget),
+        other => Ok(other),
+    }
+}
+
 /// Every number becomes a double.
 pub(super) fn read(text: &str, budget: &Budget) -> Result<Val, Fault> {
     // A node takes at least two bytes of text, and many times that in memory.
     budget.charge(text.len() as u64 / 2)?;
-    let json: Json =
-        serde_json::from_str(text).map_err(|_| Fault::invalid("json.unmarshal failed to parse JSON"))?;
+    let json: Json = serde_json::from_str(&without_halves(text))
+        .map_err(|_| Fault::invalid("json.unmarshal failed to parse JSON"))?;
     Ok(doubles(&json))
+}
+
+/// Half of a pair, which is no character, becomes the character for what can not be shown, as Go reads it.
+fn without_halves(text: &str) -> Cow<'_, str> {
+    let half = |text: &str| -> Option<u32> {
+        let digits = text.strip_prefix("\\u")?.get(..4)?;
+        u32::from_str_radix(digits, 16).ok().filter(|code| (0xd800..0xe000).contains(code))
+    };
+    let mut out = String::new();
+    let (mut copied, mut at) = (0, 0);
+    while let Some(found) = text.get(at..).and_then(|rest| rest.find('\\')) {
+        at += found;
+        let escape = text.get(at..).unwrap_or_default();
+        at += match half(escape) {
+            // Another escape, such as that of a backslash.
+            None => 1 + escape.chars().nth(1).map_or(0, char::len_utf8),
+            Some(first) => {
+                let second = escape.get(6..).and_then(half);
+                if first < 0xdc00 && second.is_some_and(|second| second >= 0xdc00) {
+                    12
+                } else {
+                    out.push_str(text.get(copied..at).unwrap_or_default());
+                    out.push('\u{fffd}');
+                    copied = at + 6;
+                    6
+                }
+            }
+        };
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(text.get(copied..).unwrap_or_default());
+    Cow::Owned(out)
 }
 
 fn doubles(json: &Json) -> Val {

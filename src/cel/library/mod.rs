@@ -12,6 +12,7 @@ mod libraries;
 mod lists;
 mod math;
 mod net;
+mod number;
 mod operators;
 mod optionals;
 mod quantity;
@@ -22,7 +23,9 @@ mod strings;
 mod times;
 mod url;
 
+pub(super) use encoders::padded;
 pub(super) use format::{Clause, clauses};
+pub(super) use json::through_json;
 pub use libraries::Libraries;
 pub(super) use libraries::opt_in_help;
 pub(super) use lists::sort_by_key;

@@ -3,8 +3,8 @@
 use super::{Row, global, member, mismatch};
 use crate::cel::budget::Budget;
 use crate::cel::error::Fault;
+use crate::cel::time;
 use crate::cel::value::Val;
-use chrono::{DateTime, Utc};
 
 pub(super) const ROWS: &[Row] = &[
     global("optional.of", "A -> optional(A)", of, "An optional with a value."),
@@ -47,8 +47,7 @@ fn is_zero(value: &Val) -> bool {
         Val::List(items) => items.is_empty(),
         Val::Map(map) => map.len() == 0,
         Val::Duration(d) => *d == 0,
-        // Go's zero time.
-        Val::Timestamp(t) => *t == DateTime::<Utc>::from_timestamp(-62_135_596_800, 0).unwrap_or_default(),
+        Val::Timestamp(t) => time::is_zero(t),
         Val::Optional(_) | Val::Type(_) | Val::Opaque(_) => false,
     }
 }

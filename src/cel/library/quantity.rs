@@ -28,24 +28,26 @@ pub(super) const ROWS: &[Row] = &[
     member("compareTo", "kubernetes.Quantity, kubernetes.Quantity -> int", compare_to, "-1, 0 or 1."),
 ];
 
-/// A quantity, exact in units of 10^-9.
+/// A quantity, `value × 10^scale`.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cel) struct Quantity {
-    nanos: i128,
-    /// Kubernetes keeps short numbers as `value × 10^scale` and calls only those with `scale >= 0` integers: `1000m` is
-    /// none, although it equals 1.
-    short: Option<(i64, i32)>,
+    value: i128,
+    scale: i32,
+    /// Kubernetes keeps most numbers in a short form, and calls only those of them with `scale >= 0` integers: `1000m` is
+    /// none, although it equals 1, nor is a number of 20 digits.
+    short: bool,
 }
 
 impl PartialEq for Quantity {
     fn eq(&self, other: &Self) -> bool {
-        self.nanos == other.nanos
+        self.order(other).is_eq()
     }
 }
 
-const UNIT: i128 = 1_000_000_000;
 /// Decimal digits that Kubernetes' short form takes.
 const SHORT_DIGITS: i32 = 18;
+/// The smallest part of a quantity is a billionth.
+const NANO: i32 = -9;
 
 enum Suffix {
     Decimal(i32),
@@ -74,6 +76,10 @@ fn suffix(text: &str) -> Option<Suffix> {
     })
 }
 
+fn power(exponent: i64) -> Option<i128> {
+    10_i128.checked_pow(u32::try_from(exponent).ok()?)
+}
+
 impl Quantity {
     pub(in crate::cel) fn parse(text: &str) -> Option<Self> {
         let (negative, unsigned) = match text.as_bytes().first()? {
@@ -81,74 +87,103 @@ impl Quantity {
             b'+' => (false, text.get(1..)?),
             _ => (false, text),
         };
-        let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
-        let (number, unit) = unsigned.split_at_checked(end)?;
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if fraction.contains('.') || (whole.is_empty() && fraction.is_empty()) {
-            return None;
+        let digits = |text: &str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let unsigned = unsigned.trim_start_matches('0');
+        if unsigned.is_empty() {
+            return Some(Self { value: 0, scale: 0, short: true });
         }
+        let (whole, rest) = unsigned.split_at_checked(digits(unsigned))?;
+        let whole = if whole.is_empty() { "0" } else { whole };
+        let (fraction, unit) = match rest.strip_prefix('.') {
+            Some(rest) => rest.split_at_checked(digits(rest))?,
+            None => ("", rest),
+        };
         let unit = suffix(unit)?;
-        let whole = whole.trim_start_matches('0');
-        let digits: i128 = format!("0{whole}{fraction}").parse().ok()?;
         let sign = if negative { -1 } else { 1 };
-        let (scale, factor) = match unit {
-            Suffix::Decimal(e) => (e, 1),
+        let (exponent, factor) = match unit {
+            Suffix::Decimal(exponent) => (exponent, 1),
             Suffix::Binary(bits) => (0, 1_i128 << bits),
         };
-        let scale = scale.checked_sub(i32::try_from(fraction.len()).ok()?)?;
+        let scale = exponent.checked_sub(i32::try_from(fraction.len()).ok()?)?;
         let length = i32::try_from(whole.len() + fraction.len()).ok()?;
         let precision = match unit {
             Suffix::Decimal(_) => SHORT_DIGITS - length,
             Suffix::Binary(bits) if fraction.is_empty() => 15 - length - (bits * 3 / 10) as i32 - 1,
             Suffix::Binary(_) => -1,
         };
-        let value = digits.checked_mul(factor)?.checked_mul(sign)?;
-        let is_short = precision >= 0 && scale >= -9;
-        let short = i64::try_from(value).ok().filter(|_| is_short).map(|v| (v, scale));
-        // Below a billionth a quantity is rounded up, away from zero.
-        let nanos = match scale.saturating_add(9) {
-            up @ 0..=38 => value.checked_mul(10_i128.checked_pow(up as u32)?)?,
-            39.. if value == 0 => 0,
-            39.. => return None,
-            down => match 10_i128.checked_pow(down.unsigned_abs()) {
-                Some(divisor) => {
-                    let cut = value / divisor;
-                    if value % divisor == 0 { cut } else { cut + value.signum() }
-                }
+        // All of it, whole and fraction.
+        let number: i128 = format!("{whole}{fraction}").parse().ok()?;
+        let value = number.checked_mul(factor)?.checked_mul(sign)?;
+        if precision >= 0 && scale >= NANO && i64::try_from(value).is_ok() {
+            return Some(Self { value, scale, short: true });
+        }
+        let nanos = match power(i64::from(scale) - i64::from(NANO)) {
+            Some(up) => value.checked_mul(up)?,
+            None if value == 0 => 0,
+            None if scale > NANO => return None,
+            // Below a billionth a quantity is rounded up, away from zero.
+            None => match power(i64::from(NANO) - i64::from(scale)) {
+                Some(divisor) if value % divisor == 0 => value / divisor,
+                Some(divisor) => value / divisor + value.signum(),
                 None => value.signum(),
             },
         };
-        Some(Self { nanos, short })
+        let all = i128::from(i64::MAX);
+        let long = Self { value: nanos, scale: NANO, short: false };
+        let most = Self { value: all * sign, scale: 0, short: false };
+        let too_large = matches!(unit, Suffix::Binary(_)) && long.size().order(&most.size()).is_gt();
+        Some(if too_large { most } else { long })
+    }
+
+    fn size(&self) -> Self {
+        Self { value: self.value.abs(), ..*self }
     }
 
     fn from_int(i: i64) -> Self {
-        Self { nanos: i128::from(i) * UNIT, short: Some((i, 0)) }
+        Self { value: i128::from(i), scale: 0, short: true }
+    }
+
+    /// The value of a greater scale in units of this one.
+    fn at(&self, scale: i32) -> Option<i128> {
+        self.value.checked_mul(power(i64::from(self.scale) - i64::from(scale))?)
+    }
+
+    fn order(&self, other: &Self) -> Ordering {
+        let scale = self.scale.min(other.scale);
+        match (self.at(scale), other.at(scale)) {
+            (Some(a), Some(b)) => a.cmp(&b),
+            _ if self.value.signum() != other.value.signum() => {
+                self.value.signum().cmp(&other.value.signum())
+            }
+            // One is too large to be written in units of the other, so it is the greater one.
+            (None, _) => self.value.signum().cmp(&0),
+            (_, None) => 0.cmp(&other.value.signum()),
+        }
     }
 
     fn integer(&self) -> Option<i64> {
-        let (value, scale) = self.short?;
-        let factor = 10_i64.checked_pow(u32::try_from(scale).ok()?);
-        if value == 0 { Some(0) } else { value.checked_mul(factor?) }
+        if !self.short || self.scale < 0 {
+            return None;
+        }
+        if self.value == 0 { Some(0) } else { i64::try_from(self.at(0)?).ok() }
     }
 
     fn plus(&self, other: &Self) -> Option<Self> {
-        let nanos = self.nanos.checked_add(other.nanos)?;
-        let short = match (self.short, other.short) {
-            (Some((0, _)), b) => b,
-            (a, Some((0, _))) => a,
-            (Some(a), Some(b)) => {
-                let scale = a.1.min(b.1);
-                let at =
-                    |(value, own): (i64, i32)| value.checked_mul(10_i64.checked_pow((own - scale) as u32)?);
-                at(a).zip(at(b)).and_then(|(a, b)| Some((a.checked_add(b)?, scale)))
-            }
-            _ => None,
-        };
-        Some(Self { nanos, short })
+        let short = self.short && other.short;
+        match (self, other) {
+            (sum, Self { value: 0, .. }) if short => return Some(*sum),
+            (Self { value: 0, .. }, sum) if short => return Some(*sum),
+            _ => {}
+        }
+        let scale = self.scale.min(other.scale);
+        let (a, b) = (self.at(scale)?, other.at(scale)?);
+        let value = a.checked_add(b)?;
+        let short = short && [a, b, value].iter().all(|n| i64::try_from(*n).is_ok());
+        Some(Self { value, scale, short })
     }
 
     fn negative(&self) -> Self {
-        Self { nanos: -self.nanos, short: self.short.and_then(|(v, s)| Some((v.checked_neg()?, s))) }
+        Self { value: -self.value, ..*self }
     }
 }
 
@@ -199,7 +234,7 @@ fn is_quantity(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
 }
 
 fn sign(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
-    Ok(Val::Int(one(args)?.nanos.signum() as i64))
+    Ok(Val::Int(one(args)?.value.signum() as i64))
 }
 
 fn is_integer(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
@@ -212,16 +247,24 @@ fn as_integer(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
 
 fn as_float(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
     let quantity = one(args)?;
-    Ok(Val::Double(match quantity.short {
-        // One multiplication by a power of ten, as Kubernetes does it, rounding included.
-        Some((value, scale)) if scale != 0 => value as f64 * power_of_ten(scale),
-        _ => quantity.nanos as f64 / UNIT as f64,
+    // One multiplication by a power of ten, as Kubernetes does it, rounding included.
+    Ok(Val::Double(match quantity.scale {
+        0 => quantity.value as f64,
+        scale => quantity.value as f64 * power_of_ten(scale),
     }))
 }
 
-/// The double nearest to the power.
+/// A power of ten as Go has it: of two factors, both the nearest doubles, so the last digit may be another.
 fn power_of_ten(scale: i32) -> f64 {
-    format!("1e{scale}").parse().unwrap_or(f64::NAN)
+    let nearest = |exponent: u32| format!("1e{exponent}").parse().unwrap_or(f64::INFINITY);
+    let (high, low) = (scale.unsigned_abs() / 32 * 32, scale.unsigned_abs() % 32);
+    let small: f64 = nearest(low);
+    match scale {
+        309.. => f64::INFINITY,
+        ..-323 => 0.0,
+        0.. => nearest(high) * small,
+        _ => format!("1e-{high}").parse::<f64>().unwrap_or(0.0) / small,
+    }
 }
 
 fn too_large() -> Fault {
@@ -240,7 +283,7 @@ fn sub(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
 
 fn order(args: &[Val]) -> Result<Ordering, Fault> {
     let (a, b) = two(args)?;
-    Ok(a.nanos.cmp(&b.nanos))
+    Ok(a.order(&b))
 }
 
 fn is_less(_: &Budget, args: &[Val]) -> Result<Val, Fault> {

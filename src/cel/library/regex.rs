@@ -29,7 +29,7 @@ pub(super) const ROWS: &[Row] = &[
 fn find(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
     let [Val::String(text), Val::String(pattern)] = args else { return Err(mismatch(args)) };
     let regex = budget.regex(pattern, text)?;
-    Ok(Val::string(regex.find(text).map_or("", |m| m.as_str())))
+    Ok(Val::string(regex.find(text.as_bytes()).and_then(|m| text.get(m.range())).unwrap_or_default()))
 }
 
 fn find_all(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
@@ -40,9 +40,9 @@ fn find_all(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
     };
     let regex = budget.regex(pattern, text)?;
     let mut out = Vec::new();
-    for found in regex.find_iter(text).take(most) {
+    for found in regex.find_iter(text.as_bytes()).take(most) {
         budget.step()?;
-        out.push(Val::string(found.as_str()));
+        out.push(Val::string(text.get(found.range()).unwrap_or_default()));
     }
     Ok(Val::list(out))
 }

@@ -93,7 +93,7 @@ fn ends_with(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
 
 fn matches(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
     let (text, pattern) = two(args)?;
-    Ok(Val::Bool(budget.regex(pattern, text)?.is_match(text)))
+    Ok(Val::Bool(budget.regex(pattern, text)?.is_match(text.as_bytes())))
 }
 
 fn char_at(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
@@ -123,7 +123,8 @@ fn index_of(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
         _ => 0,
     };
     if part.is_empty() {
-        return Ok(Val::Int(from as i64));
+        // It is everywhere, also at the end, but not behind it.
+        return Ok(Val::Int(from.min(text.chars().count()) as i64));
     }
     let found = byte_at(text, from).and_then(|start| {
         let at = start + text.get(start..)?.find(part)?;
@@ -143,7 +144,8 @@ fn last_index_of(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
     if part.is_empty() {
         return Ok(Val::Int(until.min(count) as i64));
     }
-    if until > count {
+    // A position that is given has to be one of a character.
+    if until > count || (until == count && args.len() > 2) {
         return Ok(Val::Int(-1));
     }
     let end = byte_at(text, until).map_or(text.len(), |at| at.saturating_add(part.len()).min(text.len()));

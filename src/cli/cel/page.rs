@@ -49,7 +49,7 @@ annotation `hub.kro.run/cel-libraries: \"math,sets\"`.
 const ABSENT: &str = "
 ## What there is not
 
-As with kro, `format.*`, protobuf messages, cel-go's own regular expressions, Kubernetes' authorizer
+As with kro, `format.*`, protobuf messages of your own, cel-go's own regular expressions, Kubernetes' authorizer
 and JSON patches, and `semver` with two arguments are not there: a definition that is accepted here is portable to kro.
 No library has to be switched on, and none can be; only `omit()` stands behind kro's feature gate `CELOmitFunction`.
 ";

@@ -89,7 +89,7 @@ fn code(steps: &[String], source: &str) -> String {
 
 /// A step as the author wrote it: a field, by its escaped name if it needs one, or a key.
 fn step(name: &str, optional: &str, source: &str) -> String {
-    let field = escape_field(name);
+    let field = escape_field(name).unwrap_or_else(|| name.to_owned());
     let word = field.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && field.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if word && (field == name || source.contains(&field)) && !RESERVED.contains(&name) {
