@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 pub const TRIALS: &[Run] = &[
     ("instances::drift_of_children_is_repaired_at_once", children),
     ("instances::drift_of_a_mirror_is_repaired_and_its_children_stay", mirror),
+    ("instances::drift_that_an_apply_cannot_undo_is_repaired", replaced_items),
+    ("instances::drift_that_has_no_end_is_slowed_down_and_named", deleter),
 ];
 
 /// A repair comes with the watch event; what waits for a timer would take longer than this.
@@ -128,5 +130,58 @@ fn mirror(stand: &Stand) -> Result<()> {
     })?;
     ensure!(uids()? == children, "children were made anew");
     kind.wait_active("a", &["eu", "us"])?;
+    kind.remove("a")
+}
+
+/// Somebody's port stands in the place of ours; both together would have to be named, so the API server refuses the apply.
+fn replaced_items(stand: &Stand) -> Result<()> {
+    let kind = define(stand, "drift-items", "DriftItem")?;
+    kind.create("a", "eu", "{text: one}")?;
+    kind.wait_active("a", &["eu"])?;
+    let (eu, service) = (stand.api("eu"), kind.beside("services/a"));
+    for port in [81, 82] {
+        let theirs = json!({"spec": {"ports": [{"port": port, "targetPort": 9090}]}});
+        eu.merge_patch(&service, &theirs)?;
+        repaired(&format!("port {port} in the place of ours"), || {
+            let object = kind.child("eu", "services/a")?.context("no service")?;
+            let ports = object["spec"]["ports"].as_array().cloned().unwrap_or_default();
+            let is = ports.len() == 1 && ports[0]["port"] == 80 && ports[0]["targetPort"] == 8080;
+            ensure!(is, "{ports:?}");
+            let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+            let owners = entries.iter().filter(|e| e["fieldsV1"].to_string().contains("f:ports"));
+            let owners: Vec<&Value> = owners.map(|e| &e["manager"]).collect();
+            ensure!(owners == ["kro.run/applyset"], "{owners:?}");
+            Ok(())
+        })?;
+    }
+    kind.wait_active("a", &["eu"])?;
+    kind.remove("a")
+}
+
+fn deleter(stand: &Stand) -> Result<()> {
+    let kind = define(stand, "drift-deleter", "DriftDeleter")?;
+    kind.create("a", "eu", "{text: one}")?;
+    kind.wait_active("a", &["eu"])?;
+    let (eu, config) = (stand.api("eu"), kind.beside("configmaps/a"));
+    let (start, mut deleted) = (Instant::now(), 0);
+    while start.elapsed() < Duration::from_secs(4) {
+        if kind.child("eu", "configmaps/a")?.is_some() {
+            eu.delete(&config)?;
+            deleted += 1;
+        }
+    }
+    // Ten at once, and then after 1 s and 2 s.
+    ensure!((8..=13).contains(&deleted), "made anew {deleted} times in 4 s");
+    let instance = kind.wait_reason("a", "Contested")?;
+    ensure!(text(&instance, "/status/state") == "ERROR", "{}", instance["status"]);
+    let said = instance["status"].to_string();
+    ensure!(said.contains("is deleted again and again"), "{said}");
+    kind.edit("a", "{text: two}")?;
+    repaired("an edit in the middle of a fight", || {
+        let data = kind.child("eu", "configmaps/a")?.context("no config")?["data"].clone();
+        ensure!(data["text"] == "two", "{data}");
+        Ok(())
+    })?;
+    kind.wait_active("a", &["eu"])?;
     kind.remove("a")
 }

@@ -11,8 +11,10 @@
 //! - no step depends on wall time: callers pass [`Now`].
 
 pub mod fleet;
+pub mod lists;
 pub mod ownership;
 mod retry;
+pub mod rivals;
 pub mod settled;
 #[cfg(test)]
 mod simulation;

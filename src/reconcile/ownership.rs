@@ -18,17 +18,6 @@ pub fn applied_fields<'a>(object: &'a Value, manager: &str) -> Option<&'a Value>
     })
 }
 
-/// The manager, other than ours, that wrote last (not through a subresource).
-pub fn last_foreign_manager(object: &Value, ours: &[&str]) -> Option<String> {
-    let entries = object.pointer("/metadata/managedFields")?.as_array()?;
-    let text = |e: &Value, k: &str| e.get(k).and_then(Value::as_str).unwrap_or_default().to_owned();
-    entries
-        .iter()
-        .filter(|e| text(e, "subresource").is_empty() && !ours.contains(&text(e, "manager").as_str()))
-        .max_by_key(|e| text(e, "time"))
-        .map(|e| text(e, "manager"))
-}
-
 /// The live values at the paths of `fields`: the part of the object that the manager owns, as it is now.
 pub fn project(fields: &Value, live: &Value) -> Value {
     let Some(fields) = fields.as_object().filter(|f| !f.is_empty()) else {
@@ -77,6 +66,27 @@ impl ListKey {
             "v" => serde_json::from_str(rest).ok().map(Self::Value),
             "i" => rest.parse().ok().map(Self::Index),
             _ => None,
+        }
+    }
+    /// Whether a wanted item has this key, as far as it spells its keys out.
+    pub(super) fn may_mean(&self, item: &Value) -> bool {
+        match self {
+            Self::Keys(keys) => {
+                let told = |k: &String, v: &Value| item.get(k).map(|own| own == v);
+                keys.iter().any(|(k, v)| told(k, v) == Some(true))
+                    && keys.iter().all(|(k, v)| told(k, v) != Some(false))
+            }
+            Self::Value(value) => item == value,
+            Self::Index(_) => false,
+        }
+    }
+    /// Whether a wanted item and one that is there have the same key, where the list is keyed like this.
+    pub(super) fn is_same(&self, wanted: &Value, there: &Value) -> bool {
+        match self {
+            Self::Keys(keys) => {
+                keys.keys().filter(|k| wanted.get(*k).is_some()).all(|k| wanted.get(k) == there.get(k))
+            }
+            Self::Value(_) | Self::Index(_) => wanted == there,
         }
     }
     pub(super) fn matches(&self, index: usize, item: &Value) -> bool {

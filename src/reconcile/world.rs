@@ -1,5 +1,6 @@
 //! What a cluster shows: the read side of the machines.
 
+use super::rivals::{self, Rival};
 use super::spoke::Side;
 use super::{Now, ownership};
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
@@ -18,8 +19,8 @@ pub struct Stored {
     pub object: Object,
     /// FieldsV1 of each of our field managers that applied something.
     owned: Vec<(&'static str, Value)>,
-    /// The manager, other than ours, that wrote last.
-    pub foreign_writer: Option<String>,
+    /// What other managers own.
+    pub rivals: Box<[Rival]>,
 }
 
 const OUR_MANAGERS: [&str; 3] = [kro::MANAGER_APPLYSET, kro::MANAGER_PARENT, kro::MANAGER_LABELLER];
@@ -30,11 +31,11 @@ impl Stored {
             .iter()
             .filter_map(|m| Some((*m, ownership::applied_fields(&object, m)?.clone())))
             .collect();
-        let foreign_writer = ownership::last_foreign_manager(&object, &OUR_MANAGERS);
+        let rivals = rivals::rivals(&object, &OUR_MANAGERS);
         if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
             meta.remove("managedFields");
         }
-        Self { object: Object(object), owned, foreign_writer }
+        Self { object: Object(object), owned, rivals }
     }
 
     /// What `manager` applied, as FieldsV1.

@@ -496,6 +496,21 @@ impl Verbs {
         self.merge(&path(resource, namespace, name), patch).await
     }
 
+    /// JSON patch; `patch` is a list of operations.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub async fn json_patch(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<Value, ApiError> {
+        let body = Some(("application/json-patch+json", patch));
+        self.call(request(Method::PATCH, &path(resource, namespace, name), "application/json", body)).await
+    }
+
     /// JSON merge patch of the status subresource; `patch` is the whole object's patch, `{"status": …}`.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use super::{discreet, watch};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
+use crate::reconcile::lists;
 use crate::reconcile::spoke::being_deleted;
 use crate::reconcile::spoke::tracked::Trouble;
 use crate::reconcile::spoke::{
@@ -183,6 +184,11 @@ async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource:
     {
         written = client.apply(resource, &namespace, &name, apply.manager, &sent).await;
     }
+    if let Err(ApiError::Invalid { message }) = &written
+        && hand_over(client, resource, &apply, message).await
+    {
+        written = client.apply(resource, &namespace, &name, apply.manager, &sent).await;
+    }
     match written {
         Ok(live) => {
             let stored = Arc::new(Stored::new(live));
@@ -216,6 +222,26 @@ fn is_mirror(task: &Task, apply: &Apply) -> bool {
 /// no apply can succeed then, whatever it says.
 fn is_untypable(error: &ApiError) -> bool {
     matches!(error, ApiError::Other { code: 500, message } if message.contains("failed to create typed live object"))
+}
+
+/// Where the API server refuses an apply because of items that somebody put in the place of ours: makes them ours, so that
+/// the next apply replaces them.
+async fn hand_over(client: &SpokeClient, resource: &ApiResource, apply: &Apply, complaint: &str) -> bool {
+    let (namespace, name) = (&apply.object.namespace, &apply.object.name);
+    let live = match client.get(resource, namespace, name).await {
+        Ok(Some(live)) => live,
+        Ok(None) => return false,
+        Err(error) => {
+            tracing::warn!(cluster = client.cluster(), object = %apply.object, %error, "reading a refused object failed");
+            return false;
+        }
+    };
+    let Some(patch) = lists::hand_over(&live, &apply.body, apply.manager, complaint) else { return false };
+    let handed = client.json_patch(resource, namespace, name, &patch).await;
+    if let Err(error) = &handed {
+        tracing::warn!(cluster = client.cluster(), object = %apply.object, %error, "taking over list items failed");
+    }
+    handed.is_ok()
 }
 
 /// Brings the spec of the stored mirror to the wanted one without server-side apply. While the stored object does not fit

@@ -6,9 +6,11 @@ use super::store::Store;
 use super::watch::{Seen, Watch};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
-use crate::api::names::{GroupKind, Gvk, HubId, InstanceKey};
+use crate::api::names::{GroupKind, Gvk, HubId, InstanceKey, ObjectRef};
 use crate::reconcile::Now;
-use crate::reconcile::spoke::{Action, Goal, Machine, Outcome, Report, Task, report_fingerprint};
+use crate::reconcile::spoke::{
+    Action, Goal, InstanceState, Machine, Outcome, Report, Task, report_fingerprint,
+};
 use crate::reconcile::world::{CrdState, KindState, Lookup, Stored};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -59,6 +61,9 @@ pub struct Stepped {
     pub key: InstanceKey,
     pub task: Arc<Task>,
     pub actions: Vec<Action>,
+    /// Objects that a write is held back from, and what is said meanwhile, if anything is.
+    pub held: BTreeSet<ObjectRef>,
+    pub told: Option<(InstanceState, String)>,
 }
 
 const TICK: u64 = 30_000;
@@ -318,7 +323,8 @@ impl Actor {
             return None;
         }
         slot.wake_at = step.wake_at;
-        let reads = step.reads;
+        let (reads, held) = (step.reads, step.held);
+        let told = step.report.as_ref().map(|r| (r.state, r.message.clone()));
         if let Some(report) = step.report {
             let print = report_fingerprint(&report);
             if slot.last_sent != Some(print) {
@@ -344,7 +350,7 @@ impl Actor {
                 }
             }
         }
-        Some(Stepped { key, task, actions })
+        Some(Stepped { key, task, actions, held, told })
     }
 
     /// When something is due by time alone.

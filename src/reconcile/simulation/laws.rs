@@ -13,7 +13,7 @@ use crate::api::names::{ClusterName, InstanceKey, ObjectRef};
 use crate::api::{Object, applyset};
 use crate::reconcile::fleet::Fleet;
 use crate::reconcile::fleet::placement;
-use crate::reconcile::spoke::{Action, Goal, Home, Task};
+use crate::reconcile::spoke::{Action, Goal, Home, InstanceState, Task};
 use crate::reconcile::world::{Looked, Selection, World as _};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,11 +30,16 @@ pub struct Laws {
     held: BTreeSet<(InstanceKey, ClusterName)>,
     /// When somebody changed back what one actor repairs.
     fights: BTreeMap<(ClusterName, ObjectRef, u64), Vec<u64>>,
+    /// When one actor wrote an object, since somebody wanted something else of its instance.
+    writes: BTreeMap<(ClusterName, u64, ObjectRef), (u64, Vec<u64>)>,
 }
 
 /// Repairs that a foreign writer may provoke within ten minutes: three of a fight, and those that come along with a write
 /// that was due for another reason.
 const REPAIRS: usize = 16;
+
+/// Writes of one object within ten minutes while nobody wants anything else: about twenty, and those whose answer was lost.
+const WRITES: usize = 40;
 
 impl Laws {
     pub fn is_broken(&self) -> bool {
@@ -99,6 +104,31 @@ impl Laws {
         times.retain(|at| now - at < 600_000);
         if times.len() > REPAIRS {
             self.breach(format!("{site}: {target} is fought over without end"));
+        }
+    }
+
+    /// One actor, by its site and epoch, wrote an object for a task that wants this.
+    pub fn wrote(&mut self, (site, epoch): (ClusterName, u64), target: &ObjectRef, wish: u64, now: u64) {
+        let (wanted, times) = self.writes.entry((site.clone(), epoch, target.clone())).or_default();
+        if std::mem::replace(wanted, wish) != wish {
+            times.clear();
+        }
+        times.push(now);
+        times.retain(|at| now - at < 600_000);
+        if times.len() > WRITES {
+            self.breach(format!("{site}: {target} is written without end"));
+        }
+    }
+
+    /// What a write is held back from is told, and is not well.
+    pub fn held_back(&mut self, site: &ClusterName, stepped: &Stepped) {
+        let Some((state, message)) = stepped.told.as_ref().filter(|_| !stepped.held.is_empty()) else {
+            return;
+        };
+        let named = stepped.held.iter().any(|object| message.contains(&object.to_string()));
+        if *state == InstanceState::Active || !named {
+            let (key, held) = (&stepped.task.key, &stepped.held);
+            self.breach(format!("{site}: {key} holds back {held:?} and says {state:?} {message:?}"));
         }
     }
 

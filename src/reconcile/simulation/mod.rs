@@ -10,6 +10,7 @@ mod cases;
 mod cluster;
 mod economy;
 mod fields;
+mod fights_tables;
 mod fleet_tables;
 mod graphs;
 mod hub;

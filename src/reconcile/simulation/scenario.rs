@@ -4,7 +4,7 @@ use super::api_server::{Server, Snapshot, namespace_kind};
 use super::graphs::{Blueprint, CALM_VALUE, NAMESPACE, Sort, Wish, XS, app_kind, is_outside, outside};
 use super::laws;
 use super::random::Random;
-use super::shell::{LeftRecords, Weather, World, field, hub_site, instance_key};
+use super::shell::{Fighter, LeftRecords, Weather, World, field, hub_site, instance_key};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, ObjectRef};
@@ -222,6 +222,24 @@ pub fn relabelling(seed: u64, _: &Skip, traced: bool) -> Run {
     Run { world: scenario.world, verdict, acts: 0 }
 }
 
+/// Somebody fights over some objects for an hour, and nobody edits anything.
+pub fn fighting(seed: u64, _: &Skip, traced: bool) -> Run {
+    let mut scenario = Scenario::new(seed, traced);
+    scenario.calm_outside();
+    scenario.create(NAMES[0]);
+    let lived = scenario.settle("the creation");
+    for _ in 0..=scenario.random.below(3) {
+        let mirror = scenario.random.chance(30);
+        let Some(place) = scenario.some_content(mirror) else { continue };
+        let fighter = scenario.random.pick(&[Fighter::Insists, Fighter::Deletes]);
+        scenario.world.fights.insert(place, fighter);
+    }
+    let end = scenario.world.now.millis + 3_600_000;
+    while scenario.world.now.millis < end && scenario.world.advance() && !scenario.world.laws.is_broken() {}
+    let run = scenario.finish();
+    Run { verdict: lived.and(run.verdict), ..run }
+}
+
 impl Scenario {
     fn new(seed: u64, traced: bool) -> Self {
         let mut random = Random::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d).wrapping_add(1));
@@ -349,8 +367,9 @@ impl Scenario {
             }
             33 | 34 => {
                 let Some(place) = self.some_content(false) else { return };
-                self.world.note(|| format!("fighter: insists on {} on {}", place.1, place.0));
-                self.world.fights.insert(place);
+                let fighter = self.random.pick(&[Fighter::Insists, Fighter::Deletes]);
+                self.world.note(|| format!("fighter: {fighter:?} on {} on {}", place.1, place.0));
+                self.world.fights.insert(place, fighter);
             }
             35 | 36 => self.back_up_or_restore(),
             _ => {
@@ -716,6 +735,11 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn fights_are_written_ever_more_slowly_and_end_well() {
+        check(60, 0, fighting);
     }
 
     #[test]

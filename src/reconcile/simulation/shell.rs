@@ -15,7 +15,7 @@ use crate::reconcile::fleet::Left;
 use crate::reconcile::spoke::{Action, Goal};
 use crate::reconcile::world::Lookup;
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub struct Site {
@@ -38,6 +38,13 @@ pub struct Weather {
     pub calls: u64,
     pub watches: u64,
     pub operator: u64,
+}
+
+/// What somebody does to an object again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fighter {
+    Insists,
+    Deletes,
 }
 
 #[derive(Default)]
@@ -70,7 +77,7 @@ pub struct World {
     /// No time passes between what is asked for now, as far as clusters that leave are concerned.
     pub together: bool,
     /// Somebody insists on another content of these.
-    pub fights: BTreeSet<(ClusterName, ObjectRef)>,
+    pub fights: BTreeMap<(ClusterName, ObjectRef), Fighter>,
     epoch: u64,
     requests: Vec<Request>,
     trace: Option<Vec<String>>,
@@ -148,7 +155,7 @@ impl World {
             crash_after: None,
             pace: 3,
             together: false,
-            fights: BTreeSet::new(),
+            fights: BTreeMap::new(),
             epoch: 1,
             requests: Vec::new(),
             trace: traced.then(Vec::new),
@@ -226,13 +233,14 @@ impl World {
                 out.push(if request.answer.is_some() { Move::Answer(index) } else { Move::Call(index) });
             }
         }
-        let disagrees = |(name, target): &&(ClusterName, ObjectRef)| {
+        for ((name, target), fighter) in &self.fights {
             let live = self.sites[name].server.get(target);
-            live.is_some_and(|v| {
-                v["metadata"].get("deletionTimestamp").is_none() && fought(target, v) != FOUGHT
-            })
-        };
-        out.extend(self.fights.iter().filter(disagrees).map(|(n, t)| Move::Fight(n.clone(), t.clone())));
+            let disagrees = live.is_some_and(|v| {
+                let likes = *fighter == Fighter::Insists && fought(target, v) == FOUGHT;
+                v["metadata"].get("deletionTimestamp").is_none() && !likes
+            });
+            out.extend(disagrees.then(|| Move::Fight(name.clone(), target.clone())));
+        }
         if !self.hub.inbox.is_empty() {
             out.push(Move::HubInbox);
         }
@@ -349,8 +357,13 @@ impl World {
                 self.hub.departs(&name);
             }
             Move::Fight(name, target) => {
-                self.note(|| format!("fighter: changes {target} on {name}"));
+                let fighter = self.fights[&(name.clone(), target.clone())];
+                self.note(|| format!("fighter: {fighter:?} on {target} on {name}"));
                 let site = self.sites.get_mut(&name).unwrap();
+                if fighter == Fighter::Deletes {
+                    site.server.delete(&target, None).unwrap();
+                    return;
+                }
                 let change = |v: &mut serde_json::Value| v[field(&target)]["x"] = json!(FOUGHT);
                 site.server.change(&target, "fighter", false, change).unwrap();
                 let epoch = site.actor.as_ref().map_or(0, |a| a.epoch);
@@ -383,6 +396,7 @@ impl World {
         if let Some(stepped) = actor.step(&self.now) {
             let hub = (*name == hub_site()).then_some(&site.server);
             self.laws.stepped(name, &actor.store, &self.blueprints, &stepped, hub);
+            self.laws.held_back(name, &stepped);
             for action in stepped.actions {
                 self.note(|| format!("{name}: {} wants {}", stepped.key, short(&action)));
                 let work = match action {
@@ -437,6 +451,13 @@ impl World {
             && !matches!(&request.work, Work::Spoke { action: Action::Apply(_), .. } | Work::Fleet { .. });
         let fault = if site.reachable { fault.filter(|_| !spurious) } else { Some(Fault::Lost) };
         let (write, wrote) = request.call(&mut site.server, &mut self.left, &self.hub_id, fault);
+        if let Work::Spoke { task, action: Action::Apply(apply), .. } = &request.work
+            && write
+            && matches!(fault, None | Some(Fault::Unheard))
+        {
+            let actor = (request.site.clone(), request.epoch);
+            self.laws.wrote(actor, &apply.object, task.wish(), self.now.millis);
+        }
         self.writes += u64::from(write);
         let what = format!(
             "{} {}",

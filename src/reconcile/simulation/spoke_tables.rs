@@ -431,22 +431,39 @@ fn a_fight_is_bounded_and_ends_in_a_repair_whatever_failed_in_between() {
     assert_eq!(bench.rounds(), [""; 0]);
     assert!(bench.report().1.contains("again and again by fighter"), "{}", bench.report().1);
     assert_eq!(bench.last.wake_at, Some(bench.now.millis + 600_000));
+    // Who goes on after the pause is repaired once.
+    for _ in 0..2 {
+        bench.now.millis += 600_000;
+        assert_eq!(bench.rounds(), ["apply n0"]);
+        assert_eq!(bench.last.wake_at, Some(bench.now.millis + 60_000));
+        assert_eq!(bench.report().0, "ERROR");
+        fight(&mut bench);
+        assert_eq!(bench.rounds(), [""; 0]);
+        assert_eq!(bench.last.wake_at, Some(bench.now.millis + 600_000));
+    }
     bench.now.millis += 600_000;
     assert_eq!(bench.rounds(), ["apply n0"]);
-    assert_eq!(bench.report().0, "ACTIVE");
+    bench.now.millis += 60_000;
+    bench.rounds();
+    assert_eq!(bench.report(), ("ACTIVE".into(), String::new()));
+    assert_eq!(bench.last.wake_at, None);
+}
 
-    // A repair that failed is due before the pause is over; the pause says when to look again.
-    for _ in 0..2 {
-        fight(&mut bench);
-        bench.rounds();
+#[test]
+fn a_repair_that_is_refused_is_none_and_its_error_is_shown() {
+    let mut bench = settled(vec![Plan::new("n0", Sort::ConfigMap)]);
+    let target = child(Sort::ConfigMap, "n0");
+    bench.server.change(&target, "fighter", false, |v| v["data"]["x"] = json!("mine")).unwrap();
+    for _ in 0..6 {
+        let actions = bench.step();
+        assert_eq!(words(&actions), "apply n0");
+        bench.perform(&actions[0], Some(Fault::Error));
+        bench.round();
+        let (state, message) = bench.report();
+        assert_eq!(state, "ERROR");
+        assert!(!message.contains("again and again"), "{message}");
+        bench.now.millis += 10_000;
     }
-    fight(&mut bench);
-    let actions = bench.step();
-    bench.perform(&actions[0], Some(Fault::Error));
-    bench.now.millis += 1_000;
-    assert_eq!(bench.rounds(), [""; 0]);
-    assert_eq!(bench.last.wake_at, Some(bench.now.millis + 600_000));
-    bench.now.millis += 600_000;
     assert_eq!(bench.rounds(), ["apply n0"]);
     assert_eq!(bench.report(), ("ACTIVE".into(), String::new()));
 }

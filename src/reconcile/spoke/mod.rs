@@ -16,6 +16,8 @@ mod run;
 mod status;
 mod task;
 pub mod tracked;
+mod unrest;
+mod write_budget;
 
 pub use children::{being_deleted, owner_of};
 pub use identity::{Made, mirrored_uid, nested};
@@ -38,6 +40,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tracked::{Tracked, Trouble};
+use write_budget::{STATUS, WriteBudget};
 
 /// Whether an existing object may be taken by the first write to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +194,8 @@ pub struct Step {
     pub wake_at: Option<u64>,
     /// All that this instance reads and does not own: to be looked for, and looked at again whenever it changes.
     pub reads: BTreeSet<Lookup>,
+    /// Objects that a write is held back from, since they do not come to rest: the report names them.
+    pub held: BTreeSet<ObjectRef>,
 }
 
 /// The state of one instance on one cluster. Holds nothing that a restart could not find again.
@@ -198,6 +203,13 @@ pub struct Step {
 pub struct Machine {
     task: Arc<Task>,
     objects: BTreeMap<ObjectRef, Tracked>,
+    /// [`Task::wish`] that the present counts of writes began with.
+    wish: u64,
+    /// Of objects that are neither wanted nor there, and were written lately.
+    former: BTreeMap<ObjectRef, WriteBudget>,
+    /// Of nodes that replaced their objects by others of new names.
+    renames: BTreeMap<String, WriteBudget>,
+    status_writes: WriteBudget,
     /// Objects that a read without selector did not find; cleared when they show up again.
     gone: BTreeSet<ObjectRef>,
     /// Namespaces other than the instance's own that rendered children are in.
@@ -244,8 +256,12 @@ const LEAVING_MILLIS: u64 = 5_000;
 impl Machine {
     pub fn new(task: Arc<Task>) -> Self {
         Self {
+            wish: task.wish(),
             task,
             objects: BTreeMap::new(),
+            former: BTreeMap::new(),
+            renames: BTreeMap::new(),
+            status_writes: WriteBudget::new(&STATUS),
             gone: BTreeSet::new(),
             extra_namespaces: BTreeSet::new(),
             strays: BTreeMap::new(),
@@ -278,6 +294,13 @@ impl Machine {
     /// The hub wants something else of the same instance. Knowledge of objects stays.
     pub fn retarget(&mut self, task: Arc<Task>) {
         self.task = task;
+        let wish = self.task.wish();
+        if std::mem::replace(&mut self.wish, wish) != wish {
+            self.objects.values_mut().for_each(Tracked::start_afresh);
+            self.status_writes.start_afresh();
+            self.former.clear();
+            self.renames.clear();
+        }
     }
 
     pub fn step(&mut self, world: &dyn World, now: &Now) -> Step {
@@ -360,6 +383,7 @@ impl Machine {
             }
             Outcome::StatusWritten => {
                 self.status_busy = false;
+                self.status_writes.wrote(now);
                 self.status_retry = Retry::default();
             }
             Outcome::StatusFailed { message, trouble } => {
@@ -455,7 +479,15 @@ impl Machine {
         let failed = self.delete_failures.values().filter_map(|f| f.1.at());
         let deletes = failed.chain(self.leaving.values().copied());
         let late = self.objects.values().filter_map(|t| t.uncertain_until(now));
-        let status = self.status_retry.at().filter(|_| !self.status_busy);
+        let renames = self
+            .renames
+            .values()
+            .chain(self.former.values())
+            .flat_map(|r| [r.held_until(), r.calm_at()])
+            .flatten();
+        let objects = objects.chain(renames);
+        let status = [self.status_retry.at(), self.status_writes.held_until()].into_iter().flatten().max();
+        let status = status.filter(|_| !self.status_busy);
         let namespace =
             self.namespace_failure.as_ref().and_then(|f| f.1.at()).filter(|_| !self.namespace_busy);
         objects.chain(deletes).chain(late).chain(status).chain(namespace).filter(|at| *at > now.millis).min()

@@ -1,7 +1,7 @@
 //! The instance shall be there: CRD, mirror, children by dependency, prune, status.
 
 use super::status::{self, InstanceState, NodeState, Report, Summary, merge_patch, status_value};
-use super::tracked::{Cause, Trouble, Verdict};
+use super::tracked::{Cause, Tracked, Trouble, Verdict};
 use super::{
     Action, Apply, Guard, HubValues, Machine, MirrorContent, Part, Step, children, has_hub_part, identity,
     nested,
@@ -83,6 +83,14 @@ pub(super) struct Walk<'a> {
     pub unseen: bool,
     /// What the hub shows of its part, for other clusters.
     hub_values: HubValues,
+    /// Objects that a write is held back from, since they do not come to rest.
+    pub held: BTreeSet<ObjectRef>,
+    /// Nodes that are as wanted now, and were not at rest until a moment ago.
+    pub restless: Vec<(String, NodeState)>,
+    /// The same of objects that no node wants.
+    pub unrest: Vec<(Trouble, String)>,
+    /// Objects that are made for the first time.
+    pub made: BTreeSet<ObjectRef>,
 }
 
 impl Wanted {
@@ -109,6 +117,10 @@ impl Wanted {
 }
 
 impl Walk<'_> {
+    /// The node that wants an object.
+    pub fn node_of(&self, object: &ObjectRef) -> Option<&str> {
+        self.desired.get(object).map(String::as_str)
+    }
     /// How a node stands after it was observed. What is ready of the hub's part is for other clusters to read.
     fn readiness(&mut self, pass: &Pass, index: usize, node: &Node, views: &[&Value]) -> NodeState {
         let state = readiness(pass, index);
@@ -172,6 +184,10 @@ impl Machine {
             refused: false,
             unseen: false,
             hub_values: HubValues::default(),
+            held: BTreeSet::new(),
+            restless: Vec::new(),
+            unrest: Vec::new(),
+            made: BTreeSet::new(),
         };
         let side = wanted.part.side();
         let summary = match world.graph(&wanted.graph, side) {
@@ -237,13 +253,16 @@ impl Machine {
                 }
             }
         }
+        self.count_renames(walk);
         let held = if walk.incomplete {
             None
         } else {
             self.forget_unwanted(walk);
             self.prune(walk, wanted, &parent, &kinds)
         };
-        let nodes = std::mem::take(&mut walk.nodes);
+        let held = held.or_else(|| walk.unrest.first().cloned());
+        let mut nodes = std::mem::take(&mut walk.nodes);
+        nodes.append(&mut walk.restless);
         if matches!(wanted.part, Part::Hub) {
             // The status is about the whole; the clusters that see the rest tell it.
             let total = graph.nodes.iter().filter(|n| n.on_hub).count();
@@ -481,6 +500,12 @@ impl Machine {
                 return Ok((Some(NodeState::Terminating(children::being_deleted(&target))), None));
             }
         }
+        if stored.is_none() && !self.objects.get(&target).is_some_and(Tracked::was_ours) {
+            if let Some(held) = self.hold_new_name(walk, &node.id, &target) {
+                return Ok((Some(held), None));
+            }
+            walk.made.insert(target.clone());
+        }
         let state = self.apply_if_needed(walk, &target, stored.clone(), Wish::child(object.0, guard, node));
         let readable = match &state {
             None | Some(NodeState::Failed(..)) => stored,
@@ -519,34 +544,51 @@ impl Machine {
     ) -> Option<NodeState> {
         let rules = wish.rules();
         let Wish { body, manager, guard, kind, .. } = wish;
-        let tracked = self.objects.entry(target.clone()).or_default();
+        let is_parent = *target == self.task.key.object();
+        let tracked = self.tracked(target);
         let verdict = tracked.judge(&body, stored.as_deref(), manager, rules, walk.now);
+        let unrest =
+            |tracked: &Tracked| tracked.unrest(walk.now).map(|u| NodeState::of_unrest(target, u, is_parent));
         let Verdict::Write(cause) = verdict else {
-            return tracked.failure.as_ref().map(NodeState::of_failure);
+            let failed = tracked.failure.as_ref().map(NodeState::of_failure);
+            let said = unrest(tracked).filter(|_| failed.is_none());
+            match (said, walk.node_of(target).map(str::to_owned)) {
+                (Some(said), Some(node)) => walk.restless.push((node, said)),
+                (Some(NodeState::Failed(trouble, why)), None) => walk.unrest.push((trouble, why)),
+                _ => {}
+            }
+            return failed;
         };
+        let writing = || NodeState::Waiting(format!("writing {target}"));
         if tracked.busy {
-            return Some(NodeState::Waiting(format!("writing {target}")));
+            return Some(unrest(tracked).unwrap_or_else(writing));
         }
         if !tracked.may_try(&body, walk.now) {
             return tracked.failure.as_ref().map(NodeState::of_failure);
         }
-        if cause == Cause::Drift
-            && let Some(found) = &stored
-            && let Some(message) = tracked.contested(found, manager, walk.now)
-        {
-            return Some(NodeState::Failed(Trouble::Contested, format!("{target}: {message}")));
+        if tracked.is_held(cause, &body, stored.as_deref(), manager, walk.now) {
+            walk.held.insert(target.clone());
+            return Some(unrest(tracked).unwrap_or_else(writing));
         }
-        let guard = if cause == Cause::Gone && guard == Guard::None && *target != self.task.key.object() {
+        let guard = if cause == Cause::Gone && guard == Guard::None && !is_parent {
             // It was ours and left the selection: whether it is gone or only relabelled, a read tells who has the name.
             Guard::MustBeFree
         } else {
             guard
         };
-        let failed = tracked.failure.as_ref().map(NodeState::of_failure);
+        // A retry does not hide what it retries, nor does one more write that it is one of many.
+        let failed = tracked.failure.as_ref().map(NodeState::of_failure).or_else(|| unrest(tracked));
         let our_uid = tracked.uid().map(str::to_owned);
         self.apply(walk, target, Wish { guard, kind, ..Wish::new(body, manager) }, our_uid);
-        // A retry does not hide what it retries.
-        Some(failed.unwrap_or_else(|| NodeState::Waiting(format!("writing {target}"))))
+        Some(failed.unwrap_or_else(writing))
+    }
+
+    /// What is remembered of an object, also if it was gone for a while.
+    fn tracked(&mut self, target: &ObjectRef) -> &mut Tracked {
+        let former = &mut self.former;
+        self.objects
+            .entry(target.clone())
+            .or_insert_with(|| former.remove(target).map(Tracked::of_name).unwrap_or_default())
     }
 
     fn apply(&mut self, walk: &mut Walk, target: &ObjectRef, wish: Wish, our_uid: Option<String>) {
@@ -595,7 +637,18 @@ impl Machine {
             .filter(|(o, t)| !there(o) && t.uid().is_some() && !self.gone.contains(*o))
             .map(|(o, _)| o.clone())
             .collect();
-        self.objects.retain(|o, t| t.may_come(walk.now) || there(o) || lost.contains(o));
+        let goes = |(o, t): &(&ObjectRef, &Tracked)| !t.may_come(walk.now) && !there(o) && !lost.contains(o);
+        let forgotten: Vec<ObjectRef> = self.objects.iter().filter(goes).map(|(o, _)| o.clone()).collect();
+        for object in forgotten {
+            let writes = self.objects.remove(&object).map(Tracked::into_writes);
+            self.former.extend(writes.map(|writes| (object, writes)));
+        }
+        for (object, writes) in &mut self.former {
+            writes.calm(walk.now);
+            let said = writes.unrest(walk.now).filter(|u| !u.is_mild);
+            walk.unrest.extend(said.map(|u| (u.trouble, format!("{object}: {}", u.message))));
+        }
+        self.former.retain(|_, writes| !writes.is_blank(walk.now));
         let home = self.task.key.namespace.clone();
         let outside = desired.keys().map(|o| &o.namespace).filter(|ns| !ns.is_empty() && **ns != home);
         self.extra_namespaces = outside.map(ToString::to_string).collect();
@@ -719,6 +772,7 @@ impl Machine {
     /// Turns the outcome into a report and, on a spoke, into at most one status write.
     fn finish_run(&mut self, walk: Walk, wanted: &Wanted, summary: Summary) -> Step {
         let mut step = walk.step;
+        step.held = walk.held;
         let parent = self.local_parent().or_else(|| walk.world.get(&self.task.key.object()));
         let summary = self.without_refused_fields(summary, parent.as_deref());
         if let Some(fields) = &summary.fields {
@@ -759,12 +813,16 @@ impl Machine {
         let (Some(parent), Some(report)) = (parent, &step.report) else { return };
         let old = parent.object.0.get("status").cloned().unwrap_or_else(|| serde_json::json!({}));
         if let Some(patch) = merge_patch(&old, &status_value(report)) {
+            if !self.status_writes.allows(now) {
+                return;
+            }
             self.status_busy = true;
             self.status_offered = self.status_refused.is_none().then(|| fields_print(&report.fields));
             step.actions.push(Action::WriteStatus { gvk: self.task.gvk.clone(), patch });
         } else {
             // A write that seemed to fail had landed.
             self.status_retry = Retry::default();
+            self.status_writes.calm(now);
         }
     }
 

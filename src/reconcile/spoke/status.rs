@@ -2,8 +2,10 @@
 
 use super::part::HubValues;
 use super::tracked::{Failure, Trouble};
+use super::write_budget::Unrest;
 use crate::api::Object;
 use crate::api::condition::{Condition, ConditionStatus, Conditions, READY};
+use crate::api::names::ObjectRef;
 use crate::api::{hash, text};
 use crate::graph::AuthorConditions;
 use crate::reconcile::Now;
@@ -57,6 +59,16 @@ impl NodeState {
             (_, b @ Self::Failed(..)) => b,
             (Some(a @ (Self::Waiting(_) | Self::Terminating(_))), _) => a,
             (_, b) => b,
+        }
+    }
+    /// What is said of an object that does not come to rest. What may settle yet is no error, but where nothing else would
+    /// be said.
+    pub fn of_unrest(object: &ObjectRef, unrest: &Unrest, is_parent: bool) -> Self {
+        let message = format!("{object}: {}", unrest.message);
+        if unrest.is_mild && !is_parent {
+            Self::Waiting(message)
+        } else {
+            Self::Failed(unrest.trouble, message)
         }
     }
     /// What a failed write says of the node.

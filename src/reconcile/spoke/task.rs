@@ -5,6 +5,7 @@ use crate::api::names::{GroupKind, Gvk, HubId, InstanceKey};
 use crate::api::{Object, applyset, hash};
 use crate::graph::Graph;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -69,6 +70,29 @@ impl Task {
         applyset::id(&self.key)
     }
 
+    /// Changes when somebody wants something else: words of the instance, a revision of the definition, facts of the cluster.
+    /// Nothing that the instance itself makes is in it.
+    pub fn wish(&self) -> u64 {
+        let Goal::Run { graph, mirror, suspended, allow_breaking, cluster, .. } = &self.goal else {
+            return 0;
+        };
+        let words = match &self.home {
+            Home::Local { instance } => Cow::Owned(MirrorContent::of(instance)),
+            Home::Mirror | Home::Nested => Cow::Borrowed(&**mirror),
+        };
+        hash::json(&json!([
+            self.hub_uid,
+            graph.hash,
+            graph.rgd_uid,
+            words.labels,
+            words.annotations,
+            words.spec,
+            suspended,
+            allow_breaking,
+            facts(graph, cluster)
+        ]))
+    }
+
     /// Changes when the cluster has to be told.
     pub fn fingerprint(&self) -> u64 {
         let home = match &self.home {
@@ -97,8 +121,7 @@ impl Task {
                 suspended,
                 allow_breaking,
                 part.mark(),
-                // Another fact of the cluster is no news to this instance.
-                graph.cluster_reads().iter().map(|path| read(cluster, path)).collect::<Vec<_>>()
+                facts(graph, cluster)
             ]),
             Goal::Remove { group_kinds } => {
                 json!(["remove", group_kinds.iter().map(GroupKind::to_string).collect::<Vec<_>>()])
@@ -106,6 +129,11 @@ impl Task {
         };
         hash::json(&json!([self.hub_uid, home, goal]))
     }
+}
+
+/// What an instance reads of the cluster; another fact is no news to it.
+fn facts<'c>(graph: &Graph, cluster: &'c Value) -> Vec<Option<&'c Value>> {
+    graph.cluster_reads().iter().map(|path| read(cluster, path)).collect()
 }
 
 /// What stands at a path.

@@ -1,6 +1,8 @@
 //! What is remembered of one object between steps: what we applied, what failed, who fights us.
 
+use super::write_budget::{Unrest, WriteBudget, span};
 use crate::api::hash;
+use crate::reconcile::rivals::{Taken, taken};
 use crate::reconcile::settled::Rules;
 use crate::reconcile::world::Stored;
 use crate::reconcile::{Now, Retry, ownership};
@@ -19,6 +21,8 @@ pub enum Trouble {
     FieldsDropped,
     /// Somebody else keeps changing what we repair.
     Contested,
+    /// Our own writes move it again and again.
+    Restless,
     /// It is on its way out; it is made again when it is gone.
     Terminating,
     /// Its name followed the uid of a mirror that was replaced.
@@ -37,6 +41,7 @@ impl Trouble {
             Self::Incompatible => "Incompatible",
             Self::FieldsDropped => "FieldsDropped",
             Self::Contested => "Contested",
+            Self::Restless => "Restless",
             Self::Terminating => "ResourceDeleting",
             Self::MirrorReplaced => "MirrorReplaced",
             Self::Contact | Self::Error => "NotReady",
@@ -91,16 +96,47 @@ pub struct Tracked {
     /// A request for this object is under way.
     pub busy: bool,
     pub failure: Option<Failure>,
-    /// Repairs of the last five minutes: when, which field, against whom.
-    repairs: VecDeque<(u64, String, String)>,
+    /// Repairs of the last five minutes that were accepted: when, and of what.
+    repairs: VecDeque<(u64, Moved)>,
+    /// Why the write under way is done.
+    cause: Option<Cause>,
+    /// What was taken for gone had only lost our labels.
+    relabelled: bool,
+    /// What the write under way repairs.
+    repairing: Option<Box<Moved>>,
+    /// What a paused repair is about.
+    contested: Option<Box<Moved>>,
+    writes: WriteBudget,
+    /// What was written last of an object that does not come to rest.
+    written: Option<Box<Value>>,
     /// The uid that was asked to be deleted: ours, also when a restart forgot that we wrote it.
     asked_uid: Option<String>,
     /// A write was started, whatever became of it.
     attempted: bool,
     /// When a write was given up unanswered: the API server may still execute it.
     unanswered_at: Option<u64>,
-    /// No repair before this time.
-    contested_until: Option<(u64, String)>,
+}
+
+/// A field that is not as we wrote it, and who has it now, if the record of field managers says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Moved {
+    field: String,
+    manager: Option<String>,
+    /// It is not there any more.
+    removed: bool,
+}
+
+impl Moved {
+    fn say(&self) -> String {
+        let Self { field, manager, removed } = self;
+        match (manager, removed) {
+            (Some(manager), _) => format!("field {field} is changed again and again by {manager}"),
+            (None, true) => format!("field {field} is removed again and again"),
+            (None, false) => format!(
+                "field {field} is changed again and again by a writer that uses our own field manager, as another controller of kro does"
+            ),
+        }
+    }
 }
 
 /// An API server gives a request up after a minute at the latest.
@@ -167,7 +203,10 @@ impl Tracked {
     /// The object is as we want it: a failure of other content is over, and so is a fight. A dropped field stays dropped
     /// until it is time to try again.
     fn calm(&mut self, want: u64, now: &Now) -> Verdict {
-        self.contested_until = None;
+        self.writes.calm(now);
+        if self.writes.unrest(now).is_none() {
+            (self.contested, self.written) = (None, None);
+        }
         match &self.failure {
             Some(f) if f.trouble == Trouble::FieldsDropped && f.desired == want => {
                 if f.retry.is_due(now) {
@@ -185,9 +224,17 @@ impl Tracked {
 
     /// Notes the answer of the API server to our write of `desired`.
     pub fn applied(&mut self, desired: &Value, stored: &Stored, manager: &str, now: &Now) {
+        if self.cause.take() == Some(Cause::Gone) {
+            self.relabelled = self.uid() == Some(stored.object.uid());
+        }
         self.settle(hash::json(desired), stored, manager);
         self.failure = None;
         self.unanswered_at = None;
+        self.writes.wrote(now);
+        self.written = self.writes.is_busy().then(|| Box::new(desired.clone()));
+        if let Some(repaired) = self.repairing.take() {
+            self.repairs.push_back((now.millis, *repaired));
+        }
         if let Some(path) = ownership::dropped_leaf(desired, &stored.object.0) {
             self.fail(Trouble::FieldsDropped, format!("the cluster dropped the field {path}"), desired, now);
             // Only a changed schema helps; that wakes us. The timer is for a schema change that nobody saw.
@@ -212,6 +259,11 @@ impl Tracked {
 
     pub fn fail(&mut self, trouble: Trouble, message: String, desired: &Value, now: &Now) {
         let (desired, before) = (hash::json(desired), self.failure.take());
+        self.repairing = None;
+        if trouble != Trouble::Contact && before.as_ref().is_some_and(|f| f.desired != desired) {
+            // Its pause does not hold what is new, so that counts as one write more.
+            self.writes.wrote(now);
+        }
         let mut retry = before.as_ref().map(|f| f.retry).unwrap_or_default();
         retry.failed(now);
         let says_nothing = matches!(trouble, Trouble::Contact | Trouble::Error);
@@ -266,40 +318,112 @@ impl Tracked {
         self.busy = true;
     }
 
-    /// Bounds fights: more than three repairs of one field against one manager within five minutes pause the repair
-    /// for ten. Returns what to say while it is paused.
-    pub fn contested(&mut self, stored: &Stored, manager: &str, now: &Now) -> Option<String> {
-        if let Some((until, message)) = &self.contested_until {
-            if now.millis < *until {
-                return Some(message.clone());
+    /// Whether a write has to wait, since the object does not come to rest. [`Self::unrest`] says why.
+    ///
+    /// More than three repairs of one field against one manager within five minutes pause the repair for ten; whatever
+    /// the cause, writes that follow each other are spaced.
+    pub fn is_held(
+        &mut self,
+        cause: Cause,
+        desired: &Value,
+        stored: Option<&Stored>,
+        manager: &str,
+        now: &Now,
+    ) -> bool {
+        (self.repairing, self.cause) = (None, Some(cause));
+        if let (Cause::Drift, Some(stored)) = (cause, stored) {
+            if self.contested.is_some() && self.writes.holds(now) {
+                return true;
             }
-            self.contested_until = None;
-            self.repairs.clear();
-            return None;
+            let moved = self.moved(desired, stored, manager);
+            self.repairs.retain(|(at, _)| now.millis.saturating_sub(*at) <= FIGHT_WINDOW_MILLIS);
+            let same = self.repairs.iter().filter(|(_, m)| *m == moved).count();
+            let goes_on =
+                self.contested.as_deref() == Some(&moved) && self.repairs.iter().any(|(_, m)| *m == moved);
+            if same >= FIGHT_REPAIRS || goes_on {
+                self.writes.hold_until(now.millis + FIGHT_PAUSE_MILLIS, now);
+                self.writes
+                    .say(Trouble::Contested, format!("{}; repaired at most every 10 minutes", moved.say()));
+                self.contested = Some(Box::new(moved));
+                return true;
+            }
+            self.repairing = Some(Box::new(moved));
         }
-        let writer = stored.foreign_writer.clone()?;
-        let base = self.baseline.as_ref()?;
+        if self.writes.allows(now) {
+            return false;
+        }
+        let (trouble, what) = match (cause, self.repairing.as_deref()) {
+            (Cause::Drift, Some(moved)) => (Trouble::Contested, moved.say()),
+            (Cause::Gone, _) if self.relabelled => (
+                Trouble::Contested,
+                "loses its labels again and again, so that it is not seen as ours".to_owned(),
+            ),
+            (Cause::Gone, _) => (Trouble::Contested, "is deleted again and again".to_owned()),
+            (Cause::First, _) => {
+                (Trouble::Restless, "is made and removed again and again by the definition itself".to_owned())
+            }
+            _ => (Trouble::Restless, self.what_changes(desired)),
+        };
+        let (so_far, pause) = (self.writes.so_far(now), span(self.writes.interval_millis()));
+        self.writes.say(
+            trouble,
+            format!("{what}; written {so_far} without coming to rest, now at most every {pause}"),
+        );
+        true
+    }
+
+    /// What somebody else changed of what we wrote.
+    fn moved(&self, desired: &Value, stored: &Stored, manager: &str) -> Moved {
+        if let Some(Taken { path, manager }) =
+            taken(desired, &stored.object.0, stored.fields(manager), &stored.rivals)
+        {
+            return Moved { field: path, manager: Some(manager), removed: false };
+        }
+        let was = self.baseline.as_ref().map(|b| &b.projection).unwrap_or(&Value::Null);
+        let is = stored.projection(manager).unwrap_or_default();
+        let field = ownership::first_difference(was, &is);
+        let removed = !has(&is, &field);
+        Moved { field, manager: None, removed }
+    }
+
+    fn what_changes(&self, desired: &Value) -> String {
         let field =
-            ownership::first_difference(&base.projection, &stored.projection(manager).unwrap_or_default());
-        self.repairs.retain(|(at, _, _)| now.millis.saturating_sub(*at) <= FIGHT_WINDOW_MILLIS);
-        let same = self.repairs.iter().filter(|(_, f, w)| *f == field && *w == writer).count();
-        if same >= FIGHT_REPAIRS {
-            let message = format!(
-                "field {field} is changed again and again by {writer}; repaired at most every 10 minutes"
-            );
-            self.contested_until = Some((now.millis + FIGHT_PAUSE_MILLIS, message.clone()));
-            return Some(message);
+            self.written.as_ref().map(|w| ownership::first_difference(w, desired)).unwrap_or_default();
+        if field.is_empty() {
+            "changes with each of our own writes".into()
+        } else {
+            format!("field {field} changes with each of our own writes")
         }
-        self.repairs.push_back((now.millis, field, writer));
-        None
+    }
+
+    /// What to say of an object that does not come to rest.
+    pub fn unrest(&self, now: &Now) -> Option<&Unrest> {
+        self.writes.unrest(now)
+    }
+
+    /// Somebody wants something else of the instance: what was written before counts no more.
+    pub fn start_afresh(&mut self) {
+        self.writes.start_afresh();
+        self.repairs.clear();
+        (self.repairing, self.contested, self.written) = (None, None, None);
+    }
+
+    /// What a later object of this name is to know.
+    pub fn into_writes(self) -> WriteBudget {
+        self.writes
+    }
+
+    /// An object of a name that was written before.
+    pub fn of_name(writes: WriteBudget) -> Self {
+        Self { writes, ..Self::default() }
     }
 
     /// When this object wants to be looked at again, if nothing happens before.
     pub fn wake_at(&self) -> Option<u64> {
         let retry = self.failure.as_ref().and_then(|f| f.retry.at());
-        let fight = self.contested_until.as_ref().map(|(at, _)| *at);
         // Written is only when neither stands in the way.
-        [retry, fight].into_iter().flatten().max().filter(|_| !self.busy)
+        let write = [retry, self.writes.held_until()].into_iter().flatten().max();
+        write.into_iter().chain(self.writes.calm_at()).min().filter(|_| !self.busy)
     }
 
     /// The kind's schema changed: what failed because of it is tried again.
@@ -309,5 +433,18 @@ impl Tracked {
         {
             f.retry.at_once();
         }
+    }
+}
+
+/// Whether something stands at a path as [`ownership::first_difference`] says it.
+fn has(object: &Value, path: &str) -> bool {
+    match object {
+        _ if path.is_empty() => true,
+        Value::Object(fields) => fields.iter().any(|(name, inner)| {
+            path.strip_prefix(name.as_str()).is_some_and(|rest| {
+                rest.is_empty() || rest.strip_prefix('.').is_some_and(|rest| has(inner, rest))
+            })
+        }),
+        _ => false,
     }
 }
