@@ -31,6 +31,8 @@ pub struct Metrics {
     healthy: Family<ClusterLabels, Gauge>,
     contact: Family<ClusterLabels, Gauge>,
     reconcile: Family<ClusterLabels, Histogram, fn() -> Histogram>,
+    schema_documents: Family<ClusterLabels, Counter>,
+    schema_bytes: Family<ClusterLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -54,7 +56,24 @@ impl Default for Metrics {
             "Duration of one reconcile step, by cluster",
             reconcile.clone(),
         );
-        Self { registry: Arc::new(registry), requests, queue, watches, healthy, contact, reconcile }
+        let (schema_documents, schema_bytes) = (Family::default(), Family::default());
+        registry.register(
+            "schema_documents",
+            "Documents of OpenAPI that were read, the index among them, by cluster",
+            schema_documents.clone(),
+        );
+        registry.register("schema_bytes", "Their size when unpacked, by cluster", schema_bytes.clone());
+        Self {
+            registry: Arc::new(registry),
+            requests,
+            queue,
+            watches,
+            healthy,
+            contact,
+            reconcile,
+            schema_documents,
+            schema_bytes,
+        }
     }
 }
 
@@ -82,7 +101,11 @@ impl Metrics {
     pub fn reconcile_seconds(&self, cluster: &str, took: Duration) {
         self.reconcile.get_or_create(&of(cluster)).observe(took.as_secs_f64());
     }
-    /// Forgets the series of a cluster that is gone, but for its requests.
+    pub fn schema_read(&self, cluster: &str, bytes: usize) {
+        self.schema_documents.get_or_create(&of(cluster)).inc();
+        self.schema_bytes.get_or_create(&of(cluster)).inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+    /// Forgets the series of a cluster that is gone, but for what is counted up.
     pub fn forget(&self, cluster: &str) {
         let labels = of(cluster);
         for family in [&self.queue, &self.watches, &self.healthy, &self.contact] {

@@ -238,6 +238,9 @@ impl Graph {
     pub fn crd_hash(&self) -> String {
         self.crd_hash.clone()
     }
+    pub fn crd_name(&self) -> &str {
+        self.crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+    }
     /// Whether the author's conditions take the place of ours in the status.
     pub fn has_conditions(&self) -> bool {
         self.conditions.is_some()

@@ -119,11 +119,14 @@ impl Context {
         });
     }
 
-    /// Watches what the hub serves by CRDs.
+    /// Watches what the hub serves by CRDs that are not generated: those are watched as a whole.
     pub fn watch_groups(&self) {
         let this = self.clone();
         self.spawn(async move {
-            let told = |seen: watch::CrdSeen| this.events.send(Event::CrdOfGroup(seen.group)).is_ok();
+            let told = |seen: watch::CrdSeen| {
+                let news = Event::CrdOfGroup { group: seen.group, first: seen.first };
+                seen.generated || this.events.send(news).is_ok()
+            };
             watch::crds(this.client.kube().clone(), "hub", told).await;
         });
     }

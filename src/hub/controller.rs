@@ -53,13 +53,17 @@ impl Hub {
                 let effects = self.clusters.wake_due(&self.ctx);
                 self.on_clusters(effects);
             }
+            if self.definitions.next_wake().is_some_and(|at| at <= now) {
+                self.definitions.wake_due(&self.ctx);
+            }
             let next = self.instances.next_wake();
             if next.is_some_and(|at| at <= now) {
                 self.instances.wake_due(now);
             }
             let work = self.instances.has_work(now);
             let busy = self.may_step() && work;
-            let next = next.filter(|at| *at > now).into_iter().chain(self.clusters.next_wake()).min();
+            let others = self.clusters.next_wake().into_iter().chain(self.definitions.next_wake());
+            let next = next.filter(|at| *at > now).into_iter().chain(others).min();
             let wake = wake_in(now, next, self.settle.due(work));
             tokio::select! {
                 biased;
@@ -114,6 +118,7 @@ impl Hub {
             }
             Event::Seen(Watched::Instances(gk), listed) => {
                 self.instances.seen(&gk, listed, &self.clusters);
+                self.definitions.instances_changed(&self.ctx, &gk);
                 self.look_after_itself();
                 self.settle.want(self.ctx.clock.now().millis);
             }
@@ -131,7 +136,7 @@ impl Hub {
                 let effects = self.clusters.registered(&self.ctx, &secret, result);
                 self.on_clusters(effects);
             }
-            Event::CrdOfGroup(group) => self.definitions.kinds_changed(&self.ctx, &group),
+            Event::CrdOfGroup { group, first } => self.definitions.group_changed(&self.ctx, &group, first),
             Event::Definition(name, outcome) => {
                 let effects = self.definitions.outcome(&self.ctx, &name, outcome);
                 self.on_definitions(effects);

@@ -51,8 +51,11 @@ enum Event {
     /// The instances of a kind are to be listed anew, if its generated CRD is this one still: its hash.
     Reread(GroupKind, String),
     Spoke(FromSpoke),
-    /// A CRD of this group came, changed or went on the hub.
-    CrdOfGroup(Arc<str>),
+    /// A CRD of this group that is not generated came, changed or went on the hub; or was there from the first.
+    CrdOfGroup {
+        group: Arc<str>,
+        first: bool,
+    },
     /// A step of connecting a cluster; the number tells tries of different credentials apart.
     Connect(ClusterName, u64, clusters::connect::Progress),
     /// A write of ours to a Cluster object was answered.

@@ -151,7 +151,7 @@ async fn lead(
     let recorder = Recorder::new(client.kube().clone(), reporter);
     let (sender, events) = mpsc::unbounded_channel();
     let (to_hub, from_spokes) = mpsc::unbounded_channel();
-    let book = Book::default();
+    let book = Book::counting(metrics.clone());
     let ctx = Context {
         reader: Reader::new(book.clone(), pool.clone()),
         book,

@@ -29,12 +29,14 @@ use crate::reconcile::world::{CrdState, CrdWish, KindState, Lookup, Stored, Worl
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use judging::Patience;
 use nested::Nested;
 
 /// What an actor is made of.
@@ -112,6 +114,7 @@ pub fn start(
         reader: settings.reader.clone(),
         nested: Nested::default(),
         schemas_serial: 0,
+        patience: Patience::default(),
         changes: HashMap::new(),
         judging: cancel.child_token(),
         tracker: TaskTracker::new(),
@@ -224,6 +227,7 @@ struct Actor {
     reader: Reader,
     nested: Nested,
     schemas_serial: u64,
+    patience: Patience,
     /// Changes of the schema of each kind.
     changes: HashMap<GroupKind, u64>,
     /// Ends judging that a newer one has overtaken.
@@ -363,7 +367,7 @@ impl Actor {
             Event::Judged(key, verdict) => self.on_judged(&key, verdict),
             Event::Schemas(serial, lacking) => {
                 if serial == self.schemas_serial && (!lacking || self.read_store(|s| s.graphs.lacks())) {
-                    self.judge_again();
+                    self.judge_again(true);
                 }
             }
             Event::Watch(gk, serial, seen) => {
@@ -526,7 +530,7 @@ impl Actor {
             self.write_store(|s| s.kind_mut(&missing).state = KindState::Unknown);
         }
         self.retry_lookups(&seen.group);
-        if self.read_store(|s| s.graphs.name_group(&seen.group)) {
+        if !self.is_generated(seen) && self.use_group(&seen.group) {
             self.schemas_changed();
         }
         if let Some(gk) = gk {
@@ -549,8 +553,8 @@ impl Actor {
 
     fn on_contact(&mut self, contact: Contact) {
         let transition = match self.settings.health.lock() {
-            Ok(mut health) => health.on(contact, Instant::now()),
-            Err(poisoned) => poisoned.into_inner().on(contact, Instant::now()),
+            Ok(mut health) => health.on(contact, std::time::Instant::now()),
+            Err(poisoned) => poisoned.into_inner().on(contact, std::time::Instant::now()),
         };
         let Some(transition) = transition else { return };
         let state = match transition {
@@ -597,9 +601,7 @@ impl Actor {
 
     /// Kinds of aggregated APIs come and go without a CRD event.
     fn retry_unserved(&mut self) {
-        if self.read_store(|s| s.graphs.lacks()) && !self.parked {
-            self.judge_again();
-        }
+        self.judge_unfit();
         let reopened = self.write_store(|s| s.references.retry(None));
         self.open_lookups(reopened);
         let unserved = self.read_store(Store::unserved);

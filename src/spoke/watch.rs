@@ -9,7 +9,7 @@ use super::crd::Mark;
 use super::health::backoff;
 use super::references::Subject;
 use crate::api::hash;
-use crate::api::keys::hub;
+use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, Gvk, HubId, ObjectRef};
 use crate::reconcile::world::{Lookup, Selection, Stored};
 use futures::StreamExt;
@@ -49,6 +49,10 @@ pub struct CrdSeen {
     pub gk: Option<GroupKind>,
     pub mark: Mark,
     pub gone: bool,
+    /// Generated from a definition, by the labels that kro and the hub give it where definitions live.
+    pub generated: bool,
+    /// It was there when the watch began.
+    pub first: bool,
 }
 
 impl CrdSeen {
@@ -450,6 +454,8 @@ struct CrdNames {
     known: HashMap<String, Known>,
     /// Names in the list that is being received.
     listing: Option<HashSet<String>>,
+    /// A list was received to its end.
+    synced: bool,
 }
 
 /// Kept small: every cluster has one of these for each of its CRDs.
@@ -475,7 +481,10 @@ impl CrdNames {
                 Vec::new()
             }
             watcher::Event::InitApply(crd) | watcher::Event::Apply(crd) => {
-                let seen = seen(crd.metadata, false);
+                let mut seen = seen(crd.metadata, false);
+                if let Some(seen) = &mut seen {
+                    seen.first = !self.synced;
+                }
                 if let (Some(listing), Some(seen)) = (&mut self.listing, &seen) {
                     listing.insert(seen.name.clone());
                 }
@@ -497,12 +506,13 @@ impl CrdNames {
                 seen.into_iter().collect()
             }
             watcher::Event::InitDone => {
+                self.synced = true;
                 let Some(listing) = self.listing.take() else { return Vec::new() };
                 let lost = self.known.extract_if(|name, _| !listing.contains(name));
                 lost.filter_map(|(name, known)| {
                     let mark = Mark { uid: known.uid.into(), generation: known.generation, hub_id: None };
                     let group = name.split_once('.')?.1.into();
-                    Some(CrdSeen { name, group, gk: None, mark, gone: true })
+                    Some(CrdSeen { name, group, gk: None, mark, gone: true, generated: false, first: false })
                 })
                 .collect()
             }
@@ -522,6 +532,8 @@ fn seen(meta: ObjectMeta, gone: bool) -> Option<CrdSeen> {
             generation: meta.generation.unwrap_or_default(),
             hub_id: meta.labels.as_ref().and_then(|m| m.get(hub::HUB_ID)).cloned(),
         },
+        generated: meta.labels.as_ref().is_some_and(|m| m.get(kro::OWNED).is_some_and(|v| v == "true")),
+        first: false,
         gone,
         name,
     })

@@ -1,6 +1,7 @@
 //! Compiling against what the hub serves.
 
 use super::{Outcome, revisions};
+use crate::api::Object;
 use crate::api::names::{ClusterName, Gvk};
 use crate::api::rgd::ResourceGraphDefinition;
 use crate::graph::{self, Diagnostic, Graph, Options};
@@ -10,7 +11,7 @@ use crate::schema::compat;
 use crate::schema::crd::for_hub;
 use crate::schema::kinds::{Kinds, Served};
 use crate::spoke::health::backoff;
-use crate::spoke::schemas::ClusterKinds;
+use crate::spoke::schemas::{ClusterKinds, without_generated};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub(in crate::hub) struct Compiled {
     pub result: Option<Result<Arc<Graph>, Vec<Diagnostic>>>,
     /// The hub does not serve all kinds that the definition names: that may change.
     pub lacking: bool,
+    /// Groups of the hub of which nobody knows what they serve, a sentence for each.
+    pub silent: Vec<String>,
 }
 
 /// The hub's kinds. What it does not serve may live on the clusters, where it is judged: here it is what those say that
@@ -45,20 +48,23 @@ impl Kinds for OnHub {
     }
 }
 
-/// Asks the hub for the schemas of these definitions, for as long as it takes.
-async fn on_hub(ctx: &Context, rgds: &[ResourceGraphDefinition], alone: bool) -> OnHub {
-    let wanted = rgds.iter().flat_map(graph::kinds_named_by).collect();
+/// Asks the hub for the schemas of these definitions, for as long as it takes. `own`: CRDs on the hub that are written for
+/// definitions; nobody needs to ask for those.
+async fn on_hub(ctx: &Context, rgds: &[ResourceGraphDefinition], alone: bool, own: &[Arc<Object>]) -> OnHub {
+    let mut wanted = rgds.iter().flat_map(graph::kinds_named_by).collect();
+    without_generated(&mut wanted, own.iter().map(|crd| &crd.0));
     let this_hub = ClusterName::new("hub");
     let mut attempt = 0;
     loop {
         ctx.reader.forget_older(FRESH).await;
         match ctx.reader.kinds(&ctx.client, &wanted).await {
-            Ok(kinds) => {
+            Ok(mut kinds) => {
                 let missing = kinds.missing();
                 let elsewhere = match missing.is_empty() || alone {
                     true => ClusterKinds::default(),
                     false => ClusterKinds::agreed(&ctx.neighbours.kinds(&missing).await),
                 };
+                kinds.add_generated(own.iter().map(|crd| &crd.0));
                 return OnHub { kinds, elsewhere, alone };
             }
             Err(error) => tracing::warn!(%error, "reading the hub's schemas failed"),
@@ -68,11 +74,13 @@ async fn on_hub(ctx: &Context, rgds: &[ResourceGraphDefinition], alone: bool) ->
     }
 }
 
-/// Compiles a definition; says [`Outcome::Compiled`]. `stored` is what its snapshot says of its status.
+/// Compiles a definition; says [`Outcome::Compiled`]. `stored` is what its snapshot says of its status; `own` are the
+/// generated CRDs on the hub of which it makes instances.
 pub(super) fn start(
     ctx: &Context,
     rgd: ResourceGraphDefinition,
     stored: Option<Value>,
+    own: Vec<Arc<Object>>,
     alone: bool,
     print: u64,
 ) {
@@ -80,15 +88,21 @@ pub(super) fn start(
     let options = Options { status_schema: stored, ..ctx.settings.compile.clone() };
     ctx.spawn(async move {
         let name = rgd.metadata.name.clone();
-        let kinds = on_hub(&this, std::slice::from_ref(&rgd), alone).await;
+        let kinds = on_hub(&this, std::slice::from_ref(&rgd), alone, &own).await;
         let lacking = !kinds.kinds.missing().is_empty();
+        let silent = kinds.kinds.silent().collect();
         let print_here = kinds.kinds.print();
         let (on_hub, of_hub) = (rgd.clone(), options.clone());
         let mut result = this.pool.run(move || graph::compile(&on_hub, &of_hub, &kinds).map(Arc::new)).await;
         if matches!(result, Some(Err(_))) {
             // The hub may serve an older version of a kind than the clusters where the instances go.
-            let said = this.neighbours.kinds(&graph::kinds_named_by(&rgd)).await;
-            let different: BTreeMap<u64, ClusterKinds> = said.into_iter().map(|k| (k.print(), k)).collect();
+            let mut wanted = graph::kinds_named_by(&rgd);
+            without_generated(&mut wanted, own.iter().map(|crd| &crd.0));
+            let said = this.neighbours.kinds(&wanted).await.into_iter().map(|mut kinds| {
+                kinds.add_generated(own.iter().map(|crd| &crd.0));
+                (kinds.print(), kinds)
+            });
+            let different: BTreeMap<u64, ClusterKinds> = said.collect();
             for (_, kinds) in different.into_iter().filter(|(print, _)| *print != print_here) {
                 let (there, options) = (rgd.clone(), options.clone());
                 let fits =
@@ -99,15 +113,21 @@ pub(super) fn start(
                 }
             }
         }
-        this.tell(Event::Definition(name, Outcome::Compiled(print, Compiled { result, lacking })));
+        this.tell(Event::Definition(name, Outcome::Compiled(print, Compiled { result, lacking, silent })));
     });
 }
 
 /// Looks for the newest snapshot that can serve; says [`Outcome::Fallback`].
-pub(super) fn fall_back(ctx: &Context, name: &str, snapshots: Vec<ResourceGraphDefinition>, live: Value) {
+pub(super) fn fall_back(
+    ctx: &Context,
+    name: &str,
+    snapshots: Vec<ResourceGraphDefinition>,
+    own: Vec<Arc<Object>>,
+    live: Value,
+) {
     let (this, name, options) = (ctx.clone(), name.to_owned(), ctx.settings.compile.clone());
     ctx.spawn(async move {
-        let kinds = on_hub(&this, &snapshots, false).await;
+        let kinds = on_hub(&this, &snapshots, false, &own).await;
         let found =
             this.pool.run(move || newest_that_fits(&snapshots, &options, &kinds, &live)).await.flatten();
         this.tell(Event::Definition(name, Outcome::Fallback(found)));

@@ -18,17 +18,22 @@ pub struct Failure {
     pub message: String,
     /// Nothing has to change for another try to succeed.
     pub retry: bool,
+    /// It is because of what instances carry.
+    pub instances: bool,
 }
 
 impl Failure {
+    fn passing(message: String) -> Self {
+        Self { message, retry: true, instances: false }
+    }
     fn lasting(message: String) -> Self {
-        Self { message, retry: false }
+        Self { message, retry: false, instances: false }
     }
 }
 
 impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
-        Self { message: format!("CustomResourceDefinition: {error}"), retry: true }
+        Self::passing(format!("CustomResourceDefinition: {error}"))
     }
 }
 
@@ -59,10 +64,7 @@ pub(in crate::hub) async fn ensure(
         Some(live) => {
             owned_by(&live, name, rgd_name)?;
             if Object(live.clone()).is_deleting() {
-                return Err(Failure {
-                    message: format!("CustomResourceDefinition {name} is being deleted"),
-                    retry: true,
-                });
+                return Err(Failure::passing(format!("CustomResourceDefinition {name} is being deleted")));
             }
             let changes = compat::compare(&live, wanted);
             if changes.is_empty() {
@@ -77,7 +79,7 @@ pub(in crate::hub) async fn ensure(
     };
     for _ in 0..ESTABLISH_POLLS {
         if let Some(why) = names_refused(&live) {
-            return Err(Failure { message: format!("CustomResourceDefinition {name}: {why}"), retry: true });
+            return Err(Failure::passing(format!("CustomResourceDefinition {name}: {why}")));
         }
         if is_established(&live) {
             let kind = live.pointer("/status/acceptedNames/kind").and_then(Value::as_str);
@@ -86,10 +88,7 @@ pub(in crate::hub) async fn ensure(
         tokio::time::sleep(ESTABLISH_POLL).await;
         live = client.get(&resource, "", name).await?.unwrap_or_default();
     }
-    Err(Failure {
-        message: format!("CustomResourceDefinition {name} did not become Established in time"),
-        retry: true,
-    })
+    Err(Failure::passing(format!("CustomResourceDefinition {name} did not become Established in time")))
 }
 
 /// Whether a CRD may be changed for this definition.

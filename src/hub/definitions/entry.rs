@@ -25,8 +25,6 @@ pub(super) struct Entry {
     pub compiled: Option<Result<Arc<Graph>, String>>,
     /// The graph whose CRD is being ensured, or was; and the column that it had.
     pub crd_for: Option<(String, bool, bool)>,
-    /// Counts these requests.
-    pub crd_asked: u64,
     /// That request is under way; the next one waits for its answer.
     pub crd_busy: bool,
     pub kind: Option<Result<String, String>>,
@@ -46,10 +44,10 @@ pub(super) struct Entry {
     pub held_by: Option<(usize, Vec<String>)>,
     /// By cluster: of which graph, and whether it fits there.
     pub verdicts: BTreeMap<ClusterName, (String, Result<(), String>)>,
-    /// How often in a row it did not compile where a kind was missing.
-    pub lacked: u32,
-    /// It is going to be compiled again because of what the hub serves.
-    pub woken: bool,
+    /// When it was compiled last, the hub did not serve all kinds that it names.
+    pub lacking: bool,
+    /// What the hub serves changed while it is being compiled.
+    pub outdated: bool,
 }
 
 impl Entry {
@@ -60,7 +58,6 @@ impl Entry {
             compiled_print: None,
             compiled: None,
             crd_for: None,
-            crd_asked: 0,
             crd_busy: false,
             kind: None,
             serving: None,
@@ -73,8 +70,8 @@ impl Entry {
             observed: None,
             held_by: None,
             verdicts: BTreeMap::new(),
-            lacked: 0,
-            woken: false,
+            lacking: false,
+            outdated: false,
         }
     }
 
@@ -88,12 +85,12 @@ impl Entry {
         self.object.has_finalizer(kro::FINALIZER)
     }
 
-    /// Whether a write is under way that has to be answered first.
-    pub fn add_finalizer(&mut self, ctx: &Context) -> bool {
+    /// Whether a write is under way that has to be answered first. `waiting`: it was refused, and not now.
+    pub fn add_finalizer(&mut self, ctx: &Context, waiting: bool) -> bool {
         if self.has_finalizer() || self.object.is_deleting() {
             return false;
         }
-        if !self.writing {
+        if !self.writing && !waiting {
             self.writing = true;
             let mut finalizers = self.object.finalizers();
             finalizers.push(kro::FINALIZER.to_owned());
@@ -104,8 +101,14 @@ impl Entry {
         true
     }
 
-    /// Whether the graph has its snapshot; issues one where it has none.
-    pub fn ensure_revision(&mut self, ctx: &Context, graph: &Arc<Graph>, snapshots: &Revisions) -> bool {
+    /// Whether the graph has its snapshot; issues one where it has none, unless that was refused and it is `waiting`.
+    pub fn ensure_revision(
+        &mut self,
+        ctx: &Context,
+        graph: &Arc<Graph>,
+        snapshots: &Revisions,
+        waiting: bool,
+    ) -> bool {
         if self.object.is_deleting() {
             return true;
         }
@@ -122,7 +125,7 @@ impl Entry {
                 self.issued = Some((graph.hash.clone(), number));
                 true
             }
-            Standing::Missing(_) if self.issuing.is_some() => false,
+            Standing::Missing(_) if self.issuing.is_some() || waiting => false,
             Standing::Missing(number) => {
                 self.issuing = Some(number);
                 issue_revision(ctx, &self.rgd, &self.object, graph.clone(), number);
@@ -138,7 +141,6 @@ impl Entry {
         }
         self.crd_for = Some(want);
         self.crd_busy = true;
-        self.crd_asked += 1;
         let (this, name) = (ctx.clone(), self.object.name().to_owned());
         let may = crd::May { create: !self.object.is_deleting(), break_stored: self.allow_breaking() };
         let rgd_name = self.rgd.metadata.name.clone();
@@ -148,19 +150,30 @@ impl Entry {
         });
     }
 
+    /// What the hub serves can change what is said of it.
+    pub fn is_unsettled(&self) -> bool {
+        self.lacking || matches!(self.compiled, Some(Err(_)))
+    }
+
     /// It does not compile, or its CRD cannot be what it has to be.
     pub fn is_refused(&self) -> bool {
         matches!(self.compiled, Some(Err(_))) || matches!(self.kind, Some(Err(_)))
     }
 
     /// After a restart, a definition that is refused is served by its newest snapshot that fits the CRD on the hub.
-    pub fn fall_back(&mut self, ctx: &Context, snapshots: &Revisions, live: Arc<Object>) {
+    pub fn fall_back(
+        &mut self,
+        ctx: &Context,
+        snapshots: &Revisions,
+        own: Vec<Arc<Object>>,
+        live: Arc<Object>,
+    ) {
         if self.serving.is_some() || self.fallback_tried {
             return;
         }
         self.fallback_tried = true;
         let older = snapshots.snapshots(&self.rgd.metadata.uid);
-        compile::fall_back(ctx, self.object.name(), older, live.0.clone());
+        compile::fall_back(ctx, self.object.name(), older, own, live.0.clone());
     }
 
     /// Watches the kind as this CRD serves it.

@@ -11,18 +11,20 @@ mod revision_writes;
 mod revisions;
 pub mod status;
 mod verdicts;
+mod wakes;
 
 use super::context::Context;
 use super::resources::{self, definitions};
 use super::view::{Change, View};
-use super::{Event, Watched};
+use super::Watched;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, GroupKind, Gvk};
 use crate::api::rgd::{ResourceGraphDefinition, RgdStatus};
 use crate::api::{Object, hash};
 use crate::graph::{self, Graph};
 use crate::spoke::client::ApiError;
-use crate::spoke::crd::crd_resource;
+use crate::schema::openapi;
+use crate::spoke::crd::{crd_resource, is_established};
 use crate::spoke::watch::{Listed, Scope};
 use entry::{Entry, write};
 use revision_writes::{delete_revision, let_revision_go};
@@ -31,15 +33,13 @@ use serde_json::{Value, json};
 use status::Revision;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use wakes::{Subject, Wakes};
 
 /// What came of work that was started for a definition.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// Of the spec with this fingerprint.
     Compiled(u64, compile::Compiled),
-    /// Kinds that were missing may be served now.
-    Recompile(u64),
     /// The snapshot of the graph with this hash got this number.
     Issued(String, i64, Result<Value, ApiError>),
     /// The newest snapshot that fits the CRD on the hub, while the definition itself cannot serve.
@@ -47,9 +47,6 @@ pub(super) enum Outcome {
     /// The CRD of this graph.
     Crd(Arc<Graph>, Result<String, crd::Failure>),
     Written(Written, Result<Value, ApiError>),
-    /// The CRD is to be looked at again, unless that happened since this request.
-    EnsureCrd(u64),
-    Due,
 }
 
 /// Which part of a definition was written.
@@ -57,6 +54,20 @@ pub(super) enum Outcome {
 pub(super) enum Written {
     Finalizers,
     Status,
+}
+
+impl Written {
+    fn subject(self) -> Subject {
+        match self {
+            Self::Finalizers => Subject::Finalizers,
+            Self::Status => Subject::Status,
+        }
+    }
+}
+
+/// Whether a CRD can be counted on.
+fn is_in_use(crd: &Object) -> bool {
+    is_established(&crd.0) && !crd.is_deleting()
 }
 
 /// What the rest of the hub side has to hear of.
@@ -77,16 +88,13 @@ pub(super) struct Definitions {
     entries: BTreeMap<String, Entry>,
     /// `None` until the clusters are known: a CRD is not written twice after a start.
     clusters_column: Option<bool>,
+    wakes: Wakes,
+    /// Kinds whose CRD cannot be what it has to be because of what instances carry; and their definitions.
+    mendable: BTreeMap<GroupKind, String>,
 }
 
-const RETRY: Duration = Duration::from_secs(5);
-/// That pause is doubled so often, where a kind is missing.
-const RETRY_DOUBLINGS: u32 = 3;
-/// A kind is described a moment after its CRD changed; how soon is not told.
-const DESCRIBED: [Duration; 3] =
-    [Duration::from_millis(400), Duration::from_millis(1_600), Duration::from_secs(5)];
-/// What only somebody else can mend is looked at again after this pause: not all that mends it is watched.
-const LASTING: Duration = Duration::from_secs(60);
+/// What stands in the way of a CRD may be mended by every write of an instance; it is not looked at for each of them.
+const MENDED: u64 = 15_000;
 
 impl Definitions {
     pub fn new(ctx: &Context) -> Self {
@@ -101,6 +109,29 @@ impl Definitions {
             crds: View::default(),
             entries: BTreeMap::new(),
             clusters_column: None,
+            wakes: Wakes::default(),
+            mendable: BTreeMap::new(),
+        }
+    }
+
+    /// When something is to be tried again.
+    pub fn next_wake(&self) -> Option<u64> {
+        self.wakes.next()
+    }
+
+    /// Tries again what is due.
+    pub fn wake_due(&mut self, ctx: &Context) {
+        for (name, subject) in self.wakes.due(ctx.clock.now().millis) {
+            let Some(entry) = self.entries.get_mut(&name) else { continue };
+            match subject {
+                // What is being read may be outdated when it is there.
+                Subject::Compile if entry.compiling => entry.outdated = true,
+                Subject::Compile => entry.compiled_print = None,
+                Subject::Crd if entry.crd_busy => continue,
+                Subject::Crd => entry.crd_for = None,
+                Subject::Revision | Subject::Finalizers | Subject::Status => {}
+            }
+            self.advance(ctx, &name);
         }
     }
 
@@ -144,9 +175,13 @@ impl Definitions {
         }
         // Somebody changed or removed a generated CRD: look whether it still is as it should be.
         for change in changes {
-            let generation = |o: &Option<Arc<Object>>| o.as_ref().map(|o| o.generation());
-            let same = generation(&change.before) == generation(&change.after);
-            let Some(object) = change.after.or(change.before).filter(|_| !same) else { continue };
+            let state = |o: &Option<Arc<Object>>| o.as_ref().map(|o| (o.generation(), is_in_use(o)));
+            let (before, after) = (state(&change.before), state(&change.after));
+            let Some(object) = change.after.or(change.before).filter(|_| before != after) else { continue };
+            self.kind_changed(ctx, &object);
+            if before.map(|b| b.0) == after.map(|a| a.0) {
+                continue;
+            }
             let label = object.label(kro::RGD_NAME).unwrap_or_default().to_owned();
             let name = self.entries.keys().find(|n| hash::label_value(n) == label).cloned();
             if let Some(name) = name {
@@ -182,6 +217,7 @@ impl Definitions {
             match change.after {
                 Some(object) => effects.extend(self.take(ctx, &object)),
                 None => {
+                    self.wakes.forget(&change.key.name);
                     // One that was refused never served the kind; another definition may.
                     if let Some(entry) = self.entries.remove(&change.key.name).filter(|e| e.watching) {
                         effects.push(Effect::Stop(entry.gvk().group_kind()));
@@ -231,34 +267,30 @@ impl Definitions {
 
     pub fn outcome(&mut self, ctx: &Context, name: &str, outcome: Outcome) -> Vec<Effect> {
         let live = self.served_crd(name);
+        let now = ctx.clock.now().millis;
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
         match outcome {
-            Outcome::Recompile(print) => {
-                let refused = matches!(entry.compiled, Some(Err(_)));
-                if entry.compiled_print != Some(print) || entry.compiling || !refused {
-                    entry.woken = false;
-                    return Vec::new();
-                }
-                entry.compiled_print = None;
-                entry.woken = false;
-            }
             Outcome::Compiled(print, compiled) => {
                 if entry.compiled_print != Some(print) {
                     return Vec::new();
                 }
                 entry.compiling = false;
-                if compiled.lacking && !matches!(compiled.result, Some(Ok(_))) {
-                    let pause = RETRY * 2_u32.pow(entry.lacked.min(RETRY_DOUBLINGS));
-                    entry.lacked += 1;
-                    ctx.later(pause, Event::Definition(name.to_owned(), Outcome::Recompile(print)));
+                entry.lacking = compiled.lacking;
+                let refused = !matches!(compiled.result, Some(Ok(_)));
+                if compiled.lacking {
+                    let first = if refused { wakes::SOON } else { wakes::LASTING };
+                    self.wakes.failed(name, Subject::Compile, first, now);
                 } else {
-                    entry.lacked = 0;
+                    self.wakes.settled(name, Subject::Compile);
+                }
+                if std::mem::take(&mut entry.outdated) && (refused || compiled.lacking) {
+                    self.wakes.at_once(name, Subject::Compile, now);
                 }
                 entry.compiled = Some(match compiled.result {
                     Some(Ok(graph)) => Ok(graph),
                     Some(Err(problems)) => {
-                        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                        Err(lines.join("\n"))
+                        let lines = problems.iter().map(ToString::to_string).chain(compiled.silent);
+                        Err(lines.collect::<Vec<_>>().join("\n"))
                     }
                     None => {
                         Err("the compiler failed on this definition; please report it with the definition"
@@ -269,10 +301,13 @@ impl Definitions {
             Outcome::Issued(hash, number, result) => {
                 entry.issuing = None;
                 match result {
-                    Ok(_) => entry.issued = Some((hash, number)),
+                    Ok(_) => {
+                        entry.issued = Some((hash, number));
+                        self.wakes.settled(name, Subject::Revision);
+                    }
                     Err(error) => {
                         tracing::warn!(rgd = name, number, %error, "issuing a revision failed");
-                        ctx.later(RETRY, Event::Definition(name.to_owned(), Outcome::Due));
+                        self.wakes.failed(name, Subject::Revision, wakes::SOON, now);
                         return Vec::new();
                     }
                 }
@@ -290,8 +325,10 @@ impl Definitions {
             Outcome::Crd(graph, result) => return self.crd_ensured(ctx, name, graph, result),
             Outcome::Written(what, result) => {
                 entry.writing = false;
+                let subject = what.subject();
                 match result {
                     Ok(value) => {
+                        self.wakes.settled(name, subject);
                         if let Some(Change { after: Some(object), .. }) = self.view.refresh(value) {
                             return self.take(ctx, &object);
                         }
@@ -305,8 +342,8 @@ impl Definitions {
                             ctx.publish(&entry.object, true, "StatusRefused", note);
                         }
                         let refused = !matches!(error, ApiError::Conflict { .. });
-                        let pause = if refused { RETRY } else { Duration::from_secs(1) };
-                        ctx.later(pause, Event::Definition(name.to_owned(), Outcome::Due));
+                        let pause = if refused { wakes::SOON } else { wakes::OVERTAKEN };
+                        self.wakes.failed(name, subject, pause, now);
                         if what == Written::Finalizers && refused && !entry.object.is_deleting() {
                             let why = format!("the finalizer {} cannot be added: {error}", kro::FINALIZER);
                             entry.kind = Some(Err(why));
@@ -316,9 +353,6 @@ impl Definitions {
                     }
                 }
             }
-            Outcome::EnsureCrd(asked) if asked == entry.crd_asked => entry.crd_for = None,
-            Outcome::EnsureCrd(_) => return Vec::new(),
-            Outcome::Due => {}
         }
         self.advance(ctx, name);
         Vec::new()
@@ -343,6 +377,8 @@ impl Definitions {
         let mut effects = Vec::new();
         match result {
             Ok(kind) => {
+                self.wakes.settled(name, Subject::Crd);
+                self.mendable.remove(&graph.gvk.group_kind());
                 entry.kind = Some(Ok(kind));
                 effects.extend(entry.watch(&graph.crd));
                 let allow_breaking = entry.allow_breaking();
@@ -355,9 +391,11 @@ impl Definitions {
             }
             Err(failure) => {
                 entry.kind = Some(Err(failure.message));
-                let pause = if failure.retry { RETRY } else { LASTING };
-                let again = Outcome::EnsureCrd(entry.crd_asked);
-                ctx.later(pause, Event::Definition(name.to_owned(), again));
+                let first = if failure.retry { wakes::SOON } else { wakes::LASTING };
+                self.wakes.failed(name, Subject::Crd, first, ctx.clock.now().millis);
+                if failure.instances {
+                    self.mendable.insert(graph.gvk.group_kind(), name.to_owned());
+                }
             }
         }
         self.advance(ctx, name);
@@ -369,19 +407,28 @@ impl Definitions {
         let column = self.clusters_column;
         let served = self.served_crd(name);
         let snapshots = Revisions::of(name, self.revisions.iter().map(|(_, o)| o));
+        let waiting = |subject| self.wakes.is_waiting(name, subject);
+        let (no_finalizer, no_revision) = (waiting(Subject::Finalizers), waiting(Subject::Revision));
+        let Some(own) = self.entries.get(name).map(|entry| self.own_crds(&entry.rgd)) else { return };
         let Some(entry) = self.entries.get_mut(name) else { return };
         // Compiling changes nothing, so it waits for nobody.
-        let unguarded = entry.add_finalizer(ctx);
+        let unguarded = entry.add_finalizer(ctx, no_finalizer);
         let spec = entry.object.0.get("spec").cloned().unwrap_or_default();
         let print = hash::json(&json!([spec, graph::meaningful_annotations(&entry.rgd)]));
         if entry.compiled_print != Some(print) {
+            if entry.compiled_print.is_some() {
+                // Another spec: what failed with the old one is over.
+                self.wakes.settled(name, Subject::Compile);
+                self.wakes.settled(name, Subject::Crd);
+            }
             entry.compiled_print = Some(print);
             entry.compiling = true;
+            entry.outdated = false;
             entry.fallback_tried = false;
             let stored = snapshots.status_schema(&graph::spec_hash(&entry.rgd.spec));
-            compile::start(ctx, entry.rgd.clone(), stored, column == Some(false), print);
+            compile::start(ctx, entry.rgd.clone(), stored, own.clone(), column == Some(false), print);
         } else if let Some(Ok(graph)) = entry.compiled.clone().filter(|_| !unguarded) {
-            if entry.ensure_revision(ctx, &graph, &snapshots) {
+            if entry.ensure_revision(ctx, &graph, &snapshots, no_revision) {
                 // What is not there needs no care any more while the definition is being deleted.
                 let wanted = !entry.object.is_deleting() || served.is_some();
                 if let Some(column) = column.filter(|_| wanted) {
@@ -396,9 +443,17 @@ impl Definitions {
         }
         if let (true, Some(live)) = (entry.is_refused(), served) {
             // The kind is there from before: its instances are cared for.
-            entry.fall_back(ctx, &snapshots, live);
+            entry.fall_back(ctx, &snapshots, own, live);
         }
         self.write_status(ctx, name);
+    }
+
+    /// The generated CRDs on the hub of which a definition makes instances.
+    fn own_crds(&self, rgd: &ResourceGraphDefinition) -> Vec<Arc<Object>> {
+        let named = graph::kinds_named_by(rgd);
+        let crds = self.crds.iter().map(|(_, crd)| crd);
+        let used = crds.filter(|crd| is_in_use(crd) && named.iter().any(|gvk| openapi::serves(&crd.0, gvk)));
+        used.cloned().collect()
     }
 
     /// The CRD on the hub that belongs to a definition.
@@ -433,7 +488,8 @@ impl Definitions {
                 return;
             }
         }
-        if entry.writing || !entry.has_finalizer() {
+        let waiting = self.wakes.is_waiting(name, Subject::Finalizers);
+        if entry.writing || waiting || !entry.has_finalizer() {
             return;
         }
         let rest: Vec<String> = entry.object.finalizers_but(kro::FINALIZER);
@@ -445,17 +501,34 @@ impl Definitions {
         write(ctx, name, Written::Finalizers, patch, live);
     }
 
-    /// Kinds of a group are served, or described, otherwise on the hub: what was refused is looked at again.
-    pub fn kinds_changed(&mut self, ctx: &Context, group: &str) {
-        for (name, entry) in &mut self.entries {
-            let refused = matches!(entry.compiled, Some(Err(_))) || entry.compiling;
-            let Some(print) = entry.compiled_print.filter(|_| refused && !entry.woken) else { continue };
-            if graph::kinds_named_by(&entry.rgd).iter().any(|gvk| *gvk.group == *group) {
-                entry.woken = true;
-                for pause in DESCRIBED {
-                    ctx.later(pause, Event::Definition(name.clone(), Outcome::Recompile(print)));
-                }
+    /// Kinds of a group are served, or described, otherwise on the hub: what was refused is looked at again, and what was
+    /// accepted though a kind was not known. `first`: they were there from the start.
+    pub fn group_changed(&mut self, ctx: &Context, group: &str, first: bool) {
+        let now = ctx.clock.now().millis;
+        for (name, entry) in &self.entries {
+            let concerned = entry.is_unsettled() || (entry.compiling && !first);
+            if concerned && graph::kinds_named_by(&entry.rgd).iter().any(|gvk| *gvk.group == *group) {
+                self.wakes.changed(name, Subject::Compile, now);
             }
+        }
+    }
+
+    /// The same of the one kind of a generated CRD, which needs no time until it is described.
+    fn kind_changed(&mut self, ctx: &Context, crd: &Object) {
+        let now = ctx.clock.now().millis;
+        for (name, entry) in &self.entries {
+            if (entry.is_unsettled() || entry.compiling)
+                && graph::kinds_named_by(&entry.rgd).iter().any(|gvk| openapi::serves(&crd.0, gvk))
+            {
+                self.wakes.at_once(name, Subject::Compile, now);
+            }
+        }
+    }
+
+    /// Instances of a kind came, changed or went.
+    pub fn instances_changed(&mut self, ctx: &Context, gk: &GroupKind) {
+        if let Some(name) = self.mendable.remove(gk) {
+            self.wakes.within(&name, Subject::Crd, ctx.clock.now().millis + MENDED);
         }
     }
 
@@ -497,12 +570,16 @@ impl Definitions {
         let newest = Revisions::of(name, self.revisions.iter().map(|(_, o)| o)).newest();
         let Some(entry) = self.entries.get_mut(name) else { return };
         // Before the compiler has spoken, what was written before a restart stands.
+        if self.wakes.is_waiting(name, Subject::Status) {
+            return;
+        }
         if entry.writing || entry.compiling || (entry.compiled.is_none() && entry.rgd.status.is_some()) {
             return;
         }
         if entry.kind.is_none() && matches!(entry.compiled, Some(Ok(_))) && entry.rgd.status.is_some() {
             return;
         }
+        let serving = entry.serving.as_ref().map(|(graph, _)| graph.hash.as_str());
         let progress = status::Progress {
             accepted: entry.compiled.as_ref().map(|c| match c {
                 Ok(graph) => Ok(status::Compiled {
@@ -519,6 +596,7 @@ impl Definitions {
             },
             running: entry.watching,
             held_by: entry.held_by.clone().filter(|_| entry.object.is_deleting()),
+            unfit: serving.and_then(|hash| verdicts::unfit(&entry.verdicts, hash)),
             fleet: verdicts::fleet(&entry.verdicts, entry.rgd.status.as_ref().and_then(|s| s.fleet.as_ref())),
         };
         let old = entry.rgd.status.clone().unwrap_or_default();

@@ -20,6 +20,8 @@ pub struct Progress {
     pub running: bool,
     /// It is being deleted, and these instances are still there: how many, and the first names.
     pub held_by: Option<(usize, Vec<String>)>,
+    /// It fits none of the clusters: how many they are, and what the first says.
+    pub unfit: Option<(usize, String)>,
     /// How it fits the clusters.
     pub fleet: Option<Value>,
 }
@@ -85,16 +87,18 @@ pub fn status(old: &RgdStatus, generation: i64, progress: &Progress, now: &Now) 
     } else {
         list.set("ControllerReady", Unknown, "AwaitingReconciliation", &waiting("ControllerReady"));
     }
-    list.set_ready_from(&DEPENDENTS);
-    if let Some((count, names)) = &progress.held_by {
-        let more =
-            if *count > names.len() { format!(" and {} more", count - names.len()) } else { String::new() };
-        let message = format!(
-            "deletion waits for {count} instances: {}{more}; delete them, or annotate {}=\"true\" to leave them behind",
-            names.join(", "),
-            hub::ABANDON
-        );
-        list.set(READY, False, "InstancesExist", &message);
+    let is_true = |type_: &&str| list.get(type_).is_some_and(|c| c.status == True);
+    let fits_nowhere = progress.unfit.as_ref().filter(|_| DEPENDENTS.iter().all(|type_| is_true(&type_)));
+    // Set once: a status that is set back and forth would be new each time.
+    match (&progress.held_by, fits_nowhere) {
+        (Some((count, names)), _) => list.set(READY, False, "InstancesExist", &held(*count, names)),
+        (None, Some((1, why))) => {
+            list.set(READY, False, "Incompatible", &format!("it does not fit the only cluster: {why}"));
+        }
+        (None, Some((count, why))) => {
+            list.set(READY, False, "Incompatible", &format!("it fits none of {count} clusters: {why}"));
+        }
+        (None, None) => list.set_ready_from(&DEPENDENTS),
     }
     match &progress.accepted {
         // Nothing helps but an edit: who waits for it need not wait any longer.
@@ -109,7 +113,7 @@ pub fn status(old: &RgdStatus, generation: i64, progress: &Progress, now: &Now) 
         None => (old.topological_order.clone(), old.resources.clone()),
     };
     RgdStatus {
-        state: if all { "Active" } else { "Inactive" }.to_owned(),
+        state: if all && progress.unfit.is_none() { "Active" } else { "Inactive" }.to_owned(),
         topological_order,
         resources,
         last_issued_revision: match progress.revision {
@@ -120,6 +124,17 @@ pub fn status(old: &RgdStatus, generation: i64, progress: &Progress, now: &Now) 
         conditions: list.into_list(),
         fleet: progress.fleet.clone(),
     }
+}
+
+/// Why a definition that is being deleted is still there, and the ways out.
+fn held(count: usize, names: &[String]) -> String {
+    let more = if count > names.len() { format!(" and {} more", count - names.len()) } else { String::new() };
+    format!(
+        "deletion waits for {count} instances: {}{more}; delete them, or annotate the definition with {}=\"true\": then it goes \
+         and they stay with all that they made, and the same definition applied anew looks after them again",
+        names.join(", "),
+        hub::ABANDON
+    )
 }
 
 /// Longer texts do not fit an Event.
@@ -173,10 +188,20 @@ mod tests {
                     kind: Some(Ok("App".into())),
                     revision: Revision::Active(1),
                     running: true,
-                    held_by: None,
-                    fleet: None,
+                    ..Progress::default()
                 },
                 "Active True Ready",
+            ),
+            (
+                Progress {
+                    accepted: accepted.clone(),
+                    kind: Some(Ok("App".into())),
+                    revision: Revision::Active(1),
+                    running: true,
+                    unfit: Some((2, "eu: no such field".into())),
+                    ..Progress::default()
+                },
+                "Inactive False Incompatible",
             ),
             (
                 Progress {
@@ -185,7 +210,7 @@ mod tests {
                     revision: Revision::Active(1),
                     running: true,
                     held_by: Some((7, vec!["n/a".into()])),
-                    fleet: None,
+                    ..Progress::default()
                 },
                 "Active False InstancesExist",
             ),
@@ -229,14 +254,32 @@ mod tests {
     }
 
     #[test]
+    fn what_overrules_ready_is_not_new_each_time() {
+        let fine = Progress {
+            accepted: Some(Ok(Compiled::default())),
+            kind: Some(Ok("App".into())),
+            revision: Revision::Active(1),
+            running: true,
+            ..Progress::default()
+        };
+        let later = Now { millis: 9, rfc3339: "2026-02-02T00:00:00Z".into() };
+        for overruled in [
+            Progress { held_by: Some((1, vec!["n/a".into()])), ..fine.clone() },
+            Progress { unfit: Some((1, "eu: no".into())), ..fine.clone() },
+        ] {
+            let first = of(&overruled);
+            assert_eq!(status(&first, 1, &overruled, &later), first);
+        }
+    }
+
+    #[test]
     fn nothing_new_changes_nothing_and_an_invalid_spec_clears_the_order() {
         let fine = Progress {
             accepted: Some(Ok(Compiled { topological_order: vec!["a".into()], resources: vec![] })),
             kind: Some(Ok("App".into())),
             revision: Revision::Active(1),
             running: true,
-            held_by: None,
-            fleet: None,
+            ..Progress::default()
         };
         let first = of(&fine);
         let later = Now { millis: 9, rfc3339: "2026-02-02T00:00:00Z".into() };

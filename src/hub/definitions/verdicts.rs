@@ -31,6 +31,21 @@ pub fn fleet(
     Some(fleet)
 }
 
+/// If a definition fits none of the clusters: how many they are, and what the first says. `hash`: of the graph that
+/// instances run with; what was said of another one counts for nothing.
+pub fn unfit(
+    verdicts: &BTreeMap<ClusterName, (String, Result<(), String>)>,
+    hash: &str,
+) -> Option<(usize, String)> {
+    let why = |(name, (of, fits)): (&ClusterName, &(String, Result<(), String>))| {
+        let why = fits.as_ref().err().filter(|_| of == hash)?;
+        Some(format!("{}: {}", name.as_str(), text::cut(why, MESSAGE)))
+    };
+    let all: Option<Vec<String>> = verdicts.iter().map(why).collect();
+    let all = all?;
+    Some((all.len(), all.into_iter().next()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +64,16 @@ mod tests {
             ]}))
         );
         assert_eq!(fleet(&BTreeMap::new(), None), None);
+    }
+
+    #[test]
+    fn what_fits_nowhere_is_told_from_what_fits_somewhere_or_is_not_judged_yet() {
+        let of = |hash: &str, why: Option<&str>| (hash.to_owned(), why.map_or(Ok(()), |w| Err(w.to_owned())));
+        let verdicts = |a, b| BTreeMap::from([(ClusterName::new("a"), a), (ClusterName::new("b"), b)]);
+        let bad = || of("h", Some("no"));
+        assert_eq!(unfit(&verdicts(bad(), bad()), "h"), Some((2, "a: no".into())));
+        assert_eq!(unfit(&verdicts(bad(), of("h", None)), "h"), None);
+        assert_eq!(unfit(&verdicts(bad(), of("older", Some("no"))), "h"), None);
+        assert_eq!(unfit(&BTreeMap::new(), "h"), None);
     }
 }

@@ -8,7 +8,7 @@ mod resolve;
 use super::kinds::Kind;
 use crate::api::Gvk;
 use needed::{GVK, Operations, Whole};
-pub use published::of_crd;
+pub use published::{of_crd, serves};
 use resolve::Resolver;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;

@@ -27,21 +27,32 @@ fn published(gvk: &Gvk, namespaced: bool, mut schema: Value, metadata: &Value) -
     document.ok()?.kind(gvk)
 }
 
-/// The kinds that a CustomResourceDefinition serves. What is no such thing serves none.
-pub fn of_crd(crd: &Value, metadata: &Value) -> Vec<(Gvk, Kind)> {
+/// The versions in which a CustomResourceDefinition serves its kind. What is no such thing serves none.
+fn served(crd: &Value) -> impl Iterator<Item = (Gvk, &Value)> {
     let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (group, kind) = (text("/spec/group"), text("/spec/names/kind"));
-    let namespaced = text("/spec/scope") != "Cluster";
     let versions = crd.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten();
-    let served = versions.filter_map(|version| {
+    versions.filter_map(move |version| {
         let name = version.get("name").and_then(Value::as_str).unwrap_or_default();
         if version.get("served") == Some(&Value::Bool(false)) || name.is_empty() || kind.is_empty() {
             return None;
         }
+        Some((Gvk::new(group, name, kind), version))
+    })
+}
+
+/// Whether a CustomResourceDefinition serves this kind.
+pub fn serves(crd: &Value, gvk: &Gvk) -> bool {
+    served(crd).any(|(served, _)| served == *gvk)
+}
+
+/// The kinds that a CustomResourceDefinition serves. `metadata`: of any object.
+pub fn of_crd(crd: &Value, metadata: &Value) -> Vec<(Gvk, Kind)> {
+    let namespaced = crd.pointer("/spec/scope").and_then(Value::as_str) != Some("Cluster");
+    let kinds = served(crd).filter_map(|(gvk, version)| {
         let schema = version.pointer("/schema/openAPIV3Schema").cloned().unwrap_or_default();
-        let gvk = Gvk::new(group, name, kind);
         let kind = published(&gvk, namespaced, schema, metadata)?;
         Some((gvk, kind))
     });
-    served.collect()
+    kinds.collect()
 }

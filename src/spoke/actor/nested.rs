@@ -3,7 +3,7 @@
 
 use super::{Actor, Slot};
 use crate::api::keys::kro;
-use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
+use crate::api::names::{GroupKind, Gvk, InstanceKey, ObjectRef};
 use crate::api::{Object, applyset};
 use crate::graph::Graph;
 use crate::reconcile::spoke::{Goal, Machine, Made, Task, nested, nested_task, owner_of};
@@ -11,6 +11,7 @@ use crate::reconcile::world::{Definition, Stored, World};
 use crate::spoke::messages::Said;
 use crate::spoke::schemas::Key;
 use crate::spoke::speechless;
+use crate::spoke::watch::CrdSeen;
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -23,29 +24,35 @@ pub(super) struct Nested {
     displaced: HashMap<InstanceKey, Arc<Task>>,
     /// The instances that run here, by the id of their ApplySet.
     applysets: HashMap<String, InstanceKey>,
+    /// The definitions by the kinds that are generated from them: what those kinds are, nobody needs to ask the cluster.
+    generated: HashMap<GroupKind, Arc<Graph>>,
 }
 
 impl Actor {
     pub(super) fn define(&mut self, definition: Definition) {
+        let gk = definition.graph.gvk.group_kind();
+        let hash = definition.graph.crd_hash();
+        let before = self.nested.generated.insert(gk.clone(), definition.graph.clone());
+        if before.is_none_or(|before| before.crd_hash() != hash)
+            && self.read_store(|s| s.graphs.name(|gvk| gvk.group_kind() == gk))
+        {
+            self.judge_again(false);
+        }
         if self.settings.local {
             // What is made on the hub is an instance there.
             return;
         }
-        let gk = definition.graph.gvk.group_kind();
-        let hash = definition.graph.crd_hash();
-        let before = self.write_store(|s| {
+        self.write_store(|s| {
             s.crds.want(&gk, hash);
-            s.definitions.insert(gk.clone(), definition)
+            s.definitions.insert(gk.clone(), definition);
         });
-        if before.is_none() && self.read_store(|s| s.graphs.lacks()) {
-            self.judge_again();
-        }
         self.settle_kind(&gk);
         // What makes instances of it may go on.
         self.enqueue_all();
     }
 
     pub(super) fn undefine(&mut self, gk: &GroupKind) {
+        self.nested.generated.remove(gk);
         self.write_store(|s| s.definitions.remove(gk));
         // Those that are going are still cared for: nobody else takes our finalizer off.
         self.settle_kind(gk);
@@ -198,8 +205,18 @@ impl Actor {
     /// The definitions whose kinds this one's resources are.
     pub(super) fn generated_for(&self, key: &Key, hub: &Graph) -> Vec<Arc<Graph>> {
         let kinds = hub.kinds_of(|node| key.side.has(node));
-        self.read_store(|s| {
-            kinds.iter().filter_map(|gvk| Some(s.definition(&gvk.group_kind())?.graph)).collect()
-        })
+        kinds.iter().filter_map(|gvk| self.nested.generated.get(&gvk.group_kind()).cloned()).collect()
+    }
+
+    /// Whether a CRD is written by this hub for a definition: who uses the kind hears of it with the definition.
+    pub(super) fn is_generated(&self, seen: &CrdSeen) -> bool {
+        let ours = if self.settings.local { seen.generated } else { seen.ours(&self.settings.hub_id) };
+        ours && self.nested.generated.values().any(|graph| graph.crd_name() == seen.name)
+    }
+
+    /// Whether some definition has resources of this group that are not generated from another one.
+    pub(super) fn use_group(&self, group: &str) -> bool {
+        let foreign = |gvk: &Gvk| *gvk.group == *group && !self.nested.generated.contains_key(&gvk.group_kind());
+        self.read_store(|s| s.graphs.name(foreign))
     }
 }

@@ -3,9 +3,11 @@
 use super::graphs::{Key, Verdict};
 use crate::api::hash;
 use crate::api::names::Gvk;
+use crate::metrics::Metrics;
 use crate::schema::kinds::Kind;
+use crate::schema::openapi;
 use sha2::{Digest, Sha512};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// More entries than this are looked through for those that nobody uses.
@@ -54,8 +56,11 @@ impl DocumentId {
 
 type Turn = Arc<tokio::sync::Mutex<()>>;
 
-#[derive(Clone, Debug, Default)]
-pub struct Book(Arc<Mutex<Inner>>);
+#[derive(Clone, Default)]
+pub struct Book {
+    inner: Arc<Mutex<Inner>>,
+    metrics: Metrics,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -65,13 +70,35 @@ struct Inner {
     turns: HashMap<String, Turn>,
     /// Documents differ between clusters more often than the kinds in them do.
     kinds: HashMap<u64, Arc<Kind>>,
+    /// Kinds that somebody asked for; what a document says of them is small.
+    wanted: BTreeSet<Gvk>,
     /// By the definition and the fingerprint of the kinds.
     graphs: HashMap<(Key, u64), Verdict>,
 }
 
 impl Book {
+    /// Counts into `metrics` what is read.
+    pub fn counting(metrics: Metrics) -> Self {
+        Self { inner: Arc::default(), metrics }
+    }
+
+    pub fn count(&self, cluster: &str, bytes: usize) {
+        self.metrics.schema_read(cluster, bytes);
+    }
+
+    /// These kinds are in use, or going to be: whoever reads a document reads all of them that stand in it.
+    pub fn want(&self, kinds: &BTreeSet<Gvk>) {
+        let mut inner = self.lock();
+        inner.wanted.extend(kinds.iter().cloned());
+    }
+
+    /// The kinds in use that stand in a document of this name.
+    pub fn wanted_in(&self, document: &str) -> BTreeSet<Gvk> {
+        self.lock().wanted.iter().filter(|gvk| openapi::document_of(gvk) == document).cloned().collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the document at a cluster's URL says of a kind; outer `None` if nobody read it for that kind yet.

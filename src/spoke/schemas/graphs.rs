@@ -1,5 +1,6 @@
 //! Definitions as they are on one cluster.
 
+use crate::api::names::Gvk;
 use crate::graph::Graph;
 use crate::reconcile::spoke::Side;
 use crate::reconcile::world::Compiled;
@@ -87,9 +88,9 @@ impl Graphs {
         self.0.is_empty()
     }
 
-    /// Whether some definition has resources of this group.
-    pub fn name_group(&self, group: &str) -> bool {
-        self.0.values().any(|e| e.hub.nodes.iter().any(|n| *n.gvk.group == *group))
+    /// Whether some definition has resources of a kind.
+    pub fn name(&self, is: impl Fn(&Gvk) -> bool) -> bool {
+        self.0.values().any(|e| e.hub.nodes.iter().any(|n| is(&n.gvk)))
     }
 
     /// Whether something would work with other schemas.

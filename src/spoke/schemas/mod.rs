@@ -9,4 +9,4 @@ mod reader;
 
 pub use book::Book;
 pub use graphs::{Graphs, Key, Verdict};
-pub use reader::{ClusterKinds, Reader};
+pub use reader::{ClusterKinds, Reader, without_generated};
