@@ -4,15 +4,20 @@
 //! maps, labels) counts as a compatible change, so that it reaches the cluster. Both sides are compared by meaning:
 //! numbers by value, and nothing that the API server adds on its own is a change.
 
+mod stored;
+
 use crate::api::keys::kro;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+pub use stored::{Break, Conclusion, Look, Matters};
+use stored::{Place, Step};
+
 /// Sentences about what changes; each names the field.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
-    pub breaking: Vec<String>,
+    pub breaking: Vec<Break>,
     pub compatible: Vec<String>,
 }
 
@@ -32,30 +37,33 @@ pub fn compare(old: &Value, new: &Value) -> Changes {
     let count = |crd: &Value| crd.pointer("/spec/versions").and_then(Value::as_array).map_or(0, Vec::len);
     match (count(old), count(new)) {
         (1, 1) => version(first_version(old), first_version(new), &mut changes),
-        (old, new) => changes.breaking.push(format!(
-            "The CRD must have exactly one version, there are {old} in the cluster and {new} wanted"
+        (old, new) => changes.breaking.push(Break::new(
+            format!("The CRD must have exactly one version, there are {old} in the cluster and {new} wanted"),
+            Matters::Api,
         )),
     }
     changes
 }
 
-/// Why a CRD is not updated; `None` when nothing breaks.
+/// Why a CRD is not updated where instances carry what breaks; `None` when nothing breaks.
 pub fn refusal(name: &str, changes: &Changes) -> Option<String> {
+    let texts: Vec<String> = changes.breaking.iter().map(|b| b.text.clone()).collect();
+    (!texts.is_empty()).then(|| refused(name, &texts))
+}
+
+fn refused(name: &str, breaking: &[String]) -> String {
     const SHOWN: usize = 3;
-    if changes.breaking.is_empty() {
-        return None;
-    }
-    let mut shown: Vec<String> = changes.breaking.iter().take(SHOWN).cloned().collect();
-    let more = changes.breaking.len() - shown.len();
+    let mut shown: Vec<String> = breaking.iter().take(SHOWN).cloned().collect();
+    let more = breaking.len() - shown.len();
     if more > 0 {
         shown.push(format!("and {more} more changes"));
     }
-    Some(format!(
+    format!(
         "cannot update CRD {name}: breaking changes detected: {}. To update it all the same, set the annotation {}: \
          \"true\" on the ResourceGraphDefinition; existing instances are not migrated",
         shown.join("; "),
         kro::ALLOW_BREAKING,
-    ))
+    )
 }
 
 fn metadata(old: &Value, new: &Value, changes: &mut Changes) {
@@ -77,7 +85,8 @@ fn names(old: &Value, new: &Value, changes: &mut Changes) {
     for (pointer, what) in [("/spec/names/kind", "Kind"), ("/spec/scope", "Scope")] {
         let (before, after) = (get(old, pointer), get(new, pointer));
         if after.is_some() && before != after {
-            changes.breaking.push(changed(what, before.as_ref(), after.as_ref()));
+            let text = changed(what, before.as_ref(), after.as_ref());
+            changes.breaking.push(Break::new(text, Matters::Api));
         }
     }
     let singular = get(new, "/spec/names/singular");
@@ -100,15 +109,16 @@ fn first_version(crd: &Value) -> &Value {
 fn version(old: &Value, new: &Value, changes: &mut Changes) {
     if old.get("name") != new.get("name") {
         // Another version is another API; its fields cannot be compared.
-        changes.breaking.push(changed("Version", old.get("name"), new.get("name")));
+        let text = changed("Version", old.get("name"), new.get("name"));
+        changes.breaking.push(Break::new(text, Matters::Api));
         return;
     }
     let schema = |v: &'_ Value| v.pointer("/schema/openAPIV3Schema").cloned().unwrap_or_default();
-    let mut comparison = Comparison { changes, lenient: false };
+    let mut comparison = Comparison { changes, lenient: false, place: Place::default() };
     comparison.schema("", &schema(old), &schema(new));
     let flag = |v: &Value, key: &str| v.get(key).and_then(Value::as_bool).unwrap_or(false);
     match (flag(old, "served"), flag(new, "served")) {
-        (true, false) => changes.breaking.push("Version is no longer served".to_owned()),
+        (true, false) => changes.breaking.push(Break::new("Version is no longer served".to_owned(), Matters::Always)),
         (false, true) => changes.compatible.push("Version is served".to_owned()),
         _ => {}
     }
@@ -117,7 +127,7 @@ fn version(old: &Value, new: &Value, changes: &mut Changes) {
     }
     let status = |v: &Value| v.pointer("/subresources/status").is_some_and(|s| !s.is_null());
     match (status(old), status(new)) {
-        (true, false) => changes.breaking.push("Status subresource was removed".to_owned()),
+        (true, false) => changes.breaking.push(Break::new("Status subresource was removed".to_owned(), Matters::Always)),
         (false, true) => changes.compatible.push("Status subresource was added".to_owned()),
         _ => {}
     }
@@ -147,15 +157,27 @@ struct Comparison<'a> {
     changes: &'a mut Changes,
     /// In a part that kro does not look at, nothing breaks.
     lenient: bool,
+    /// Where the schemas that are compared stand.
+    place: Place,
 }
 
 impl Comparison<'_> {
-    fn breaking(&mut self, text: String) {
+    fn breaking(&mut self, text: String, matters: Matters) {
         if self.lenient {
             self.changes.compatible.push(text);
         } else {
-            self.changes.breaking.push(text);
+            self.changes.breaking.push(Break::new(text, matters));
         }
+    }
+    /// It breaks whoever has a value there.
+    fn breaking_here(&mut self, text: String) {
+        self.breaking(text, Matters::Has(self.place.clone()));
+    }
+    /// The same comparison of what is below.
+    fn below(&mut self, step: Step, path: &str, old: &Value, new: &Value) {
+        self.place.0.push(step);
+        self.schema(path, old, new);
+        self.place.0.pop();
     }
     fn compatible(&mut self, text: String) {
         self.changes.compatible.push(text);
@@ -173,7 +195,7 @@ impl Comparison<'_> {
         }
         if word(old, "type") != word(new, "type") {
             // What is below cannot be compared any more.
-            self.breaking(changed(&format!("Type of {}", field(path)), old.get("type"), new.get("type")));
+            self.breaking_here(changed(&format!("Type of {}", field(path)), old.get("type"), new.get("type")));
             return;
         }
         self.pattern(path, word(old, "pattern"), word(new, "pattern"));
@@ -193,10 +215,10 @@ impl Comparison<'_> {
         let field = field(path);
         match (old, new) {
             (old, new) if old == new => {}
-            ("", new) => self.breaking(format!("Pattern {} of {field} was added", clip(new))),
+            ("", new) => self.breaking_here(format!("Pattern {} of {field} was added", clip(new))),
             (old, "") => self.compatible(format!("Pattern {} of {field} was removed", clip(old))),
             (old, new) => {
-                self.breaking(format!("Pattern of {field} was changed from {} to {}", clip(old), clip(new)));
+                self.breaking_here(format!("Pattern of {field} was changed from {} to {}", clip(old), clip(new)));
             }
         }
     }
@@ -210,12 +232,13 @@ impl Comparison<'_> {
         tighter: impl Fn(f64, f64) -> bool,
     ) {
         let field = field(path);
+        let beyond = |limit| Matters::Beyond(self.place.clone(), name.to_owned(), limit);
         match (old, new) {
-            (None, Some(new)) => self.breaking(format!("{name} {new} of {field} was added")),
+            (None, Some(new)) => self.breaking(format!("{name} {new} of {field} was added"), beyond(new)),
             (Some(old), None) => self.compatible(format!("{name} {old} of {field} was removed")),
             (Some(old), Some(new)) if old != new => {
                 let text = format!("{name} of {field} was changed from {old} to {new}");
-                if tighter(old, new) { self.breaking(text) } else { self.compatible(text) }
+                if tighter(old, new) { self.breaking(text, beyond(new)) } else { self.compatible(text) }
             }
             _ => {}
         }
@@ -226,18 +249,26 @@ impl Comparison<'_> {
         let (was, is) = (required(old), required(new));
         for (name, old) in before {
             let path = join(path, name);
+            let here = || self.place.to(Step::Field(name.clone()));
             let Some(new) = after.get(name) else {
-                self.breaking(format!("Property {path} was removed"));
+                let matters = Matters::Says(here(), old.clone());
+                self.breaking(format!("Property {path} was removed"), matters);
                 continue;
             };
             match (was.contains(name.as_str()), is.contains(name.as_str())) {
-                (false, true) => self.breaking(format!("Property {path} is newly required")),
+                (false, true) => {
+                    let matters = self.lacks(name, new);
+                    self.breaking(format!("Property {path} is newly required"), matters);
+                }
                 (true, true) if has_default(old) && !has_default(new) => {
-                    self.breaking(format!("Default of required property {path} was removed"));
+                    // It may show without being stored.
+                    let shown = old.get("default").cloned().unwrap_or_default();
+                    let matters = Matters::Equals(here(), shown);
+                    self.breaking(format!("Default of required property {path} was removed"), matters);
                 }
                 _ => {}
             }
-            self.schema(&path, old, new);
+            self.below(Step::Field(name.clone()), &path, old, new);
         }
         for (name, new) in after.iter().filter(|(name, _)| !before.contains_key(*name)) {
             let path = join(path, name);
@@ -246,11 +277,20 @@ impl Comparison<'_> {
             } else if has_default(new) {
                 self.compatible(format!("Required property {path} was added, with a default"));
             } else {
-                self.breaking(format!("Required property {path} was added without a default"));
+                let matters = self.lacks(name, new);
+                self.breaking(format!("Required property {path} was added without a default"), matters);
             }
         }
         for name in was.difference(&is) {
             self.compatible(format!("Property {} is no longer required", join(path, name)));
+        }
+    }
+
+    /// It breaks whoever lacks the field, unless a default takes its place.
+    fn lacks(&self, name: &str, new: &Value) -> Matters {
+        match has_default(new) {
+            true => Matters::Never,
+            false => Matters::Lacks(self.place.clone(), name.to_owned()),
         }
     }
 
@@ -264,7 +304,8 @@ impl Comparison<'_> {
             (false, false) => {
                 let missing = |value: &Value, from: &[Value]| !from.iter().any(|known| same(known, value));
                 for value in before.iter().filter(|value| missing(value, after)) {
-                    self.breaking(format!("Enum value {} of {field} was removed", show(value)));
+                    let matters = Matters::Equals(self.place.clone(), value.clone());
+                    self.breaking(format!("Enum value {} of {field} was removed", show(value)), matters);
                 }
                 for value in after.iter().filter(|value| missing(value, before)) {
                     self.compatible(format!("Enum value {} of {field} was added", show(value)));
@@ -276,8 +317,8 @@ impl Comparison<'_> {
     /// Items of a list, and values of a map.
     fn elements(&mut self, path: &str, old: &Value, new: &Value) {
         match (old.get("items"), new.get("items")) {
-            (Some(old), Some(new)) => self.schema(&format!("{path}[]"), old, new),
-            (Some(_), None) => self.breaking(format!("Schema of the items of {} was removed", field(path))),
+            (Some(old), Some(new)) => self.below(Step::Items, &format!("{path}[]"), old, new),
+            (Some(_), None) => self.breaking_here(format!("Schema of the items of {} was removed", field(path))),
             (None, Some(_)) => self.compatible(format!("Schema of the items of {} was added", field(path))),
             (None, None) => {}
         }

@@ -1,13 +1,14 @@
 //! The generated CRD on a spoke: brought there before the first mirror, changed only where that breaks nothing, never
-//! taken from somebody else, never deleted.
+//! taken from somebody else, never deleted but to be replaced where it is of another API and has no instances.
 
-use super::client::{ApiError, SpokeClient};
+use super::client::{ApiError, SpokeClient, Verbs};
 use crate::api::Object;
 use crate::api::keys::hub;
 use crate::api::names::HubId;
 use crate::graph::Graph;
 use crate::reconcile::world::{CrdState, CrdWish};
-use crate::schema::{compat, crd};
+use crate::schema::compat::{self, Break, Conclusion, Look};
+use crate::schema::crd;
 use kube::core::ApiResource;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -106,9 +107,14 @@ async fn try_ensure(
     if let Some(live) = client.get(&resource, "", &name).await? {
         let live = Object(live);
         *judged = Some(Mark::of(&live));
-        match judge(&live, &wanted, hub_id, allow_breaking) {
+        match judge(&live, &wanted, hub_id) {
             Verdict::Settled => return Ok(()),
             Verdict::Write => {}
+            Verdict::Look(breaking) => match look(client, &live.0, &breaking).await?.conclude(&name, allow_breaking) {
+                Conclusion::Update => {}
+                Conclusion::Replace => take_away(client, &live).await?,
+                Conclusion::Refused(message) => return Err(Ended::Refused("Incompatible", message)),
+            },
             Verdict::Refused(reason, message) => return Err(Ended::Refused(reason, message)),
         }
     }
@@ -129,15 +135,17 @@ async fn try_ensure(
 }
 
 /// What to do about a CRD that is there.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 enum Verdict {
     Settled,
     Write,
+    /// To look whether instances carry what breaks.
+    Look(Vec<Break>),
     /// Reason and message.
     Refused(&'static str, String),
 }
 
-fn judge(live: &Object, wanted: &Value, hub_id: &HubId, allow_breaking: bool) -> Verdict {
+fn judge(live: &Object, wanted: &Value, hub_id: &HubId) -> Verdict {
     let name = live.name();
     if live.label(hub::HUB_ID) != Some(hub_id.as_str()) {
         let owner = live.label(hub::HUB_ID).map_or_else(
@@ -147,8 +155,9 @@ fn judge(live: &Object, wanted: &Value, hub_id: &HubId, allow_breaking: bool) ->
             },
             |id| format!("another hub ({id})"),
         );
-        let message =
-            format!("CustomResourceDefinition {name} exists and belongs to {owner}; it is not taken over");
+        let message = format!(
+            "CustomResourceDefinition {name} exists and belongs to {owner}; it is not taken over: remove it there, or choose another kind or group"
+        );
         return Verdict::Refused("Conflict", message);
     }
     if live.is_deleting() {
@@ -159,10 +168,60 @@ fn judge(live: &Object, wanted: &Value, hub_id: &HubId, allow_breaking: bool) ->
     if changes.is_empty() && is_established(&live.0) {
         return Verdict::Settled;
     }
-    match compat::refusal(name, &changes).filter(|_| !allow_breaking) {
-        Some(message) => Verdict::Refused("Incompatible", message),
-        None => Verdict::Write,
+    match changes.breaking.is_empty() {
+        true => Verdict::Write,
+        false => Verdict::Look(changes.breaking),
     }
+}
+
+/// So many instances are read at once.
+const PAGE: usize = 250;
+
+/// Asks the instances that are there what the changes of their CRD do to them.
+///
+/// # Errors
+/// They cannot be read.
+pub async fn look<'a>(client: &Verbs, live: &Value, breaking: &'a [Break]) -> Result<Look<'a>, ApiError> {
+    let text = |pointer: &str| live.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let versions = live.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten();
+    let served = versions.filter(|v| v.get("served") != Some(&Value::Bool(false)));
+    let Some(version) = served.filter_map(|v| v.get("name")?.as_str()).next() else {
+        return Ok(Look::blind(breaking));
+    };
+    let path = format!("/apis/{}/{version}/{}", text("/spec/group"), text("/spec/names/plural"));
+    let (mut look, mut from) = (Look::new(breaking), String::new());
+    loop {
+        let token: String = url::form_urlencoded::byte_serialize(from.as_bytes()).collect();
+        let page = client.get_json(&format!("{path}?limit={PAGE}&continue={token}")).await?;
+        // A kind that is not served yet may have been before.
+        let Some(page) = page else { return Ok(Look::blind(breaking)) };
+        page.get("items").and_then(Value::as_array).into_iter().flatten().for_each(|item| look.at(item));
+        from = page.pointer("/metadata/continue").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if from.is_empty() || look.is_decided() {
+            return Ok(look);
+        }
+    }
+}
+
+const GONE_POLL: Duration = Duration::from_millis(50);
+const GONE_POLLS: u32 = 200;
+
+/// Takes away a CRD that has no instances, and waits until it is gone.
+///
+/// # Errors
+/// It cannot be taken away, or does not go in time.
+pub async fn take_away(client: &Verbs, live: &Object) -> Result<(), ApiError> {
+    let resource = crd_resource();
+    tracing::info!(cluster = client.cluster(), crd = live.name(), "a CRD of another API without instances is replaced");
+    client.delete(&resource, "", live.name(), live.uid()).await?;
+    for _ in 0..GONE_POLLS {
+        let left = client.get(&resource, "", live.name()).await?;
+        if left.is_none_or(|left| Object(left).uid() != live.uid()) {
+            return Ok(());
+        }
+        tokio::time::sleep(GONE_POLL).await;
+    }
+    Err(ApiError::Conflict { message: format!("{} is being deleted", live.name()) })
 }
 
 /// Whether the API server serves the kind.
@@ -199,24 +258,23 @@ mod tests {
     #[test]
     fn a_crd_that_is_there_is_judged() {
         let hub_id = HubId::new("us");
-        let verdict = |live: Value, allow: bool| judge(&Object(live), &crd("string"), &hub_id, allow);
+        let verdict = |live: Value| judge(&Object(live), &crd("string"), &hub_id);
         let changed = |path: &str, value: Value| {
             let mut live = crd("string");
             *live.pointer_mut(path).unwrap() = value;
             live
         };
-        assert_eq!(verdict(crd("string"), false), Verdict::Settled);
-        assert_eq!(verdict(changed("/status", json!({})), false), Verdict::Write);
-        assert!(matches!(verdict(crd("integer"), false), Verdict::Refused("Incompatible", _)));
-        assert_eq!(verdict(crd("integer"), true), Verdict::Write);
+        assert_eq!(verdict(crd("string")), Verdict::Settled);
+        assert_eq!(verdict(changed("/status", json!({}))), Verdict::Write);
+        assert!(matches!(verdict(crd("integer")), Verdict::Look(breaking) if breaking.len() == 1));
         for owner in [json!({}), json!({hub::HUB_ID: "them"})] {
             assert!(matches!(
-                verdict(changed("/metadata/labels", owner), true),
+                verdict(changed("/metadata/labels", owner)),
                 Verdict::Refused("Conflict", _)
             ));
         }
         let mut deleting = crd("string");
         deleting["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-        assert!(matches!(verdict(deleting, false), Verdict::Refused("CRDNotReady", _)));
+        assert!(matches!(verdict(deleting), Verdict::Refused("CRDNotReady", _)));
     }
 }

@@ -9,6 +9,8 @@ use std::collections::HashMap;
 const RETRY_MILLIS: u64 = 60_000;
 /// What is likely to pass by itself is looked at sooner.
 const RETRY_SOON_MILLIS: u64 = 10_000;
+/// Both are doubled with each refusal in a row, up to this.
+const LONGEST_MILLIS: u64 = 300_000;
 
 #[derive(Debug, Default)]
 pub struct CrdBook {
@@ -24,6 +26,8 @@ struct Entry {
     state: CrdState,
     /// The live CRD that the state was told from.
     judged: Option<Mark>,
+    /// How often in a row it was refused.
+    refusals: u32,
     /// It is being brought there.
     busy: bool,
     /// What was seen while it was being brought there: the live CRD after each change, and whether that change took it away.
@@ -55,6 +59,7 @@ impl CrdBook {
             name: name.to_owned(),
             state: CrdState::Unknown,
             judged: None,
+            refusals: 0,
             busy: false,
             meanwhile: Vec::new(),
         });
@@ -66,7 +71,11 @@ impl CrdBook {
         entry.meanwhile.clear();
         match &mut entry.state {
             CrdState::Refused { wish: refused, retry_at, .. } if refused == wish => *retry_at = None,
-            state => *state = CrdState::Working,
+            state => {
+                // Another wish, or another CRD there.
+                entry.refusals = 0;
+                *state = CrdState::Working;
+            }
         }
         true
     }
@@ -78,8 +87,9 @@ impl CrdBook {
         entry.state = ensured.state;
         entry.judged = ensured.judged;
         if let CrdState::Refused { reason, retry_at, .. } = &mut entry.state {
-            let pause = if *reason == "CRDNotReady" { RETRY_SOON_MILLIS } else { RETRY_MILLIS };
-            *retry_at = Some(now_millis + pause);
+            let first = if *reason == "CRDNotReady" { RETRY_SOON_MILLIS } else { RETRY_MILLIS };
+            *retry_at = Some(now_millis + (first << entry.refusals.min(8)).min(LONGEST_MILLIS));
+            entry.refusals = entry.refusals.saturating_add(1);
         }
         for (mark, gone) in std::mem::take(&mut entry.meanwhile) {
             entry.compare(&mark, gone);
@@ -149,6 +159,16 @@ mod tests {
         assert!(book.begin(&gk(), "apps.kro.run", &wish("h")));
         assert_eq!(book.state(&gk()), refused("Incompatible", None));
         assert!(!book.begin(&gk(), "apps.kro.run", &wish("h")), "it is being tried");
+
+        // Ever less often, as long as it lasts.
+        let mut pauses = Vec::new();
+        for _ in 0..5 {
+            book.ensured(&gk(), Ensured { state: refused("Incompatible", None), judged: Some(mark("u", 1)) }, 0);
+            let CrdState::Refused { retry_at: Some(at), .. } = book.state(&gk()) else { panic!() };
+            pauses.push(at);
+            assert!(book.begin(&gk(), "apps.kro.run", &wish("h")));
+        }
+        assert_eq!(pauses, [120_000, 240_000, 300_000, 300_000, 300_000]);
 
         // Another wish is no longer refused.
         let mut other = super::tests::book(refused("Incompatible", None), Some(mark("u", 1)));

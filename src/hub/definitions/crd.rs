@@ -1,11 +1,11 @@
-//! The generated CRD on the hub: created, or changed where that breaks nothing, never taken from somebody else.
+//! The generated CRD on the hub: created, or changed where that breaks no instance, never taken from somebody else.
 
 use crate::api::Object;
 use crate::api::keys::kro;
 use crate::hub::context::Context;
-use crate::schema::compat;
+use crate::schema::compat::{self, Conclusion, Look};
 use crate::spoke::client::ApiError;
-use crate::spoke::crd::{crd_resource, is_established, names_refused};
+use crate::spoke::crd::{crd_resource, is_established, look, names_refused, take_away};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -70,10 +70,24 @@ pub(in crate::hub) async fn ensure(
             if changes.is_empty() {
                 live
             } else {
-                if let Some(message) = compat::refusal(name, &changes).filter(|_| !may.break_stored) {
-                    return Err(Failure::lasting(message));
+                let found = match changes.breaking.is_empty() {
+                    true => Look::new(&[]),
+                    false => look(client, &live, &changes.breaking).await?,
+                };
+                match found.conclude(name, may.break_stored) {
+                    Conclusion::Update => client.merge_patch(&resource, "", name, &patch(wanted)).await?,
+                    Conclusion::Replace if may.create => {
+                        take_away(client, &Object(live)).await?;
+                        client.create(&resource, "", wanted).await?
+                    }
+                    Conclusion::Replace => {
+                        let message = format!("CustomResourceDefinition {name} is of another API; the definition is being deleted");
+                        return Err(Failure::lasting(message));
+                    }
+                    Conclusion::Refused(message) => {
+                        return Err(Failure { instances: true, ..Failure::lasting(message) });
+                    }
                 }
-                client.merge_patch(&resource, "", name, &patch(wanted)).await?
             }
         }
     };
@@ -106,7 +120,10 @@ fn owned_by(live: &Value, name: &str, rgd_name: &str) -> Result<(), Failure> {
     let owner = live.label(kro::RGD_NAME).unwrap_or_default();
     if owner != crate::api::hash::label_value(rgd_name) {
         return Err(Failure::lasting(format!(
-            "CustomResourceDefinition {name} is owned by another ResourceGraphDefinition {owner}; one kind has one definition"
+            "CustomResourceDefinition {name} is owned by another ResourceGraphDefinition {owner}; one kind has one definition. If that one is gone for good, give \
+             the CRD the label {}={}",
+            kro::RGD_NAME,
+            crate::api::hash::label_value(rgd_name),
         )));
     }
     Ok(())

@@ -35,7 +35,7 @@ fn without(mut crd: Value, pointer: &str) -> Value {
     crd
 }
 fn breaking(old: &Value, new: &Value) -> Vec<String> {
-    compare(old, new).breaking
+    compare(old, new).breaking.into_iter().map(|b| b.text).collect()
 }
 
 #[test]
@@ -61,8 +61,7 @@ fn changes_of_a_field() {
         ("[]string", "[]integer", "Type of spec.a[] was changed from string to integer"),
     ];
     for (old, new, expected) in breaks {
-        let changes = compare(&field(old), &field(new));
-        assert_eq!(changes.breaking, [expected], "{old} -> {new}");
+        assert_eq!(breaking(&field(old), &field(new)), [expected], "{old} -> {new}");
     }
     let reaches = [
         (STR, "string | description=x", "Description of spec.a was changed"),
@@ -293,4 +292,83 @@ proptest! {
             compare(&crd_of(schema.clone()), &strange);
         }
     }
+}
+
+/// What comes of `old` -> `new`, both SimpleSchema of the spec, with instances of these specs.
+fn concluded(old: Value, new: Value, specs: &[Value]) -> Conclusion {
+    let changes = compare(&fields(old), &fields(new));
+    let mut look = Look::new(&changes.breaking);
+    for (n, spec) in specs.iter().enumerate() {
+        look.at(&json!({"metadata": {"namespace": "n", "name": format!("i{n}")}, "spec": spec}));
+    }
+    look.conclude("webapps.kro.run", false)
+}
+
+#[test]
+fn a_change_breaks_only_what_is_there() {
+    let (a, ab) = (json!({"a": "string"}), json!({"a": "string", "b": "string"}));
+    let defaulted = json!({"a": "string", "b": "string | default=x"});
+    let nested = json!({"a": "string", "b": {"c": "string | default=x", "d": "integer"}});
+    // Old, new, specs that let it pass, specs that do not.
+    let cases = [
+        (&ab, &a, vec![json!({"a": "1"}), json!({"b": null})], vec![json!({"b": ""})]),
+        (&defaulted, &a, vec![json!({"a": "1", "b": "x"})], vec![json!({"b": "y"})]),
+        (&nested, &a, vec![json!({"b": {"c": "x"}}), json!({})], vec![json!({"b": {"c": "x", "d": 1}})]),
+        (&json!({"a": "string | enum=p,q"}), &json!({"a": "string | enum=p"}), vec![json!({"a": "p"})], vec![json!({"a": "q"})]),
+        (&json!({"a": "integer | maximum=9"}), &json!({"a": "integer | maximum=5"}), vec![json!({"a": 5})], vec![json!({"a": 6})]),
+        (&json!({"a": "string"}), &json!({"a": "string | maxLength=2"}), vec![json!({"a": "ää"})], vec![json!({"a": "abc"})]),
+        (&json!({"a": "[]string"}), &json!({"a": "[]string | minItems=1"}), vec![json!({"a": ["x"]})], vec![json!({"a": []})]),
+        (&a, &json!({"a": "string | required=true"}), vec![json!({"a": "x"})], vec![json!({})]),
+        (&a, &json!({"a": "integer"}), vec![json!({})], vec![json!({"a": "x"})]),
+    ];
+    for (old, new, passing, broken) in cases {
+        let of = |specs: &[Value]| concluded(old.clone(), new.clone(), specs);
+        assert_eq!(of(&[]), Conclusion::Update, "{old} -> {new}, nothing stored");
+        assert_eq!(of(&passing), Conclusion::Update, "{old} -> {new}, {passing:?}");
+        let all: Vec<Value> = passing.iter().chain(&broken).cloned().collect();
+        let Conclusion::Refused(why) = of(&all) else { panic!("{old} -> {new}, {broken:?}") };
+        assert!(why.contains(&format!("(concerns n/i{})", passing.len())), "{why}");
+    }
+}
+
+#[test]
+fn what_the_status_showed_is_no_reason_to_keep_a_field() {
+    let status = |fields: &[&str]| {
+        let properties: serde_json::Map<String, Value> =
+            fields.iter().map(|f| ((*f).to_owned(), json!({"type": "string"}))).collect();
+        crd_with(json!({"type": "object"}), json!({"type": "object", "properties": properties}))
+    };
+    let changes = compare(&status(&["a", "b"]), &status(&["a"]));
+    let mut look = Look::new(&changes.breaking);
+    look.at(&json!({"metadata": {"name": "i"}, "status": {"b": "x"}}));
+    assert_eq!((changes.breaking.len(), look.conclude("x", false)), (1, Conclusion::Update));
+}
+
+#[test]
+fn another_api_is_replaced_where_nothing_is_left_of_it() {
+    let (old, new) = (field("string"), with(field("string"), "/spec/names/kind", json!("WebAPP")));
+    let changes = compare(&old, &new);
+    assert_eq!(Look::new(&changes.breaking).conclude("x", false), Conclusion::Replace);
+    for allowed in [false, true] {
+        let mut look = Look::new(&changes.breaking);
+        look.at(&json!({"metadata": {"name": "i"}}));
+        let refused = look.conclude("x", allowed);
+        assert!(matches!(&refused, Conclusion::Refused(why) if why.contains("delete them")), "{refused:?}");
+        assert!(matches!(Look::blind(&changes.breaking).conclude("x", allowed), Conclusion::Refused(_)));
+    }
+}
+
+#[test]
+fn what_cannot_be_looked_at_may_carry_anything_and_a_long_list_is_not_read_to_its_end() {
+    let changes = compare(&fields(json!({"a": "string", "b": "string"})), &field("string"));
+    assert!(matches!(Look::blind(&changes.breaking).conclude("x", false), Conclusion::Refused(_)));
+    assert_eq!(Look::blind(&changes.breaking).conclude("x", true), Conclusion::Update);
+    let mut look = Look::new(&changes.breaking);
+    let mut read = 0;
+    while !look.is_decided() {
+        look.at(&json!({"metadata": {"name": format!("i{read}")}, "spec": {"b": "x"}}));
+        read += 1;
+    }
+    let Conclusion::Refused(why) = look.conclude("x", false) else { panic!() };
+    assert!(read == 4 && why.contains("(concerns i0, i1, i2 and others)"), "{read} {why}");
 }

@@ -1,0 +1,201 @@
+//! Whether a change that may break instances breaks those that are there: what none of them carries, nobody misses.
+
+use super::{has_default, object, refused, same};
+use crate::api::text;
+use serde_json::Value;
+
+/// A way down into an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    Field(String),
+    Items,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place(pub Vec<Step>);
+
+impl Place {
+    pub fn to(&self, step: Step) -> Self {
+        let mut steps = self.0.clone();
+        steps.push(step);
+        Self(steps)
+    }
+
+    /// All values that an object has there.
+    fn values<'a>(&self, root: &'a Value) -> Vec<&'a Value> {
+        self.0.iter().fold(vec![root], |values, step| {
+            let below = values.into_iter().flat_map(|value| match step {
+                Step::Field(name) => value.get(name).into_iter().collect::<Vec<_>>(),
+                Step::Items => value.as_array().into_iter().flatten().collect(),
+            });
+            below.filter(|value| !value.is_null()).collect()
+        })
+    }
+
+    /// In the status stands what controllers compute anew.
+    fn is_computed(&self) -> bool {
+        self.0.first() == Some(&Step::Field("status".to_owned()))
+    }
+}
+
+/// Which instances a change breaks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Matters {
+    /// Those that have a value there.
+    Has(Place),
+    /// Those that say something there which this schema does not say by its defaults: a read shows those for all.
+    Says(Place, Value),
+    /// Those whose objects there lack the field.
+    Lacks(Place, String),
+    /// Those that have this value there.
+    Equals(Place, Value),
+    /// Those whose values are beyond this bound.
+    Beyond(Place, String, f64),
+    /// All.
+    Always,
+    /// None.
+    Never,
+    /// It is another API: no instance can be kept, and the API server takes no such update.
+    Api,
+}
+
+/// A change that may break instances.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Break {
+    pub text: String,
+    pub matters: Matters,
+}
+
+impl Break {
+    pub fn new(text: String, matters: Matters) -> Self {
+        Self { text, matters }
+    }
+
+    fn breaks(&self, instance: &Value) -> bool {
+        match &self.matters {
+            Matters::Has(place) => !place.values(instance).is_empty(),
+            Matters::Says(place, _) if place.is_computed() => false,
+            Matters::Says(place, schema) => place.values(instance).iter().any(|v| !says_nothing(v, schema)),
+            Matters::Lacks(place, name) => {
+                place.values(instance).iter().any(|v| v.is_object() && v.get(name).is_none_or(Value::is_null))
+            }
+            Matters::Equals(place, value) => place.values(instance).iter().any(|v| same(v, value)),
+            Matters::Beyond(place, bound, limit) => {
+                place.values(instance).iter().any(|v| is_beyond(v, bound, *limit))
+            }
+            Matters::Always | Matters::Api => true,
+            Matters::Never => false,
+        }
+    }
+}
+
+/// Whether a value is what the schema's defaults make of nothing.
+fn says_nothing(value: &Value, schema: &Value) -> bool {
+    if has_default(schema) && schema.get("default").is_some_and(|default| same(default, value)) {
+        return true;
+    }
+    let known = object(schema, "properties");
+    match value {
+        Value::Null => true,
+        Value::Object(fields) if !known.is_empty() => {
+            fields.iter().all(|(name, v)| known.get(name).is_some_and(|schema| says_nothing(v, schema)))
+        }
+        _ => false,
+    }
+}
+
+fn is_beyond(value: &Value, bound: &str, limit: f64) -> bool {
+    // Exact as long as nobody counts to 2^53.
+    let count = |n: usize| u32::try_from(n).map_or(f64::INFINITY, f64::from);
+    let measured = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => Some(count(text.chars().count())),
+        Value::Array(items) => Some(count(items.len())),
+        _ => None,
+    };
+    measured.is_some_and(|n| if bound.starts_with("min") { n < limit } else { n > limit })
+}
+
+/// What the instances say to the changes of a CRD that may break them.
+#[derive(Debug)]
+pub struct Look<'a> {
+    breaks: Vec<(&'a Break, Vec<String>, usize)>,
+    any: bool,
+    /// Nobody could look.
+    blind: bool,
+}
+
+/// What may be done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Conclusion {
+    /// To update the CRD.
+    Update,
+    /// To take it away and write it anew: there are no instances.
+    Replace,
+    /// Nothing; why.
+    Refused(String),
+}
+
+/// So many instances are named.
+const NAMED: usize = 3;
+
+impl<'a> Look<'a> {
+    pub fn new(breaks: &'a [Break]) -> Self {
+        Self { breaks: breaks.iter().map(|b| (b, Vec::new(), 0)).collect(), any: false, blind: false }
+    }
+
+    /// The instances cannot be read: they may carry anything.
+    pub fn blind(breaks: &'a [Break]) -> Self {
+        Self { blind: true, ..Self::new(breaks) }
+    }
+
+    pub fn at(&mut self, instance: &Value) {
+        self.any = true;
+        let name = |field: &str| instance.pointer(field).and_then(Value::as_str).unwrap_or_default();
+        for (change, names, count) in &mut self.breaks {
+            if change.breaks(instance) {
+                *count += 1;
+                if names.len() < NAMED {
+                    let whole = [name("/metadata/namespace"), name("/metadata/name")];
+                    names.push(whole.into_iter().filter(|n| !n.is_empty()).collect::<Vec<_>>().join("/"));
+                }
+            }
+        }
+    }
+
+    /// Whether more instances would change nothing.
+    pub fn is_decided(&self) -> bool {
+        self.any && self.breaks.iter().all(|(_, _, count)| *count > NAMED)
+    }
+
+    /// `crd`: its name. `allowed`: the author takes what breaks.
+    pub fn conclude(self, crd: &str, allowed: bool) -> Conclusion {
+        let other_api = || self.breaks.iter().filter(|(change, ..)| change.matters == Matters::Api);
+        if other_api().next().is_some() {
+            if !self.any && !self.blind {
+                return Conclusion::Replace;
+            }
+            let changes: Vec<&str> = other_api().map(|(change, ..)| change.text.as_str()).collect();
+            return Conclusion::Refused(format!(
+                "CRD {crd} is of another API: {}. It cannot be updated to this one, and instances of it are left: delete them, or \
+                 choose another kind or group",
+                changes.join("; ")
+            ));
+        }
+        let matter = self.breaks.iter().filter(|(_, _, count)| self.blind || *count > 0);
+        let texts: Vec<String> = matter.map(|(change, names, count)| told(change, names, *count)).collect();
+        match texts.is_empty() || allowed {
+            true => Conclusion::Update,
+            false => Conclusion::Refused(refused(crd, &texts)),
+        }
+    }
+}
+
+fn told(change: &Break, names: &[String], count: usize) -> String {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    match count {
+        0 => change.text.clone(),
+        count if count > names.len() => format!("{} (concerns {} and others)", change.text, names.join(", ")),
+        _ => format!("{} (concerns {})", change.text, text::few(&names, NAMED)),
+    }
+}
