@@ -146,24 +146,37 @@ mod tests {
     const TEN_MINUTES: u64 = 600_000;
 
     /// How often it is tried in each of ten minutes, if every try fails and `changes` come meanwhile.
-    fn tries(changes: impl Fn(u64) -> bool) -> Vec<usize> {
+    fn tries_of(subject: Subject, first: u64, changes: impl Fn(u64) -> bool) -> Vec<usize> {
         let (mut wakes, mut tried) = (Wakes::default(), vec![0; 10]);
-        wakes.failed("a", Subject::Compile, SOON, 0);
+        wakes.failed("a", subject, first, 0);
         for now in (0..TEN_MINUTES).step_by(100) {
             if changes(now) {
-                wakes.changed("a", Subject::Compile, now);
+                wakes.changed("a", subject, now);
             }
             for (name, subject) in wakes.due(now) {
                 tried[usize::try_from(now / 60_000).unwrap()] += 1;
-                wakes.failed(&name, subject, SOON, now);
+                wakes.failed(&name, subject, first, now);
             }
         }
         tried
     }
+    fn tries(changes: impl Fn(u64) -> bool) -> Vec<usize> {
+        tries_of(Subject::Compile, SOON, changes)
+    }
 
     #[test]
     fn a_failure_that_lasts_is_tried_ever_less() {
-        assert_eq!(tries(|_| false), [3, 1, 1, 0, 0, 1, 0, 0, 0, 0]);
+        let cases = [
+            ("a kind is missing", Subject::Compile, SOON, [3, 1, 1, 0, 0, 1, 0, 0, 0, 0]),
+            ("accepted without knowing a kind", Subject::Compile, LASTING, [0, 1, 0, 1, 0, 0, 0, 1, 0, 0]),
+            ("its CRD would break instances", Subject::Crd, LASTING, [0, 1, 0, 1, 0, 0, 0, 1, 0, 0]),
+            ("its snapshot is refused", Subject::Revision, SOON, [3, 1, 1, 0, 0, 1, 0, 0, 0, 0]),
+            ("403 on its finalizer", Subject::Finalizers, SOON, [3, 1, 1, 0, 0, 1, 0, 0, 0, 0]),
+            ("403 on its status", Subject::Status, SOON, [3, 1, 1, 0, 0, 1, 0, 0, 0, 0]),
+        ];
+        for (what, subject, first, want) in cases {
+            assert_eq!(tries_of(subject, first, |_| false), want, "{what}");
+        }
     }
 
     #[test]

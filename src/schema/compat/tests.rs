@@ -82,7 +82,7 @@ fn changes_of_a_field() {
     ];
     for (old, new, expected) in reaches {
         let changes = compare(&field(old), &field(new));
-        assert_eq!(changes.breaking, [""; 0], "{old} -> {new}");
+        assert!(changes.breaking.is_empty(), "{old} -> {new}: {changes:?}");
         assert!(changes.compatible.iter().any(|text| text == expected), "{old} -> {new}: {changes:?}");
     }
 }
@@ -153,7 +153,8 @@ fn changes_around_the_schema() {
     ];
     for (new, breaks, reaches) in table {
         let changes = compare(&crd, &new);
-        assert_eq!(changes.breaking, Vec::from_iter(breaks));
+        let texts: Vec<&str> = changes.breaking.iter().map(|b| b.text.as_str()).collect();
+        assert_eq!(texts, Vec::from_iter(breaks));
         assert_eq!(changes.compatible, Vec::from_iter(reaches));
     }
     let mut two = crd.clone();
