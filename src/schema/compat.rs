@@ -118,7 +118,9 @@ fn version(old: &Value, new: &Value, changes: &mut Changes) {
     comparison.schema("", &schema(old), &schema(new));
     let flag = |v: &Value, key: &str| v.get(key).and_then(Value::as_bool).unwrap_or(false);
     match (flag(old, "served"), flag(new, "served")) {
-        (true, false) => changes.breaking.push(Break::new("Version is no longer served".to_owned(), Matters::Always)),
+        (true, false) => {
+            changes.breaking.push(Break::new("Version is no longer served".to_owned(), Matters::Always))
+        }
         (false, true) => changes.compatible.push("Version is served".to_owned()),
         _ => {}
     }
@@ -127,7 +129,9 @@ fn version(old: &Value, new: &Value, changes: &mut Changes) {
     }
     let status = |v: &Value| v.pointer("/subresources/status").is_some_and(|s| !s.is_null());
     match (status(old), status(new)) {
-        (true, false) => changes.breaking.push(Break::new("Status subresource was removed".to_owned(), Matters::Always)),
+        (true, false) => {
+            changes.breaking.push(Break::new("Status subresource was removed".to_owned(), Matters::Always))
+        }
         (false, true) => changes.compatible.push("Status subresource was added".to_owned()),
         _ => {}
     }
@@ -195,7 +199,11 @@ impl Comparison<'_> {
         }
         if word(old, "type") != word(new, "type") {
             // What is below cannot be compared any more.
-            self.breaking_here(changed(&format!("Type of {}", field(path)), old.get("type"), new.get("type")));
+            self.breaking_here(changed(
+                &format!("Type of {}", field(path)),
+                old.get("type"),
+                new.get("type"),
+            ));
             return;
         }
         self.pattern(path, word(old, "pattern"), word(new, "pattern"));
@@ -218,7 +226,11 @@ impl Comparison<'_> {
             ("", new) => self.breaking_here(format!("Pattern {} of {field} was added", clip(new))),
             (old, "") => self.compatible(format!("Pattern {} of {field} was removed", clip(old))),
             (old, new) => {
-                self.breaking_here(format!("Pattern of {field} was changed from {} to {}", clip(old), clip(new)));
+                self.breaking_here(format!(
+                    "Pattern of {field} was changed from {} to {}",
+                    clip(old),
+                    clip(new)
+                ));
             }
         }
     }
@@ -318,7 +330,9 @@ impl Comparison<'_> {
     fn elements(&mut self, path: &str, old: &Value, new: &Value) {
         match (old.get("items"), new.get("items")) {
             (Some(old), Some(new)) => self.below(Step::Items, &format!("{path}[]"), old, new),
-            (Some(_), None) => self.breaking_here(format!("Schema of the items of {} was removed", field(path))),
+            (Some(_), None) => {
+                self.breaking_here(format!("Schema of the items of {} was removed", field(path)))
+            }
             (None, Some(_)) => self.compatible(format!("Schema of the items of {} was added", field(path))),
             (None, None) => {}
         }

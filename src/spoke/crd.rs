@@ -110,11 +110,13 @@ async fn try_ensure(
         match judge(&live, &wanted, hub_id) {
             Verdict::Settled => return Ok(()),
             Verdict::Write => {}
-            Verdict::Look(breaking) => match look(client, &live.0, &breaking).await?.conclude(&name, allow_breaking) {
-                Conclusion::Update => {}
-                Conclusion::Replace => take_away(client, &live).await?,
-                Conclusion::Refused(message) => return Err(Ended::Refused("Incompatible", message)),
-            },
+            Verdict::Look(breaking) => {
+                match look(client, &live.0, &breaking).await?.conclude(&name, allow_breaking) {
+                    Conclusion::Update => {}
+                    Conclusion::Replace => take_away(client, &live).await?,
+                    Conclusion::Refused(message) => return Err(Ended::Refused("Incompatible", message)),
+                }
+            }
             Verdict::Refused(reason, message) => return Err(Ended::Refused(reason, message)),
         }
     }
@@ -212,7 +214,11 @@ const GONE_POLLS: u32 = 200;
 /// It cannot be taken away, or does not go in time.
 pub async fn take_away(client: &Verbs, live: &Object) -> Result<(), ApiError> {
     let resource = crd_resource();
-    tracing::info!(cluster = client.cluster(), crd = live.name(), "a CRD of another API without instances is replaced");
+    tracing::info!(
+        cluster = client.cluster(),
+        crd = live.name(),
+        "a CRD of another API without instances is replaced"
+    );
     client.delete(&resource, "", live.name(), live.uid()).await?;
     for _ in 0..GONE_POLLS {
         let left = client.get(&resource, "", live.name()).await?;
@@ -268,10 +274,7 @@ mod tests {
         assert_eq!(verdict(changed("/status", json!({}))), Verdict::Write);
         assert!(matches!(verdict(crd("integer")), Verdict::Look(breaking) if breaking.len() == 1));
         for owner in [json!({}), json!({hub::HUB_ID: "them"})] {
-            assert!(matches!(
-                verdict(changed("/metadata/labels", owner)),
-                Verdict::Refused("Conflict", _)
-            ));
+            assert!(matches!(verdict(changed("/metadata/labels", owner)), Verdict::Refused("Conflict", _)));
         }
         let mut deleting = crd("string");
         deleting["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");

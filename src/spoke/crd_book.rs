@@ -163,7 +163,11 @@ mod tests {
         // Ever less often, as long as it lasts.
         let mut pauses = Vec::new();
         for _ in 0..5 {
-            book.ensured(&gk(), Ensured { state: refused("Incompatible", None), judged: Some(mark("u", 1)) }, 0);
+            book.ensured(
+                &gk(),
+                Ensured { state: refused("Incompatible", None), judged: Some(mark("u", 1)) },
+                0,
+            );
             let CrdState::Refused { retry_at: Some(at), .. } = book.state(&gk()) else { panic!() };
             pauses.push(at);
             assert!(book.begin(&gk(), "apps.kro.run", &wish("h")));

@@ -81,7 +81,9 @@ pub(in crate::hub) async fn ensure(
                         client.create(&resource, "", wanted).await?
                     }
                     Conclusion::Replace => {
-                        let message = format!("CustomResourceDefinition {name} is of another API; the definition is being deleted");
+                        let message = format!(
+                            "CustomResourceDefinition {name} is of another API; the definition is being deleted"
+                        );
                         return Err(Failure::lasting(message));
                     }
                     Conclusion::Refused(message) => {

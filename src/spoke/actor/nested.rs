@@ -216,7 +216,8 @@ impl Actor {
 
     /// Whether some definition has resources of this group that are not generated from another one.
     pub(super) fn use_group(&self, group: &str) -> bool {
-        let foreign = |gvk: &Gvk| *gvk.group == *group && !self.nested.generated.contains_key(&gvk.group_kind());
+        let foreign =
+            |gvk: &Gvk| *gvk.group == *group && !self.nested.generated.contains_key(&gvk.group_kind());
         self.read_store(|s| s.graphs.name(foreign))
     }
 }

@@ -210,7 +210,8 @@ impl Reader {
         if let Some(first) = gvks.iter().find(unknown) {
             match self.read(client, url, first).await {
                 // What is served all the same is not described.
-                Ok(()) | Err(ApiError::Other { .. } | ApiError::Invalid { .. } | ApiError::Forbidden { .. }) => {}
+                Ok(())
+                | Err(ApiError::Other { .. } | ApiError::Invalid { .. } | ApiError::Forbidden { .. }) => {}
                 Err(error) => self.is_silent(client, first, error, found).await?,
             }
         }
@@ -221,12 +222,7 @@ impl Reader {
         Ok(())
     }
 
-    async fn is_served(
-        &self,
-        client: &Verbs,
-        gvk: &Gvk,
-        found: &mut ClusterKinds,
-    ) -> Result<bool, ApiError> {
+    async fn is_served(&self, client: &Verbs, gvk: &Gvk, found: &mut ClusterKinds) -> Result<bool, ApiError> {
         let group = gvk.api_version();
         if found.silent.contains_key(&group) {
             return Ok(false);
@@ -235,7 +231,11 @@ impl Reader {
         match asked.unwrap_or(Err(ApiError::Timeout)) {
             Ok(served) => {
                 let mut absent = self.absent.lock().await;
-                if served { absent.remove(gvk) } else { absent.insert(gvk.clone()) };
+                if served {
+                    absent.remove(gvk)
+                } else {
+                    absent.insert(gvk.clone())
+                };
                 Ok(served)
             }
             Err(error) => self.is_silent(client, gvk, error, found).await.map(|()| false),
@@ -253,7 +253,10 @@ impl Reader {
     ) -> Result<(), ApiError> {
         let passed_on = matches!(
             error,
-            ApiError::Unavailable { .. } | ApiError::Timeout | ApiError::Other { .. } | ApiError::Forbidden { .. }
+            ApiError::Unavailable { .. }
+                | ApiError::Timeout
+                | ApiError::Other { .. }
+                | ApiError::Forbidden { .. }
         );
         if !passed_on || gvk.group.is_empty() {
             return Err(error);
