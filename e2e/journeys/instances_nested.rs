@@ -157,7 +157,7 @@ fn made_by_another(stand: &Stand) -> Result<()> {
     body.wait_gone("a")?;
     ensure!(on_eu("a-first")?.is_none() && body.owned("eu", "configmaps")?.is_empty(), "something is left");
     let mine = on_eu("by-hand")?.context("what somebody made by hand is gone")?;
-    ensure!(mine["metadata"]["finalizers"].is_null() && mine["status"].is_null(), "{mine}");
+    ensure!(mine["metadata"]["finalizers"].is_null() && mine["status"]["state"].is_null(), "{mine}");
 
     for kind in [&body, &cell] {
         stand.api("hub").delete(&kind.rgd_path())?;
@@ -268,7 +268,7 @@ apiVersion: kro.run/v1alpha1
 kind: ResourceGraphDefinition
 metadata: {name: copies}
 spec:
-  schema: {apiVersion: v1alpha1, kind: Copy, spec: {text: string}, status: {seen: '${string(size(schema.metadata.labels))}'}}
+  schema: {apiVersion: v1alpha1, kind: Clone, spec: {text: string}, status: {seen: '${string(size(schema.metadata.labels))}'}}
   resources:
   - id: first
     template:

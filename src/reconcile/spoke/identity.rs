@@ -147,7 +147,7 @@ impl Machine {
         if *target == self.task.key.object() {
             return Made::No;
         }
-        let known = self.objects.get(target).is_some_and(|t| t.uid() == Some(uid));
+        let known = self.objects.get(target).is_some_and(|t| t.wrote(uid));
         let yes = |is| if is { Made::Yes } else { Made::No };
         match (&self.makes, &self.record) {
             _ if known => Made::Yes,

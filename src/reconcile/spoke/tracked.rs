@@ -288,6 +288,11 @@ impl Tracked {
         written.or(self.asked_uid.as_deref()).filter(|u| !u.is_empty())
     }
 
+    /// Whether the object of this uid is as we wrote it last, or was found settled; not only one that was asked to go.
+    pub fn wrote(&self, uid: &str) -> bool {
+        self.baseline.as_ref().is_some_and(|b| b.uid == uid)
+    }
+
     /// Whether an object of ours had this name.
     pub fn was_ours(&self) -> bool {
         self.baseline.is_some() || self.asked_uid.is_some() || self.attempted
