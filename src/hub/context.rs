@@ -111,10 +111,9 @@ impl Context {
                 }
                 true
             };
-            let client = this.client.kube().clone();
             tokio::select! {
                 () = until.cancelled() => {}
-                () = watch::objects(client, "hub", &resource, &scope, listed, trouble) => {}
+                () = watch::objects(&this.client, &resource, &scope, listed, trouble) => {}
             }
         });
     }
@@ -124,7 +123,7 @@ impl Context {
         let this = self.clone();
         self.spawn(async move {
             let told = |seen: watch::CrdSeen| this.events.send(Event::CrdOfGroup(seen.group)).is_ok();
-            watch::crds(this.client.kube().clone(), "hub", told).await;
+            watch::crds(&this.client, told).await;
         });
     }
 
