@@ -111,10 +111,9 @@ impl Context {
                 }
                 true
             };
-            let client = this.client.kube().clone();
             tokio::select! {
                 () = until.cancelled() => {}
-                () = watch::objects(client, "hub", &resource, &scope, listed, trouble) => {}
+                () = watch::objects(&this.client, &resource, &scope, listed, trouble) => {}
             }
         });
     }
@@ -127,7 +126,7 @@ impl Context {
                 let news = Event::CrdOfGroup { group: seen.group, first: seen.first };
                 seen.generated || this.events.send(news).is_ok()
             };
-            watch::crds(this.client.kube().clone(), "hub", told).await;
+            watch::crds(&this.client, told).await;
         });
     }
 

@@ -162,6 +162,11 @@ impl Hub {
                 let effects = self.clusters.contact(&self.ctx, &cluster, state);
                 self.on_clusters(effects);
             }
+            Said::Stranger(found) => {
+                let effects = self.clusters.stranger(&self.ctx, &cluster, &found);
+                self.on_clusters(effects);
+            }
+            Said::Notes(notes) => self.clusters.noted(&self.ctx, &cluster, notes),
             Said::Ended(why) => {
                 let effects = self.clusters.ended(&self.ctx, &cluster, &why);
                 self.on_clusters(effects);

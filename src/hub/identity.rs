@@ -83,7 +83,9 @@ pub async fn of_cluster(client: &Verbs) -> Result<ClusterInfo, AskError> {
             Ok(found) => found,
             Err(ApiError::Forbidden { .. }) => None,
             // That group alone may be dead; whether the cluster is, its own namespace tells.
-            Err(ApiError::Unavailable { .. } | ApiError::Other { .. }) => {
+            Err(
+                ApiError::Unavailable { .. } | ApiError::GroupUnavailable { .. } | ApiError::Other { .. },
+            ) => {
                 hidden = true;
                 None
             }

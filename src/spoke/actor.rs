@@ -13,6 +13,7 @@ use super::client::{MayWrite, SpokeClient};
 use super::crd::{self, Ensured};
 use super::health::{Contact, Health, Transition};
 use super::messages::{ContactState, FromSpoke, Said, ToSpoke};
+use super::notes::{Notes, THROTTLED};
 use super::perform::{self, Done};
 use super::pool::Pool;
 use super::references::Subject;
@@ -110,6 +111,7 @@ pub fn start(
         begun: Instant::now(),
         requests: 0,
         parked: false,
+        notes: Notes::default(),
         events,
         reader: settings.reader.clone(),
         nested: Nested::default(),
@@ -221,6 +223,7 @@ struct Actor {
     begun: Instant,
     /// Requests of instances that are under way, or wait for their turn.
     requests: usize,
+    notes: Notes,
     /// No contact: nothing is stepped until it is back.
     parked: bool,
     events: mpsc::UnboundedSender<Event>,
@@ -281,6 +284,8 @@ impl Actor {
                 contact = self.settings.contacts.recv() => if let Some(contact) = contact { self.on_contact(contact) },
                 _ = tick.tick() => {
                     self.write_store(Store::forget_removed);
+                    let changed = self.notes.changed(Instant::now().into_std());
+                    changed.into_iter().for_each(|notes| self.say(Said::Notes(notes)));
                     self.retry_unserved();
                 }
                 () = std::future::ready(()), if busy => self.step_next().await,
@@ -552,6 +557,13 @@ impl Actor {
     }
 
     fn on_contact(&mut self, contact: Contact) {
+        match &contact {
+            Contact::Throttled => self.note("throttle", &THROTTLED.into()),
+            Contact::Note(topic, text) => self.note(topic, text),
+            // The hub side judges it; until then nothing is sent to it anyway.
+            Contact::Stranger(found) => self.say(Said::Stranger(found.to_string())),
+            _ => {}
+        }
         let transition = match self.settings.health.lock() {
             Ok(mut health) => health.on(contact, std::time::Instant::now()),
             Err(poisoned) => poisoned.into_inner().on(contact, std::time::Instant::now()),
@@ -573,6 +585,11 @@ impl Actor {
             self.schemas_changed();
         }
         self.say(Said::Contact(state));
+    }
+
+    fn note(&mut self, topic: &'static str, text: &Arc<str>) {
+        let changed = self.notes.take(topic, text, Instant::now().into_std());
+        changed.into_iter().for_each(|notes| self.say(Said::Notes(notes)));
     }
 
     fn enqueue_all(&mut self) {
@@ -767,7 +784,7 @@ impl Actor {
         let (client, events) = (self.settings.client.clone(), self.events.clone());
         self.spawn(async move {
             let told = |seen| events.send(Event::Crd(seen)).is_ok();
-            watch::crds(client.kube().clone(), client.cluster(), told).await;
+            watch::crds(&client, told).await;
         });
     }
 

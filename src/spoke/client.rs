@@ -2,28 +2,33 @@
 //!
 //! A client multiplexes one HTTP/2 connection where the server offers it, takes no proxy from the environment, retries
 //! nothing by itself, and gives up on every request: 5 s to connect, 10 s for the head of a response, 70 s without a byte
-//! of its body, and PINGs that notice a peer which fell silent. The types keep a spoke's client and the hub's apart.
+//! of its body, and PINGs that notice a peer which fell silent. Of every answer only so much is read, by what was asked. The types keep a spoke's client and the hub's apart.
 
+use super::connections::{Connections, deepest};
 use super::fence::{Closed, Fence};
 use super::health::Contact;
 use super::kubeconfig::Endpoint;
-use super::transport::{self, Hook, Transport};
+use super::transport::{self, Gate, Hook, Transport, Trouble};
 use super::trust;
 use crate::api::names::ClusterName;
+use crate::api::text::cut;
 use crate::metrics::Metrics;
 use base64::Engine;
 use http::{Method, Request};
+use hyper::body::Bytes;
+use kube::client::Body;
 use kube::core::ApiResource;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// Requests in flight to one cluster, watches aside, unless its Cluster says otherwise.
 pub const DEFAULT_IN_FLIGHT: usize = 32;
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// Of a refusal in plain text, so many bytes are shown.
+const PLAIN: usize = 400;
 
 /// Why a client cannot be built. Texts carry no secret.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +73,16 @@ pub enum ApiError {
     Unavailable { message: String },
     #[error("no contact: {message}")]
     Connect { message: String },
+    /// 503 of a group that another server serves: the rest of the cluster is not concerned.
+    #[error("the API group {group} does not answer on the cluster (503): {message}")]
+    GroupUnavailable { group: String, message: String },
+    #[error("what answers is not a Kubernetes API server: {message}")]
+    NotAnApi { message: String },
+    #[error("{message}")]
+    TooLarge { message: String },
+    /// With the identity that was found.
+    #[error("another cluster answers at this address: {found}")]
+    Stranger { found: String },
     #[error("no answer in time")]
     Timeout,
     /// Nothing was sent.
@@ -87,28 +102,32 @@ impl ApiError {
                 | Self::Unavailable { .. }
                 | Self::Connect { .. }
                 | Self::Timeout
+                | Self::NotAnApi { .. }
+                | Self::Stranger { .. }
                 | Self::NotLeading
         )
     }
 }
 
+fn is_fenced(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |e| e.source()).any(|e| e.is::<Closed>())
+}
+
 /// Sorts an error by what it means; by its body too, since the code alone does not tell a sick cluster from an object
 /// that does not fit.
-pub fn classify(error: &kube::Error) -> ApiError {
+pub(super) fn classify(error: &kube::Error) -> ApiError {
     let kube::Error::Api(status) = error else {
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(error);
-        while let Some(inner) = cause {
-            if inner.is::<Closed>() {
-                return ApiError::NotLeading;
-            }
-            text = inner.to_string();
-            cause = inner.source();
-        }
-        return if text.contains(transport::HEAD_TIMEOUT) {
-            ApiError::Timeout
-        } else {
-            ApiError::Connect { message: text }
+        let found = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |e| e.source())
+            .find_map(|e| e.downcast_ref::<Trouble>());
+        return match found {
+            Some(Trouble::Late) => ApiError::Timeout,
+            Some(Trouble::TooLarge(message)) => ApiError::TooLarge { message: message.clone() },
+            Some(Trouble::NotAnApi(message)) => ApiError::NotAnApi { message: message.clone() },
+            Some(Trouble::Stranger { found, .. }) => ApiError::Stranger { found: found.clone() },
+            Some(Trouble::Fenced) => ApiError::NotLeading,
+            Some(Trouble::Connect(message)) => ApiError::Connect { message: message.clone() },
+            None if is_fenced(error) => ApiError::NotLeading,
+            None => ApiError::Connect { message: deepest(error) },
         };
     };
     let message = status.message.clone();
@@ -145,7 +164,8 @@ pub fn classify(error: &kube::Error) -> ApiError {
 pub struct Verbs {
     client: kube::Client,
     cluster: Arc<str>,
-    in_flight: Arc<Semaphore>,
+    gate: Arc<Gate>,
+    hook: Hook,
     may_write: Option<MayWrite>,
     fence: Fence,
 }
@@ -155,7 +175,11 @@ pub type MayWrite = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// A client of one registered cluster.
 #[derive(Clone)]
-pub struct SpokeClient(Verbs);
+pub struct SpokeClient {
+    verbs: Verbs,
+    /// Those of a registered cluster; the hub is trusted to be itself.
+    connections: Option<Connections>,
+}
 
 /// A client of the hub.
 #[derive(Clone)]
@@ -168,7 +192,7 @@ pub struct HubClient {
 impl std::ops::Deref for SpokeClient {
     type Target = Verbs;
     fn deref(&self) -> &Verbs {
-        &self.0
+        &self.verbs
     }
 }
 impl std::ops::Deref for HubClient {
@@ -209,24 +233,34 @@ impl SpokeClient {
             contacts: Some(contacts),
             fence: fence.clone(),
         };
-        let in_flight = limit(in_flight);
-        let transport = Transport::new(tls, endpoint.tls_server_name(), base, auth, in_flight.clone(), hook);
+        let gate = Gate::new(in_flight);
+        let name = endpoint.tls_server_name();
+        let transport = Transport::new(tls, name, base, auth, true, gate.clone(), hook.clone());
+        let connections = Some(transport.connections().clone());
         let client = kube::Client::new(transport, "default");
-        Ok(Self(Verbs { client, cluster: cluster.as_str().into(), in_flight, may_write: None, fence }))
+        let verbs = Verbs { client, cluster: cluster.as_str().into(), gate, hook, may_write: None, fence };
+        Ok(Self { verbs, connections })
     }
 
     /// Sends nothing at all once this right has ended.
     #[must_use]
     pub fn fenced(self, right: MayWrite) -> Self {
-        self.0.fence.set(right);
+        self.verbs.fence.set(right);
         self
     }
 
     /// The same client, asking before each write whether it may still be sent.
     #[must_use]
     pub fn guarded(mut self, may_write: MayWrite) -> Self {
-        self.0.may_write = Some(may_write);
+        self.verbs.may_write = Some(may_write);
         self
+    }
+
+    /// Whoever answers from now on is the cluster: until somebody judged who it is, another one may.
+    pub fn forget_who_answers(&self) {
+        if let Some(connections) = &self.connections {
+            connections.forget();
+        }
     }
 }
 
@@ -279,9 +313,9 @@ impl HubClient {
         let fence = Fence::default();
         let hook =
             Hook { cluster: "hub".into(), metrics: metrics.clone(), contacts: None, fence: fence.clone() };
-        let in_flight = limit(128);
-        let client = trusted(&config, hook, in_flight.clone())?;
-        let verbs = Verbs { client, cluster: "hub".into(), in_flight, may_write: None, fence };
+        let gate = Gate::new(128);
+        let client = trusted(&config, hook.clone(), gate.clone())?;
+        let verbs = Verbs { client, cluster: "hub".into(), gate, hook, may_write: None, fence };
         Ok(Self { verbs, config, metrics })
     }
 
@@ -303,9 +337,10 @@ impl HubClient {
             contacts: Some(contacts),
             fence: fence.clone(),
         };
-        let in_flight = limit(in_flight);
-        let client = trusted(&self.config, hook, in_flight.clone())?;
-        Ok(SpokeClient(Verbs { client, cluster: cluster.as_str().into(), in_flight, may_write: None, fence }))
+        let gate = Gate::new(in_flight);
+        let client = trusted(&self.config, hook.clone(), gate.clone())?;
+        let verbs = Verbs { client, cluster: cluster.as_str().into(), gate, hook, may_write: None, fence };
+        Ok(SpokeClient { verbs, connections: None })
     }
 
     pub fn default_namespace(&self) -> &str {
@@ -313,12 +348,8 @@ impl HubClient {
     }
 }
 
-fn limit(in_flight: usize) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(in_flight.max(1)))
-}
-
 /// A client for a configuration that the hub's operator gave.
-fn trusted(config: &kube::Config, hook: Hook, in_flight: Arc<Semaphore>) -> Result<kube::Client, BuildError> {
+fn trusted(config: &kube::Config, hook: Hook, gate: Arc<Gate>) -> Result<kube::Client, BuildError> {
     use kube::client::ConfigExt;
     let mut anonymous = config.clone();
     let user = &mut anonymous.auth_info;
@@ -330,7 +361,8 @@ fn trusted(config: &kube::Config, hook: Hook, in_flight: Arc<Semaphore>) -> Resu
     }
     let auth = config.auth_layer()?;
     let name = config.tls_server_name.clone();
-    let transport = Transport::new(tls, name.as_deref(), config.cluster_url.clone(), None, in_flight, hook);
+    let server = config.cluster_url.clone();
+    let transport = Transport::new(tls, name.as_deref(), server, None, false, gate, hook);
     let stack = tower::ServiceBuilder::new().option_layer(auth).service(transport);
     Ok(kube::Client::new(stack, config.default_namespace.clone()))
 }
@@ -367,19 +399,26 @@ impl Verbs {
         &self.cluster
     }
 
+    /// Says something of the cluster that is no matter of one object: what it is about, and the text.
+    pub(super) fn note(&self, topic: &'static str, text: &str) {
+        self.hook.heard(Contact::Note(topic, text.into()));
+    }
+
+    /// Whether it is a client of a cluster that somebody registered.
+    pub(super) fn is_untrusted(&self) -> bool {
+        self.hook.contacts.is_some()
+    }
+
     async fn call<T: serde::de::DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<T, ApiError> {
-        self.in_turn(request, |client, request| async move { client.request::<T>(request).await }).await
+        read(&self.in_turn(request).await?)
     }
 
     /// Waits for its turn first: neither the clock of the call runs meanwhile, nor does the right to write that was
     /// there before count.
-    async fn in_turn<T, F: Future<Output = kube::Result<T>>>(
-        &self,
-        mut request: Request<Vec<u8>>,
-        ask: impl FnOnce(kube::Client, Request<Vec<u8>>) -> F,
-    ) -> Result<T, ApiError> {
+    async fn in_turn(&self, mut request: Request<Vec<u8>>) -> Result<Bytes, ApiError> {
         let closed = |_| ApiError::Connect { message: "the client is closed".into() };
-        let _permit = self.in_flight.clone().acquire_owned().await.map_err(closed)?;
+        let _permit = self.gate.in_flight.clone().acquire_owned().await.map_err(closed)?;
+        self.gate.throttle.pass().await;
         request.extensions_mut().insert(transport::Permitted);
         let writes = request.method() != Method::GET;
         if writes && self.may_write.as_ref().is_some_and(|may_write| !may_write()) {
@@ -388,11 +427,24 @@ impl Verbs {
         if let Some(may_write) = self.may_write.as_ref().filter(|_| writes) {
             request.extensions_mut().insert(transport::Guard(may_write.clone()));
         }
-        match tokio::time::timeout(CALL_TIMEOUT, ask(self.client.clone(), request)).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(classify(&error)),
-            Err(_) => Err(ApiError::Timeout),
+        let answer = async {
+            let response = self.send(request).await?;
+            response.into_body().collect_bytes().await.map_err(|e| classify(&e))
+        };
+        tokio::time::timeout(CALL_TIMEOUT, answer).await.unwrap_or(Err(ApiError::Timeout))
+    }
+
+    /// The answer, unless it is a refusal.
+    async fn send(&self, request: Request<Vec<u8>>) -> Result<http::Response<Body>, ApiError> {
+        let path = request.uri().path().to_owned();
+        let sent = self.client.send(request.map(Body::from)).await;
+        let response = sent.map_err(|e| classify(&e))?;
+        let status = response.status();
+        if !status.is_client_error() && !status.is_server_error() {
+            return Ok(response);
         }
+        let body = response.into_body().collect_bytes().await.map_err(|e| classify(&e))?;
+        Err(in_its_group(&path, refused(status.as_u16(), &body)))
     }
 
     /// `Ok(None)` is a 404 for the object itself, or for the namespace that it would be in; a missing kind is an error.
@@ -446,14 +498,42 @@ impl Verbs {
     /// As for [`Self::get`].
     pub async fn get_text(&self, path: &str) -> Result<Option<String>, ApiError> {
         let request = request(Method::GET, path, "application/json", None);
-        match self.in_turn(request, |client, request| async move { client.request_text(request).await }).await
-        {
+        match self.in_turn(request).await {
             // A redirect: what the path names by its hash is something else by now.
             Ok(text) if text.is_empty() => Ok(None),
-            Ok(text) => Ok(Some(text)),
+            Ok(text) => String::from_utf8(text.into()).map(Some).map_err(|_| not_json()),
             Err(ApiError::NotFound | ApiError::KindUnknown) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// One page of a list. An answer that is not clearly a list is an error: what is not in a list is taken for gone.
+    ///
+    /// # Errors
+    /// As for [`Self::get`]; [`ApiError::TooLarge`] when fewer objects may fit.
+    pub(super) async fn page(&self, path: &str, accept: &str) -> Result<Page, ApiError> {
+        let closed = |_| ApiError::Connect { message: "the client is closed".into() };
+        let _one = self.gate.pages.clone().acquire_owned().await.map_err(closed)?;
+        let text = self.in_turn(request(Method::GET, path, accept, None)).await?;
+        let list: List = read(&text)?;
+        if list.metadata.resource_version.is_empty() {
+            return Err(ApiError::NotAnApi { message: "its answer is no list".into() });
+        }
+        Ok(Page {
+            version: list.metadata.resource_version,
+            next: list.metadata.next.unwrap_or_default(),
+            items: list.items.unwrap_or_default(),
+            size: text.len(),
+        })
+    }
+
+    /// Opens a watch. It waits for the head of the answer for as long as a watch may be silent.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub(super) async fn watch(&self, path: &str, accept: &str) -> Result<Lines, ApiError> {
+        let response = self.send(request(Method::GET, path, accept, None)).await?;
+        Ok(Lines { body: response.into_body(), received: Vec::new(), scanned: 0 })
     }
 
     /// Server-side apply with force: kro's way, so that either can take over from the other.
@@ -591,7 +671,103 @@ impl Verbs {
     }
 }
 
-fn path(resource: &ApiResource, namespace: &str, name: &str) -> String {
+/// One page of a list.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub version: String,
+    /// Where the next page begins; empty where this is the last one.
+    pub next: String,
+    pub items: Vec<Value>,
+    /// In bytes, as received.
+    pub size: usize,
+}
+
+#[derive(serde::Deserialize)]
+struct List {
+    metadata: ListMeta,
+    // Some servers say null for none; a list that does not speak of items is none.
+    items: Option<Vec<Value>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListMeta {
+    #[serde(default)]
+    resource_version: String,
+    #[serde(rename = "continue")]
+    next: Option<String>,
+}
+
+/// The events of a watch.
+pub(super) struct Lines {
+    body: Body,
+    received: Vec<u8>,
+    /// So much of it holds no line end.
+    scanned: usize,
+}
+
+impl Lines {
+    /// The next event; `Ok(None)` when the server ended the watch. May be dropped and asked again.
+    pub async fn next(&mut self) -> Result<Option<Value>, ApiError> {
+        loop {
+            let rest = self.received.get(self.scanned..).unwrap_or_default();
+            if let Some(end) = rest.iter().position(|b| *b == b'\n') {
+                let end = self.scanned + end;
+                self.scanned = 0;
+                let line: Vec<u8> = self.received.drain(..=end).collect();
+                if line.iter().all(u8::is_ascii_whitespace) {
+                    continue;
+                }
+                return read(&line).map(Some);
+            }
+            self.scanned = self.received.len();
+            let frame = std::future::poll_fn(|cx| {
+                let body = std::pin::Pin::new(&mut self.body);
+                hyper::body::Body::poll_frame(body, cx)
+            });
+            match frame.await {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.received.extend_from_slice(&data);
+                    }
+                }
+                Some(Err(error)) => return Err(classify(&error)),
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(text).map_err(|_| not_json())
+}
+
+/// The text is not shown: it may be a Secret's.
+fn not_json() -> ApiError {
+    ApiError::NotAnApi { message: "its answer is not the JSON that was asked for".into() }
+}
+
+/// What a refusal says.
+fn refused(code: u16, body: &[u8]) -> ApiError {
+    let status = serde_json::from_slice::<kube::core::Status>(body).ok().filter(|s| s.code == code);
+    classify(&kube::Error::Api(Box::new(status.unwrap_or_else(|| {
+        let text = String::from_utf8_lossy(body);
+        let text = cut(text.trim(), PLAIN);
+        kube::core::Status { code, ..kube::core::Status::failure(&text, "") }
+    }))))
+}
+
+/// The 503 of a group that another server serves is that group's.
+fn in_its_group(path: &str, error: ApiError) -> ApiError {
+    match (error, transport::aggregated(path)) {
+        (ApiError::Unavailable { message }, Some(group)) => {
+            ApiError::GroupUnavailable { group: group.to_owned(), message }
+        }
+        (error, _) => error,
+    }
+}
+
+pub(super) fn path(resource: &ApiResource, namespace: &str, name: &str) -> String {
     let mut out = if resource.group.is_empty() {
         format!("/api/{}", resource.version)
     } else {
@@ -618,6 +794,33 @@ fn request(method: Method, path: &str, accept: &str, body: Option<(&str, &Value)
     };
     // Paths are encoded above and headers are constants; an empty request would be answered with an error.
     built.unwrap_or_default()
+}
+
+#[cfg(test)]
+pub(super) type Answered =
+    http::Response<http_body_util::combinators::UnsyncBoxBody<Bytes, std::convert::Infallible>>;
+
+/// A client of a server that is a function.
+#[cfg(test)]
+pub(super) fn in_memory<F>(answer: impl Fn(Request<Body>) -> F + Send + Clone + 'static) -> Verbs
+where
+    F: Future<Output = Answered> + Send + 'static,
+{
+    let server = tower::service_fn(move |request| {
+        let answered = answer(request);
+        async { Ok::<_, std::convert::Infallible>(answered.await) }
+    });
+    let fence = Fence::default();
+    let hook =
+        Hook { cluster: "c".into(), metrics: Metrics::default(), contacts: None, fence: fence.clone() };
+    Verbs {
+        client: kube::Client::new(server, "default"),
+        cluster: "c".into(),
+        gate: Gate::new(8),
+        hook,
+        may_write: None,
+        fence,
+    }
 }
 
 #[cfg(test)]
@@ -676,7 +879,7 @@ mod tests {
     }
 
     /// A client of a server that counts the writes it gets.
-    fn counting(written: Arc<AtomicUsize>, in_flight: Arc<Semaphore>) -> SpokeClient {
+    fn counting(written: Arc<AtomicUsize>, gate: Arc<Gate>) -> SpokeClient {
         let server = tower::service_fn(move |request: Request<kube::client::Body>| {
             assert!(request.extensions().get::<transport::Permitted>().is_some());
             if request.method() != Method::GET {
@@ -689,19 +892,17 @@ mod tests {
             }
         });
         let client = kube::Client::new(server, "default");
-        SpokeClient(Verbs {
-            client,
-            cluster: "c".into(),
-            in_flight,
-            may_write: None,
-            fence: Fence::default(),
-        })
+        let fence = Fence::default();
+        let hook =
+            Hook { cluster: "c".into(), metrics: Metrics::default(), contacts: None, fence: fence.clone() };
+        let verbs = Verbs { client, cluster: "c".into(), gate, hook, may_write: None, fence };
+        SpokeClient { verbs, connections: None }
     }
 
     #[tokio::test]
     async fn a_write_that_waited_for_its_turn_is_not_sent_without_the_lease() {
         let (written, held) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
-        let (gate, lease) = (limit(1), held.clone());
+        let (gate, lease) = (Gate::new(1), held.clone());
         let client =
             counting(written.clone(), gate.clone()).guarded(Arc::new(move || lease.load(Ordering::SeqCst)));
         let resource = super::super::crd::crd_resource();
@@ -709,7 +910,7 @@ mod tests {
         assert_eq!(client.merge_patch(&resource, "", "x", &body).await, Ok(json!({})));
         assert_eq!(written.load(Ordering::SeqCst), 1);
 
-        let turn = gate.acquire_owned().await.unwrap();
+        let turn = gate.in_flight.clone().acquire_owned().await.unwrap();
         let write = client.merge_patch(&resource, "", "x", &body);
         let lose = async {
             tokio::task::yield_now().await;

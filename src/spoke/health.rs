@@ -1,9 +1,10 @@
 //! Whether a cluster can be talked to, told from the traffic that there is anyway: no request is made to find out.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How one request ended, as far as contact is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Contact {
     Ok,
     ConnectError,
@@ -11,20 +12,30 @@ pub enum Contact {
     Unauthorized,
     /// 429
     Throttled,
-    /// 503
+    /// 503, not of a group that another server serves
     Unavailable,
+    /// What answers is no API server; why.
+    NotAnApi(Arc<str>),
+    /// A new connection led to another cluster, with this identity.
+    Stranger(Arc<str>),
+    /// No matter of contact: what people should know of the cluster. What it is about, and the text.
+    Note(&'static str, Arc<str>),
 }
 
 impl Contact {
-    fn text(self) -> &'static str {
-        match self {
+    fn text(&self) -> String {
+        let text = match self {
+            Self::NotAnApi(why) => return format!("what answers is not a Kubernetes API server: {why}"),
+            Self::Stranger(found) => return format!("another cluster answers: {found}"),
+            Self::Note(_, text) => return text.to_string(),
             Self::Ok => "reachable",
             Self::ConnectError => "connecting fails",
             Self::Timeout => "requests time out",
             Self::Unauthorized => "the credentials are not accepted (401)",
             Self::Throttled => "it asks to slow down (429)",
             Self::Unavailable => "it is unavailable (503)",
-        }
+        };
+        text.to_owned()
     }
 }
 
@@ -66,9 +77,10 @@ impl Health {
     pub fn on(&mut self, contact: Contact, now: Instant) -> Option<Transition> {
         let lost = |state: &mut State| {
             *state = State::Unreachable;
-            Some(Transition::Lost(contact.text().into()))
+            Some(Transition::Lost(contact.text()))
         };
-        match (contact, self.state) {
+        match (&contact, self.state) {
+            (Contact::Note(..), _) => None,
             (Contact::Ok, State::Unreachable | State::Unauthorized) => {
                 self.state = State::Healthy;
                 Some(Transition::Recovered)
@@ -80,7 +92,7 @@ impl Health {
             (Contact::Unauthorized, State::Unauthorized) => None,
             (Contact::Unauthorized, _) => {
                 self.state = State::Unauthorized;
-                Some(Transition::Unauthorized(contact.text().into()))
+                Some(Transition::Unauthorized(contact.text()))
             }
             (Contact::Throttled, _) | (_, State::Unreachable) => None,
             (_, State::Healthy | State::Unauthorized) => {
@@ -112,14 +124,14 @@ mod tests {
     use super::*;
 
     fn run(steps: &[(Contact, u64)]) -> Vec<Option<Transition>> {
-        let steps: Vec<(Contact, u64)> = steps.iter().map(|(c, s)| (*c, s * 1000)).collect();
+        let steps: Vec<(Contact, u64)> = steps.iter().map(|(c, s)| (c.clone(), s * 1000)).collect();
         run_millis(&steps)
     }
 
     fn run_millis(steps: &[(Contact, u64)]) -> Vec<Option<Transition>> {
         let start = Instant::now();
         let mut health = Health::default();
-        steps.iter().map(|(c, ms)| health.on(*c, start + Duration::from_millis(*ms))).collect()
+        steps.iter().map(|(c, ms)| health.on(c.clone(), start + Duration::from_millis(*ms))).collect()
     }
 
     #[test]

@@ -57,6 +57,10 @@ pub enum Said {
         fits: Result<(), String>,
     },
     Contact(ContactState),
+    /// A new connection led to another cluster, with this identity: nothing was asked of it but who it is.
+    Stranger(String),
+    /// What people should know of the cluster, though it can be talked to; empty when there is nothing any more.
+    Notes(String),
     /// The actor ended by itself; the text says why.
     Ended(String),
 }

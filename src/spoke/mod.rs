@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod agenda;
 pub mod client;
+mod connections;
 pub mod crd;
 pub mod crd_book;
 mod crowd;
@@ -10,13 +11,19 @@ mod discreet;
 mod fence;
 pub mod health;
 pub mod kubeconfig;
+mod limits;
+mod listwatch;
+#[cfg(test)]
+mod loopback;
 pub mod messages;
+mod notes;
 mod perform;
 pub mod pool;
 mod references;
 pub mod schemas;
 mod speechless;
 pub mod store;
+mod throttle;
 mod transport;
 mod trust;
 pub mod watch;

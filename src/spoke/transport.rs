@@ -1,20 +1,22 @@
-//! HTTP to one API server: TLS, one multiplexed connection, time limits, a limit of requests in flight, counting.
+//! HTTP to one API server: TLS, time limits, limits of what is sent and received, counting.
 
 use super::client::{BuildError, MayWrite};
+use super::connections::{Connections, Refusal, Told};
 use super::fence::{Closed, Fence, Fenced};
 use super::health::Contact;
+use super::limits::{Asked, Bounded, UnderWay, not_an_api};
+use super::throttle::{Throttle, retry_after};
 use crate::metrics::Metrics;
 use futures::future::BoxFuture;
-use http::{HeaderValue, Request, Response, Uri, header};
-use hyper::body::Incoming;
-use hyper_rustls::{FixedServerNameResolver, HttpsConnector};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
+use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming};
+use hyper_rustls::FixedServerNameResolver;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, Error as LegacyError};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::Body;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -26,13 +28,30 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// A watch ends by itself before this.
 const IDLE_LIMIT: Duration = Duration::from_secs(70);
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pages of lists that are received at the same time.
+const PAGES: usize = 2;
 
-/// The text of the error when no head of a response came in time.
-pub(super) const HEAD_TIMEOUT: &str = "no answer within 10 s";
+pub(super) const AGENT: &str = concat!("kro-hub/", env!("CARGO_PKG_VERSION"));
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a request has no answer, or one that is of no use.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    #[error("no answer within 10 s")]
+    Late,
+    /// Nothing was sent.
+    #[error("this process does not hold the lease")]
+    Fenced,
+    #[error("{0}")]
+    Connect(String),
+    #[error("what answers is not a Kubernetes API server: {0}")]
+    NotAnApi(String),
+    #[error("{0}")]
+    TooLarge(String),
+    #[error("another cluster answers at this address: {found}, where {known} was")]
+    Stranger { known: String, found: String },
+}
 
 /// Who hears of each request.
 #[derive(Clone)]
@@ -45,40 +64,69 @@ pub(super) struct Hook {
 }
 
 impl Hook {
-    fn done(&self, verb: &'static str, code: &str, contact: Option<Contact>) {
+    pub fn counted(&self, verb: &'static str, code: &str) {
         self.metrics.request(&self.cluster, verb, code);
-        if let (Some(contacts), Some(contact)) = (&self.contacts, contact) {
+    }
+
+    pub fn heard(&self, contact: Contact) {
+        if let Some(contacts) = &self.contacts {
             // Nobody listens any more while an actor ends.
             let _ = contacts.send(contact);
         }
+    }
+
+    fn done(&self, verb: &'static str, code: &str, contact: Option<Contact>) {
+        self.counted(verb, code);
+        if let Some(contact) = contact {
+            self.heard(contact);
+        }
+    }
+}
+
+/// When a request may go out.
+#[derive(Debug)]
+pub(super) struct Gate {
+    /// Requests in flight, watches aside.
+    pub in_flight: Arc<Semaphore>,
+    pub pages: Arc<Semaphore>,
+    pub throttle: Throttle,
+}
+
+impl Gate {
+    pub fn new(in_flight: usize) -> Arc<Self> {
+        let in_flight = Arc::new(Semaphore::new(in_flight.max(1)));
+        Arc::new(Self { in_flight, pages: Arc::new(Semaphore::new(PAGES)), throttle: Throttle::default() })
     }
 }
 
 /// The innermost service of a client.
 #[derive(Clone)]
 pub(super) struct Transport {
-    http: Client<HttpsConnector<Fenced<HttpConnector>>, Body>,
+    connections: Connections,
     base: Uri,
     auth: Option<HeaderValue>,
-    in_flight: Arc<Semaphore>,
+    gate: Arc<Gate>,
     hook: Hook,
+    under_way: UnderWay,
 }
 
 /// Whether a write may be sent, asked last of all: it may have waited since its sender asked.
 #[derive(Clone)]
 pub(super) struct Guard(pub MayWrite);
 
-/// Marks a request whose sender holds a permit for it already.
+/// Marks a request whose sender waited for its turn already.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Permitted;
 
 impl Transport {
+    /// `proves`: whether each connection says first which cluster answers.
     pub fn new(
         tls: rustls::ClientConfig,
         server_name: Option<&str>,
         base: Uri,
         auth: Option<HeaderValue>,
-        in_flight: Arc<Semaphore>,
+        proves: bool,
+        gate: Arc<Gate>,
         hook: Hook,
     ) -> Self {
         let mut tcp = HttpConnector::new();
@@ -95,32 +143,132 @@ impl Transport {
         };
         let connector =
             builder.enable_http1().enable_http2().wrap_connector(Fenced::new(tcp, hook.fence.clone()));
-        let http = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(90))
-            .http2_keep_alive_interval(PING_INTERVAL)
-            .http2_keep_alive_timeout(PING_TIMEOUT)
-            .http2_adaptive_window(true)
-            .build(connector);
-        Self { http, base, auth, in_flight, hook }
+        let under_way = UnderWay::default();
+        let proof = proves.then(|| auth.clone());
+        let connections = Connections::new(connector, base.clone(), proof, hook.clone(), under_way.clone());
+        Self { connections, base, auth, gate, hook, under_way }
+    }
+
+    pub fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// The answer, as far as it is one; and what it says of the contact.
+    fn judge(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        empty: bool,
+        reads: bool,
+        path: &str,
+    ) -> (Option<Contact>, Option<Trouble>) {
+        let slow_down = (status == StatusCode::TOO_MANY_REQUESTS).then(|| retry_after(headers));
+        self.gate.throttle.answered(slow_down);
+        if let Some(why) = not_an_api(status, headers, empty, reads, path) {
+            let contact = Contact::NotAnApi(why.as_str().into());
+            return (Some(contact), Some(Trouble::NotAnApi(why)));
+        }
+        let contact = match status.as_u16() {
+            401 => Some(Contact::Unauthorized),
+            429 => Some(Contact::Throttled),
+            // Of a group that another server serves it says nothing about this one.
+            503 => aggregated(path).is_none().then_some(Contact::Unavailable),
+            _ => Some(Contact::Ok),
+        };
+        (contact, None)
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Body>,
+        verb: &'static str,
+        path: &str,
+    ) -> Result<Response<Answer>, BoxError> {
+        let limit = if verb == "watch" { IDLE_LIMIT } else { HEAD_LIMIT };
+        let reads = request.method() == http::Method::GET;
+        let sent = tokio::time::timeout(limit, self.connections.send(request)).await;
+        let mut empty = false;
+        let (parts, body) = match sent {
+            Ok(Ok(response)) => {
+                let (parts, body) = response.into_parts();
+                empty = body.is_end_stream();
+                let asked = if parts.status.is_success() { Asked::of(verb, path) } else { Asked::Refusal };
+                let ear = self.hook.contacts.clone();
+                let body = Bounded::new(body, asked, path.into(), self.under_way.clone(), ear);
+                (parts, Answer::Live(Box::pin(TimeoutBody::new(IDLE_LIMIT, body))))
+            }
+            Ok(Err(Refusal::Answered(told))) => answered(&told),
+            Ok(Err(Refusal::Failed(trouble))) => {
+                let contact = match &trouble {
+                    Trouble::Fenced => {
+                        self.hook.done(verb, "error", None);
+                        return Err(trouble.into());
+                    }
+                    Trouble::Late => Contact::Timeout,
+                    Trouble::Connect(_) | Trouble::TooLarge(_) => Contact::ConnectError,
+                    Trouble::NotAnApi(why) => Contact::NotAnApi(why.as_str().into()),
+                    Trouble::Stranger { found, .. } => Contact::Stranger(found.as_str().into()),
+                };
+                self.hook.done(verb, "error", Some(contact));
+                return Err(trouble.into());
+            }
+            Err(_) => {
+                // A proxy that holds the head of a watch back until something happens is no loss of contact.
+                self.hook.done(verb, "timeout", (verb != "watch").then_some(Contact::Timeout));
+                return Err(Trouble::Late.into());
+            }
+        };
+        let (contact, trouble) = self.judge(parts.status, &parts.headers, empty, reads, path);
+        self.hook.done(verb, parts.status.as_str(), contact);
+        match trouble {
+            Some(trouble) => Err(trouble.into()),
+            None => Ok(Response::from_parts(parts, body)),
+        }
     }
 }
 
-impl Transport {
-    /// Sends a request, and once more when the connection was closed before the server had read it. An API server closes
-    /// connections in peace, and does so after each 401: what is sent in that moment says nothing about the cluster.
-    async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, LegacyError> {
-        let again = repeat(&request);
-        match (self.http.request(request).await, again) {
-            (Err(error), Some(again)) if closed_in_peace(&error) => self.http.request(again).await,
-            (answer, _) => answer,
+fn answered(told: &Told) -> (http::response::Parts, Answer) {
+    let (mut parts, ()) = Response::new(()).into_parts();
+    parts.status = told.status;
+    parts.headers = told.headers.clone();
+    (parts, Answer::Told(Some(told.body.clone())))
+}
+
+/// The group of a path, if another server may serve it: what fails there fails there alone.
+pub(super) fn aggregated(path: &str) -> Option<&str> {
+    let group = path.strip_prefix("/openapi/v3").unwrap_or(path).strip_prefix("/apis/")?.split('/').next()?;
+    (!group.is_empty() && group != "apiextensions.k8s.io").then_some(group)
+}
+
+/// The body of an answer.
+pub(super) enum Answer {
+    Live(Pin<Box<TimeoutBody<Bounded<Incoming>>>>),
+    Told(Option<Bytes>),
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut *self {
+            Self::Live(body) => body.as_mut().poll_frame(cx),
+            Self::Told(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Live(body) => body.is_end_stream(),
+            Self::Told(bytes) => bytes.is_none(),
         }
     }
 }
 
 /// The same request again, unless its body is a stream.
-fn repeat(request: &Request<Body>) -> Option<Request<Body>> {
+pub(super) fn repeat(request: &Request<Body>) -> Option<Request<Body>> {
     let mut again = Request::new(request.body().try_clone()?);
     *again.method_mut() = request.method().clone();
     *again.uri_mut() = request.uri().clone();
@@ -128,15 +276,8 @@ fn repeat(request: &Request<Body>) -> Option<Request<Body>> {
     Some(again)
 }
 
-/// The server said that it goes away, without complaint, and that it did not begin with this request.
-fn closed_in_peace(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |e| e.source())
-        .filter_map(|e| e.downcast_ref::<h2::Error>())
-        .any(|e| e.is_go_away() && e.is_remote() && e.reason() == Some(h2::Reason::NO_ERROR))
-}
-
 impl tower::Service<Request<Body>> for Transport {
-    type Response = Response<TimeoutBody<Incoming>>;
+    type Response = Response<Answer>;
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
 
@@ -148,42 +289,26 @@ impl tower::Service<Request<Body>> for Transport {
         let this = self.clone();
         Box::pin(async move {
             let verb = verb(&request);
+            let path = request.uri().path().to_owned();
             *request.uri_mut() = absolute(&this.base, request.uri())?;
             if let Some(auth) = &this.auth {
                 request.headers_mut().insert(header::AUTHORIZATION, auth.clone());
             }
-            let agent = concat!("kro-hub/", env!("CARGO_PKG_VERSION"));
-            request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(agent));
+            request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(AGENT));
+            let permitted = request.extensions().get::<Permitted>().is_some();
             let _permit = match verb {
                 "watch" => None,
-                _ if request.extensions().get::<Permitted>().is_some() => None,
-                _ => Some(this.in_flight.clone().acquire_owned().await?),
+                _ if permitted => None,
+                _ => Some(this.gate.in_flight.clone().acquire_owned().await?),
             };
+            if !permitted {
+                this.gate.throttle.pass().await;
+            }
             this.hook.fence.check()?;
             if request.extensions().get::<Guard>().is_some_and(|guard| !(guard.0)()) {
                 return Err(Closed.into());
             }
-            match tokio::time::timeout(HEAD_LIMIT, this.send(request)).await {
-                Ok(Ok(response)) => {
-                    let status = response.status();
-                    let contact = match status.as_u16() {
-                        401 => Contact::Unauthorized,
-                        429 => Contact::Throttled,
-                        503 => Contact::Unavailable,
-                        _ => Contact::Ok,
-                    };
-                    this.hook.done(verb, status.as_str(), Some(contact));
-                    Ok(response.map(|body| TimeoutBody::new(IDLE_LIMIT, body)))
-                }
-                Ok(Err(error)) => {
-                    this.hook.done(verb, "error", Some(Contact::ConnectError));
-                    Err(error.into())
-                }
-                Err(_) => {
-                    this.hook.done(verb, "timeout", Some(Contact::Timeout));
-                    Err(HEAD_TIMEOUT.into())
-                }
-            }
+            this.answer(request, verb, &path).await
         })
     }
 }
@@ -216,7 +341,7 @@ fn is_collection(path: &str) -> bool {
     matches!(rest, Some(["namespaces", _, _] | [_]))
 }
 
-fn absolute(base: &Uri, uri: &Uri) -> Result<Uri, BoxError> {
+pub(super) fn absolute(base: &Uri, uri: &Uri) -> Result<Uri, BoxError> {
     let prefix = base.path().trim_end_matches('/');
     let path = uri.path_and_query().map_or("/", |p| p.as_str());
     let mut parts = base.clone().into_parts();

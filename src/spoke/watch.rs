@@ -4,20 +4,17 @@
 //! is dead and is opened again. Failures are retried with back-off for as long as the actor lives.
 
 use super::actor::Event;
-use super::client::{ApiError, SpokeClient, Verbs};
+use super::client::{ApiError, SpokeClient, Verbs, path};
 use super::crd::Mark;
 use super::health::backoff;
+use super::listwatch::{self, Wanted};
 use super::references::Subject;
 use crate::api::hash;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, Gvk, HubId, ObjectRef};
 use crate::reconcile::world::{Lookup, Selection, Stored};
-use futures::StreamExt;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Api;
-use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
-use kube::runtime::watcher::{self, watcher};
+use kube::core::ApiResource;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use tokio::sync::mpsc::UnboundedSender;
@@ -165,6 +162,9 @@ pub(super) async fn kind(
             }
             Err(error) => {
                 tracing::debug!(cluster = client.cluster(), kind = %gk, %error, "looking a kind up failed");
+                if !error.is_contact_problem() {
+                    tell(Seen::Failed(format!("{gk} cannot be looked up on the cluster: {error}")));
+                }
                 tokio::time::sleep(backoff(attempt, client.cluster())).await;
                 attempt += 1;
             }
@@ -296,6 +296,10 @@ async fn follow(
         Some(403) => {
             tell(Seen::Failed(format!("this hub may not list or watch {gk} on the cluster: {text}")))
         }
+        // It is the kind's trouble, not the cluster's: who needs it is told.
+        Some(400 | 413 | 500 | 503) => {
+            tell(Seen::Failed(format!("{gk} cannot be listed on the cluster: {text}")))
+        }
         Some(404) => {
             // The kind is gone from the cluster: whoever needs it looks it up again.
             tell(Seen::NotServed);
@@ -303,7 +307,7 @@ async fn follow(
         }
         _ => true,
     };
-    objects(client.kube().clone(), client.cluster(), &served.resource, &scope, listed, trouble).await;
+    objects(client, &served.resource, &scope, listed, trouble).await;
 }
 
 /// Which objects of a kind a watch shows.
@@ -330,54 +334,34 @@ pub enum Listed {
 /// Watches objects until `listed` or `trouble` says to stop; retries with back-off. `trouble` hears the HTTP code, where there was
 /// one, and a text for people.
 pub async fn objects(
-    client: kube::Client,
-    cluster: &str,
+    client: &Verbs,
     resource: &ApiResource,
     scope: &Scope,
     listed: impl Fn(Listed) -> bool,
     trouble: impl Fn(Option<u16>, &str) -> bool,
 ) {
-    let api: Api<DynamicObject> = match &scope.namespace {
-        Some(namespace) => Api::namespaced_with(client, namespace, resource),
-        None => Api::all_with(client, resource),
-    };
-    let mut config = watcher::Config::default().timeout(SERVER_TIMEOUT_SECONDS);
+    let mut selectors = Vec::new();
     if let Some(selector) = &scope.selector {
-        config = config.labels(selector);
+        selectors.push(("labelSelector", selector.clone()));
     }
     if let Some(name) = &scope.name {
-        config = config.fields(&format!("metadata.name={}", field_value(name)));
+        selectors.push(("fieldSelector", format!("metadata.name={}", field_value(name))));
     }
-    let mut stream = std::pin::pin!(watcher(api, config));
-    let mut attempt = 0;
-    while let Some(event) = stream.next().await {
-        let go_on = match event {
-            Ok(event) => {
-                attempt = 0;
-                listed(match event {
-                    watcher::Event::Init => Listed::Started,
-                    watcher::Event::InitDone => Listed::Done,
-                    watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
-                        Listed::Object(to_value(object, resource))
-                    }
-                    watcher::Event::Delete(object) => Listed::Left(to_value(object, resource)),
-                })
-            }
-            Err(error) => {
-                let text = describe(&error);
-                tracing::debug!(cluster, kind = %resource.kind, error = text, "watch interrupted");
-                let go_on = trouble(refusal(&error), &text);
-                if go_on {
-                    tokio::time::sleep(backoff(attempt, cluster)).await;
-                    attempt += 1;
-                }
-                go_on
-            }
-        };
-        if !go_on {
-            return;
-        }
-    }
+    let namespace = scope.namespace.as_deref().unwrap_or_default();
+    let wanted = Wanted {
+        path: path(resource, namespace, ""),
+        kind: resource.kind.clone(),
+        selectors,
+        metadata: false,
+    };
+    let typed = |seen: Listed| {
+        listed(match seen {
+            Listed::Object(object) => Listed::Object(to_value(object, resource)),
+            Listed::Left(object) => Listed::Left(to_value(object, resource)),
+            other => other,
+        })
+    };
+    listwatch::follow(client, &wanted, typed, trouble).await;
 }
 
 /// A value in a field selector, whose own signs are escaped.
@@ -386,66 +370,21 @@ fn field_value(text: &str) -> String {
 }
 
 /// Items of lists do not say what they are; the kind that was asked for does.
-fn to_value(object: DynamicObject, resource: &ApiResource) -> Value {
-    let mut value = object.data;
-    if !value.is_object() {
-        value = serde_json::json!({});
-    }
-    value["apiVersion"] = Value::String(resource.api_version.clone());
-    value["kind"] = Value::String(resource.kind.clone());
-    value["metadata"] = serde_json::to_value(object.metadata).unwrap_or_default();
-    value
+fn to_value(mut object: Value, resource: &ApiResource) -> Value {
+    object["apiVersion"] = Value::String(resource.api_version.clone());
+    object["kind"] = Value::String(resource.kind.clone());
+    object
 }
-
-fn refusal(error: &watcher::Error) -> Option<u16> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status.code),
-        watcher::Error::WatchError(status) => Some(status.code),
-        _ => None,
-    }
-}
-
-fn describe(error: &watcher::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = inner.source();
-    }
-    text
-}
-
-type CrdName = PartialObjectMeta<CustomResourceDefinition>;
 
 /// Watches the names of all CRDs until `told` says to stop: the one watch that every cluster always keeps, and so its
 /// sign of life.
-pub async fn crds(client: kube::Client, cluster: &str, told: impl Fn(CrdSeen) -> bool) {
-    let api: Api<CrdName> = Api::all(client);
-    let mut stream = std::pin::pin!(watcher(api, watcher::Config::default().timeout(SERVER_TIMEOUT_SECONDS)));
+pub async fn crds(client: &Verbs, told: impl Fn(CrdSeen) -> bool) {
+    let resource = super::crd::crd_resource();
+    let wanted =
+        Wanted { path: path(&resource, "", ""), kind: resource.kind, selectors: Vec::new(), metadata: true };
     let mut names = CrdNames::default();
-    let mut attempt = 0;
-    while let Some(event) = stream.next().await {
-        match event {
-            Ok(event) => {
-                attempt = 0;
-                for seen in names.take(event) {
-                    if !told(seen) {
-                        return;
-                    }
-                }
-            }
-            Err(error) => {
-                let text = describe(&error);
-                tracing::debug!(cluster, error = text, "CRD watch interrupted");
-                tokio::time::sleep(backoff(attempt, cluster)).await;
-                attempt += 1;
-            }
-        }
-    }
+    let listed = |seen: Listed| names.take(seen).into_iter().all(&told);
+    listwatch::follow(client, &wanted, listed, |_, _| true).await;
 }
 
 /// The CRDs as they were seen last: what changed since, also between two lists.
@@ -474,14 +413,14 @@ impl Known {
 }
 
 impl CrdNames {
-    fn take(&mut self, event: watcher::Event<CrdName>) -> Vec<CrdSeen> {
+    fn take(&mut self, event: Listed) -> Vec<CrdSeen> {
         match event {
-            watcher::Event::Init => {
+            Listed::Started => {
                 self.listing = Some(HashSet::new());
                 Vec::new()
             }
-            watcher::Event::InitApply(crd) | watcher::Event::Apply(crd) => {
-                let mut seen = seen(crd.metadata, false);
+            Listed::Object(crd) => {
+                let mut seen = seen(metadata(&crd), false);
                 if let Some(seen) = &mut seen {
                     seen.first = !self.synced;
                 }
@@ -498,14 +437,14 @@ impl CrdNames {
                 };
                 seen.filter(|s| is_new(s, &mut self.known)).into_iter().collect()
             }
-            watcher::Event::Delete(crd) => {
-                let seen = seen(crd.metadata, true);
+            Listed::Left(crd) => {
+                let seen = seen(metadata(&crd), true);
                 if let Some(seen) = &seen {
                     self.known.remove(&seen.name);
                 }
                 seen.into_iter().collect()
             }
-            watcher::Event::InitDone => {
+            Listed::Done => {
                 self.synced = true;
                 let Some(listing) = self.listing.take() else { return Vec::new() };
                 let lost = self.known.extract_if(|name, _| !listing.contains(name));
@@ -518,6 +457,11 @@ impl CrdNames {
             }
         }
     }
+}
+
+fn metadata(object: &Value) -> ObjectMeta {
+    let metadata = object.get("metadata").map(serde::Deserialize::deserialize);
+    metadata.and_then(Result::ok).unwrap_or_default()
 }
 
 fn seen(meta: ObjectMeta, gone: bool) -> Option<CrdSeen> {
@@ -564,15 +508,17 @@ mod tests {
         assert!(served_as(&GroupKind::new("policy", "Eviction"), "v1", &list).is_none());
     }
 
-    fn crd(uid: &str, generation: i64) -> CrdName {
+    fn crd(uid: &str, generation: i64) -> Value {
         let meta = json!({"name": "apps.kro.run", "uid": uid, "generation": generation,
             "annotations": {super::super::crd::KIND_ANNOTATION: "App"}});
-        CrdName { metadata: serde_json::from_value(meta).unwrap(), ..CrdName::default() }
+        json!({"metadata": meta})
     }
 
     #[test]
     fn what_happened_to_a_crd_between_two_lists_is_seen() {
-        use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
+        use Listed::{
+            Done as InitDone, Left as Delete, Object as Apply, Object as InitApply, Started as Init,
+        };
         let mut names = CrdNames::default();
         let mut take = |event| -> Vec<(String, bool)> {
             names.take(event).into_iter().map(|s| (s.mark.uid, s.gone)).collect()

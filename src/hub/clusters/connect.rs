@@ -39,6 +39,8 @@ pub enum Progress {
     Unusable(String),
     /// A try failed; the next one follows by itself.
     Failed(ContactState),
+    /// A connection led to another cluster than the one before, with this identity.
+    Stranger(String),
     Identified(Box<(ClusterInfo, Line)>),
     /// `left` is what an earlier registration of this cluster left there, by uid of the hub instance.
     Claimed(Box<(Claim, Line, BTreeMap<String, Left>)>),
@@ -84,6 +86,8 @@ pub(in crate::hub) fn identify(
                 match identity::of_cluster(&line.client).await {
                     Ok(info) => return info,
                     Err(error) => {
+                        // Nobody judged yet who it is.
+                        line.client.forget_who_answers();
                         tell(Progress::Failed(state(&error)));
                         tokio::time::sleep(pause(attempt, &error, &name)).await;
                     }
@@ -155,7 +159,8 @@ pub(in crate::hub) fn claim(
             let mut attempt = 0;
             loop {
                 match try_claim(&ctx, &name, &line.client, &cluster_id, local).await {
-                    Ok(found) => return found,
+                    Ok(found) => return Ok(found),
+                    Err(AskError::Api(ApiError::Stranger { found })) => return Err(found),
                     Err(error) => {
                         ctx.tell(Event::Connect(name.clone(), epoch, Progress::Failed(state(&error))));
                         tokio::time::sleep(pause(attempt, &error, &name)).await;
@@ -164,9 +169,13 @@ pub(in crate::hub) fn claim(
                 attempt += 1;
             }
         };
-        let (claim, left) = tokio::select! {
+        let asked = tokio::select! {
             () = until.cancelled() => return,
             found = asking => found,
+        };
+        let (claim, left) = match asked {
+            Ok(found) => found,
+            Err(found) => return ctx.tell(Event::Connect(name, epoch, Progress::Stranger(found))),
         };
         // What failed on the way here is no news for the actor.
         while line.contacts.try_recv().is_ok() {}

@@ -39,6 +39,7 @@ impl Clusters {
             Progress::Recognized(episode, _) | Progress::Unrecognized(episode, _) => {
                 e.asks_again(epoch, *episode)
             }
+            Progress::Stranger(_) => e.is_used() || e.expects(epoch),
             _ => e.expects(epoch),
         };
         let Some(before) = self.entries.get(name).filter(awaited).map(Entry::state) else {
@@ -57,6 +58,7 @@ impl Clusters {
                 self.block(ctx, name, blocked, false);
             }
             Progress::Failed(why) => self.failed(ctx, name, why),
+            Progress::Stranger(found) => effects.extend(self.stranger(ctx, name, &found)),
             Progress::Identified(found) => {
                 let (info, line) = *found;
                 self.identified(ctx, name, epoch, info, line);
@@ -248,6 +250,26 @@ impl Clusters {
         ctx.metrics.healthy(name.as_str(), true);
         let left = entry.left.iter().flatten().map(|(_, l)| l.clone()).collect();
         vec![Effect::Returned(name.clone(), left)]
+    }
+
+    /// A connection led to another cluster than the one that was judged. Nothing was sent there, and nothing is; who it
+    /// is by then is asked again after a while.
+    pub fn stranger(&mut self, ctx: &Context, name: &ClusterName, found: &str) -> Vec<Effect> {
+        let Some(entry) = self.entries.get(name) else { return Vec::new() };
+        let known = entry.identity().id;
+        tracing::error!(cluster = %name, known, found, "a connection led to another cluster; it is not used");
+        self.block(ctx, name, changed(&known, found), true);
+        self.write_status(ctx, name);
+        vec![Effect::Changed]
+    }
+
+    /// What people should know of a cluster that can be talked to.
+    pub fn noted(&mut self, ctx: &Context, name: &ClusterName, notes: String) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            tracing::info!(cluster = %name, notes, "what the cluster does");
+            entry.notes = notes;
+            self.write_status(ctx, name);
+        }
     }
 
     /// The actor ended by itself: connect anew.

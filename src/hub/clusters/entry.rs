@@ -88,6 +88,8 @@ pub(super) struct Entry {
     pub left: Option<BTreeMap<String, Left>>,
     pub instances: i64,
     pub lost_since: Option<String>,
+    /// What people should know of it though it can be talked to.
+    pub notes: String,
     pub writing: bool,
     /// What the last status that was written said, while the status is still another.
     pub offered: Option<u64>,
@@ -132,6 +134,7 @@ impl Entry {
             left: None,
             instances: status.instances,
             lost_since,
+            notes: String::new(),
             writing: false,
             offered: None,
             departure: None,
@@ -182,6 +185,7 @@ impl Entry {
         self.stop();
         let before = Some(self.health()).filter(|health| *health != ClusterHealth::Connecting);
         self.phase = Phase::Connecting { before, failure: None, failures: 0 };
+        self.notes.clear();
         self.epoch = epoch;
         self.fingerprint = Some(fingerprint);
         self.until = term.child_token();

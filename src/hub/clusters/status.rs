@@ -26,6 +26,8 @@ pub struct Facts {
     pub info: Option<ClusterInfo>,
     pub instances: i64,
     pub left_behind: Option<LeftBehind>,
+    /// What people should know of it though it can be talked to.
+    pub notes: String,
     /// What is said while it is being deregistered.
     pub leaving: Option<String>,
 }
@@ -72,7 +74,10 @@ pub fn status(
             (False, *reason, message.as_str()),
         ),
         Standing::Running(ContactState::Ready) => {
-            let fine = (True, "Connected", "");
+            let fine = match facts.notes.as_str() {
+                "" => (True, "Connected", ""),
+                notes => (True, "Limited", notes),
+            };
             ((True, "Valid", ""), fine, (True, "Claimed", ""), (True, "Ready", ""))
         }
         Standing::Running(ContactState::Unreachable(why)) => {

@@ -34,6 +34,7 @@ pub(super) fn write_status(ctx: &Context, timers: &mut Timers<Due>, name: &Clust
     let facts = Facts {
         info: entry.info.clone(),
         instances: if counted { entry.instances } else { old.instances },
+        notes: entry.notes.clone(),
         leaving: super::departure::message(entry),
         left_behind: match &entry.left {
             Some(left) => left_behind(left),

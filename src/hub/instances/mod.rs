@@ -346,7 +346,7 @@ impl Instances {
                     self.undiscovered.insert((name.clone(), gk), mirrors);
                 }
             }
-            Said::Contact(_) | Said::Ended(_) | Said::Judged { .. } => {}
+            Said::Contact(_) | Said::Stranger(_) | Said::Notes(_) | Said::Ended(_) | Said::Judged { .. } => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Actor, Event, SCHEMAS_FOLLOW};
 use crate::graph::Graph;
+use crate::spoke::client::ApiError;
 use crate::spoke::health::backoff;
 use crate::spoke::messages::Said;
 use crate::spoke::schemas::{Key, Verdict};
@@ -28,6 +29,14 @@ impl Patience {
         }
         due
     }
+}
+
+/// Whether it is the trouble of what was asked for, which may last, and not of the whole cluster.
+fn says_enough(error: &ApiError) -> bool {
+    matches!(
+        error,
+        ApiError::GroupUnavailable { .. } | ApiError::TooLarge { .. } | ApiError::Forbidden { .. }
+    )
 }
 
 impl Actor {
@@ -66,7 +75,12 @@ impl Actor {
                         match reader.judge(client, &key, &hub, &generated).await {
                             Ok(verdict) => break verdict,
                             Err(error) => {
-                                tracing::debug!(%cluster, rgd = hub.rgd_name, %error, "reading schemas failed")
+                                tracing::debug!(%cluster, rgd = hub.rgd_name, %error, "reading schemas failed");
+                                if says_enough(&error) {
+                                    // Said where it is used, and tried on.
+                                    let verdict = Err(Arc::from(error.to_string()));
+                                    drop(events.send(Event::Judged(key.clone(), verdict)));
+                                }
                             }
                         }
                         tokio::time::sleep(backoff(attempt, cluster.as_str())).await;

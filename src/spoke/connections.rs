@@ -1,0 +1,397 @@
+//! The connections to one API server. Each one proves which cluster answers before anything else is asked over it: behind
+//! one address, with the same certificates and credentials, another cluster may answer from one connection to the next.
+
+use super::fence::{Closed, Fenced};
+use super::limits::{Asked, Bounded, UnderWay, not_an_api};
+use super::transport::{Hook, Trouble, repeat};
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::{http1, http2};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::{Connection, HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::client::Body;
+use serde_json::Value;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tower::ServiceExt;
+
+/// TCP, TLS and the proof together.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Servers close what is idle for longer than some minutes.
+const IDLE: Duration = Duration::from_secs(60);
+/// Tries of one request that was never sent.
+const TRIES: usize = 3;
+
+const SYSTEM: &str = "/api/v1/namespaces/kube-system";
+const PROPERTIES: [&str; 2] = [
+    "/apis/about.k8s.io/v1beta1/clusterproperties/cluster.clusterset.k8s.io",
+    "/apis/about.k8s.io/v1alpha1/clusterproperties/cluster.clusterset.k8s.io",
+];
+
+/// Who answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Who {
+    /// The uid of namespace kube-system.
+    System(String),
+    /// The ClusterProperty, where that namespace may not be read.
+    Property(String),
+}
+
+impl Who {
+    fn id(&self) -> &str {
+        match self {
+            Self::System(id) | Self::Property(id) => id,
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug)]
+pub(super) enum Refusal {
+    Failed(Trouble),
+    /// The cluster refused to say who it is; that is the answer to whatever is asked of it.
+    Answered(Arc<Told>),
+}
+
+/// A short answer, read to its end.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Told {
+    fn text_at(&self, pointer: &str) -> Option<String> {
+        let value: Value = serde_json::from_slice(&self.body).ok().filter(|_| self.status.is_success())?;
+        value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+    }
+}
+
+enum Line {
+    One(http1::SendRequest<Body>),
+    /// With the number of the connection.
+    Two(u64, http2::SendRequest<Body>),
+}
+
+type Connecting = Shared<BoxFuture<'static, Result<(), Refusal>>>;
+
+#[derive(Default)]
+struct State {
+    /// HTTP/2: all requests share it.
+    shared: Option<(u64, http2::SendRequest<Body>)>,
+    /// HTTP/1.1: nothing is under way on them.
+    idle: Vec<(Instant, http1::SendRequest<Body>)>,
+    connecting: Option<Connecting>,
+    /// The server offered no HTTP/2 at last.
+    only_http1: bool,
+    /// Who answered on the first connection.
+    known: Option<Who>,
+    /// Rises when all that was known is forgotten.
+    generation: u64,
+    number: u64,
+}
+
+struct Inner {
+    connector: HttpsConnector<Fenced<HttpConnector>>,
+    base: Uri,
+    /// The credentials of the proof; none where who answers does not matter.
+    proof: Option<Option<HeaderValue>>,
+    hook: Hook,
+    under_way: UnderWay,
+    state: Mutex<State>,
+}
+
+#[derive(Clone)]
+pub(super) struct Connections(Arc<Inner>);
+
+impl Connections {
+    /// `proof`: whether each connection says who answers, and the `Authorization` header to ask with, if there is one.
+    pub fn new(
+        connector: HttpsConnector<Fenced<HttpConnector>>,
+        base: Uri,
+        proof: Option<Option<HeaderValue>>,
+        hook: Hook,
+        under_way: UnderWay,
+    ) -> Self {
+        Self(Arc::new(Inner { connector, base, proof, hook, under_way, state: Mutex::default() }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever answers next is the cluster: the present connections are not used any more.
+    pub fn forget(&self) {
+        let mut state = self.state();
+        let generation = state.generation + 1;
+        *state = State { generation, number: state.number, ..State::default() };
+    }
+
+    /// Sends a request. Once more, when it was never sent because an idle connection was closed, or when the server closed
+    /// the connection in peace before it had read it; an API server does that after each 401.
+    pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, Refusal> {
+        let uri = request.uri().clone();
+        for left in (0..TRIES).rev() {
+            let again = repeat(&request);
+            let mut line = self.line().await?;
+            *request.uri_mut() = uri.clone();
+            let (error, unsent) = match line.send(request).await {
+                Ok(response) => {
+                    self.park(line);
+                    return Ok(response);
+                }
+                Err(failed) => failed,
+            };
+            self.discard(&line);
+            let next = unsent.or_else(|| again.filter(|_| closed_in_peace(&error)));
+            match next {
+                Some(next) if left > 0 => request = next,
+                _ => return Err(Refusal::Failed(failure(&error))),
+            }
+        }
+        Err(Refusal::Failed(Trouble::Connect("the connection is closed again and again".into())))
+    }
+
+    /// A connection to send a request over.
+    async fn line(&self) -> Result<Line, Refusal> {
+        for _ in 0..TRIES {
+            let connecting = {
+                let mut state = self.state();
+                if let Some((number, two)) = &state.shared {
+                    if !two.is_closed() {
+                        return Ok(Line::Two(*number, two.clone()));
+                    }
+                    state.shared = None;
+                }
+                state.idle.retain(|(since, one)| since.elapsed() < IDLE && one.is_ready());
+                if let Some((_, one)) = state.idle.pop() {
+                    return Ok(Line::One(one));
+                }
+                if state.only_http1 {
+                    None
+                } else {
+                    let this = self.clone();
+                    let connecting = state.connecting.get_or_insert_with(|| {
+                        let work = async move {
+                            let connected = this.connect().await;
+                            this.state().connecting = None;
+                            connected.map(|line| this.keep(line))
+                        };
+                        let work = work.boxed().shared();
+                        // It goes on when who began it does not wait any more.
+                        tokio::spawn(work.clone());
+                        work
+                    });
+                    Some(connecting.clone())
+                }
+            };
+            match connecting {
+                Some(connecting) => connecting.await?,
+                None => match self.connect().await? {
+                    (_, line @ Line::One(_)) => return Ok(line),
+                    two => self.keep(two),
+                },
+            }
+        }
+        Err(Refusal::Failed(Trouble::Connect("the connection is closed again and again".into())))
+    }
+
+    /// `generation`: of the time when connecting began.
+    fn keep(&self, (generation, line): (u64, Line)) {
+        let mut state = self.state();
+        if state.generation != generation {
+            return;
+        }
+        match line {
+            Line::Two(number, two) => {
+                state.only_http1 = false;
+                state.shared = Some((number, two));
+            }
+            Line::One(one) => {
+                state.only_http1 = true;
+                state.idle.push((Instant::now(), one));
+            }
+        }
+    }
+
+    /// Takes an HTTP/1.1 connection back when its answer was read to the end.
+    fn park(&self, line: Line) {
+        let Line::One(mut one) = line else { return };
+        let (this, generation) = (self.clone(), self.state().generation);
+        tokio::spawn(async move {
+            if one.ready().await.is_ok() {
+                this.keep((generation, Line::One(one)));
+            }
+        });
+    }
+
+    fn discard(&self, line: &Line) {
+        if let Line::Two(number, _) = line {
+            let mut state = self.state();
+            state.shared.take_if(|(known, _)| known == number);
+        }
+    }
+
+    async fn connect(&self) -> Result<(u64, Line), Refusal> {
+        tokio::time::timeout(CONNECT_LIMIT, self.try_connect())
+            .await
+            .unwrap_or(Err(Refusal::Failed(Trouble::Late)))
+    }
+
+    async fn try_connect(&self) -> Result<(u64, Line), Refusal> {
+        let failed = |error: &(dyn std::error::Error + 'static)| Refusal::Failed(failure(error));
+        let (generation, number) = {
+            let mut state = self.state();
+            state.number += 1;
+            (state.generation, state.number)
+        };
+        let io = self.0.connector.clone().oneshot(self.0.base.clone()).await.map_err(|e| failed(&*e))?;
+        let mut line = if io.connected().is_negotiated_h2() {
+            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .keep_alive_interval(PING_INTERVAL)
+                .keep_alive_timeout(PING_TIMEOUT)
+                .adaptive_window(true)
+                .handshake(io)
+                .await
+                .map_err(|e| failed(&e))?;
+            tokio::spawn(connection.map(drop));
+            Line::Two(number, sender)
+        } else {
+            let (sender, connection) = http1::handshake(io).await.map_err(|e| failed(&e))?;
+            tokio::spawn(connection.map(drop));
+            Line::One(sender)
+        };
+        if let Some(auth) = &self.0.proof {
+            self.prove(&mut line, auth.as_ref(), generation).await?;
+        }
+        Ok((generation, line))
+    }
+
+    async fn prove(
+        &self,
+        line: &mut Line,
+        auth: Option<&HeaderValue>,
+        generation: u64,
+    ) -> Result<(), Refusal> {
+        let system = self.ask(line, SYSTEM, auth).await?;
+        let mut found = system.text_at("/metadata/uid").map(Who::System);
+        if matches!(system.status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND) {
+            for path in PROPERTIES {
+                let property = self.ask(line, path, auth).await?;
+                found = property.text_at("/spec/value").map(Who::Property);
+                if found.is_some() {
+                    break;
+                }
+            }
+        }
+        let mut state = self.state();
+        let known = state.known.clone().filter(|_| state.generation == generation);
+        match (known, found) {
+            (_, None) if system.status.is_success() => {
+                Err(Refusal::Failed(Trouble::NotAnApi("namespace kube-system has no uid there".into())))
+            }
+            (_, None) | (Some(Who::System(_)), Some(Who::Property(_))) => {
+                Err(Refusal::Answered(Arc::new(system)))
+            }
+            // It may be read by now; what was known cannot be compared.
+            (None | Some(Who::Property(_)), Some(found @ Who::System(_))) | (None, Some(found)) => {
+                if state.generation == generation {
+                    state.known = Some(found);
+                }
+                Ok(())
+            }
+            (Some(known), Some(found)) if known == found => Ok(()),
+            (Some(known), Some(found)) => {
+                let (known, found) = (known.id().to_owned(), found.id().to_owned());
+                Err(Refusal::Failed(Trouble::Stranger { known, found }))
+            }
+        }
+    }
+
+    /// One small question over this very connection.
+    async fn ask(&self, line: &mut Line, path: &str, auth: Option<&HeaderValue>) -> Result<Told, Refusal> {
+        let failed = |trouble: Trouble| Refusal::Failed(trouble);
+        let invalid = |_| failed(Trouble::Connect("the address of the server is not valid".into()));
+        let uri = super::transport::absolute(&self.0.base, &Uri::try_from(path).map_err(|_| invalid(()))?)
+            .map_err(|_| invalid(()))?;
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = uri;
+        let headers = request.headers_mut();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(super::transport::AGENT));
+        if let Some(auth) = auth {
+            headers.insert(header::AUTHORIZATION, auth.clone());
+        }
+        let answer = line.send(request).await;
+        let response = answer.map_err(|(error, _)| failed(failure(&error)))?;
+        self.0.hook.counted("get", response.status().as_str());
+        let (parts, body) = response.into_parts();
+        if let Some(why) =
+            not_an_api(parts.status, &parts.headers, hyper::body::Body::is_end_stream(&body), true, path)
+        {
+            return Err(failed(Trouble::NotAnApi(why)));
+        }
+        let asked = if parts.status.is_success() { Asked::Discovery } else { Asked::Refusal };
+        let body = Bounded::new(body, asked, path.into(), self.0.under_way.clone(), None);
+        let body = http_body_util::BodyExt::collect(body).await.map_err(|error| {
+            failed(match error.downcast::<Trouble>() {
+                Ok(trouble) => *trouble,
+                Err(error) => failure(&*error),
+            })
+        })?;
+        if let Line::One(one) = line {
+            one.ready().await.map_err(|error| failed(failure(&error)))?;
+        }
+        Ok(Told { status: parts.status, headers: parts.headers, body: body.to_bytes() })
+    }
+}
+
+impl Line {
+    /// The request comes back with the error if it was never sent.
+    async fn send(
+        &mut self,
+        mut request: Request<Body>,
+    ) -> Result<Response<Incoming>, (hyper::Error, Option<Request<Body>>)> {
+        let failed = |mut error: hyper::client::conn::TrySendError<Request<Body>>| {
+            let unsent = error.take_message();
+            (error.into_error(), unsent)
+        };
+        match self {
+            Self::Two(_, sender) => sender.try_send_request(request).await.map_err(failed),
+            Self::One(sender) => {
+                let host = request.uri().authority().map(|a| HeaderValue::from_str(a.as_str()));
+                if let Some(Ok(host)) = host {
+                    request.headers_mut().insert(header::HOST, host);
+                }
+                if let Some(path) = request.uri().path_and_query().cloned() {
+                    *request.uri_mut() = Uri::from(path);
+                }
+                sender.try_send_request(request).await.map_err(failed)
+            }
+        }
+    }
+}
+
+/// The server said that it goes away, without complaint, and that it did not begin with this request.
+fn closed_in_peace(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |e| e.source())
+        .filter_map(|e| e.downcast_ref::<h2::Error>())
+        .any(|e| e.is_go_away() && e.is_remote() && e.reason() == Some(h2::Reason::NO_ERROR))
+}
+
+fn failure(error: &(dyn std::error::Error + 'static)) -> Trouble {
+    let fenced = std::iter::successors(Some(error), |e| e.source()).any(|e| e.is::<Closed>());
+    if fenced { Trouble::Fenced } else { Trouble::Connect(deepest(error)) }
+}
+
+/// What lies behind an error.
+pub(super) fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(Some(error), |e| e.source()).last().map(ToString::to_string).unwrap_or_default()
+}
