@@ -156,7 +156,8 @@ fn follower(edit: fn(&mut Value)) -> Bench {
 
 #[test]
 fn what_our_own_writes_move_is_named_with_the_field_that_moves() {
-    let cases: [(&str, fn(&mut Value), &str); 3] = [
+    type Case = (&'static str, fn(&mut Value), &'static str);
+    let cases: [Case; 3] = [
         (
             "content",
             |_| {},
