@@ -12,7 +12,7 @@
 use super::ownership::ListKey;
 use crate::api::keys::kro;
 use crate::cel;
-use crate::schema::kept::Kept;
+use crate::schema::kept::{Kept, is_zero};
 use crate::schema::served::shown;
 use serde_json::{Map, Value};
 
@@ -214,17 +214,6 @@ fn is_left_out(value: &Value, within: Schema, schema: Schema) -> bool {
         Value::Array(items) => in_struct && items.is_empty(),
         Value::Object(fields) => in_struct && fields.is_empty() && of_field(schema, "").is_some(),
         Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-
-fn is_zero(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bool(flag) => !flag,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
     }
 }
 

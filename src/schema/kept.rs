@@ -48,3 +48,15 @@ impl Kept {
         ALL.into_iter().find(|kept| kept.word() == word)
     }
 }
+
+/// What a server may leave out when it writes a struct of Kubernetes' own.
+pub fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(flag) => !flag,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+    }
+}
