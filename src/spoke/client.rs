@@ -202,17 +202,15 @@ impl SpokeClient {
             ),
             None => None,
         };
-        let fence = Fence::default();
-        let hook = Hook {
-            cluster: cluster.as_str().into(),
-            metrics,
-            contacts: Some(contacts),
-            fence: fence.clone(),
-        };
-        let in_flight = limit(in_flight);
+        let (hook, in_flight) = (hook(cluster, metrics, contacts), limit(in_flight));
+        let fence = hook.fence.clone();
         let transport = Transport::new(tls, endpoint.tls_server_name(), base, auth, in_flight.clone(), hook);
         let client = kube::Client::new(transport, "default");
-        Ok(Self(Verbs { client, cluster: cluster.as_str().into(), in_flight, may_write: None, fence }))
+        Ok(Self::over(client, cluster, in_flight, fence))
+    }
+
+    fn over(client: kube::Client, cluster: &ClusterName, in_flight: Arc<Semaphore>, fence: Fence) -> Self {
+        Self(Verbs { client, cluster: cluster.as_str().into(), in_flight, may_write: None, fence })
     }
 
     /// Sends nothing at all once this right has ended.
@@ -296,21 +294,20 @@ impl HubClient {
         metrics: Metrics,
         contacts: UnboundedSender<Contact>,
     ) -> Result<SpokeClient, BuildError> {
-        let fence = Fence::default();
-        let hook = Hook {
-            cluster: cluster.as_str().into(),
-            metrics,
-            contacts: Some(contacts),
-            fence: fence.clone(),
-        };
-        let in_flight = limit(in_flight);
+        let (hook, in_flight) = (hook(cluster, metrics, contacts), limit(in_flight));
+        let fence = hook.fence.clone();
         let client = trusted(&self.config, hook, in_flight.clone())?;
-        Ok(SpokeClient(Verbs { client, cluster: cluster.as_str().into(), in_flight, may_write: None, fence }))
+        Ok(SpokeClient::over(client, cluster, in_flight, fence))
     }
 
     pub fn default_namespace(&self) -> &str {
         &self.config.default_namespace
     }
+}
+
+/// What a cluster's requests are counted and judged by.
+fn hook(cluster: &ClusterName, metrics: Metrics, contacts: UnboundedSender<Contact>) -> Hook {
+    Hook { cluster: cluster.as_str().into(), metrics, contacts: Some(contacts), fence: Fence::default() }
 }
 
 fn limit(in_flight: usize) -> Arc<Semaphore> {
