@@ -195,7 +195,7 @@ spec:
             Ok(instance)
         })
     };
-    wait("False", "eu: hello; us: hello")?;
+    wait("False", "eu, us: hello")?;
     let open = |cluster: &str| {
         let patch = json!({"data": {"open": "yes"}});
         stand.api(cluster).merge_patch(&kind.beside("configmaps/gate"), &patch).map(drop)

@@ -338,6 +338,8 @@ fn kind_comes_later(stand: &Stand) -> Result<()> {
         Ok(())
     })?;
     replace(stand, "hub", "Sprocket", "{teeth: {type: integer}}")?;
+    // A definition that fits no cluster is not Active.
+    install(stand, "eu", "Sprocket", "{teeth: {type: integer}}")?;
     kind.wait_defined()?;
     ensure!(status_type(stand, &kind, "teeth")? == "integer", "the status is not typed");
     Ok(())

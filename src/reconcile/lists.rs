@@ -166,7 +166,13 @@ mod tests {
             hand_over(&service(ports, entries), &desired, "us", refusal)
         };
         let cases = [
-            ("in place of ours", &theirs_alone, patched(Value::Null), refusal, patch(&[handed.clone()])),
+            (
+                "in place of ours",
+                &theirs_alone,
+                patched(Value::Null),
+                refusal,
+                patch(std::slice::from_ref(&handed)),
+            ),
             (
                 "other fields stay theirs",
                 &theirs_alone,

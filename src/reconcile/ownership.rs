@@ -7,6 +7,7 @@
 //! The record also tells how lists are keyed, so that `ports` or `containers` match by their keys here as they do in
 //! the API server.
 
+use crate::schema::kept::is_zero;
 use serde_json::{Map, Value};
 
 /// The fields that `manager` applied (not through a subresource), as FieldsV1.
@@ -167,12 +168,8 @@ pub fn dropped_leaf(desired: &Value, live: &Value) -> Option<String> {
 /// What servers leave out when they write an object.
 fn is_empty(value: &Value) -> bool {
     match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
         Value::Object(fields) => fields.values().all(is_empty),
-        Value::Array(items) => items.is_empty(),
-        Value::Bool(true) => false,
+        other => is_zero(other),
     }
 }
 

@@ -180,7 +180,8 @@ mod tests {
         let whole = entry("whole", "", "t5", &json!({"f:spec": {"f:rules": {}}}));
         let other = entry("other", "", "t8", &json!({"f:spec": {"f:nothing": {}}, "f:data": {"f:y": {}}}));
         let shares = entry("shares", "", "t7", &json!({"f:metadata": {"f:labels": {"f:a": {}}}}));
-        let cases: [(&str, Vec<Value>, Option<(&str, &str)>); 9] = [
+        type Case = (&'static str, Vec<Value>, Option<(&'static str, &'static str)>);
+        let cases: [Case; 9] = [
             ("nobody", vec![status.clone(), other.clone()], None),
             ("the same value", vec![shares.clone()], None),
             ("one field", vec![scaler.clone(), other.clone(), status], Some(("spec.replicas", "scaler"))),

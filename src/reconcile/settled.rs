@@ -12,12 +12,11 @@
 use super::ownership::ListKey;
 use crate::api::keys::kro;
 use crate::cel;
-use crate::schema::kept::Kept;
+use crate::schema::kept::{Kept, LIST_KEYS, is_zero, list_keys};
 use crate::schema::served::shown;
 use serde_json::{Map, Value};
 
 const LIST_TYPE: &str = "x-kubernetes-list-type";
-const LIST_KEYS: &str = "x-kubernetes-list-map-keys";
 const MAP_TYPE: &str = "x-kubernetes-map-type";
 
 /// How two objects are compared.
@@ -217,17 +216,6 @@ fn is_left_out(value: &Value, within: Schema, schema: Schema) -> bool {
     }
 }
 
-fn is_zero(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bool(flag) => !flag,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-    }
-}
-
 fn is_default(value: &Value, schema: Schema) -> bool {
     schema.is_some_and(|schema| shown(None, schema).as_ref() == Some(value))
 }
@@ -266,8 +254,7 @@ fn same_item(a: &Value, b: &Value, schema: Schema) -> bool {
     if says(schema, LIST_TYPE, "set") {
         return same(a, b, of_items(schema));
     }
-    let keys = schema.and_then(|s| s.get(LIST_KEYS)).and_then(Value::as_array);
-    keys.into_iter().flatten().filter_map(Value::as_str).all(|key| {
+    list_keys(schema.and_then(|s| s.get(LIST_KEYS))).all(|key| {
         let of =
             |item: &Value| item.get(key).cloned().or_else(|| shown(None, of_field(of_items(schema), key)?));
         of(a) == of(b)

@@ -11,6 +11,9 @@ pub const KEPT_AS: &str = "x-kept-as";
 /// The names of Kubernetes' own types in OpenAPI begin with this: API servers decode them and write them out anew.
 pub const OWN_TYPES: &str = "io.k8s.";
 
+/// Where a schema names [`list_keys`].
+pub const LIST_KEYS: &str = "x-kubernetes-list-map-keys";
+
 /// How a value is written out where it is not kept to the letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
@@ -47,4 +50,21 @@ impl Kept {
         let word = schema.get(KEPT_AS)?.as_str()?;
         ALL.into_iter().find(|kept| kept.word() == word)
     }
+}
+
+/// What a server may leave out when it writes a struct of Kubernetes' own.
+pub fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(flag) => !flag,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+    }
+}
+
+/// The keys by which items of a keyed list are told apart.
+pub fn list_keys(declared: Option<&Value>) -> impl Iterator<Item = &str> {
+    declared.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }

@@ -247,8 +247,6 @@ const OVERDUE: Duration = Duration::from_secs(1);
 /// So many instances are stepped in one turn.
 const TURN: usize = 8;
 const TICK: Duration = Duration::from_secs(30);
-/// An API server serves a changed CRD a moment later.
-const REREAD: Duration = Duration::from_secs(2);
 /// Discovery follows a CRD; doubled up to 6.4 s while it does not.
 const SERVED_SOON: Duration = Duration::from_millis(100);
 const SERVED_DOUBLINGS: u32 = 6;

@@ -5,7 +5,7 @@
 //! of its body, and PINGs that notice a peer which fell silent. Of every answer only so much is read, by what was asked. The types keep a spoke's client and the hub's apart.
 
 use super::connections::{Connections, deepest};
-use super::fence::{Closed, Fence};
+use super::fence::{Fence, is_closed};
 use super::health::Contact;
 use super::kubeconfig::Endpoint;
 use super::transport::{self, Gate, Hook, Transport, Trouble};
@@ -109,10 +109,6 @@ impl ApiError {
     }
 }
 
-fn is_fenced(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |e| e.source()).any(|e| e.is::<Closed>())
-}
-
 /// Sorts an error by what it means; by its body too, since the code alone does not tell a sick cluster from an object
 /// that does not fit.
 pub(super) fn classify(error: &kube::Error) -> ApiError {
@@ -126,7 +122,7 @@ pub(super) fn classify(error: &kube::Error) -> ApiError {
             Some(Trouble::Stranger { found, .. }) => ApiError::Stranger { found: found.clone() },
             Some(Trouble::Fenced) => ApiError::NotLeading,
             Some(Trouble::Connect(message)) => ApiError::Connect { message: message.clone() },
-            None if is_fenced(error) => ApiError::NotLeading,
+            None if is_closed(error) => ApiError::NotLeading,
             None => ApiError::Connect { message: deepest(error) },
         };
     };
@@ -226,20 +222,12 @@ impl SpokeClient {
             ),
             None => None,
         };
-        let fence = Fence::default();
-        let hook = Hook {
-            cluster: cluster.as_str().into(),
-            metrics,
-            contacts: Some(contacts),
-            fence: fence.clone(),
-        };
-        let gate = Gate::new(in_flight);
-        let name = endpoint.tls_server_name();
+        let hook = hook(cluster, metrics, contacts);
+        let (gate, name) = (Gate::new(in_flight), endpoint.tls_server_name());
         let transport = Transport::new(tls, name, base, auth, true, gate.clone(), hook.clone());
         let connections = Some(transport.connections().clone());
         let client = kube::Client::new(transport, "default");
-        let verbs = Verbs { client, cluster: cluster.as_str().into(), gate, hook, may_write: None, fence };
-        Ok(Self { verbs, connections })
+        Ok(Self { verbs: Verbs::over(client, gate, hook), connections })
     }
 
     /// Sends nothing at all once this right has ended.
@@ -311,12 +299,10 @@ impl HubClient {
 
     pub(crate) fn of(config: Arc<kube::Config>, metrics: Metrics) -> Result<Self, BuildError> {
         let fence = Fence::default();
-        let hook =
-            Hook { cluster: "hub".into(), metrics: metrics.clone(), contacts: None, fence: fence.clone() };
+        let hook = Hook { cluster: "hub".into(), metrics: metrics.clone(), contacts: None, fence };
         let gate = Gate::new(128);
         let client = trusted(&config, hook.clone(), gate.clone())?;
-        let verbs = Verbs { client, cluster: "hub".into(), gate, hook, may_write: None, fence };
-        Ok(Self { verbs, config, metrics })
+        Ok(Self { verbs: Verbs::over(client, gate, hook), config, metrics })
     }
 
     /// The hub used as a spoke: the same server through a client of its own.
@@ -330,22 +316,19 @@ impl HubClient {
         metrics: Metrics,
         contacts: UnboundedSender<Contact>,
     ) -> Result<SpokeClient, BuildError> {
-        let fence = Fence::default();
-        let hook = Hook {
-            cluster: cluster.as_str().into(),
-            metrics,
-            contacts: Some(contacts),
-            fence: fence.clone(),
-        };
-        let gate = Gate::new(in_flight);
+        let (hook, gate) = (hook(cluster, metrics, contacts), Gate::new(in_flight));
         let client = trusted(&self.config, hook.clone(), gate.clone())?;
-        let verbs = Verbs { client, cluster: cluster.as_str().into(), gate, hook, may_write: None, fence };
-        Ok(SpokeClient { verbs, connections: None })
+        Ok(SpokeClient { verbs: Verbs::over(client, gate, hook), connections: None })
     }
 
     pub fn default_namespace(&self) -> &str {
         &self.config.default_namespace
     }
+}
+
+/// What a cluster's requests are counted and judged by.
+fn hook(cluster: &ClusterName, metrics: Metrics, contacts: UnboundedSender<Contact>) -> Hook {
+    Hook { cluster: cluster.as_str().into(), metrics, contacts: Some(contacts), fence: Fence::default() }
 }
 
 /// A client for a configuration that the hub's operator gave.
@@ -392,6 +375,9 @@ fn identity_pem(user: &kube::config::AuthInfo) -> Result<Option<CertAndKey>, Bui
 }
 
 impl Verbs {
+    fn over(client: kube::Client, gate: Arc<Gate>, hook: Hook) -> Self {
+        Self { client, cluster: hook.cluster.clone(), gate, fence: hook.fence.clone(), hook, may_write: None }
+    }
     pub fn kube(&self) -> &kube::Client {
         &self.client
     }
@@ -410,7 +396,15 @@ impl Verbs {
     }
 
     async fn call<T: serde::de::DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<T, ApiError> {
-        read(&self.in_turn(request).await?)
+        self.understood(read(&self.in_turn(request).await?))
+    }
+
+    /// An answer that came, and is none, is no loss of contact; people should know of it.
+    fn understood<T>(&self, read: Result<T, ApiError>) -> Result<T, ApiError> {
+        if let Err(error @ ApiError::NotAnApi { .. }) = &read {
+            self.note("answer", &error.to_string());
+        }
+        read
     }
 
     /// Waits for its turn first: neither the clock of the call runs meanwhile, nor does the right to write that was
@@ -515,9 +509,9 @@ impl Verbs {
         let closed = |_| ApiError::Connect { message: "the client is closed".into() };
         let _one = self.gate.pages.clone().acquire_owned().await.map_err(closed)?;
         let text = self.in_turn(request(Method::GET, path, accept, None)).await?;
-        let list: List = read(&text)?;
+        let list: List = self.understood(read(&text))?;
         if list.metadata.resource_version.is_empty() {
-            return Err(ApiError::NotAnApi { message: "its answer is no list".into() });
+            return self.understood(Err(ApiError::NotAnApi { message: "its answer is no list".into() }));
         }
         Ok(Page {
             version: list.metadata.resource_version,
@@ -810,17 +804,9 @@ where
         let answered = answer(request);
         async { Ok::<_, std::convert::Infallible>(answered.await) }
     });
-    let fence = Fence::default();
     let hook =
-        Hook { cluster: "c".into(), metrics: Metrics::default(), contacts: None, fence: fence.clone() };
-    Verbs {
-        client: kube::Client::new(server, "default"),
-        cluster: "c".into(),
-        gate: Gate::new(8),
-        hook,
-        may_write: None,
-        fence,
-    }
+        Hook { cluster: "c".into(), metrics: Metrics::default(), contacts: None, fence: Fence::default() };
+    Verbs::over(kube::Client::new(server, "default"), Gate::new(8), hook)
 }
 
 #[cfg(test)]

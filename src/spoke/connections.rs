@@ -1,9 +1,9 @@
 //! The connections to one API server. Each one proves which cluster answers before anything else is asked over it: behind
 //! one address, with the same certificates and credentials, another cluster may answer from one connection to the next.
 
-use super::fence::{Closed, Fenced};
+use super::fence::{Fenced, is_closed};
 use super::limits::{Asked, Bounded, UnderWay, not_an_api};
-use super::transport::{Hook, Trouble, repeat};
+use super::transport::{Guard, Hook, Trouble, repeat};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
@@ -135,11 +135,19 @@ impl Connections {
 
     /// Sends a request. Once more, when it was never sent because an idle connection was closed, or when the server closed
     /// the connection in peace before it had read it; an API server does that after each 401.
+    ///
+    /// Whether it may be sent is asked when there is a connection, and for each try: the process may have waited long for one.
     pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, Refusal> {
         let uri = request.uri().clone();
+        let guard = request.extensions_mut().remove::<Guard>();
         for left in (0..TRIES).rev() {
             let again = repeat(&request);
             let mut line = self.line().await?;
+            let guarded = guard.as_ref().map_or(Ok(()), Guard::check);
+            if self.0.hook.fence.check().and(guarded).is_err() {
+                self.park(line);
+                return Err(Refusal::Failed(Trouble::Fenced));
+            }
             *request.uri_mut() = uri.clone();
             let (error, unsent) = match line.send(request).await {
                 Ok(response) => {
@@ -329,6 +337,7 @@ impl Connections {
         if let Some(auth) = auth {
             headers.insert(header::AUTHORIZATION, auth.clone());
         }
+        self.0.hook.fence.check().map_err(|_| failed(Trouble::Fenced))?;
         let answer = line.send(request).await;
         let response = answer.map_err(|(error, _)| failed(failure(&error)))?;
         self.0.hook.counted("get", response.status().as_str());
@@ -387,8 +396,7 @@ fn closed_in_peace(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 fn failure(error: &(dyn std::error::Error + 'static)) -> Trouble {
-    let fenced = std::iter::successors(Some(error), |e| e.source()).any(|e| e.is::<Closed>());
-    if fenced { Trouble::Fenced } else { Trouble::Connect(deepest(error)) }
+    if is_closed(error) { Trouble::Fenced } else { Trouble::Connect(deepest(error)) }
 }
 
 /// What lies behind an error.

@@ -5,7 +5,7 @@
 //! stands while its watch is interrupted; only a complete list takes something away.
 
 use super::crowd::Crowd;
-use super::watch::{Seen, Served};
+use super::watch::{Seen, Served, is_crd_of};
 use crate::api::Gvk;
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
 use crate::reconcile::world::{Looked, Lookup, Selection, Stored};
@@ -209,11 +209,8 @@ impl References {
 
     /// The kind that a CRD of this name is for, where it is read.
     pub fn kind_of_crd(&self, name: &str) -> Option<GroupKind> {
-        let named = |served: &Served| {
-            let resource = &served.resource;
-            name.strip_prefix(&resource.plural) == Some(&format!(".{}", resource.group))
-        };
-        self.served.iter().find(|(_, served)| named(served)).map(|(gvk, _)| gvk.group_kind())
+        let named = self.served.iter().find(|(_, served)| is_crd_of(name, &served.resource));
+        named.map(|(gvk, _)| gvk.group_kind())
     }
 
     /// Whether some lookup reads a kind.

@@ -6,6 +6,7 @@
 use super::crd_book::CrdBook;
 use super::references::References;
 use super::schemas::Graphs;
+use super::watch::is_crd_of;
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
@@ -170,11 +171,7 @@ impl Store {
     }
     /// The kind that a CRD of this name is for, if it matters here.
     pub fn kind_of_crd(&self, name: &str) -> Option<GroupKind> {
-        let named = |k: &Kind| {
-            k.resource
-                .as_ref()
-                .is_some_and(|r| name.strip_prefix(&r.plural) == Some(&format!(".{}", r.group)))
-        };
+        let named = |k: &Kind| k.resource.as_ref().is_some_and(|r| is_crd_of(name, r));
         let watched = || self.kinds.iter().find(|(_, k)| named(k)).map(|(gk, _)| gk.clone());
         self.crds.kind_of(name).or_else(watched).or_else(|| self.references.kind_of_crd(name))
     }

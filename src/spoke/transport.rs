@@ -114,6 +114,12 @@ pub(super) struct Transport {
 #[derive(Clone)]
 pub(super) struct Guard(pub MayWrite);
 
+impl Guard {
+    pub fn check(&self) -> Result<(), Closed> {
+        if (self.0)() { Ok(()) } else { Err(Closed) }
+    }
+}
+
 /// Marks a request whose sender waited for its turn already.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Permitted;
@@ -304,10 +310,9 @@ impl tower::Service<Request<Body>> for Transport {
             if !permitted {
                 this.gate.throttle.pass().await;
             }
-            this.hook.fence.check()?;
-            if request.extensions().get::<Guard>().is_some_and(|guard| !(guard.0)()) {
-                return Err(Closed.into());
-            }
+            let guard = request.extensions().get::<Guard>();
+            // Asked again over the connection; none is made for nothing.
+            this.hook.fence.check().and(guard.map_or(Ok(()), Guard::check))?;
             this.answer(request, verb, &path).await
         })
     }

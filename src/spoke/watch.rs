@@ -17,10 +17,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::ApiResource;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// Seconds after which the server ends a watch; below the client's idle limit.
 pub const SERVER_TIMEOUT_SECONDS: u32 = 55;
+
+/// An API server serves a changed CRD a moment later: what is watched of its kind is listed anew after this.
+pub const CHANGED_CRD_SERVED: Duration = Duration::from_secs(2);
 
 /// What a watch of one kind saw.
 #[derive(Debug)]
@@ -56,6 +60,11 @@ impl CrdSeen {
     pub fn ours(&self, hub_id: &HubId) -> bool {
         self.mark.hub_id.as_deref() == Some(hub_id.as_str())
     }
+}
+
+/// Whether a CRD of this name is for the kind.
+pub fn is_crd_of(name: &str, resource: &ApiResource) -> bool {
+    name.strip_prefix(&resource.plural) == Some(&format!(".{}", resource.group))
 }
 
 /// Where a kind is served.

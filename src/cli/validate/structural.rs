@@ -2,6 +2,7 @@
 
 use super::yaml::{Content, Node};
 use crate::graph::suggestion;
+use crate::schema::kept::{LIST_KEYS, list_keys};
 use regex::Regex;
 use serde_json::{Map, Value};
 use std::ops::Range;
@@ -287,13 +288,7 @@ impl Checker<'_> {
     fn list(&mut self, items: &[Node], schema: &Value, path: &str, span: &Range<usize>) {
         self.count(items.len() as u64, schema, ["minItems", "maxItems"], "items", path, span);
         let is = |key: &str, text: &str| schema.get(key).and_then(Value::as_str) == Some(text);
-        let keys: Vec<&str> = schema
-            .get("x-kubernetes-list-map-keys")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
+        let keys: Vec<&str> = list_keys(schema.get(LIST_KEYS)).collect();
         let mut seen: Vec<Value> = Vec::new();
         for (index, item) in items.iter().enumerate() {
             let path = format!("{path}[{index}]");

@@ -87,8 +87,8 @@ pub fn status(old: &RgdStatus, generation: i64, progress: &Progress, now: &Now) 
     } else {
         list.set("ControllerReady", Unknown, "AwaitingReconciliation", &waiting("ControllerReady"));
     }
-    let is_true = |type_: &&str| list.get(type_).is_some_and(|c| c.status == True);
-    let fits_nowhere = progress.unfit.as_ref().filter(|_| DEPENDENTS.iter().all(|type_| is_true(&type_)));
+    let is_true = |type_: &str| list.get(type_).is_some_and(|c| c.status == True);
+    let fits_nowhere = progress.unfit.as_ref().filter(|_| DEPENDENTS.iter().all(|type_| is_true(type_)));
     // Set once: a status that is set back and forth would be new each time.
     match (&progress.held_by, fits_nowhere) {
         (Some((count, names)), _) => list.set(READY, False, "InstancesExist", &held(*count, names)),

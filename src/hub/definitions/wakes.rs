@@ -109,8 +109,11 @@ impl Wakes {
     }
 
     pub fn forget(&mut self, name: &str) {
-        let gone: Vec<Key> = self.states.extract_if(.., |key, _| key.0 == name).map(|(key, _)| key).collect();
-        gone.iter().for_each(|key| self.agenda.set(key, None));
+        let gone: Vec<Key> = self.states.keys().filter(|key| key.0 == name).cloned().collect();
+        for key in &gone {
+            self.states.remove(key);
+            self.agenda.set(key, None);
+        }
     }
 
     pub fn next(&self) -> Option<u64> {

@@ -19,12 +19,12 @@ use crate::reconcile::spoke::{StatusTrouble, has_hub_part};
 use crate::spoke::agenda::Agenda;
 use crate::spoke::client::ApiError;
 use crate::spoke::messages::{Said, ToSpoke};
-use crate::spoke::watch::{Listed, Scope};
+use crate::spoke::watch::{CHANGED_CRD_SERVED, Listed, Scope};
 use kube::core::ApiResource;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crash::Crash;
@@ -48,9 +48,6 @@ pub(super) enum Recorded {
     /// All of it: nobody knew before.
     All(BTreeMap<String, Left>),
 }
-
-/// An API server serves a changed CRD a moment later.
-const REREAD: Duration = Duration::from_secs(2);
 
 struct Slot {
     uid: String,
@@ -94,7 +91,7 @@ impl Instances {
                 if let Some(kind) = self.kinds.get_mut(&gk) {
                     let hash = graph.crd_hash();
                     if kind.graph.as_ref().is_some_and(|before| before.crd_hash() != hash) {
-                        ctx.later(REREAD, Event::Reread(gk.clone(), hash));
+                        ctx.later(CHANGED_CRD_SERVED, Event::Reread(gk.clone(), hash));
                     }
                     kind.graph = Some(graph);
                     kind.allow_breaking = allow_breaking;

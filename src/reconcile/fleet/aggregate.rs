@@ -554,21 +554,25 @@ mod tests {
         }
     }
 
-    /// What the status of an instance of generation 2 says with these entries, before and after the next edit.
-    fn told(entries: Vec<Entry>, invalid: Option<&str>) -> (Kstatus, Kstatus) {
-        let aggregate = Aggregate {
+    fn of_entries(entries: Vec<Entry>) -> Aggregate {
+        Aggregate {
             entries,
             only_local: false,
             deleting: false,
             held: None,
-            invalid: invalid.map(str::to_owned),
+            invalid: None,
             graph_missing: false,
             unmanaged: None,
             by_author: Some(false),
             has_local: false,
             refused: None,
             over_all: Map::new(),
-        };
+        }
+    }
+
+    /// What the status of an instance of generation 2 says with these entries, before and after the next edit.
+    fn told(entries: Vec<Entry>, invalid: Option<&str>) -> (Kstatus, Kstatus) {
+        let aggregate = Aggregate { invalid: invalid.map(str::to_owned), ..of_entries(entries) };
         let now = Now { millis: 0, rfc3339: "2026-01-01T00:00:00Z".into() };
         let status = aggregate.status(&unseen_status(), 2, &now);
         let of =
@@ -605,19 +609,8 @@ mod tests {
 
     #[test]
     fn the_default_of_a_crd_is_nobodys_word() {
-        let aggregate = Aggregate {
-            entries: vec![Entry::refused(&ClusterName::new("eu"), "NotRegistered", "m")],
-            only_local: false,
-            deleting: false,
-            held: None,
-            invalid: None,
-            graph_missing: false,
-            unmanaged: None,
-            by_author: None,
-            has_local: false,
-            refused: None,
-            over_all: Map::new(),
-        };
+        let entries = vec![Entry::refused(&ClusterName::new("eu"), "NotRegistered", "m")];
+        let aggregate = Aggregate { by_author: None, ..of_entries(entries) };
         let now = Now { millis: 0, rfc3339: "2026-01-01T00:00:00Z".into() };
         let status = aggregate.status(&unseen_status(), 1, &now);
         let times: Vec<&Value> =

@@ -57,6 +57,15 @@ fn bounded(times: &Times) {
     }
 }
 
+/// What is there is as wanted, and a minute after it was written all is well.
+fn rests(bench: &mut Bench, case: &str) {
+    bench.now.millis += TEN_MINUTES;
+    bench.rounds();
+    bench.now.millis += 60_000;
+    bench.rounds();
+    assert_eq!(bench.report(), ("ACTIVE".into(), String::new()), "{case}");
+}
+
 #[test]
 fn what_others_move_is_written_ever_more_slowly_and_named() {
     let n0 = child(Sort::ConfigMap, "n0");
@@ -107,11 +116,7 @@ fn what_others_move_is_written_ever_more_slowly_and_named() {
         assert!(message.contains(want), "{case}: {message}");
         bounded(&times);
         // Whoever did it stops: what is there is as wanted, and a minute later all is well.
-        bench.now.millis += TEN_MINUTES;
-        bench.rounds();
-        bench.now.millis += 60_000;
-        bench.rounds();
-        assert_eq!(bench.report(), ("ACTIVE".into(), String::new()), "{case}");
+        rests(&mut bench, case);
     }
 }
 
@@ -156,7 +161,8 @@ fn follower(edit: fn(&mut Value)) -> Bench {
 
 #[test]
 fn what_our_own_writes_move_is_named_with_the_field_that_moves() {
-    let cases: [(&str, fn(&mut Value), &str); 3] = [
+    type Case = (&'static str, fn(&mut Value), &'static str);
+    let cases: [Case; 3] = [
         (
             "content",
             |_| {},
@@ -189,11 +195,7 @@ fn what_our_own_writes_move_is_named_with_the_field_that_moves() {
         assert_eq!((state.as_str(), reason(&bench).as_str()), ("ERROR", "Restless"), "{case}");
         bounded(&times);
         // It comes to rest.
-        bench.now.millis += TEN_MINUTES;
-        bench.rounds();
-        bench.now.millis += 60_000;
-        bench.rounds();
-        assert_eq!(bench.report(), ("ACTIVE".into(), String::new()), "{case}");
+        rests(&mut bench, case);
     }
 }
 

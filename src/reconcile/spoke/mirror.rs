@@ -110,7 +110,7 @@ impl Machine {
     /// The record as it stands on the parent.
     pub(super) fn recorded_inventory(&self, parent: &Stored) -> Result<Option<Inventory>, InventoryError> {
         let (mut labels, annotations) = (parent.object.labels(), parent.object.annotations());
-        if !self.task.is_local() && annotations.contains_key(kro::INVENTORY_HASH) {
+        if annotations.contains_key(kro::INVENTORY_HASH) {
             // The hash says whose record it is, also where somebody took the label off.
             labels.insert(kro::APPLYSET_ID.into(), self.task.applyset());
         }

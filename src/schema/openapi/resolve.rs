@@ -2,7 +2,7 @@
 //! tells how the API server keeps a value.
 
 use super::implied;
-use crate::schema::kept::{KEPT_AS, Kept, OWN_TYPES};
+use crate::schema::kept::{KEPT_AS, Kept, OWN_TYPES, is_zero};
 use serde_json::{Map, Value, json};
 
 const REFERENCE: &str = "#/components/schemas/";
@@ -120,17 +120,6 @@ fn referred(schema: &Value) -> Option<&str> {
             _ => None,
         });
     direct?.as_str()?.strip_prefix(REFERENCE)
-}
-
-fn is_zero(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Number(n) => n.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        Value::Bool(true) => false,
-    }
 }
 
 /// The first sentence.

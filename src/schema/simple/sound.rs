@@ -2,6 +2,7 @@
 
 use super::Fault;
 use super::types::quote;
+use crate::schema::kept::{LIST_KEYS, list_keys};
 use regex::RegexBuilder;
 use serde_json::{Map, Value};
 
@@ -121,13 +122,7 @@ fn outside(
 /// Of a set, and of a list with keys, two items that are the same one.
 fn twice(schema: &Map<String, Value>, items: &[Value]) -> Option<String> {
     let kind = schema.get("x-kubernetes-list-type").and_then(Value::as_str)?;
-    let keys: Vec<&str> = schema
-        .get("x-kubernetes-list-map-keys")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let keys: Vec<&str> = list_keys(schema.get(LIST_KEYS)).collect();
     let identity = |item: &Value| match kind {
         "set" => Some(vec![Some(item.clone())]),
         "map" => Some(keys.iter().map(|key| item.get(key).cloned()).collect()),

@@ -1,6 +1,6 @@
 //! Kinds whose schema changed: their objects read differently from then on, and no watch tells of it.
 
-use super::{Actor, Event, REREAD};
+use super::{Actor, Event};
 use crate::api::Gvk;
 use crate::api::names::GroupKind;
 use crate::reconcile::world::KindState;
@@ -16,7 +16,7 @@ impl Actor {
         *change += 1;
         let (events, gk, change) = (self.events.clone(), gk.clone(), *change);
         self.spawn(async move {
-            tokio::time::sleep(REREAD).await;
+            tokio::time::sleep(crate::spoke::watch::CHANGED_CRD_SERVED).await;
             drop(events.send(Event::Reread(gk, change)));
         });
     }
