@@ -497,6 +497,11 @@ mod tests {
             Router::new()
                 .route(&one, get(read).put(replace))
                 .route(leases, post(create))
+                .layer(axum::middleware::map_response(|mut answer: axum::response::Response| async move {
+                    let json = axum::http::HeaderValue::from_static("application/json");
+                    answer.headers_mut().insert(axum::http::header::CONTENT_TYPE, json);
+                    answer
+                }))
                 .with_state(server.clone())
         };
         std::thread::spawn(move || {
