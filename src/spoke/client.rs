@@ -73,8 +73,8 @@ pub enum ApiError {
     Unavailable { message: String },
     #[error("no contact: {message}")]
     Connect { message: String },
-    /// 503 of a group that another server serves: the rest of the cluster is not concerned.
-    #[error("the API group {group} does not answer on the cluster (503): {message}")]
+    /// What serves this group is dead, or is no API server: the rest of the cluster is not concerned.
+    #[error("the API group {group} does not work on the cluster: {message}")]
     GroupUnavailable { group: String, message: String },
     #[error("what answers is not a Kubernetes API server: {message}")]
     NotAnApi { message: String },
@@ -396,7 +396,9 @@ impl Verbs {
     }
 
     async fn call<T: serde::de::DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<T, ApiError> {
-        self.understood(read(&self.in_turn(request).await?))
+        let path = request.uri().path().to_owned();
+        let read = read(&self.in_turn(request).await?);
+        self.understood(read.map_err(|error| in_its_group(&path, error)))
     }
 
     /// An answer that came, and is none, is no loss of contact; people should know of it.
@@ -432,7 +434,7 @@ impl Verbs {
     async fn send(&self, request: Request<Vec<u8>>) -> Result<http::Response<Body>, ApiError> {
         let path = request.uri().path().to_owned();
         let sent = self.client.send(request.map(Body::from)).await;
-        let response = sent.map_err(|e| classify(&e))?;
+        let response = sent.map_err(|e| in_its_group(&path, classify(&e)))?;
         let status = response.status();
         if !status.is_client_error() && !status.is_server_error() {
             return Ok(response);
@@ -751,13 +753,15 @@ fn refused(code: u16, body: &[u8]) -> ApiError {
     }))))
 }
 
-/// The 503 of a group that another server serves is that group's.
+/// What a dead server of one group answers, or what stands in its place, is that group's trouble.
 fn in_its_group(path: &str, error: ApiError) -> ApiError {
-    match (error, transport::aggregated(path)) {
-        (ApiError::Unavailable { message }, Some(group)) => {
-            ApiError::GroupUnavailable { group: group.to_owned(), message }
+    let Some(group) = transport::aggregated(path).map(str::to_owned) else { return error };
+    match error {
+        ApiError::Unavailable { message } => {
+            ApiError::GroupUnavailable { group, message: format!("503, {message}") }
         }
-        (error, _) => error,
+        ApiError::NotAnApi { message } => ApiError::GroupUnavailable { group, message },
+        error => error,
     }
 }
 

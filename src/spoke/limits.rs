@@ -88,7 +88,9 @@ pub(super) fn not_an_api(
         return Some("it sends compressed answers that nobody asked for".into());
     }
     let kind = text(header::CONTENT_TYPE);
-    if !kind.is_empty() && !kind.contains("json") {
+    // The index of OpenAPI documents has no type of its own: an API server guesses one from its first bytes.
+    let guessed = path.starts_with("/openapi/") && kind.starts_with("text/plain");
+    if !kind.is_empty() && !kind.contains("json") && !guessed {
         let kind: String = kind.chars().filter(|c| !c.is_control()).take(60).collect();
         return Some(format!("it answers with {kind}, not with JSON"));
     }
@@ -282,9 +284,20 @@ mod tests {
         assert_eq!(case(200, "application/json;stream=watch", false, "/api/v1/pods"), None);
         assert_eq!(case(404, "text/html", false, "/version"), None, "what is refused says so by itself");
         assert_eq!(case(301, "", true, "/openapi/v3/api/v1"), None);
-        for (status, kind, empty) in
-            [(200, "text/html; charset=utf-8", false), (200, "", true), (204, "", true), (302, "", true)]
-        {
+        assert_eq!(case(404, "text/plain; charset=utf-8", false, "/apis/none.example/v1"), None);
+        assert_eq!(
+            case(200, "text/plain; charset=utf-8", false, "/openapi/v3"),
+            None,
+            "a real server's index"
+        );
+        assert!(case(200, "text/html", false, "/openapi/v3").is_some());
+        for (status, kind, empty) in [
+            (200, "text/html; charset=utf-8", false),
+            (200, "text/plain", false),
+            (200, "", true),
+            (204, "", true),
+            (302, "", true),
+        ] {
             assert!(case(status, kind, empty, "/api/v1/pods").is_some(), "{status} {kind}");
         }
     }

@@ -186,7 +186,8 @@ async fn follow_at(
                     return;
                 }
             }
-            let contact = matches!(&end, End::Failed(error) if error.is_contact_problem());
+            let contact = matches!(&end, End::Failed(error)
+                if error.is_contact_problem() && !matches!(error, ApiError::NotAnApi { .. }));
             if pace.attempt > SAID && !contact {
                 client.note("watch", "watches end at once: lists are read now and then instead");
             }

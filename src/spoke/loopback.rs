@@ -349,15 +349,25 @@ async fn a_dead_group_is_its_own_trouble() {
     let behaviour: Behaviour = Arc::new(|line| match line {
         SYSTEM => system("u"),
         line if line.contains("/apis/custom.example/") => text(503, "text/plain", "service unavailable\n"),
+        line if line.contains("/apis/html.example/") => text(200, "text/html", "<html>"),
+        line if line.contains("/apis/garbage.example/") => text(200, "application/json", "<html>"),
+        line if line.contains("/apis/none.example/") => text(404, "text/plain", "404 page not found\n"),
         line if line.contains("/apis/apiextensions.k8s.io/") => text(503, "text/plain", "starting"),
         _ => said(200, &json!({})),
     });
     let mut server = Server::start(true, behaviour).await;
     let dead = server.client.get_json("/apis/custom.example/v1").await;
-    let want =
-        ApiError::GroupUnavailable { group: "custom.example".into(), message: "service unavailable".into() };
+    let want = ApiError::GroupUnavailable {
+        group: "custom.example".into(),
+        message: "503, service unavailable".into(),
+    };
     assert_eq!((dead.as_ref().unwrap_err(), want.is_contact_problem()), (&want, false));
-    assert_eq!(server.contacts(), []);
+    let html = server.client.get_json("/apis/html.example/v1").await;
+    assert!(matches!(html, Err(ApiError::GroupUnavailable { .. })), "{html:?}");
+    let text = server.client.get_json("/apis/garbage.example/v1").await;
+    assert!(matches!(text, Err(ApiError::GroupUnavailable { .. })), "{text:?}");
+    assert_eq!(server.client.get_json("/apis/none.example/v1").await, Ok(None));
+    assert_eq!(server.contacts(), [Contact::Ok, Contact::Ok], "those that were answered");
     let own = server.client.get_json("/apis/apiextensions.k8s.io/v1").await;
     assert_eq!(own, Err(ApiError::Unavailable { message: "starting".into() }));
     assert_eq!(server.contacts(), [Contact::Unavailable]);

@@ -170,15 +170,16 @@ impl Transport {
     ) -> (Option<Contact>, Option<Trouble>) {
         let slow_down = (status == StatusCode::TOO_MANY_REQUESTS).then(|| retry_after(headers));
         self.gate.throttle.answered(slow_down);
+        // Of a group that another server serves it says nothing about this one.
+        let own = aggregated(path).is_none();
         if let Some(why) = not_an_api(status, headers, empty, reads, path) {
-            let contact = Contact::NotAnApi(why.as_str().into());
-            return (Some(contact), Some(Trouble::NotAnApi(why)));
+            let contact = own.then(|| Contact::NotAnApi(why.as_str().into()));
+            return (contact, Some(Trouble::NotAnApi(why)));
         }
         let contact = match status.as_u16() {
             401 => Some(Contact::Unauthorized),
             429 => Some(Contact::Throttled),
-            // Of a group that another server serves it says nothing about this one.
-            503 => aggregated(path).is_none().then_some(Contact::Unavailable),
+            503 => own.then_some(Contact::Unavailable),
             _ => Some(Contact::Ok),
         };
         (contact, None)
@@ -219,8 +220,10 @@ impl Transport {
                 return Err(trouble.into());
             }
             Err(_) => {
-                // A proxy that holds the head of a watch back until something happens is no loss of contact.
-                self.hook.done(verb, "timeout", (verb != "watch").then_some(Contact::Timeout));
+                // No loss of contact: a proxy that holds the head of a watch back until something happens, and a group whose
+                // own server does not answer.
+                let lost = verb != "watch" && aggregated(path).is_none();
+                self.hook.done(verb, "timeout", lost.then_some(Contact::Timeout));
                 return Err(Trouble::Late.into());
             }
         };
@@ -240,10 +243,11 @@ fn answered(told: &Told) -> (http::response::Parts, Answer) {
     (parts, Answer::Told(Some(told.body.clone())))
 }
 
-/// The group of a path, if another server may serve it: what fails there fails there alone.
+/// The group of a path, if another server may serve it: what fails there fails there alone. Groups without a dot are
+/// Kubernetes' own.
 pub(super) fn aggregated(path: &str) -> Option<&str> {
     let group = path.strip_prefix("/openapi/v3").unwrap_or(path).strip_prefix("/apis/")?.split('/').next()?;
-    (!group.is_empty() && group != "apiextensions.k8s.io").then_some(group)
+    (group.contains('.') && group != "apiextensions.k8s.io").then_some(group)
 }
 
 /// The body of an answer.
@@ -388,6 +392,23 @@ pub(super) fn client_identity(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_that_another_server_may_serve() {
+        for path in
+            ["/api/v1/pods", "/apis", "/apis/apps/v1", "/openapi/v3", "/openapi/v3/apis/batch/v1", "/version"]
+        {
+            assert_eq!(aggregated(path), None, "{path}");
+        }
+        assert_eq!(aggregated("/apis/apiextensions.k8s.io/v1/customresourcedefinitions"), None);
+        for path in [
+            "/apis/metrics.k8s.io/v1beta1/pods",
+            "/apis/metrics.k8s.io",
+            "/openapi/v3/apis/metrics.k8s.io/v1beta1",
+        ] {
+            assert_eq!(aggregated(path), Some("metrics.k8s.io"), "{path}");
+        }
+    }
 
     #[test]
     fn verbs_are_told_from_requests() {
