@@ -19,6 +19,11 @@ pub fn runtime() -> Result<&'static Runtime> {
     RUNTIME.as_ref().context("cannot start the async runtime")
 }
 
+/// Runs beside the trial until the task is dropped.
+pub fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Result<Task> {
+    Ok(Task(runtime()?.spawn(work)))
+}
+
 /// A client with the rights of its kubeconfig.
 #[derive(Clone)]
 pub struct Api {

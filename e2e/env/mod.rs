@@ -118,6 +118,11 @@ impl Environment {
         self.cluster(name).api()
     }
 
+    /// Certificate and key that all servers of the environment show.
+    pub fn server_identity(&self) -> (&Path, &Path) {
+        (&self.shared.pki.server_cert, &self.shared.pki.server_key)
+    }
+
     pub fn server_url(&self, name: &str) -> String {
         format!("https://127.0.0.1:{}", self.cluster(name).port())
     }

@@ -73,8 +73,6 @@ const CREATE_CLAIM: &str = "create ConfigMap kube-system/kro-hub-claim";
 /// # Errors
 /// The cluster could not be asked, or may not be.
 pub async fn of_cluster(client: &Verbs) -> Result<ClusterInfo, AskError> {
-    let version = client.get_json("/version").await.map_err(needs(GET_VERSION))?.unwrap_or_default();
-    let version = version.get("gitVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
     let (mut named, mut hidden) = (None, false);
     for api in ["v1beta1", "v1alpha1"] {
         let path = format!("/apis/about.k8s.io/{api}/clusterproperties/cluster.clusterset.k8s.io");
@@ -103,6 +101,9 @@ pub async fn of_cluster(client: &Verbs) -> Result<ClusterInfo, AskError> {
     };
     let uid = system.as_ref().and_then(|s| s.pointer("/metadata/uid")).and_then(Value::as_str);
     let system_uid = uid.unwrap_or_default().to_owned();
+    // Last: a cluster that may not say who it is answers nothing else, and that right is the one to name.
+    let version = client.get_json("/version").await.map_err(needs(GET_VERSION))?.unwrap_or_default();
+    let version = version.get("gitVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
     match named.or_else(|| uid.map(str::to_owned)) {
         Some(id) => Ok(ClusterInfo { id, system_uid, version }),
         None if hidden => {

@@ -159,11 +159,9 @@ pub(super) fn classify(error: &kube::Error) -> ApiError {
 #[derive(Clone)]
 pub struct Verbs {
     client: kube::Client,
-    cluster: Arc<str>,
     gate: Arc<Gate>,
     hook: Hook,
     may_write: Option<MayWrite>,
-    fence: Fence,
 }
 
 /// Whether a write may be sent now.
@@ -233,7 +231,7 @@ impl SpokeClient {
     /// Sends nothing at all once this right has ended.
     #[must_use]
     pub fn fenced(self, right: MayWrite) -> Self {
-        self.verbs.fence.set(right);
+        self.verbs.hook.fence.set(right);
         self
     }
 
@@ -270,7 +268,7 @@ impl HubClient {
     /// Sends nothing at all once this right has ended.
     #[must_use]
     pub fn fenced(self, right: MayWrite) -> Self {
-        self.verbs.fence.set(right);
+        self.verbs.hook.fence.set(right);
         self
     }
 
@@ -376,13 +374,13 @@ fn identity_pem(user: &kube::config::AuthInfo) -> Result<Option<CertAndKey>, Bui
 
 impl Verbs {
     fn over(client: kube::Client, gate: Arc<Gate>, hook: Hook) -> Self {
-        Self { client, cluster: hook.cluster.clone(), gate, fence: hook.fence.clone(), hook, may_write: None }
+        Self { client, gate, hook, may_write: None }
     }
     pub fn kube(&self) -> &kube::Client {
         &self.client
     }
     pub fn cluster(&self) -> &str {
-        &self.cluster
+        &self.hook.cluster
     }
 
     /// Says something of the cluster that is no matter of one object: what it is about, and the text.
@@ -885,7 +883,7 @@ mod tests {
         let fence = Fence::default();
         let hook =
             Hook { cluster: "c".into(), metrics: Metrics::default(), contacts: None, fence: fence.clone() };
-        let verbs = Verbs { client, cluster: "c".into(), gate, hook, may_write: None, fence };
+        let verbs = Verbs::over(client, gate, hook);
         SpokeClient { verbs, connections: None }
     }
 

@@ -20,6 +20,12 @@ const POLL: Duration = Duration::from_secs(5);
 const POLL_TIMES: u32 = 20;
 /// A watch that lasted so long has worked.
 const LASTED: Duration = Duration::from_secs(20);
+/// One that was ended after so long is opened again at once, while there is credit: an API server ends the watches of a
+/// kind whose CRD changes.
+const SOME: Duration = Duration::from_secs(1);
+/// Credit comes with time, up to the most; to open a watch at once costs so much.
+const CREDIT: Duration = Duration::from_secs(100);
+const COST: Duration = Duration::from_secs(10);
 /// So many watches in a row that end at once are said.
 const SAID: u32 = 3;
 /// All pages of one list together, in bytes.
@@ -65,6 +71,7 @@ struct Pace {
     poll: Duration,
     /// Watches in a row that did not last.
     attempt: u32,
+    credit: Duration,
     /// Lists take the place of the watch.
     polling: bool,
     /// Heads in a row that came in time.
@@ -75,7 +82,15 @@ struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { held: HELD, poll: POLL, attempt: 0, polling: false, prompt: 0, list: Duration::ZERO }
+        Self {
+            held: HELD,
+            poll: POLL,
+            attempt: 0,
+            credit: CREDIT,
+            polling: false,
+            prompt: 0,
+            list: Duration::ZERO,
+        }
     }
 }
 
@@ -98,15 +113,25 @@ impl Pace {
         !std::mem::replace(&mut self.polling, true)
     }
 
-    /// The pause after a watch, by the time that it lasted.
-    fn ended(&mut self, lasted: Duration, cluster: &str) -> Duration {
+    /// The pause after a watch, by the time that it lasted; `worked`: something came of it, and it did not fail.
+    fn ended(&mut self, lasted: Duration, worked: bool, cluster: &str) -> Duration {
+        self.earn(lasted);
         if lasted >= LASTED {
             self.attempt = 0;
             return Duration::ZERO;
         }
+        if worked && self.credit >= COST {
+            self.credit -= COST;
+            return Duration::ZERO;
+        }
         let pause = backoff(self.attempt, cluster);
         self.attempt = self.attempt.saturating_add(1);
+        self.earn(pause);
         pause
+    }
+
+    fn earn(&mut self, time: Duration) {
+        self.credit = (self.credit + time).min(CREDIT);
     }
 }
 
@@ -153,7 +178,7 @@ async fn follow_at(
                 if !trouble(code(&error), &error.to_string()) {
                     return;
                 }
-                tokio::time::sleep(pace.ended(Duration::ZERO, &cluster)).await;
+                tokio::time::sleep(pace.ended(Duration::ZERO, false, &cluster)).await;
                 continue;
             }
         };
@@ -178,7 +203,11 @@ async fn follow_at(
                     held = true;
                     continue 'list;
                 }
-                _ => pace.ended(begun.elapsed(), &cluster),
+                end => {
+                    let lasted = begun.elapsed();
+                    let worked = matches!(end, End::Closed(seen) if *seen || lasted >= SOME);
+                    pace.ended(lasted, worked, &cluster)
+                }
             };
             if let End::Failed(error) = &end {
                 tracing::debug!(cluster, kind = wanted.kind, %error, "a watch failed");
@@ -405,18 +434,32 @@ mod tests {
     #[test]
     fn what_does_not_last_costs_ever_less() {
         let mut pace = Pace::default();
-        let mut tries_in = |minutes: u64| {
+        let mut tries_in = |minutes: u64, worked: bool| {
             let (mut spent, mut tries) = (Duration::ZERO, 0);
             while spent < Duration::from_secs(60 * minutes) {
-                spent += Duration::from_millis(1) + pace.ended(Duration::from_millis(1), "c");
+                spent += Duration::from_millis(1) + pace.ended(Duration::from_millis(1), worked, "c");
                 tries += 1;
             }
             tries
         };
-        let (first, then) = (tries_in(1), tries_in(10));
+        let (first, then) = (tries_in(1, false), tries_in(10, false));
         assert!(first <= 10 && then <= 60, "{first} in the first minute, {then} in the next ten");
-        assert_eq!(pace.ended(LASTED, "c"), Duration::ZERO);
-        assert!(pace.ended(Duration::ZERO, "c") <= Duration::from_millis(500), "one that lasted begins anew");
+        let (first, then) = (tries_in(1, true), tries_in(10, true));
+        assert!(
+            first <= 25 && then <= 110,
+            "that show something: {first} in the first minute, {then} in ten"
+        );
+        assert_eq!(pace.ended(LASTED, false, "c"), Duration::ZERO);
+        let pause = pace.ended(Duration::ZERO, false, "c");
+        assert!(pause <= Duration::from_millis(500), "one that lasted begins anew");
+    }
+
+    #[test]
+    fn a_watch_that_ends_now_and_then_is_opened_again_at_once() {
+        let mut pace = Pace::default();
+        // The CRD of its kind changes some times in a row, and then now and then.
+        let after = [vec![Duration::from_millis(200); 8], vec![Duration::from_secs(12); 50]].concat();
+        assert!(after.into_iter().all(|lasted| pace.ended(lasted, true, "c").is_zero()));
     }
 
     #[test]

@@ -321,7 +321,8 @@ async fn a_list_of_large_objects_is_read_in_smaller_pages() {
 
 #[tokio::test]
 async fn what_is_no_api_server_is_named() {
-    let cases: [(fn() -> BoxFuture<'static, Answer>, &str); 4] = [
+    type Answers = fn() -> BoxFuture<'static, Answer>;
+    let cases: [(Answers, &str); 4] = [
         (|| text(200, "text/html; charset=utf-8", "<html>hello</html>"), "text/html"),
         (|| text(302, "", ""), "redirects"),
         (|| text(200, "", ""), "nothing"),
@@ -395,4 +396,22 @@ async fn retry_after_is_obeyed() {
     let sent = server.asked().len();
     assert!((11..=14).contains(&sent), "{sent} requests in 2.5 s, ten of them at once");
     assert!(server.contacts().contains(&Contact::Throttled));
+}
+
+#[tokio::test]
+async fn a_kind_that_is_not_served_yet_slows_nothing_else_down() {
+    let behaviour: Behaviour = Arc::new(|line| match line {
+        SYSTEM => system("u"),
+        line if line.contains("/news") => {
+            said(429, &json!({"kind": "Status", "code": 429, "message": "storage is (re)initializing"}))
+        }
+        _ => said(200, &json!({})),
+    });
+    let mut server = Server::start(true, behaviour).await;
+    let client = server.client.clone();
+    assert_eq!(client.get_json("/apis/x.example/v1/news").await, Err(ApiError::Throttled));
+    let others = (0..20).map(|_| client.get_json("/apis/x.example/v1/others"));
+    let others = tokio::time::timeout(Duration::from_millis(500), futures::future::join_all(others)).await;
+    assert!(others.unwrap().into_iter().all(|answer| answer.is_ok()));
+    assert!(!server.contacts().contains(&Contact::Throttled));
 }

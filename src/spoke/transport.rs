@@ -8,7 +8,7 @@ use super::limits::{Asked, Bounded, UnderWay, not_an_api};
 use super::throttle::{Throttle, retry_after};
 use crate::metrics::Metrics;
 use futures::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming};
 use hyper_rustls::FixedServerNameResolver;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -162,14 +162,14 @@ impl Transport {
     /// The answer, as far as it is one; and what it says of the contact.
     fn judge(
         &self,
-        status: StatusCode,
-        headers: &HeaderMap,
-        empty: bool,
+        parts: &http::response::Parts,
+        body: &Answer,
         reads: bool,
         path: &str,
     ) -> (Option<Contact>, Option<Trouble>) {
-        let slow_down = (status == StatusCode::TOO_MANY_REQUESTS).then(|| retry_after(headers));
-        self.gate.throttle.answered(slow_down);
+        let (status, headers, empty) = (parts.status, &parts.headers, body.is_end_stream());
+        let busy = status == StatusCode::TOO_MANY_REQUESTS && !body.is_of_a_kind_that_begins();
+        self.gate.throttle.answered(busy.then(|| retry_after(headers)));
         // Of a group that another server serves it says nothing about this one.
         let own = aggregated(path).is_none();
         if let Some(why) = not_an_api(status, headers, empty, reads, path) {
@@ -178,7 +178,7 @@ impl Transport {
         }
         let contact = match status.as_u16() {
             401 => Some(Contact::Unauthorized),
-            429 => Some(Contact::Throttled),
+            429 if busy => Some(Contact::Throttled),
             503 => own.then_some(Contact::Unavailable),
             _ => Some(Contact::Ok),
         };
@@ -193,18 +193,25 @@ impl Transport {
     ) -> Result<Response<Answer>, BoxError> {
         let limit = if verb == "watch" { IDLE_LIMIT } else { HEAD_LIMIT };
         let reads = request.method() == http::Method::GET;
-        let sent = tokio::time::timeout(limit, self.connections.send(request)).await;
-        let mut empty = false;
-        let (parts, body) = match sent {
+        let answer = tokio::time::timeout(limit, self.connections.send(request)).await;
+        let mut sent = true;
+        let (parts, body) = match answer {
             Ok(Ok(response)) => {
                 let (parts, body) = response.into_parts();
-                empty = body.is_end_stream();
                 let asked = if parts.status.is_success() { Asked::of(verb, path) } else { Asked::Refusal };
                 let ear = self.hook.contacts.clone();
                 let body = Bounded::new(body, asked, path.into(), self.under_way.clone(), ear);
-                (parts, Answer::Live(Box::pin(TimeoutBody::new(IDLE_LIMIT, body))))
+                let empty = body.is_end_stream();
+                let mut body = Answer::Live(Box::pin(TimeoutBody::new(IDLE_LIMIT, body)), empty);
+                if parts.status == StatusCode::TOO_MANY_REQUESTS {
+                    body = body.read().await?;
+                }
+                (parts, body)
             }
-            Ok(Err(Refusal::Answered(told))) => answered(&told),
+            Ok(Err(Refusal::Answered(told))) => {
+                sent = false;
+                answered(&told)
+            }
             Ok(Err(Refusal::Failed(trouble))) => {
                 let contact = match &trouble {
                     Trouble::Fenced => {
@@ -227,8 +234,11 @@ impl Transport {
                 return Err(Trouble::Late.into());
             }
         };
-        let (contact, trouble) = self.judge(parts.status, &parts.headers, empty, reads, path);
-        self.hook.done(verb, parts.status.as_str(), contact);
+        let (contact, trouble) = self.judge(&parts, &body, reads, path);
+        if sent {
+            self.hook.counted(verb, parts.status.as_str());
+        }
+        contact.into_iter().for_each(|contact| self.hook.heard(contact));
         match trouble {
             Some(trouble) => Err(trouble.into()),
             None => Ok(Response::from_parts(parts, body)),
@@ -252,8 +262,22 @@ pub(super) fn aggregated(path: &str) -> Option<&str> {
 
 /// The body of an answer.
 pub(super) enum Answer {
-    Live(Pin<Box<TimeoutBody<Bounded<Incoming>>>>),
+    /// And whether it was known to be empty when it began.
+    Live(Pin<Box<TimeoutBody<Bounded<Incoming>>>>, bool),
     Told(Option<Bytes>),
+}
+
+impl Answer {
+    async fn read(self) -> Result<Self, BoxError> {
+        let limited = tokio::time::timeout(HEAD_LIMIT, http_body_util::BodyExt::collect(self));
+        Ok(Self::Told(Some(limited.await.map_err(|_| Trouble::Late)??.to_bytes())))
+    }
+
+    /// An API server refuses a kind with 429 too, for the moment that it needs to begin serving it.
+    fn is_of_a_kind_that_begins(&self) -> bool {
+        const WORDS: &[u8] = b"storage is (re)initializing";
+        matches!(self, Self::Told(Some(text)) if text.windows(WORDS.len()).any(|words| words == WORDS))
+    }
 }
 
 impl HttpBody for Answer {
@@ -265,13 +289,13 @@ impl HttpBody for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut *self {
-            Self::Live(body) => body.as_mut().poll_frame(cx),
+            Self::Live(body, _) => body.as_mut().poll_frame(cx),
             Self::Told(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Live(body) => body.is_end_stream(),
+            Self::Live(body, empty) => *empty || body.is_end_stream(),
             Self::Told(bytes) => bytes.is_none(),
         }
     }

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod duplicates;
+mod hostile;
 mod leaving;
 mod local;
 mod placement;
@@ -19,7 +20,7 @@ use stage::Stage;
 /// All trials share one fleet and run one at a time; each starts with no cluster registered.
 pub fn trials(shared: &Shared) -> Vec<Trial> {
     type Run = fn(&Stage) -> Result<()>;
-    let all: [(&str, Run); 25] = [
+    let all: [(&str, Run); 27] = [
         ("a_secret_makes_a_cluster", secrets::a_secret_makes_a_cluster),
         ("keys_and_labels_of_other_tools", secrets::keys_and_labels_of_other_tools),
         ("the_first_secret_owns_the_name", secrets::the_first_secret_owns_the_name),
@@ -30,6 +31,8 @@ pub fn trials(shared: &Shared) -> Vec<Trial> {
         ("rubbish_deletes_nothing", credentials::rubbish_deletes_nothing),
         ("a_wrong_token_is_not_hammered", credentials::a_wrong_token_is_not_hammered),
         ("another_cluster_behind_the_name_is_not_touched", credentials::another_cluster_behind_the_name),
+        ("another_cluster_behind_the_address_gets_nothing", hostile::another_cluster_behind_the_address),
+        ("a_spoke_that_means_harm_hurts_nobody", hostile::a_spoke_that_means_harm),
         ("a_cluster_of_another_hub_is_not_touched", credentials::a_cluster_of_another_hub),
         ("a_lost_secret_changes_nothing", leaving::a_lost_secret_changes_nothing),
         ("workloads_outlive_their_registration", leaving::workloads_outlive_their_registration),

@@ -182,7 +182,7 @@ impl Clusters {
         ctx.metrics.healthy(name.as_str(), true);
         self.timers.settled(&Due::TryAgain(name.clone()));
         let (episode, contact) = (Episode::default(), ContactState::Ready);
-        entry.phase = Phase::Running { episode, client, trusted, handle, contact };
+        entry.phase = Phase::Running { episode, client: Box::new(client), trusted, handle, contact };
         entry.lost_since = None;
         entry.left = Some(left.clone());
         vec![Effect::Connected(name.clone(), left.into_values().collect())]

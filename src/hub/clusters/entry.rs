@@ -35,7 +35,7 @@ pub(super) enum Phase {
         /// Of contact: what was asked in an earlier one says nothing.
         episode: Episode,
         /// For asking once more who it is when contact returns.
-        client: SpokeClient,
+        client: Box<SpokeClient>,
         /// Whether it is still known to be the cluster that was claimed: nothing is written while that is open.
         trusted: Arc<AtomicBool>,
         handle: actor::Handle,

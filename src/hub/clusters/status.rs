@@ -193,6 +193,14 @@ mod tests {
         let object = |generation: i64| json!({"metadata": {"generation": generation}, "status": s});
         assert_eq!(kstatus::of(&object(1)), Kstatus::Current);
         assert_eq!(kstatus::of(&object(2)), Kstatus::InProgress, "it was edited since");
+        let noted = Facts { notes: "it asks to slow down".into(), ..Facts::default() };
+        let limited = status(&s, 1, &running, &noted, &t);
+        assert_eq!(condition(&limited, "Reachable"), "True Limited");
+        let reachable = limited.conditions.iter().find(|c| c.type_ == "Reachable").unwrap();
+        assert_eq!(reachable.message, "it asks to slow down");
+        assert_eq!(condition(&limited, "Ready"), "True Ready");
+        let over = status(&limited, 1, &running, &Facts::default(), &t);
+        assert_eq!(over.conditions, s.conditions, "it is taken back");
     }
 
     #[test]
