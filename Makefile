@@ -2,8 +2,8 @@
 
 SPOKES ?= 2
 LOCAL ?=
-# Steps of the simulation in `make unit`; STEPS=1000000 for a long storm.
-STEPS ?= 20000
+# Steps of the simulation in `make unit`.
+STEPS ?= 1000000
 QUICK ?=
 ONLY ?=
 RUNS ?=

@@ -197,6 +197,8 @@ pub struct Fleet {
     held: BTreeSet<ClusterName>,
     /// The version of the instance that was looked at last.
     version: u64,
+    /// Whether it had a record then.
+    had_record: bool,
     meta_busy: bool,
     /// Holds that every record names which may have landed since it was last certain what stands there.
     recording: Option<BTreeSet<ClusterName>>,
@@ -235,6 +237,7 @@ impl Fleet {
             lost: (BTreeSet::new(), 0),
             held: BTreeSet::new(),
             version: 0,
+            had_record: false,
             meta_busy: false,
             recording: None,
             status_busy: false,
@@ -393,11 +396,14 @@ impl Fleet {
         self.found.extend(lost.cloned());
     }
 
-    /// An instance that is older than it was comes from a restore of the hub. On the hub itself it is its own mirror: who
-    /// runs it there must not go by what it wrote since.
+    /// An instance that is older than it was, or lost its record, comes from a restore of the hub. On the hub itself it is
+    /// its own mirror: who runs it there must not go by what it wrote since.
     fn forget_newer(&mut self, step: &mut FleetStep, inputs: &Inputs) {
         let version = inputs.instance.resource_version().parse().unwrap_or_default();
-        if std::mem::replace(&mut self.version, version) <= version {
+        let has_record = inputs.instance.annotation(hub::DECIDED).is_some();
+        let is_older = std::mem::replace(&mut self.version, version) > version;
+        let lost_record = std::mem::replace(&mut self.had_record, has_record) && !has_record;
+        if !is_older && !lost_record {
             return;
         }
         for (name, _) in inputs.clusters.iter().filter(|(_, c)| c.view.local) {

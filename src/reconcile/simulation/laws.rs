@@ -28,6 +28,8 @@ pub struct Laws {
     pub edited: BTreeSet<InstanceKey>,
     /// What the record says is held, since when nobody chose, edited or acknowledged.
     held: BTreeSet<(InstanceKey, ClusterName)>,
+    /// The record that somebody chose, edited or acknowledged against. It stands until the hub writes the next one.
+    answered: BTreeMap<InstanceKey, Option<String>>,
     /// When somebody changed back what one actor repairs.
     fights: BTreeMap<(ClusterName, ObjectRef, u64), Vec<u64>>,
     /// When one actor wrote an object, since somebody wanted something else of its instance.
@@ -87,15 +89,20 @@ impl Laws {
     /// The hub side looks at an instance, whose record is this.
     pub fn looked(&mut self, places: &BTreeMap<ClusterName, &str>, instance: &Object) {
         let key = InstanceKey::new(instance.group_kind(), instance.namespace(), instance.name());
-        let record = placement::Record::read(instance.annotation(hub::DECIDED));
-        self.held.extend(record.held.into_iter().map(|n| (key.clone(), n)));
+        let text = instance.annotation(hub::DECIDED);
+        if self.answered.get(&key).is_none_or(|answered| answered.as_deref() != text) {
+            self.answered.remove(&key);
+            let record = placement::Record::read(text);
+            self.held.extend(record.held.into_iter().map(|n| (key.clone(), n)));
+        }
         let chosen = |n: &ClusterName| places.get(n).is_none_or(|tier| chooses(instance, n, tier));
         self.held.retain(|(k, n)| *k != key || !(chosen(n) || instance.is_deleting()));
     }
 
-    /// Somebody says what is to become of what is held.
-    pub fn decided(&mut self, key: &InstanceKey) {
+    /// Somebody says what is to become of what this record holds.
+    pub fn decided(&mut self, key: &InstanceKey, record: Option<&str>) {
         self.held.retain(|(k, _)| k != key);
+        self.answered.insert(key.clone(), record.map(str::to_owned));
     }
 
     pub fn fought(&mut self, site: &ClusterName, target: &ObjectRef, epoch: u64, now: u64) {

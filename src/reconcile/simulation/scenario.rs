@@ -284,10 +284,14 @@ impl Scenario {
     }
 
     fn annotate(&mut self, name: &str, key: &str, value: Option<&str>) {
-        if [hub::CLUSTERS, hub::CLUSTER_SELECTOR].contains(&key) {
+        let words = [hub::CLUSTERS, hub::CLUSTER_SELECTOR].contains(&key);
+        if words {
             self.world.laws.edited.insert(instance_key(name));
         }
-        self.world.laws.decided(&instance_key(name));
+        if words || key == hub::ALLOW_SHRINK {
+            let instance = self.world.hub_server().object(&instance_key(name).object()).unwrap_or_default();
+            self.world.laws.decided(&instance_key(name), instance.annotation(hub::DECIDED));
+        }
         let value = value.map_or(Value::Null, |v| json!(v));
         self.edit(&hub_site(), &instance_key(name).object(), "user", |v| {
             super::api_server::merge(v, &json!({"metadata": {"annotations": {key: value}}}));

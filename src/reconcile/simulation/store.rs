@@ -110,10 +110,6 @@ impl Store {
 
     /// The answer to a write of ours.
     pub fn upsert(&mut self, target: &ObjectRef, stored: Arc<Stored>) -> BTreeSet<InstanceKey> {
-        let Some(kind) = self.kinds.get_mut(&target.gk) else { return BTreeSet::new() };
-        if let Some(listing) = &mut kind.listing {
-            listing.insert(target.clone());
-        }
         let out = self.take(target, stored.clone());
         let taken = self.objects.get(target).is_some_and(|known| Arc::ptr_eq(known, &stored));
         if let Some(kind) = self.kinds.get_mut(&target.gk).filter(|k| taken && k.listing.is_some()) {
@@ -124,7 +120,7 @@ impl Store {
 
     fn take(&mut self, target: &ObjectRef, stored: Arc<Stored>) -> BTreeSet<InstanceKey> {
         let Some(kind) = self.kinds.get(&target.gk) else { return BTreeSet::new() };
-        let version = |s: &Stored| s.object.resource_version().parse::<u64>().unwrap_or_default();
+        let version = version_of;
         let old = self.objects.get(target);
         let departed = self.left.get(target).filter(|(uid, _)| uid == stored.object.uid()).map_or(0, |l| l.1);
         let known_without =
@@ -173,8 +169,16 @@ impl Store {
         kind.state = KindState::Synced { namespaced };
         let Some(listing) = kind.listing.take() else { return BTreeSet::new() };
         self.listed.insert(gk.clone(), version);
-        let lost: Vec<ObjectRef> =
-            self.objects.keys().filter(|r| r.gk == *gk && !listing.contains(*r)).cloned().collect();
+        // The answer to a write may come after a list that was made after that write.
+        let newer = |target: &ObjectRef, stored: &Stored| {
+            kind.written.contains(target) && version_of(stored) > version
+        };
+        let lost: Vec<ObjectRef> = self
+            .objects
+            .iter()
+            .filter(|(r, s)| r.gk == *gk && !listing.contains(*r) && !newer(r, s))
+            .map(|(r, _)| r.clone())
+            .collect();
         lost.iter().flat_map(|r| self.remove(r, None)).collect()
     }
 
@@ -243,6 +247,10 @@ impl Store {
         }
         out
     }
+}
+
+fn version_of(stored: &Stored) -> u64 {
+    stored.object.resource_version().parse().unwrap_or_default()
 }
 
 fn owner(object: &Object) -> Option<InstanceKey> {

@@ -293,6 +293,7 @@ impl Machine {
 
     /// The hub wants something else of the same instance. Knowledge of objects stays.
     pub fn retarget(&mut self, task: Arc<Task>) {
+        self.forget_former_parent(&task);
         self.task = task;
         let wish = self.task.wish();
         if std::mem::replace(&mut self.wish, wish) != wish {

@@ -4,7 +4,7 @@
 use super::identity::Whose;
 use super::run::{Walk, Wanted, Wish, ensure_kind};
 use super::status::{NodeState, Summary};
-use super::{Action, Home, Machine, mirror, nested};
+use super::{Action, Home, Machine, Task, mirror, nested};
 use crate::api::Object;
 use crate::api::applyset::Inventory;
 use crate::api::keys::{hub, kro};
@@ -31,10 +31,20 @@ impl Machine {
     /// The hub instance, as it was sent to us or as our own write returned it, whichever is newer.
     pub(super) fn local_parent(&self) -> Option<Arc<Stored>> {
         let Home::Local { instance } = &self.task.home else { return None };
-        let version = |o: &Object| o.resource_version().parse::<u64>().unwrap_or_default();
+        let newer = |written: &Object| written.uid() == instance.uid() && is_older(instance, written);
         match &self.written_parent {
-            Some(written) if version(&written.object) > version(instance) => Some(written.clone()),
+            Some(written) if newer(&written.object) => Some(written.clone()),
             _ => Some(Arc::new(Stored::new(instance.0.clone()))),
+        }
+    }
+
+    /// What our write returned is no truth any more where the hub goes back: it was restored.
+    pub(super) fn forget_former_parent(&mut self, next: &Task) {
+        if let (Home::Local { instance: before }, Home::Local { instance: now }) =
+            (&self.task.home, &next.home)
+            && (before.uid() != now.uid() || is_older(now, before))
+        {
+            self.written_parent = None;
         }
     }
 
@@ -210,5 +220,52 @@ impl Machine {
             _ => wanted.group_kinds(),
         };
         Ok(self.wanted_inventory(walk.world, walk.now, recorded, group_kinds, namespaces))
+    }
+}
+
+fn is_older(a: &Object, b: &Object) -> bool {
+    let version = |o: &Object| o.resource_version().parse::<u64>().unwrap_or_default();
+    version(a) < version(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::names::{Gvk, HubId, InstanceKey};
+    use crate::reconcile::spoke::Goal;
+    use serde_json::json;
+
+    fn instance(uid: &str, version: u64) -> Object {
+        Object(json!({"apiVersion": "kro.run/v1alpha1", "kind": "App",
+            "metadata": {"name": "a", "namespace": "n", "uid": uid, "resourceVersion": version.to_string()}}))
+    }
+
+    fn task(uid: &str, version: u64) -> Arc<Task> {
+        let key = InstanceKey::new(GroupKind::new("kro.run", "App"), "n", "a");
+        let gvk = Gvk { group: "kro.run".into(), version: "v1alpha1".into(), kind: "App".into() };
+        let home = Home::Local { instance: Arc::new(instance(uid, version)) };
+        let goal = Goal::Remove { group_kinds: BTreeSet::new() };
+        Arc::new(Task { key, gvk, hub_uid: uid.into(), hub_id: HubId::new("h"), home, goal })
+    }
+
+    #[test]
+    fn what_a_write_returned_is_the_parent_until_the_hub_shows_it_or_goes_back() {
+        let cases = [
+            ("the hub lags behind", ("u", 7), ("u", 9)),
+            ("the hub shows a newer one", ("u", 11), ("u", 11)),
+            ("the hub was restored", ("u", 4), ("u", 4)),
+            ("it was made anew", ("v", 8), ("v", 8)),
+        ];
+        for (case, (uid, version), want) in cases {
+            let mut machine = Machine::new(task("u", 5));
+            machine.written_parent = Some(Arc::new(Stored::new(instance("u", 9).0)));
+            machine.retarget(task(uid, version));
+            let parent = machine.local_parent().unwrap().object.clone();
+            assert_eq!(
+                (parent.uid(), parent.resource_version()),
+                (want.0, want.1.to_string().as_str()),
+                "{case}"
+            );
+        }
     }
 }

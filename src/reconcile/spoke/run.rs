@@ -394,7 +394,7 @@ impl Machine {
             Err(EvalError::Fatal { message }) => return Err(Fatal(message)),
         };
         let mut observed: Vec<Arc<Stored>> = Vec::new();
-        let mut worst: Option<NodeState> = None;
+        let mut states: Vec<NodeState> = Vec::new();
         for item in &rendered {
             let body = children::complete(&self.task, parent.uid(), node, item, namespaced).map_err(Fatal)?;
             let (state, seen) = self.child(walk, node, body)?;
@@ -405,7 +405,7 @@ impl Machine {
                     NodeState::Failed(..) if seen.as_ref().is_some_and(is_ours) => walk.refused = true,
                     _ => walk.incomplete = true,
                 }
-                worst = Some(NodeState::worse(worst, state));
+                states.push(state);
             }
             observed.extend(seen);
         }
@@ -415,7 +415,7 @@ impl Machine {
         let views: Vec<&Value> =
             observed.iter().zip(&shown).map(|(s, shown)| shown.as_ref().unwrap_or(&s.object.0)).collect();
         pass.observe(index, &views, rendered.len());
-        if let Some(state) = worst {
+        if let Some(state) = NodeState::of_objects(states) {
             return Ok(state);
         }
         Ok(walk.readiness(pass, index, node, &views))

@@ -52,14 +52,33 @@ pub(super) enum NodeState {
 }
 
 impl NodeState {
-    /// The state of a collection is that of its worst item; the first one wins among equals.
-    pub fn worse(a: Option<Self>, b: Self) -> Self {
-        match (a, b) {
-            (Some(a @ Self::Failed(..)), _) => a,
-            (_, b @ Self::Failed(..)) => b,
-            (Some(a @ (Self::Waiting(_) | Self::Terminating(_))), _) => a,
-            (_, b) => b,
+    /// The state of a node from what is not well of its objects: the worst decides, and the first few that failed are told.
+    pub fn of_objects(states: Vec<Self>) -> Option<Self> {
+        const TOLD: usize = 3;
+        let mut told: Vec<String> = Vec::new();
+        let (mut worst, mut more) = (None, 0);
+        for state in states {
+            match (&mut worst, state) {
+                (Some(Self::Failed(..)), Self::Failed(_, message)) if told.contains(&message) => {}
+                (Some(Self::Failed(..)), Self::Failed(..)) if told.len() == TOLD => more += 1,
+                (Some(Self::Failed(..)), Self::Failed(_, message)) => told.push(message),
+                (_, state @ Self::Failed(..)) => {
+                    if let Self::Failed(_, message) = &state {
+                        told.push(message.clone());
+                    }
+                    worst = Some(state);
+                }
+                (None | Some(Self::Ready | Self::Skipped), state) => worst = Some(state),
+                _ => {}
+            }
         }
+        if more > 0 {
+            told.push(format!("{more} more failed"));
+        }
+        if let Some(Self::Failed(_, message)) = &mut worst {
+            *message = told.join("; ");
+        }
+        worst
     }
     /// What is said of an object that does not come to rest. What may settle yet is no error, but where nothing else would
     /// be said.
@@ -370,6 +389,22 @@ mod tests {
         ];
         for (old, new, want) in cases {
             assert_eq!(merge_patch(&old, &new), want);
+        }
+    }
+
+    #[test]
+    fn a_node_is_as_the_worst_of_its_objects_and_tells_of_the_first_that_failed() {
+        let failed = |why: &str| NodeState::Failed(Trouble::Conflict, why.into());
+        let waiting = |why: &str| NodeState::Waiting(why.into());
+        let cases = [
+            (vec![], None),
+            (vec![waiting("a"), waiting("b")], Some(waiting("a"))),
+            (vec![waiting("a"), failed("b"), failed("c")], Some(failed("b; c"))),
+            (vec![failed("a"), failed("a"), waiting("b")], Some(failed("a"))),
+            (["a", "b", "c", "d", "e"].map(failed).to_vec(), Some(failed("a; b; c; 2 more failed"))),
+        ];
+        for (states, want) in cases {
+            assert_eq!(NodeState::of_objects(states), want);
         }
     }
 
