@@ -245,6 +245,10 @@ impl Graph {
     pub fn has_conditions(&self) -> bool {
         self.conditions.is_some()
     }
+    /// Whether fields of the author's read `kro.clusters`.
+    pub fn reads_clusters(&self) -> bool {
+        !self.over_all.is_empty()
+    }
     /// The author's fields that read `kro.clusters`, for an instance on the hub. `clusters`: of each its facts, and the
     /// `state` and `status` that the instance has there.
     pub fn over_clusters(&self, instance: &Value, clusters: &Value) -> (Map<String, Value>, Vec<String>) {

@@ -50,6 +50,22 @@ pub struct Settings {
     pub step_threads: usize,
 }
 
+/// Threads that evaluate what instances say over all clusters. They are apart from those of the clusters' steps, and the
+/// slow apart from the quick, so that an author's expressions hold up nobody but their like.
+#[derive(Clone)]
+pub(super) struct Evaluators {
+    pub quick: Pool,
+    pub slow: Pool,
+}
+
+impl Evaluators {
+    /// # Errors
+    /// The operating system refuses to start a thread.
+    pub fn start() -> std::io::Result<Self> {
+        Ok(Self { quick: Pool::start(1)?, slow: Pool::start(1)? })
+    }
+}
+
 #[derive(Clone)]
 pub(super) struct Context {
     pub client: HubClient,
@@ -60,6 +76,7 @@ pub(super) struct Context {
     /// The right to write, of this term alone.
     pub lease: Term,
     pub pool: Pool,
+    pub evaluators: Evaluators,
     pub book: Book,
     /// The hub's own schemas.
     pub reader: Reader,

@@ -1,6 +1,6 @@
 //! Start and end of the controller: addresses, lease, CRDs, then the hub's task until a signal or the loss of the lease.
 
-use super::context::{Context, Settings};
+use super::context::{Context, Evaluators, Settings};
 use super::controller::Hub;
 use super::identity::{self, AskError, IdentityError};
 use super::install::{self, InstallError};
@@ -163,6 +163,7 @@ async fn lead(
         clock: Clock::start(),
         lease,
         pool,
+        evaluators: Evaluators::start().map_err(RunError::Threads)?,
         recorder,
         events: sender,
         cancel: cancel.clone(),

@@ -6,7 +6,7 @@ use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 /// A step that takes longer makes its instance a slow one.
-const LONG: Duration = Duration::from_millis(10);
+pub(super) const LONG: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Default)]
 pub(super) struct Lanes {

@@ -13,8 +13,8 @@ use crate::api::keys::hub;
 use crate::api::names::{ClusterName, GroupKind, Gvk, InstanceKey};
 use crate::api::{Object, text};
 use crate::graph::Graph;
-use crate::reconcile::fleet::placement;
 use crate::reconcile::fleet::{ClusterState, Fleet, FleetAction, FleetStep, Inputs, Left};
+use crate::reconcile::fleet::{over_all, placement};
 use crate::reconcile::spoke::{StatusTrouble, has_hub_part};
 use crate::spoke::agenda::Agenda;
 use crate::spoke::client::ApiError;
@@ -24,7 +24,7 @@ use kube::core::ApiResource;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crash::Crash;
@@ -38,6 +38,8 @@ pub(super) enum Outcome {
     Status(Result<Value, ApiError>),
     Finalizer(Result<Value, ApiError>),
     Left(ClusterName, Result<Recorded, ApiError>),
+    /// Fields of the status, and how long they took.
+    Evaluated(over_all::Answer, Duration),
 }
 
 /// What is on record now as left on a cluster.
@@ -54,6 +56,8 @@ struct Slot {
     /// What the API server said to a status that it refuses for good, once that was told.
     told: Option<String>,
     fleet: Fleet,
+    /// Its status took long to evaluate.
+    slow: bool,
     crash: Option<Crash>,
 }
 
@@ -185,7 +189,8 @@ impl Instances {
                         clusters.broadcast(|| ToSpoke::Forget(key.clone()));
                     }
                     let fleet = Fleet::new(key.clone(), kind.gvk.clone());
-                    let slot = Slot { uid: object.uid().to_owned(), told: None, fleet, crash: None };
+                    let slot =
+                        Slot { uid: object.uid().to_owned(), told: None, fleet, slow: false, crash: None };
                     kind.slots.insert(key.clone(), slot);
                 }
                 self.enqueue(&key);
@@ -393,6 +398,10 @@ impl Instances {
                     let result = told("removing the finalizer", result).map_err(text);
                     slot.fleet.finalizer_removed(result, &now);
                 }
+                Outcome::Evaluated(answer, took) => {
+                    slot.slow = took >= lanes::LONG;
+                    slot.fleet.evaluated(answer);
+                }
                 Outcome::Left(cluster, result) => {
                     slot.fleet.left_recorded(&cluster, result.is_ok(), &now);
                     recorded = result.ok().map(|left| (cluster, left));
@@ -477,6 +486,7 @@ impl Instances {
         });
         self.lanes.took(&key, began.elapsed(), ctx.clock.now().millis);
         self.agenda.set(&key, step.wake_at);
+        let slow = slot.slow;
         let target = perform::Target { key: key.clone(), object, resource: kind.resource.clone() };
         for action in step.actions {
             match action {
@@ -486,6 +496,7 @@ impl Instances {
                     }
                 }
                 FleetAction::Forget { cluster } => clusters.send(&cluster, ToSpoke::Forget(key.clone())),
+                FleetAction::Evaluate(question) => perform::evaluate(ctx, &target, question, slow),
                 other => perform::start(ctx, &target, other, clusters),
             }
         }

@@ -7,11 +7,13 @@ use crate::api::names::{ClusterName, InstanceKey};
 use crate::hub::Event;
 use crate::hub::clusters::{Clusters, left};
 use crate::hub::context::Context;
+use crate::reconcile::fleet::over_all::Question;
 use crate::reconcile::fleet::{FleetAction, Left};
 use crate::spoke::client::ApiError;
 use kube::core::ApiResource;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The instance that a request is about.
 #[derive(Clone)]
@@ -35,6 +37,24 @@ pub(super) fn start(ctx: &Context, target: &Target, action: FleetAction, cluster
         if let Some(outcome) = outcome {
             this.tell(Event::Instance(target.key, uid, outcome));
         }
+    });
+}
+
+/// Evaluates fields of a status beside the hub's loop. Those that took long before wait for each other alone.
+pub(super) fn evaluate(ctx: &Context, target: &Target, question: Question, slow: bool) {
+    let (this, key, uid) = (ctx.clone(), target.key.clone(), target.object.uid().to_owned());
+    ctx.spawn(async move {
+        let pool = if slow { &this.evaluators.slow } else { &this.evaluators.quick };
+        let unanswered = question.unanswered();
+        let evaluated = pool.run(move || {
+            let began = Instant::now();
+            (question.evaluate(), began.elapsed())
+        });
+        let (answer, took) = evaluated.await.unwrap_or_else(|| {
+            tracing::error!(instance = %key, "the evaluation of its status over all clusters panicked; the fields stay as they are");
+            (unanswered, Duration::ZERO)
+        });
+        this.tell(Event::Instance(key, uid, Outcome::Evaluated(answer, took)));
     });
 }
 
@@ -82,7 +102,7 @@ async fn perform(
             return None;
         }
         // The hub side hands these over itself.
-        FleetAction::Send { .. } | FleetAction::Forget { .. } => return None,
+        FleetAction::Send { .. } | FleetAction::Forget { .. } | FleetAction::Evaluate(_) => return None,
     })
 }
 

@@ -5,6 +5,7 @@
 
 pub mod aggregate;
 pub mod on_hub;
+pub mod over_all;
 pub mod placement;
 
 use super::spoke::{
@@ -17,8 +18,9 @@ use crate::api::{Object, hash};
 use crate::graph::Graph;
 use aggregate::{Aggregate, ClusterHealth, Entry};
 use on_hub::{OnHub, has_part_on_hub, may_be_local};
+use over_all::OverAll;
 use placement::{ClusterView, Decision, DefaultPlacement, Past, Words};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -83,6 +85,8 @@ pub enum FleetAction {
     WriteStatus { patch: Value },
     /// Take `kro.run/finalizer` off.
     RemoveFinalizer,
+    /// Evaluate fields of the status, which may take long; answered by [`Fleet::evaluated`].
+    Evaluate(over_all::Question),
     /// An Event on the instance, for what no condition says.
     Tell { reason: &'static str, message: String },
 }
@@ -202,6 +206,7 @@ pub struct Fleet {
     meta_busy: bool,
     /// Holds that every record names which may have landed since it was last certain what stands there.
     recording: Option<BTreeSet<ClusterName>>,
+    over_all: OverAll,
     status_busy: bool,
     finalizer_busy: bool,
     /// Back-off of the record (finalizer, holds, leftovers), and of the status: one must not wait for the other.
@@ -240,6 +245,7 @@ impl Fleet {
             had_record: false,
             meta_busy: false,
             recording: None,
+            over_all: OverAll::default(),
             status_busy: false,
             finalizer_busy: false,
             record_retry: Retry::default(),
@@ -310,6 +316,9 @@ impl Fleet {
         if let (Err((StatusTrouble::Refused, why)), Some(fields)) = (result, self.status_offered) {
             self.status_refused = Some((fields, why));
         }
+    }
+    pub fn evaluated(&mut self, answer: over_all::Answer) {
+        self.over_all.answered(answer);
     }
     pub fn finalizer_removed(&mut self, result: Result<(), String>, now: &Now) {
         self.finalizer_busy = false;
@@ -768,16 +777,15 @@ impl Fleet {
         let entries: Vec<Entry> = entries.into_iter().map(|e| self.dated(inputs, e)).collect();
         let only_local =
             on_hub.registered && names.iter().all(|n| n == local) && entries.len() == names.len();
-        let over_all = inputs.graph.filter(|_| !deleting).map(|graph| {
-            let seen = entries.iter().filter(|e| !e.hub_part);
-            let facts = |name| inputs.clusters.get(name).and_then(|c| c.facts.as_deref());
-            let clusters: Vec<Value> = seen.map(|e| e.shown(facts(&e.name))).collect();
-            let shown = graph.as_served(inputs.instance);
-            let instance = shown.as_ref().unwrap_or(inputs.instance);
-            graph.over_clusters(&instance.0, &Value::Array(clusters)).0
-        });
+        let over_all = match inputs.graph.filter(|_| !deleting) {
+            Some(graph) => {
+                let Some(fields) = self.over_all(step, inputs, graph, &entries) else { return };
+                fields
+            }
+            None => Map::new(),
+        };
         let mut aggregate = Aggregate {
-            over_all: over_all.unwrap_or_default(),
+            over_all,
             entries,
             only_local: only_local && !names.is_empty(),
             deleting,
@@ -821,6 +829,28 @@ impl Fleet {
         self.last_state = Some(state);
         self.last_status_write = Some(inputs.now.millis);
         step.actions.push(FleetAction::WriteStatus { patch });
+    }
+
+    /// The author's fields over all clusters; `None` while they are being evaluated.
+    fn over_all(
+        &mut self,
+        step: &mut FleetStep,
+        inputs: &Inputs,
+        graph: &Arc<Graph>,
+        entries: &[Entry],
+    ) -> Option<Map<String, Value>> {
+        let facts = |name| inputs.clusters.get(name).and_then(|c| c.facts.as_deref());
+        let seen = entries.iter().filter(|e| !e.hub_part);
+        let clusters = || seen.map(|e| e.shown(facts(&e.name))).collect();
+        let (said, question) = self.over_all.of(graph, inputs.instance, clusters, inputs.now);
+        step.actions.extend(question.map(FleetAction::Evaluate));
+        match said {
+            over_all::Said::Fields(fields) => Some(fields),
+            over_all::Said::Wait(until) => {
+                step.wake_at = until;
+                None
+            }
+        }
     }
 
     /// Since when a state that may pass is to be told. Whose turn it is now has waited, and begins only then.

@@ -110,6 +110,10 @@ impl Bench {
                     continue;
                 }
                 FleetAction::WriteStatus { .. } => {}
+                FleetAction::Evaluate(question) => {
+                    self.fleet.evaluated(question.evaluate());
+                    continue;
+                }
                 FleetAction::RemoveFinalizer => out.push("finalizer".to_owned()),
             }
             let object = Arc::new(instance.clone());

@@ -275,7 +275,17 @@ impl Blueprint {
             let plan = random_plan(random, &format!("n{index}"), &plans);
             plans.push(plan);
         }
-        Self::new(plans, 1)
+        Self::telling(random.chance(40), plans, 1)
+    }
+
+    /// The status may tell on how many clusters all is well.
+    fn telling(tells: bool, plans: Vec<Plan>, generation: i64) -> Arc<Self> {
+        Self::edited_by(plans, generation, |definition| {
+            if tells {
+                definition["spec"]["schema"]["status"]["active"] =
+                    json!("${kro.clusters.filter(c, c.state == 'ACTIVE').size()}");
+            }
+        })
     }
 
     /// The author edits the definition.
@@ -298,7 +308,7 @@ impl Blueprint {
             }
             _ => {}
         }
-        Self::new(plans, self.graph.generation + 1)
+        Self::telling(self.graph.reads_clusters(), plans, self.graph.generation + 1)
     }
 
     /// Nodes that take part: what reads something that is left out is left out too.

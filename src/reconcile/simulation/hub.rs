@@ -11,6 +11,7 @@ use crate::api::names::{ClusterName, HubId, InstanceKey};
 use crate::graph::Graph;
 use crate::reconcile::Now;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
+use crate::reconcile::fleet::over_all::Question;
 use crate::reconcile::fleet::placement::{self, ClusterView, DefaultPlacement};
 use crate::reconcile::fleet::{ClusterState, Departure, Fleet, FleetAction, Inputs, Left};
 use crate::reconcile::spoke::StatusTrouble;
@@ -49,6 +50,8 @@ pub struct Hub {
     pub out: Vec<(ClusterName, ToSpoke)>,
     /// Records that are to be taken out.
     pub forgotten: Vec<(ClusterName, String)>,
+    /// Fields that are being evaluated.
+    pub questions: VecDeque<(InstanceKey, String, Question)>,
 }
 
 /// What a step wants done.
@@ -85,6 +88,7 @@ impl Hub {
             inbox: VecDeque::new(),
             out: Vec::new(),
             forgotten: Vec::new(),
+            questions: VecDeque::new(),
         }
     }
 
@@ -400,6 +404,15 @@ impl Hub {
         self.enqueue(key);
     }
 
+    /// Answers the question that waited longest.
+    pub fn evaluate(&mut self) {
+        let Some((key, uid, question)) = self.questions.pop_front() else { return };
+        if let Some(slot) = self.slots.get_mut(&key).filter(|s| s.uid == uid) {
+            slot.fleet.evaluated(question.evaluate());
+        }
+        self.enqueue(&key);
+    }
+
     pub fn step(&mut self, now: &Now) -> Option<Stepped> {
         let key = self.queue.pop_front()?;
         self.queued.remove(&key);
@@ -425,6 +438,9 @@ impl Hub {
                 }
                 FleetAction::Forget { cluster } => self.out.push((cluster, ToSpoke::Forget(key.clone()))),
                 FleetAction::Tell { .. } => {}
+                FleetAction::Evaluate(question) => {
+                    self.questions.push_back((key.clone(), slot.uid.clone(), question));
+                }
                 other => actions.push(other),
             }
         }

@@ -437,6 +437,13 @@ pub fn at_rest(world: &World) -> Vec<String> {
         if state != want {
             bad.push(format!("{key} is {state:?} instead of {want}: {}", instance.0["status"]));
         }
+        let active = instance.0.pointer("/status/active");
+        if world.blueprint().graph.reads_clusters()
+            && want == "ACTIVE"
+            && active != Some(&json!(places.len()))
+        {
+            bad.push(format!("{key} says that {active:?} of {} are active", places.len()));
+        }
         let spokes: BTreeSet<ClusterName> = places.iter().filter(|p| **p != hub_site()).cloned().collect();
         if Fleet::holds(&instance) != spokes {
             bad.push(format!("{key} holds {:?} instead of {spokes:?}", Fleet::holds(&instance)));

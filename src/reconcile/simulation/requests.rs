@@ -384,6 +384,9 @@ fn fleet(line: &mut Line, records: &mut dyn Records, object: &Object, action: &F
             Answer::Left(cluster.clone(), Box::new(left.clone()), result.is_ok())
         }
         // The hub side hands these over itself.
-        FleetAction::Send { .. } | FleetAction::Forget { .. } | FleetAction::Tell { .. } => unreachable!(),
+        FleetAction::Send { .. }
+        | FleetAction::Forget { .. }
+        | FleetAction::Tell { .. }
+        | FleetAction::Evaluate(_) => unreachable!(),
     }
 }

@@ -96,6 +96,7 @@ enum Move {
     HubInbox,
     HubSee,
     HubStep,
+    HubEvaluates,
     Operate(ClusterName, ObjectRef),
     LetGo(ClusterName),
     Depart(ClusterName),
@@ -250,6 +251,9 @@ impl World {
         if self.hub.can_step() {
             out.push(Move::HubStep);
         }
+        if !self.hub.questions.is_empty() {
+            out.push(Move::HubEvaluates);
+        }
         out
     }
 
@@ -329,6 +333,7 @@ impl World {
                 self.hub.see(&self.sites[&hub_site()].server);
                 self.after_hub();
             }
+            Move::HubEvaluates => self.hub.evaluate(),
             Move::HubStep => {
                 if let Some(stepped) = self.hub.step(&self.now) {
                     self.note(|| format!("hub: {} decides {:?}", stepped.key, stepped.actions));

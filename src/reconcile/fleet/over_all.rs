@@ -1,0 +1,207 @@
+//! The author's fields that read `kro.clusters`. What they cost is up to the author, so the machine only asks for them: they
+//! are evaluated elsewhere, one question of an instance at a time, and remembered until something that they read changes.
+
+use crate::api::{Object, hash};
+use crate::graph::Graph;
+use crate::reconcile::Now;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// A status is held back for so long by fields that are being evaluated. After that it says what they were before.
+const PATIENCE_MILLIS: u64 = 2_000;
+
+/// What is to be evaluated.
+#[derive(Clone, Debug)]
+pub struct Question {
+    print: u64,
+    graph: Arc<Graph>,
+    instance: Arc<Object>,
+    clusters: Value,
+}
+
+impl Question {
+    /// May take as long as the limits of expressions allow.
+    pub fn evaluate(&self) -> Answer {
+        let shown = self.graph.as_served(&self.instance);
+        let instance = shown.as_ref().unwrap_or(&self.instance);
+        let fields = self.graph.over_clusters(&instance.0, &self.clusters).0;
+        Answer { print: self.print, fields: Some(fields) }
+    }
+
+    /// There is no answer, and asking again would give none either.
+    pub fn unanswered(&self) -> Answer {
+        Answer { print: self.print, fields: None }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Answer {
+    print: u64,
+    fields: Option<Map<String, Value>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    print: u64,
+    graph: String,
+    fields: Map<String, Value>,
+}
+
+/// What is known of these fields for one instance.
+#[derive(Debug, Default)]
+pub(super) struct OverAll {
+    known: Option<Known>,
+    /// The question that is under way, and the graph that it is about.
+    asked: Option<(u64, String)>,
+    /// Since when what is known is not what is asked for.
+    stale_since: Option<u64>,
+}
+
+/// What the status may say now.
+pub(super) enum Said {
+    /// These fields.
+    Fields(Map<String, Value>),
+    /// Nothing before the answer, or before this time.
+    Wait(Option<u64>),
+}
+
+impl OverAll {
+    /// The fields for what the clusters show, and what is to be evaluated first, if anything is.
+    pub fn of(
+        &mut self,
+        graph: &Arc<Graph>,
+        instance: &Object,
+        clusters: impl FnOnce() -> Vec<Value>,
+        now: &Now,
+    ) -> (Said, Option<Question>) {
+        if !graph.reads_clusters() {
+            return (Said::Fields(Map::new()), None);
+        }
+        let clusters = Value::Array(clusters());
+        let print = hash::json(&json!([graph.hash, read_of(instance), clusters]));
+        if let Some(known) = self.known.as_ref().filter(|known| known.print == print) {
+            self.stale_since = None;
+            return (Said::Fields(known.fields.clone()), None);
+        }
+        let since = *self.stale_since.get_or_insert(now.millis);
+        let question = self.asked.is_none().then(|| {
+            self.asked = Some((print, graph.hash.clone()));
+            Question { print, graph: graph.clone(), instance: Arc::new(instance.clone()), clusters }
+        });
+        let known = self.known.as_ref().filter(|known| known.graph == graph.hash);
+        let said = match known {
+            Some(known) if now.millis >= since + PATIENCE_MILLIS => Said::Fields(known.fields.clone()),
+            known => Said::Wait(known.map(|_| since + PATIENCE_MILLIS)),
+        };
+        (said, question)
+    }
+
+    pub fn answered(&mut self, answer: Answer) {
+        let Some((_, graph)) = self.asked.take_if(|(print, _)| *print == answer.print) else { return };
+        let before = self.known.take().filter(|known| known.graph == graph).map(|known| known.fields);
+        let fields = answer.fields.or(before).unwrap_or_default();
+        self.known = Some(Known { print: answer.print, graph, fields });
+    }
+}
+
+/// What expressions may read of the instance: all but what every write of ours changes.
+fn read_of(instance: &Object) -> Value {
+    let mut metadata = instance.0.get("metadata").cloned().unwrap_or_default();
+    if let Some(metadata) = metadata.as_object_mut() {
+        metadata.retain(|key, _| key != "managedFields" && key != "resourceVersion");
+    }
+    json!([metadata, instance.0.get("spec")])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ResourceGraphDefinition;
+    use crate::graph::{Options, compile};
+    use crate::schema::kinds::Anywhere;
+
+    fn graph(field: &str) -> Arc<Graph> {
+        let definition: ResourceGraphDefinition = serde_json::from_value(json!({
+            "metadata": {"name": "app", "uid": "1", "generation": 1},
+            "spec": {
+                "schema": {"kind": "App", "apiVersion": "v1alpha1", "spec": {"x": "string"}, "status": {"n": field}},
+                "resources": [{"id": "c", "template": {"apiVersion": "v1", "kind": "ConfigMap",
+                    "metadata": {"name": "${schema.spec.x}"}}}],
+            },
+        }))
+        .unwrap();
+        Arc::new(compile(&definition, &Options::default(), &Anywhere).unwrap())
+    }
+
+    fn instance(version: u64, x: &str) -> Object {
+        Object(json!({"apiVersion": "kro.run/v1alpha1", "kind": "App", "spec": {"x": x},
+            "metadata": {"name": "a", "resourceVersion": version.to_string()}}))
+    }
+
+    /// What is asked for when so many clusters are there: `n` of the fields that may be told, or until when to wait; and
+    /// the question.
+    fn ask(
+        over: &mut OverAll,
+        graph: &Arc<Graph>,
+        instance: &Object,
+        clusters: usize,
+        millis: u64,
+    ) -> (Result<Option<Value>, Option<u64>>, Option<Question>) {
+        let cluster = |n| json!({"name": format!("c{n}"), "state": "ACTIVE", "status": {}});
+        let now = Now { millis, rfc3339: String::new() };
+        let (said, question) = over.of(graph, instance, || (0..clusters).map(cluster).collect(), &now);
+        let said = match said {
+            Said::Fields(fields) => Ok(fields.get("n").cloned()),
+            Said::Wait(until) => Err(until),
+        };
+        (said, question)
+    }
+
+    #[test]
+    fn fields_are_asked_for_once_and_again_when_what_they_read_changes() {
+        let (mut over, size) = (OverAll::default(), graph("${kro.clusters.size()}"));
+        let (said, question) = ask(&mut over, &size, &instance(1, "x"), 2, 0);
+        assert_eq!(said, Err(None), "nothing is told before");
+        assert!(ask(&mut over, &size, &instance(1, "x"), 2, 9_000).1.is_none(), "it is under way");
+        over.answered(question.unwrap().evaluate());
+        let (said, question) = ask(&mut over, &size, &instance(2, "x"), 2, 9_001);
+        assert_eq!((said, question.is_none()), (Ok(Some(json!(2))), true), "our own write changes nothing");
+        for (instance, clusters) in [(instance(2, "y"), 2), (instance(2, "x"), 3)] {
+            let (said, question) = ask(&mut over, &size, &instance, clusters, 9_002);
+            assert_eq!(said, Err(Some(11_002)));
+            over.answered(question.unwrap().evaluate());
+            assert_eq!(ask(&mut over, &size, &instance, clusters, 9_003).0, Ok(Some(json!(clusters))));
+        }
+    }
+
+    #[test]
+    fn what_never_ends_changing_is_told_as_it_was() {
+        let (mut over, size) = (OverAll::default(), graph("${kro.clusters.size()}"));
+        let first = ask(&mut over, &size, &instance(1, "x"), 1, 0).1.unwrap();
+        over.answered(first.evaluate());
+        assert_eq!(ask(&mut over, &size, &instance(1, "x"), 1, 1).0, Ok(Some(json!(1))));
+        // Each answer is about what was before.
+        let (said, question) = ask(&mut over, &size, &instance(1, "x"), 2, 1_000);
+        assert_eq!(said, Err(Some(3_000)));
+        let (said, second) = ask(&mut over, &size, &instance(1, "x"), 3, 2_000);
+        assert_eq!((said, second.is_none()), (Err(Some(3_000)), true), "one at a time");
+        over.answered(question.unwrap().evaluate());
+        let (said, question) = ask(&mut over, &size, &instance(1, "x"), 4, 3_000);
+        assert_eq!(said, Ok(Some(json!(2))));
+        over.answered(question.unwrap().evaluate());
+        assert_eq!(ask(&mut over, &size, &instance(1, "x"), 4, 3_001).0, Ok(Some(json!(4))));
+        // Fields of another definition are nobody's word.
+        let other = graph("${kro.clusters.size() + 10}");
+        let (said, question) = ask(&mut over, &other, &instance(1, "x"), 4, 9_000);
+        assert_eq!(said, Err(None));
+        over.answered(question.unwrap().unanswered());
+        assert_eq!(ask(&mut over, &other, &instance(1, "x"), 4, 9_001).0, Ok(None));
+    }
+
+    #[test]
+    fn who_reads_no_clusters_asks_for_nothing() {
+        let plain = graph("${c.metadata.name}");
+        let (said, question) = ask(&mut OverAll::default(), &plain, &instance(1, "x"), 2, 0);
+        assert_eq!((said, question.is_none()), (Ok(None), true));
+    }
+}
