@@ -10,6 +10,7 @@ use super::health::Contact;
 use super::kubeconfig::Endpoint;
 use super::transport::{self, Gate, Hook, Transport, Trouble};
 use super::trust;
+use super::weight::Kept;
 use crate::api::names::ClusterName;
 use crate::api::text::cut;
 use crate::metrics::Metrics;
@@ -162,6 +163,8 @@ pub struct Verbs {
     gate: Arc<Gate>,
     hook: Hook,
     may_write: Option<MayWrite>,
+    /// Of a cluster that is not trusted.
+    kept: Option<Kept>,
 }
 
 /// Whether a write may be sent now.
@@ -225,7 +228,8 @@ impl SpokeClient {
         let transport = Transport::new(tls, name, base, auth, true, gate.clone(), hook.clone());
         let connections = Some(transport.connections().clone());
         let client = kube::Client::new(transport, "default");
-        Ok(Self { verbs: Verbs::over(client, gate, hook), connections })
+        let verbs = Verbs { kept: Some(Kept::default()), ..Verbs::over(client, gate, hook) };
+        Ok(Self { verbs, connections })
     }
 
     /// Sends nothing at all once this right has ended.
@@ -374,7 +378,7 @@ fn identity_pem(user: &kube::config::AuthInfo) -> Result<Option<CertAndKey>, Bui
 
 impl Verbs {
     fn over(client: kube::Client, gate: Arc<Gate>, hook: Hook) -> Self {
-        Self { client, gate, hook, may_write: None }
+        Self { client, gate, hook, may_write: None, kept: None }
     }
     pub fn kube(&self) -> &kube::Client {
         &self.client
@@ -388,9 +392,9 @@ impl Verbs {
         self.hook.heard(Contact::Note(topic, text.into()));
     }
 
-    /// Whether it is a client of a cluster that somebody registered.
-    pub(super) fn is_untrusted(&self) -> bool {
-        self.hook.contacts.is_some()
+    /// What is kept of the cluster, where that is bounded: a hub is trusted to be no larger than it has to be.
+    pub(super) fn kept(&self) -> Option<&Kept> {
+        self.kept.as_ref()
     }
 
     async fn call<T: serde::de::DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<T, ApiError> {
@@ -527,7 +531,7 @@ impl Verbs {
     /// As for [`Self::get`].
     pub(super) async fn watch(&self, path: &str, accept: &str) -> Result<Lines, ApiError> {
         let response = self.send(request(Method::GET, path, accept, None)).await?;
-        Ok(Lines { body: response.into_body(), received: Vec::new(), scanned: 0 })
+        Ok(Lines { body: response.into_body(), received: Vec::new(), scanned: 0, size: 0 })
     }
 
     /// Server-side apply with force: kro's way, so that either can take over from the other.
@@ -698,6 +702,8 @@ pub(super) struct Lines {
     received: Vec<u8>,
     /// So much of it holds no line end.
     scanned: usize,
+    /// Of the last event, in bytes.
+    pub size: usize,
 }
 
 impl Lines {
@@ -712,6 +718,7 @@ impl Lines {
                 if line.iter().all(u8::is_ascii_whitespace) {
                     continue;
                 }
+                self.size = line.len();
                 return read(&line).map(Some);
             }
             self.scanned = self.received.len();
@@ -808,7 +815,8 @@ where
     });
     let hook =
         Hook { cluster: "c".into(), metrics: Metrics::default(), contacts: None, fence: Fence::default() };
-    Verbs::over(kube::Client::new(server, "default"), Gate::new(8), hook)
+    let verbs = Verbs::over(kube::Client::new(server, "default"), Gate::new(8), hook);
+    Verbs { kept: Some(Kept::default()), ..verbs }
 }
 
 #[cfg(test)]

@@ -188,7 +188,7 @@ where
         let counted = frame.data_ref().map_or(Ok(()), |data| self.count(data));
         if let Err(why) = counted {
             self.broken = true;
-            let text = format!("GET {}: {why}; the rest is not read", self.path);
+            let text = format!("{}: {why}; the rest is not read", self.path);
             if let Some(ear) = &self.ear {
                 // Nobody listens any more while an actor ends.
                 let _ = ear.send(Contact::Note("size", text.as_str().into()));

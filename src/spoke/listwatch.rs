@@ -5,8 +5,10 @@
 //! its first byte, or for good.
 
 use super::client::{ApiError, Lines, Verbs};
+use super::flow::Flow;
 use super::health::backoff;
 use super::watch::{Listed, SERVER_TIMEOUT_SECONDS};
+use super::weight::{KEPT, Weights};
 use serde_json::Value;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -28,8 +30,9 @@ const CREDIT: Duration = Duration::from_secs(100);
 const COST: Duration = Duration::from_secs(10);
 /// So many watches in a row that end at once are said.
 const SAID: u32 = 3;
-/// All pages of one list together, in bytes.
-const LIST: usize = 256 * 1024 * 1024;
+/// What did not fit is read again after so many times the duration of the try.
+const REST: u32 = 20;
+const LONGEST_REST: Duration = Duration::from_secs(120);
 /// So many heads in time end polling.
 const PROMPT: u32 = 2;
 
@@ -167,10 +170,11 @@ async fn follow_at(
     mut trouble: impl FnMut(Option<u16>, &str) -> bool,
 ) {
     let (mut page, mut held) = (PAGE, false);
+    let mut weights = client.kept().cloned().map(Weights::new);
     let cluster = client.cluster().to_owned();
     'list: loop {
         let begun = Instant::now();
-        let mut version = match list(client, wanted, &mut page, &mut listed).await {
+        let mut version = match list(client, wanted, &mut page, &mut weights, &mut listed).await {
             Ok(Some(version)) => version,
             Ok(None) => return,
             Err(error) => {
@@ -178,7 +182,8 @@ async fn follow_at(
                 if !trouble(code(&error), &error.to_string()) {
                     return;
                 }
-                tokio::time::sleep(pace.ended(Duration::ZERO, false, &cluster)).await;
+                let pause = pace.ended(Duration::ZERO, false, &cluster);
+                tokio::time::sleep(pause.max(rest(&error, begun))).await;
                 continue;
             }
         };
@@ -196,8 +201,8 @@ async fn follow_at(
         }
         loop {
             let begun = Instant::now();
-            let end = watch(client, wanted, &mut version, &mut pace, &mut listed).await;
-            let pause = match &end {
+            let end = watch(client, wanted, &mut version, &mut pace, &mut weights, &mut listed).await;
+            let mut pause = match &end {
                 End::Stop => return,
                 End::Held => {
                     held = true;
@@ -214,6 +219,7 @@ async fn follow_at(
                 if !trouble(code(error), &error.to_string()) {
                     return;
                 }
+                pause = pause.max(rest(error, begun));
             }
             let contact = matches!(&end, End::Failed(error)
                 if error.is_contact_problem() && !matches!(error, ApiError::NotAnApi { .. }));
@@ -234,14 +240,33 @@ async fn follow_at(
     }
 }
 
+/// The pause after what was too large, by the time that it took.
+fn rest(error: &ApiError, begun: Instant) -> Duration {
+    let large = matches!(error, ApiError::TooLarge { .. });
+    if large { (begun.elapsed() * REST).min(LONGEST_REST) } else { Duration::ZERO }
+}
+
+/// The cluster shows more than is kept of it.
+fn too_much(client: &Verbs, wanted: &Wanted) -> ApiError {
+    let message = format!(
+        "with {} the cluster shows more than {} MiB; the rest is not read",
+        wanted.kind,
+        KEPT / 1024 / 1024
+    );
+    client.note("size", &message);
+    ApiError::TooLarge { message }
+}
+
 /// Reads all pages; `None` when nobody wants to hear more. Returns the version to watch from.
 async fn list(
     client: &Verbs,
     wanted: &Wanted,
     page: &mut u32,
+    weights: &mut Option<Weights>,
     listed: &mut impl FnMut(Listed) -> bool,
 ) -> Result<Option<String>, ApiError> {
-    let (mut next, mut size) = (String::new(), 0_usize);
+    let mut next = String::new();
+    weights.iter_mut().for_each(Weights::list_started);
     if !listed(Listed::Started) {
         return Ok(None);
     }
@@ -258,18 +283,17 @@ async fn list(
             }
             read => read?,
         };
-        size = size.saturating_add(read.size);
-        if size > LIST && client.is_untrusted() {
-            let message = format!("the list of {} is larger than {} MiB", wanted.kind, LIST / 1024 / 1024);
-            client.note("size", &message);
-            return Err(ApiError::TooLarge { message });
-        }
-        for object in read.items {
-            if is_named(&object) && !listed(Listed::Object(object)) {
+        let each = read.size / read.items.len().max(1);
+        for object in read.items.into_iter().filter(is_named) {
+            if weights.as_mut().is_some_and(|weights| !weights.shown(&object, each)) {
+                return Err(too_much(client, wanted));
+            }
+            if !listed(Listed::Object(object)) {
                 return Ok(None);
             }
         }
         if read.next.is_empty() {
+            weights.iter_mut().for_each(Weights::list_done);
             return Ok(listed(Listed::Done).then_some(read.version));
         }
         if read.next == next {
@@ -286,6 +310,7 @@ async fn watch(
     wanted: &Wanted,
     version: &mut String,
     pace: &mut Pace,
+    weights: &mut Option<Weights>,
     listed: &mut impl FnMut(Listed) -> bool,
 ) -> End {
     let timeout = SERVER_TIMEOUT_SECONDS.to_string();
@@ -305,7 +330,7 @@ async fn watch(
     if pace.opened() {
         tracing::info!(cluster = client.cluster(), kind = wanted.kind, "watches work again");
     }
-    let mut seen = false;
+    let (mut seen, mut flow) = (false, Flow::new(Instant::now()));
     loop {
         let mut event = match lines.next().await {
             Ok(Some(event)) => event,
@@ -313,6 +338,10 @@ async fn watch(
             Err(error) => return End::Failed(error),
         };
         seen = true;
+        let pause = flow.read(lines.size, Instant::now());
+        if client.kept().is_some() && !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
         let kind = event.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
         let object = event.get_mut("object").map(Value::take).unwrap_or_default();
         if kind == "ERROR" {
@@ -327,8 +356,17 @@ async fn watch(
             *version = now.to_owned();
         }
         let go_on = match kind.as_str() {
-            "ADDED" | "MODIFIED" if is_named(&object) => listed(Listed::Object(object)),
-            "DELETED" if is_named(&object) => listed(Listed::Left(object)),
+            "ADDED" | "MODIFIED" if is_named(&object) => {
+                let size = lines.size;
+                if weights.as_mut().is_some_and(|weights| !weights.shown(&object, size)) {
+                    return End::Failed(too_much(client, wanted));
+                }
+                listed(Listed::Object(object))
+            }
+            "DELETED" if is_named(&object) => {
+                weights.iter_mut().for_each(|weights| weights.left(&object));
+                listed(Listed::Left(object))
+            }
             _ => true,
         };
         if !go_on {
@@ -551,6 +589,25 @@ mod tests {
                 .take(4)
                 .all(|uri| uri.contains("limit=500") && uri.contains("labelSelector=a%3Db%2Cc"))
         );
+    }
+
+    #[tokio::test]
+    async fn events_without_end_are_given_up_and_looked_at_again_much_later() {
+        let served: Served = Arc::new(move |uri| match uri.contains("watch=true") {
+            true => {
+                let large = "x".repeat(3 * 1024 * 1024);
+                let events = futures::stream::iter(0..).map(move |n: u32| {
+                    let object = json!({"metadata": {"name": n.to_string()}, "data": large});
+                    Ok(Frame::data(format!("{}\n", json!({"type": "ADDED", "object": object})).into()))
+                });
+                let body = StreamBody::new(events).boxed_unsync();
+                Box::pin(async move { Response::new(body) })
+            }
+            false => page("", &["a"]),
+        });
+        let (asked, shown) = followed(served, MOMENT * 3).await;
+        assert!(shown.len() < 90 && shown.len() > 80, "{} objects of 3 MiB", shown.len());
+        assert!(watches(&asked) <= 1, "{asked:?}");
     }
 
     #[tokio::test]

@@ -98,6 +98,8 @@ type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 enum Harm {
     /// A watch is one line without end.
     Endless,
+    /// A watch shows new objects without end.
+    Flood,
     /// A watch ends at once.
     Empty,
     /// Everything is to slow down, for two seconds.
@@ -115,6 +117,15 @@ fn said(code: u16, kind: &str, text: impl Into<Bytes>) -> Answer {
     answer
 }
 
+/// A body that goes on for as long as somebody reads it.
+fn stream(pieces: impl futures::Stream<Item = Bytes> + Send + 'static) -> Answer {
+    let mut answer =
+        Response::new(StreamBody::new(pieces.map(|piece| Ok(Frame::data(piece)))).boxed_unsync());
+    let kind = http::HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    answer
+}
+
 fn answer(harm: Harm, path: &str, watch: bool) -> Answer {
     let json = |code: u16, value: Value| said(code, "application/json", value.to_string());
     let about =
@@ -129,11 +140,15 @@ fn answer(harm: Harm, path: &str, watch: bool) -> Answer {
         (Harm::Empty, ..) if watch => said(302, "text/plain", ""),
         (Harm::Endless, ..) if watch => {
             let piece = Bytes::from(vec![b'x'; 64 * 1024]);
-            let body = StreamBody::new(futures::stream::repeat(piece).map(|piece| Ok(Frame::data(piece))));
-            let mut answer = Response::new(body.boxed_unsync());
-            let kind = http::HeaderValue::from_static("application/json");
-            answer.headers_mut().insert(http::header::CONTENT_TYPE, kind);
-            answer
+            stream(futures::stream::repeat(piece))
+        }
+        (Harm::Flood, ..) if watch => {
+            let note = "x".repeat(16 * 1024);
+            stream(futures::stream::iter(0_u64..).map(move |n| {
+                let object = json!({"metadata": {"name": format!("{n}.flood.example"), "uid": n.to_string(),
+                    "resourceVersion": n.to_string(), "annotations": {"note": note}}});
+                Bytes::from(format!("{}\n", json!({"type": "ADDED", "object": object})))
+            }))
         }
         (_, "/version") => json(200, json!({"gitVersion": "v1.99.0"})),
         (_, "/api/v1/namespaces/kube-system") => json(200, about("kube-system", "hostile")),
@@ -196,17 +211,27 @@ pub fn a_spoke_that_means_harm(stage: &Stage) -> Result<()> {
     ensure!(grown < 100, "the controller grew by {grown} MiB");
     ensure!(asked < 30, "{asked} requests in 3 s");
 
-    turn(Harm::Empty);
-    let asked = asked_in(Duration::from_secs(3))?;
-    println!("watches that end at once: {asked} requests in 3 s");
-    ensure!(asked < 20, "{asked} requests in 3 s");
-
     // Other credentials: it is connected anew, without the pauses that it has by now.
     let register = |token: &str| -> Result<()> {
         let mut kubeconfig: Value = serde_json::from_str(&through(stage, "eu", port)?)?;
         kubeconfig["users"][0]["user"] = json!({"token": token});
         stage.put_secret("hostile", &kubeconfig.to_string())
     };
+    turn(Harm::Flood);
+    register("flood")?;
+    stage.is("hostile", "Reachable", "True", "Connected")?;
+    std::thread::sleep(Duration::from_secs(4));
+    let grown = rss()?.saturating_sub(before) / 1024 / 1024;
+    println!("events without end: {grown} MiB more");
+    ensure!(grown < 150, "the controller grew by {grown} MiB");
+
+    turn(Harm::Empty);
+    register("empty")?;
+    stage.is("hostile", "Reachable", "True", "Limited")?;
+    let asked = asked_in(Duration::from_secs(3))?;
+    println!("watches that end at once: {asked} requests in 3 s");
+    ensure!(asked < 20, "{asked} requests in 3 s");
+
     turn(Harm::SlowDown);
     register("one")?;
     let asked = asked_in(Duration::from_secs(4))?;
