@@ -2,13 +2,17 @@
 
 use super::Run;
 use super::stand::{Stand, uid};
+use crate::env::controller::{Controller, Options};
 use crate::env::eventually;
 use crate::env::wait::throughout;
 use anyhow::{Result, ensure};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub const TRIALS: &[Run] = &[("faults::kill_during_fan_out_then_restart_without_a_write", kill_and_restart)];
+pub const TRIALS: &[Run] = &[
+    ("faults::kill_during_fan_out_then_restart_without_a_write", kill_and_restart),
+    ("faults::a_leader_that_slept_writes_nothing_when_it_wakes", sleeping_leader),
+];
 
 const COUNT: usize = 20;
 
@@ -106,4 +110,65 @@ pub fn writes(stand: &Stand, clusters: &[&str]) -> Result<Vec<String>> {
         ["apply", "patch", "create", "update", "delete"].iter().any(|v| l.contains(&format!("verb=\"{v}")))
     };
     Ok(text.lines().filter(to).filter(writing).map(str::to_owned).collect())
+}
+
+/// Its process stands still in the middle of its work for longer than its term, and wakes up when another has taken over
+/// and the work is no longer wanted.
+fn sleeping_leader(stand: &Stand) -> Result<()> {
+    const SLEEPERS: usize = 30;
+    let kind = stand.define(
+        r"
+apiVersion: kro.run/v1alpha1
+kind: ResourceGraphDefinition
+metadata: {name: sleeps}
+spec:
+  schema: {apiVersion: v1alpha1, kind: Sleep, spec: {text: string}}
+  resources:
+  - id: first
+    template: {apiVersion: v1, kind: ConfigMap, metadata: {name: '${schema.metadata.name}-a'}}
+  - id: second
+    template: {apiVersion: v1, kind: ConfigMap, metadata: {name: '${first.metadata.name}-b'}}
+",
+    )?;
+    stand.end_controller()?;
+    let start = |name: &str| {
+        let args = [
+            "--leader-election-lease-duration=3",
+            "--leader-election-renew-deadline=2",
+            "--leader-election-retry-period=1",
+        ];
+        let args = args.map(str::to_owned).to_vec();
+        Controller::start(&stand.env, Options { name: name.into(), args, ..Options::default() })
+    };
+    let sleeper = start("sleeper")?;
+    let names: Vec<String> = (0..SLEEPERS).map(|n| format!("i{n:02}")).collect();
+    for name in &names {
+        kind.create(name, "eu,us", "{text: x}")?;
+    }
+    eventually(Duration::from_secs(10), "the work has begun", || {
+        ensure!(!kind.owned("eu", "configmaps")?.is_empty(), "nothing is there");
+        Ok(())
+    })?;
+    sleeper.freeze()?;
+    let begun = kind.owned("eu", "configmaps")?.len();
+    let heir = start("heir")?;
+    for name in &names {
+        kind.wait_active(name, &["eu", "us"])?;
+    }
+    names.iter().try_for_each(|name| kind.delete(name))?;
+    names.iter().try_for_each(|name| kind.wait_gone(name))?;
+    sleeper.thaw()?;
+    throughout(Duration::from_secs(4), "nothing comes back", || {
+        for cluster in ["eu", "us"] {
+            let found =
+                (kind.owned(cluster, "configmaps")?, stand.api(cluster).list(&kind.collection())?.len());
+            ensure!(found == (Vec::new(), 0), "on {cluster}: {found:?}");
+        }
+        Ok(())
+    })?;
+    heir.check()?;
+    println!("slept with {begun} of {} objects made on eu", 2 * SLEEPERS);
+    sleeper.kill9();
+    heir.terminate()?;
+    stand.start_controller()
 }

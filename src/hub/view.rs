@@ -85,7 +85,7 @@ impl View {
                 }
                 self.remove(key).into_iter().collect()
             }
-            Listed::Done => {
+            Listed::Done(_) => {
                 self.synced = true;
                 let Some(listing) = self.listing.take() else { return Vec::new() };
                 let lost: Vec<Key> =
@@ -151,14 +151,14 @@ mod tests {
         view.take(Listed::Object(object("a", "1", 1)));
         view.take(Listed::Object(object("b", "2", 2)));
         assert!(!view.is_synced());
-        view.take(Listed::Done);
+        view.take(Listed::Done(9));
         view.take(Listed::Started);
         view.take(Listed::Object(object("a", "1", 1)));
         // The list breaks off and starts again: nothing is lost.
         view.take(Listed::Started);
         assert_eq!(names(&view), ["a", "b"]);
         view.take(Listed::Object(object("a", "1", 1)));
-        assert_eq!(view.take(Listed::Done).len(), 1);
+        assert_eq!(view.take(Listed::Done(9)).len(), 1);
         assert_eq!(names(&view), ["a"]);
     }
 
@@ -196,7 +196,7 @@ mod tests {
         view.refresh(object("b", "1", 10));
         assert_eq!(view.take(Listed::Object(object("a", "1", 4))).len(), 1);
         assert!(view.take(Listed::Object(object("b", "1", 8))).is_empty(), "our write came after that list");
-        view.take(Listed::Done);
+        view.take(Listed::Done(9));
         assert!(view.take(Listed::Object(object("a", "1", 3))).is_empty(), "an event is old news");
         assert_eq!(view.take(Listed::Object(object("a", "1", 5))).len(), 1);
     }

@@ -500,9 +500,9 @@ impl Actor {
                 self.settle_home(&target);
                 concerned
             }
-            Seen::ListDone { namespaced } => {
+            Seen::ListDone { namespaced, version } => {
                 let first = !matches!(self.read_store(|s| s.kind_state(gk)), KindState::Synced { .. });
-                let concerned = self.write_store(|s| s.list_done(gk, namespaced));
+                let concerned = self.write_store(|s| s.list_done(gk, namespaced, version));
                 if first {
                     self.enqueue_all();
                 }

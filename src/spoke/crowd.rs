@@ -271,7 +271,7 @@ mod tests {
         }
     }
     fn done() -> Seen {
-        Seen::ListDone { namespaced: true }
+        Seen::ListDone { namespaced: true, version: 1 }
     }
     fn synced(names: &[&str]) -> Crowd {
         let mut crowd = Crowd::new(1);

@@ -294,7 +294,8 @@ async fn list(
         }
         if read.next.is_empty() {
             weights.iter_mut().for_each(Weights::list_done);
-            return Ok(listed(Listed::Done).then_some(read.version));
+            let version = read.version.parse().unwrap_or_default();
+            return Ok(listed(Listed::Done(version)).then_some(read.version));
         }
         if read.next == next {
             return Err(ApiError::NotAnApi {
@@ -453,7 +454,7 @@ mod tests {
         let seen = |listed: Listed| {
             shown.lock().unwrap().push(match listed {
                 Listed::Started => "[".into(),
-                Listed::Done => "]".into(),
+                Listed::Done(_) => "]".into(),
                 Listed::Object(object) => named(&object),
                 Listed::Left(object) => format!("-{}", named(&object)),
             });

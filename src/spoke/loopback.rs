@@ -312,7 +312,7 @@ async fn a_list_of_large_objects_is_read_in_smaller_pages() {
     let shown = Mutex::new(0);
     let listed = |listed: Listed| {
         *shown.lock().unwrap() += usize::from(matches!(listed, Listed::Object(_)));
-        !matches!(listed, Listed::Done)
+        !matches!(listed, Listed::Done(_))
     };
     let followed = listwatch::follow(&server.client, &wanted, listed, |_, why| panic!("{why}"));
     tokio::time::timeout(Duration::from_secs(60), followed).await.unwrap();

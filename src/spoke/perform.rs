@@ -114,9 +114,9 @@ pub(super) async fn perform(
                 Err(error) => delete_failed(object, &error),
             }
         }
-        Action::WriteStatus { gvk, patch } => {
+        Action::WriteStatus { gvk, uid, patch } => {
             let resource = resource_of(&gvk, resource, task);
-            write_status(client, task, &resource, patch).await
+            write_status(client, task, &resource, &uid, patch).await
         }
         Action::EnsureNamespace(name) => {
             let resource = core_resource("Namespace", "namespaces");
@@ -355,8 +355,14 @@ fn judge_look(object: ObjectRef, meant: Meant<'_>, found: Result<Option<Object>,
     }
 }
 
-async fn write_status(client: &SpokeClient, task: &Task, resource: &ApiResource, patch: Value) -> Done {
-    let patch = json!({"status": patch});
+async fn write_status(
+    client: &SpokeClient,
+    task: &Task,
+    resource: &ApiResource,
+    uid: &str,
+    patch: Value,
+) -> Done {
+    let patch = json!({"metadata": {"uid": uid}, "status": patch});
     match client.merge_status(resource, &task.key.namespace, &task.key.name, &patch).await {
         Ok(live) => {
             let stored = Arc::new(Stored::new(live));

@@ -384,7 +384,7 @@ mod tests {
         assert_eq!(see(Seen::Failed("403".into())), 1);
         assert_eq!(see(Seen::Object(config_map("a", 1))), 0);
         assert_eq!(see(Seen::Object(config_map("b", 1))), 0, "not what was asked for");
-        assert_eq!(see(Seen::ListDone { namespaced: true }), 1);
+        assert_eq!(see(Seen::ListDone { namespaced: true, version: 1 }), 1);
         assert_eq!(see(Seen::Failed("403".into())), 0, "what was seen stands");
         assert_eq!(see(Seen::Object(config_map("a", 1))), 0, "nothing new");
         assert_eq!(see(Seen::Object(config_map("a", 2))), 1);
@@ -401,7 +401,7 @@ mod tests {
             Seen::ListStarted,
             Seen::Object(config_map("c", 1)),
             Seen::Object(config_map("a", 2)),
-            Seen::ListDone { namespaced: true },
+            Seen::ListDone { namespaced: true, version: 1 },
             Seen::Object(config_map("b", 3)),
         ] {
             book.seen(&whole, 1, seen);
@@ -410,7 +410,7 @@ mod tests {
         book.seen(&whole, 1, Seen::ListStarted);
         book.seen(&whole, 1, Seen::Object(config_map("b", 3)));
         assert_eq!(names(&book.look(&all)).map(|n| n.len()), Some(3), "the list is not complete yet");
-        assert_eq!(book.seen(&whole, 1, Seen::ListDone { namespaced: true }).len(), 1);
+        assert_eq!(book.seen(&whole, 1, Seen::ListDone { namespaced: true, version: 1 }).len(), 1);
         assert_eq!(names(&book.look(&all)), Some(vec!["b".into()]));
         let target = ObjectRef::new(GroupKind::new("", "ConfigMap"), "n", "b");
         assert_eq!(book.seen(&whole, 1, Seen::Left(target.clone(), "another".into(), 9)).len(), 0);
@@ -430,9 +430,11 @@ mod tests {
         assert_eq!(opened.len(), OWN_WATCHES + 1);
         let serial = opened.last().map(|o| o.serial).unwrap();
         assert_eq!(opened.pop().unwrap().subject, crowd);
-        for seen in
-            [Seen::ListStarted, Seen::Object(config_map("c20", 1)), Seen::ListDone { namespaced: true }]
-        {
+        for seen in [
+            Seen::ListStarted,
+            Seen::Object(config_map("c20", 1)),
+            Seen::ListDone { namespaced: true, version: 1 },
+        ] {
             book.seen(&crowd, serial, seen);
         }
         assert_eq!(names(&book.look(&named(20))), Some(vec!["c20".into()]));
@@ -458,7 +460,7 @@ mod tests {
         assert_eq!(book.retry(Some("apps")), []);
         assert_eq!(book.retry(Some("")), [Open { subject: subject(), serial: 2 }]);
         assert!(
-            book.seen(&subject(), 1, Seen::ListDone { namespaced: true }).is_empty(),
+            book.seen(&subject(), 1, Seen::ListDone { namespaced: true, version: 1 }).is_empty(),
             "of an earlier watch"
         );
         assert!(matches!(book.look(&by_name()), Looked::NotYet));

@@ -25,6 +25,8 @@ pub struct Kind {
     objects: HashMap<ObjectRef, Arc<Stored>>,
     /// The list that is being received.
     listing: Option<Listing>,
+    /// The version of the last complete list.
+    listed: u64,
     /// Its objects are mirrors: instances of a generated kind.
     pub generated: bool,
     /// Of the watch that was opened last.
@@ -56,6 +58,7 @@ impl Kind {
             resource: None,
             objects: HashMap::new(),
             listing: None,
+            listed: 0,
             generated: false,
             serial: 0,
             misses: 0,
@@ -226,6 +229,12 @@ impl Store {
     /// Takes in the answer to a request; returns the instances it concerns, none if it was known already.
     pub fn upsert(&mut self, target: &ObjectRef, stored: Arc<Stored>) -> Vec<InstanceKey> {
         self.note_change(target);
+        // The answer may come after a list that was made after the write, and that knows the object no more.
+        let gone =
+            |k: &Kind| k.listing.is_none() && !k.objects.contains_key(target) && version(&stored) <= k.listed;
+        if self.kinds.get(&target.gk).is_some_and(gone) {
+            return Vec::new();
+        }
         self.take(target, stored, false)
     }
 
@@ -294,17 +303,17 @@ impl Store {
         }
     }
 
-    /// The list is complete: what was not in it is gone from the selection.
-    pub fn list_done(&mut self, gk: &GroupKind, namespaced: bool) -> Vec<InstanceKey> {
+    /// The list is complete: what was not in it is gone from the selection, unless we wrote it after that version.
+    pub fn list_done(&mut self, gk: &GroupKind, namespaced: bool, listed: u64) -> Vec<InstanceKey> {
         let Some(kind) = self.kinds.get_mut(gk) else { return Vec::new() };
         kind.state = KindState::Synced { namespaced };
         let Some(listing) = kind.listing.take() else { return Vec::new() };
-        let lost: Vec<ObjectRef> = kind
-            .objects
-            .keys()
-            .filter(|r| !listing.shown.contains(*r) && !listing.changed.contains(*r))
-            .cloned()
-            .collect();
+        kind.listed = listed;
+        let stays = |target: &ObjectRef, stored: &Stored| {
+            listing.shown.contains(target) || (listing.changed.contains(target) && version(stored) > listed)
+        };
+        let lost: Vec<ObjectRef> =
+            kind.objects.iter().filter(|(r, s)| !stays(r, s)).map(|(r, _)| r.clone()).collect();
         lost.iter().flat_map(|r| self.remove(r, None, None)).collect()
     }
 
@@ -379,7 +388,7 @@ mod tests {
         let mut store = Store::default();
         assert_eq!(store.open(&gk, false), Some(Open { serial: 1, everything: false }));
         assert_eq!(store.open(&gk, false), None);
-        store.list_done(&gk, true);
+        store.list_done(&gk, true, 0);
         assert_eq!(store.open(&gk, true), Some(Open { serial: 2, everything: true }));
         assert_eq!(store.kind(&gk), KindState::Syncing);
         assert_eq!(store.open(&gk, true), None);
@@ -441,7 +450,7 @@ mod tests {
                     store.upsert(&target, child(11, "x"));
                 }
                 let concerned = store.show(&target, child(5, "x"));
-                store.list_done(&gk, true);
+                store.list_done(&gk, true, 0);
                 let want = if written { "11" } else { "5" };
                 assert_eq!(version(&store).as_deref(), Some(want), "removed {removed}, written {written}");
                 assert_eq!(concerned.is_empty(), written);
@@ -458,15 +467,39 @@ mod tests {
         assert_eq!(store.reread(&gk), None, "nothing was read yet");
         store.open(&gk, false);
         store.show(&target, child(5, "x"));
-        store.list_done(&gk, true);
+        store.list_done(&gk, true, 0);
         let serial = store.reread(&gk).map(|open| open.serial);
         assert_eq!((serial, store.kind(&gk)), (Some(2), KindState::Synced { namespaced: true }));
         assert!(store.get(&target).is_some(), "what was seen stands");
         store.list_started(&gk);
         assert!(store.show(&target, child(5, "x")).is_empty(), "it reads as before");
         assert_eq!(store.show(&target, child(5, "y")).len(), 1, "the same version reads differently");
-        store.list_done(&gk, true);
+        store.list_done(&gk, true, 0);
         assert!(store.show(&target, child(5, "x")).is_empty(), "an event that comes late is none");
+    }
+
+    #[test]
+    fn the_answer_to_a_write_before_a_list_does_not_hide_that_the_object_is_gone() {
+        let gk = GroupKind::new("", "ConfigMap");
+        let target = ObjectRef::new(gk.clone(), "n", "c");
+        // Written as of 5, deleted, and listed as of 7; or written after the list was made.
+        for (written, there) in [(5, false), (8, true)] {
+            for during in [true, false] {
+                let mut store = Store::default();
+                store.kind_mut(&gk);
+                store.list_started(&gk);
+                if during {
+                    store.upsert(&target, child(written, "x"));
+                }
+                let concerned = store.list_done(&gk, true, 7);
+                if during {
+                    assert_eq!(concerned.is_empty(), there, "who wrote it is told that it is gone");
+                } else {
+                    assert_eq!(store.upsert(&target, child(written, "x")).is_empty(), !there);
+                }
+                assert_eq!(store.get(&target).is_some(), there, "{written}, during {during}");
+            }
+        }
     }
 
     #[test]
@@ -477,7 +510,7 @@ mod tests {
         store.kind_mut(&gk);
         store.upsert(&target, child(5, "x"));
         store.list_started(&gk);
-        assert_eq!(store.list_done(&gk, true).len(), 1);
+        assert_eq!(store.list_done(&gk, true, 0).len(), 1);
         assert!(store.get(&target).is_none());
         assert_eq!(store.kind(&gk), KindState::Synced { namespaced: true });
     }

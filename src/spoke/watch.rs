@@ -36,8 +36,10 @@ pub enum Seen {
     Object(Value),
     /// It left the selection: reference, uid, and the version as of which it did.
     Left(ObjectRef, String, u64),
+    /// The list is complete, as of this version.
     ListDone {
         namespaced: bool,
+        version: u64,
     },
 }
 
@@ -299,7 +301,7 @@ async fn follow(
             let version = object.resource_version().parse().unwrap_or_default();
             tell(Seen::Left(object.object_ref(), object.uid().to_owned(), version))
         }
-        Listed::Done => tell(Seen::ListDone { namespaced }),
+        Listed::Done(version) => tell(Seen::ListDone { namespaced, version }),
     };
     let trouble = |code: Option<u16>, text: &str| match code {
         Some(403) => {
@@ -337,7 +339,8 @@ pub enum Listed {
     Object(Value),
     /// It left the selection, or is deleted.
     Left(Value),
-    Done,
+    /// The list is complete, as of this version.
+    Done(u64),
 }
 
 /// Watches objects until `listed` or `trouble` says to stop; retries with back-off. `trouble` hears the HTTP code, where there was
@@ -453,7 +456,7 @@ impl CrdNames {
                 }
                 seen.into_iter().collect()
             }
-            Listed::Done => {
+            Listed::Done(_) => {
                 self.synced = true;
                 let Some(listing) = self.listing.take() else { return Vec::new() };
                 let lost = self.known.extract_if(|name, _| !listing.contains(name));
@@ -535,17 +538,17 @@ mod tests {
         let one = |uid: &str, gone: bool| vec![(uid.to_owned(), gone)];
         take(Init);
         assert_eq!(take(InitApply(crd("a", 1))), one("a", false));
-        assert!(take(InitDone).is_empty());
+        assert!(take(InitDone(9)).is_empty());
         // Its status changed.
         assert!(take(Apply(crd("a", 1))).is_empty());
         assert_eq!(take(Apply(crd("a", 2))), one("a", false));
         // The watch broke; meanwhile another one of the same generation took its place.
         take(Init);
         assert_eq!(take(InitApply(crd("b", 2))), one("b", false));
-        assert!(take(InitDone).is_empty());
+        assert!(take(InitDone(9)).is_empty());
         // It broke again, and meanwhile the CRD went.
         take(Init);
-        assert_eq!(take(InitDone), one("b", true));
+        assert_eq!(take(InitDone(9)), one("b", true));
         assert_eq!(take(Apply(crd("c", 1))), one("c", false));
         assert_eq!(take(Delete(crd("c", 1))), one("c", true));
     }

@@ -7,6 +7,7 @@ mod leaving;
 mod local;
 mod placement;
 mod refused;
+mod rights;
 mod secrets;
 mod seen;
 mod stage;
@@ -20,7 +21,7 @@ use stage::Stage;
 /// All trials share one fleet and run one at a time; each starts with no cluster registered.
 pub fn trials(shared: &Shared) -> Vec<Trial> {
     type Run = fn(&Stage) -> Result<()>;
-    let all: [(&str, Run); 27] = [
+    let all: [(&str, Run); 28] = [
         ("a_secret_makes_a_cluster", secrets::a_secret_makes_a_cluster),
         ("keys_and_labels_of_other_tools", secrets::keys_and_labels_of_other_tools),
         ("the_first_secret_owns_the_name", secrets::the_first_secret_owns_the_name),
@@ -30,6 +31,7 @@ pub fn trials(shared: &Shared) -> Vec<Trial> {
         ("a_token_takes_over_from_a_certificate", credentials::a_token_takes_over_from_a_certificate),
         ("rubbish_deletes_nothing", credentials::rubbish_deletes_nothing),
         ("a_wrong_token_is_not_hammered", credentials::a_wrong_token_is_not_hammered),
+        ("a_missing_right_is_named", rights::a_missing_right_is_named),
         ("another_cluster_behind_the_name_is_not_touched", credentials::another_cluster_behind_the_name),
         ("another_cluster_behind_the_address_gets_nothing", hostile::another_cluster_behind_the_address),
         ("a_spoke_that_means_harm_hurts_nobody", hostile::a_spoke_that_means_harm),

@@ -24,6 +24,8 @@ pub struct Laws {
     broken: Vec<String>,
     /// The hub lost its memory of some instances: what they left on spokes is named nowhere.
     pub amnesia: bool,
+    /// Mirrors that somebody deleted, and with them the only record of the kinds that they made there.
+    pub unrecorded: BTreeSet<(ClusterName, InstanceKey)>,
     /// Instances whose words somebody changed after they were created.
     pub edited: BTreeSet<InstanceKey>,
     /// What the record says is held, since when nobody chose, edited or acknowledged.
@@ -527,6 +529,11 @@ pub fn at_rest(world: &World) -> Vec<String> {
                 true => instance_key(&target.name),
                 false => instance_key(object.label(kro::INSTANCE_NAME).unwrap_or_default()),
             };
+            // Of a kind that the definition does not make any more, only the record tells after a restart.
+            let made = world.blueprint().plans.iter().any(|plan| plan.sort.gk() == target.gk);
+            if child && !made && world.laws.unrecorded.contains(&(name.clone(), key.clone())) {
+                continue;
+            }
             // What a hub forgot is listed, never cleaned.
             let forgotten = world.laws.amnesia && is_forgotten(world, name, &key);
             if !forgotten && !is_perhaps_renamed(world, name, &key) {

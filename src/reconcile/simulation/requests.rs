@@ -211,8 +211,8 @@ fn spoke(line: &mut Line, task: &Task, action: &Action, part: u32) -> Option<Ans
                 Err(failure) => delete_failed(object, &failure),
             }
         }
-        Action::WriteStatus { patch, .. } => {
-            let patch = json!({"status": patch});
+        Action::WriteStatus { patch, uid, .. } => {
+            let patch = json!({"metadata": {"uid": uid}, "status": patch});
             match line.write(|s| s.merge_patch(&task.key.object(), hub::MANAGER, true, &patch)) {
                 Ok(live) => Some(Answer::Spoke {
                     outcomes: vec![Outcome::StatusWritten],

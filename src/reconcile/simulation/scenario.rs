@@ -413,6 +413,7 @@ impl Scenario {
         let Some((site, target)) = self.some_content(true) else { return };
         match self.random.below(4) {
             0 => {
+                self.world.laws.unrecorded.insert((site.clone(), instance_key(&target.name)));
                 self.world.note(|| format!("intruder: deletes {target} on {site}"));
                 drop(self.world.sites.get_mut(&site).unwrap().server.delete(&target, None));
             }

@@ -92,6 +92,8 @@ pub enum Action {
     /// Replace the status of the mirror, or of an instance whose home is this cluster.
     WriteStatus {
         gvk: Gvk,
+        /// Of the object that it is about: one that took its name gets nothing.
+        uid: String,
         patch: Value,
     },
 }

@@ -818,7 +818,8 @@ impl Machine {
             }
             self.status_busy = true;
             self.status_offered = self.status_refused.is_none().then(|| fields_print(&report.fields));
-            step.actions.push(Action::WriteStatus { gvk: self.task.gvk.clone(), patch });
+            let (gvk, uid) = (self.task.gvk.clone(), parent.object.uid().to_owned());
+            step.actions.push(Action::WriteStatus { gvk, uid, patch });
         } else {
             // A write that seemed to fail had landed.
             self.status_retry = Retry::default();
