@@ -28,6 +28,8 @@ const SOME: Duration = Duration::from_secs(1);
 /// Credit comes with time, up to the most; to open a watch at once costs so much.
 const CREDIT: Duration = Duration::from_secs(100);
 const COST: Duration = Duration::from_secs(10);
+/// The pause without credit.
+const SHORT: Duration = Duration::from_secs(2);
 /// So many watches in a row that end at once are said.
 const SAID: u32 = 3;
 /// What did not fit is read again after so many times the duration of the try.
@@ -74,6 +76,8 @@ struct Pace {
     poll: Duration,
     /// Watches in a row that did not last.
     attempt: u32,
+    /// The last one worked.
+    worked: bool,
     credit: Duration,
     /// Lists take the place of the watch.
     polling: bool,
@@ -89,6 +93,7 @@ impl Default for Pace {
             held: HELD,
             poll: POLL,
             attempt: 0,
+            worked: false,
             credit: CREDIT,
             polling: false,
             prompt: 0,
@@ -116,26 +121,43 @@ impl Pace {
         !std::mem::replace(&mut self.polling, true)
     }
 
-    /// The pause after a watch, by the time that it lasted; `worked`: something came of it, and it did not fail.
-    fn ended(&mut self, lasted: Duration, worked: bool, cluster: &str) -> Duration {
+    /// The pause after a watch, by the time that it lasted and how it ended.
+    fn ended(&mut self, lasted: Duration, how: How, cluster: &str) -> Duration {
         self.earn(lasted);
-        if lasted >= LASTED {
+        let after_one_that_worked = std::mem::replace(&mut self.worked, how == How::Worked);
+        if lasted >= LASTED || how == How::Worked {
             self.attempt = 0;
-            return Duration::ZERO;
         }
-        if worked && self.credit >= COST {
-            self.credit -= COST;
-            return Duration::ZERO;
+        match how {
+            _ if lasted >= LASTED => Duration::ZERO,
+            How::Worked if self.credit >= COST => {
+                self.credit -= COST;
+                Duration::ZERO
+            }
+            How::Worked => SHORT,
+            How::Outdated if after_one_that_worked => Duration::ZERO,
+            How::Outdated | How::Failed => {
+                let pause = backoff(self.attempt, cluster);
+                self.attempt = self.attempt.saturating_add(1);
+                self.earn(pause);
+                pause
+            }
         }
-        let pause = backoff(self.attempt, cluster);
-        self.attempt = self.attempt.saturating_add(1);
-        self.earn(pause);
-        pause
     }
 
     fn earn(&mut self, time: Duration) {
         self.credit = (self.credit + time).min(CREDIT);
     }
+}
+
+/// What came of a watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// Something, and the server ended it.
+    Worked,
+    /// The server forgot the version to begin with; it does when the CRD of the kind changes.
+    Outdated,
+    Failed,
 }
 
 /// How a watch ended.
@@ -182,7 +204,7 @@ async fn follow_at(
                 if !trouble(code(&error), &error.to_string()) {
                     return;
                 }
-                let pause = pace.ended(Duration::ZERO, false, &cluster);
+                let pause = pace.ended(Duration::ZERO, How::Failed, &cluster);
                 tokio::time::sleep(pause.max(rest(&error, begun))).await;
                 continue;
             }
@@ -210,8 +232,12 @@ async fn follow_at(
                 }
                 end => {
                     let lasted = begun.elapsed();
-                    let worked = matches!(end, End::Closed(seen) if *seen || lasted >= SOME);
-                    pace.ended(lasted, worked, &cluster)
+                    let how = match end {
+                        End::Closed(seen) if *seen || lasted >= SOME => How::Worked,
+                        End::Outdated => How::Outdated,
+                        _ => How::Failed,
+                    };
+                    pace.ended(lasted, how, &cluster)
                 }
             };
             if let End::Failed(error) = &end {
@@ -473,23 +499,30 @@ mod tests {
     #[test]
     fn what_does_not_last_costs_ever_less() {
         let mut pace = Pace::default();
-        let mut tries_in = |minutes: u64, worked: bool| {
+        let mut tries_in = |minutes: u64, how: How| {
             let (mut spent, mut tries) = (Duration::ZERO, 0);
             while spent < Duration::from_secs(60 * minutes) {
-                spent += Duration::from_millis(1) + pace.ended(Duration::from_millis(1), worked, "c");
+                spent += Duration::from_millis(1) + pace.ended(Duration::from_millis(1), how, "c");
                 tries += 1;
             }
             tries
         };
-        let (first, then) = (tries_in(1, false), tries_in(10, false));
-        assert!(first <= 10 && then <= 60, "{first} in the first minute, {then} in the next ten");
-        let (first, then) = (tries_in(1, true), tries_in(10, true));
+        for how in [How::Failed, How::Outdated] {
+            let (first, then) = (tries_in(1, how), tries_in(10, how));
+            assert!(
+                first <= 11 && then <= 60,
+                "{how:?}: {first} in the first minute, {then} in the next ten"
+            );
+            let begins_anew = tries_in(1, How::Worked);
+            assert!(begins_anew <= 45, "{begins_anew}");
+        }
+        let (first, then) = (tries_in(1, How::Worked), tries_in(10, How::Worked));
         assert!(
-            first <= 25 && then <= 110,
+            first <= 45 && then <= 310,
             "that show something: {first} in the first minute, {then} in ten"
         );
-        assert_eq!(pace.ended(LASTED, false, "c"), Duration::ZERO);
-        let pause = pace.ended(Duration::ZERO, false, "c");
+        assert_eq!(pace.ended(LASTED, How::Failed, "c"), Duration::ZERO);
+        let pause = pace.ended(Duration::ZERO, How::Failed, "c");
         assert!(pause <= Duration::from_millis(500), "one that lasted begins anew");
     }
 
@@ -498,7 +531,18 @@ mod tests {
         let mut pace = Pace::default();
         // The CRD of its kind changes some times in a row, and then now and then.
         let after = [vec![Duration::from_millis(200); 8], vec![Duration::from_secs(12); 50]].concat();
-        assert!(after.into_iter().all(|lasted| pace.ended(lasted, true, "c").is_zero()));
+        assert!(after.into_iter().all(|lasted| {
+            // And the version from before is forgotten.
+            pace.ended(lasted, How::Worked, "c").is_zero()
+                && pace.ended(Duration::ZERO, How::Outdated, "c").is_zero()
+        }));
+        // It changes every other second, and some of the watches between see nothing.
+        for _ in 0..100 {
+            let pause = pace.ended(Duration::from_millis(1_200), How::Worked, "c")
+                + pace.ended(Duration::ZERO, How::Outdated, "c")
+                + pace.ended(Duration::from_millis(100), How::Failed, "c");
+            assert!(pause <= Duration::from_millis(2_500), "{pause:?}");
+        }
     }
 
     #[test]
