@@ -52,9 +52,11 @@ kinds: ## Write anew the kinds built into `kro-hub validate`, from the cluster o
 
 test: lint unit e2e ## Everything the pipeline checks
 
-lint: ## Format, clippy, and the rules for dependencies where cargo-deny is installed
+lint: ## Format, clippy, links of the documentation, and the rules for dependencies where cargo-deny is installed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" \
+	  $(CARGO) doc --locked --no-deps --lib --document-private-items --quiet
 	@if command -v cargo-deny >/dev/null 2>&1; then $(MAKE) --no-print-directory deny; \
 	else echo "cargo-deny is not installed: the rules of deny.toml are not checked"; fi
 

@@ -1,6 +1,6 @@
 //! A ResourceGraphDefinition, compiled: what its instances need, in which order, and how one evaluation goes.
 //!
-//! - [`compile`] makes a [`Graph`] or says everything that is wrong, judged by the kinds of one cluster.
+//! - [`compile()`] makes a [`Graph`] or says everything that is wrong, judged by the kinds of one cluster.
 //! - A [`Pass`] evaluates a graph for one instance on one cluster: include, render, observe, ready, status.
 //!
 //! No I/O, no clock. The same definition gives the same graph; the order of resources in it decides nothing but ties.

@@ -62,7 +62,7 @@ impl Evaluators {
     /// # Errors
     /// The operating system refuses to start a thread.
     pub fn start() -> std::io::Result<Self> {
-        Ok(Self { quick: Pool::start(1)?, slow: Pool::start(1)? })
+        Ok(Self { quick: Pool::start(1)?, slow: Pool::start_in_background(1)? })
     }
 }
 

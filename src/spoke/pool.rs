@@ -21,12 +21,31 @@ impl Pool {
     /// # Errors
     /// The operating system refuses to start a thread.
     pub fn start(threads: usize) -> std::io::Result<Self> {
+        Self::start_with(threads, || {})
+    }
+
+    /// Its threads let all others go first.
+    ///
+    /// # Errors
+    /// The operating system refuses to start a thread.
+    pub fn start_in_background(threads: usize) -> std::io::Result<Self> {
+        const NICER: i32 = 10;
+        Self::start_with(threads, || {
+            // Elsewhere it would concern the whole process.
+            if cfg!(target_os = "linux") {
+                rustix::process::nice(NICER).ok();
+            }
+        })
+    }
+
+    fn start_with(threads: usize, begin: fn()) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         for n in 0..threads.max(1) {
             let queue = queue.clone();
             std::thread::Builder::new().name(format!("step-{n}")).stack_size(STACK_BYTES).spawn(
                 move || {
+                    begin();
                     loop {
                         let job = match queue.lock() {
                             Ok(queue) => queue.recv(),
