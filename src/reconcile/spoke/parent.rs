@@ -2,8 +2,9 @@
 //! there and records where they may be.
 
 use super::identity::Whose;
-use super::run::{Walk, Wanted, Wish, ensure_kind};
+use super::run::{Walk, Wanted, ensure_kind};
 use super::status::{NodeState, Summary};
+use super::writing::Wish;
 use super::{Action, Home, Machine, Task, mirror, nested};
 use crate::api::Object;
 use crate::api::applyset::Inventory;

@@ -1,0 +1,254 @@
+//! What stands on the instance: finalizer and labels, the holds, the decision; and what is let go, on record.
+
+use super::aggregate::ClusterHealth;
+use super::on_hub::may_be_local;
+use super::placement::{Decision, Past};
+use super::{ClusterState, Departure, Fleet, FleetAction, FleetStep, Inputs, Left, placement};
+use crate::api::keys::{hub, kro};
+use crate::api::names::{ClusterName, GroupKind};
+use crate::api::{Object, hash};
+use crate::graph::Graph;
+use crate::reconcile::Now;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// What is lost within this time of another loss is judged together with it.
+const LOSS_PAUSE_MILLIS: u64 = 5_000;
+
+impl Fleet {
+    /// Clusters whose loss waited long enough without another one.
+    pub(super) fn waited(&self, now: &Now) -> BTreeSet<ClusterName> {
+        let over = now.millis >= self.lost.1 + LOSS_PAUSE_MILLIS;
+        if over { self.lost.0.clone() } else { BTreeSet::new() }
+    }
+
+    /// When the pause after the last loss is over.
+    pub(super) fn note_losses(&mut self, decision: &Decision, now: &Now) -> Option<u64> {
+        if self.lost.0 != decision.waiting {
+            self.lost = (decision.waiting.clone(), now.millis);
+        }
+        (!self.lost.0.is_empty()).then_some(self.lost.1 + LOSS_PAUSE_MILLIS)
+    }
+
+    /// A cluster is told something only while the record names it, and the record loses it only after it confirmed that
+    /// nothing is left, or was let go. A record without it is an older one: the hub was restored, or somebody edited it.
+    pub(super) fn find_unrecorded(&mut self, inputs: &Inputs) {
+        let holds = Self::holds(inputs.instance);
+        let is_spoke = |n: &ClusterName| inputs.clusters.get(n).is_some_and(|c| !c.view.local);
+        let lost = self.sent.keys().filter(|n| is_spoke(n) && !holds.contains(*n) && !self.gone.contains(*n));
+        self.found.extend(lost.cloned());
+    }
+
+    /// An instance that is older than it was, or lost its record, comes from a restore of the hub. On the hub itself it is
+    /// its own mirror: who runs it there must not go by what it wrote since.
+    pub(super) fn forget_newer(&mut self, step: &mut FleetStep, inputs: &Inputs) {
+        let version = inputs.instance.resource_version().parse().unwrap_or_default();
+        let has_record = inputs.instance.annotation(hub::DECIDED).is_some();
+        let is_older = std::mem::replace(&mut self.version, version) > version;
+        let lost_record = std::mem::replace(&mut self.had_record, has_record) && !has_record;
+        if !is_older && !lost_record {
+            return;
+        }
+        for (name, _) in inputs.clusters.iter().filter(|(_, c)| c.view.local) {
+            self.gone.remove(name);
+            self.forget(step, name);
+        }
+    }
+
+    pub(super) fn past(&self, inputs: &Inputs) -> Past {
+        let holds = Self::holds(inputs.instance);
+        let released = placement::names(inputs.instance.annotation(hub::RELEASE));
+        let known = |n: &ClusterName| holds.contains(n) || released.contains(n) || self.left.contains(n);
+        let mut record = placement::Record::read(inputs.instance.annotation(hub::DECIDED));
+        if record.words.is_none() {
+            // An instance that only ever ran on the hub has no record: its ApplySet inventory is one.
+            record.local = may_be_local(inputs.instance);
+        }
+        record.held.extend(self.held.iter().cloned());
+        let taken_away = |c: &ClusterState| c.view.local && c.view.leaving && c.delete_on_leave;
+        if inputs.clusters.values().any(taken_away) {
+            record.local = false;
+        }
+        Past {
+            found: self.found.iter().filter(|n| !known(n)).cloned().collect(),
+            record,
+            allow_shrink: inputs.instance.annotation(hub::ALLOW_SHRINK).map(str::to_owned),
+            waited: self.waited(inputs.now),
+            holds,
+            released,
+        }
+    }
+
+    /// Whether content on a cluster is let go instead of being deleted.
+    pub(super) fn is_let_go(inputs: &Inputs, past: &Past, name: &ClusterName) -> bool {
+        let waits = |c: &ClusterState| match c.departure {
+            Departure::Settling => c.may_be_reached(),
+            Departure::Finishing => c.may_be_reached() && inputs.instance.is_deleting(),
+            Departure::Over => false,
+        };
+        let leaves = |c: &ClusterState| c.view.leaving && !c.delete_on_leave && !waits(c);
+        past.released.contains(name) || inputs.clusters.get(name).is_some_and(leaves)
+    }
+
+    /// Whether a cluster that is being deregistered is told nothing for now: the instance may be about to be deleted too,
+    /// and if not, what runs there stays.
+    pub(super) fn waits_for_departure(inputs: &Inputs, name: &ClusterName) -> bool {
+        let settles =
+            |c: &ClusterState| c.view.leaving && !c.delete_on_leave && c.departure == Departure::Settling;
+        !inputs.instance.is_deleting() && inputs.clusters.get(name).is_some_and(settles)
+    }
+
+    /// The holds to record: what is placed, and what may still be left of what was.
+    pub(super) fn wanted_holds(
+        &mut self,
+        step: &mut FleetStep,
+        inputs: &Inputs,
+        past: &Past,
+        spokes: &BTreeSet<ClusterName>,
+    ) -> BTreeSet<ClusterName> {
+        // Discovery is news once; from then on the record speaks.
+        self.found.retain(|n| !past.holds.contains(n));
+        // Nothing was ever written to a cluster that was not ready: there is nothing to hold.
+        let ready =
+            |n: &ClusterName| inputs.clusters.get(n).is_some_and(|c| c.health == ClusterHealth::Ready);
+        let known = |n: &ClusterName| past.holds.contains(n) || past.found.contains(n);
+        let mut holds: BTreeSet<ClusterName> =
+            spokes.iter().filter(|n| known(n) || ready(n)).cloned().collect();
+        for name in past.holds.iter().chain(&past.found) {
+            if holds.contains(name) {
+                continue;
+            }
+            if Self::is_let_go(inputs, past, name) {
+                self.forget(step, name);
+                if self.left.contains(name) {
+                    continue;
+                }
+                self.record_left(step, inputs, name);
+            } else if self.gone.contains(name) {
+                continue;
+            }
+            holds.insert(name.clone());
+        }
+        // A cluster that is placed again starts anew.
+        self.left.retain(|n| !spokes.contains(n));
+        self.reports.retain(|n, _| holds.contains(n) || inputs.clusters.get(n).is_some_and(|c| c.view.local));
+        holds
+    }
+
+    /// What is let go is not touched any more.
+    pub(super) fn forget(&mut self, step: &mut FleetStep, name: &ClusterName) {
+        if self.sent.remove(name).is_some() {
+            step.actions.push(FleetAction::Forget { cluster: name.clone() });
+        }
+    }
+
+    pub(super) fn record_left(&mut self, step: &mut FleetStep, inputs: &Inputs, name: &ClusterName) {
+        if self.record_retry.is_due(inputs.now) && self.left_busy.insert(name.clone()) {
+            let left = self.left_behind(inputs);
+            step.actions.push(FleetAction::RecordLeft { cluster: name.clone(), left });
+        }
+    }
+
+    pub(super) fn left_behind(&self, inputs: &Inputs) -> Left {
+        Left {
+            hub_uid: inputs.instance.uid().to_owned(),
+            group: self.gvk.group.to_string(),
+            version: self.gvk.version.to_string(),
+            kind: self.gvk.kind.to_string(),
+            namespace: self.key.namespace.to_string(),
+            name: self.key.name.to_string(),
+            group_kinds: inputs.graph.map(|g| kinds(g)).unwrap_or_default(),
+            since: inputs.now.rfc3339.clone(),
+        }
+    }
+
+    pub(super) fn patch_meta(
+        &mut self,
+        step: &mut FleetStep,
+        inputs: &Inputs,
+        decision: &Decision,
+        holds: &BTreeSet<ClusterName>,
+        deleting: bool,
+    ) {
+        let may = !self.meta_busy && self.record_retry.is_due(inputs.now);
+        let body = self.meta_body(inputs, decision, holds, deleting);
+        // A record that may have landed or not is written again, whatever the instance seems to say.
+        let Some(body) = body.filter(|b| self.recording.is_some() || !is_applied(b, inputs.instance)) else {
+            // What could not be written is not to be written any more.
+            self.unlabelled = self.unlabelled.take().filter(|_| self.meta_busy);
+            return;
+        };
+        if !may {
+            return;
+        }
+        self.meta_busy = true;
+        self.recording = Some(match self.recording.take() {
+            Some(open) => open.intersection(holds).cloned().collect(),
+            None => holds.clone(),
+        });
+        step.actions.push(FleetAction::PatchMeta { body });
+        let rubbish = placement::holds(inputs.instance.annotation(hub::HOLDS)).1;
+        if rubbish > 0 {
+            let message = format!(
+                "{rubbish} words of the annotation {} can be no Cluster's name; they are dropped",
+                hub::HOLDS
+            );
+            step.actions.push(FleetAction::Tell { reason: "HoldsCorrected", message });
+        }
+    }
+
+    pub(super) fn meta_body(
+        &self,
+        inputs: &Inputs,
+        decision: &Decision,
+        holds: &BTreeSet<ClusterName>,
+        deleting: bool,
+    ) -> Option<Value> {
+        let placed = !holds.is_empty() || decision.local.is_some();
+        let managed = inputs.instance.has_finalizer(kro::FINALIZER);
+        if !placed && !managed {
+            return None;
+        }
+        let mut labels = json!({kro::OWNED: "true", kro::KRO_VERSION: kro::COMPATIBLE_VERSION});
+        if let Some(graph) = inputs.graph {
+            labels[kro::RGD_ID] = json!(graph.rgd_uid);
+            labels[kro::RGD_NAME] = json!(hash::label_value(&graph.rgd_name));
+        } else {
+            for key in [kro::RGD_ID, kro::RGD_NAME] {
+                if let Some(value) = inputs.instance.label(key) {
+                    labels[key] = json!(value);
+                }
+            }
+        }
+        let mut metadata = json!({"name": *self.key.name, "labels": labels, "finalizers": [kro::FINALIZER]});
+        if !self.key.namespace.is_empty() {
+            metadata["namespace"] = json!(*self.key.namespace);
+        }
+        let knows_fleet = !holds.is_empty() || inputs.instance.annotation(hub::HOLDS).is_some();
+        if knows_fleet {
+            let decided = if deleting {
+                inputs.instance.annotation(hub::DECIDED).unwrap_or_default().to_owned()
+            } else {
+                decision.record.text()
+            };
+            metadata["annotations"] =
+                json!({hub::HOLDS: placement::names_text(holds), hub::DECIDED: decided});
+        }
+        Some(json!({"apiVersion": self.gvk.api_version(), "kind": *self.gvk.kind, "metadata": metadata}))
+    }
+}
+
+pub(super) fn kinds(graph: &Graph) -> BTreeSet<String> {
+    graph.group_kinds().iter().map(GroupKind::to_string).collect()
+}
+
+/// Whether the instance already has all that the patch would set.
+pub(super) fn is_applied(body: &Value, instance: &Object) -> bool {
+    let has = |field: &str| {
+        let want = body["metadata"].get(field).and_then(Value::as_object);
+        let live = instance.0.pointer(&format!("/metadata/{field}"));
+        want.is_none_or(|w| w.iter().all(|(k, v)| live.and_then(|l| l.get(k)) == Some(v)))
+    };
+    let finalized = instance.has_finalizer(kro::FINALIZER);
+    finalized && has("labels") && has("annotations")
+}

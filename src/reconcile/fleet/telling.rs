@@ -1,0 +1,238 @@
+//! What the status of the instance says, and when it is written.
+
+use super::aggregate::{Aggregate, Entry};
+use super::on_hub::{OnHub, has_part_on_hub, may_be_local};
+use super::placement::Decision;
+use super::{Fleet, FleetAction, FleetStep, Inputs, on_hub, over_all};
+use crate::api::keys::hub;
+use crate::api::names::ClusterName;
+use crate::api::{Object, hash};
+use crate::graph::Graph;
+use crate::reconcile::spoke::{InstanceState, merge_patch};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A state on the way to another is shown when it lasts longer.
+const PASSING_MILLIS: u64 = 80;
+/// The same while nothing has to happen but what is under way already; and while it is not even its turn. To say that
+/// of a thousand instances would take the time that they need.
+const UNDER_WAY_MILLIS: u64 = 3_000;
+const QUEUED_MILLIS: u64 = 15_000;
+
+/// How soon a state that may pass is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// Something has to happen first that nobody here does.
+    Waiting,
+    /// All that it takes is under way.
+    UnderWay,
+    /// Not begun.
+    Queued,
+}
+
+impl Haste {
+    fn of(aggregate: &Aggregate) -> Self {
+        let entries = &aggregate.entries;
+        let asks = aggregate.held.is_some() || aggregate.invalid.is_some() || aggregate.unmanaged.is_some();
+        if asks || entries.is_empty() || !entries.iter().all(Entry::is_under_way) {
+            Self::Waiting
+        } else if entries.iter().any(Entry::has_begun) {
+            Self::UnderWay
+        } else {
+            Self::Queued
+        }
+    }
+    fn millis(self) -> u64 {
+        match self {
+            Self::Waiting => PASSING_MILLIS,
+            Self::UnderWay => UNDER_WAY_MILLIS,
+            Self::Queued => QUEUED_MILLIS,
+        }
+    }
+}
+
+impl Fleet {
+    pub(super) fn status(
+        &mut self,
+        step: &mut FleetStep,
+        inputs: &Inputs,
+        decision: &Decision,
+        holds: &BTreeSet<ClusterName>,
+        on_hub: &OnHub,
+        deleting: bool,
+    ) {
+        let local = &on_hub.name;
+        let mut names: BTreeSet<ClusterName> = holds.clone();
+        names.extend(decision.local.iter().cloned());
+        if deleting && may_be_local(inputs.instance) {
+            names.insert(local.clone());
+        }
+        if !deleting {
+            names.extend(decision.spokes.iter().cloned());
+        }
+        let hub_part = decision.local.is_none() && has_part_on_hub(inputs, &decision.spokes, holds);
+        let let_go = hub_part && on_hub.left && !deleting;
+        if hub_part && !let_go {
+            names.insert(local.clone());
+        }
+        let entry = |n: &ClusterName| {
+            let of_hub = hub_part && n == local;
+            let leaves = !decision.spokes.contains(n) && !of_hub;
+            let mut entry = self.entry(inputs, n, deleting, leaves);
+            entry.hub_part = of_hub;
+            entry
+        };
+        let mut entries: Vec<Entry> = names.iter().map(entry).collect();
+        if let_go {
+            entries.push(Entry::refused(local, "NotRegistered", &on_hub::left_message()));
+        }
+        if !deleting {
+            let refused = decision.refused.iter().filter(|(name, _)| !names.contains(*name));
+            entries.extend(refused.map(|(name, (reason, message))| Entry::refused(name, reason, message)));
+        }
+        // After a restart, what was written before stands until every cluster that can speak has spoken.
+        // The part on the hub is asked to go only when nothing reads it any more.
+        let unheard = |e: &Entry| e.is_unheard() && !(deleting && e.hub_part);
+        if self.is_restarted(inputs) && entries.iter().any(unheard) {
+            return;
+        }
+        let entries: Vec<Entry> = entries.into_iter().map(|e| self.dated(inputs, e)).collect();
+        let only_local =
+            on_hub.registered && names.iter().all(|n| n == local) && entries.len() == names.len();
+        let over_all = match inputs.graph.filter(|_| !deleting) {
+            Some(graph) => {
+                let Some(fields) = self.over_all(step, inputs, graph, &entries) else { return };
+                fields
+            }
+            None => Map::new(),
+        };
+        let mut aggregate = Aggregate {
+            over_all,
+            entries,
+            only_local: only_local && !names.is_empty(),
+            deleting,
+            held: decision.held.clone().filter(|_| !deleting && is_on_record(inputs.instance, decision)),
+            invalid: decision.invalid.clone(),
+            graph_missing: inputs.graph.is_none(),
+            unmanaged: self.stuck.clone().or_else(|| self.unlabelled.clone()),
+            by_author: inputs.graph.map(|g| g.has_conditions()),
+            has_local: on_hub.registered,
+            refused: None,
+        };
+        if !self.status_retry.is_due(inputs.now) {
+            return;
+        }
+        let old = inputs.instance.0.get("status").cloned().unwrap_or_else(|| json!({}));
+        let fields = hash::json(&Value::Object(aggregate.fields(&old)));
+        // What was refused is not offered again while it is the same: the rest of the status says so.
+        self.status_refused = self.status_refused.take().filter(|(print, _)| *print == fields);
+        aggregate.refused = self.status_refused.as_ref().map(|(_, why)| why.clone());
+        let new = aggregate.status(&old, inputs.instance.generation(), inputs.now);
+        // What stood before it was written is good as it is: an upgrade writes nothing.
+        let for_that_alone = |patch: &Value| {
+            old.get("observedGeneration").is_none()
+                && *patch == json!({"observedGeneration": inputs.instance.generation()})
+        };
+        let Some(patch) = merge_patch(&old, &new).filter(|p| !for_that_alone(p)) else {
+            self.passing_since = None;
+            return;
+        };
+        if self.status_busy {
+            return;
+        }
+        let state = new.get("state").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if let Some(due) = self.status_due(inputs, &state, Haste::of(&aggregate)) {
+            step.wake_at = Some(due);
+            return;
+        }
+        self.passing_since = None;
+        self.status_offered = aggregate.refused.is_none().then_some(fields);
+        self.status_busy = true;
+        self.last_state = Some(state);
+        self.last_status_write = Some(inputs.now.millis);
+        step.actions.push(FleetAction::WriteStatus { patch });
+    }
+
+    /// The author's fields over all clusters; `None` while they are being evaluated.
+    pub(super) fn over_all(
+        &mut self,
+        step: &mut FleetStep,
+        inputs: &Inputs,
+        graph: &Arc<Graph>,
+        entries: &[Entry],
+    ) -> Option<Map<String, Value>> {
+        let facts = |name| inputs.clusters.get(name).and_then(|c| c.facts.as_deref());
+        let seen = entries.iter().filter(|e| !e.hub_part);
+        let clusters = || seen.map(|e| e.shown(facts(&e.name))).collect();
+        let (said, question) = self.over_all.of(graph, inputs.instance, clusters, inputs.now);
+        step.actions.extend(question.map(FleetAction::Evaluate));
+        match said {
+            over_all::Said::Fields(fields) => Some(fields),
+            over_all::Said::Wait(until) => {
+                step.wake_at = until;
+                None
+            }
+        }
+    }
+
+    /// Since when a state that may pass is to be told. Whose turn it is now has waited, and begins only then.
+    pub(super) fn passing(&mut self, now: u64, haste: Haste) -> u64 {
+        let since = match self.passing_since {
+            Some((_, Haste::Queued)) if haste == Haste::UnderWay => now,
+            Some((since, _)) => since,
+            None => now,
+        };
+        self.passing_since = Some((since, haste));
+        since
+    }
+
+    /// When a status may be written, if not now. Leading edge: every change of state at once, others at most once a second,
+    /// and a second more for each 16 KiB of object. What is on its way may be there before anybody could have read that
+    /// it is: that is said only if it takes a while.
+    pub(super) fn status_due(&mut self, inputs: &Inputs, state: &str, haste: Haste) -> Option<u64> {
+        let now = inputs.now.millis;
+        let passing =
+            [InstanceState::InProgress, InstanceState::Deleting].iter().any(|s| s.as_str() == state);
+        let due = if self.last_state.as_deref() == Some(state) {
+            let pause = 1_000 + 1_000 * (inputs.instance.0.to_string().len() as u64 / (16 << 10));
+            let pause = if passing { pause.max(haste.millis()) } else { pause };
+            self.last_status_write.map_or(0, |at| at + pause)
+        } else if passing {
+            self.passing(now, haste) + haste.millis()
+        } else {
+            0
+        };
+        (now < due).then_some(due)
+    }
+
+    pub(super) fn entry(&self, inputs: &Inputs, name: &ClusterName, deleting: bool, leaves: bool) -> Entry {
+        let health = on_hub::health(inputs, name);
+        let report = self.reports.get(name).filter(|r| r.hub_uid == inputs.instance.uid());
+        let generation = inputs.instance.generation();
+        Entry::of(name, health.as_ref(), report, deleting || leaves, generation)
+    }
+
+    /// Notes since when an entry is as it is; a restart finds it in the status that was written.
+    pub(super) fn dated(&mut self, inputs: &Inputs, mut entry: Entry) -> Entry {
+        let name = entry.name.clone();
+        let known = self.since.get(&name).cloned().or_else(|| {
+            let list = inputs.instance.0.pointer("/status/fleet/clusters")?.as_array()?;
+            let old = list.iter().find(|e| e.get("name").and_then(Value::as_str) == Some(name.as_str()))?;
+            Some((old.get("state")?.as_str()?.to_owned(), old.get("since")?.as_str()?.to_owned()))
+        });
+        let since = match known {
+            Some((state, since)) if state == entry.state => since,
+            _ => entry.unreachable_since.clone().unwrap_or_else(|| inputs.now.rfc3339.clone()),
+        };
+        self.since.insert(name, (entry.state.clone(), since.clone()));
+        entry.since = since;
+        entry
+    }
+}
+
+/// Whether what was decided stands on the instance, where it has a record: what is said before a restart forgets it.
+pub(super) fn is_on_record(instance: &Object, decision: &Decision) -> bool {
+    let decided = instance.annotation(hub::DECIDED);
+    decided.is_none_or(|decided| decided == decision.record.text())
+}

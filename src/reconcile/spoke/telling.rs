@@ -1,0 +1,164 @@
+//! What a step tells: the report to the hub, and the status on the cluster.
+
+use super::run::{Walk, Wanted};
+use super::status::{InstanceState, Report, Summary, merge_patch, status_value};
+use super::{Action, Machine, Part, Step, status};
+use crate::api::condition::{Condition, ConditionStatus};
+use crate::api::{Object, hash};
+use crate::graph::AuthorConditions;
+use crate::reconcile::world::Stored;
+use crate::reconcile::{Now, Retry};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// For so long a new machine keeps silent while first lists are under way.
+const STARTING_MILLIS: u64 = 10_000;
+
+impl Machine {
+    /// Turns the outcome into a report and, on a spoke, into at most one status write.
+    pub(super) fn finish_run(&mut self, walk: Walk, wanted: &Wanted, summary: Summary) -> Step {
+        let mut step = walk.step;
+        step.held = walk.held;
+        let parent = self.local_parent().or_else(|| walk.world.get(&self.task.key.object()));
+        let summary = self.without_refused_fields(summary, parent.as_deref());
+        if let Some(fields) = &summary.fields {
+            self.last_fields = Some(fields.clone());
+        }
+        if walk.unseen && self.is_starting(walk.now) {
+            // What a restart left settled must not look unsettled only because it was not looked at yet.
+            step.wake_at = Some(walk.now.millis + STARTING_MILLIS);
+            return step;
+        }
+        self.report(
+            &mut step,
+            walk.now,
+            parent.as_deref(),
+            &summary,
+            wanted.mirror.generation,
+            &wanted.graph.hash,
+            wanted.graph.has_conditions() && !matches!(wanted.part, Part::Hub),
+        );
+        if let Some(report) = &mut step.report {
+            report.hub_values = Arc::new(walk.hub_values);
+        }
+        let settled = self.is_quiet()
+            && !walk.unseen
+            && !step.actions.iter().any(|a| !matches!(a, Action::EnsureKind(..) | Action::EnsureGraph(..)));
+        if settled && !self.task.is_local() {
+            self.write_status(&mut step, walk.now, parent.as_deref());
+        }
+        step.wake_at = [step.wake_at, self.wake_at(walk.now)].into_iter().flatten().min();
+        step
+    }
+
+    /// Writes what this step reports where the cluster shows something else.
+    pub(super) fn write_status(&mut self, step: &mut Step, now: &Now, parent: Option<&Stored>) {
+        if self.status_busy || !self.status_retry.is_due(now) {
+            return;
+        }
+        let (Some(parent), Some(report)) = (parent, &step.report) else { return };
+        let old = parent.object.0.get("status").cloned().unwrap_or_else(|| serde_json::json!({}));
+        if let Some(patch) = merge_patch(&old, &status_value(report)) {
+            if !self.status_writes.allows(now) {
+                return;
+            }
+            self.status_busy = true;
+            self.status_offered = self.status_refused.is_none().then(|| fields_print(&report.fields));
+            let (gvk, uid) = (self.task.gvk.clone(), parent.object.uid().to_owned());
+            step.actions.push(Action::WriteStatus { gvk, uid, patch });
+        } else {
+            // A write that seemed to fail had landed.
+            self.status_retry = Retry::default();
+            self.status_writes.calm(now);
+        }
+    }
+
+    /// Fields that the API server refused are not offered again while they are the same: the rest of the status says so.
+    pub(super) fn without_refused_fields(
+        &mut self,
+        mut summary: Summary,
+        parent: Option<&Stored>,
+    ) -> Summary {
+        let Some((print, why)) = &self.status_refused else { return summary };
+        if summary.fields.as_ref().is_some_and(|fields| fields_print(fields) != *print) {
+            self.status_refused = None;
+            return summary;
+        }
+        let why = format!("the cluster refuses the fields of the status: {why}");
+        let fields = parent.map(|p| status::written_fields(&p.object)).unwrap_or_default();
+        summary.refuse(why, fields);
+        summary
+    }
+
+    /// Whether this machine is young and has reported nothing yet.
+    pub(super) fn is_starting(&mut self, now: &Now) -> bool {
+        let since = *self.first_step.get_or_insert(now.millis);
+        self.last_report.is_none() && now.millis.saturating_sub(since) < STARTING_MILLIS
+    }
+
+    /// Our own conditions, on top of those that were said before.
+    pub(super) fn own_conditions(
+        &self,
+        parent: Option<&Object>,
+        generation: i64,
+        now: &Now,
+        summary: &Summary,
+    ) -> Vec<Condition> {
+        let before = match &self.last_report {
+            Some(last) => last.conditions.clone(),
+            None => parent.map(status::written).unwrap_or_default(),
+        };
+        status::conditions(before, generation, now, summary)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn report(
+        &mut self,
+        step: &mut Step,
+        now: &Now,
+        parent: Option<&Stored>,
+        summary: &Summary,
+        generation: i64,
+        revision: &str,
+        by_author: bool,
+    ) {
+        let parent = parent.map(|p| &p.object);
+        let observed = parent.map_or(generation, Object::generation);
+        let author = by_author.then(|| {
+            let before = match &self.last_report {
+                Some(Report { author: Some(author), .. }) => author.clone(),
+                Some(_) => Vec::new(),
+                None => parent.map(status::written).unwrap_or_default(),
+            };
+            // Where the pass did not get that far, what was said before stays.
+            let nothing = AuthorConditions { incomplete: true, ..AuthorConditions::default() };
+            let made = summary.author.as_deref().unwrap_or(&nothing);
+            status::author_conditions(before, observed, now, made)
+        });
+        let on_wire = || parent.map(status::written_fields).unwrap_or_default();
+        let report = Report {
+            hub_uid: self.task.hub_uid.clone(),
+            generation,
+            revision: revision.to_owned(),
+            state: summary.state,
+            ready: summary.ready,
+            total: summary.total,
+            message: if summary.state == InstanceState::Active && summary.status == ConditionStatus::True {
+                String::new()
+            } else {
+                summary.message.clone()
+            },
+            conditions: self.own_conditions(parent, observed, now, summary),
+            author,
+            hub_values: Arc::default(),
+            fields: self.last_fields.clone().unwrap_or_else(on_wire),
+            settled: self.is_quiet(),
+        };
+        self.last_report = Some(report.clone());
+        step.report = Some(report);
+    }
+}
+
+pub(super) fn fields_print(fields: &Map<String, Value>) -> u64 {
+    hash::json(&Value::Object(fields.clone()))
+}
