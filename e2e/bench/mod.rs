@@ -4,6 +4,7 @@
 //! medians. Results are written after each stage, so a run that is interrupted has still shown something.
 
 mod counts;
+mod crds;
 mod fleet;
 mod plot;
 mod replay;
@@ -67,6 +68,7 @@ pub fn bench(dir: &Path, options: &Options) -> Result<()> {
             let here = place(format!("{}-{run}", variant.name()));
             let done = match variant {
                 Variant::Fleet => fleet::run(&here, &plan, run, &mut results),
+                Variant::Crds => crds::run(&here, &plan, run, &mut results),
                 Variant::Replay => {
                     if recording.is_none() {
                         println!("  recording the writes of kro-hub first");

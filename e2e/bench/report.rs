@@ -1,5 +1,6 @@
 //! The table: for people, for docs/performance.md, and what of the budgets is met.
 
+use super::crds;
 use super::results::{Results, machine};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -54,6 +55,10 @@ fn budgets(results: &Results) -> Vec<Budget> {
         all.push(is(&format!("writes at rest, {variant}"), variant, "rest_writes", 0.0));
         all.push(is(&format!("writes over a restart, {variant}"), variant, "restart_writes", 0.0));
     }
+    let documents = "documents of OpenAPI for each definition, 700 CRDs";
+    all.push(is(documents, "crds", "schema_documents_per_definition", crds::DOCUMENTS_EACH));
+    let rest = "requests a second at rest, 60 definitions on two spokes";
+    all.push(is(rest, "crds", "rest_requests_per_s", crds::AT_REST));
     all
 }
 

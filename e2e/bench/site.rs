@@ -19,11 +19,20 @@ pub enum Variant {
     Adopt,
     Replay,
     Fleet,
+    Crds,
 }
 
 impl Variant {
-    pub const ALL: [Self; 7] =
-        [Self::Kro, Self::KroTuned, Self::Local, Self::Fail, Self::Adopt, Self::Replay, Self::Fleet];
+    pub const ALL: [Self; 8] = [
+        Self::Kro,
+        Self::KroTuned,
+        Self::Local,
+        Self::Fail,
+        Self::Adopt,
+        Self::Replay,
+        Self::Fleet,
+        Self::Crds,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -34,6 +43,7 @@ impl Variant {
             Self::Adopt => "adopt",
             Self::Replay => "replay",
             Self::Fleet => "fleet",
+            Self::Crds => "crds",
         }
     }
 
@@ -46,6 +56,7 @@ impl Variant {
             Self::Adopt => "kro-hub, one spoke, policy Adopt",
             Self::Replay => "replay of kro-hub's writes, no logic",
             Self::Fleet => "kro-hub, ten spokes",
+            Self::Crds => "kro-hub, 700 CRDs and 60 definitions, the hub and two spokes",
         }
     }
 
@@ -118,7 +129,7 @@ impl Site {
                 site.env.register("hub", "spoke", &[])?;
                 site.env.wait_cluster_ready("hub", "spoke", PATIENCE)?;
             }
-            Variant::Kro | Variant::KroTuned | Variant::Fleet => {}
+            Variant::Kro | Variant::KroTuned | Variant::Fleet | Variant::Crds => {}
         }
         Ok(site)
     }

@@ -32,6 +32,8 @@ pub struct Plan {
     /// Edits of an instance on ten spokes.
     pub fleet_edits: usize,
     pub spokes: usize,
+    /// Seconds at rest with many definitions.
+    pub crds_rest_seconds: u64,
     pub patience_seconds: u64,
 }
 
@@ -45,6 +47,7 @@ impl Plan {
             definitions: 36,
             fleet_edits: 50,
             spokes: 10,
+            crds_rest_seconds: 600,
             patience_seconds: 600,
         }
     }
@@ -58,6 +61,7 @@ impl Plan {
             definitions: 12,
             fleet_edits: 10,
             spokes: 3,
+            crds_rest_seconds: 185,
             patience_seconds: 90,
         }
     }

@@ -50,7 +50,7 @@ enum Command {
         /// One run with few instances.
         #[arg(long)]
         quick: bool,
-        /// Only these variants: kro, kro-tuned, local, fail, adopt, replay, fleet.
+        /// Only these variants: kro, kro-tuned, local, fail, adopt, replay, fleet, crds.
         #[arg(long, value_delimiter = ',')]
         only: Vec<String>,
         /// Runs of each variant.
