@@ -22,7 +22,7 @@ pub const TRIALS: &[Run] = &[
 ];
 
 /// A definition of `kind` whose one ConfigMap shows `spec.text`.
-fn note(name: &str, kind: &str, spec: &str) -> String {
+pub fn note(name: &str, kind: &str, spec: &str) -> String {
     format!(
         r"
 apiVersion: kro.run/v1alpha1

@@ -1,6 +1,8 @@
 //! What users do, on real API servers.
 
 mod definitions;
+mod definitions_edits;
+mod definitions_judged;
 mod faults_isolation;
 mod faults_restart;
 mod faults_settled;
@@ -45,6 +47,8 @@ impl Stands {
     pub fn trials(&self) -> Vec<Trial> {
         let calm = [
             definitions::TRIALS,
+            definitions_edits::TRIALS,
+            definitions_judged::TRIALS,
             instances_fanout::TRIALS,
             instances_drift::TRIALS,
             instances_graph::TRIALS,

@@ -1,0 +1,100 @@
+//! Edits that go back, and CRDs that an earlier definition left: only what an instance carries stands in the way.
+
+use super::Run;
+use super::definitions::note;
+use super::stand::{Kind, PATIENCE, Stand, text};
+use crate::env::eventually;
+use crate::env::registration::condition;
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+
+pub const TRIALS: &[Run] = &[
+    ("definitions::a_field_that_came_goes_again_unless_an_instance_sets_it", a_field_goes_again),
+    ("definitions::a_left_over_crd_without_instances_is_no_obstacle", a_left_over_crd),
+];
+
+/// Waits until a condition of the definition's present generation has this status; its message.
+pub fn wait_condition(kind: &Kind, of_type: &str, status: &str) -> Result<String> {
+    eventually(PATIENCE, &format!("{}: {of_type} is {status}", kind.rgd), || {
+        let rgd = kind.stand.api("hub").get(&kind.rgd_path())?.context("gone")?;
+        let found = condition(&rgd, of_type).cloned().unwrap_or_default();
+        let newest = found["observedGeneration"] == rgd["metadata"]["generation"];
+        ensure!(newest && found["status"] == status, "{}", rgd["status"]);
+        Ok(text(&found, "/message"))
+    })
+}
+
+fn wait_gone(kind: &Kind) -> Result<()> {
+    kind.stand.api("hub").delete(&kind.rgd_path())?;
+    eventually(PATIENCE, "the definition gone", || {
+        ensure!(kind.stand.api("hub").get(&kind.rgd_path())?.is_none(), "{}", kind.status()?);
+        Ok(())
+    })
+}
+
+/// Waits until the kind has a field `spec.more` on the hub and on eu, or has none.
+fn wait_field(kind: &Kind, wanted: bool) -> Result<()> {
+    let at = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/more";
+    for cluster in ["hub", "eu"] {
+        eventually(PATIENCE, &format!("spec.more on {cluster}: {wanted}"), || {
+            let crd = kind.stand.api(cluster).get(&kind.crd_path())?.context("no CRD")?;
+            ensure!(crd.pointer(at).is_some() == wanted, "{}", kind.status()?);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn a_field_goes_again(stand: &Stand) -> Result<()> {
+    let kind = stand.define(&note("def-revert", "DefRevert", "{text: string}"))?;
+    kind.create("a", "eu", "{text: one}")?;
+    kind.wait_active("a", &["eu"])?;
+    // With a default, each write of an instance stores the field, and those of its status are ours: nobody asked for it.
+    for field in ["string", "string | default=x", "object"] {
+        kind.edit_definition(&format!("spec: {{schema: {{spec: {{text: string, more: {field}}}}}}}"))?;
+        wait_field(&kind, true)?;
+        kind.annotate("a", &json!({"example.org/touched": field}))?;
+        kind.wait_active("a", &["eu"])?;
+        kind.edit_definition("spec: {schema: {spec: {text: string, more: null}}}")?;
+        wait_field(&kind, false)?;
+        kind.wait_defined()?;
+    }
+    kind.edit_definition("spec: {schema: {spec: {text: string, more: string}}}")?;
+    wait_field(&kind, true)?;
+    kind.edit("a", "{text: one, more: mine}")?;
+    kind.wait_active("a", &["eu"])?;
+    kind.edit_definition("spec: {schema: {spec: {text: string, more: null}}}")?;
+    let message = wait_condition(&kind, "KindReady", "False")?;
+    ensure!(message.contains("spec.more") && message.contains("def-revert/a"), "{message}");
+    // Taken out of the instance, it passes without another word.
+    kind.edit("a", "{text: one, more: null}")?;
+    wait_condition(&kind, "KindReady", "True")?;
+    wait_field(&kind, false)?;
+    kind.remove("a")
+}
+
+fn a_left_over_crd(stand: &Stand) -> Result<()> {
+    let on_eu = |kind: &Kind, spec: &str| -> Result<()> {
+        kind.create("a", "eu", spec)?;
+        kind.wait_active("a", &["eu"])?;
+        kind.remove("a")?;
+        ensure!(kind.on("eu", "a")?.is_none(), "the mirror stayed");
+        Ok(())
+    };
+    let first = stand.define(&note("def-left", "DefLeft", "{text: string, old: string}"))?;
+    on_eu(&first, "{text: one, old: x}")?;
+    wait_gone(&first)?;
+    // Another type, and a field less.
+    let second = note("def-left", "DefLeft", "{text: integer | default=1}");
+    let second = stand.define(&second.replace("${schema.spec.text}", "${string(schema.spec.text)}"))?;
+    on_eu(&second, "{text: 2}")?;
+    wait_gone(&second)?;
+    // Another kind with the same plural: its CRD takes the place of the old one on the hub and on the spoke.
+    let third = stand.define(&note("def-left", "Defleft", "{text: string}"))?;
+    on_eu(&third, "{text: three}")?;
+    for cluster in ["hub", "eu"] {
+        let crd = stand.api(cluster).get(&third.crd_path())?.context("no CRD")?;
+        ensure!(crd["spec"]["names"]["kind"] == "Defleft", "{cluster}: {}", crd["spec"]["names"]);
+    }
+    wait_gone(&third)
+}
