@@ -1,6 +1,6 @@
 //! The one place where clients are built, and the verbs that everything else uses.
 //!
-//! A client multiplexes one HTTP/2 connection where the server offers it, takes no proxy from the environment, retries
+//! A client multiplexes HTTP/2 connections where the server offers them, takes no proxy from the environment, retries
 //! nothing by itself, and gives up on every request: 5 s to connect, 10 s for the head of a response, 70 s without a byte
 //! of its body, and PINGs that notice a peer which fell silent. Of every answer only so much is read, by what was asked. The types keep a spoke's client and the hub's apart.
 
@@ -385,6 +385,11 @@ impl Verbs {
     }
     pub fn cluster(&self) -> &str {
         &self.hook.cluster
+    }
+
+    /// Whether requests share connections, so that one which fell silent is noticed without asking anything.
+    pub(super) fn shares_connections(&self) -> bool {
+        self.gate.shares.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Says something of the cluster that is no matter of one object: what it is about, and the text.

@@ -7,14 +7,16 @@ use super::transport::{Guard, Hook, Trouble, repeat};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::client::conn::{http1, http2};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::{Connection, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::Body;
 use serde_json::Value;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tower::ServiceExt;
 
@@ -24,6 +26,11 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Servers close what is idle for longer than some minutes.
 const IDLE: Duration = Duration::from_secs(60);
+/// Requests under way on one HTTP/2 connection, watches among them. Servers take a hundred and let what exceeds them wait,
+/// and a watch does not end.
+const STREAMS: usize = 80;
+/// HTTP/2 connections to one server.
+const LINES: usize = 10;
 /// Tries of one request that was never sent.
 const TRIES: usize = 3;
 
@@ -75,16 +82,54 @@ impl Told {
 
 enum Line {
     One(http1::SendRequest<Body>),
-    /// With the number of the connection.
-    Two(u64, http2::SendRequest<Body>),
+    Two(Two),
+}
+
+/// An HTTP/2 connection.
+#[derive(Clone)]
+struct Two {
+    number: u64,
+    sender: http2::SendRequest<Body>,
+    /// Held by the pool, and by each request until its answer has ended.
+    streams: Arc<()>,
+}
+
+impl Two {
+    fn under_way(&self) -> usize {
+        Arc::strong_count(&self.streams)
+    }
+}
+
+/// The body of an answer, which takes up its connection until it is dropped.
+pub(super) struct Streamed {
+    body: Incoming,
+    _stream: Option<Arc<()>>,
+}
+
+impl hyper::body::Body for Streamed {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 type Connecting = Shared<BoxFuture<'static, Result<(), Refusal>>>;
 
 #[derive(Default)]
 struct State {
-    /// HTTP/2: all requests share it.
-    shared: Option<(u64, http2::SendRequest<Body>)>,
+    /// HTTP/2: requests share them. There is more than one only where there are many.
+    shared: Vec<Two>,
     /// HTTP/1.1: nothing is under way on them.
     idle: Vec<(Instant, http1::SendRequest<Body>)>,
     connecting: Option<Connecting>,
@@ -137,7 +182,7 @@ impl Connections {
     /// the connection in peace before it had read it; an API server does that after each 401.
     ///
     /// Whether it may be sent is asked when there is a connection, and for each try: the process may have waited long for one.
-    pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, Refusal> {
+    pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Streamed>, Refusal> {
         let uri = request.uri().clone();
         let guard = request.extensions_mut().remove::<Guard>();
         for left in (0..TRIES).rev() {
@@ -151,8 +196,9 @@ impl Connections {
             *request.uri_mut() = uri.clone();
             let (error, unsent) = match line.send(request).await {
                 Ok(response) => {
+                    let stream = line.stream();
                     self.park(line);
-                    return Ok(response);
+                    return Ok(response.map(|body| Streamed { body, _stream: stream }));
                 }
                 Err(failed) => failed,
             };
@@ -168,14 +214,13 @@ impl Connections {
 
     /// A connection to send a request over.
     async fn line(&self) -> Result<Line, Refusal> {
-        for _ in 0..TRIES {
+        let mut closed = 0;
+        while closed < TRIES {
             let connecting = {
                 let mut state = self.state();
-                if let Some((number, two)) = &state.shared {
-                    if !two.is_closed() {
-                        return Ok(Line::Two(*number, two.clone()));
-                    }
-                    state.shared = None;
+                state.shared.retain(|two| !two.sender.is_closed());
+                if let Some(two) = state.with_room() {
+                    return Ok(Line::Two(two));
                 }
                 state.idle.retain(|(since, one)| since.elapsed() < IDLE && one.is_ready());
                 if let Some((_, one)) = state.idle.pop() {
@@ -200,10 +245,17 @@ impl Connections {
                 }
             };
             match connecting {
-                Some(connecting) => connecting.await?,
+                Some(connecting) => {
+                    connecting.await?;
+                    // Others may have filled it already.
+                    closed += usize::from(self.state().shared.is_empty());
+                }
                 None => match self.connect().await? {
                     (_, line @ Line::One(_)) => return Ok(line),
-                    two => self.keep(two),
+                    two => {
+                        self.keep(two);
+                        closed += 1;
+                    }
                 },
             }
         }
@@ -217,9 +269,9 @@ impl Connections {
             return;
         }
         match line {
-            Line::Two(number, two) => {
+            Line::Two(two) => {
                 state.only_http1 = false;
-                state.shared = Some((number, two));
+                state.shared.push(two);
             }
             Line::One(one) => {
                 state.only_http1 = true;
@@ -240,9 +292,8 @@ impl Connections {
     }
 
     fn discard(&self, line: &Line) {
-        if let Line::Two(number, _) = line {
-            let mut state = self.state();
-            state.shared.take_if(|(known, _)| known == number);
+        if let Line::Two(two) = line {
+            self.state().shared.retain(|known| known.number != two.number);
         }
     }
 
@@ -270,7 +321,7 @@ impl Connections {
                 .await
                 .map_err(|e| failed(&e))?;
             tokio::spawn(connection.map(drop));
-            Line::Two(number, sender)
+            Line::Two(Two { number, sender, streams: Arc::new(()) })
         } else {
             let (sender, connection) = http1::handshake(io).await.map_err(|e| failed(&e))?;
             tokio::spawn(connection.map(drop));
@@ -362,7 +413,25 @@ impl Connections {
     }
 }
 
+impl State {
+    /// The first connection that takes more; where there are as many as there may be, the one with the least under way.
+    fn with_room(&self) -> Option<Two> {
+        // The pool itself holds each once.
+        let room = self.shared.iter().find(|two| two.under_way() <= STREAMS);
+        let least = || self.shared.iter().min_by_key(|two| two.under_way());
+        room.or_else(|| least().filter(|_| self.shared.len() >= LINES)).cloned()
+    }
+}
+
 impl Line {
+    /// What keeps the place of a request on its connection.
+    fn stream(&self) -> Option<Arc<()>> {
+        match self {
+            Self::One(_) => None,
+            Self::Two(two) => Some(two.streams.clone()),
+        }
+    }
+
     /// The request comes back with the error if it was never sent.
     async fn send(
         &mut self,
@@ -373,7 +442,7 @@ impl Line {
             (error.into_error(), unsent)
         };
         match self {
-            Self::Two(_, sender) => sender.try_send_request(request).await.map_err(failed),
+            Self::Two(two) => two.sender.try_send_request(request).await.map_err(failed),
             Self::One(sender) => {
                 let host = request.uri().authority().map(|a| HeaderValue::from_str(a.as_str()));
                 if let Some(Ok(host)) = host {

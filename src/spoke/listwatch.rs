@@ -7,7 +7,7 @@
 use super::client::{ApiError, Lines, Verbs};
 use super::flow::Flow;
 use super::health::backoff;
-use super::watch::{Listed, SERVER_TIMEOUT_SECONDS};
+use super::watch::{LONG_TIMEOUT_SECONDS, Listed, SERVER_TIMEOUT_SECONDS};
 use super::weight::{KEPT, Weights};
 use serde_json::Value;
 use std::time::Duration;
@@ -52,6 +52,11 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
+    /// Seconds of one watch. That of metadata alone, of the CRDs, tells whether there is contact.
+    fn lasts(&self, shares_connections: bool) -> u32 {
+        if shares_connections && !self.metadata { LONG_TIMEOUT_SECONDS } else { SERVER_TIMEOUT_SECONDS }
+    }
+
     fn accept(&self, list: bool) -> &'static str {
         match (self.metadata, list) {
             (false, _) => "application/json",
@@ -340,7 +345,7 @@ async fn watch(
     weights: &mut Option<Weights>,
     listed: &mut impl FnMut(Listed) -> bool,
 ) -> End {
-    let timeout = SERVER_TIMEOUT_SECONDS.to_string();
+    let timeout = wanted.lasts(client.shares_connections()).to_string();
     let path = wanted.path_with(&[
         ("watch", "true"),
         ("allowWatchBookmarks", "true"),

@@ -93,7 +93,9 @@ impl Server {
                     let io = TokioIo::new(io);
                     // The client breaks what it does not want to read.
                     if http2 {
-                        let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                        let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                        // As API servers have it.
+                        server.max_concurrent_streams(100);
                         drop(server.serve_connection(io, service).await);
                     } else {
                         let server = hyper::server::conn::http1::Builder::new();
@@ -414,4 +416,38 @@ async fn a_kind_that_is_not_served_yet_slows_nothing_else_down() {
     let others = tokio::time::timeout(Duration::from_millis(500), futures::future::join_all(others)).await;
     assert!(others.unwrap().into_iter().all(|answer| answer.is_ok()));
     assert!(!server.contacts().contains(&Contact::Throttled));
+}
+
+#[tokio::test]
+async fn many_watches_hold_no_other_request_up() {
+    const WATCHES: usize = 250;
+    let behaviour: Behaviour = Arc::new(|line| match line {
+        line if line.contains("/namespaces/kube-system") => system("one"),
+        line if line.contains("watch") => {
+            let body = StreamBody::new(futures::stream::pending::<Result<Frame<Bytes>, Infallible>>());
+            let answer = Response::builder().header("content-type", "application/json");
+            let answer = answer.body(body.boxed_unsync()).unwrap();
+            Box::pin(async move { answer })
+        }
+        _ => said(200, &json!({"metadata": {"name": "x"}})),
+    });
+    let (server, resource) = (Server::start(true, behaviour).await, config_maps());
+    let watch = |_| async {
+        let path = "/api/v1/configmaps?watch=true";
+        let request = Request::get(path).body(Vec::new()).unwrap();
+        server.client.kube().send(request.map(kube::client::Body::from)).await.unwrap()
+    };
+    let watches =
+        tokio::time::timeout(Duration::from_secs(8), futures::future::join_all((0..WATCHES).map(watch)));
+    let watches = watches.await.expect("each watch begins");
+    for _ in 0..40 {
+        let found = server.client.get(&resource, "n", "x");
+        let found = tokio::time::timeout(Duration::from_secs(3), found).await.expect("an answer in time");
+        assert!(found.unwrap().is_some());
+    }
+    let connections = server.connections.lock().unwrap().len();
+    assert_eq!(connections, WATCHES / 80 + 1, "as few connections as carry them");
+    drop(watches);
+    assert!(server.client.get(&resource, "n", "x").await.unwrap().is_some());
+    assert_eq!(server.connections.lock().unwrap().len(), connections, "no further one");
 }

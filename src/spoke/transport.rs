@@ -1,7 +1,7 @@
 //! HTTP to one API server: TLS, time limits, limits of what is sent and received, counting.
 
 use super::client::{BuildError, MayWrite};
-use super::connections::{Connections, Refusal, Told};
+use super::connections::{Connections, Refusal, Streamed, Told};
 use super::fence::{Closed, Fence, Fenced};
 use super::health::Contact;
 use super::limits::{Asked, Bounded, UnderWay, not_an_api};
@@ -9,7 +9,7 @@ use super::throttle::{Throttle, retry_after};
 use crate::metrics::Metrics;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
-use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming};
+use hyper::body::{Body as HttpBody, Bytes, Frame};
 use hyper_rustls::FixedServerNameResolver;
 use hyper_util::client::legacy::connect::HttpConnector;
 use kube::client::Body;
@@ -18,6 +18,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -26,8 +27,10 @@ use tower_http::timeout::TimeoutBody;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
-/// A watch ends by itself before this.
+/// Without a byte. A watch ends by itself before this.
 const IDLE_LIMIT: Duration = Duration::from_secs(70);
+/// What the server may need beyond the time that a watch was asked for.
+const IDLE_MORE: Duration = Duration::from_secs(15);
 /// Pages of lists that are received at the same time.
 const PAGES: usize = 2;
 
@@ -90,12 +93,19 @@ pub(super) struct Gate {
     pub in_flight: Arc<Semaphore>,
     pub pages: Arc<Semaphore>,
     pub throttle: Throttle,
+    /// Requests share connections, and PINGs notice one that fell silent.
+    pub shares: AtomicBool,
 }
 
 impl Gate {
     pub fn new(in_flight: usize) -> Arc<Self> {
         let in_flight = Arc::new(Semaphore::new(in_flight.max(1)));
-        Arc::new(Self { in_flight, pages: Arc::new(Semaphore::new(PAGES)), throttle: Throttle::default() })
+        Arc::new(Self {
+            in_flight,
+            pages: Arc::new(Semaphore::new(PAGES)),
+            throttle: Throttle::default(),
+            shares: AtomicBool::new(false),
+        })
     }
 }
 
@@ -192,17 +202,19 @@ impl Transport {
         path: &str,
     ) -> Result<Response<Answer>, BoxError> {
         let limit = if verb == "watch" { IDLE_LIMIT } else { HEAD_LIMIT };
+        let idle = idle_limit(request.uri());
         let reads = request.method() == http::Method::GET;
         let answer = tokio::time::timeout(limit, self.connections.send(request)).await;
         let mut sent = true;
         let (parts, body) = match answer {
             Ok(Ok(response)) => {
                 let (parts, body) = response.into_parts();
+                self.gate.shares.store(parts.version == http::Version::HTTP_2, Ordering::Relaxed);
                 let asked = if parts.status.is_success() { Asked::of(verb, path) } else { Asked::Refusal };
                 let ear = self.hook.contacts.clone();
                 let body = Bounded::new(body, asked, path.into(), self.under_way.clone(), ear);
                 let empty = body.is_end_stream();
-                let mut body = Answer::Live(Box::pin(TimeoutBody::new(IDLE_LIMIT, body)), empty);
+                let mut body = Answer::Live(Box::pin(TimeoutBody::new(idle, body)), empty);
                 if parts.status == StatusCode::TOO_MANY_REQUESTS {
                     body = body.read().await?;
                 }
@@ -246,6 +258,14 @@ impl Transport {
     }
 }
 
+/// How long the answer may pause: a watch for as long as it was asked for.
+fn idle_limit(uri: &Uri) -> Duration {
+    let asked =
+        uri.query().unwrap_or_default().split('&').find_map(|part| part.strip_prefix("timeoutSeconds="));
+    let asked = asked.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+    asked.map_or(IDLE_LIMIT, |asked| IDLE_LIMIT.max(asked + IDLE_MORE))
+}
+
 fn answered(told: &Told) -> (http::response::Parts, Answer) {
     let (mut parts, ()) = Response::new(()).into_parts();
     parts.status = told.status;
@@ -263,7 +283,7 @@ pub(super) fn aggregated(path: &str) -> Option<&str> {
 /// The body of an answer.
 pub(super) enum Answer {
     /// And whether it was known to be empty when it began.
-    Live(Pin<Box<TimeoutBody<Bounded<Incoming>>>>, bool),
+    Live(Pin<Box<TimeoutBody<Bounded<Streamed>>>>, bool),
     Told(Option<Bytes>),
 }
 
@@ -432,6 +452,14 @@ mod tests {
         ] {
             assert_eq!(aggregated(path), Some("metrics.k8s.io"), "{path}");
         }
+    }
+
+    #[test]
+    fn a_watch_may_be_silent_for_as_long_as_it_was_asked_for() {
+        let limit = |uri: &str| idle_limit(&uri.parse().unwrap()).as_secs();
+        assert_eq!(limit("/api/v1/pods"), 70);
+        assert_eq!(limit("/api/v1/pods?watch=true&timeoutSeconds=55"), 70);
+        assert_eq!(limit("/api/v1/pods?watch=true&timeoutSeconds=290&resourceVersion=3"), 305);
     }
 
     #[test]

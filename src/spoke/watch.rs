@@ -20,8 +20,10 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// Seconds after which the server ends a watch; below the client's idle limit.
+/// Seconds after which the server ends a watch that is a sign of life, or has a connection of its own.
 pub const SERVER_TIMEOUT_SECONDS: u32 = 55;
+/// The same of all others: opening them anew is most of what is asked at rest, where there are many.
+pub const LONG_TIMEOUT_SECONDS: u32 = 290;
 
 /// An API server serves a changed CRD a moment later: what is watched of its kind is listed anew after this.
 pub const CHANGED_CRD_SERVED: Duration = Duration::from_secs(2);
