@@ -1,6 +1,6 @@
 //! One definition, and what is started for it: each answer comes back as an [`Outcome`].
 
-use super::revision_writes::{adopt_revision, issue_revision};
+use super::revision_writes::issue_revision;
 use super::revisions::{Revisions, Standing};
 use super::{Effect, Outcome, Written, compile, crd};
 use crate::api::Object;
@@ -111,9 +111,6 @@ impl Entry {
     ) -> bool {
         if self.object.is_deleting() {
             return true;
-        }
-        for (revision, owners) in snapshots.to_adopt(&self.rgd.metadata) {
-            adopt_revision(ctx, revision, owners);
         }
         if self.issued.as_ref().is_some_and(|(hash, _)| *hash == graph.hash) {
             return true;

@@ -27,7 +27,7 @@ use crate::spoke::client::ApiError;
 use crate::spoke::crd::{crd_resource, is_established};
 use crate::spoke::watch::{Listed, Scope};
 use entry::{Entry, write};
-use revision_writes::{delete_revision, let_revision_go};
+use revision_writes::{Chore, let_revision_go};
 use revisions::Revisions;
 use serde_json::{Value, json};
 use status::Revision;
@@ -129,7 +129,7 @@ impl Definitions {
                 Subject::Compile => entry.compiled_print = None,
                 Subject::Crd if entry.crd_busy => continue,
                 Subject::Crd => entry.crd_for = None,
-                Subject::Revision | Subject::Finalizers | Subject::Status => {}
+                Subject::Revision | Subject::Upkeep | Subject::Finalizers | Subject::Status => {}
             }
             self.advance(ctx, &name);
         }
@@ -409,6 +409,7 @@ impl Definitions {
         let snapshots = Revisions::of(name, self.revisions.iter().map(|(_, o)| o));
         let waiting = |subject| self.wakes.is_waiting(name, subject);
         let (no_finalizer, no_revision) = (waiting(Subject::Finalizers), waiting(Subject::Revision));
+        let no_upkeep = waiting(Subject::Upkeep);
         let Some(own) = self.entries.get(name).map(|entry| self.own_crds(&entry.rgd)) else { return };
         let Some(entry) = self.entries.get_mut(name) else { return };
         // Compiling changes nothing, so it waits for nobody.
@@ -435,10 +436,16 @@ impl Definitions {
                     entry.ensure_crd(ctx, graph, column);
                 }
             }
-            if entry.kind.as_ref().is_some_and(Result::is_ok) {
-                for surplus in snapshots.surplus(ctx.settings.max_graph_revisions) {
-                    delete_revision(ctx, surplus.clone());
-                }
+            let served = entry.kind.as_ref().is_some_and(Result::is_ok);
+            let limit = ctx.settings.max_graph_revisions;
+            let chores =
+                revision_writes::chores(&snapshots, &entry.object, &entry.rgd.metadata, served, limit);
+            if chores.is_empty() {
+                self.wakes.settled(name, Subject::Upkeep);
+            } else if !no_upkeep {
+                // Whether they worked is seen when it is looked again, ever less.
+                self.wakes.failed(name, Subject::Upkeep, wakes::SOON, ctx.clock.now().millis);
+                chores.into_iter().for_each(|chore: Chore| chore.perform(ctx));
             }
         }
         if let (true, Some(live)) = (entry.is_refused(), served) {

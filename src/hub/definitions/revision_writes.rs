@@ -1,9 +1,10 @@
 //! What is written to GraphRevisions: issued, adopted, let go, deleted when there are too many.
 
-use super::{Outcome, revisions};
+use super::Outcome;
+use super::revisions::{self, Revisions};
 use crate::api::Object;
 use crate::api::keys::kro;
-use crate::api::rgd::ResourceGraphDefinition;
+use crate::api::rgd::{Metadata, ResourceGraphDefinition};
 use crate::graph::Graph;
 use crate::hub::context::Context;
 use crate::hub::{Event, resources};
@@ -48,10 +49,41 @@ pub(super) fn let_revision_go(ctx: &Context, object: &Object) {
     patch_revision(ctx, object.name(), patch);
 }
 
-pub(super) fn adopt_revision(ctx: &Context, object: Arc<Object>, owners: Value) {
-    let patch =
-        json!({"metadata": {"ownerReferences": owners, "resourceVersion": object.resource_version()}});
-    patch_revision(ctx, object.name(), patch);
+/// What is to be written to a snapshot that is there.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Chore {
+    /// It gets these ownerReferences.
+    Adopt(Arc<Object>, Value),
+    Delete(Arc<Object>),
+}
+
+/// What is to be done about the snapshots of a definition: those that it does not own yet are adopted, and once its kind is
+/// `served`, those that are too many go.
+pub(super) fn chores(
+    snapshots: &Revisions,
+    definition: &Object,
+    rgd: &Metadata,
+    served: bool,
+    limit: usize,
+) -> Vec<Chore> {
+    let adopt = if definition.is_deleting() { Vec::new() } else { snapshots.to_adopt(rgd) };
+    let surplus = if served { snapshots.surplus(limit) } else { &[] };
+    let adopt = adopt.into_iter().filter(|(object, _)| !surplus.iter().any(|s| s.uid() == object.uid()));
+    let adopt = adopt.map(|(object, owners)| Chore::Adopt(object, owners));
+    adopt.chain(surplus.iter().cloned().map(Chore::Delete)).collect()
+}
+
+impl Chore {
+    pub fn perform(self, ctx: &Context) {
+        match self {
+            Self::Adopt(object, owners) => {
+                let version = object.resource_version();
+                let patch = json!({"metadata": {"ownerReferences": owners, "resourceVersion": version}});
+                patch_revision(ctx, object.name(), patch);
+            }
+            Self::Delete(object) => delete_revision(ctx, object),
+        }
+    }
 }
 
 fn patch_revision(ctx: &Context, name: &str, patch: Value) {
@@ -68,7 +100,7 @@ fn patch_revision(ctx: &Context, name: &str, patch: Value) {
     });
 }
 
-pub(super) fn delete_revision(ctx: &Context, object: Arc<Object>) {
+fn delete_revision(ctx: &Context, object: Arc<Object>) {
     let this = ctx.clone();
     ctx.spawn(async move {
         if !this.may_write() {
@@ -79,4 +111,35 @@ pub(super) fn delete_revision(ctx: &Context, object: Arc<Object>) {
             Err(error) => tracing::warn!(revision = object.name(), %error, "deleting an old revision failed"),
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_to_do_for_snapshots_is_told_until_it_is_done_and_each_once() {
+        let of = |number: i64, owner: &str| {
+            Arc::new(Object(json!({
+                "metadata": {"name": format!("a-r{number:05}"), "uid": format!("r{number}"), "ownerReferences": [
+                    {"kind": "ResourceGraphDefinition", "uid": owner, "controller": true}]},
+                "spec": {"revision": number, "snapshot": {"name": "a"}},
+            })))
+        };
+        let (definition, rgd) = (Object(json!({})), Metadata { uid: "u".into(), ..Metadata::default() });
+        let told = |all: &[Arc<Object>], served: bool, definition: &Object| -> Vec<String> {
+            let chores = chores(&Revisions::of("a", all.iter()), definition, &rgd, served, 2);
+            let name = |chore: &Chore| match chore {
+                Chore::Adopt(object, _) => format!("adopt {}", object.uid()),
+                Chore::Delete(object) => format!("delete {}", object.uid()),
+            };
+            chores.iter().map(name).collect()
+        };
+        let all = [of(1, "old"), of(2, "old"), of(3, "u")];
+        assert_eq!(told(&all, false, &definition), ["adopt r1", "adopt r2"]);
+        assert_eq!(told(&all, true, &definition), ["adopt r2", "delete r1"]);
+        assert!(told(&[of(2, "u"), of(3, "u")], true, &definition).is_empty());
+        let leaving = Object(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
+        assert_eq!(told(&all, true, &leaving), ["delete r1"]);
+    }
 }

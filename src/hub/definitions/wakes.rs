@@ -13,6 +13,8 @@ pub enum Subject {
     Crd,
     /// To issue its snapshot.
     Revision,
+    /// To adopt its older snapshots, and to delete those that are too many.
+    Upkeep,
     /// To write its finalizers.
     Finalizers,
     /// To write its status.
@@ -174,6 +176,7 @@ mod tests {
             ("accepted without knowing a kind", Subject::Compile, LASTING, [0, 1, 0, 1, 0, 0, 0, 1, 0, 0]),
             ("its CRD would break instances", Subject::Crd, LASTING, [0, 1, 0, 1, 0, 0, 0, 1, 0, 0]),
             ("its snapshot is refused", Subject::Revision, SOON, [3, 1, 1, 0, 0, 1, 0, 0, 0, 0]),
+            ("403 on an older snapshot", Subject::Upkeep, SOON, [3, 1, 1, 0, 0, 1, 0, 0, 0, 0]),
             ("403 on its finalizer", Subject::Finalizers, SOON, [3, 1, 1, 0, 0, 1, 0, 0, 0, 0]),
             ("403 on its status", Subject::Status, SOON, [3, 1, 1, 0, 0, 1, 0, 0, 0, 0]),
         ];
