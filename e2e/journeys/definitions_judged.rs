@@ -16,6 +16,8 @@ pub const TRIALS: &[Run] = &[
     ("definitions::a_dead_api_group_concerns_who_uses_it", a_dead_api_group),
 ];
 
+const APISERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
+
 /// A definition that makes an object of another kind; `spec` is that object's.
 fn maker(name: &str, kind: &str, made: (&str, &str), spec: &str) -> String {
     let (api_version, made) = made;
@@ -113,17 +115,16 @@ fn looked_for_once(stand: &Stand) -> Result<()> {
 
 /// An API group whose server is not there.
 fn a_dead_api_group(stand: &Stand) -> Result<()> {
-    let services = "/apis/apiregistration.k8s.io/v1/apiservices";
     let dead = json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
         "metadata": {"name": "v1.dead.example.org"},
         "spec": {"group": "dead.example.org", "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 100,
             "insecureSkipTLSVerify": true, "service": {"name": "nobody", "namespace": "default"}}});
     for cluster in ["hub", "eu"] {
-        stand.api(cluster).post(services, &dead)?;
+        stand.api(cluster).post(APISERVICES, &dead)?;
     }
     let done = beside_a_dead_group(stand);
     for cluster in ["hub", "eu"] {
-        stand.api(cluster).delete(&format!("{services}/v1.dead.example.org"))?;
+        stand.api(cluster).delete(&format!("{APISERVICES}/v1.dead.example.org"))?;
     }
     done
 }
@@ -131,7 +132,11 @@ fn a_dead_api_group(stand: &Stand) -> Result<()> {
 fn beside_a_dead_group(stand: &Stand) -> Result<()> {
     for cluster in ["hub", "eu"] {
         eventually(PATIENCE, "the group is dead", || {
-            ensure!(stand.api(cluster).text("/apis/dead.example.org/v1").is_err(), "it answers");
+            let service =
+                stand.api(cluster).get(&format!("{APISERVICES}/v1.dead.example.org"))?.context("none")?;
+            let available =
+                crate::env::registration::condition(&service, "Available").cloned().unwrap_or_default();
+            ensure!(available["status"] == "False", "{available}");
             Ok(())
         })?;
     }

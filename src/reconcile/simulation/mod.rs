@@ -9,6 +9,7 @@ mod api_server;
 mod cases;
 mod cluster;
 mod economy;
+mod failures_tables;
 mod fields;
 mod fights_tables;
 mod fleet_tables;
