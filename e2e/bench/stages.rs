@@ -61,7 +61,7 @@ impl Plan {
             definitions: 12,
             fleet_edits: 10,
             spokes: 3,
-            crds_rest_seconds: 185,
+            crds_rest_seconds: 300,
             patience_seconds: 90,
         }
     }

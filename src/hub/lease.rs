@@ -241,7 +241,13 @@ impl Lease {
                 "leaseTransitions": transitions,
             })
         };
-        let (written, transitions) = match client.get(&resource(), namespace, name).await? {
+        // Nobody wrote it since we did, or the write is refused and it is read the next time.
+        let known = seen.written.take().filter(|_| renewing.is_some());
+        let found = match known {
+            Some(known) => Some(known),
+            None => client.get(&resource(), namespace, name).await?,
+        };
+        let (written, transitions) = match found {
             None => {
                 let body = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
                     "metadata": {"name": name, "namespace": namespace}, "spec": spec(0, "")});
@@ -267,7 +273,10 @@ impl Lease {
             }
         };
         match written {
-            Ok(_) => Ok(Tried::Held(until, transitions)),
+            Ok(live) => {
+                seen.written = Some(live);
+                Ok(Tried::Held(until, transitions))
+            }
             Err(ApiError::Conflict { .. } | ApiError::AlreadyExists) => Ok(Tried::Overtaken),
             Err(error) => Err(error),
         }
@@ -367,12 +376,14 @@ struct Observed {
     holder: String,
     renewed: String,
     at: Option<Instant>,
+    /// The lease as we wrote it last: a renewal needs no read.
+    written: Option<Value>,
 }
 
 impl Observed {
     fn is_expired(&mut self, holder: &str, renewed: &str, lease: &Value) -> bool {
         if self.holder != holder || self.renewed != renewed || self.at.is_none() {
-            *self = Self { holder: holder.into(), renewed: renewed.into(), at: Some(Instant::now()) };
+            *self = Self { holder: holder.into(), renewed: renewed.into(), at: Some(Instant::now()), written: None };
             return false;
         }
         let seconds = lease.pointer("/spec/leaseDurationSeconds").and_then(Value::as_u64).unwrap_or(15);

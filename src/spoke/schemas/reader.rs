@@ -253,7 +253,8 @@ impl Reader {
     ) -> Result<(), ApiError> {
         let passed_on = matches!(
             error,
-            ApiError::Unavailable { .. }
+            ApiError::GroupUnavailable { .. }
+                | ApiError::Unavailable { .. }
                 | ApiError::Timeout
                 | ApiError::Other { .. }
                 | ApiError::Forbidden { .. }
@@ -371,4 +372,41 @@ fn told(problems: &[Diagnostic], silent: Vec<String>) -> String {
     }
     lines.extend(silent);
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spoke::client::in_memory;
+    use http_body_util::{BodyExt, Full};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test]
+    async fn a_dead_group_is_told_and_holds_nothing_up() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let client = in_memory(move |request| {
+            count.fetch_add(1, Ordering::SeqCst);
+            let (status, body) = match request.uri().path() {
+                INDEX => (200, json!({"paths": {"apis/dead.example.org/v1": {"serverRelativeURL": "/openapi/v3/apis/dead.example.org/v1"}}})),
+                path if path.contains("dead.example.org") => {
+                    (503, json!({"kind": "Status", "code": 503, "message": "service unavailable", "status": "Failure"}))
+                }
+                _ => (404, json!({"kind": "Status", "code": 404, "message": "page not found", "status": "Failure"})),
+            };
+            let answer = http::Response::builder().status(status).header("content-type", "application/json");
+            let answer = answer.body(Full::new(body.to_string().into()).boxed_unsync()).unwrap();
+            async move { answer }
+        });
+        let reader = Reader::new(Book::default(), Pool::start(1).unwrap());
+        let wanted = BTreeSet::from([
+            Gvk::new("dead.example.org", "v1", "Corpse"),
+            Gvk::new("nowhere.example.org", "v1", "Thing"),
+        ]);
+        let kinds = reader.kinds(&client, &wanted).await.unwrap();
+        let said: Vec<String> = kinds.silent().collect();
+        assert!(said.len() == 1 && said[0].contains("dead.example.org"), "{said:?}");
+        assert_eq!(kinds.missing(), wanted);
+        assert!(asked.load(Ordering::SeqCst) <= 8, "{asked:?}");
+    }
 }
