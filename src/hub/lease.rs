@@ -383,7 +383,12 @@ struct Observed {
 impl Observed {
     fn is_expired(&mut self, holder: &str, renewed: &str, lease: &Value) -> bool {
         if self.holder != holder || self.renewed != renewed || self.at.is_none() {
-            *self = Self { holder: holder.into(), renewed: renewed.into(), at: Some(Instant::now()), written: None };
+            *self = Self {
+                holder: holder.into(),
+                renewed: renewed.into(),
+                at: Some(Instant::now()),
+                written: None,
+            };
             return false;
         }
         let seconds = lease.pointer("/spec/leaseDurationSeconds").and_then(Value::as_u64).unwrap_or(15);

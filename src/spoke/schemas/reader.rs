@@ -388,11 +388,18 @@ mod tests {
         let client = in_memory(move |request| {
             count.fetch_add(1, Ordering::SeqCst);
             let (status, body) = match request.uri().path() {
-                INDEX => (200, json!({"paths": {"apis/dead.example.org/v1": {"serverRelativeURL": "/openapi/v3/apis/dead.example.org/v1"}}})),
-                path if path.contains("dead.example.org") => {
-                    (503, json!({"kind": "Status", "code": 503, "message": "service unavailable", "status": "Failure"}))
-                }
-                _ => (404, json!({"kind": "Status", "code": 404, "message": "page not found", "status": "Failure"})),
+                INDEX => (
+                    200,
+                    json!({"paths": {"apis/dead.example.org/v1": {"serverRelativeURL": "/openapi/v3/apis/dead.example.org/v1"}}}),
+                ),
+                path if path.contains("dead.example.org") => (
+                    503,
+                    json!({"kind": "Status", "code": 503, "message": "service unavailable", "status": "Failure"}),
+                ),
+                _ => (
+                    404,
+                    json!({"kind": "Status", "code": 404, "message": "page not found", "status": "Failure"}),
+                ),
             };
             let answer = http::Response::builder().status(status).header("content-type", "application/json");
             let answer = answer.body(Full::new(body.to_string().into()).boxed_unsync()).unwrap();
