@@ -12,6 +12,7 @@
 
 pub mod fleet;
 pub mod lists;
+pub mod objects;
 pub mod ownership;
 mod retry;
 pub mod rivals;

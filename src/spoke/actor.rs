@@ -281,7 +281,7 @@ impl Actor {
                 event = incoming.recv() => if let Some(event) = event { self.on_event(event) },
                 contact = self.settings.contacts.recv() => if let Some(contact) = contact { self.on_contact(contact) },
                 _ = tick.tick() => {
-                    self.write_store(Store::forget_removed);
+                    self.write_store(|s| s.objects.forget_removed());
                     let changed = self.notes.changed(Instant::now().into_std());
                     changed.into_iter().for_each(|notes| self.say(Said::Notes(notes)));
                     self.retry_unserved();
@@ -332,7 +332,9 @@ impl Actor {
                 if let (Goal::Run { graph, .. }, false) = (&task.goal, task.is_local()) {
                     self.write_store(|s| s.crds.want(&key.gk, graph.crd_hash()));
                 }
-                if !task.is_local() && self.read_store(|s| s.kind_of(&key.gk).is_some_and(|k| !k.generated)) {
+                if !task.is_local()
+                    && self.read_store(|s| s.kind_of(&key.gk).is_some() && !s.objects.is_generated(&key.gk))
+                {
                     // So far only our children of that kind were watched; now every object there matters.
                     self.ensure_kind(&key.gk, Some(task.gvk.clone()), true);
                 }
@@ -441,17 +443,16 @@ impl Actor {
         for outcome in &done.outcomes {
             match outcome {
                 Outcome::Applied { object, stored, .. } => {
-                    concerned.extend(self.write_store(|s| s.upsert(object, stored.clone())));
+                    concerned.extend(self.write_store(|s| s.objects.upsert(object, stored.clone())));
                 }
-                Outcome::Gone { object } => {
-                    concerned.extend(self.write_store(|s| s.remove(object, done.uid.as_deref(), None)))
-                }
+                Outcome::Gone { object } => concerned
+                    .extend(self.write_store(|s| s.objects.remove(object, done.uid.as_deref(), None))),
                 _ => {}
             }
         }
         if let Some((object, stored)) = &done.seen {
             // Who made a nested instance waits for what it says.
-            concerned.extend(self.write_store(|s| s.upsert(object, stored.clone())));
+            concerned.extend(self.write_store(|s| s.objects.upsert(object, stored.clone())));
         }
         concerned
     }
@@ -485,18 +486,18 @@ impl Actor {
                 Vec::new()
             }
             Seen::ListStarted => {
-                self.write_store(|s| s.list_started(gk));
+                self.write_store(|s| s.objects.list_started(gk));
                 Vec::new()
             }
             Seen::Object(object) => {
                 let stored = Arc::new(Stored::new(object));
                 let target = stored.object.object_ref();
-                let concerned = self.write_store(|s| s.show(&target, stored));
+                let concerned = self.write_store(|s| s.objects.show(&target, stored));
                 self.settle_home(&target);
                 concerned
             }
             Seen::Left(target, uid, version) => {
-                let concerned = self.write_store(|s| s.remove(&target, Some(&uid), Some(version)));
+                let concerned = self.write_store(|s| s.objects.remove(&target, Some(&uid), Some(version)));
                 self.settle_home(&target);
                 concerned
             }
@@ -519,7 +520,7 @@ impl Actor {
     fn tell_mirrors(&self, gk: &GroupKind) {
         let hub_id = self.settings.hub_id.clone();
         let (generated, mirrors) =
-            self.read_store(|s| (s.kind_of(gk).is_some_and(|k| k.generated), s.mirrors(gk, hub_id.as_str())));
+            self.read_store(|s| (s.objects.is_generated(gk), s.objects.mirrors(gk, hub_id.as_str())));
         if generated && !self.settings.local {
             self.say(Said::Mirrors { gk: gk.clone(), mirrors });
         }
@@ -545,7 +546,7 @@ impl Actor {
             self.write_store(|s| s.crds.seen(&gk, &seen.mark, seen.gone));
             self.schema_changed(&gk);
             if seen.gk.is_some() && !seen.gone && seen.ours(&self.settings.hub_id) && !self.settings.local {
-                let known = self.read_store(|s| s.kind_of(&gk).is_some_and(|k| k.generated));
+                let known = self.read_store(|s| s.objects.is_generated(&gk));
                 if !known {
                     self.ensure_kind(&gk, None, true);
                 }
@@ -741,7 +742,7 @@ impl Actor {
             }
             action => {
                 if let Action::Apply(apply) = &action {
-                    self.write_store(|s| s.note_wanted(&apply.object, key));
+                    self.write_store(|s| s.objects.note_wanted(&apply.object, key));
                 }
                 let gk = perform::target(&action).unwrap_or(&key.gk);
                 let resource = self.read_store(|s| s.resource(gk).cloned());

@@ -1,20 +1,18 @@
 //! What one cluster shows: its kinds, its generated CRDs, and the objects that matter here.
 //!
-//! Fed by watches and by the answers to our own writes; whichever is newer wins, so that an event which only repeats
-//! our own write changes nothing and wakes nobody.
+//! The objects themselves are kept by [`Objects`].
 
 use super::crd_book::CrdBook;
 use super::references::References;
 use super::schemas::Graphs;
 use super::watch::is_crd_of;
-use crate::api::Object;
-use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
 use crate::graph::Graph;
-use crate::reconcile::spoke::{Side, mirrored_uid};
+use crate::reconcile::objects::Objects;
+use crate::reconcile::spoke::Side;
 use crate::reconcile::world::{Compiled, CrdState, Definition, KindState, Looked, Lookup, Stored, World};
 use kube::core::ApiResource;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// One kind of one cluster.
@@ -22,25 +20,10 @@ use std::sync::Arc;
 pub struct Kind {
     pub state: KindState,
     pub resource: Option<ApiResource>,
-    objects: HashMap<ObjectRef, Arc<Stored>>,
-    /// The list that is being received.
-    listing: Option<Listing>,
-    /// The version of the last complete list.
-    listed: u64,
-    /// Its objects are mirrors: instances of a generated kind.
-    pub generated: bool,
     /// Of the watch that was opened last.
     pub serial: u64,
     /// How often in a row the cluster said that it does not serve it.
     misses: u32,
-}
-
-#[derive(Debug, Default)]
-struct Listing {
-    /// What it has shown so far.
-    shown: HashSet<ObjectRef>,
-    /// What we changed meanwhile: of that the list may be older.
-    changed: HashSet<ObjectRef>,
 }
 
 /// A watch to open.
@@ -53,16 +36,7 @@ pub struct Open {
 
 impl Kind {
     fn new() -> Self {
-        Self {
-            state: KindState::Unknown,
-            resource: None,
-            objects: HashMap::new(),
-            listing: None,
-            listed: 0,
-            generated: false,
-            serial: 0,
-            misses: 0,
-        }
+        Self { state: KindState::Unknown, resource: None, serial: 0, misses: 0 }
     }
 }
 
@@ -74,28 +48,7 @@ pub struct Store {
     pub graphs: Graphs,
     /// Definitions whose instances others may make here.
     pub definitions: HashMap<GroupKind, Definition>,
-    members: HashMap<String, BTreeSet<ObjectRef>>,
-    /// Which instance wants an object, also where the object's own labels do not say so.
-    wanted_by: HashMap<ObjectRef, InstanceKey>,
-    removed: Removed,
-}
-
-/// What was removed lately, by uid: the version as of which it was gone. An answer to a write that is taken in later than
-/// the removal must not bring the object back.
-#[derive(Debug, Default)]
-struct Removed {
-    recent: HashMap<String, u64>,
-    older: HashMap<String, u64>,
-}
-
-impl Removed {
-    fn forget(&mut self, uid: &str) {
-        self.recent.remove(uid);
-        self.older.remove(uid);
-    }
-    fn version(&self, uid: &str) -> Option<u64> {
-        self.recent.get(uid).or_else(|| self.older.get(uid)).copied()
-    }
+    pub objects: Objects,
 }
 
 impl World for Store {
@@ -115,11 +68,10 @@ impl World for Store {
         self.definitions.get(gk).cloned()
     }
     fn get(&self, object: &ObjectRef) -> Option<Arc<Stored>> {
-        self.kinds.get(&object.gk)?.objects.get(object).cloned()
+        self.objects.get(object).cloned()
     }
     fn members(&self, applyset: &str) -> Vec<(ObjectRef, Arc<Stored>)> {
-        let refs = self.members.get(applyset).into_iter().flatten();
-        refs.filter_map(|r| Some((r.clone(), self.get(r)?))).collect()
+        self.objects.members(applyset).map(|(r, s)| (r.clone(), s.clone())).collect()
     }
     fn look(&self, lookup: &Lookup) -> Looked {
         self.references.look(lookup)
@@ -128,30 +80,36 @@ impl World for Store {
 
 impl Store {
     pub fn kind_mut(&mut self, gk: &GroupKind) -> &mut Kind {
+        self.objects.watch(gk, false);
         self.kinds.entry(gk.clone()).or_insert_with(Kind::new)
     }
 
     /// Whether the kind needs a watch that it does not have: it has none, or one of our own objects only while it turns
     /// out to be `generated`, so that foreign objects of it matter too.
     pub fn open(&mut self, gk: &GroupKind, generated: bool) -> Option<Open> {
+        let was_generated = self.objects.is_generated(gk);
         let kind = self.kind_mut(gk);
-        let too_narrow = generated && !kind.generated && kind.serial > 0;
-        kind.generated |= generated;
-        if kind.state != KindState::Unknown && !too_narrow {
-            return None;
+        let too_narrow = generated && !was_generated && kind.serial > 0;
+        let needed = kind.state == KindState::Unknown || too_narrow;
+        if needed {
+            kind.state = KindState::Syncing;
+            kind.serial += 1;
         }
-        kind.state = KindState::Syncing;
-        kind.listing = None;
-        kind.serial += 1;
-        Some(Open { serial: kind.serial, everything: kind.generated })
+        let serial = kind.serial;
+        self.objects.watch(gk, generated);
+        if needed {
+            self.objects.list_ended(gk);
+        }
+        needed.then(|| Open { serial, everything: self.objects.is_generated(gk) })
     }
     /// The kind's objects are to be listed anew, while what was seen of them stands: its schema changed. `None` where no
     /// list was read to its end.
     pub fn reread(&mut self, gk: &GroupKind) -> Option<Open> {
         let kind = self.kinds.get_mut(gk).filter(|k| matches!(k.state, KindState::Synced { .. }))?;
-        kind.listing = None;
         kind.serial += 1;
-        Some(Open { serial: kind.serial, everything: kind.generated })
+        let serial = kind.serial;
+        self.objects.list_ended(gk);
+        Some(Open { serial, everything: self.objects.is_generated(gk) })
     }
     /// The cluster does not serve the kind; returns how often it said so in a row before.
     pub fn missed(&mut self, gk: &GroupKind) -> u32 {
@@ -186,174 +144,22 @@ impl Store {
         let missing = self.kinds.iter().filter(|(_, k)| k.state == KindState::Missing);
         missing.map(|(gk, _)| gk.clone()).collect()
     }
-    pub fn note_wanted(&mut self, object: &ObjectRef, key: &InstanceKey) {
-        self.wanted_by.insert(object.clone(), key.clone());
-    }
-    pub fn forget_wanted(&mut self, key: &InstanceKey) {
-        self.wanted_by.retain(|_, k| k != key);
-    }
     /// Every known object of a kind.
     pub fn objects(&self, gk: &GroupKind) -> Vec<ObjectRef> {
-        self.kinds.get(gk).map(|k| k.objects.keys().cloned().collect()).unwrap_or_default()
+        self.objects.of_kind(gk).map(|(r, _)| r.clone()).collect()
     }
     /// Instances of generated kinds among what carries this ApplySet label.
     pub fn instances_of(&self, applyset: &str) -> Vec<ObjectRef> {
-        let refs = self.members.get(applyset).into_iter().flatten();
-        let generated = |r: &&ObjectRef| {
-            self.definitions.contains_key(&r.gk) || self.kinds.get(&r.gk).is_some_and(|k| k.generated)
-        };
-        refs.filter(generated).cloned().collect()
+        let generated =
+            |r: &&ObjectRef| self.definitions.contains_key(&r.gk) || self.objects.is_generated(&r.gk);
+        self.objects.members(applyset).map(|(r, _)| r).filter(generated).cloned().collect()
     }
-    /// Mirrors of this hub among the objects of a generated kind: key and uid of the hub instance.
-    pub fn mirrors(&self, gk: &GroupKind, hub_id: &str) -> Vec<(InstanceKey, String)> {
-        let Some(kind) = self.kinds.get(gk) else { return Vec::new() };
-        let all = kind.objects.iter();
-        all.filter_map(|(r, s)| {
-            let uid = mirrored_uid(s, hub_id)?;
-            Some((InstanceKey::new(r.gk.clone(), &r.namespace, &r.name), uid.to_owned()))
-        })
-        .collect()
-    }
-
-    /// Takes in what the watch shows; returns the instances it concerns, none if it was known already.
-    pub fn show(&mut self, target: &ObjectRef, stored: Arc<Stored>) -> Vec<InstanceKey> {
-        let mut may_go_back = false;
-        if let Some(listing) = self.kinds.get_mut(&target.gk).and_then(|k| k.listing.as_mut()) {
-            listing.shown.insert(target.clone());
-            // After a restore of etcd, a list shows older versions of what was known, and they are the truth.
-            may_go_back = !listing.changed.contains(target);
-        }
-        self.take(target, stored, may_go_back)
-    }
-
-    /// Takes in the answer to a request; returns the instances it concerns, none if it was known already.
-    pub fn upsert(&mut self, target: &ObjectRef, stored: Arc<Stored>) -> Vec<InstanceKey> {
-        self.note_change(target);
-        // The answer may come after a list that was made after the write, and that knows the object no more.
-        let gone =
-            |k: &Kind| k.listing.is_none() && !k.objects.contains_key(target) && version(&stored) <= k.listed;
-        if self.kinds.get(&target.gk).is_some_and(gone) {
-            return Vec::new();
-        }
-        self.take(target, stored, false)
-    }
-
-    fn note_change(&mut self, target: &ObjectRef) {
-        if let Some(listing) = self.kinds.get_mut(&target.gk).and_then(|k| k.listing.as_mut()) {
-            listing.changed.insert(target.clone());
-        }
-    }
-
-    fn take(&mut self, target: &ObjectRef, stored: Arc<Stored>, may_go_back: bool) -> Vec<InstanceKey> {
-        let generated = self.kinds.get(&target.gk).is_some_and(|k| k.generated);
-        let Some(kind) = self.kinds.get_mut(&target.gk) else { return Vec::new() };
-        let removed = self.removed.version(stored.object.uid()).is_some_and(|at| version(&stored) <= at);
-        if removed && !may_go_back {
-            return Vec::new();
-        }
-        // An answer about an earlier object of this name may come late.
-        if let Some(old) = kind.objects.get(target) {
-            let same = old.object.uid() == stored.object.uid() && version(old) == version(&stored);
-            // The same version reads differently in a list after the kind's schema changed.
-            let known = same && old.object == stored.object;
-            if known || (version(old) >= version(&stored) && !may_go_back) {
-                return Vec::new();
-            }
-        }
-        if removed {
-            self.removed.forget(stored.object.uid());
-        }
-        let old = kind.objects.insert(target.clone(), stored.clone());
-        let mut concerned = self.concerned(target, &stored, generated);
-        if let Some(old) = old {
-            concerned.extend(self.concerned(target, &old, generated));
-            self.index(target, &old, false);
-        }
-        self.index(target, &stored, true);
-        concerned.into_iter().collect()
-    }
-
-    /// The object left the watch, as of `at`; returns the instances it concerns. With `uid`, only if that object is meant.
-    pub fn remove(&mut self, target: &ObjectRef, uid: Option<&str>, at: Option<u64>) -> Vec<InstanceKey> {
-        self.note_change(target);
-        let Some(kind) = self.kinds.get_mut(&target.gk) else { return Vec::new() };
-        let generated = kind.generated;
-        if let (Some(uid), Some(at)) = (uid, at) {
-            // Also where it is not known: the answer that tells of it may be under way.
-            self.removed.recent.insert(uid.to_owned(), at);
-        }
-        if uid.is_some_and(|u| kind.objects.get(target).is_some_and(|s| s.object.uid() != u)) {
-            return Vec::new();
-        }
-        let Some(old) = kind.objects.remove(target) else { return Vec::new() };
-        let known = self.removed.recent.entry(old.object.uid().to_owned()).or_default();
-        *known = version(&old).max(*known);
-        self.index(target, &old, false);
-        self.concerned(target, &old, generated).into_iter().collect()
-    }
-
-    /// Called now and then: what was removed is remembered until the second call after it.
-    pub fn forget_removed(&mut self) {
-        self.removed.older = std::mem::take(&mut self.removed.recent);
-    }
-
-    pub fn list_started(&mut self, gk: &GroupKind) {
-        if let Some(kind) = self.kinds.get_mut(gk) {
-            kind.listing = Some(Listing::default());
-        }
-    }
-
-    /// The list is complete: what was not in it is gone from the selection, unless we wrote it after that version.
-    pub fn list_done(&mut self, gk: &GroupKind, namespaced: bool, listed: u64) -> Vec<InstanceKey> {
+    /// The list of a kind is complete; returns the instances that it concerns.
+    pub fn list_done(&mut self, gk: &GroupKind, namespaced: bool, version: u64) -> Vec<InstanceKey> {
         let Some(kind) = self.kinds.get_mut(gk) else { return Vec::new() };
         kind.state = KindState::Synced { namespaced };
-        let Some(listing) = kind.listing.take() else { return Vec::new() };
-        kind.listed = listed;
-        let stays = |target: &ObjectRef, stored: &Stored| {
-            listing.shown.contains(target) || (listing.changed.contains(target) && version(stored) > listed)
-        };
-        let lost: Vec<ObjectRef> =
-            kind.objects.iter().filter(|(r, s)| !stays(r, s)).map(|(r, _)| r.clone()).collect();
-        lost.iter().flat_map(|r| self.remove(r, None, None)).collect()
+        self.objects.list_done(gk, version)
     }
-
-    fn index(&mut self, target: &ObjectRef, stored: &Stored, add: bool) {
-        let Some(id) = stored.object.label(kro::APPLYSET_PART_OF) else { return };
-        if add {
-            self.members.entry(id.to_owned()).or_default().insert(target.clone());
-        } else if let Some(set) = self.members.get_mut(id) {
-            set.remove(target);
-            if set.is_empty() {
-                self.members.remove(id);
-            }
-        }
-    }
-
-    fn concerned(&self, target: &ObjectRef, stored: &Stored, generated: bool) -> HashSet<InstanceKey> {
-        let mut out = HashSet::new();
-        if generated {
-            out.insert(InstanceKey::new(target.gk.clone(), &target.namespace, &target.name));
-        }
-        out.extend(owner(&stored.object));
-        out.extend(self.wanted_by.get(target).cloned());
-        out
-    }
-}
-
-fn version(stored: &Stored) -> u64 {
-    stored.object.resource_version().parse().unwrap_or_default()
-}
-
-/// The instance that the labels of a child name.
-fn owner(object: &Object) -> Option<InstanceKey> {
-    let full = |label: &str, long: &str| {
-        let long = object.annotation(long);
-        long.or_else(|| object.label(label)).unwrap_or_default().to_owned()
-    };
-    let kind = object.label(kro::INSTANCE_KIND)?;
-    let gk = GroupKind::new(object.label(kro::INSTANCE_GROUP).unwrap_or_default(), kind);
-    let namespace = full(kro::INSTANCE_NAMESPACE, hub::FULL_INSTANCE_NAMESPACE);
-    Some(InstanceKey::new(gk, &namespace, &full(kro::INSTANCE_NAME, hub::FULL_INSTANCE_NAME)))
 }
 
 #[cfg(test)]
@@ -367,19 +173,6 @@ mod tests {
                 "labels": {"kro.run/instance-kind": "App", "kro.run/instance-group": "kro.run",
                     "kro.run/instance-name": "a", "kro.run/instance-namespace": "n",
                     "applyset.kubernetes.io/part-of": part_of}}})))
-    }
-
-    #[test]
-    fn an_event_that_repeats_our_own_write_wakes_nobody() {
-        let gk = GroupKind::new("", "ConfigMap");
-        let target = ObjectRef::new(gk.clone(), "n", "c");
-        let mut store = Store::default();
-        store.kind_mut(&gk);
-        assert_eq!(store.upsert(&target, child(5, "x")).len(), 1);
-        assert!(store.upsert(&target, child(5, "x")).is_empty());
-        assert!(store.upsert(&target, child(4, "x")).is_empty());
-        assert_eq!(store.upsert(&target, child(6, "y")).len(), 1);
-        assert_eq!((store.members("x").len(), store.members("y").len()), (0, 1));
     }
 
     #[test]
@@ -398,27 +191,6 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_comes_after_the_removal_brings_nothing_back() {
-        let gk = GroupKind::new("", "ConfigMap");
-        let target = ObjectRef::new(gk.clone(), "n", "c");
-        // The watch knew of the object, or its removal was all that the watch ever told.
-        for known in [true, false] {
-            let mut store = Store::default();
-            store.kind_mut(&gk);
-            if known {
-                store.upsert(&target, child(5, "x"));
-            }
-            store.remove(&target, Some("u"), Some(8));
-            assert!(store.upsert(&target, child(7, "x")).is_empty());
-            assert!(store.get(&target).is_none());
-            store.forget_removed();
-            assert!(store.upsert(&target, child(8, "x")).is_empty());
-            // It only left the selection, and is back.
-            assert_eq!(store.upsert(&target, child(9, "x")).len(), 1);
-        }
-    }
-
-    #[test]
     fn a_kind_that_may_not_be_watched_is_not_looked_up_a_second_time() {
         let mut store = Store::default();
         for (kind, state) in [
@@ -432,86 +204,21 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_the_truth_also_where_it_goes_back_unless_we_wrote_meanwhile() {
-        let gk = GroupKind::new("", "ConfigMap");
-        let target = ObjectRef::new(gk.clone(), "n", "c");
-        let version = |store: &Store| store.get(&target).map(|s| s.object.resource_version().to_owned());
-        // Known as of 9, or removed as of 9; the cluster was restored to 5.
-        for removed in [false, true] {
-            for written in [false, true] {
-                let mut store = Store::default();
-                store.kind_mut(&gk);
-                store.show(&target, child(9, "x"));
-                if removed {
-                    store.remove(&target, Some("u"), Some(9));
-                }
-                store.list_started(&gk);
-                if written {
-                    store.upsert(&target, child(11, "x"));
-                }
-                let concerned = store.show(&target, child(5, "x"));
-                store.list_done(&gk, true, 0);
-                let want = if written { "11" } else { "5" };
-                assert_eq!(version(&store).as_deref(), Some(want), "removed {removed}, written {written}");
-                assert_eq!(concerned.is_empty(), written);
-                assert!(store.show(&target, child(4, "x")).is_empty(), "an event that comes late is none");
-            }
-        }
-    }
-
-    #[test]
     fn a_kind_whose_schema_changed_is_listed_anew_and_read_as_it_is_shown_now() {
         let gk = GroupKind::new("", "ConfigMap");
         let target = ObjectRef::new(gk.clone(), "n", "c");
         let mut store = Store::default();
         assert_eq!(store.reread(&gk), None, "nothing was read yet");
         store.open(&gk, false);
-        store.show(&target, child(5, "x"));
+        store.objects.show(&target, child(5, "x"));
         store.list_done(&gk, true, 0);
         let serial = store.reread(&gk).map(|open| open.serial);
         assert_eq!((serial, store.kind(&gk)), (Some(2), KindState::Synced { namespaced: true }));
         assert!(store.get(&target).is_some(), "what was seen stands");
-        store.list_started(&gk);
-        assert!(store.show(&target, child(5, "x")).is_empty(), "it reads as before");
-        assert_eq!(store.show(&target, child(5, "y")).len(), 1, "the same version reads differently");
+        store.objects.list_started(&gk);
+        assert!(store.objects.show(&target, child(5, "x")).is_empty(), "it reads as before");
+        assert_eq!(store.objects.show(&target, child(5, "y")).len(), 1, "the same version reads differently");
         store.list_done(&gk, true, 0);
-        assert!(store.show(&target, child(5, "x")).is_empty(), "an event that comes late is none");
-    }
-
-    #[test]
-    fn the_answer_to_a_write_before_a_list_does_not_hide_that_the_object_is_gone() {
-        let gk = GroupKind::new("", "ConfigMap");
-        let target = ObjectRef::new(gk.clone(), "n", "c");
-        // Written as of 5, deleted, and listed as of 7; or written after the list was made.
-        for (written, there) in [(5, false), (8, true)] {
-            for during in [true, false] {
-                let mut store = Store::default();
-                store.kind_mut(&gk);
-                store.list_started(&gk);
-                if during {
-                    store.upsert(&target, child(written, "x"));
-                }
-                let concerned = store.list_done(&gk, true, 7);
-                if during {
-                    assert_eq!(concerned.is_empty(), there, "who wrote it is told that it is gone");
-                } else {
-                    assert_eq!(store.upsert(&target, child(written, "x")).is_empty(), !there);
-                }
-                assert_eq!(store.get(&target).is_some(), there, "{written}, during {during}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_a_new_list_does_not_name_is_gone() {
-        let gk = GroupKind::new("", "ConfigMap");
-        let target = ObjectRef::new(gk.clone(), "n", "c");
-        let mut store = Store::default();
-        store.kind_mut(&gk);
-        store.upsert(&target, child(5, "x"));
-        store.list_started(&gk);
-        assert_eq!(store.list_done(&gk, true, 0).len(), 1);
-        assert!(store.get(&target).is_none());
-        assert_eq!(store.kind(&gk), KindState::Synced { namespaced: true });
+        assert!(store.objects.show(&target, child(5, "x")).is_empty(), "an event that comes late is none");
     }
 }

@@ -257,6 +257,7 @@ impl Actor {
             return;
         }
         kind.state = KindState::Syncing;
+        self.store.opened(gk);
         let selector = if generated {
             None
         } else if self.local {
@@ -382,6 +383,7 @@ impl Actor {
         }
         if self.next_tick <= now.millis {
             self.next_tick = now.millis + TICK;
+            self.store.forget_removed();
             let unserved = self.store.unserved();
             for gk in &unserved {
                 self.store.kind_mut(gk, false).state = KindState::Unknown;

@@ -68,7 +68,7 @@ impl Actor {
 
     /// Every object of a kind that others may make.
     pub(super) fn settle_kind(&mut self, gk: &GroupKind) {
-        if self.read_store(|s| s.definitions.contains_key(gk) || s.kind_of(gk).is_some_and(|k| k.generated)) {
+        if self.read_store(|s| s.definitions.contains_key(gk) || s.objects.is_generated(gk)) {
             let objects = self.read_store(|s| s.objects(gk));
             let slots = self.slots.iter().filter(|(key, slot)| key.gk == *gk && slot.is_nested());
             let known = slots.map(|(key, _)| key.object());
@@ -79,8 +79,8 @@ impl Actor {
 
     /// An object changed, came, or went: if this is its home, a task is made of it.
     pub(super) fn settle_home(&mut self, target: &ObjectRef) {
-        let (definition, generated) = self
-            .read_store(|s| (s.definition(&target.gk), s.kind_of(&target.gk).is_some_and(|k| k.generated)));
+        let (definition, generated) =
+            self.read_store(|s| (s.definition(&target.gk), s.objects.is_generated(&target.gk)));
         if self.settings.local || (definition.is_none() && !generated) {
             return;
         }
@@ -143,7 +143,7 @@ impl Actor {
     pub(super) fn close(&mut self, key: &InstanceKey) {
         self.slots.remove(key);
         self.agenda.set(key, None);
-        self.write_store(|s| s.forget_wanted(key));
+        self.write_store(|s| s.objects.forget_wanted(key));
         self.read_lookups(key, &BTreeSet::new());
         self.settle_made_by(key);
         self.nested.applysets.remove(&applyset::id(key));
