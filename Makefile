@@ -23,7 +23,7 @@ help: ## Say what there is
 	@echo
 	@echo "  SPOKES=n  spokes of \`make up\` (2); a second call with more adds them"
 	@echo "  LOCAL=1   \`make up\`: the hub may run instances too"
-	@echo "  QUICK=1   \`make bench\`: one run, few instances; five minutes, nine more for crds"
+	@echo "  QUICK=1   \`make bench\`: one run, few instances, under five minutes; without crds"
 	@echo "  ONLY=a,b  \`make bench\`: some of kro, kro-tuned, local, fail, adopt, replay, fleet, crds"
 	@echo "  RUNS=n    \`make bench\`: runs of each (5)"
 	@echo "  INSTANCES=n  \`make bench\`: so many at once, and no other batch"
