@@ -25,7 +25,7 @@ impl Pass<'_> {
         clusters: &Value,
     ) -> (Map<String, Value>, Vec<String>) {
         let mut pass = Pass::new(graph, instance, &Value::Null);
-        // The hub's one loop waits for this.
+        // The statuses of other instances that read all clusters wait for this.
         pass.budget = Budget::new(HUB_STEPS, HUB_STEPS);
         pass.scope.bind(KRO, &json!({CLUSTERS: clusters}));
         pass.all_of(&graph.over_all)

@@ -205,6 +205,8 @@ pub(super) struct Aggregate {
     pub refused: Option<String>,
     /// The author's fields that are said once for all clusters.
     pub over_all: Map<String, Value>,
+    /// Why some of them cannot be said, ever.
+    pub unresolved: Vec<String>,
 }
 
 /// kro's condition types, which every cluster reports.
@@ -315,6 +317,9 @@ impl Aggregate {
             InstanceState::Error
         } else if self.entries.is_empty() || any(EntryKind::Progressing) || any(EntryKind::Unreachable) {
             InstanceState::InProgress
+        } else if !self.unresolved.is_empty() {
+            // While something is under way, the fields may be said in a moment.
+            InstanceState::Error
         } else {
             InstanceState::Active
         }
@@ -436,6 +441,10 @@ impl Aggregate {
         }
         if let Some(why) = self.refused.as_ref().filter(|_| !self.deleting) {
             return Some(("StatusRefused", format!("the hub refuses the fields of the status: {why}")));
+        }
+        let well = |e: &Entry| e.kind == EntryKind::Ready;
+        if !self.unresolved.is_empty() && !self.deleting && self.entries.iter().all(well) {
+            return Some(("StatusUnresolved", text::cut(&self.unresolved.join("; "), MAX_SAID)));
         }
         (self.entries.is_empty() && !self.deleting).then(|| {
             let local = if self.has_local {
@@ -565,6 +574,7 @@ mod tests {
             unmanaged: None,
             by_author: Some(false),
             has_local: false,
+            unresolved: Vec::new(),
             refused: None,
             over_all: Map::new(),
         }
@@ -605,6 +615,24 @@ mod tests {
         }
         assert_eq!(told(Vec::new(), None), (InProgress, InProgress), "placed nowhere");
         assert_eq!(told(Vec::new(), Some("bad words")), (Failed, InProgress));
+    }
+
+    #[test]
+    fn fields_over_all_clusters_that_nobody_can_say_are_an_error_once_all_else_is_well() {
+        let name = ClusterName::new("eu");
+        let said = |state: InstanceState| {
+            let entry = Entry::of(&name, Some(&ClusterHealth::Ready), Some(&report(state, 2)), false, 2);
+            let unresolved = vec!["status.n: 1 / 0: division by zero".to_owned()];
+            let aggregate = Aggregate { unresolved, ..of_entries(vec![entry]) };
+            let now = Now { millis: 0, rfc3339: "2026-01-01T00:00:00Z".into() };
+            let status = aggregate.status(&unseen_status(), 2, &now);
+            let list = status["conditions"].as_array().unwrap();
+            let ready = list.iter().find(|c| c["type"] == "Ready").unwrap();
+            format!("{} {}: {}", status["state"], ready["reason"], ready["message"]).replace('"', "")
+        };
+        assert_eq!(said(InstanceState::Active), "ERROR StatusUnresolved: status.n: 1 / 0: division by zero");
+        let under_way = said(InstanceState::InProgress);
+        assert!(under_way.starts_with("IN_PROGRESS") && !under_way.contains("Unresolved"), "{under_way}");
     }
 
     #[test]

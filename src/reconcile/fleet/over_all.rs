@@ -24,27 +24,35 @@ impl Question {
     pub fn evaluate(&self) -> Answer {
         let shown = self.graph.as_served(&self.instance);
         let instance = shown.as_ref().unwrap_or(&self.instance);
-        let fields = self.graph.over_clusters(&instance.0, &self.clusters).0;
-        Answer { print: self.print, fields: Some(fields) }
+        let (fields, problems) = self.graph.over_clusters(&instance.0, &self.clusters);
+        Answer { print: self.print, said: Some(OverClusters { fields, problems }) }
     }
 
     /// There is no answer, and asking again would give none either.
     pub fn unanswered(&self) -> Answer {
-        Answer { print: self.print, fields: None }
+        Answer { print: self.print, said: None }
     }
 }
 
 #[derive(Clone, Debug)]
 pub struct Answer {
     print: u64,
-    fields: Option<Map<String, Value>>,
+    said: Option<OverClusters>,
+}
+
+/// What the author's expressions over all clusters give.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct OverClusters {
+    pub fields: Map<String, Value>,
+    /// Of those that give nothing, however long one waits.
+    pub problems: Vec<String>,
 }
 
 #[derive(Debug)]
 struct Known {
     print: u64,
     graph: String,
-    fields: Map<String, Value>,
+    said: OverClusters,
 }
 
 /// What is known of these fields for one instance.
@@ -59,8 +67,7 @@ pub(super) struct OverAll {
 
 /// What the status may say now.
 pub(super) enum Said {
-    /// These fields.
-    Fields(Map<String, Value>),
+    This(OverClusters),
     /// Nothing before the answer, or before this time.
     Wait(Option<u64>),
 }
@@ -75,13 +82,13 @@ impl OverAll {
         now: &Now,
     ) -> (Said, Option<Question>) {
         if !graph.reads_clusters() {
-            return (Said::Fields(Map::new()), None);
+            return (Said::This(OverClusters::default()), None);
         }
         let clusters = Value::Array(clusters());
         let print = hash::json(&json!([graph.hash, read_of(instance), clusters]));
         if let Some(known) = self.known.as_ref().filter(|known| known.print == print) {
             self.stale_since = None;
-            return (Said::Fields(known.fields.clone()), None);
+            return (Said::This(known.said.clone()), None);
         }
         let since = *self.stale_since.get_or_insert(now.millis);
         let question = self.asked.is_none().then(|| {
@@ -90,7 +97,7 @@ impl OverAll {
         });
         let known = self.known.as_ref().filter(|known| known.graph == graph.hash);
         let said = match known {
-            Some(known) if now.millis >= since + PATIENCE_MILLIS => Said::Fields(known.fields.clone()),
+            Some(known) if now.millis >= since + PATIENCE_MILLIS => Said::This(known.said.clone()),
             known => Said::Wait(known.map(|_| since + PATIENCE_MILLIS)),
         };
         (said, question)
@@ -98,9 +105,9 @@ impl OverAll {
 
     pub fn answered(&mut self, answer: Answer) {
         let Some((_, graph)) = self.asked.take_if(|(print, _)| *print == answer.print) else { return };
-        let before = self.known.take().filter(|known| known.graph == graph).map(|known| known.fields);
-        let fields = answer.fields.or(before).unwrap_or_default();
-        self.known = Some(Known { print: answer.print, graph, fields });
+        let before = self.known.take().filter(|known| known.graph == graph).map(|known| known.said);
+        let said = answer.said.or(before).unwrap_or_default();
+        self.known = Some(Known { print: answer.print, graph, said });
     }
 }
 
@@ -151,7 +158,7 @@ mod tests {
         let now = Now { millis, rfc3339: String::new() };
         let (said, question) = over.of(graph, instance, || (0..clusters).map(cluster).collect(), &now);
         let said = match said {
-            Said::Fields(fields) => Ok(fields.get("n").cloned()),
+            Said::This(said) => Ok(said.fields.get("n").cloned()),
             Said::Wait(until) => Err(until),
         };
         (said, question)

@@ -2,6 +2,7 @@
 
 use super::aggregate::{Aggregate, Entry};
 use super::on_hub::{OnHub, has_part_on_hub, may_be_local};
+use super::over_all::OverClusters;
 use super::placement::Decision;
 use super::{Fleet, FleetAction, FleetStep, Inputs, on_hub, over_all};
 use crate::api::keys::hub;
@@ -9,7 +10,7 @@ use crate::api::names::ClusterName;
 use crate::api::{Object, hash};
 use crate::graph::Graph;
 use crate::reconcile::spoke::{InstanceState, merge_patch};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -102,13 +103,14 @@ impl Fleet {
             on_hub.registered && names.iter().all(|n| n == local) && entries.len() == names.len();
         let over_all = match inputs.graph.filter(|_| !deleting) {
             Some(graph) => {
-                let Some(fields) = self.over_all(step, inputs, graph, &entries) else { return };
-                fields
+                let Some(said) = self.over_all(step, inputs, graph, &entries) else { return };
+                said
             }
-            None => Map::new(),
+            None => OverClusters::default(),
         };
         let mut aggregate = Aggregate {
-            over_all,
+            over_all: over_all.fields,
+            unresolved: over_all.problems,
             entries,
             only_local: only_local && !names.is_empty(),
             deleting,
@@ -161,14 +163,14 @@ impl Fleet {
         inputs: &Inputs,
         graph: &Arc<Graph>,
         entries: &[Entry],
-    ) -> Option<Map<String, Value>> {
+    ) -> Option<OverClusters> {
         let facts = |name| inputs.clusters.get(name).and_then(|c| c.facts.as_deref());
         let seen = entries.iter().filter(|e| !e.hub_part);
         let clusters = || seen.map(|e| e.shown(facts(&e.name))).collect();
         let (said, question) = self.over_all.of(graph, inputs.instance, clusters, inputs.now);
         step.actions.extend(question.map(FleetAction::Evaluate));
         match said {
-            over_all::Said::Fields(fields) => Some(fields),
+            over_all::Said::This(said) => Some(said),
             over_all::Said::Wait(until) => {
                 step.wake_at = until;
                 None
