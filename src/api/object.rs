@@ -24,6 +24,10 @@ impl Object {
     pub fn resource_version(&self) -> &str {
         self.str_at("/metadata/resourceVersion")
     }
+    /// The resource version as a number, by which one API server orders what it stores; 0 where it is none.
+    pub fn version(&self) -> u64 {
+        self.resource_version().parse().unwrap_or_default()
+    }
     pub fn generation(&self) -> i64 {
         self.0.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default()
     }

@@ -110,9 +110,8 @@ impl View {
 
     fn upsert(&mut self, object: Object, may_go_back: bool) -> Option<Change> {
         let key = Key::of(&object);
-        let version = |o: &Object| o.resource_version().parse::<u64>().unwrap_or_default();
         let before = self.objects.get(&key).cloned();
-        let old = |b: &Object| match version(b).cmp(&version(&object)) {
+        let old = |b: &Object| match b.version().cmp(&object.version()) {
             // The same version reads differently in a list after the kind's schema changed.
             std::cmp::Ordering::Equal => !may_go_back || *b == object,
             std::cmp::Ordering::Greater => !may_go_back,

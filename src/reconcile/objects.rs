@@ -109,8 +109,9 @@ impl Objects {
     pub fn upsert(&mut self, target: &ObjectRef, stored: Arc<Stored>) -> Vec<InstanceKey> {
         self.note_change(target);
         // The answer may come after a list that was made after the write, and that knows the object no more.
-        let gone =
-            |k: &Kind| k.listing.is_none() && !k.objects.contains_key(target) && version(&stored) <= k.listed;
+        let gone = |k: &Kind| {
+            k.listing.is_none() && !k.objects.contains_key(target) && stored.object.version() <= k.listed
+        };
         if self.kinds.get(&target.gk).is_some_and(gone) {
             return Vec::new();
         }
@@ -126,16 +127,18 @@ impl Objects {
     fn take(&mut self, target: &ObjectRef, stored: Arc<Stored>, may_go_back: bool) -> Vec<InstanceKey> {
         let generated = self.kinds.get(&target.gk).is_some_and(|k| k.generated);
         let Some(kind) = self.kinds.get_mut(&target.gk) else { return Vec::new() };
-        let removed = self.removed.version(stored.object.uid()).is_some_and(|at| version(&stored) <= at);
+        let removed =
+            self.removed.version(stored.object.uid()).is_some_and(|at| stored.object.version() <= at);
         if removed && !may_go_back {
             return Vec::new();
         }
         // An answer about an earlier object of this name may come late.
         if let Some(old) = kind.objects.get(target) {
-            let same = old.object.uid() == stored.object.uid() && version(old) == version(&stored);
+            let same =
+                old.object.uid() == stored.object.uid() && old.object.version() == stored.object.version();
             // The same version reads differently in a list after the kind's schema changed.
             let known = same && old.object == stored.object;
-            if known || (version(old) >= version(&stored) && !may_go_back) {
+            if known || (old.object.version() >= stored.object.version() && !may_go_back) {
                 return Vec::new();
             }
         }
@@ -166,7 +169,7 @@ impl Objects {
         }
         let Some(old) = kind.objects.remove(target) else { return Vec::new() };
         let known = self.removed.recent.entry(old.object.uid().to_owned()).or_default();
-        *known = version(&old).max(*known);
+        *known = old.object.version().max(*known);
         self.index(target, &old, false);
         self.concerned(target, &old, generated).into_iter().collect()
     }
@@ -195,7 +198,8 @@ impl Objects {
         let Some(listing) = kind.listing.take() else { return Vec::new() };
         kind.listed = listed;
         let stays = |target: &ObjectRef, stored: &Stored| {
-            listing.shown.contains(target) || (listing.changed.contains(target) && version(stored) > listed)
+            listing.shown.contains(target)
+                || (listing.changed.contains(target) && stored.object.version() > listed)
         };
         let lost: Vec<ObjectRef> =
             kind.objects.iter().filter(|(r, s)| !stays(r, s)).map(|(r, _)| r.clone()).collect();
@@ -225,10 +229,6 @@ impl Objects {
     }
 }
 
-fn version(stored: &Stored) -> u64 {
-    stored.object.resource_version().parse().unwrap_or_default()
-}
-
 /// The instance that the labels of a child name.
 fn owner(object: &Object) -> Option<InstanceKey> {
     let full = |label: &str, long: &str| {
@@ -242,11 +242,11 @@ fn owner(object: &Object) -> Option<InstanceKey> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use serde_json::json;
 
-    fn child(version: u64, part_of: &str) -> Arc<Stored> {
+    pub(crate) fn child(version: u64, part_of: &str) -> Arc<Stored> {
         Arc::new(Stored::new(json!({"apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": "c", "namespace": "n", "uid": "u", "resourceVersion": version.to_string(),
                 "labels": {"kro.run/instance-kind": "App", "kro.run/instance-group": "kro.run",

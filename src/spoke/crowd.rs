@@ -228,7 +228,7 @@ impl Crowd {
 impl Member {
     /// Takes in what is newer than what is known; says whether it was.
     fn take(&mut self, stored: &Arc<Stored>) -> bool {
-        let version = |s: &Stored| s.object.resource_version().parse::<u64>().unwrap_or_default();
+        let version = |s: &Stored| s.object.version();
         // The same version reads differently after the kind's schema changed.
         let is_known = |old: &Stored| {
             version(old) > version(stored) || (version(old) == version(stored) && old.object == stored.object)

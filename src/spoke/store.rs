@@ -165,15 +165,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
-
-    fn child(version: u64, part_of: &str) -> Arc<Stored> {
-        Arc::new(Stored::new(json!({"apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": "c", "namespace": "n", "uid": "u", "resourceVersion": version.to_string(),
-                "labels": {"kro.run/instance-kind": "App", "kro.run/instance-group": "kro.run",
-                    "kro.run/instance-name": "a", "kro.run/instance-namespace": "n",
-                    "applyset.kubernetes.io/part-of": part_of}}})))
-    }
+    use crate::reconcile::objects::tests::child;
 
     #[test]
     fn a_kind_that_turns_out_to_be_generated_is_watched_anew_and_unfiltered() {

@@ -300,7 +300,7 @@ async fn follow(
         Listed::Object(object) => tell(Seen::Object(object)),
         Listed::Left(object) => {
             let object = crate::api::Object(object);
-            let version = object.resource_version().parse().unwrap_or_default();
+            let version = object.version();
             tell(Seen::Left(object.object_ref(), object.uid().to_owned(), version))
         }
         Listed::Done(version) => tell(Seen::ListDone { namespaced, version }),

@@ -42,7 +42,7 @@ impl Fleet {
     /// An instance that is older than it was, or lost its record, comes from a restore of the hub. On the hub itself it is
     /// its own mirror: who runs it there must not go by what it wrote since.
     pub(super) fn forget_newer(&mut self, step: &mut FleetStep, inputs: &Inputs) {
-        let version = inputs.instance.resource_version().parse().unwrap_or_default();
+        let version = inputs.instance.version();
         let has_record = inputs.instance.annotation(hub::DECIDED).is_some();
         let is_older = std::mem::replace(&mut self.version, version) > version;
         let lost_record = std::mem::replace(&mut self.had_record, has_record) && !has_record;

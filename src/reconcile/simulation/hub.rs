@@ -150,11 +150,10 @@ impl Hub {
 
     fn upsert(&mut self, object: Object, may_go_back: bool) {
         let key = key_of(&object);
-        let version = |o: &Object| o.resource_version().parse::<u64>().unwrap_or_default();
         let known = self.objects.get(&key);
         let old = |b: &Object| match may_go_back {
-            true => version(b) == version(&object),
-            false => version(b) >= version(&object),
+            true => b.version() == object.version(),
+            false => b.version() >= object.version(),
         };
         if known.is_some_and(|b| b.uid() == object.uid() && old(b)) {
             return;
@@ -176,8 +175,7 @@ impl Hub {
             if self.listing.is_some() {
                 self.written.insert(key.clone());
             }
-            let version = |o: &Object| o.resource_version().parse::<u64>().unwrap_or_default();
-            if self.objects.get(&key).is_some_and(|b| version(b) < version(&object)) {
+            if self.objects.get(&key).is_some_and(|b| b.version() < object.version()) {
                 self.objects.insert(key, Arc::new(object));
             }
         }

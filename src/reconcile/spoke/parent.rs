@@ -32,7 +32,8 @@ impl Machine {
     /// The hub instance, as it was sent to us or as our own write returned it, whichever is newer.
     pub(super) fn local_parent(&self) -> Option<Arc<Stored>> {
         let Home::Local { instance } = &self.task.home else { return None };
-        let newer = |written: &Object| written.uid() == instance.uid() && is_older(instance, written);
+        let newer =
+            |written: &Object| written.uid() == instance.uid() && instance.version() < written.version();
         match &self.written_parent {
             Some(written) if newer(&written.object) => Some(written.clone()),
             _ => Some(Arc::new(Stored::new(instance.0.clone()))),
@@ -43,7 +44,7 @@ impl Machine {
     pub(super) fn forget_former_parent(&mut self, next: &Task) {
         if let (Home::Local { instance: before }, Home::Local { instance: now }) =
             (&self.task.home, &next.home)
-            && (before.uid() != now.uid() || is_older(now, before))
+            && (before.uid() != now.uid() || now.version() < before.version())
         {
             self.written_parent = None;
         }
@@ -222,11 +223,6 @@ impl Machine {
         };
         Ok(self.wanted_inventory(walk.world, walk.now, recorded, group_kinds, namespaces))
     }
-}
-
-fn is_older(a: &Object, b: &Object) -> bool {
-    let version = |o: &Object| o.resource_version().parse::<u64>().unwrap_or_default();
-    version(a) < version(b)
 }
 
 #[cfg(test)]

@@ -55,30 +55,27 @@ impl NodeState {
     /// The state of a node from what is not well of its objects: the worst decides, and the first few that failed are told.
     pub fn of_objects(states: Vec<Self>) -> Option<Self> {
         const TOLD: usize = 3;
+        let failed = |state: &Self| match state {
+            Self::Failed(trouble, message) => Some((*trouble, message.clone())),
+            _ => None,
+        };
+        let Some((trouble, _)) = states.iter().find_map(failed) else {
+            let waits = |state: &Self| matches!(state, Self::Waiting(_) | Self::Terminating(_));
+            return states.into_iter().reduce(|first, next| if waits(&first) { first } else { next });
+        };
         let mut told: Vec<String> = Vec::new();
-        let (mut worst, mut more) = (None, 0);
-        for state in states {
-            match (&mut worst, state) {
-                (Some(Self::Failed(..)), Self::Failed(_, message)) if told.contains(&message) => {}
-                (Some(Self::Failed(..)), Self::Failed(..)) if told.len() == TOLD => more += 1,
-                (Some(Self::Failed(..)), Self::Failed(_, message)) => told.push(message),
-                (_, state @ Self::Failed(..)) => {
-                    if let Self::Failed(_, message) = &state {
-                        told.push(message.clone());
-                    }
-                    worst = Some(state);
-                }
-                (None | Some(Self::Ready | Self::Skipped), state) => worst = Some(state),
-                _ => {}
+        let mut more = 0;
+        for (_, message) in states.iter().filter_map(failed) {
+            if told.len() < TOLD && !told.contains(&message) {
+                told.push(message);
+            } else if !told.contains(&message) {
+                more += 1;
             }
         }
         if more > 0 {
             told.push(format!("{more} more failed"));
         }
-        if let Some(Self::Failed(_, message)) = &mut worst {
-            *message = told.join("; ");
-        }
-        worst
+        Some(Self::Failed(trouble, told.join("; ")))
     }
     /// What is said of an object that does not come to rest. What may settle yet is no error, but where nothing else would
     /// be said.
