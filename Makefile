@@ -54,7 +54,7 @@ test: lint unit e2e ## Everything the pipeline checks
 
 lint: ## Format, clippy, links of the documentation, and the rules for dependencies where cargo-deny is installed
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" \
 	  $(CARGO) doc --locked --no-deps --lib --document-private-items --quiet
 	@if command -v cargo-deny >/dev/null 2>&1; then $(MAKE) --no-print-directory deny; \
@@ -64,7 +64,7 @@ deny: ## Licences, sources and duplicates of dependencies
 	cargo deny --locked check bans licenses sources
 
 unit: ## Unit tests and specifications; no cluster
-	KRO_HUB_STEPS=$(STEPS) $(CARGO) test --locked --lib --bins --test spec
+	KRO_HUB_STEPS=$(STEPS) $(CARGO) test --locked --workspace --lib --bins --test spec
 
 e2e: ## Tests on real API servers
 	$(CARGO) test --locked --test e2e

@@ -1,0 +1,4 @@
+//! A model of a Kubernetes API server, in memory.
+//!
+//! It is made for tests: [`schema`] and [`managed`] are what a server knows of the fields of an object. What it does is held to
+//! a real kube-apiserver by one suite of requests that both answer. What it does not do, it answers with 501.
