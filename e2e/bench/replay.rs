@@ -155,7 +155,12 @@ pub struct Sender {
 
 impl Sender {
     pub fn new(site: &Site) -> Result<Self> {
-        let made = HubClient::from_environment(Some(site.env.kubeconfig("hub")), None, Metrics::default());
+        let made = HubClient::from_environment(
+            Some(site.env.kubeconfig("hub")),
+            None,
+            Metrics::default(),
+            std::sync::Arc::new(kro_hub::spoke::host::ThisHost),
+        );
         Ok(Self { client: runtime()?.block_on(made)? })
     }
 

@@ -10,6 +10,7 @@ pub mod hash;
 pub mod keys;
 #[cfg(test)]
 pub mod kstatus;
+pub mod maps;
 pub mod names;
 pub mod naming;
 pub mod object;

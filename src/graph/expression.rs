@@ -2,10 +2,10 @@
 
 use super::diagnostic::{Path, Problems, backslash};
 use super::template::Template;
+use crate::api::maps::HashMap;
 use crate::cel::template::{Part, Text, split};
 use crate::cel::{Libraries, Program};
 use serde_json::Value;
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub struct Expressions {
 impl Expressions {
     /// With these libraries beside kro's.
     pub fn new(libraries: Libraries) -> Self {
-        Self { known: HashMap::new(), libraries }
+        Self { known: HashMap::default(), libraries }
     }
 
     /// How many different expressions there are; slots are below this.

@@ -7,10 +7,11 @@ use super::template::Template;
 use super::validate::place::{self, Known, Place};
 use super::validate::types;
 use super::variables::{CLUSTERS, KRO, Variables};
+use crate::api::maps::HashMap;
 use crate::cel::template::{Text, split};
 use crate::cel::{Type, unescape_field};
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 #[derive(Debug, Default)]
@@ -73,7 +74,7 @@ pub fn compile(
         if template.is_literal() {
             continue;
         }
-        let mut types = Types::new();
+        let mut types = Types::default();
         for usage in &uses {
             types.insert(usage.expression.slot, type_of(usage, known, variables, problems));
         }

@@ -8,8 +8,8 @@ use crate::api::names::HubId;
 use crate::graph::Options;
 use crate::metrics::Metrics;
 use crate::reconcile::fleet::placement::DefaultPlacement;
-use crate::spoke::actor::Clock;
 use crate::spoke::client::HubClient;
+use crate::spoke::host::{AnyHost, Clock};
 use crate::spoke::kubeconfig::Policy;
 use crate::spoke::pool::Pool;
 use crate::spoke::schemas::{Book, Reader};
@@ -61,8 +61,8 @@ pub(super) struct Evaluators {
 impl Evaluators {
     /// # Errors
     /// The operating system refuses to start a thread.
-    pub fn start() -> std::io::Result<Self> {
-        Ok(Self { quick: Pool::start(1)?, slow: Pool::start_in_background(1)? })
+    pub fn start(host: &AnyHost) -> std::io::Result<Self> {
+        Ok(Self { quick: Pool::start(1, host)?, slow: Pool::start_in_background(1, host)? })
     }
 }
 
@@ -102,6 +102,7 @@ impl Context {
         let cancel = self.cancel.clone();
         tokio::spawn(async move {
             tokio::select! {
+                biased;
                 () = cancel.cancelled() => {}
                 () = work => {}
             }
@@ -129,6 +130,7 @@ impl Context {
                 true
             };
             tokio::select! {
+                biased;
                 () = until.cancelled() => {}
                 () = watch::objects(&this.client, &resource, &scope, listed, trouble) => {}
             }

@@ -5,6 +5,7 @@ use crate::api::keys::hub;
 use crate::api::names::HubId;
 use crate::api::text;
 use crate::spoke::client::{ApiError, HubClient, Verbs};
+use crate::spoke::host::AnyHost;
 use serde_json::{Value, json};
 
 /// What a cluster says of itself.
@@ -182,7 +183,7 @@ pub async fn of_hub(
             _ => Ok(HubId::new(&id)),
         };
     }
-    let id = wanted.map_or_else(random_id, str::to_owned);
+    let id = wanted.map_or_else(|| random_id(client.host()), str::to_owned);
     let body = json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": name, "namespace": namespace}, "data": {"id": id}});
     client.create(&resource, namespace, &body).await?;
@@ -206,14 +207,9 @@ pub enum IdentityError {
     Contradiction { namespace: String, found: String, wanted: String },
 }
 
-/// 16 hex digits. The standard library seeds its hashers from the operating system, which is random enough for a name
-/// that nobody has to keep secret.
-pub fn random_id() -> String {
-    use std::hash::{BuildHasher, Hasher};
-    let random = std::hash::RandomState::new().build_hasher().finish();
-    let pid = u64::from(std::process::id());
-    let nanos = jiff::Timestamp::now().as_nanosecond().unsigned_abs() as u64;
-    format!("{:016x}", random ^ nanos.rotate_left(17) ^ (pid << 48))
+/// 16 hex digits.
+pub fn random_id(host: &AnyHost) -> String {
+    format!("{:016x}", host.random())
 }
 
 #[cfg(test)]
@@ -238,7 +234,8 @@ mod tests {
 
     #[test]
     fn ids_differ_and_are_label_values() {
-        let (a, b) = (super::random_id(), super::random_id());
+        let host: crate::spoke::host::AnyHost = std::sync::Arc::new(crate::spoke::host::ThisHost);
+        let (a, b) = (super::random_id(&host), super::random_id(&host));
         assert!(a != b && a.len() == 16 && a.chars().all(|c| c.is_ascii_hexdigit()));
     }
 }

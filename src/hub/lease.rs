@@ -6,14 +6,14 @@
 
 use crate::api::keys::hub;
 use crate::spoke::client::{ApiError, HubClient};
-use jiff::Timestamp;
+use crate::spoke::host::AnyHost;
 use kube::core::ApiResource;
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::runtime::Runtime;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Times of the lease; the names and defaults are those of every Kubernetes controller.
@@ -45,13 +45,14 @@ pub struct Lease {
 
 #[derive(Debug)]
 struct Shared {
-    /// Until when writes are allowed, in milliseconds of [`millis`]; 0 when not held.
+    /// Until when writes are allowed, in milliseconds of [`crate::spoke::host::Host::uptime`]; 0 when not held.
     valid_until: AtomicU64,
     /// How often it became ours.
     terms: AtomicU64,
     namespace: String,
     holder: String,
     times: Times,
+    host: AnyHost,
 }
 
 /// The right of one term. It does not come back when the lease does: what was begun before is not to go on.
@@ -69,24 +70,12 @@ impl Term {
     }
 }
 
-/// Milliseconds of a clock that goes on while the process, or the whole machine, is paused.
-fn millis() -> u64 {
-    #[cfg(target_os = "linux")]
-    const CLOCK: ClockId = ClockId::Boottime;
-    #[cfg(not(target_os = "linux"))]
-    const CLOCK: ClockId = ClockId::Monotonic;
-    let now = clock_gettime(CLOCK);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
-    let nanos = u64::try_from(now.tv_nsec).unwrap_or_default();
-    seconds.saturating_mul(1_000).saturating_add(nanos / 1_000_000)
-}
-
 fn in_millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Lease {
-    pub fn new(namespace: &str, holder: &str, times: Times) -> Self {
+    pub fn new(namespace: &str, holder: &str, times: Times, host: AnyHost) -> Self {
         Self {
             shared: Arc::new(Shared {
                 valid_until: AtomicU64::new(0),
@@ -94,12 +83,21 @@ impl Lease {
                 namespace: namespace.to_owned(),
                 holder: holder.to_owned(),
                 times,
+                host,
             }),
         }
     }
 
+    fn millis(&self) -> u64 {
+        self.shared.host.uptime()
+    }
+
+    fn now(&self) -> String {
+        self.shared.host.wall().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+    }
+
     fn is_held(&self) -> bool {
-        millis() < self.shared.valid_until.load(Ordering::Acquire)
+        self.millis() < self.shared.valid_until.load(Ordering::Acquire)
     }
 
     fn end(&self) {
@@ -177,7 +175,7 @@ impl Lease {
     /// Ends when the lease is no longer held.
     async fn runs_out(&self) {
         loop {
-            let left = self.shared.valid_until.load(Ordering::Acquire).saturating_sub(millis());
+            let left = self.shared.valid_until.load(Ordering::Acquire).saturating_sub(self.millis());
             if left == 0 {
                 return;
             }
@@ -229,9 +227,9 @@ impl Lease {
     ) -> Result<Tried, ApiError> {
         let (namespace, name) = (&self.shared.namespace, hub::LEASE);
         // The right counts from the moment before the request: the answer may have taken long.
-        let until = millis().saturating_add(in_millis(self.shared.times.renew_deadline));
+        let until = self.millis().saturating_add(in_millis(self.shared.times.renew_deadline));
         let spec = |transitions: i64, acquired: &str| {
-            let now = now();
+            let now = self.now();
             let acquired = if acquired.is_empty() { now.clone() } else { acquired.to_owned() };
             json!({
                 "holderIdentity": self.shared.holder,
@@ -286,7 +284,7 @@ impl Lease {
 /// What came of one try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tried {
-    /// Until this time of [`millis`], with so many transitions.
+    /// Until this time of the lease's clock, with so many transitions.
     Held(u64, i64),
     /// Somebody else holds it.
     Others,
@@ -320,6 +318,7 @@ impl Line {
 pub struct Keeper {
     lease: Lease,
     base: HubClient,
+    /// `None`: that of whoever asks.
     runtime: Option<Runtime>,
 }
 
@@ -327,9 +326,13 @@ impl Keeper {
     /// # Errors
     /// The operating system refuses to start a thread.
     pub fn start(lease: Lease, base: HubClient) -> std::io::Result<Self> {
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        let runtime = builder.worker_threads(1).thread_name("lease").enable_all().build()?;
-        Ok(Self { lease, base, runtime: Some(runtime) })
+        let runtime = if base.host().has_threads() {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            Some(builder.worker_threads(1).thread_name("lease").enable_all().build()?)
+        } else {
+            None
+        };
+        Ok(Self { lease, base, runtime })
     }
 
     /// Waits until the lease is ours.
@@ -357,8 +360,11 @@ impl Keeper {
 
     /// Runs there; ends when nobody waits for it any more.
     async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
-        let runtime = self.runtime.as_ref()?;
-        AbortOnDropHandle::new(runtime.spawn(work)).await.ok()
+        let work = match &self.runtime {
+            Some(runtime) => runtime.spawn(work),
+            None => tokio::spawn(work),
+        };
+        AbortOnDropHandle::new(work).await.ok()
     }
 }
 
@@ -396,10 +402,6 @@ impl Observed {
     }
 }
 
-fn now() -> String {
-    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
-}
-
 fn resource() -> ApiResource {
     ApiResource {
         group: "coordination.k8s.io".into(),
@@ -425,6 +427,10 @@ mod tests {
         retry_period: Duration::from_millis(100),
     };
 
+    fn host() -> AnyHost {
+        Arc::new(crate::spoke::host::ThisHost)
+    }
+
     #[test]
     fn a_lease_expires_by_our_own_clock() {
         let lease = json!({"spec": {"leaseDurationSeconds": 0}});
@@ -437,13 +443,13 @@ mod tests {
 
     fn held(lease: &Lease, millis_left: u64) -> Term {
         let number = lease.shared.terms.fetch_add(1, Ordering::AcqRel) + 1;
-        lease.shared.valid_until.store(millis() + millis_left, Ordering::Release);
+        lease.shared.valid_until.store(lease.millis() + millis_left, Ordering::Release);
         Term { lease: lease.clone(), number }
     }
 
     #[test]
     fn a_term_ends_by_itself_and_does_not_come_back_with_the_lease() {
-        let lease = Lease::new("n", "me", TIMES);
+        let lease = Lease::new("n", "me", TIMES, host());
         assert!(!lease.is_held());
         let first = held(&lease, 20);
         assert!(first.is_held());
@@ -456,10 +462,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_of_the_right_is_noticed_whatever_else_waits() {
-        let lease = Lease::new("n", "me", TIMES);
+        let lease = Lease::new("n", "me", TIMES, host());
         held(&lease, 40);
         let hanging = std::future::pending::<()>();
         let ended = tokio::select! {
+            biased;
             () = hanging => false,
             () = lease.runs_out() => true,
         };
@@ -530,7 +537,7 @@ mod tests {
         });
         let url = format!("http://{}", address.recv().unwrap());
         let config = kube::Config::new(url.parse().unwrap());
-        (server, HubClient::of(Arc::new(config), crate::metrics::Metrics::default()).unwrap())
+        (server, HubClient::of(Arc::new(config), crate::metrics::Metrics::default(), host()).unwrap())
     }
 
     /// The hub's task computes and never waits, and all its turns are taken.
@@ -539,7 +546,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (server, client) = serve();
-            let keeper = Keeper::start(Lease::new("n", "me", TIMES), client.clone()).unwrap();
+            let keeper = Keeper::start(Lease::new("n", "me", TIMES, host()), client.clone()).unwrap();
             let term = keeper.acquire().await;
             let lost = tokio::select! {
                 biased;
@@ -562,7 +569,7 @@ mod tests {
     #[tokio::test]
     async fn who_lost_the_lease_does_not_take_it_back_by_renewing() {
         let (server, client) = serve();
-        let (mine, other) = (Lease::new("n", "me", TIMES), Lease::new("n", "you", TIMES));
+        let (mine, other) = (Lease::new("n", "me", TIMES, host()), Lease::new("n", "you", TIMES, host()));
         let keeper = Keeper::start(mine, client.clone()).unwrap();
         let term = keeper.acquire().await;
         // Somebody else had it meanwhile, and gave it back.

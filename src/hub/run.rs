@@ -9,8 +9,8 @@ use super::neighbours::Neighbours;
 use super::server;
 use crate::api::keys::hub;
 use crate::metrics::Metrics;
-use crate::spoke::actor::Clock;
 use crate::spoke::client::{BuildError, HubClient, MayWrite};
+use crate::spoke::host::{Clock, ThisHost};
 use crate::spoke::pool::Pool;
 use crate::spoke::schemas::{Book, Reader};
 use kube::runtime::events::{Recorder, Reporter};
@@ -43,6 +43,23 @@ pub enum RunError {
 /// It cannot start, or it lost its lease.
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunError> {
     let metrics = Metrics::default();
+    let client = HubClient::from_environment(
+        settings.kubeconfig.as_deref(),
+        settings.context.as_deref(),
+        metrics.clone(),
+        Arc::new(ThisHost),
+    )
+    .await?;
+    run_with(settings, client, metrics, stop).await
+}
+
+/// As [`run`], with a client of the hub.
+pub(super) async fn run_with(
+    settings: Settings,
+    client: HubClient,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
     let ready = Arc::new(AtomicBool::new(false));
     if let Some(address) = settings.health_address {
         let served = server::health(address, ready.clone(), stop.clone()).await;
@@ -54,19 +71,15 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
         let flag = "--metrics-bind-address";
         served.map_err(|source| RunError::Listen { address, flag, source })?;
     }
-    let client = HubClient::from_environment(
-        settings.kubeconfig.as_deref(),
-        settings.context.as_deref(),
-        metrics.clone(),
-    )
-    .await?;
-    let holder = format!("{}_{}", hostname(), identity::random_id());
-    let lease = Lease::new(&settings.namespace, &holder, settings.lease);
+    let host = client.host();
+    let holder = format!("{}_{}", host.name(), identity::random_id(host));
+    let lease = Lease::new(&settings.namespace, &holder, settings.lease, host.clone());
     let keeper = Keeper::start(lease, client.clone()).map_err(RunError::Threads)?;
     // Who stands by is ready to take over: a rolling update waits for that.
     ready.store(true, Ordering::Release);
     let leading = lead_again_and_again(&settings, &client, &metrics, &keeper, &ready, &stop, &holder);
     tokio::select! {
+        biased;
         result = leading => return result,
         () = stop.cancelled() => {}
     }
@@ -98,6 +111,7 @@ async fn lead_again_and_again(
         tracing::info!(holder, "holding the lease {place}");
         let term = stop.child_token();
         let result = tokio::select! {
+            biased;
             () = keeper.keep(&held) => None,
             result = lead(settings.clone(), client, metrics.clone(), held.clone(), ready.clone(), term.clone()) => Some(result),
         };
@@ -146,8 +160,9 @@ async fn lead(
     let hub_id = identity::of_hub(&client, &settings.namespace, settings.hub_id.as_deref()).await?;
     let info = identity::of_cluster(&client).await?;
     tracing::info!(%hub_id, cluster_id = info.id, version = info.version, "this hub");
-    let pool = Pool::start(settings.step_threads).map_err(RunError::Threads)?;
-    let reporter = Reporter { controller: "hub.kro.run/kro-hub".into(), instance: Some(hostname()) };
+    let host = client.host().clone();
+    let pool = Pool::start(settings.step_threads, &host).map_err(RunError::Threads)?;
+    let reporter = Reporter { controller: "hub.kro.run/kro-hub".into(), instance: Some(host.name()) };
     let recorder = Recorder::new(client.kube().clone(), reporter);
     let (sender, events) = mpsc::unbounded_channel();
     let (to_hub, from_spokes) = mpsc::unbounded_channel();
@@ -160,22 +175,14 @@ async fn lead(
         hub_id,
         settings: Arc::new(settings),
         metrics,
-        clock: Clock::start(),
+        clock: Clock::start(host.clone()),
         lease,
         pool,
-        evaluators: Evaluators::start().map_err(RunError::Threads)?,
+        evaluators: Evaluators::start(&host).map_err(RunError::Threads)?,
         recorder,
         events: sender,
         cancel: cancel.clone(),
     };
     Hub::new(ctx, info, to_hub, ready).run(events, from_spokes).await;
     Ok(())
-}
-
-fn hostname() -> String {
-    let name = std::env::var("HOSTNAME").ok().filter(|n| !n.is_empty());
-    name.or_else(|| std::fs::read_to_string("/etc/hostname").ok())
-        .map(|n| n.trim().to_owned())
-        .filter(|n| !n.is_empty())
-        .unwrap_or_else(|| "kro-hub".into())
 }

@@ -2,8 +2,8 @@
 //!
 //! Of two times the sooner counts. A failure that lasts costs ever less.
 
+use crate::api::maps::HashMap;
 use crate::spoke::agenda::Agenda;
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(super) struct Timers<K> {
 
 impl<K> Default for Timers<K> {
     fn default() -> Self {
-        Self { agenda: Agenda::default(), failures: HashMap::new() }
+        Self { agenda: Agenda::default(), failures: HashMap::default() }
     }
 }
 

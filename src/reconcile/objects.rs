@@ -7,8 +7,9 @@ use super::spoke::mirrored_uid;
 use super::world::Stored;
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
+use crate::api::maps::{HashMap, HashSet};
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// One kind that is watched.
@@ -219,7 +220,7 @@ impl Objects {
     }
 
     fn concerned(&self, target: &ObjectRef, stored: &Stored, generated: bool) -> HashSet<InstanceKey> {
-        let mut out = HashSet::new();
+        let mut out = HashSet::default();
         if generated {
             out.insert(InstanceKey::new(target.gk.clone(), &target.namespace, &target.name));
         }

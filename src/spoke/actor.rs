@@ -12,6 +12,7 @@ use super::agenda::Agenda;
 use super::client::{MayWrite, SpokeClient};
 use super::crd::{self, Ensured};
 use super::health::{Contact, Health, Transition};
+use super::host::Clock;
 use super::messages::{ContactState, FromSpoke, Said, ToSpoke};
 use super::notes::{Notes, THROTTLED};
 use super::perform::{self, Done};
@@ -22,12 +23,13 @@ use super::speechless;
 use super::store::{Open, Store};
 use super::watch::{self, Seen};
 use crate::api::Object;
+use crate::api::maps::{HashMap, HashSet};
 use crate::api::names::{ClusterName, GroupKind, HubId, InstanceKey};
 use crate::metrics::Metrics;
 use crate::reconcile::Now;
 use crate::reconcile::spoke::{Action, Goal, Machine, Outcome, Step, Task, report_fingerprint};
 use crate::reconcile::world::{CrdState, CrdWish, KindState, Lookup, Stored, World};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -56,20 +58,6 @@ pub struct Settings {
     pub clock: Clock,
     /// Whether writes are allowed now (the lease is held).
     pub may_write: MayWrite,
-}
-
-/// Monotonic and wall time for steps.
-#[derive(Clone, Debug)]
-pub struct Clock(Instant);
-
-impl Clock {
-    pub fn start() -> Self {
-        Self(Instant::now())
-    }
-    pub fn now(&self) -> Now {
-        let millis = u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now { millis, rfc3339: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string() }
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -101,12 +89,12 @@ pub fn start(
     let (events, incoming) = mpsc::unbounded_channel();
     let actor = Actor {
         store: Arc::new(RwLock::new(Store::default())),
-        slots: HashMap::new(),
-        watches: HashMap::new(),
-        lookups: HashMap::new(),
+        slots: HashMap::default(),
+        watches: HashMap::default(),
+        lookups: HashMap::default(),
         queue: VecDeque::new(),
         fresh: VecDeque::new(),
-        queued: HashSet::new(),
+        queued: HashSet::default(),
         agenda: Agenda::default(),
         begun: Instant::now(),
         requests: 0,
@@ -117,7 +105,7 @@ pub fn start(
         nested: Nested::default(),
         schemas_serial: 0,
         patience: Patience::default(),
-        changes: HashMap::new(),
+        changes: HashMap::default(),
         judging: cancel.child_token(),
         tracker: TaskTracker::new(),
         cancel: cancel.clone(),
@@ -140,6 +128,7 @@ async fn supervise(
     pause: Duration,
 ) {
     let ended = tokio::select! {
+        biased;
         ended = &mut work => ended,
         () = cancel.cancelled() => {
             work.abort();
@@ -151,6 +140,7 @@ async fn supervise(
         Err(error) => error.to_string(),
     };
     tokio::select! {
+        biased;
         () = tokio::time::sleep(pause) => {}
         () = cancel.cancelled() => return,
     }
@@ -792,6 +782,7 @@ impl Actor {
         let cancel = self.cancel.clone();
         self.tracker.spawn(async move {
             tokio::select! {
+                biased;
                 () = cancel.cancelled() => {}
                 () = work => {}
             }

@@ -1,7 +1,8 @@
 //! When which subject, an instance as a rule, wants to be looked at if nothing happens before: one time for each.
 
+use crate::api::maps::HashMap;
 use crate::api::names::InstanceKey;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::hash::Hash;
 
 #[derive(Debug)]
@@ -13,7 +14,7 @@ pub struct Agenda<K = InstanceKey> {
 
 impl<K> Default for Agenda<K> {
     fn default() -> Self {
-        Self { by_time: BTreeSet::new(), times: HashMap::new() }
+        Self { by_time: BTreeSet::new(), times: HashMap::default() }
     }
 }
 

@@ -5,8 +5,10 @@
 //! of its body, and PINGs that notice a peer which fell silent. Of every answer only so much is read, by what was asked. The types keep a spoke's client and the hub's apart.
 
 use super::connections::{Connections, deepest};
+use super::dial::Dial;
 use super::fence::{Fence, is_closed};
 use super::health::Contact;
+use super::host::AnyHost;
 use super::kubeconfig::Endpoint;
 use super::transport::{self, Gate, Hook, Transport, Trouble};
 use super::trust;
@@ -184,6 +186,7 @@ pub struct HubClient {
     verbs: Verbs,
     config: Arc<kube::Config>,
     metrics: Metrics,
+    host: AnyHost,
 }
 
 impl std::ops::Deref for SpokeClient {
@@ -210,6 +213,7 @@ impl SpokeClient {
         in_flight: usize,
         metrics: Metrics,
         contacts: UnboundedSender<Contact>,
+        host: AnyHost,
     ) -> Result<Self, BuildError> {
         let tls = trust::tls_config(endpoint)?;
         let base: http::Uri = endpoint
@@ -224,8 +228,9 @@ impl SpokeClient {
             None => None,
         };
         let hook = hook(cluster, metrics, contacts);
-        let (gate, name) = (Gate::new(in_flight), endpoint.tls_server_name());
-        let transport = Transport::new(tls, name, base, auth, true, gate.clone(), hook.clone());
+        let gate = Gate::new(in_flight);
+        let dial = Dial::new(tls, endpoint.tls_server_name(), host, hook.fence.clone());
+        let transport = Transport::new(dial, base, auth, true, gate.clone(), hook.clone());
         let connections = Some(transport.connections().clone());
         let client = kube::Client::new(transport, "default");
         let verbs = Verbs { kept: Some(Kept::default()), ..Verbs::over(client, gate, hook) };
@@ -266,7 +271,7 @@ impl HubClient {
     /// # Errors
     /// As [`Self::from_environment`].
     pub fn apart(&self) -> Result<Self, BuildError> {
-        Self::of(self.config.clone(), self.metrics.clone())
+        Self::of(self.config.clone(), self.metrics.clone(), self.host.clone())
     }
 
     /// Sends nothing at all once this right has ended.
@@ -284,6 +289,7 @@ impl HubClient {
         kubeconfig: Option<&std::path::Path>,
         context: Option<&str>,
         metrics: Metrics,
+        host: AnyHost,
     ) -> Result<Self, BuildError> {
         let options =
             kube::config::KubeConfigOptions { context: context.map(str::to_owned), ..Default::default() };
@@ -296,15 +302,15 @@ impl HubClient {
         } else {
             kube::Config::infer().await.map_err(|e| BuildError::Kubeconfig(e.to_string()))?
         };
-        Self::of(Arc::new(config), metrics)
+        Self::of(Arc::new(config), metrics, host)
     }
 
-    pub(crate) fn of(config: Arc<kube::Config>, metrics: Metrics) -> Result<Self, BuildError> {
+    pub(crate) fn of(config: Arc<kube::Config>, metrics: Metrics, host: AnyHost) -> Result<Self, BuildError> {
         let fence = Fence::default();
         let hook = Hook { cluster: "hub".into(), metrics: metrics.clone(), contacts: None, fence };
         let gate = Gate::new(128);
-        let client = trusted(&config, hook.clone(), gate.clone())?;
-        Ok(Self { verbs: Verbs::over(client, gate, hook), config, metrics })
+        let client = trusted(&config, &host, hook.clone(), gate.clone())?;
+        Ok(Self { verbs: Verbs::over(client, gate, hook), config, metrics, host })
     }
 
     /// The hub used as a spoke: the same server through a client of its own.
@@ -319,8 +325,13 @@ impl HubClient {
         contacts: UnboundedSender<Contact>,
     ) -> Result<SpokeClient, BuildError> {
         let (hook, gate) = (hook(cluster, metrics, contacts), Gate::new(in_flight));
-        let client = trusted(&self.config, hook.clone(), gate.clone())?;
+        let client = trusted(&self.config, &self.host, hook.clone(), gate.clone())?;
         Ok(SpokeClient { verbs: Verbs::over(client, gate, hook), connections: None })
+    }
+
+    /// The machine that its connections are made from.
+    pub fn host(&self) -> &AnyHost {
+        &self.host
     }
 
     pub fn default_namespace(&self) -> &str {
@@ -334,7 +345,12 @@ fn hook(cluster: &ClusterName, metrics: Metrics, contacts: UnboundedSender<Conta
 }
 
 /// A client for a configuration that the hub's operator gave.
-fn trusted(config: &kube::Config, hook: Hook, gate: Arc<Gate>) -> Result<kube::Client, BuildError> {
+fn trusted(
+    config: &kube::Config,
+    host: &AnyHost,
+    hook: Hook,
+    gate: Arc<Gate>,
+) -> Result<kube::Client, BuildError> {
     use kube::client::ConfigExt;
     let mut anonymous = config.clone();
     let user = &mut anonymous.auth_info;
@@ -347,7 +363,8 @@ fn trusted(config: &kube::Config, hook: Hook, gate: Arc<Gate>) -> Result<kube::C
     let auth = config.auth_layer()?;
     let name = config.tls_server_name.clone();
     let server = config.cluster_url.clone();
-    let transport = Transport::new(tls, name.as_deref(), server, None, false, gate, hook);
+    let dial = Dial::new(tls, name.as_deref(), host.clone(), hook.fence.clone());
+    let transport = Transport::new(dial, server, None, false, gate, hook);
     let stack = tower::ServiceBuilder::new().option_layer(auth).service(transport);
     Ok(kube::Client::new(stack, config.default_namespace.clone()))
 }
@@ -928,8 +945,12 @@ mod tests {
     async fn the_right_is_asked_last_of_all() {
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", server.local_addr().unwrap());
-        let client =
-            HubClient::of(Arc::new(kube::Config::new(url.parse().unwrap())), Metrics::default()).unwrap();
+        let client = HubClient::of(
+            Arc::new(kube::Config::new(url.parse().unwrap())),
+            Metrics::default(),
+            Arc::new(crate::spoke::host::ThisHost),
+        )
+        .unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
         let times = asked.clone();
         // It ends after it was asked for the first time.

@@ -1,7 +1,8 @@
 //! The connections to one API server. Each one proves which cluster answers before anything else is asked over it: behind
 //! one address, with the same certificates and credentials, another cluster may answer from one connection to the next.
 
-use super::fence::{Fenced, is_closed};
+use super::dial::Dial;
+use super::fence::is_closed;
 use super::limits::{Asked, Bounded, UnderWay, not_an_api};
 use super::transport::{Guard, Hook, Trouble, repeat};
 use futures::FutureExt;
@@ -9,16 +10,15 @@ use futures::future::{BoxFuture, Shared};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::client::conn::{http1, http2};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::{Connection, HttpConnector};
+use hyper_util::client::legacy::connect::Connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::Body;
 use serde_json::Value;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
-use tower::ServiceExt;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// TCP, TLS and the proof together.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -143,7 +143,7 @@ struct State {
 }
 
 struct Inner {
-    connector: HttpsConnector<Fenced<HttpConnector>>,
+    dial: Dial,
     base: Uri,
     /// The credentials of the proof; none where who answers does not matter.
     proof: Option<Option<HeaderValue>>,
@@ -158,13 +158,13 @@ pub(super) struct Connections(Arc<Inner>);
 impl Connections {
     /// `proof`: whether each connection says who answers, and the `Authorization` header to ask with, if there is one.
     pub fn new(
-        connector: HttpsConnector<Fenced<HttpConnector>>,
+        dial: Dial,
         base: Uri,
         proof: Option<Option<HeaderValue>>,
         hook: Hook,
         under_way: UnderWay,
     ) -> Self {
-        Self(Arc::new(Inner { connector, base, proof, hook, under_way, state: Mutex::default() }))
+        Self(Arc::new(Inner { dial, base, proof, hook, under_way, state: Mutex::default() }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -310,7 +310,7 @@ impl Connections {
             state.number += 1;
             (state.generation, state.number)
         };
-        let io = self.0.connector.clone().oneshot(self.0.base.clone()).await.map_err(|e| failed(&*e))?;
+        let io = self.0.dial.dial(&self.0.base).await.map_err(|e| failed(&*e))?;
         let mut line = if io.connected().is_negotiated_h2() {
             let (sender, connection) = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())

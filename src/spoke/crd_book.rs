@@ -1,9 +1,9 @@
 //! What is known of the generated CRDs of one cluster, and when that knowledge is stale.
 
 use super::crd::{Ensured, Mark};
+use crate::api::maps::HashMap;
 use crate::api::names::GroupKind;
 use crate::reconcile::world::{CrdState, CrdWish};
-use std::collections::HashMap;
 
 /// A refused CRD is looked at again after this, whatever was seen meanwhile.
 const RETRY_MILLIS: u64 = 60_000;

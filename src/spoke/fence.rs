@@ -67,7 +67,7 @@ where
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let (connecting, fence) = (self.connector.call(uri), self.fence.clone());
-        Box::pin(async move { Ok(Line { io: connecting.await?, fence }) })
+        Box::pin(async move { Ok(Line::new(connecting.await?, fence)) })
     }
 }
 
@@ -75,6 +75,12 @@ where
 pub(super) struct Line<T> {
     io: T,
     fence: Fence,
+}
+
+impl<T> Line<T> {
+    pub fn new(io: T, fence: Fence) -> Self {
+        Self { io, fence }
+    }
 }
 
 impl<T: Connection> Connection for Line<T> {

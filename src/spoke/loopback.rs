@@ -2,6 +2,7 @@
 
 use super::client::{ApiError, DEFAULT_IN_FLIGHT, SpokeClient};
 use super::health::Contact;
+use super::host::ThisHost;
 use super::kubeconfig::{Policy, parse};
 use super::limits::{Asked, TOGETHER};
 use super::listwatch::{self, Wanted};
@@ -115,8 +116,15 @@ impl Server {
         let endpoint = parse(kubeconfig.as_bytes(), &Policy::default()).unwrap();
         let (sender, contacts) = mpsc::unbounded_channel();
         let name = ClusterName::new("c");
-        let client =
-            SpokeClient::new(&endpoint, &name, DEFAULT_IN_FLIGHT, Metrics::default(), sender).unwrap();
+        let client = SpokeClient::new(
+            &endpoint,
+            &name,
+            DEFAULT_IN_FLIGHT,
+            Metrics::default(),
+            sender,
+            Arc::new(ThisHost),
+        )
+        .unwrap();
         Self { client, contacts, asked, connections, accepting }
     }
 

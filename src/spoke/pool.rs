@@ -4,6 +4,7 @@
 //! An actor hands in one step at a time and waits for it, so the queue holds at most one job a cluster and serves the
 //! clusters in turn.
 
+use super::host::AnyHost;
 use std::sync::{Arc, Mutex, mpsc};
 use tokio::sync::oneshot;
 
@@ -14,23 +15,24 @@ pub const STACK_BYTES: usize = 16 << 20;
 
 #[derive(Clone, Debug)]
 pub struct Pool {
-    jobs: mpsc::Sender<Job>,
+    /// `None`: jobs run where they are asked for.
+    jobs: Option<mpsc::Sender<Job>>,
 }
 
 impl Pool {
     /// # Errors
     /// The operating system refuses to start a thread.
-    pub fn start(threads: usize) -> std::io::Result<Self> {
-        Self::start_with(threads, || {})
+    pub fn start(threads: usize, host: &AnyHost) -> std::io::Result<Self> {
+        Self::start_with(threads, host, || {})
     }
 
     /// Its threads let all others go first.
     ///
     /// # Errors
     /// The operating system refuses to start a thread.
-    pub fn start_in_background(threads: usize) -> std::io::Result<Self> {
+    pub fn start_in_background(threads: usize, host: &AnyHost) -> std::io::Result<Self> {
         const NICER: i32 = 10;
-        Self::start_with(threads, || {
+        Self::start_with(threads, host, || {
             // Elsewhere it would concern the whole process.
             if cfg!(target_os = "linux") {
                 rustix::process::nice(NICER).ok();
@@ -38,7 +40,10 @@ impl Pool {
         })
     }
 
-    fn start_with(threads: usize, begin: fn()) -> std::io::Result<Self> {
+    fn start_with(threads: usize, host: &AnyHost, begin: fn()) -> std::io::Result<Self> {
+        if !host.has_threads() {
+            return Ok(Self { jobs: None });
+        }
         let (jobs, queue) = mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         for n in 0..threads.max(1) {
@@ -60,14 +65,17 @@ impl Pool {
                 },
             )?;
         }
-        Ok(Self { jobs })
+        Ok(Self { jobs: Some(jobs) })
     }
 
     /// Runs `f`; `None` if it panicked.
     pub async fn run<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let Some(jobs) = &self.jobs else {
+            return std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).ok();
+        };
         let (done, result) = oneshot::channel();
         let job: Job = Box::new(move || drop(done.send(f())));
-        self.jobs.send(job).ok()?;
+        jobs.send(job).ok()?;
         result.await.ok()
     }
 }
@@ -78,7 +86,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_ends_one_job_alone() {
-        let pool = Pool::start(1).unwrap();
+        let host: AnyHost = Arc::new(crate::spoke::host::ThisHost);
+        let pool = Pool::start(1, &host).unwrap();
         assert_eq!(pool.run(|| panic!("one")).await, None::<()>);
         assert_eq!(pool.run(|| 2).await, Some(2));
     }

@@ -7,9 +7,10 @@
 use super::crowd::Crowd;
 use super::watch::{Seen, Served, is_crd_of};
 use crate::api::Gvk;
+use crate::api::maps::{HashMap, HashSet};
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
 use crate::reconcile::world::{Looked, Lookup, Selection, Stored};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -251,7 +252,7 @@ impl References {
             // What was seen stands: that it may not be read now does not say that it is gone.
             Seen::Failed(why) => reference.state != State::Synced && reference.set(State::Failed(why)),
             Seen::ListStarted => {
-                reference.listing = Some(HashSet::new());
+                reference.listing = Some(HashSet::default());
                 false
             }
             Seen::Object(object) => reference.upsert(lookup, Stored::new(object)),

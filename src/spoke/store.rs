@@ -6,13 +6,13 @@ use super::crd_book::CrdBook;
 use super::references::References;
 use super::schemas::Graphs;
 use super::watch::is_crd_of;
+use crate::api::maps::HashMap;
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
 use crate::graph::Graph;
 use crate::reconcile::objects::Objects;
 use crate::reconcile::spoke::Side;
 use crate::reconcile::world::{Compiled, CrdState, Definition, KindState, Looked, Lookup, Stored, World};
 use kube::core::ApiResource;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// One kind of one cluster.

@@ -79,6 +79,7 @@ impl Throttle {
                 until
             };
             tokio::select! {
+                biased;
                 () = opened => {}
                 () = tokio::time::sleep_until(until) => {}
             }

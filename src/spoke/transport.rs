@@ -2,7 +2,8 @@
 
 use super::client::{BuildError, MayWrite};
 use super::connections::{Connections, Refusal, Streamed, Told};
-use super::fence::{Closed, Fence, Fenced};
+use super::dial::Dial;
+use super::fence::{Closed, Fence};
 use super::health::Contact;
 use super::limits::{Asked, Bounded, UnderWay, not_an_api};
 use super::throttle::{Throttle, retry_after};
@@ -10,11 +11,9 @@ use crate::metrics::Metrics;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::body::{Body as HttpBody, Bytes, Frame};
-use hyper_rustls::FixedServerNameResolver;
-use hyper_util::client::legacy::connect::HttpConnector;
 use kube::client::Body;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,7 +24,6 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 use tower_http::timeout::TimeoutBody;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// Without a byte. A watch ends by itself before this.
 const IDLE_LIMIT: Duration = Duration::from_secs(70);
@@ -137,31 +135,16 @@ pub(super) struct Permitted;
 impl Transport {
     /// `proves`: whether each connection says first which cluster answers.
     pub fn new(
-        tls: rustls::ClientConfig,
-        server_name: Option<&str>,
+        dial: Dial,
         base: Uri,
         auth: Option<HeaderValue>,
         proves: bool,
         gate: Arc<Gate>,
         hook: Hook,
     ) -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(Duration::from_secs(15)));
-        let mut tls = tls;
-        tls.alpn_protocols.clear();
-        let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-        let builder = match server_name.and_then(|name| ServerName::try_from(name.to_owned()).ok()) {
-            Some(name) => builder.with_server_name_resolver(FixedServerNameResolver::new(name)),
-            None => builder,
-        };
-        let connector =
-            builder.enable_http1().enable_http2().wrap_connector(Fenced::new(tcp, hook.fence.clone()));
         let under_way = UnderWay::default();
         let proof = proves.then(|| auth.clone());
-        let connections = Connections::new(connector, base.clone(), proof, hook.clone(), under_way.clone());
+        let connections = Connections::new(dial, base.clone(), proof, hook.clone(), under_way.clone());
         Self { connections, base, auth, gate, hook, under_way }
     }
 

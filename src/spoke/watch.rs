@@ -11,12 +11,12 @@ use super::listwatch::{self, Wanted};
 use super::references::Subject;
 use crate::api::hash;
 use crate::api::keys::{hub, kro};
+use crate::api::maps::{HashMap, HashSet};
 use crate::api::names::{GroupKind, Gvk, HubId, ObjectRef};
 use crate::reconcile::world::{Lookup, Selection, Stored};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::ApiResource;
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -430,7 +430,7 @@ impl CrdNames {
     fn take(&mut self, event: Listed) -> Vec<CrdSeen> {
         match event {
             Listed::Started => {
-                self.listing = Some(HashSet::new());
+                self.listing = Some(HashSet::default());
                 Vec::new()
             }
             Listed::Object(crd) => {

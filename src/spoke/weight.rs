@@ -1,9 +1,10 @@
 //! How much of what one cluster shows is kept, over all that is listed and watched there: each event of a watch may be
 //! small, and their number without end.
 
+use crate::api::maps::HashMap;
+use crate::api::maps::State;
 use serde_json::Value;
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,13 +24,13 @@ pub(super) struct Weights {
     kept: Kept,
     /// By name: the size, and the list that showed it last.
     of: HashMap<u64, (usize, u64)>,
-    names: RandomState,
+    names: State,
     list: u64,
 }
 
 impl Weights {
     pub fn new(kept: Kept) -> Self {
-        Self { kept, of: HashMap::new(), names: RandomState::new(), list: 0 }
+        Self { kept, of: HashMap::default(), names: State::default(), list: 0 }
     }
 
     pub fn list_started(&mut self) {

@@ -63,7 +63,10 @@ pub(in crate::hub) fn identify(
     let limit = in_flight.and_then(|n| usize::try_from(n).ok()).unwrap_or(DEFAULT_IN_FLIGHT);
     let built = match source {
         Source::Local => ctx.client.as_local_spoke(name, limit, ctx.metrics.clone(), sender),
-        Source::Remote(endpoint) => SpokeClient::new(endpoint, name, limit, ctx.metrics.clone(), sender),
+        Source::Remote(endpoint) => {
+            let host = ctx.client.host().clone();
+            SpokeClient::new(endpoint, name, limit, ctx.metrics.clone(), sender, host)
+        }
     };
     let (ctx, name) = (ctx.clone(), name.clone());
     let client = match built {
@@ -96,6 +99,7 @@ pub(in crate::hub) fn identify(
             }
         };
         let info = tokio::select! {
+            biased;
             () = until.cancelled() => return,
             info = asking => info,
         };
@@ -135,6 +139,7 @@ pub(in crate::hub) fn recognize(
             }
         };
         let found = tokio::select! {
+            biased;
             () = until.cancelled() => return,
             found = asking => found,
         };
@@ -170,6 +175,7 @@ pub(in crate::hub) fn claim(
             }
         };
         let asked = tokio::select! {
+            biased;
             () = until.cancelled() => return,
             found = asking => found,
         };

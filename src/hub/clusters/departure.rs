@@ -11,6 +11,7 @@ use crate::api::cluster::OnDeregister;
 use crate::api::names::ClusterName;
 use crate::hub::timers::Timers;
 use crate::reconcile::fleet::Departure;
+use crate::spoke::host::Clock;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
@@ -47,16 +48,16 @@ fn is_managed_by_tool(object: &Object) -> bool {
 }
 
 /// Notes how far the Cluster is; looks again when that ends.
-pub(super) fn look(timers: &mut Timers<Due>, clock: u64, name: &ClusterName, entry: &mut Entry) {
+pub(super) fn look(timers: &mut Timers<Due>, clock: &Clock, name: &ClusterName, entry: &mut Entry) {
     if !entry.object.is_deleting() {
         return;
     }
     let asked = entry.object.str_at("/metadata/deletionTimestamp").parse::<Timestamp>();
-    let (stage, left) = asked
-        .map_or((Departure::Over, None), |asked| stage(asked, Timestamp::now(), settling(&entry.object)));
+    let (stage, left) =
+        asked.map_or((Departure::Over, None), |asked| stage(asked, clock.wall(), settling(&entry.object)));
     if let Some(left) = left.filter(|_| entry.departure != Some(stage)) {
         // A moment later: the time it says is cut to seconds.
-        timers.after(&Due::Departure(name.clone()), clock, left + Duration::from_millis(100));
+        timers.after(&Due::Departure(name.clone()), clock.now().millis, left + Duration::from_millis(100));
     }
     entry.departure = Some(stage);
 }

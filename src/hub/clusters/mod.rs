@@ -433,7 +433,7 @@ impl Clusters {
         let decided = self.source(ctx, &cluster);
         let entry = self.entries.entry(name.clone()).or_insert_with(|| Entry::new(object.clone(), &cluster));
         entry.object = object.clone();
-        departure::look(&mut self.timers, ctx.clock.now().millis, &name, entry);
+        departure::look(&mut self.timers, &ctx.clock, &name, entry);
         let paused = cluster.spec.paused;
         entry.cluster = cluster;
         if !object.has_finalizer(hub::FINALIZER) && !object.is_deleting() {

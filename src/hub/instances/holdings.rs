@@ -2,9 +2,10 @@
 
 use crate::api::Object;
 use crate::api::keys::kro;
+use crate::api::maps::{HashMap, HashSet};
 use crate::api::names::{ClusterName, GroupKind, InstanceKey};
 use crate::reconcile::fleet::Fleet;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Default)]
 pub(super) struct Holdings {

@@ -1,8 +1,9 @@
 //! Whose turn it is. Instances whose step takes long wait in a lane of their own, which gets a third of the time at most:
 //! what somebody writes into one of them holds up no other.
 
+use crate::api::maps::HashSet;
 use crate::api::names::InstanceKey;
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// A step that takes longer makes its instance a slow one.

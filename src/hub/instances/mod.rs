@@ -10,6 +10,7 @@ use super::context::Context;
 use super::view::{Change, Key, View};
 use super::{Event, Watched, definitions};
 use crate::api::keys::hub;
+use crate::api::maps::HashMap;
 use crate::api::names::{ClusterName, GroupKind, Gvk, InstanceKey};
 use crate::api::{Object, text};
 use crate::graph::Graph;
@@ -22,7 +23,7 @@ use crate::spoke::messages::{Said, ToSpoke};
 use crate::spoke::watch::{CHANGED_CRD_SERVED, Listed, Scope};
 use kube::core::ApiResource;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -145,7 +146,7 @@ impl Instances {
             gvk,
             resource,
             view: View::default(),
-            slots: HashMap::new(),
+            slots: HashMap::default(),
             graph: None,
             allow_breaking: false,
             until,

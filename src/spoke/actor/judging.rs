@@ -93,6 +93,7 @@ impl Actor {
         };
         self.spawn(async move {
             tokio::select! {
+                biased;
                 () = outdated.cancelled() => {}
                 () = work => {}
             }

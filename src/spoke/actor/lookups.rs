@@ -26,6 +26,7 @@ impl Actor {
             let asking = watch::ask(self.settings.client.clone(), lookup, known, self.events.clone());
             self.spawn(async move {
                 tokio::select! {
+                    biased;
                     () = stop.cancelled() => {}
                     () = asking => {}
                 }
@@ -70,6 +71,7 @@ impl Actor {
         self.spawn(async move {
             metrics.watch_opened(cluster.as_str());
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = watch => {}
             }

@@ -3,6 +3,7 @@
 
 use super::{Actor, Slot};
 use crate::api::keys::kro;
+use crate::api::maps::HashMap;
 use crate::api::names::{GroupKind, Gvk, InstanceKey, ObjectRef};
 use crate::api::{Object, applyset};
 use crate::graph::Graph;
@@ -13,7 +14,7 @@ use crate::spoke::schemas::Key;
 use crate::spoke::speechless;
 use crate::spoke::watch::CrdSeen;
 use serde_json::Value;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 #[derive(Default)]

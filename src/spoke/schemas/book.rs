@@ -2,12 +2,13 @@
 
 use super::graphs::{Key, Verdict};
 use crate::api::hash;
+use crate::api::maps::HashMap;
 use crate::api::names::Gvk;
 use crate::metrics::Metrics;
 use crate::schema::kinds::Kind;
 use crate::schema::openapi;
 use sha2::{Digest, Sha512};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// More entries than this are looked through for those that nobody uses.
@@ -149,7 +150,7 @@ impl Inner {
         }
         if self.documents.len() > MANY {
             // Each kind is held by the book twice: by its document and by its content.
-            let mut holders: HashMap<u64, usize> = HashMap::new();
+            let mut holders: HashMap<u64, usize> = HashMap::default();
             for entry in self.documents.values().flat_map(HashMap::values).flatten() {
                 *holders.entry(entry.print).or_default() += 1;
             }

@@ -1,10 +1,10 @@
 //! Definitions as they are on one cluster.
 
+use crate::api::maps::HashMap;
 use crate::api::names::Gvk;
 use crate::graph::Graph;
 use crate::reconcile::spoke::Side;
 use crate::reconcile::world::Compiled;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The graph for a cluster, or why there is none.

@@ -378,6 +378,7 @@ fn told(problems: &[Diagnostic], silent: Vec<String>) -> String {
 mod tests {
     use super::*;
     use crate::spoke::client::in_memory;
+    use crate::spoke::host::{AnyHost, ThisHost};
     use http_body_util::{BodyExt, Full};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -405,7 +406,7 @@ mod tests {
             let answer = answer.body(Full::new(body.to_string().into()).boxed_unsync()).unwrap();
             async move { answer }
         });
-        let reader = Reader::new(Book::default(), Pool::start(1).unwrap());
+        let reader = Reader::new(Book::default(), Pool::start(1, &(Arc::new(ThisHost) as AnyHost)).unwrap());
         let wanted = BTreeSet::from([
             Gvk::new("dead.example.org", "v1", "Corpse"),
             Gvk::new("nowhere.example.org", "v1", "Thing"),
