@@ -72,12 +72,10 @@ fn the_lower_layers_do_no_io_and_know_no_clock() {
         if !PURE.contains(&layer.as_str()) {
             continue;
         }
-        // Tests inside may read files and clocks.
-        let product = text.split("#[cfg(test)]").next().unwrap_or_default();
-        for (number, line) in product.lines().enumerate() {
+        for (number, line) in product(&text) {
             for word in IMPURE {
                 if code(line).contains(word) {
-                    bad.push(format!("{}:{}: {word}", file.display(), number + 1));
+                    bad.push(format!("{}:{number}: {word}", file.display()));
                 }
             }
         }
@@ -87,8 +85,44 @@ fn the_lower_layers_do_no_io_and_know_no_clock() {
 
 #[test]
 fn an_upward_import_would_be_seen() {
-    let text = "use crate::hub::run;\nfn f() { crate::spoke::actor::start(); }\n// crate::cli is only named\nuse crate::{api, graph::Graph};";
-    assert_eq!(imports(text), ["hub", "spoke", "api", "graph"]);
+    let text = "use crate::hub::run;\nfn f() { crate::spoke::actor::start(); }\n// crate::cli is only named\n\
+                use crate::{api, graph::{Graph, pass::Pass},\n    metrics::{self, Metrics}, hub::{a::{b}, c}, cli};\n";
+    assert_eq!(imports(text), ["hub", "spoke", "api", "graph", "metrics", "hub", "cli"]);
+}
+
+#[test]
+fn what_follows_a_test_module_is_seen() {
+    let text = "fn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() { if c { } }\n}\nfn d() {}\n#[cfg(test)]\nmod far;\n\
+                #[cfg(test)]\nuse e;\nfn f() {}\n";
+    let seen: Vec<_> = product(text).into_iter().collect();
+    assert_eq!(seen, [(1, "fn a() {}"), (6, "fn d() {}"), (11, "fn f() {}")]);
+}
+
+/// The lines that are compiled for the product, with their numbers from one: tests inside may read files and clocks. The
+/// sources are formatted, so an item ends where a line stands as far to the left as it began.
+fn product(text: &str) -> Vec<(usize, &str)> {
+    let mut out = Vec::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        if line.trim() != "#[cfg(test)]" {
+            out.push((number + 1, line));
+            continue;
+        }
+        let left = line.len() - line.trim_start().len();
+        let is_end = |line: &str| {
+            let at = line.len() - line.trim_start().len();
+            at == left
+                && !line.trim().is_empty()
+                && (line.ends_with('}') || line.ends_with(';') || line.ends_with(','))
+        };
+        // More attributes may stand before the item.
+        for (_, line) in lines.by_ref() {
+            if is_end(line) {
+                break;
+            }
+        }
+    }
+    out
 }
 
 /// The line without its comment.
@@ -98,22 +132,40 @@ fn code(line: &str) -> &str {
 
 /// The top-level modules that a source names by `crate::`.
 fn imports(text: &str) -> Vec<String> {
+    let text: String = text.lines().map(|line| format!("{}\n", code(line))).collect();
     let mut out = Vec::new();
-    for line in text.lines() {
-        let mut rest = code(line);
-        while let Some((_, after)) = rest.split_once("crate::") {
-            if let Some(group) = after.strip_prefix('{') {
-                let inner = group.split('}').next().unwrap_or_default();
-                let names = inner.split(',').map(|p| p.trim().split("::").next().unwrap_or_default());
-                out.extend(names.filter(|n| !n.is_empty()).map(str::to_owned));
-            } else {
-                let name: String = after.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-                out.push(name);
+    let mut rest = text.as_str();
+    while let Some((_, after)) = rest.split_once("crate::") {
+        match after.strip_prefix('{') {
+            Some(group) => out.extend(first_names(group)),
+            None => out.push(name(after)),
+        }
+        rest = after;
+    }
+    out
+}
+
+/// The first name of each path of a group, which begins behind its brace and may hold groups itself.
+fn first_names(group: &str) -> Vec<String> {
+    let (mut depth, mut out, mut begins) = (0, Vec::new(), true);
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => begins = true,
+            c if begins && depth == 0 && !c.is_whitespace() => {
+                out.push(name(&group[at..]));
+                begins = false;
             }
-            rest = after;
+            _ => {}
         }
     }
     out
+}
+
+fn name(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
 /// Files that are compiled for tests alone: declared under `#[cfg(test)]` by the module above them.
@@ -126,7 +178,8 @@ fn is_test_only(relative: &Path) -> bool {
         for text in above.iter().filter_map(|p| fs::read_to_string(p).ok()) {
             let mut lines = text.lines().map(str::trim);
             while let Some(line) = lines.next() {
-                if line == "#[cfg(test)]" && lines.next() == Some(&format!("mod {name};")) {
+                let declared = |line: &str| line.ends_with(&format!("mod {name};"));
+                if line == "#[cfg(test)]" && lines.next().is_some_and(declared) {
                     return true;
                 }
             }
