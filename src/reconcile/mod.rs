@@ -18,7 +18,7 @@ mod retry;
 pub mod rivals;
 pub mod settled;
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 pub mod spoke;
 pub mod world;
 

@@ -1,7 +1,8 @@
 //! From credentials to an actor: identity judged, claim made, contact lost and found.
 
 use super::connect::{self, Line, Progress};
-use super::entry::{self, Entry, Episode, Phase};
+use super::connection::{Actor, Connection};
+use super::entry::{self, Entry};
 use super::same;
 use super::source::Blocked;
 use super::{Clusters, Due, Effect};
@@ -21,8 +22,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A failing first contact is shown after this many tries in a row.
-const TRIES_BEFORE_UNREACHABLE: u32 = 2;
 /// When a cluster is asked again that is not used because of what it says of itself.
 const TRY_AGAIN: Pauses = Pauses { first: Duration::from_secs(60), longest: Duration::from_secs(300) };
 
@@ -37,10 +36,10 @@ impl Clusters {
     ) -> Vec<Effect> {
         let awaited = |e: &&Entry| match &progress {
             Progress::Recognized(episode, _) | Progress::Unrecognized(episode, _) => {
-                e.asks_again(epoch, *episode)
+                e.connection.is_checking(epoch, *episode)
             }
-            Progress::Stranger(_) => e.is_used() || e.expects(epoch),
-            _ => e.expects(epoch),
+            Progress::Stranger(_) => e.connection.is_actor(epoch) || e.connection.is_asking(epoch),
+            _ => e.connection.is_asking(epoch),
         };
         let Some(before) = self.entries.get(name).filter(awaited).map(Entry::state) else {
             return Vec::new();
@@ -79,30 +78,21 @@ impl Clusters {
     /// cluster, of which nobody tells us.
     fn block(&mut self, ctx: &Context, name: &ClusterName, blocked: Blocked, again: bool) {
         let Some(entry) = self.entries.get_mut(name) else { return };
-        let fingerprint = entry.fingerprint;
-        entry.block(blocked);
-        entry.fingerprint = fingerprint;
-        if again {
+        let again_at = again.then(|| {
             let due = Due::TryAgain(name.clone());
             self.timers.failed(&due, ctx.clock.now().millis, TRY_AGAIN);
-            entry.retry_at = self.timers.time(&due);
-        }
+            self.timers.time(&due)
+        });
+        entry.connection.refuse_credentials(blocked, again_at.flatten());
     }
 
     fn failed(&mut self, ctx: &Context, name: &ClusterName, why: ContactState) {
         let now = ctx.clock.now();
         let Some(entry) = self.entries.get_mut(name) else { return };
-        if let Phase::Connecting { failure, failures, .. } = &mut entry.phase {
-            // One try without contact says little, also after others that ended differently.
-            let contact = matches!(why, ContactState::Unreachable(_));
-            *failures = if contact { *failures + 1 } else { 0 };
-            if *failures >= TRIES_BEFORE_UNREACHABLE || !contact {
-                let lost = !matches!(why, ContactState::Unusable { .. });
-                *failure = Some(why);
-                if lost {
-                    entry.note_lost(&now.rfc3339);
-                }
-            }
+        let Connection::Asking(asking) = &mut entry.connection else { return };
+        let lost = !matches!(why, ContactState::Unusable { .. });
+        if asking.failed(why) && lost {
+            entry.note_lost(&now.rfc3339);
         }
     }
 
@@ -120,7 +110,9 @@ impl Clusters {
         }
         let Some(entry) = self.entries.get_mut(name) else { return };
         entry.info = Some(info.clone());
-        connect::claim(ctx, name, epoch, &info.id, line, local, entry.until.clone());
+        if let Some(until) = entry.connection.until() {
+            connect::claim(ctx, name, epoch, &info.id, line, local, until);
+        }
     }
 
     /// Another registration of the same cluster, which came first.
@@ -148,13 +140,14 @@ impl Clusters {
             return Vec::new();
         }
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
+        let Some(epoch) = entry.connection.epoch() else { return Vec::new() };
         let (lease, trusted) = (ctx.lease.clone(), Arc::new(AtomicBool::new(true)));
         let (client, is_trusted) = (line.client.clone(), trusted.clone());
         let reader = Reader::new(ctx.book.clone(), ctx.pool.clone());
         let handle = actor::start(
             actor::Settings {
                 cluster: name.clone(),
-                epoch: entry.epoch,
+                epoch,
                 local: entry.cluster.spec.local,
                 hub_id: ctx.hub_id.clone(),
                 client: line.client,
@@ -181,8 +174,7 @@ impl Clusters {
         tracing::info!(cluster = %name, "connected");
         ctx.metrics.healthy(name.as_str(), true);
         self.timers.settled(&Due::TryAgain(name.clone()));
-        let (episode, contact) = (Episode::default(), ContactState::Ready);
-        entry.phase = Phase::Running { episode, client: Box::new(client), trusted, handle, contact };
+        entry.connection.run(client, Actor::new(handle, trusted));
         entry.lost_since = None;
         entry.left = Some(left.clone());
         vec![Effect::Connected(name.clone(), left.into_values().collect())]
@@ -191,20 +183,18 @@ impl Clusters {
     pub fn contact(&mut self, ctx: &Context, name: &ClusterName, state: ContactState) -> Vec<Effect> {
         let now = ctx.clock.now();
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
-        let Phase::Running { episode, client, trusted, contact, .. } = &mut entry.phase else {
+        let (epoch, Connection::Running(running)) = (entry.connection.epoch(), &mut entry.connection) else {
             return Vec::new();
         };
         tracing::info!(cluster = %name, ?state, "contact changed");
         if state == ContactState::Ready {
             // Whoever answers now may be another cluster at the same address: it is asked before anything is written.
-            let (number, asking) = episode.begin(&entry.until);
-            connect::recognize(ctx, name, entry.epoch, number, client, asking);
+            let (number, asking) = running.check();
+            connect::recognize(ctx, name, epoch.unwrap_or_default(), number, &running.client, asking);
             return Vec::new();
         }
-        episode.end();
-        trusted.store(false, Ordering::Release);
+        running.lose(state);
         ctx.metrics.healthy(name.as_str(), false);
-        *contact = state;
         entry.note_lost(&now.rfc3339);
         self.write_status(ctx, name);
         vec![Effect::Changed]
@@ -214,8 +204,8 @@ impl Clusters {
     fn unrecognized(&mut self, ctx: &Context, name: &ClusterName, why: ContactState) {
         let now = ctx.clock.now();
         let Some(entry) = self.entries.get_mut(name) else { return };
-        if let Phase::Running { contact, .. } = &mut entry.phase {
-            *contact = why;
+        if let Connection::Running(running) = &mut entry.connection {
+            running.contact.is_unclear(why);
             entry.note_lost(&now.rfc3339);
         }
     }
@@ -243,9 +233,8 @@ impl Clusters {
         }
         entry.info = Some(info);
         entry.lost_since = None;
-        if let Phase::Running { trusted, contact, .. } = &mut entry.phase {
-            trusted.store(true, Ordering::Release);
-            *contact = ContactState::Ready;
+        if let Connection::Running(running) = &mut entry.connection {
+            running.trust();
         }
         ctx.metrics.healthy(name.as_str(), true);
         let left = entry.left.iter().flatten().map(|(_, l)| l.clone()).collect();
@@ -276,7 +265,7 @@ impl Clusters {
     pub fn ended(&mut self, ctx: &Context, name: &ClusterName, why: &str) -> Vec<Effect> {
         tracing::error!(cluster = %name, why, "an actor ended; connecting anew");
         if let Some(entry) = self.entries.get_mut(name) {
-            entry.fingerprint = None;
+            entry.connection.forget_credentials();
         }
         self.look_again(ctx, name)
     }

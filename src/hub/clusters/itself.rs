@@ -30,9 +30,7 @@ impl Clusters {
                 self.connect_itself(ctx)
             }
             (false, true) => {
-                if let Some(entry) = self.entries.remove(&name) {
-                    entry.stop();
-                }
+                self.entries.remove(&name);
                 ctx.metrics.forget(name.as_str());
                 vec![Effect::Changed]
             }
@@ -44,13 +42,13 @@ impl Clusters {
     pub(super) fn connect_itself(&mut self, ctx: &Context) -> Vec<Effect> {
         let name = ClusterName::new(ITSELF);
         let Some(entry) = self.entries.get_mut(&name) else { return Vec::new() };
-        entry.try_again(ctx.clock.now().millis);
-        if entry.fingerprint.is_some() {
+        entry.connection.try_again(ctx.clock.now().millis);
+        if entry.connection.tried().is_some() {
             return Vec::new();
         }
         self.epoch += 1;
-        entry.restart(self.epoch, Source::Local.fingerprint(None), &ctx.cancel);
-        connect::identify(ctx, &name, self.epoch, &Source::Local, None, entry.until.clone());
+        let until = entry.ask(self.epoch, Source::Local.fingerprint(None), &ctx.cancel);
+        connect::identify(ctx, &name, self.epoch, &Source::Local, None, until);
         vec![Effect::Changed]
     }
 }

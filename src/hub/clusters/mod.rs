@@ -5,6 +5,7 @@
 
 pub mod connect;
 mod connecting;
+mod connection;
 mod departure;
 mod entry;
 mod itself;
@@ -33,7 +34,8 @@ use crate::reconcile::world::Definition;
 use crate::spoke::client::ApiError;
 use crate::spoke::messages::{FromSpoke, ToSpoke};
 use crate::spoke::watch::{Listed, Scope};
-use entry::{Entry, Phase};
+use connection::Connection;
+use entry::Entry;
 use registration::Registrations;
 use serde_json::{Value, json};
 use source::{Blocked, Source};
@@ -128,8 +130,8 @@ impl Clusters {
 
     /// Hands a message to the actor of a cluster, if it has one.
     pub fn send(&self, name: &ClusterName, message: ToSpoke) {
-        if let Some(Entry { phase: Phase::Running { handle, .. }, .. }) = self.entries.get(name) {
-            drop(handle.tasks.send(message));
+        if let Some(Entry { connection: Connection::Running(running), .. }) = self.entries.get(name) {
+            running.actor.tell(message);
         }
     }
 
@@ -173,7 +175,7 @@ impl Clusters {
 
     /// Whether messages of this epoch come from the cluster's present actor.
     pub fn is_current(&self, name: &ClusterName, epoch: u64) -> bool {
-        self.entries.get(name).is_some_and(|e| e.epoch == epoch && matches!(e.phase, Phase::Running { .. }))
+        self.entries.get(name).is_some_and(|e| e.connection.is_actor(epoch))
     }
 
     /// The clusters that are being deregistered.
@@ -253,9 +255,7 @@ impl Clusters {
                 for due in [Due::Write, Due::TryAgain, Due::Departure, Due::Count] {
                     self.timers.settled(&due(name.clone()));
                 }
-                if let Some(entry) = self.entries.remove(&name) {
-                    entry.stop();
-                }
+                self.entries.remove(&name);
                 ctx.metrics.forget(name.as_str());
                 let mut effects = vec![Effect::Changed];
                 // Its Secret, if it still asks for a Cluster, makes a new one; a twin may be free now.
@@ -274,9 +274,9 @@ impl Clusters {
         let twins: Vec<Arc<Object>> = self
             .entries
             .values_mut()
-            .filter(|e| matches!(&e.phase, Phase::Blocked(b) if b.reason == entry::DUPLICATE))
+            .filter(|e| e.is_duplicate())
             .map(|e| {
-                e.fingerprint = None;
+                e.connection.forget_credentials();
                 e.object.clone()
             })
             .collect();
@@ -370,7 +370,7 @@ impl Clusters {
                 match due {
                     Due::Write(_) => entry.offered = None,
                     Due::Count(_) => entry.count_due = false,
-                    Due::TryAgain(_) => entry.try_again(now),
+                    Due::TryAgain(_) => entry.connection.try_again(now),
                     Due::Departure(_) => {}
                 }
             }
@@ -442,16 +442,20 @@ impl Clusters {
         let limit = entry.cluster.spec.limits.as_ref().and_then(|l| l.in_flight);
         match decided {
             _ if paused => {
-                entry.block(Blocked::ready("Paused", "spec.paused is true: nothing is written to it".into()))
+                let why = "spec.paused is true: nothing is written to it";
+                entry.connection.refuse(Blocked::ready("Paused", why.into()));
             }
             // Whoever removes all of it removes the Secret as well, and what is being deleted there is to be deleted.
-            Err(blocked) if object.is_deleting() && entry.is_used() && blocked.reason == source::MISSING => {}
-            Err(blocked) => entry.block(blocked),
-            Ok(source) if entry.fingerprint == Some(source.fingerprint(limit)) => {}
+            Err(blocked)
+                if object.is_deleting()
+                    && entry.connection.is_running()
+                    && blocked.reason == source::MISSING => {}
+            Err(blocked) => entry.connection.refuse(blocked),
+            Ok(source) if entry.connection.tried() == Some(source.fingerprint(limit)) => {}
             Ok(source) => {
                 self.epoch += 1;
-                entry.restart(self.epoch, source.fingerprint(limit), &ctx.cancel);
-                connect::identify(ctx, &name, self.epoch, &source, limit, entry.until.clone());
+                let until = entry.ask(self.epoch, source.fingerprint(limit), &ctx.cancel);
+                connect::identify(ctx, &name, self.epoch, &source, limit, until);
             }
         }
         self.write_status(ctx, &name);
@@ -509,7 +513,7 @@ impl Clusters {
         if !writes::may_try(&self.timers, name, entry) || !finalizers.iter().any(|f| f == hub::FINALIZER) {
             return;
         }
-        entry.stop();
+        entry.connection.stop();
         let rest: Vec<String> = finalizers.into_iter().filter(|f| f != hub::FINALIZER).collect();
         let patch =
             json!({"metadata": {"finalizers": rest, "resourceVersion": entry.object.resource_version()}});

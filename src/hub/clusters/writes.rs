@@ -1,6 +1,7 @@
 //! What is written to Cluster objects. One write of a Cluster at a time: its answer comes back as an event.
 
-use super::entry::{Entry, Phase};
+use super::connection::Connection;
+use super::entry::Entry;
 use super::status::{self, Facts, Standing};
 use super::{Due, WRITE_PAUSES};
 use crate::api::cluster::{ClusterStatus, LeftBehind};
@@ -13,6 +14,7 @@ use crate::hub::context::Context;
 use crate::hub::resources::clusters;
 use crate::hub::timers::Timers;
 use crate::reconcile::fleet::Left;
+use crate::spoke::messages::ContactState;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -23,12 +25,18 @@ pub(super) fn write_status(ctx: &Context, timers: &mut Timers<Due>, name: &Clust
     }
     let old = entry.cluster.status.clone().unwrap_or_default();
     let was_used = old.conditions.iter().any(|c| c.type_ == READY && c.is_said());
-    let standing = match &entry.phase {
-        Phase::Blocked(blocked) => Standing::Blocked(blocked),
+    let standing = match &entry.connection {
+        Connection::Refused(refused) => Standing::Blocked(&refused.why),
         // After a restart, what was written before stands until the first answer; and so does what is wrong.
-        Phase::Connecting { failure: None, .. } if was_used && !entry.was_ready() => return,
-        Phase::Connecting { failure, .. } => Standing::Connecting(failure.as_ref()),
-        Phase::Running { contact, .. } => Standing::Running(contact),
+        Connection::Asking(asking)
+            if asking.failure.is_none() && was_used && !entry.connection.was_ready() =>
+        {
+            return;
+        }
+        Connection::Asking(asking) => Standing::Connecting(asking.failure.as_ref()),
+        Connection::Running(running) => {
+            Standing::Running(running.contact.lost().unwrap_or(&ContactState::Ready))
+        }
     };
     let counted = !entry.count_due;
     let facts = Facts {

@@ -18,7 +18,7 @@ mod hub;
 mod hub_part_tables;
 mod laws;
 mod nested_tables;
-mod random;
+pub(crate) mod random;
 mod reads_tables;
 mod requests;
 mod scenario;
