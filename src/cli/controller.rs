@@ -176,7 +176,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         runtime.block_on(async {
             let stop = CancellationToken::new();
             stop_on_signal(stop.clone())?;
-            crate::hub::run(settings, stop).await.map_err(anyhow::Error::from)
+            Box::pin(crate::hub::run(settings, stop)).await.map_err(anyhow::Error::from)
         })
     };
     // The hub's loop evaluates what is said of all clusters together: expressions need a known stack.

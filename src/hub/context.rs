@@ -13,6 +13,7 @@ use crate::spoke::host::{AnyHost, Clock};
 use crate::spoke::kubeconfig::Policy;
 use crate::spoke::pool::Pool;
 use crate::spoke::schemas::{Book, Reader};
+use crate::spoke::spans;
 use crate::spoke::watch::{self, Scope};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::ApiResource;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 /// What the command line decides.
 #[derive(Clone, Debug)]
@@ -100,13 +102,14 @@ impl Context {
     /// Runs beside the hub's task and ends with it.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let cancel = self.cancel.clone();
-        tokio::spawn(async move {
+        let work = async move {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => {}
                 () = work => {}
             }
-        });
+        };
+        tokio::spawn(work.in_current_span());
     }
 
     /// Sends an event after a while.
@@ -121,6 +124,7 @@ impl Context {
     /// Watches a kind on the hub until `until` ends.
     pub fn watch(&self, what: Watched, resource: ApiResource, scope: Scope, until: CancellationToken) {
         let this = self.clone();
+        let _in = spans::of_the_hub().entered();
         self.spawn(async move {
             let listed = |listed| this.events.send(Event::Seen(what.clone(), listed)).is_ok();
             let trouble = |code: Option<u16>, text: &str| {
@@ -140,6 +144,7 @@ impl Context {
     /// Watches what the hub serves by CRDs that are not generated: those are watched as a whole.
     pub fn watch_groups(&self) {
         let this = self.clone();
+        let _in = spans::of_the_hub().entered();
         self.spawn(async move {
             let told = |seen: watch::CrdSeen| {
                 let news = Event::CrdOfGroup { group: seen.group, first: seen.first };

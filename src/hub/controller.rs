@@ -9,10 +9,12 @@ use super::pace::Pace;
 use super::{Event, Watched};
 use crate::reconcile::spoke::Side;
 use crate::spoke::messages::{FromSpoke, Said};
+use crate::spoke::spans;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tracing::Span;
 
 pub(super) struct Hub {
     ctx: Context,
@@ -95,6 +97,7 @@ impl Hub {
     }
 
     fn on(&mut self, event: Event) {
+        let _in = span_of(&event).map(Span::entered);
         match event {
             Event::Seen(Watched::Secrets(namespace), listed) => {
                 let effects = self.clusters.seen_secret(&self.ctx, &namespace, listed);
@@ -241,6 +244,17 @@ impl Hub {
             self.clusters.count(&self.ctx, &self.instances.counts());
         }
     }
+}
+
+/// What an event is about.
+fn span_of(event: &Event) -> Option<Span> {
+    Some(match event {
+        Event::Spoke(from) => spans::cluster(&from.cluster, from.epoch),
+        Event::Connect(name, epoch, _) => spans::cluster(name, *epoch),
+        Event::Definition(name, _) => spans::definition(name),
+        Event::Instance(key, ..) => spans::instance(key),
+        _ => return None,
+    })
 }
 
 /// How long nothing has to be done by itself.

@@ -19,6 +19,7 @@ use super::perform::{self, Done};
 use super::pool::Pool;
 use super::references::Subject;
 use super::schemas::{Key, Reader, Verdict};
+use super::spans;
 use super::speechless;
 use super::store::{Open, Store};
 use super::watch::{self, Seen};
@@ -38,6 +39,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument, Span};
 
 use judging::Patience;
 use nested::Nested;
@@ -113,7 +115,9 @@ pub fn start(
         settings,
     };
     let last_words = (actor.settings.cluster.clone(), actor.settings.epoch, actor.hub.clone());
-    tokio::spawn(supervise(tokio::spawn(actor.run(inbox, incoming)), cancel, last_words, ENDED_PAUSE));
+    let span = spans::cluster(&actor.settings.cluster, actor.settings.epoch);
+    let work = tokio::spawn(actor.run(inbox, incoming).instrument(span.clone()));
+    tokio::spawn(supervise(work, cancel, last_words, ENDED_PAUSE).instrument(span));
     handle
 }
 
@@ -634,9 +638,12 @@ impl Actor {
             machines.iter().map(|(key, task, _)| (key.clone(), task.clone())).collect();
         let (store, now) = (self.store.clone(), self.settings.clock.now());
         let (metrics, cluster) = (self.settings.metrics.clone(), self.settings.cluster.clone());
+        let span = Span::current();
         let turn = move || {
+            let _in = span.entered();
             let store = store.read().unwrap_or_else(PoisonError::into_inner);
             let step = |(key, task, machine): (InstanceKey, Arc<Task>, Machine)| {
+                let _of = spans::instance(&key).entered();
                 let started = Instant::now();
                 let stepped = guarded(machine, &store, &now);
                 metrics.reconcile_seconds(cluster.as_str(), started.elapsed());
@@ -658,7 +665,7 @@ impl Actor {
     }
 
     fn after_crash(&mut self, key: InstanceKey, task: Arc<Task>) {
-        tracing::error!(cluster = %self.settings.cluster, instance = %key, "a step panicked; starting it afresh");
+        tracing::error!(instance = %key, "a step panicked; starting it afresh");
         let now = self.settings.clock.now();
         let Some(slot) = self.slots.get_mut(&key) else { return };
         self.agenda.set(&key, Some(now.millis + 60_000));
@@ -739,10 +746,12 @@ impl Actor {
                 let (client, events, key) = (self.settings.client.clone(), self.events.clone(), key.clone());
                 let task = task.clone();
                 self.requests += 1;
-                self.spawn(async move {
+                let span = spans::instance(&key);
+                let work = async move {
                     let done = perform::perform(&client, &task, action, resource).await;
                     drop(events.send(Event::Done(key, done)));
-                });
+                };
+                self.spawn(work.instrument(span));
             }
         }
     }
@@ -780,13 +789,14 @@ impl Actor {
     /// Runs beside the actor and ends with it.
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let cancel = self.cancel.clone();
-        self.tracker.spawn(async move {
+        let work = async move {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => {}
                 () = work => {}
             }
-        });
+        };
+        self.tracker.spawn(work.in_current_span());
     }
 
     fn write_store<T>(&self, f: impl FnOnce(&mut Store) -> T) -> T {

@@ -68,7 +68,7 @@ pub async fn ensure(client: &SpokeClient, graph: &Graph, hub_id: &HubId, allow_b
         }
         Err(Ended::Refused(reason, message)) => (reason, message),
         Err(Ended::Failed(error)) => {
-            tracing::warn!(cluster = client.cluster(), kind = %graph.gvk, %error, "ensuring the CRD failed");
+            tracing::warn!(kind = %graph.gvk, %error, "ensuring the CRD failed");
             if error.is_contact_problem() {
                 tokio::time::sleep(PAUSE).await;
                 return Ensured { state: CrdState::Unknown, judged };

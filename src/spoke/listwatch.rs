@@ -205,7 +205,7 @@ async fn follow_at(
             Ok(Some(version)) => version,
             Ok(None) => return,
             Err(error) => {
-                tracing::debug!(cluster, kind = wanted.kind, %error, "a list failed");
+                tracing::debug!(kind = wanted.kind, %error, "a list failed");
                 if !trouble(code(&error), &error.to_string()) {
                     return;
                 }
@@ -218,7 +218,6 @@ async fn follow_at(
         if std::mem::take(&mut held) {
             if pace.held() {
                 tracing::warn!(
-                    cluster,
                     kind = wanted.kind,
                     "no answer to a watch begins, though lists are answered: lists are read instead"
                 );
@@ -246,7 +245,7 @@ async fn follow_at(
                 }
             };
             if let End::Failed(error) = &end {
-                tracing::debug!(cluster, kind = wanted.kind, %error, "a watch failed");
+                tracing::debug!(kind = wanted.kind, %error, "a watch failed");
                 if !trouble(code(error), &error.to_string()) {
                     return;
                 }
@@ -360,7 +359,7 @@ async fn watch(
         Ok(Ok(lines)) => lines,
     };
     if pace.opened() {
-        tracing::info!(cluster = client.cluster(), kind = wanted.kind, "watches work again");
+        tracing::info!(kind = wanted.kind, "watches work again");
     }
     let (mut seen, mut flow) = (false, Flow::new(Instant::now()));
     loop {

@@ -24,6 +24,7 @@ mod perform;
 pub mod pool;
 mod references;
 pub mod schemas;
+pub mod spans;
 mod speechless;
 pub mod store;
 mod throttle;

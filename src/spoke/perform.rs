@@ -232,14 +232,14 @@ async fn hand_over(client: &SpokeClient, resource: &ApiResource, apply: &Apply, 
         Ok(Some(live)) => live,
         Ok(None) => return false,
         Err(error) => {
-            tracing::warn!(cluster = client.cluster(), object = %apply.object, %error, "reading a refused object failed");
+            tracing::warn!(object = %apply.object, %error, "reading a refused object failed");
             return false;
         }
     };
     let Some(patch) = lists::hand_over(&live, &apply.body, apply.manager, complaint) else { return false };
     let handed = client.json_patch(resource, namespace, name, &patch).await;
     if let Err(error) = &handed {
-        tracing::warn!(cluster = client.cluster(), object = %apply.object, %error, "taking over list items failed");
+        tracing::warn!(object = %apply.object, %error, "taking over list items failed");
     }
     handed.is_ok()
 }
@@ -257,7 +257,7 @@ async fn mend(client: &SpokeClient, task: &Task, resource: &ApiResource, apply: 
         Err(error) => Err(error),
     };
     if let Err(error) = &mended {
-        tracing::warn!(cluster = client.cluster(), mirror = %apply.object, %error, "mending a mirror failed");
+        tracing::warn!(mirror = %apply.object, %error, "mending a mirror failed");
     }
     mended.is_ok()
 }

@@ -174,7 +174,7 @@ pub(super) async fn kind(
                 return;
             }
             Err(error) => {
-                tracing::debug!(cluster = client.cluster(), kind = %gk, %error, "looking a kind up failed");
+                tracing::debug!(kind = %gk, %error, "looking a kind up failed");
                 if !error.is_contact_problem() {
                     tell(Seen::Failed(format!("{gk} cannot be looked up on the cluster: {error}")));
                 }
@@ -215,7 +215,7 @@ pub(super) async fn reference(
                 return;
             }
             Err(error) => {
-                tracing::debug!(cluster = client.cluster(), kind = %gk, %error, "looking a kind up failed");
+                tracing::debug!(kind = %gk, %error, "looking a kind up failed");
                 tell(Seen::Failed(error.to_string()));
                 tokio::time::sleep(backoff(attempt, client.cluster())).await;
                 attempt += 1;

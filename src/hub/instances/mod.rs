@@ -20,12 +20,14 @@ use crate::reconcile::spoke::{StatusTrouble, has_hub_part};
 use crate::spoke::agenda::Agenda;
 use crate::spoke::client::ApiError;
 use crate::spoke::messages::{Said, ToSpoke};
+use crate::spoke::spans;
 use crate::spoke::watch::{CHANGED_CRD_SERVED, Listed, Scope};
 use kube::core::ApiResource;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crash::Crash;
@@ -390,7 +392,7 @@ impl Instances {
                     let refused = result.as_ref().err().filter(|(t, _)| *t == StatusTrouble::Refused);
                     let refused = refused.map(|(_, why)| why.clone());
                     if refused.is_some() && slot.told != refused {
-                        perform::tell_refused(ctx, key, object.as_deref(), refused.as_deref());
+                        perform::tell_refused(ctx, object.as_deref(), refused.as_deref());
                     }
                     slot.told = refused.or_else(|| slot.told.take());
                     slot.fleet.status_written(result, &now);
@@ -458,6 +460,7 @@ impl Instances {
         let Some(kind) = self.kinds.get_mut(&key.gk).filter(|k| k.view.is_synced()) else { return };
         let Some(object) = kind.view.get(&Key::new(&key.namespace, &key.name)).cloned() else { return };
         let Some(slot) = kind.slots.get_mut(&key) else { return };
+        let _in = spans::instance(&key).entered();
         let (now, began) = (ctx.clock.now(), Instant::now());
         if let Some(crash) = slot.crash.filter(|crash| crash.holds(&object, now.millis)) {
             self.agenda.set(&key, Some(crash.until));
@@ -477,7 +480,7 @@ impl Instances {
         });
         slot.crash = None;
         let step = stepped.unwrap_or_else(|| {
-            tracing::error!(instance = %key, "a step panicked; starting it afresh");
+            tracing::error!("a step panicked; starting it afresh");
             let crash = Crash::of(&object, now.millis);
             slot.fleet = Fleet::new(key.clone(), kind.gvk.clone());
             slot.crash = Some(crash);

@@ -13,7 +13,8 @@ use crate::spoke::client::ApiError;
 use kube::core::ApiResource;
 use serde_json::json;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The instance that a request is about.
 #[derive(Clone)]
@@ -51,7 +52,9 @@ pub(super) fn evaluate(ctx: &Context, target: &Target, question: Question, slow:
             (question.evaluate(), began.elapsed())
         });
         let (answer, took) = evaluated.await.unwrap_or_else(|| {
-            tracing::error!(instance = %key, "the evaluation of its status over all clusters panicked; the fields stay as they are");
+            tracing::error!(
+                "the evaluation of its status over all clusters panicked; the fields stay as they are"
+            );
             (unanswered, Duration::ZERO)
         });
         this.tell(Event::Instance(key, uid, Outcome::Evaluated(answer, took)));
@@ -116,9 +119,9 @@ async fn record_left(ctx: &Context, id: &str, known: bool, left: Left) -> Result
 }
 
 /// A status that the API server refuses for good is told where a person looks, since the status cannot tell it.
-pub(super) fn tell_refused(ctx: &Context, key: &InstanceKey, object: Option<&Object>, why: Option<&str>) {
+pub(super) fn tell_refused(ctx: &Context, object: Option<&Object>, why: Option<&str>) {
     let why = why.unwrap_or_default();
-    tracing::warn!(instance = %key, why, "the API server refuses the status");
+    tracing::warn!(why, "the API server refuses the status");
     if let Some(object) = object {
         let message = format!("the hub refuses the status of the instance: {why}");
         ctx.publish(object, true, "StatusRefused", message);

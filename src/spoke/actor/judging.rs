@@ -75,7 +75,7 @@ impl Actor {
                         match reader.judge(client, &key, &hub, &generated).await {
                             Ok(verdict) => break verdict,
                             Err(error) => {
-                                tracing::debug!(%cluster, rgd = hub.rgd_name, %error, "reading schemas failed");
+                                tracing::debug!(rgd = hub.rgd_name, %error, "reading schemas failed");
                                 if says_enough(&error) {
                                     // Said where it is used, and tried on.
                                     let verdict = Err(Arc::from(error.to_string()));
