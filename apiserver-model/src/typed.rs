@@ -1,0 +1,1 @@
+//! Objects by their schema, as server-side apply sees them.
