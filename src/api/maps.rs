@@ -1,13 +1,13 @@
 //! Hash maps and sets that other people name the keys of: each process hashes in its own way, so that nobody can choose
 //! keys that collide. A test may fix the way for its own thread, so that a run can be repeated to the letter.
 
-pub type HashMap<K, V> = std::collections::HashMap<K, V, State>;
-pub type HashSet<T> = std::collections::HashSet<T, State>;
+pub type HashMap<K, V> = std::collections::HashMap<K, V, HashState>;
+pub type HashSet<T> = std::collections::HashSet<T, HashState>;
 
 #[cfg(not(test))]
-pub type State = std::hash::RandomState;
+pub type HashState = std::hash::RandomState;
 #[cfg(test)]
-pub use repeatable::{State, repeat};
+pub use repeatable::{HashState, repeat};
 
 #[cfg(test)]
 mod repeatable {
@@ -24,18 +24,18 @@ mod repeatable {
     }
 
     #[derive(Clone, Debug)]
-    pub enum State {
+    pub enum HashState {
         Random(RandomState),
         Seeded(u64),
     }
 
-    impl Default for State {
+    impl Default for HashState {
         fn default() -> Self {
             SEED.get().map_or_else(|| Self::Random(RandomState::new()), Self::Seeded)
         }
     }
 
-    impl BuildHasher for State {
+    impl BuildHasher for HashState {
         type Hasher = DefaultHasher;
         fn build_hasher(&self) -> DefaultHasher {
             match self {

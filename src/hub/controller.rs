@@ -2,10 +2,10 @@
 
 use super::clusters::Clusters;
 use super::context::Context;
+use super::debounce::Debounce;
 use super::definitions::{self, Definitions};
 use super::identity::ClusterInfo;
 use super::instances::{self, Instances};
-use super::pace::Pace;
 use super::{Event, Watched};
 use crate::reconcile::spoke::Side;
 use crate::spoke::messages::{FromSpoke, Said};
@@ -24,7 +24,7 @@ pub(super) struct Hub {
     /// Set once everything was seen.
     ready: Arc<AtomicBool>,
     /// Something changed that deregistration, deletion or counts depend on.
-    settle: Pace,
+    settle: Debounce,
 }
 
 const IDLE: Duration = Duration::from_secs(30);
@@ -38,7 +38,14 @@ impl Hub {
     ) -> Self {
         let clusters = Clusters::new(&ctx, info, from_spokes);
         let definitions = Definitions::new(&ctx);
-        Self { ctx, clusters, definitions, instances: Instances::default(), ready, settle: Pace::default() }
+        Self {
+            ctx,
+            clusters,
+            definitions,
+            instances: Instances::default(),
+            ready,
+            settle: Debounce::default(),
+        }
     }
 
     /// Runs until the context is cancelled.

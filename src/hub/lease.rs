@@ -105,7 +105,7 @@ impl Lease {
     }
 
     /// Waits until the lease is ours.
-    async fn acquire(&self, line: &mut Line) -> Term {
+    async fn acquire(&self, line: &mut LeaseLine) -> Term {
         let mut seen = Observed::default();
         let mut told = false;
         loop {
@@ -129,7 +129,7 @@ impl Lease {
     }
 
     /// Renews until it is lost; returns then, at the latest when the right has run out, whatever a request waits for.
-    async fn keep(&self, line: &mut Line) {
+    async fn keep(&self, line: &mut LeaseLine) {
         let (mut seen, mut transitions) = (Observed::default(), None);
         let mut pause = self.shared.times.retry_period;
         loop {
@@ -206,7 +206,7 @@ impl Lease {
     /// that gets no answer leaves its connection: what is wrong may be wrong with that alone.
     async fn try_once(
         &self,
-        line: &mut Line,
+        line: &mut LeaseLine,
         seen: &mut Observed,
         renewing: Option<Option<i64>>,
     ) -> Result<Tried, ApiError> {
@@ -293,12 +293,12 @@ enum Tried {
 }
 
 /// A connection for the lease alone.
-struct Line {
+struct LeaseLine {
     base: HubClient,
     client: HubClient,
 }
 
-impl Line {
+impl LeaseLine {
     fn new(base: HubClient) -> Self {
         let mut line = Self { client: base.clone(), base };
         line.renew();
@@ -338,7 +338,7 @@ impl Keeper {
     /// Waits until the lease is ours.
     pub async fn acquire(&self) -> Term {
         let (lease, base) = (self.lease.clone(), self.base.clone());
-        let held = self.run(async move { lease.acquire(&mut Line::new(base)).await });
+        let held = self.run(async move { lease.acquire(&mut LeaseLine::new(base)).await });
         match held.await {
             Some(term) => term,
             // Only while everything ends.
@@ -349,13 +349,13 @@ impl Keeper {
     /// Renews until the term is over.
     pub async fn keep(&self, term: &Term) {
         let (lease, base) = (term.lease.clone(), self.base.clone());
-        self.run(async move { lease.keep(&mut Line::new(base)).await }).await;
+        self.run(async move { lease.keep(&mut LeaseLine::new(base)).await }).await;
         self.lease.end();
     }
 
     pub async fn release(&self) {
         let (lease, base) = (self.lease.clone(), self.base.clone());
-        self.run(async move { lease.release(&Line::new(base).client).await }).await;
+        self.run(async move { lease.release(&LeaseLine::new(base).client).await }).await;
     }
 
     /// Runs there; ends when nobody waits for it any more.

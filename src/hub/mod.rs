@@ -7,13 +7,13 @@
 pub mod clusters;
 mod context;
 mod controller;
+mod debounce;
 pub mod definitions;
 mod identity;
 mod install;
 mod instances;
 mod lease;
 mod neighbours;
-mod pace;
 mod resources;
 mod run;
 mod server;

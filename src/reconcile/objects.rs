@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// One kind that is watched.
 #[derive(Debug, Default)]
-struct Kind {
+struct KindIndex {
     objects: HashMap<ObjectRef, Arc<Stored>>,
     /// The list that is being received.
     listing: Option<Listing>,
@@ -34,7 +34,7 @@ struct Listing {
 
 #[derive(Debug, Default)]
 pub struct Objects {
-    kinds: HashMap<GroupKind, Kind>,
+    kinds: HashMap<GroupKind, KindIndex>,
     members: HashMap<String, BTreeSet<ObjectRef>>,
     /// Which instance wants an object, also where the object's own labels do not say so.
     wanted_by: HashMap<ObjectRef, InstanceKey>,
@@ -110,7 +110,7 @@ impl Objects {
     pub fn upsert(&mut self, target: &ObjectRef, stored: Arc<Stored>) -> Vec<InstanceKey> {
         self.note_change(target);
         // The answer may come after a list that was made after the write, and that knows the object no more.
-        let gone = |k: &Kind| {
+        let gone = |k: &KindIndex| {
             k.listing.is_none() && !k.objects.contains_key(target) && stored.object.version() <= k.listed
         };
         if self.kinds.get(&target.gk).is_some_and(gone) {

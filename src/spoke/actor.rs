@@ -11,6 +11,7 @@ mod rereading;
 use super::agenda::Agenda;
 use super::client::{MayWrite, SpokeClient};
 use super::crd::{self, Ensured};
+use super::fallback_report;
 use super::health::{Contact, Health, Transition};
 use super::host::Clock;
 use super::messages::{ContactState, FromSpoke, Said, ToSpoke};
@@ -20,7 +21,6 @@ use super::pool::Pool;
 use super::references::Subject;
 use super::schemas::{Key, Reader, Verdict};
 use super::spans;
-use super::speechless;
 use super::store::{Open, Store};
 use super::watch::{self, Seen};
 use crate::api::Object;
@@ -669,7 +669,7 @@ impl Actor {
         let now = self.settings.clock.now();
         let Some(slot) = self.slots.get_mut(&key) else { return };
         self.agenda.set(&key, Some(now.millis + 60_000));
-        let report = speechless::crashed(&task, &now);
+        let report = fallback_report::crashed(&task, &now);
         slot.last_sent = Some(report_fingerprint(&report));
         slot.machine = Some(Machine::new(task.clone()));
         if !task.is_nested() {

@@ -80,7 +80,7 @@ impl Told {
     }
 }
 
-enum Line {
+enum HttpConnection {
     One(http1::SendRequest<Body>),
     Two(Two),
 }
@@ -127,7 +127,7 @@ impl hyper::body::Body for Streamed {
 type Connecting = Shared<BoxFuture<'static, Result<(), Refusal>>>;
 
 #[derive(Default)]
-struct State {
+struct PoolState {
     /// HTTP/2: requests share them. There is more than one only where there are many.
     shared: Vec<Two>,
     /// HTTP/1.1: nothing is under way on them.
@@ -149,7 +149,7 @@ struct Inner {
     proof: Option<Option<HeaderValue>>,
     hook: Hook,
     under_way: UnderWay,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
 }
 
 #[derive(Clone)]
@@ -167,7 +167,7 @@ impl Connections {
         Self(Arc::new(Inner { dial, base, proof, hook, under_way, state: Mutex::default() }))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PoolState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -175,7 +175,7 @@ impl Connections {
     pub fn forget(&self) {
         let mut state = self.state();
         let generation = state.generation + 1;
-        *state = State { generation, number: state.number, ..State::default() };
+        *state = PoolState { generation, number: state.number, ..PoolState::default() };
     }
 
     /// Sends a request. Once more, when it was never sent because an idle connection was closed, or when the server closed
@@ -213,18 +213,18 @@ impl Connections {
     }
 
     /// A connection to send a request over.
-    async fn line(&self) -> Result<Line, Refusal> {
+    async fn line(&self) -> Result<HttpConnection, Refusal> {
         let mut closed = 0;
         while closed < TRIES {
             let connecting = {
                 let mut state = self.state();
                 state.shared.retain(|two| !two.sender.is_closed());
                 if let Some(two) = state.with_room() {
-                    return Ok(Line::Two(two));
+                    return Ok(HttpConnection::Two(two));
                 }
                 state.idle.retain(|(since, one)| since.elapsed() < IDLE && one.is_ready());
                 if let Some((_, one)) = state.idle.pop() {
-                    return Ok(Line::One(one));
+                    return Ok(HttpConnection::One(one));
                 }
                 if state.only_http1 {
                     None
@@ -251,7 +251,7 @@ impl Connections {
                     closed += usize::from(self.state().shared.is_empty());
                 }
                 None => match self.connect().await? {
-                    (_, line @ Line::One(_)) => return Ok(line),
+                    (_, line @ HttpConnection::One(_)) => return Ok(line),
                     two => {
                         self.keep(two);
                         closed += 1;
@@ -263,17 +263,17 @@ impl Connections {
     }
 
     /// `generation`: of the time when connecting began.
-    fn keep(&self, (generation, line): (u64, Line)) {
+    fn keep(&self, (generation, line): (u64, HttpConnection)) {
         let mut state = self.state();
         if state.generation != generation {
             return;
         }
         match line {
-            Line::Two(two) => {
+            HttpConnection::Two(two) => {
                 state.only_http1 = false;
                 state.shared.push(two);
             }
-            Line::One(one) => {
+            HttpConnection::One(one) => {
                 state.only_http1 = true;
                 state.idle.push((Instant::now(), one));
             }
@@ -281,29 +281,29 @@ impl Connections {
     }
 
     /// Takes an HTTP/1.1 connection back when its answer was read to the end.
-    fn park(&self, line: Line) {
-        let Line::One(mut one) = line else { return };
+    fn park(&self, line: HttpConnection) {
+        let HttpConnection::One(mut one) = line else { return };
         let (this, generation) = (self.clone(), self.state().generation);
         tokio::spawn(async move {
             if one.ready().await.is_ok() {
-                this.keep((generation, Line::One(one)));
+                this.keep((generation, HttpConnection::One(one)));
             }
         });
     }
 
-    fn discard(&self, line: &Line) {
-        if let Line::Two(two) = line {
+    fn discard(&self, line: &HttpConnection) {
+        if let HttpConnection::Two(two) = line {
             self.state().shared.retain(|known| known.number != two.number);
         }
     }
 
-    async fn connect(&self) -> Result<(u64, Line), Refusal> {
+    async fn connect(&self) -> Result<(u64, HttpConnection), Refusal> {
         tokio::time::timeout(CONNECT_LIMIT, self.try_connect())
             .await
             .unwrap_or(Err(Refusal::Failed(Trouble::Late)))
     }
 
-    async fn try_connect(&self) -> Result<(u64, Line), Refusal> {
+    async fn try_connect(&self) -> Result<(u64, HttpConnection), Refusal> {
         let failed = |error: &(dyn std::error::Error + 'static)| Refusal::Failed(failure(error));
         let (generation, number) = {
             let mut state = self.state();
@@ -321,11 +321,11 @@ impl Connections {
                 .await
                 .map_err(|e| failed(&e))?;
             tokio::spawn(connection.map(drop));
-            Line::Two(Two { number, sender, streams: Arc::new(()) })
+            HttpConnection::Two(Two { number, sender, streams: Arc::new(()) })
         } else {
             let (sender, connection) = http1::handshake(io).await.map_err(|e| failed(&e))?;
             tokio::spawn(connection.map(drop));
-            Line::One(sender)
+            HttpConnection::One(sender)
         };
         if let Some(auth) = &self.0.proof {
             self.prove(&mut line, auth.as_ref(), generation).await?;
@@ -335,7 +335,7 @@ impl Connections {
 
     async fn prove(
         &self,
-        line: &mut Line,
+        line: &mut HttpConnection,
         auth: Option<&HeaderValue>,
         generation: u64,
     ) -> Result<(), Refusal> {
@@ -375,7 +375,12 @@ impl Connections {
     }
 
     /// One small question over this very connection.
-    async fn ask(&self, line: &mut Line, path: &str, auth: Option<&HeaderValue>) -> Result<Told, Refusal> {
+    async fn ask(
+        &self,
+        line: &mut HttpConnection,
+        path: &str,
+        auth: Option<&HeaderValue>,
+    ) -> Result<Told, Refusal> {
         let failed = |trouble: Trouble| Refusal::Failed(trouble);
         let invalid = |_| failed(Trouble::Connect("the address of the server is not valid".into()));
         let uri = super::transport::absolute(&self.0.base, &Uri::try_from(path).map_err(|_| invalid(()))?)
@@ -406,14 +411,14 @@ impl Connections {
                 Err(error) => failure(&*error),
             })
         })?;
-        if let Line::One(one) = line {
+        if let HttpConnection::One(one) = line {
             one.ready().await.map_err(|error| failed(failure(&error)))?;
         }
         Ok(Told { status: parts.status, headers: parts.headers, body: body.to_bytes() })
     }
 }
 
-impl State {
+impl PoolState {
     /// The first connection that takes more; where there are as many as there may be, the one with the least under way.
     fn with_room(&self) -> Option<Two> {
         // The pool itself holds each once.
@@ -423,7 +428,7 @@ impl State {
     }
 }
 
-impl Line {
+impl HttpConnection {
     /// What keeps the place of a request on its connection.
     fn stream(&self) -> Option<Arc<()>> {
         match self {

@@ -14,13 +14,13 @@ const LONGEST_MILLIS: u64 = 300_000;
 
 #[derive(Debug, Default)]
 pub struct CrdBook {
-    entries: HashMap<GroupKind, Entry>,
+    entries: HashMap<GroupKind, CrdEntry>,
     /// Hash of the content that the hub asked for last.
     wanted: HashMap<GroupKind, String>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct CrdEntry {
     /// Of the CRD.
     name: String,
     state: CrdState,
@@ -55,7 +55,7 @@ impl CrdBook {
     /// It is to be brought there now; `false` if it is being brought already. A refusal of the same wish stays visible
     /// meanwhile.
     pub fn begin(&mut self, gk: &GroupKind, name: &str, wish: &CrdWish) -> bool {
-        let entry = self.entries.entry(gk.clone()).or_insert_with(|| Entry {
+        let entry = self.entries.entry(gk.clone()).or_insert_with(|| CrdEntry {
             name: name.to_owned(),
             state: CrdState::Unknown,
             judged: None,
@@ -107,7 +107,7 @@ impl CrdBook {
     }
 }
 
-impl Entry {
+impl CrdEntry {
     /// Forgets the state if the watch saw something newer than what it was told from. The echo of our own write is not.
     fn compare(&mut self, seen: &Mark, gone: bool) {
         let newer = match &self.judged {

@@ -1,7 +1,7 @@
 //! How a connection to one API server is made: by TCP and TLS, or the way that the machine knows. Either lies behind the
 //! client's fence.
 
-use super::fence::{Fence, Fenced, Line};
+use super::fence::{Fence, Fenced, FencedStream};
 use super::host::{AnyHost, Stream};
 use http::Uri;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector};
@@ -44,7 +44,7 @@ impl Dial {
 
     pub async fn dial(&self, to: &Uri) -> Result<Stream, BoxError> {
         match self.host.connect(to) {
-            Some(connecting) => Ok(Stream::new(Line::new(connecting.await?, self.fence.clone()))),
+            Some(connecting) => Ok(Stream::new(FencedStream::new(connecting.await?, self.fence.clone()))),
             None => Ok(Stream::new(self.network.clone().oneshot(to.clone()).await?)),
         }
     }

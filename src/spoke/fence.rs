@@ -57,7 +57,7 @@ impl<C: Service<Uri>> Service<Uri> for Fenced<C>
 where
     C::Future: Send + 'static,
 {
-    type Response = Line<C::Response>;
+    type Response = FencedStream<C::Response>;
     type Error = C::Error;
     type Future = futures::future::BoxFuture<'static, Result<Self::Response, C::Error>>;
 
@@ -67,29 +67,29 @@ where
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let (connecting, fence) = (self.connector.call(uri), self.fence.clone());
-        Box::pin(async move { Ok(Line::new(connecting.await?, fence)) })
+        Box::pin(async move { Ok(FencedStream::new(connecting.await?, fence)) })
     }
 }
 
 /// A connection behind the fence.
-pub(super) struct Line<T> {
+pub(super) struct FencedStream<T> {
     io: T,
     fence: Fence,
 }
 
-impl<T> Line<T> {
+impl<T> FencedStream<T> {
     pub fn new(io: T, fence: Fence) -> Self {
         Self { io, fence }
     }
 }
 
-impl<T: Connection> Connection for Line<T> {
+impl<T: Connection> Connection for FencedStream<T> {
     fn connected(&self) -> Connected {
         self.io.connected()
     }
 }
 
-impl<T: Read + Unpin> Read for Line<T> {
+impl<T: Read + Unpin> Read for FencedStream<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -99,7 +99,7 @@ impl<T: Read + Unpin> Read for Line<T> {
     }
 }
 
-impl<T: Write + Unpin> Write for Line<T> {
+impl<T: Write + Unpin> Write for FencedStream<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize, Error>> {
         self.fence.check().map_err(Error::other)?;
         Pin::new(&mut self.io).poll_write(cx, buf)

@@ -40,7 +40,7 @@ impl Contact {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum HealthState {
     Healthy,
     Suspect { since: Instant, last: Instant, failures: u32 },
     Unreachable,
@@ -57,12 +57,12 @@ pub enum Transition {
 
 #[derive(Clone, Debug)]
 pub struct Health {
-    state: State,
+    state: HealthState,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { state: State::Healthy }
+        Self { state: HealthState::Healthy }
     }
 }
 
@@ -75,36 +75,36 @@ impl Health {
     /// Three failures in a row that are a second apart, or thirty seconds of failing, lose the cluster; 401 at once; one success regains it.
     /// 429 alone never loses it: it answers.
     pub fn on(&mut self, contact: Contact, now: Instant) -> Option<Transition> {
-        let lost = |state: &mut State| {
-            *state = State::Unreachable;
+        let lost = |state: &mut HealthState| {
+            *state = HealthState::Unreachable;
             Some(Transition::Lost(contact.text()))
         };
         match (&contact, self.state) {
             (Contact::Note(..), _) => None,
-            (Contact::Ok, State::Unreachable | State::Unauthorized) => {
-                self.state = State::Healthy;
+            (Contact::Ok, HealthState::Unreachable | HealthState::Unauthorized) => {
+                self.state = HealthState::Healthy;
                 Some(Transition::Recovered)
             }
             (Contact::Ok, _) => {
-                self.state = State::Healthy;
+                self.state = HealthState::Healthy;
                 None
             }
-            (Contact::Unauthorized, State::Unauthorized) => None,
+            (Contact::Unauthorized, HealthState::Unauthorized) => None,
             (Contact::Unauthorized, _) => {
-                self.state = State::Unauthorized;
+                self.state = HealthState::Unauthorized;
                 Some(Transition::Unauthorized(contact.text()))
             }
-            (Contact::Throttled, _) | (_, State::Unreachable) => None,
-            (_, State::Healthy | State::Unauthorized) => {
-                self.state = State::Suspect { since: now, last: now, failures: 1 };
+            (Contact::Throttled, _) | (_, HealthState::Unreachable) => None,
+            (_, HealthState::Healthy | HealthState::Unauthorized) => {
+                self.state = HealthState::Suspect { since: now, last: now, failures: 1 };
                 None
             }
-            (_, State::Suspect { last, .. }) if now.duration_since(last) < APART => None,
-            (_, State::Suspect { since, failures, .. }) => {
+            (_, HealthState::Suspect { last, .. }) if now.duration_since(last) < APART => None,
+            (_, HealthState::Suspect { since, failures, .. }) => {
                 if failures + 1 >= FAILURES || now.duration_since(since) >= GRACE {
                     return lost(&mut self.state);
                 }
-                self.state = State::Suspect { since, last: now, failures: failures + 1 };
+                self.state = HealthState::Suspect { since, last: now, failures: failures + 1 };
                 None
             }
         }

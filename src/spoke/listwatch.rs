@@ -74,7 +74,7 @@ impl Wanted {
 
 /// When to try again, and how.
 #[derive(Debug)]
-struct Pace {
+struct WatchPace {
     /// A watch without a head for this long is held back.
     held: Duration,
     /// The least pause between two lists where watches are held back.
@@ -92,7 +92,7 @@ struct Pace {
     list: Duration,
 }
 
-impl Default for Pace {
+impl Default for WatchPace {
     fn default() -> Self {
         Self {
             held: HELD,
@@ -107,7 +107,7 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
+impl WatchPace {
     fn patience(&self) -> Duration {
         if self.polling { self.poll.max(self.list * POLL_TIMES) } else { self.held }
     }
@@ -186,11 +186,11 @@ pub(super) async fn follow(
     listed: impl FnMut(Listed) -> bool,
     trouble: impl FnMut(Option<u16>, &str) -> bool,
 ) {
-    follow_at(Pace::default(), client, wanted, listed, trouble).await;
+    follow_at(WatchPace::default(), client, wanted, listed, trouble).await;
 }
 
 async fn follow_at(
-    mut pace: Pace,
+    mut pace: WatchPace,
     client: &Verbs,
     wanted: &Wanted,
     mut listed: impl FnMut(Listed) -> bool,
@@ -340,7 +340,7 @@ async fn watch(
     client: &Verbs,
     wanted: &Wanted,
     version: &mut String,
-    pace: &mut Pace,
+    pace: &mut WatchPace,
     weights: &mut Option<Weights>,
     listed: &mut impl FnMut(Listed) -> bool,
 ) -> End {
@@ -460,8 +460,12 @@ mod tests {
         said(200, json!({"metadata": {"resourceVersion": "5", "continue": next}, "items": items}))
     }
 
-    fn pace() -> Pace {
-        Pace { held: Duration::from_millis(100), poll: Duration::from_millis(20), ..Pace::default() }
+    fn pace() -> WatchPace {
+        WatchPace {
+            held: Duration::from_millis(100),
+            poll: Duration::from_millis(20),
+            ..WatchPace::default()
+        }
     }
 
     /// What is asked and what is shown, by word, while the time goes by.
@@ -502,7 +506,7 @@ mod tests {
 
     #[test]
     fn what_does_not_last_costs_ever_less() {
-        let mut pace = Pace::default();
+        let mut pace = WatchPace::default();
         let mut tries_in = |minutes: u64, how: How| {
             let (mut spent, mut tries) = (Duration::ZERO, 0);
             while spent < Duration::from_secs(60 * minutes) {
@@ -532,7 +536,7 @@ mod tests {
 
     #[test]
     fn a_watch_that_ends_now_and_then_is_opened_again_at_once() {
-        let mut pace = Pace::default();
+        let mut pace = WatchPace::default();
         // The CRD of its kind changes some times in a row, and then now and then.
         let after = [vec![Duration::from_millis(200); 8], vec![Duration::from_secs(12); 50]].concat();
         assert!(after.into_iter().all(|lasted| {
@@ -551,7 +555,7 @@ mod tests {
 
     #[test]
     fn polling_begins_with_one_watch_that_is_held_back_and_ends_with_two_that_are_not() {
-        let mut pace = Pace::default();
+        let mut pace = WatchPace::default();
         assert!(!pace.opened());
         assert_eq!((pace.patience(), pace.held(), pace.held()), (HELD, true, false));
         assert_eq!(pace.patience(), POLL);

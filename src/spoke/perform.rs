@@ -1,7 +1,7 @@
 //! Performs the actions of a step on the cluster and says what came of them: exactly one answer each.
 
 use super::client::{ApiError, SpokeClient};
-use super::{discreet, watch};
+use super::{redacted, watch};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
@@ -86,7 +86,7 @@ pub(super) async fn perform(
                 // Perhaps another object has the name; perhaps the server could not settle it, or a webhook refused.
                 // Nor does a version that is not served say that it is gone.
                 Err(error @ (ApiError::Conflict { .. } | ApiError::KindUnknown)) => {
-                    let answer = discreet::text(&object, &error);
+                    let answer = redacted::text(&object, &error);
                     look(client, object, &resource, Meant::Deleted { uid, answer: &answer }).await
                 }
                 Err(error) => delete_failed(object, &error),
@@ -97,7 +97,7 @@ pub(super) async fn perform(
             match client.merge_patch(&resource, &object.namespace, &object.name, &patch).await {
                 Ok(_) | Err(ApiError::NotFound) => gone(object, uid),
                 Err(error @ ApiError::Conflict { .. }) => {
-                    let answer = discreet::text(&object, &error);
+                    let answer = redacted::text(&object, &error);
                     look(client, object, &resource, Meant::Deleted { uid, answer: &answer }).await
                 }
                 Err(error) => delete_failed(object, &error),
@@ -157,7 +157,7 @@ async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource:
     match found {
         Err(error) => {
             let missing = missing_namespace(&error);
-            return failed(trouble(&error), discreet::text(&apply.object, &error), missing);
+            return failed(trouble(&error), redacted::text(&apply.object, &error), missing);
         }
         Ok(Some(found)) => {
             let found = Object(found);
@@ -205,7 +205,7 @@ async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource:
                 object: apply.object.clone(),
                 body: body.clone(),
                 trouble: trouble(&error),
-                message: discreet::text(&apply.object, &error),
+                message: redacted::text(&apply.object, &error),
                 missing_namespace: missing_namespace(&error),
                 unanswered: error == ApiError::Timeout,
             };
@@ -294,7 +294,7 @@ fn gone(object: ObjectRef, uid: String) -> Done {
 
 fn delete_failed(object: ObjectRef, error: &ApiError) -> Done {
     let trouble = trouble(error);
-    let message = discreet::text(&object, error);
+    let message = redacted::text(&object, error);
     Outcome::DeleteFailed { object, message, trouble }.into()
 }
 

@@ -4,7 +4,7 @@
 //! A lookup is opened when the first instance reads it and closed when the last one does not any more. What was seen
 //! stands while its watch is interrupted; only a complete list takes something away.
 
-use super::crowd::Crowd;
+use super::shared_watch::SharedWatch;
 use super::watch::{Seen, Served, is_crd_of};
 use crate::api::Gvk;
 use crate::api::maps::{HashMap, HashSet};
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 #[derive(Debug, PartialEq, Eq)]
-enum State {
+enum ReferenceState {
     Syncing,
     Synced,
     NotServed,
@@ -23,7 +23,7 @@ enum State {
 
 #[derive(Debug)]
 struct Reference {
-    state: State,
+    state: ReferenceState,
     /// By namespace and name.
     objects: BTreeMap<(Arc<str>, Arc<str>), Arc<Stored>>,
     /// Objects of the list that is being received.
@@ -41,14 +41,14 @@ const OWN_WATCHES: usize = 16;
 pub enum Subject {
     Lookup(Lookup),
     /// All of a kind, for many names.
-    Crowd(Gvk),
+    Kind(Gvk),
 }
 
 impl Subject {
     pub fn gvk(&self) -> &Gvk {
         match self {
             Self::Lookup(lookup) => &lookup.gvk,
-            Self::Crowd(gvk) => gvk,
+            Self::Kind(gvk) => gvk,
         }
     }
 }
@@ -72,7 +72,7 @@ pub struct Changes {
 #[derive(Debug, Default)]
 pub struct References {
     lookups: HashMap<Lookup, Reference>,
-    crowds: HashMap<Gvk, Crowd>,
+    shared: HashMap<Gvk, SharedWatch>,
     reads: HashMap<InstanceKey, BTreeSet<Lookup>>,
     /// Where kinds are served, as found by a watch that is open.
     served: HashMap<Gvk, Served>,
@@ -105,7 +105,7 @@ impl References {
             }
             self.serial += 1;
             let reference = Reference {
-                state: State::Syncing,
+                state: ReferenceState::Syncing,
                 objects: BTreeMap::new(),
                 listing: None,
                 readers: BTreeSet::from([key.clone()]),
@@ -126,38 +126,38 @@ impl References {
             }
         }
         if !changes.close.is_empty() {
-            let (lookups, crowds) = (&self.lookups, &self.crowds);
-            self.served.retain(|gvk, _| crowds.contains_key(gvk) || lookups.keys().any(|l| l.gvk == *gvk));
+            let (lookups, shared) = (&self.lookups, &self.shared);
+            self.served.retain(|gvk, _| shared.contains_key(gvk) || lookups.keys().any(|l| l.gvk == *gvk));
         }
         changes
     }
 
     fn is_crowded(&self, gvk: &Gvk) -> bool {
         let named = |l: &&Lookup| l.gvk == *gvk && matches!(l.selection, Selection::Name(_));
-        self.crowds.contains_key(gvk) || self.lookups.keys().filter(named).count() >= OWN_WATCHES
+        self.shared.contains_key(gvk) || self.lookups.keys().filter(named).count() >= OWN_WATCHES
     }
 
     fn join(&mut self, lookup: &Lookup, name: &Arc<str>, key: &InstanceKey, changes: &mut Changes) {
         let serial = self.serial + 1;
-        let crowd = self.crowds.entry(lookup.gvk.clone()).or_insert_with(|| Crowd::new(serial));
-        if crowd.is_empty() {
+        let watch = self.shared.entry(lookup.gvk.clone()).or_insert_with(|| SharedWatch::new(serial));
+        if watch.is_empty() {
             self.serial = serial;
-            changes.open.push(Open { subject: Subject::Crowd(lookup.gvk.clone()), serial });
+            changes.open.push(Open { subject: Subject::Kind(lookup.gvk.clone()), serial });
         }
-        if crowd.join(name, &lookup.namespace, key) {
+        if watch.join(name, &lookup.namespace, key) {
             changes.ask.push(lookup.clone());
         }
     }
 
     fn leave(&mut self, lookup: &Lookup, key: &InstanceKey, changes: &mut Changes) {
-        let (Selection::Name(name), Some(crowd)) = (&lookup.selection, self.crowds.get_mut(&lookup.gvk))
+        let (Selection::Name(name), Some(watch)) = (&lookup.selection, self.shared.get_mut(&lookup.gvk))
         else {
             return;
         };
-        crowd.leave(name, &lookup.namespace, key);
-        if crowd.is_empty() {
-            self.crowds.remove(&lookup.gvk);
-            changes.close.push(Subject::Crowd(lookup.gvk.clone()));
+        watch.leave(name, &lookup.namespace, key);
+        if watch.is_empty() {
+            self.shared.remove(&lookup.gvk);
+            changes.close.push(Subject::Kind(lookup.gvk.clone()));
         }
     }
 
@@ -165,18 +165,18 @@ impl References {
     pub fn retry(&mut self, group: Option<&str>) -> Vec<Open> {
         let mut open = Vec::new();
         for (lookup, reference) in &mut self.lookups {
-            if reference.state == State::NotServed && group.is_none_or(|g| *lookup.gvk.group == *g) {
+            if reference.state == ReferenceState::NotServed && group.is_none_or(|g| *lookup.gvk.group == *g) {
                 self.serial += 1;
                 reference.serial = self.serial;
-                reference.state = State::Syncing;
+                reference.state = ReferenceState::Syncing;
                 open.push(Open { subject: Subject::Lookup(lookup.clone()), serial: self.serial });
             }
         }
-        for (gvk, crowd) in &mut self.crowds {
+        for (gvk, watch) in &mut self.shared {
             let serial = self.serial + 1;
-            if group.is_none_or(|g| *gvk.group == *g) && crowd.reopen(serial) {
+            if group.is_none_or(|g| *gvk.group == *g) && watch.reopen(serial) {
                 self.serial = serial;
-                open.push(Open { subject: Subject::Crowd(gvk.clone()), serial });
+                open.push(Open { subject: Subject::Kind(gvk.clone()), serial });
             }
         }
         open
@@ -186,17 +186,17 @@ impl References {
     pub fn reread(&mut self, gk: &GroupKind) -> Vec<Open> {
         let mut open = Vec::new();
         for (lookup, reference) in &mut self.lookups {
-            if reference.state == State::Synced && lookup.gvk.group_kind() == *gk {
+            if reference.state == ReferenceState::Synced && lookup.gvk.group_kind() == *gk {
                 self.serial += 1;
                 reference.serial = self.serial;
                 reference.listing = None;
                 open.push(Open { subject: Subject::Lookup(lookup.clone()), serial: self.serial });
             }
         }
-        for (gvk, crowd) in &mut self.crowds {
-            if gvk.group_kind() == *gk && crowd.reread(self.serial + 1) {
+        for (gvk, watch) in &mut self.shared {
+            if gvk.group_kind() == *gk && watch.reread(self.serial + 1) {
                 self.serial += 1;
-                open.push(Open { subject: Subject::Crowd(gvk.clone()), serial: self.serial });
+                open.push(Open { subject: Subject::Kind(gvk.clone()), serial: self.serial });
             }
         }
         open
@@ -204,8 +204,8 @@ impl References {
 
     /// Whether some lookup reads a kind of this group that is not served.
     pub fn lacks(&self, group: &str) -> bool {
-        self.lookups.iter().any(|(l, r)| r.state == State::NotServed && *l.gvk.group == *group)
-            || self.crowds.iter().any(|(gvk, crowd)| crowd.is_not_served() && *gvk.group == *group)
+        self.lookups.iter().any(|(l, r)| r.state == ReferenceState::NotServed && *l.gvk.group == *group)
+            || self.shared.iter().any(|(gvk, watch)| watch.is_not_served() && *gvk.group == *group)
     }
 
     /// The kind that a CRD of this name is for, where it is read.
@@ -216,7 +216,7 @@ impl References {
 
     /// Whether some lookup reads a kind.
     pub fn reads(&self, gk: &GroupKind) -> bool {
-        self.lookups.keys().map(|l| &l.gvk).chain(self.crowds.keys()).any(|gvk| gvk.group_kind() == *gk)
+        self.lookups.keys().map(|l| &l.gvk).chain(self.shared.keys()).any(|gvk| gvk.group_kind() == *gk)
     }
 
     pub fn note_served(&mut self, gvk: Gvk, served: Served) {
@@ -230,12 +230,12 @@ impl References {
     pub fn seen(&mut self, subject: &Subject, serial: u64, seen: Seen) -> Vec<InstanceKey> {
         let lookup = match subject {
             Subject::Lookup(lookup) => lookup,
-            Subject::Crowd(gvk) => {
+            Subject::Kind(gvk) => {
                 if matches!(seen, Seen::NotServed) {
                     self.served.remove(gvk);
                 }
-                let crowd = self.crowds.get_mut(gvk).filter(|c| c.serial == serial);
-                return crowd.map(|c| c.seen(seen).into_iter().collect()).unwrap_or_default();
+                let watch = self.shared.get_mut(gvk).filter(|c| c.serial == serial);
+                return watch.map(|c| c.seen(seen).into_iter().collect()).unwrap_or_default();
             }
         };
         let Some(reference) = self.lookups.get_mut(lookup).filter(|r| r.serial == serial) else {
@@ -247,10 +247,12 @@ impl References {
                 self.served.remove(&lookup.gvk);
                 reference.objects.clear();
                 reference.listing = None;
-                reference.set(State::NotServed)
+                reference.set(ReferenceState::NotServed)
             }
             // What was seen stands: that it may not be read now does not say that it is gone.
-            Seen::Failed(why) => reference.state != State::Synced && reference.set(State::Failed(why)),
+            Seen::Failed(why) => {
+                reference.state != ReferenceState::Synced && reference.set(ReferenceState::Failed(why))
+            }
             Seen::ListStarted => {
                 reference.listing = Some(HashSet::default());
                 false
@@ -264,24 +266,24 @@ impl References {
 
     /// Takes in the answer to what was to be read once.
     pub fn answered(&mut self, lookup: &Lookup, answer: Result<Option<Stored>, String>) -> Vec<InstanceKey> {
-        match (&lookup.selection, self.crowds.get_mut(&lookup.gvk)) {
-            (Selection::Name(name), Some(crowd)) => {
-                crowd.answered(name, &lookup.namespace, answer).into_iter().collect()
+        match (&lookup.selection, self.shared.get_mut(&lookup.gvk)) {
+            (Selection::Name(name), Some(watch)) => {
+                watch.answered(name, &lookup.namespace, answer).into_iter().collect()
             }
             _ => Vec::new(),
         }
     }
 
     pub fn look(&self, lookup: &Lookup) -> Looked {
-        let crowd = self.crowds.get(&lookup.gvk).filter(|_| !self.lookups.contains_key(lookup));
-        if let (Selection::Name(name), Some(crowd)) = (&lookup.selection, crowd) {
-            return crowd.look(name, &lookup.namespace);
+        let watch = self.shared.get(&lookup.gvk).filter(|_| !self.lookups.contains_key(lookup));
+        if let (Selection::Name(name), Some(watch)) = (&lookup.selection, watch) {
+            return watch.look(name, &lookup.namespace);
         }
         match self.lookups.get(lookup) {
-            None | Some(Reference { state: State::Syncing, .. }) => Looked::NotYet,
-            Some(Reference { state: State::NotServed, .. }) => Looked::NotServed,
-            Some(Reference { state: State::Failed(why), .. }) => Looked::Failed(why.clone()),
-            Some(Reference { state: State::Synced, objects, .. }) => {
+            None | Some(Reference { state: ReferenceState::Syncing, .. }) => Looked::NotYet,
+            Some(Reference { state: ReferenceState::NotServed, .. }) => Looked::NotServed,
+            Some(Reference { state: ReferenceState::Failed(why), .. }) => Looked::Failed(why.clone()),
+            Some(Reference { state: ReferenceState::Synced, objects, .. }) => {
                 Looked::Found(objects.values().cloned().collect())
             }
         }
@@ -289,7 +291,7 @@ impl References {
 }
 
 impl Reference {
-    fn set(&mut self, state: State) -> bool {
+    fn set(&mut self, state: ReferenceState) -> bool {
         let changed = self.state != state;
         self.state = state;
         changed
@@ -314,7 +316,7 @@ impl Reference {
             return false;
         }
         self.objects.insert(place, Arc::new(stored));
-        self.state == State::Synced
+        self.state == ReferenceState::Synced
     }
 
     fn remove(&mut self, target: &ObjectRef, uid: &str) -> bool {
@@ -332,7 +334,7 @@ impl Reference {
             self.objects.retain(|place, _| listing.contains(place));
         }
         let lost = self.objects.len() != before;
-        self.set(State::Synced) || lost
+        self.set(ReferenceState::Synced) || lost
     }
 }
 
@@ -423,20 +425,20 @@ mod tests {
     fn many_names_of_one_kind_share_a_watch() {
         let mut book = References::default();
         let named = |i: usize| Lookup { selection: Selection::Name(format!("c{i}").into()), ..by_name() };
-        let crowd = Subject::Crowd(by_name().gvk);
+        let watch = Subject::Kind(by_name().gvk);
         let mut opened = Vec::new();
         for i in 0..OWN_WATCHES + 5 {
             opened.extend(book.read(&reader(&i.to_string()), &BTreeSet::from([named(i)])).open);
         }
         assert_eq!(opened.len(), OWN_WATCHES + 1);
         let serial = opened.last().map(|o| o.serial).unwrap();
-        assert_eq!(opened.pop().unwrap().subject, crowd);
+        assert_eq!(opened.pop().unwrap().subject, watch);
         for seen in [
             Seen::ListStarted,
             Seen::Object(config_map("c20", 1)),
             Seen::ListDone { namespaced: true, version: 1 },
         ] {
-            book.seen(&crowd, serial, seen);
+            book.seen(&watch, serial, seen);
         }
         assert_eq!(names(&book.look(&named(20))), Some(vec!["c20".into()]));
         assert_eq!(names(&book.look(&named(19))), Some(vec![]));
@@ -449,7 +451,7 @@ mod tests {
         for name in (OWN_WATCHES..OWN_WATCHES + 5).map(|i| i.to_string()).chain(["late".to_owned()]) {
             closed.extend(book.read(&reader(&name), &BTreeSet::new()).close);
         }
-        assert_eq!(closed, [crowd]);
+        assert_eq!(closed, [watch]);
     }
 
     #[test]

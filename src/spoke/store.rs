@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// One kind of one cluster.
 #[derive(Debug)]
-pub struct Kind {
+pub struct WatchedKind {
     pub state: KindState,
     pub resource: Option<ApiResource>,
     /// Of the watch that was opened last.
@@ -34,7 +34,7 @@ pub struct Open {
     pub everything: bool,
 }
 
-impl Kind {
+impl WatchedKind {
     fn new() -> Self {
         Self { state: KindState::Unknown, resource: None, serial: 0, misses: 0 }
     }
@@ -42,7 +42,7 @@ impl Kind {
 
 #[derive(Debug, Default)]
 pub struct Store {
-    kinds: HashMap<GroupKind, Kind>,
+    kinds: HashMap<GroupKind, WatchedKind>,
     pub crds: CrdBook,
     pub references: References,
     pub graphs: Graphs,
@@ -79,9 +79,9 @@ impl World for Store {
 }
 
 impl Store {
-    pub fn kind_mut(&mut self, gk: &GroupKind) -> &mut Kind {
+    pub fn kind_mut(&mut self, gk: &GroupKind) -> &mut WatchedKind {
         self.objects.watch(gk, false);
-        self.kinds.entry(gk.clone()).or_insert_with(Kind::new)
+        self.kinds.entry(gk.clone()).or_insert_with(WatchedKind::new)
     }
 
     /// Whether the kind needs a watch that it does not have: it has none, or one of our own objects only while it turns
@@ -127,12 +127,12 @@ impl Store {
     pub fn kind_state(&self, gk: &GroupKind) -> KindState {
         self.kind(gk)
     }
-    pub fn kind_of(&self, gk: &GroupKind) -> Option<&Kind> {
+    pub fn kind_of(&self, gk: &GroupKind) -> Option<&WatchedKind> {
         self.kinds.get(gk)
     }
     /// The kind that a CRD of this name is for, if it matters here.
     pub fn kind_of_crd(&self, name: &str) -> Option<GroupKind> {
-        let named = |k: &Kind| k.resource.as_ref().is_some_and(|r| is_crd_of(name, r));
+        let named = |k: &WatchedKind| k.resource.as_ref().is_some_and(|r| is_crd_of(name, r));
         let watched = || self.kinds.iter().find(|(_, k)| named(k)).map(|(gk, _)| gk.clone());
         self.crds.kind_of(name).or_else(watched).or_else(|| self.references.kind_of_crd(name))
     }

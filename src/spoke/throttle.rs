@@ -14,12 +14,12 @@ const MOST: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
-    state: Mutex<State>,
+    state: Mutex<ThrottleState>,
     opened: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ThrottleState {
     /// Tries in a row that were refused.
     refused: u32,
     /// The next request may go at this time.
@@ -28,7 +28,7 @@ struct State {
     trying: bool,
 }
 
-impl State {
+impl ThrottleState {
     fn pause(&self) -> Duration {
         FIRST.saturating_mul(1 << self.refused.saturating_sub(1).min(5)).min(MOST)
     }
@@ -110,7 +110,7 @@ mod tests {
     /// How many requests go out in a minute, when 40 askers try again at once, whatever they hear. Time is counted, not
     /// waited for.
     fn in_a_minute(answer: Option<Option<Duration>>) -> usize {
-        let (mut state, begun, mut sent) = (State::default(), Instant::now(), 0);
+        let (mut state, begun, mut sent) = (ThrottleState::default(), Instant::now(), 0);
         for millis in (0..60_000).step_by(5) {
             let now = begun + Duration::from_millis(millis);
             let allowed = (0..40).filter(|_| state.try_pass(now).is_none()).count();
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_first_answer_ends_it_and_one_from_before_does_not() {
-        let (mut state, begun) = (State::default(), Instant::now());
+        let (mut state, begun) = (ThrottleState::default(), Instant::now());
         let at = |seconds| begun + Duration::from_secs(seconds);
         state.answered(Some(Some(Duration::from_secs(10))), at(0));
         assert!(!state.answered(None, at(1)), "it was under way before");

@@ -2,7 +2,7 @@
 //! small, and their number without end.
 
 use crate::api::maps::HashMap;
-use crate::api::maps::State;
+use crate::api::maps::HashState;
 use serde_json::Value;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -24,13 +24,13 @@ pub(super) struct Weights {
     kept: Kept,
     /// By name: the size, and the list that showed it last.
     of: HashMap<u64, (usize, u64)>,
-    names: State,
+    names: HashState,
     list: u64,
 }
 
 impl Weights {
     pub fn new(kept: Kept) -> Self {
-        Self { kept, of: HashMap::default(), names: State::default(), list: 0 }
+        Self { kept, of: HashMap::default(), names: HashState::default(), list: 0 }
     }
 
     pub fn list_started(&mut self) {

@@ -44,11 +44,11 @@ pub struct Pass<'g> {
     generation: Option<Value>,
     scope: Scope<'static>,
     budget: Budget,
-    nodes: Vec<State>,
+    nodes: Vec<PassState>,
     results: Vec<Option<Result<Value, EvalError>>>,
 }
 
-struct State {
+struct PassState {
     included: Option<bool>,
     /// The node's variable has a value.
     observed: bool,
@@ -88,7 +88,7 @@ impl<'g> Pass<'g> {
         let nodes = graph
             .nodes
             .iter()
-            .map(|node| State { included: None, observed: false, readiness: waiting(node) })
+            .map(|node| PassState { included: None, observed: false, readiness: waiting(node) })
             .collect();
         Self {
             graph,

@@ -6,7 +6,7 @@ use super::source::Source;
 use crate::api::names::ClusterName;
 use crate::hub::context::Context;
 use crate::hub::identity::{self, AskError, Claim, ClusterInfo};
-use crate::hub::{Event, clusters::left};
+use crate::hub::{Event, clusters::left_behind};
 use crate::reconcile::fleet::Left;
 use crate::spoke::client::{ApiError, DEFAULT_IN_FLIGHT, SpokeClient};
 use crate::spoke::health::{Contact, backoff};
@@ -204,9 +204,9 @@ async fn try_claim(
     }
     let claim = identity::claim(client, &ctx.hub_id).await?;
     let mut left = BTreeMap::new();
-    for id in [cluster_id.to_owned(), left::unknown_id(name)] {
-        let read = left::read(&ctx.client, &ctx.settings.namespace, &id).await;
-        let record = || format!("ConfigMap {}/{}", ctx.settings.namespace, left::config_map(&id, 0));
+    for id in [cluster_id.to_owned(), left_behind::unknown_id(name)] {
+        let read = left_behind::read(&ctx.client, &ctx.settings.namespace, &id).await;
+        let record = || format!("ConfigMap {}/{}", ctx.settings.namespace, left_behind::config_map(&id, 0));
         left.extend(read.map_err(|error| AskError::Record(record(), error))?);
     }
     Ok((claim, left))

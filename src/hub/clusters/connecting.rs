@@ -2,7 +2,7 @@
 
 use super::connect::{self, Line, Progress};
 use super::connection::{Actor, Connection};
-use super::entry::{self, Entry};
+use super::entry::{self, ClusterEntry};
 use super::same;
 use super::source::Blocked;
 use super::{Clusters, Due, Effect};
@@ -34,14 +34,14 @@ impl Clusters {
         epoch: u64,
         progress: Progress,
     ) -> Vec<Effect> {
-        let awaited = |e: &&Entry| match &progress {
+        let awaited = |e: &&ClusterEntry| match &progress {
             Progress::Recognized(episode, _) | Progress::Unrecognized(episode, _) => {
                 e.connection.is_checking(epoch, *episode)
             }
             Progress::Stranger(_) => e.connection.is_actor(epoch) || e.connection.is_asking(epoch),
             _ => e.connection.is_asking(epoch),
         };
-        let Some(before) = self.entries.get(name).filter(awaited).map(Entry::state) else {
+        let Some(before) = self.entries.get(name).filter(awaited).map(ClusterEntry::state) else {
             return Vec::new();
         };
         let mut effects = Vec::new();
@@ -68,7 +68,7 @@ impl Clusters {
             }
         }
         self.write_status(ctx, name);
-        if self.entries.get(name).map(Entry::state) != Some(before) {
+        if self.entries.get(name).map(ClusterEntry::state) != Some(before) {
             effects.insert(0, Effect::Changed);
         }
         effects

@@ -5,7 +5,7 @@
 //! the Cluster says.
 
 use super::Due;
-use super::entry::Entry;
+use super::entry::ClusterEntry;
 use crate::api::Object;
 use crate::api::cluster::OnDeregister;
 use crate::api::names::ClusterName;
@@ -48,7 +48,7 @@ fn is_managed_by_tool(object: &Object) -> bool {
 }
 
 /// Notes how far the Cluster is; looks again when that ends.
-pub(super) fn look(timers: &mut Timers<Due>, clock: &Clock, name: &ClusterName, entry: &mut Entry) {
+pub(super) fn look(timers: &mut Timers<Due>, clock: &Clock, name: &ClusterName, entry: &mut ClusterEntry) {
     if !entry.object.is_deleting() {
         return;
     }
@@ -63,7 +63,7 @@ pub(super) fn look(timers: &mut Timers<Due>, clock: &Clock, name: &ClusterName, 
 }
 
 /// What the status says of a Cluster that is being deregistered.
-pub(super) fn message(entry: &Entry) -> Option<String> {
+pub(super) fn message(entry: &ClusterEntry) -> Option<String> {
     if !entry.object.is_deleting() {
         return None;
     }

@@ -19,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 pub(super) const DUPLICATE: &str = "DuplicateCluster";
 
 /// One registered cluster.
-pub(super) struct Entry {
+pub(super) struct ClusterEntry {
     pub object: Arc<Object>,
     pub cluster: Cluster,
-    /// There is no such Cluster: it is the hub, for what lives there ([`super::itself`]).
+    /// There is no such Cluster: it is the hub, for what lives there ([`super::implied`]).
     pub implied: bool,
     pub connection: Connection,
     pub info: Option<ClusterInfo>,
@@ -44,13 +44,13 @@ pub(super) struct Entry {
 /// The Cluster that stands for the hub itself: not a duplicate, and one whose identity is known before one that nobody
 /// asked yet.
 pub(super) fn the_local<'a>(
-    entries: impl Iterator<Item = (&'a ClusterName, &'a Entry)>,
+    entries: impl Iterator<Item = (&'a ClusterName, &'a ClusterEntry)>,
 ) -> Option<&'a ClusterName> {
     let candidates = entries.filter(|(_, e)| e.cluster.spec.local && !e.implied && !e.is_duplicate());
     candidates.min_by_key(|(name, e)| (e.cluster_id().is_none(), *name)).map(|(name, _)| name)
 }
 
-impl Entry {
+impl ClusterEntry {
     pub fn new(object: Arc<Object>, cluster: &Cluster) -> Self {
         let status = cluster.status.clone().unwrap_or_default();
         let ready = status.conditions.iter().find(|c| c.type_ == READY);
@@ -154,12 +154,12 @@ mod tests {
     use super::*;
     use crate::hub::clusters::source::Blocked;
 
-    fn entry(spec: serde_json::Value, id: &str) -> Entry {
+    fn entry(spec: serde_json::Value, id: &str) -> ClusterEntry {
         let object = json!({"metadata": {"name": "c"}, "spec": spec, "status": {"clusterID": id}});
         let cluster: Cluster = serde_json::from_value(object.clone()).unwrap();
-        Entry::new(Arc::new(Object(object)), &cluster)
+        ClusterEntry::new(Arc::new(Object(object)), &cluster)
     }
-    fn local(id: &str) -> Entry {
+    fn local(id: &str) -> ClusterEntry {
         entry(json!({"local": true}), id)
     }
 

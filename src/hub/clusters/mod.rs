@@ -8,8 +8,8 @@ mod connecting;
 mod connection;
 mod departure;
 mod entry;
-mod itself;
-pub mod left;
+mod implied;
+pub mod left_behind;
 mod registration;
 mod same;
 pub mod source;
@@ -35,7 +35,7 @@ use crate::spoke::client::ApiError;
 use crate::spoke::messages::{FromSpoke, ToSpoke};
 use crate::spoke::watch::{Listed, Scope};
 use connection::Connection;
-use entry::Entry;
+use entry::ClusterEntry;
 use registration::Registrations;
 use serde_json::{Value, json};
 use source::{Blocked, Source};
@@ -76,7 +76,7 @@ enum Due {
 pub(super) struct Clusters {
     view: View,
     secrets: BTreeMap<String, View>,
-    entries: BTreeMap<ClusterName, Entry>,
+    entries: BTreeMap<ClusterName, ClusterEntry>,
     /// Secrets that were refused, with the uid and version for which that was said.
     told: BTreeMap<Key, (String, String)>,
     hub: ClusterInfo,
@@ -130,7 +130,7 @@ impl Clusters {
 
     /// Hands a message to the actor of a cluster, if it has one.
     pub fn send(&self, name: &ClusterName, message: ToSpoke) {
-        if let Some(Entry { connection: Connection::Running(running), .. }) = self.entries.get(name) {
+        if let Some(ClusterEntry { connection: Connection::Running(running), .. }) = self.entries.get(name) {
             running.actor.tell(message);
         }
     }
@@ -164,8 +164,8 @@ impl Clusters {
 
     /// The id under which leftovers of a cluster are recorded.
     pub fn record_id(&self, name: &ClusterName) -> String {
-        let known = self.entries.get(name).and_then(Entry::cluster_id);
-        known.unwrap_or_else(|| left::unknown_id(name))
+        let known = self.entries.get(name).and_then(ClusterEntry::cluster_id);
+        known.unwrap_or_else(|| left_behind::unknown_id(name))
     }
 
     /// Whether all that is on record as left on a cluster is known.
@@ -429,9 +429,10 @@ impl Clusters {
                 return Vec::new();
             }
         };
-        let before = self.entries.get(&name).map(Entry::state);
+        let before = self.entries.get(&name).map(ClusterEntry::state);
         let decided = self.source(ctx, &cluster);
-        let entry = self.entries.entry(name.clone()).or_insert_with(|| Entry::new(object.clone(), &cluster));
+        let entry =
+            self.entries.entry(name.clone()).or_insert_with(|| ClusterEntry::new(object.clone(), &cluster));
         entry.object = object.clone();
         departure::look(&mut self.timers, &ctx.clock, &name, entry);
         let paused = cluster.spec.paused;
@@ -459,7 +460,7 @@ impl Clusters {
             }
         }
         self.write_status(ctx, &name);
-        let after = self.entries.get(&name).map(Entry::state);
+        let after = self.entries.get(&name).map(ClusterEntry::state);
         if before == after { Vec::new() } else { vec![Effect::Changed] }
     }
 

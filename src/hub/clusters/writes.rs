@@ -1,7 +1,7 @@
 //! What is written to Cluster objects. One write of a Cluster at a time: its answer comes back as an event.
 
 use super::connection::Connection;
-use super::entry::Entry;
+use super::entry::ClusterEntry;
 use super::status::{self, Facts, Standing};
 use super::{Due, WRITE_PAUSES};
 use crate::api::cluster::{ClusterStatus, LeftBehind};
@@ -19,7 +19,12 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Writes the status, if it has to change.
-pub(super) fn write_status(ctx: &Context, timers: &mut Timers<Due>, name: &ClusterName, entry: &mut Entry) {
+pub(super) fn write_status(
+    ctx: &Context,
+    timers: &mut Timers<Due>,
+    name: &ClusterName,
+    entry: &mut ClusterEntry,
+) {
     if entry.writing {
         return;
     }
@@ -103,11 +108,16 @@ fn print(patch: &Value) -> u64 {
 }
 
 /// Whether the object may be patched now: no other write is under way, and none failed a moment ago.
-pub(super) fn may_try(timers: &Timers<Due>, name: &ClusterName, entry: &Entry) -> bool {
+pub(super) fn may_try(timers: &Timers<Due>, name: &ClusterName, entry: &ClusterEntry) -> bool {
     !entry.writing && !timers.is_waiting(&Due::Write(name.clone()))
 }
 
-pub(super) fn add_finalizer(ctx: &Context, timers: &Timers<Due>, name: &ClusterName, entry: &mut Entry) {
+pub(super) fn add_finalizer(
+    ctx: &Context,
+    timers: &Timers<Due>,
+    name: &ClusterName,
+    entry: &mut ClusterEntry,
+) {
     if !may_try(timers, name, entry) {
         return;
     }
@@ -118,7 +128,7 @@ pub(super) fn add_finalizer(ctx: &Context, timers: &Timers<Due>, name: &ClusterN
     patch_cluster(ctx, name, entry, patch);
 }
 
-pub(super) fn patch_cluster(ctx: &Context, name: &ClusterName, entry: &mut Entry, patch: Value) {
+pub(super) fn patch_cluster(ctx: &Context, name: &ClusterName, entry: &mut ClusterEntry, patch: Value) {
     entry.writing = true;
     let (this, name) = (ctx.clone(), name.clone());
     ctx.spawn(async move {

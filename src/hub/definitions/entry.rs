@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub(super) struct Entry {
+pub(super) struct DefinitionEntry {
     pub object: Arc<Object>,
     pub rgd: ResourceGraphDefinition,
     /// Of the spec that was compiled, or is being compiled.
@@ -50,7 +50,7 @@ pub(super) struct Entry {
     pub outdated: bool,
 }
 
-impl Entry {
+impl DefinitionEntry {
     pub fn new(object: Arc<Object>, rgd: ResourceGraphDefinition) -> Self {
         Self {
             object,

@@ -26,7 +26,7 @@ use crate::schema::openapi;
 use crate::spoke::client::ApiError;
 use crate::spoke::crd::{crd_resource, is_established};
 use crate::spoke::watch::{Listed, Scope};
-use entry::{Entry, write};
+use entry::{DefinitionEntry, write};
 use revision_writes::{Chore, let_revision_go};
 use revisions::Revisions;
 use serde_json::{Value, json};
@@ -85,7 +85,7 @@ pub(super) struct Definitions {
     view: View,
     revisions: View,
     crds: View,
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<String, DefinitionEntry>,
     /// `None` until the clusters are known: a CRD is not written twice after a start.
     clusters_column: Option<bool>,
     wakes: Wakes,
@@ -153,7 +153,7 @@ impl Definitions {
 
     /// Whether instances of every kind that the hub serves are watched: what is not seen then does not exist.
     pub fn all_watched(&self) -> bool {
-        let seen = |(name, entry): (&String, &Entry)| {
+        let seen = |(name, entry): (&String, &DefinitionEntry)| {
             let served = self.served_crd(name).is_some();
             deletion::is_seen(entry.watching, entry.crd_busy, served)
         };
@@ -257,7 +257,7 @@ impl Definitions {
             }
             _ => {
                 // Deleted and created again between two lists.
-                let old = self.entries.insert(name.clone(), Entry::new(object.clone(), rgd));
+                let old = self.entries.insert(name.clone(), DefinitionEntry::new(object.clone(), rgd));
                 stopped = old.filter(|e| e.watching).map(|e| Effect::Stop(e.gvk().group_kind()));
             }
         }
@@ -562,7 +562,7 @@ impl Definitions {
 
     /// Exactly these clusters are registered.
     pub fn clusters_are(&mut self, ctx: &Context, registered: &BTreeSet<ClusterName>) {
-        let gone = |e: &Entry| e.verdicts.keys().any(|name| !registered.contains(name));
+        let gone = |e: &DefinitionEntry| e.verdicts.keys().any(|name| !registered.contains(name));
         let concerned: Vec<String> =
             self.entries.iter().filter(|(_, e)| gone(e)).map(|(n, _)| n.clone()).collect();
         for name in concerned {

@@ -38,7 +38,7 @@ const APART: u64 = 10_000;
 type Key = (String, Subject);
 
 #[derive(Debug, Default)]
-struct State {
+struct WakeState {
     failures: u32,
     retry_at: Option<u64>,
     /// Looks because of a change: since when they are counted, which comes next, and when.
@@ -47,7 +47,7 @@ struct State {
     look_at: Option<u64>,
 }
 
-impl State {
+impl WakeState {
     fn next_look(&mut self) {
         self.look_at = self.series.and_then(|since| Some(since + DESCRIBED.get(self.look)?));
         self.look += 1;
@@ -60,7 +60,7 @@ impl State {
 #[derive(Debug, Default)]
 pub struct Wakes {
     agenda: Agenda<Key>,
-    states: BTreeMap<Key, State>,
+    states: BTreeMap<Key, WakeState>,
 }
 
 impl Wakes {
@@ -136,7 +136,7 @@ impl Wakes {
         due
     }
 
-    fn with(&mut self, name: &str, subject: Subject, change: impl FnOnce(&mut State)) {
+    fn with(&mut self, name: &str, subject: Subject, change: impl FnOnce(&mut WakeState)) {
         let key = (name.to_owned(), subject);
         let state = self.states.entry(key.clone()).or_default();
         change(state);

@@ -64,7 +64,7 @@ struct Slot {
     crash: Option<Crash>,
 }
 
-struct Kind {
+struct InstanceKind {
     gvk: Gvk,
     resource: ApiResource,
     view: View,
@@ -76,7 +76,7 @@ struct Kind {
 
 #[derive(Default)]
 pub(super) struct Instances {
-    kinds: BTreeMap<GroupKind, Kind>,
+    kinds: BTreeMap<GroupKind, InstanceKind>,
     holdings: Holdings,
     clusters: BTreeMap<ClusterName, ClusterState>,
     lanes: Lanes,
@@ -144,7 +144,7 @@ impl Instances {
         };
         let until = CancellationToken::new();
         ctx.watch(Watched::Instances(gk.clone()), resource.clone(), Scope::default(), until.clone());
-        let kind = Kind {
+        let kind = InstanceKind {
             gvk,
             resource,
             view: View::default(),
@@ -528,8 +528,8 @@ impl Instances {
     }
 
     /// The kinds whose instances make, by themselves or by others, instances of this kind.
-    fn makers(&self, gk: &GroupKind) -> BTreeMap<&GroupKind, &Kind> {
-        let mut found: BTreeMap<&GroupKind, &Kind> = BTreeMap::new();
+    fn makers(&self, gk: &GroupKind) -> BTreeMap<&GroupKind, &InstanceKind> {
+        let mut found: BTreeMap<&GroupKind, &InstanceKind> = BTreeMap::new();
         let mut wanted = vec![gk];
         while let Some(made) = wanted.pop() {
             for (other, kind) in &self.kinds {

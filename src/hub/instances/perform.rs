@@ -5,7 +5,7 @@ use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, InstanceKey};
 use crate::hub::Event;
-use crate::hub::clusters::{Clusters, left};
+use crate::hub::clusters::{Clusters, left_behind};
 use crate::hub::context::Context;
 use crate::reconcile::fleet::over_all::Question;
 use crate::reconcile::fleet::{FleetAction, Left};
@@ -111,11 +111,11 @@ async fn perform(
 
 async fn record_left(ctx: &Context, id: &str, known: bool, left: Left) -> Result<Recorded, ApiError> {
     let (client, namespace) = (&ctx.client, &ctx.settings.namespace);
-    left::record(client, namespace, id, &left).await?;
+    left_behind::record(client, namespace, id, &left).await?;
     if known {
         return Ok(Recorded::More(left));
     }
-    Ok(Recorded::All(left::read(client, namespace, id).await?))
+    Ok(Recorded::All(left_behind::read(client, namespace, id).await?))
 }
 
 /// A status that the API server refuses for good is told where a person looks, since the status cannot tell it.
@@ -130,12 +130,12 @@ pub(super) fn tell_refused(ctx: &Context, object: Option<&Object>, why: Option<&
 
 /// Takes a record of what is left out: it was cleaned, or its instance is there again.
 pub(super) fn forget_left(ctx: &Context, name: &ClusterName, clusters: &Clusters, hub_uid: &str) {
-    let ids = [clusters.record_id(name), left::unknown_id(name)];
+    let ids = [clusters.record_id(name), left_behind::unknown_id(name)];
     let (this, name, hub_uid) = (ctx.clone(), name.clone(), hub_uid.to_owned());
     ctx.spawn(async move {
         let mut done = this.may_write();
         for id in ids.iter().filter(|_| done) {
-            let forgotten = left::forget(&this.client, &this.settings.namespace, id, &hub_uid).await;
+            let forgotten = left_behind::forget(&this.client, &this.settings.namespace, id, &hub_uid).await;
             if let Err(error) = forgotten {
                 tracing::warn!(cluster = %name, %error, "a leftover stays on record; it is judged again at the next start");
                 done = false;

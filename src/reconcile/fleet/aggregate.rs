@@ -38,7 +38,7 @@ impl ClusterHealth {
 
 /// One line of `status.fleet.clusters`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
+pub struct ClusterLine {
     pub name: ClusterName,
     /// kro's state, or `Unreachable`, `NotRegistered`, `NotAllowed`, `Leaving`, or the reason the Cluster is not ready.
     pub state: String,
@@ -50,18 +50,18 @@ pub struct Entry {
     outdated: bool,
     /// Only resources that live on the hub are there: it says nothing of the author's status.
     pub hub_part: bool,
-    kind: EntryKind,
+    kind: Standing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum EntryKind {
+enum Standing {
     Failed,
     Unreachable,
     Progressing,
     Ready,
 }
 
-impl Entry {
+impl ClusterLine {
     /// What `kro.clusters` shows of the instance there: facts of the cluster, state and the author's fields.
     pub fn shown(&self, facts: Option<&Value>) -> Value {
         let mut shown = facts.cloned().unwrap_or_else(|| json!({"name": self.name.as_str()}));
@@ -76,13 +76,13 @@ impl Entry {
     pub(super) fn refused(name: &ClusterName, reason: &str, message: &str) -> Self {
         // What may come by itself is waited for, as with a cluster that cannot be reached.
         let kind = match reason {
-            "NotRegistered" | "Leaving" => EntryKind::Unreachable,
-            _ => EntryKind::Failed,
+            "NotRegistered" | "Leaving" => Standing::Unreachable,
+            _ => Standing::Failed,
         };
         Self::new(name, reason, message, None, kind)
     }
 
-    fn new(name: &ClusterName, state: &str, message: &str, report: Option<&Report>, kind: EntryKind) -> Self {
+    fn new(name: &ClusterName, state: &str, message: &str, report: Option<&Report>, kind: Standing) -> Self {
         Self {
             name: name.clone(),
             state: state.to_owned(),
@@ -107,42 +107,42 @@ impl Entry {
         match health {
             None => {
                 let message = format!("{held}no Cluster named {name} is registered");
-                Self::new(name, "NotRegistered", &message, report, EntryKind::Unreachable)
+                Self::new(name, "NotRegistered", &message, report, Standing::Unreachable)
             }
             Some(ClusterHealth::Unreachable { since, message }) => {
                 let text = format!("{held}no contact since {since}: {message}");
-                let mut entry = Self::new(name, "Unreachable", &text, report, EntryKind::Unreachable);
+                let mut entry = Self::new(name, "Unreachable", &text, report, Standing::Unreachable);
                 entry.unreachable_since = Some(since.clone());
                 entry
             }
             Some(ClusterHealth::NotReady { reason, message }) => {
-                Self::new(name, reason, &format!("{held}{message}"), report, EntryKind::Unreachable)
+                Self::new(name, reason, &format!("{held}{message}"), report, Standing::Unreachable)
             }
             Some(ClusterHealth::Connecting) => {
-                Self::new(name, "Connecting", &format!("{held}connecting"), report, EntryKind::Unreachable)
+                Self::new(name, "Connecting", &format!("{held}connecting"), report, Standing::Unreachable)
             }
             Some(ClusterHealth::Ready) => match report {
-                None if leaves => Self::new(name, "DELETING", "", None, EntryKind::Progressing),
+                None if leaves => Self::new(name, "DELETING", "", None, Standing::Progressing),
                 None => Self::new(
                     name,
                     "IN_PROGRESS",
                     "waiting for the first report",
                     None,
-                    EntryKind::Progressing,
+                    Standing::Progressing,
                 ),
                 // What was true of the content before the edit says nothing of the new one.
                 Some(r) if r.generation < generation && !leaves => {
                     let message =
                         format!("waiting for generation {generation}; generation {} is there", r.generation);
-                    let mut entry = Self::new(name, "IN_PROGRESS", &message, report, EntryKind::Progressing);
+                    let mut entry = Self::new(name, "IN_PROGRESS", &message, report, Standing::Progressing);
                     entry.outdated = true;
                     entry
                 }
                 Some(r) => {
                     let kind = match r.state {
-                        InstanceState::Active => EntryKind::Ready,
-                        InstanceState::InProgress | InstanceState::Deleting => EntryKind::Progressing,
-                        InstanceState::Error => EntryKind::Failed,
+                        InstanceState::Active => Standing::Ready,
+                        InstanceState::InProgress | InstanceState::Deleting => Standing::Progressing,
+                        InstanceState::Error => Standing::Failed,
                     };
                     Self::new(name, r.state.as_str(), &r.message, report, kind)
                 }
@@ -159,9 +159,9 @@ impl Entry {
     pub(super) fn is_under_way(&self) -> bool {
         let under_way = || self.outdated || self.report.as_ref().is_none_or(|r| !r.settled);
         match self.kind {
-            EntryKind::Ready => true,
-            EntryKind::Progressing => under_way(),
-            EntryKind::Failed | EntryKind::Unreachable => false,
+            Standing::Ready => true,
+            Standing::Progressing => under_way(),
+            Standing::Failed | Standing::Unreachable => false,
         }
     }
 
@@ -189,7 +189,7 @@ impl Entry {
 /// Everything the status is made of.
 #[derive(Clone, Debug)]
 pub(super) struct Aggregate {
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ClusterLine>,
     /// Only the local cluster is placed: the status is kro's, exactly.
     pub only_local: bool,
     pub deleting: bool,
@@ -308,14 +308,14 @@ impl Aggregate {
         let any = |kind| self.entries.iter().any(|e| e.kind == kind);
         if self.deleting {
             InstanceState::Deleting
-        } else if any(EntryKind::Failed)
+        } else if any(Standing::Failed)
             || self.graph_missing
             || self.invalid.is_some()
             || self.unmanaged.is_some()
             || self.refused.is_some()
         {
             InstanceState::Error
-        } else if self.entries.is_empty() || any(EntryKind::Progressing) || any(EntryKind::Unreachable) {
+        } else if self.entries.is_empty() || any(Standing::Progressing) || any(Standing::Unreachable) {
             InstanceState::InProgress
         } else if !self.unresolved.is_empty() {
             // While something is under way, the fields may be said in a moment.
@@ -337,7 +337,7 @@ impl Aggregate {
         if self.deleting && type_ == "ResourcesReady" {
             return (ConditionStatus::Unknown, "UnderDeletion".into(), self.deletion_message());
         }
-        let found: Vec<(&Entry, Condition)> = self
+        let found: Vec<(&ClusterLine, Condition)> = self
             .entries
             .iter()
             .filter(|e| !e.hub_part || TYPES.contains(&type_))
@@ -352,8 +352,8 @@ impl Aggregate {
                     (_, Some(c)) if e.outdated && type_ == "ResourcesReady" => {
                         of(&c.type_, ConditionStatus::False, "NotReady", &e.message)
                     }
-                    (EntryKind::Unreachable, _) => of(type_, ConditionStatus::Unknown, &e.state, &e.message),
-                    (EntryKind::Failed, None) if !by_author => {
+                    (Standing::Unreachable, _) => of(type_, ConditionStatus::Unknown, &e.state, &e.message),
+                    (Standing::Failed, None) if !by_author => {
                         of(type_, ConditionStatus::False, &e.state, &e.message)
                     }
                     (_, Some(c)) => c,
@@ -363,7 +363,8 @@ impl Aggregate {
             })
             .collect();
         for status in [ConditionStatus::False, ConditionStatus::Unknown] {
-            let bad: Vec<&(&Entry, Condition)> = found.iter().filter(|(_, c)| c.status == status).collect();
+            let bad: Vec<&(&ClusterLine, Condition)> =
+                found.iter().filter(|(_, c)| c.status == status).collect();
             if let Some((_, first)) = bad.first() {
                 let message = self.name_clusters(&bad);
                 return (status, first.reason.clone(), message);
@@ -375,7 +376,7 @@ impl Aggregate {
         }
     }
 
-    fn name_clusters(&self, bad: &[&(&Entry, Condition)]) -> String {
+    fn name_clusters(&self, bad: &[&(&ClusterLine, Condition)]) -> String {
         if self.only_local {
             return bad.first().map(|(_, c)| c.message.clone()).unwrap_or_default();
         }
@@ -415,7 +416,7 @@ impl Aggregate {
         if self.entries.len() > MAX_NAMED {
             parts.push(format!("and {} more", self.entries.len() - MAX_NAMED));
         }
-        let stuck = self.entries.iter().any(|e| e.kind == EntryKind::Unreachable);
+        let stuck = self.entries.iter().any(|e| e.kind == Standing::Unreachable);
         let help = if stuck {
             format!("; to let clusters go without contact: annotate {}=\"name,name\"", hub::RELEASE)
         } else {
@@ -442,7 +443,7 @@ impl Aggregate {
         if let Some(why) = self.refused.as_ref().filter(|_| !self.deleting) {
             return Some(("StatusRefused", format!("the hub refuses the fields of the status: {why}")));
         }
-        let well = |e: &Entry| e.kind == EntryKind::Ready;
+        let well = |e: &ClusterLine| e.kind == Standing::Ready;
         if !self.unresolved.is_empty() && !self.deleting && self.entries.iter().all(well) {
             return Some(("StatusUnresolved", text::cut(&self.unresolved.join("; "), MAX_SAID)));
         }
@@ -489,7 +490,7 @@ impl Aggregate {
             }
             return kept;
         }
-        let tellers: Vec<&Entry> = self.entries.iter().filter(|e| !e.hub_part).collect();
+        let tellers: Vec<&ClusterLine> = self.entries.iter().filter(|e| !e.hub_part).collect();
         let reports: Vec<&Report> = tellers.iter().filter_map(|e| e.report.as_ref()).collect();
         let Some((first, rest)) = reports.split_first() else { return self.over_all.clone() };
         let complete = reports.len() == tellers.len();
@@ -504,20 +505,20 @@ impl Aggregate {
     }
 
     fn fleet(&self) -> Value {
-        let mut counts: BTreeMap<EntryKind, usize> = BTreeMap::new();
+        let mut counts: BTreeMap<Standing, usize> = BTreeMap::new();
         for entry in &self.entries {
             *counts.entry(entry.kind).or_default() += 1;
         }
         let count = |kind| counts.get(&kind).copied().unwrap_or(0);
-        let mut sorted: Vec<&Entry> = self.entries.iter().collect();
+        let mut sorted: Vec<&ClusterLine> = self.entries.iter().collect();
         sorted.sort_by(|a, b| a.kind.cmp(&b.kind).then_with(|| a.name.cmp(&b.name)));
         json!({
             "desired": self.entries.len(),
-            "ready": count(EntryKind::Ready),
-            "progressing": count(EntryKind::Progressing),
-            "failed": count(EntryKind::Failed),
-            "unreachable": count(EntryKind::Unreachable),
-            "summary": format!("{}/{}", count(EntryKind::Ready), self.entries.len()),
+            "ready": count(Standing::Ready),
+            "progressing": count(Standing::Progressing),
+            "failed": count(Standing::Failed),
+            "unreachable": count(Standing::Unreachable),
+            "summary": format!("{}/{}", count(Standing::Ready), self.entries.len()),
             "clusters": sorted.iter().take(MAX_ENTRIES).map(|e| e.value()).collect::<Vec<_>>(),
         })
     }
@@ -563,7 +564,7 @@ mod tests {
         }
     }
 
-    fn of_entries(entries: Vec<Entry>) -> Aggregate {
+    fn of_entries(entries: Vec<ClusterLine>) -> Aggregate {
         Aggregate {
             entries,
             only_local: false,
@@ -581,7 +582,7 @@ mod tests {
     }
 
     /// What the status of an instance of generation 2 says with these entries, before and after the next edit.
-    fn told(entries: Vec<Entry>, invalid: Option<&str>) -> (Kstatus, Kstatus) {
+    fn told(entries: Vec<ClusterLine>, invalid: Option<&str>) -> (Kstatus, Kstatus) {
         let aggregate = Aggregate { invalid: invalid.map(str::to_owned), ..of_entries(entries) };
         let now = Now { millis: 0, rfc3339: "2026-01-01T00:00:00Z".into() };
         let status = aggregate.status(&unseen_status(), 2, &now);
@@ -599,7 +600,7 @@ mod tests {
         let ready = ClusterHealth::Ready;
         let lost = ClusterHealth::Unreachable { since: "t".into(), message: "m".into() };
         let at = |health: &ClusterHealth, report: Option<Report>| {
-            Entry::of(&name, Some(health), report.as_ref(), false, 2)
+            ClusterLine::of(&name, Some(health), report.as_ref(), false, 2)
         };
         for (what, entry, want) in [
             ("no report yet", at(&ready, None), InProgress),
@@ -608,8 +609,8 @@ mod tests {
             ("failed", at(&ready, Some(report(InstanceState::Error, 2))), Failed),
             ("ready", at(&ready, Some(report(InstanceState::Active, 2))), Current),
             ("no contact", at(&lost, Some(report(InstanceState::Active, 2))), InProgress),
-            ("refused", Entry::refused(&name, "NotAllowed", "m"), Failed),
-            ("not registered yet", Entry::refused(&name, "NotRegistered", "m"), InProgress),
+            ("refused", ClusterLine::refused(&name, "NotAllowed", "m"), Failed),
+            ("not registered yet", ClusterLine::refused(&name, "NotRegistered", "m"), InProgress),
         ] {
             assert_eq!(told(vec![entry], None), (want, InProgress), "{what}");
         }
@@ -621,7 +622,8 @@ mod tests {
     fn fields_over_all_clusters_that_nobody_can_say_are_an_error_once_all_else_is_well() {
         let name = ClusterName::new("eu");
         let said = |state: InstanceState| {
-            let entry = Entry::of(&name, Some(&ClusterHealth::Ready), Some(&report(state, 2)), false, 2);
+            let entry =
+                ClusterLine::of(&name, Some(&ClusterHealth::Ready), Some(&report(state, 2)), false, 2);
             let unresolved = vec!["status.n: 1 / 0: division by zero".to_owned()];
             let aggregate = Aggregate { unresolved, ..of_entries(vec![entry]) };
             let now = Now { millis: 0, rfc3339: "2026-01-01T00:00:00Z".into() };
@@ -637,7 +639,7 @@ mod tests {
 
     #[test]
     fn the_default_of_a_crd_is_nobodys_word() {
-        let entries = vec![Entry::refused(&ClusterName::new("eu"), "NotRegistered", "m")];
+        let entries = vec![ClusterLine::refused(&ClusterName::new("eu"), "NotRegistered", "m")];
         let aggregate = Aggregate { by_author: None, ..of_entries(entries) };
         let now = Now { millis: 0, rfc3339: "2026-01-01T00:00:00Z".into() };
         let status = aggregate.status(&unseen_status(), 1, &now);

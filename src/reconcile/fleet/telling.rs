@@ -1,6 +1,6 @@
 //! What the status of the instance says, and when it is written.
 
-use super::aggregate::{Aggregate, Entry};
+use super::aggregate::{Aggregate, ClusterLine};
 use super::on_hub::{OnHub, has_part_on_hub, may_be_local};
 use super::over_all::OverClusters;
 use super::placement::Decision;
@@ -36,9 +36,9 @@ impl Haste {
     fn of(aggregate: &Aggregate) -> Self {
         let entries = &aggregate.entries;
         let asks = aggregate.held.is_some() || aggregate.invalid.is_some() || aggregate.unmanaged.is_some();
-        if asks || entries.is_empty() || !entries.iter().all(Entry::is_under_way) {
+        if asks || entries.is_empty() || !entries.iter().all(ClusterLine::is_under_way) {
             Self::Waiting
-        } else if entries.iter().any(Entry::has_begun) {
+        } else if entries.iter().any(ClusterLine::has_begun) {
             Self::UnderWay
         } else {
             Self::Queued
@@ -84,21 +84,22 @@ impl Fleet {
             entry.hub_part = of_hub;
             entry
         };
-        let mut entries: Vec<Entry> = names.iter().map(entry).collect();
+        let mut entries: Vec<ClusterLine> = names.iter().map(entry).collect();
         if let_go {
-            entries.push(Entry::refused(local, "NotRegistered", &on_hub::left_message()));
+            entries.push(ClusterLine::refused(local, "NotRegistered", &on_hub::left_message()));
         }
         if !deleting {
             let refused = decision.refused.iter().filter(|(name, _)| !names.contains(*name));
-            entries.extend(refused.map(|(name, (reason, message))| Entry::refused(name, reason, message)));
+            entries
+                .extend(refused.map(|(name, (reason, message))| ClusterLine::refused(name, reason, message)));
         }
         // After a restart, what was written before stands until every cluster that can speak has spoken.
         // The part on the hub is asked to go only when nothing reads it any more.
-        let unheard = |e: &Entry| e.is_unheard() && !(deleting && e.hub_part);
+        let unheard = |e: &ClusterLine| e.is_unheard() && !(deleting && e.hub_part);
         if self.is_restarted(inputs) && entries.iter().any(unheard) {
             return;
         }
-        let entries: Vec<Entry> = entries.into_iter().map(|e| self.dated(inputs, e)).collect();
+        let entries: Vec<ClusterLine> = entries.into_iter().map(|e| self.dated(inputs, e)).collect();
         let only_local =
             on_hub.registered && names.iter().all(|n| n == local) && entries.len() == names.len();
         let over_all = match inputs.graph.filter(|_| !deleting) {
@@ -162,7 +163,7 @@ impl Fleet {
         step: &mut FleetStep,
         inputs: &Inputs,
         graph: &Arc<Graph>,
-        entries: &[Entry],
+        entries: &[ClusterLine],
     ) -> Option<OverClusters> {
         let facts = |name| inputs.clusters.get(name).and_then(|c| c.facts.as_deref());
         let seen = entries.iter().filter(|e| !e.hub_part);
@@ -208,15 +209,21 @@ impl Fleet {
         (now < due).then_some(due)
     }
 
-    pub(super) fn entry(&self, inputs: &Inputs, name: &ClusterName, deleting: bool, leaves: bool) -> Entry {
+    pub(super) fn entry(
+        &self,
+        inputs: &Inputs,
+        name: &ClusterName,
+        deleting: bool,
+        leaves: bool,
+    ) -> ClusterLine {
         let health = on_hub::health(inputs, name);
         let report = self.reports.get(name).filter(|r| r.hub_uid == inputs.instance.uid());
         let generation = inputs.instance.generation();
-        Entry::of(name, health.as_ref(), report, deleting || leaves, generation)
+        ClusterLine::of(name, health.as_ref(), report, deleting || leaves, generation)
     }
 
     /// Notes since when an entry is as it is; a restart finds it in the status that was written.
-    pub(super) fn dated(&mut self, inputs: &Inputs, mut entry: Entry) -> Entry {
+    pub(super) fn dated(&mut self, inputs: &Inputs, mut entry: ClusterLine) -> ClusterLine {
         let name = entry.name.clone();
         let known = self.since.get(&name).cloned().or_else(|| {
             let list = inputs.instance.0.pointer("/status/fleet/clusters")?.as_array()?;

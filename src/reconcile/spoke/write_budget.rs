@@ -9,7 +9,7 @@ use crate::reconcile::Now;
 
 /// How writes of one thing are spaced.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Pace {
+pub struct WritePace {
     /// So many follow each other freely.
     pub free: u32,
     /// The longest interval.
@@ -17,9 +17,9 @@ pub struct Pace {
 }
 
 /// Of an object, and of a node whose names change.
-pub const OBJECT: Pace = Pace { free: 10, longest_millis: 10 * 60_000 };
+pub const OBJECT: WritePace = WritePace { free: 10, longest_millis: 10 * 60_000 };
 /// Of a status, which may follow what it tells of, and is late at most by this much.
-pub const STATUS: Pace = Pace { free: 20, longest_millis: 60_000 };
+pub const STATUS: WritePace = WritePace { free: 20, longest_millis: 60_000 };
 
 /// Without a write for so long a thing counts as calm.
 pub const CALM_MILLIS: u64 = 60_000;
@@ -39,7 +39,7 @@ pub struct Unrest {
 
 #[derive(Clone, Debug)]
 pub struct WriteBudget {
-    pace: &'static Pace,
+    pace: &'static WritePace,
     /// Writes that were not taken back by rest.
     level: u32,
     /// When a write was last needed, or rest was last counted.
@@ -62,7 +62,7 @@ impl Default for WriteBudget {
 }
 
 impl WriteBudget {
-    pub fn new(pace: &'static Pace) -> Self {
+    pub fn new(pace: &'static WritePace) -> Self {
         Self {
             pace,
             level: 0,

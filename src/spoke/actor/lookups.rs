@@ -21,8 +21,8 @@ impl Actor {
         self.open_lookups(changes.open);
         for lookup in changes.ask {
             let known = self.read_store(|s| s.references.served(&lookup.gvk).cloned());
-            let crowd = self.lookups.get(&Subject::Crowd(lookup.gvk.clone()));
-            let stop = crowd.cloned().unwrap_or_else(|| self.cancel.clone());
+            let shared = self.lookups.get(&Subject::Kind(lookup.gvk.clone()));
+            let stop = shared.cloned().unwrap_or_else(|| self.cancel.clone());
             let asking = watch::ask(self.settings.client.clone(), lookup, known, self.events.clone());
             self.spawn(async move {
                 tokio::select! {

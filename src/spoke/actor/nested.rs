@@ -9,9 +9,9 @@ use crate::api::{Object, applyset};
 use crate::graph::Graph;
 use crate::reconcile::spoke::{Goal, Machine, Made, Task, nested, nested_task, owner_of};
 use crate::reconcile::world::{Definition, Stored, World};
+use crate::spoke::fallback_report;
 use crate::spoke::messages::Said;
 use crate::spoke::schemas::Key;
-use crate::spoke::speechless;
 use crate::spoke::watch::CrdSeen;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -184,7 +184,7 @@ impl Actor {
             self.say(Said::Gone { key, hub_uid: task.hub_uid.clone() });
             return;
         }
-        let report = speechless::conflict(&task, &self.settings.clock.now(), &owner_of(found));
+        let report = fallback_report::conflict(&task, &self.settings.clock.now(), &owner_of(found));
         self.nested.displaced.insert(key.clone(), task);
         self.say(Said::Report { key, report: Box::new(report) });
     }

@@ -16,12 +16,12 @@ const MANY: usize = 64;
 
 /// A kind and the fingerprint of what is known of it.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct DescribedKind {
     pub kind: Arc<Kind>,
     pub print: u64,
 }
 
-impl Entry {
+impl DescribedKind {
     pub fn of(kind: Kind) -> Self {
         let print = hash::json(&kind.schema) ^ u64::from(kind.namespaced);
         Self { kind: Arc::new(kind), print }
@@ -66,7 +66,7 @@ pub struct Book {
 #[derive(Debug, Default)]
 struct Inner {
     /// By [`DocumentId`]. `None`: the document has no such kind.
-    documents: HashMap<DocumentId, HashMap<Gvk, Option<Entry>>>,
+    documents: HashMap<DocumentId, HashMap<Gvk, Option<DescribedKind>>>,
     /// Held while a document is read, so that it is read once for all clusters.
     turns: HashMap<String, Turn>,
     /// Documents differ between clusters more often than the kinds in them do.
@@ -103,7 +103,7 @@ impl Book {
     }
 
     /// What the document at a cluster's URL says of a kind; outer `None` if nobody read it for that kind yet.
-    pub fn kind(&self, cluster: &str, url: &str, gvk: &Gvk) -> Option<Option<Entry>> {
+    pub fn kind(&self, cluster: &str, url: &str, gvk: &Gvk) -> Option<Option<DescribedKind>> {
         let inner = self.lock();
         let of = |id: &DocumentId| inner.documents.get(id)?.get(gvk).cloned();
         let shared = DocumentId::promised(url).and_then(|id| of(&id));
@@ -122,9 +122,9 @@ impl Book {
         inner.forget_unused();
         for (gvk, kind) in found {
             let entry = kind.map(|kind| {
-                let made = Entry::of(kind);
+                let made = DescribedKind::of(kind);
                 let kind = inner.kinds.entry(made.print).or_insert(made.kind).clone();
-                Entry { kind, ..made }
+                DescribedKind { kind, ..made }
             });
             inner.documents.entry(id.clone()).or_default().insert(gvk, entry);
         }

@@ -33,7 +33,7 @@ impl Key {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct JudgedGraph {
     /// As the hub compiled it.
     hub: Arc<Graph>,
     verdict: Option<Verdict>,
@@ -41,15 +41,15 @@ struct Entry {
 
 /// The definitions that are in use on one cluster.
 #[derive(Debug, Default)]
-pub struct Graphs(HashMap<Key, Entry>);
+pub struct Graphs(HashMap<Key, JudgedGraph>);
 
 impl Graphs {
     pub fn look(&self, hub: &Graph, side: Side) -> Compiled {
         match self.0.get(&Key::of(hub, side)) {
             None => Compiled::Unknown,
-            Some(Entry { verdict: None, .. }) => Compiled::Working,
-            Some(Entry { verdict: Some(Ok(graph)), .. }) => Compiled::Fits(graph.clone()),
-            Some(Entry { verdict: Some(Err(why)), .. }) => Compiled::Incompatible(why.to_string()),
+            Some(JudgedGraph { verdict: None, .. }) => Compiled::Working,
+            Some(JudgedGraph { verdict: Some(Ok(graph)), .. }) => Compiled::Fits(graph.clone()),
+            Some(JudgedGraph { verdict: Some(Err(why)), .. }) => Compiled::Incompatible(why.to_string()),
         }
     }
 
@@ -61,7 +61,7 @@ impl Graphs {
         }
         // Of a definition, at most an older edition is still in use beside the newest.
         self.0.retain(|k, _| k.uid != key.uid || k.side != side || k.generation >= key.generation - 1);
-        self.0.insert(key.clone(), Entry { hub: hub.clone(), verdict: None });
+        self.0.insert(key.clone(), JudgedGraph { hub: hub.clone(), verdict: None });
         Some(key)
     }
 

@@ -1,6 +1,6 @@
 //! Reads the schemas of one cluster.
 
-use super::book::{Book, DocumentId, Entry};
+use super::book::{Book, DescribedKind, DocumentId};
 use super::graphs::{Key, Verdict};
 use crate::api::names::Gvk;
 use crate::api::text;
@@ -35,7 +35,7 @@ const GROUP_PATIENCE: Duration = Duration::from_secs(3);
 /// What one cluster says of the kinds that were asked for.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterKinds {
-    known: BTreeMap<Gvk, Option<Entry>>,
+    known: BTreeMap<Gvk, Option<DescribedKind>>,
     /// Groups with versions that do not answer, though the cluster does; and why.
     silent: BTreeMap<String, String>,
 }
@@ -58,7 +58,7 @@ impl ClusterKinds {
 
     /// Of the kinds that some of these serve, those of which all that serve them say the same.
     pub fn agreed(all: &[Self]) -> Self {
-        let mut agreed: BTreeMap<Gvk, Option<Entry>> = BTreeMap::new();
+        let mut agreed: BTreeMap<Gvk, Option<DescribedKind>> = BTreeMap::new();
         let mut disputed = BTreeSet::new();
         let served = all.iter().flat_map(|kinds| &kinds.known);
         for (gvk, entry) in served.filter_map(|(gvk, entry)| Some((gvk, entry.as_ref()?))) {
@@ -78,7 +78,7 @@ impl ClusterKinds {
         let metadata = known.next().cloned().unwrap_or_else(|| json!({"type": "object"}));
         for crd in crds {
             let served = openapi::of_crd(crd, &metadata).into_iter();
-            self.known.extend(served.map(|(gvk, kind)| (gvk, Some(Entry::of(kind)))));
+            self.known.extend(served.map(|(gvk, kind)| (gvk, Some(DescribedKind::of(kind)))));
         }
     }
 

@@ -6,12 +6,12 @@ const APART: u64 = 50;
 const PATIENCE: u64 = 1_000;
 
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct Debounce {
     wanted_since: Option<u64>,
     last: Option<u64>,
 }
 
-impl Pace {
+impl Debounce {
     /// Something changed.
     pub fn want(&mut self, now: u64) {
         self.wanted_since.get_or_insert(now);
@@ -41,18 +41,18 @@ mod tests {
 
     #[test]
     fn quiet_is_at_once_much_is_bundled_and_constant_load_holds_nothing_up_for_ever() {
-        let mut pace = Pace::default();
-        assert!(!pace.take(0, false), "nobody wants it");
-        pace.want(1_000);
-        assert!(pace.take(1_000, false), "at once");
-        pace.want(1_010);
-        assert!(!pace.take(1_011, false) && pace.due(false) == Some(1_050), "bundled");
-        assert!(pace.take(1_050, false));
-        pace.want(2_000);
+        let mut debounce = Debounce::default();
+        assert!(!debounce.take(0, false), "nobody wants it");
+        debounce.want(1_000);
+        assert!(debounce.take(1_000, false), "at once");
+        debounce.want(1_010);
+        assert!(!debounce.take(1_011, false) && debounce.due(false) == Some(1_050), "bundled");
+        assert!(debounce.take(1_050, false));
+        debounce.want(2_000);
         for now in 2_000..3_000 {
-            pace.want(now);
-            assert!(!pace.take(now, true), "{now}");
+            debounce.want(now);
+            assert!(!debounce.take(now, true), "{now}");
         }
-        assert!(pace.take(3_000, true), "busy without end");
+        assert!(debounce.take(3_000, true), "busy without end");
     }
 }

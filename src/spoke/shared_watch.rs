@@ -29,7 +29,7 @@ struct Member {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum State {
+enum ListState {
     /// No list has begun.
     Starting,
     Started,
@@ -43,16 +43,16 @@ type Place = (Arc<str>, Arc<str>);
 
 /// The names of one kind.
 #[derive(Debug)]
-pub struct Crowd {
-    state: State,
+pub struct SharedWatch {
+    state: ListState,
     members: BTreeMap<Place, Member>,
     /// Of the watch that was opened last.
     pub serial: u64,
 }
 
-impl Crowd {
+impl SharedWatch {
     pub fn new(serial: u64) -> Self {
-        Self { state: State::Starting, members: BTreeMap::new(), serial }
+        Self { state: ListState::Starting, members: BTreeMap::new(), serial }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -61,7 +61,7 @@ impl Crowd {
 
     /// Somebody reads a name; returns whether it has to be asked for.
     pub fn join(&mut self, name: &Arc<str>, namespace: &Arc<str>, key: &InstanceKey) -> bool {
-        let late = !matches!(self.state, State::Starting | State::NotServed);
+        let late = !matches!(self.state, ListState::Starting | ListState::NotServed);
         let mut new = false;
         let member = self.members.entry((name.clone(), namespace.clone())).or_insert_with(|| {
             new = true;
@@ -84,23 +84,23 @@ impl Crowd {
 
     /// Its kind was not served, and is tried again.
     pub fn reopen(&mut self, serial: u64) -> bool {
-        if self.state != State::NotServed {
+        if self.state != ListState::NotServed {
             return false;
         }
-        self.state = State::Starting;
+        self.state = ListState::Starting;
         self.serial = serial;
         true
     }
     /// All of it is listed anew while what was seen stands.
     pub fn reread(&mut self, serial: u64) -> bool {
-        let synced = self.state == State::Synced;
+        let synced = self.state == ListState::Synced;
         if synced {
             self.serial = serial;
         }
         synced
     }
     pub fn is_not_served(&self) -> bool {
-        self.state == State::NotServed
+        self.state == ListState::NotServed
     }
 
     /// Takes in what the watch saw; returns the instances that it concerns.
@@ -108,20 +108,20 @@ impl Crowd {
         match seen {
             Seen::Served(_) => BTreeSet::new(),
             Seen::NotServed => {
-                self.state = State::NotServed;
+                self.state = ListState::NotServed;
                 self.members.values_mut().for_each(|m| m.known = Known::Listed);
                 self.everybody()
             }
             Seen::Failed(why) => {
-                if self.state == State::Synced {
+                if self.state == ListState::Synced {
                     return BTreeSet::new();
                 }
-                self.state = State::Failed(why);
+                self.state = ListState::Failed(why);
                 self.everybody()
             }
             Seen::ListStarted => {
-                if self.state != State::Synced {
-                    self.state = State::Started;
+                if self.state != ListState::Synced {
+                    self.state = ListState::Started;
                 }
                 self.members.values_mut().for_each(|m| m.listed = false);
                 BTreeSet::new()
@@ -155,8 +155,8 @@ impl Crowd {
     }
 
     fn listed(&mut self) -> BTreeSet<InstanceKey> {
-        let first = self.state != State::Synced;
-        self.state = State::Synced;
+        let first = self.state != ListState::Synced;
+        self.state = ListState::Synced;
         let mut concerned = BTreeSet::new();
         for member in self.members.values_mut() {
             let absent = !member.listed && !matches!(member.known, Known::Asked(_) | Known::Absent);
@@ -203,10 +203,12 @@ impl Crowd {
             return Looked::NotYet;
         };
         match (&member.known, &self.state) {
-            (_, State::NotServed) => Looked::NotServed,
+            (_, ListState::NotServed) => Looked::NotServed,
             (Known::There(stored), _) => Looked::Found(vec![stored.clone()]),
             (Known::Absent, _) => Looked::Found(Vec::new()),
-            (Known::Asked(Some(why)), _) | (Known::Listed, State::Failed(why)) => Looked::Failed(why.clone()),
+            (Known::Asked(Some(why)), _) | (Known::Listed, ListState::Failed(why)) => {
+                Looked::Failed(why.clone())
+            }
             (Known::Asked(None) | Known::Listed, _) => Looked::NotYet,
         }
     }
@@ -260,8 +262,8 @@ mod tests {
     fn left(name: &str, version: u64) -> Seen {
         Seen::Left(ObjectRef::new(GroupKind::new("", "ConfigMap"), "n", name), name.into(), version)
     }
-    fn looked(crowd: &Crowd, name: &str) -> String {
-        match crowd.look(&text(name), &text("n")) {
+    fn looked(watch: &SharedWatch, name: &str) -> String {
+        match watch.look(&text(name), &text("n")) {
             Looked::NotYet => "not yet".into(),
             Looked::NotServed => "not served".into(),
             Looked::Failed(why) => why,
@@ -273,48 +275,48 @@ mod tests {
     fn done() -> Seen {
         Seen::ListDone { namespaced: true, version: 1 }
     }
-    fn synced(names: &[&str]) -> Crowd {
-        let mut crowd = Crowd::new(1);
+    fn synced(names: &[&str]) -> SharedWatch {
+        let mut watch = SharedWatch::new(1);
         for name in names {
-            assert!(!crowd.join(&text(name), &text("n"), &reader(name)), "the list will tell");
+            assert!(!watch.join(&text(name), &text("n"), &reader(name)), "the list will tell");
         }
-        crowd.seen(Seen::ListStarted);
+        watch.seen(Seen::ListStarted);
         for name in names {
-            crowd.seen(Seen::Object(config_map(name, 5)));
+            watch.seen(Seen::Object(config_map(name, 5)));
         }
-        crowd.seen(done());
-        crowd
+        watch.seen(done());
+        watch
     }
 
     #[test]
     fn only_readers_of_a_name_hear_of_it_and_nothing_else_is_kept() {
-        let mut crowd = synced(&["a", "b"]);
-        assert_eq!(crowd.seen(Seen::Object(config_map("a", 6))), BTreeSet::from([reader("a")]));
-        assert!(crowd.seen(Seen::Object(config_map("a", 6))).is_empty(), "nothing new");
-        assert!(crowd.seen(Seen::Object(config_map("c", 7))).is_empty());
+        let mut watch = synced(&["a", "b"]);
+        assert_eq!(watch.seen(Seen::Object(config_map("a", 6))), BTreeSet::from([reader("a")]));
+        assert!(watch.seen(Seen::Object(config_map("a", 6))).is_empty(), "nothing new");
+        assert!(watch.seen(Seen::Object(config_map("c", 7))).is_empty());
         assert_eq!(
-            (crowd.members.len(), looked(&crowd, "a"), looked(&crowd, "c")),
+            (watch.members.len(), looked(&watch, "a"), looked(&watch, "c")),
             (2, "6".into(), "not yet".into())
         );
-        assert_eq!(crowd.seen(left("a", 8)), BTreeSet::from([reader("a")]));
-        assert_eq!(looked(&crowd, "a"), "");
-        crowd.leave(&text("a"), &text("n"), &reader("a"));
-        crowd.leave(&text("b"), &text("n"), &reader("b"));
-        assert!(crowd.is_empty());
+        assert_eq!(watch.seen(left("a", 8)), BTreeSet::from([reader("a")]));
+        assert_eq!(looked(&watch, "a"), "");
+        watch.leave(&text("a"), &text("n"), &reader("a"));
+        watch.leave(&text("b"), &text("n"), &reader("b"));
+        assert!(watch.is_empty());
     }
 
     #[test]
     fn who_joins_late_asks_and_is_not_absent_before_the_answer() {
-        let mut crowd = synced(&["a"]);
-        assert!(crowd.join(&text("b"), &text("n"), &reader("b")));
-        assert!(!crowd.join(&text("b"), &text("n"), &reader("c")), "it is asked for already");
-        crowd.seen(Seen::ListStarted);
-        crowd.seen(done());
-        assert_eq!((looked(&crowd, "a"), looked(&crowd, "b")), (String::new(), "not yet".into()));
-        let mut answer = |answer| crowd.answered(&text("b"), &text("n"), answer).len();
+        let mut watch = synced(&["a"]);
+        assert!(watch.join(&text("b"), &text("n"), &reader("b")));
+        assert!(!watch.join(&text("b"), &text("n"), &reader("c")), "it is asked for already");
+        watch.seen(Seen::ListStarted);
+        watch.seen(done());
+        assert_eq!((looked(&watch, "a"), looked(&watch, "b")), (String::new(), "not yet".into()));
+        let mut answer = |answer| watch.answered(&text("b"), &text("n"), answer).len();
         assert_eq!(answer(Err("no contact".into())), 2);
         assert_eq!(answer(Ok(Some(Stored::new(config_map("b", 9))))), 2);
-        assert_eq!(looked(&crowd, "b"), "9");
+        assert_eq!(looked(&watch, "b"), "9");
     }
 
     #[test]
@@ -327,38 +329,38 @@ mod tests {
             ("it was made after the answer", vec![Seen::Object(config_map("b", 9))], None, "9"),
         ];
         for (case, seen, answer, want) in answers {
-            let mut crowd = synced(&["a"]);
-            crowd.join(&text("b"), &text("n"), &reader("b"));
+            let mut watch = synced(&["a"]);
+            watch.join(&text("b"), &text("n"), &reader("b"));
             for seen in seen {
-                crowd.seen(seen);
+                watch.seen(seen);
             }
             let answer = Ok(answer.map(|v| Stored::new(config_map("b", v))));
-            crowd.answered(&text("b"), &text("n"), answer);
-            assert_eq!(looked(&crowd, "b"), want, "{case}");
+            watch.answered(&text("b"), &text("n"), answer);
+            assert_eq!(looked(&watch, "b"), want, "{case}");
         }
     }
 
     #[test]
     fn a_cluster_scoped_kind_has_no_namespaces() {
-        let mut crowd = Crowd::new(1);
-        crowd.join(&text("a"), &text("n"), &reader("x"));
-        crowd.join(&text("a"), &text("m"), &reader("y"));
-        crowd.seen(Seen::ListStarted);
+        let mut watch = SharedWatch::new(1);
+        watch.join(&text("a"), &text("n"), &reader("x"));
+        watch.join(&text("a"), &text("m"), &reader("y"));
+        watch.seen(Seen::ListStarted);
         let mut zone = config_map("a", 5);
         zone["metadata"]["namespace"] = Value::Null;
-        assert_eq!(crowd.seen(Seen::Object(zone)).len(), 2);
-        assert_eq!(crowd.seen(Seen::Object(config_map("a", 6))), BTreeSet::from([reader("x")]));
+        assert_eq!(watch.seen(Seen::Object(zone)).len(), 2);
+        assert_eq!(watch.seen(Seen::Object(config_map("a", 6))), BTreeSet::from([reader("x")]));
     }
 
     #[test]
     fn what_cannot_be_read_is_not_absent() {
-        let mut crowd = Crowd::new(1);
-        crowd.join(&text("a"), &text("n"), &reader("a"));
-        assert_eq!(crowd.seen(Seen::Failed("403".into())).len(), 1);
-        assert_eq!(looked(&crowd, "a"), "403");
-        assert_eq!(crowd.seen(Seen::NotServed).len(), 1);
-        assert_eq!(looked(&crowd, "a"), "not served");
-        assert!(crowd.reopen(2) && !crowd.reopen(3));
-        assert_eq!(looked(&crowd, "a"), "not yet");
+        let mut watch = SharedWatch::new(1);
+        watch.join(&text("a"), &text("n"), &reader("a"));
+        assert_eq!(watch.seen(Seen::Failed("403".into())).len(), 1);
+        assert_eq!(looked(&watch, "a"), "403");
+        assert_eq!(watch.seen(Seen::NotServed).len(), 1);
+        assert_eq!(looked(&watch, "a"), "not served");
+        assert!(watch.reopen(2) && !watch.reopen(3));
+        assert_eq!(looked(&watch, "a"), "not yet");
     }
 }

@@ -4,7 +4,7 @@
 //! or may be left of it. As soon as a Cluster stands for the hub this one ends; it starts when that one has ended. So no two
 //! actors write for one instance.
 
-use super::entry::Entry;
+use super::entry::ClusterEntry;
 use super::source::Source;
 use super::{Clusters, Effect, connect};
 use crate::api::Object;
@@ -53,10 +53,10 @@ impl Clusters {
     }
 }
 
-fn entry() -> Entry {
+fn entry() -> ClusterEntry {
     let cluster = Cluster::new(ITSELF, ClusterSpec { local: true, ..ClusterSpec::default() });
     let object = Object(json!({"metadata": {"name": ITSELF}}));
-    Entry { implied: true, ..Entry::new(Arc::new(object), &cluster) }
+    ClusterEntry { implied: true, ..ClusterEntry::new(Arc::new(object), &cluster) }
 }
 
 /// Also one that is paused, refused or a second one: somebody decided how the hub is used.
