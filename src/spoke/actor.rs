@@ -3,43 +3,43 @@
 //! Nothing here is shared with another cluster but the pool of step threads, where each cluster has at most one step at
 //! a time. All state is owned by one task; watches and requests run beside it and send what they saw.
 
+mod acting;
+mod contact;
+mod hearing;
 mod judging;
 mod lookups;
 mod nested;
 mod rereading;
+mod stepping;
 
 use super::agenda::Agenda;
 use super::client::{MayWrite, SpokeClient};
-use super::crd::{self, Ensured};
-use super::fallback_report;
-use super::health::{Contact, Health, Transition};
+use super::crd::Ensured;
+use super::health::{Contact, Health};
 use super::host::Clock;
-use super::messages::{ContactState, FromSpoke, Said, ToSpoke};
-use super::notes::{Notes, THROTTLED};
-use super::perform::{self, Done};
+use super::messages::{FromSpoke, Said, ToSpoke};
+use super::notes::Notes;
+use super::perform::Done;
 use super::pool::Pool;
 use super::references::Subject;
 use super::schemas::{Key, Reader, Verdict};
 use super::spans;
-use super::store::{Open, Store};
+use super::store::Store;
 use super::watch::{self, Seen};
-use crate::api::Object;
 use crate::api::maps::{HashMap, HashSet};
 use crate::api::names::{ClusterName, GroupKind, HubId, InstanceKey};
 use crate::metrics::Metrics;
-use crate::reconcile::Now;
-use crate::reconcile::spoke::{Action, Goal, Machine, Outcome, Step, Task, report_fingerprint};
-use crate::reconcile::world::{CrdState, CrdWish, KindState, Lookup, Stored, World};
+use crate::reconcile::spoke::{Goal, Machine};
+use crate::reconcile::world::{KindState, Lookup, Stored, World};
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use judging::Patience;
 use nested::Nested;
@@ -319,272 +319,6 @@ impl Actor {
         })
     }
 
-    fn on_message(&mut self, message: ToSpoke) {
-        match message {
-            ToSpoke::Task(task) => {
-                let key = task.key.clone();
-                if let (Goal::Run { graph, .. }, false) = (&task.goal, task.is_local()) {
-                    self.write_store(|s| s.crds.want(&key.gk, graph.crd_hash()));
-                }
-                if !task.is_local()
-                    && self.read_store(|s| s.kind_of(&key.gk).is_some() && !s.objects.is_generated(&key.gk))
-                {
-                    // So far only our children of that kind were watched; now every object there matters.
-                    self.ensure_kind(&key.gk, Some(task.gvk.clone()), true);
-                }
-                if self.is_displaced(&task) {
-                    return;
-                }
-                match self.slots.get_mut(&key) {
-                    Some(Slot { machine: Some(machine), last_sent, .. }) => {
-                        *last_sent = None;
-                        machine.retarget(task);
-                    }
-                    _ => self.open(&key, Machine::new(task)),
-                }
-                self.enqueue(&key);
-            }
-            ToSpoke::Define(definition) => self.define(definition),
-            ToSpoke::Undefine(gk) => self.undefine(&gk),
-            ToSpoke::Facts(facts) => self.facts(facts),
-            ToSpoke::Judge(graph, side) => {
-                if let Some(key) = self.write_store(|s| s.graphs.begin(&graph, side)) {
-                    self.judge(vec![(key, graph)], false);
-                }
-            }
-            ToSpoke::Forget(key) => {
-                if self.forget_displaced(&key) {
-                    return;
-                }
-                self.close(&key);
-            }
-        }
-    }
-
-    fn on_event(&mut self, event: Event) {
-        match event {
-            Event::Judged(key, verdict) => self.on_judged(&key, verdict),
-            Event::Schemas(serial, lacking) => {
-                if serial == self.schemas_serial && (!lacking || self.read_store(|s| s.graphs.lacks())) {
-                    self.judge_again(true);
-                }
-            }
-            Event::Watch(gk, serial, seen) => {
-                if self.read_store(|s| s.kind_of(&gk).is_some_and(|k| k.serial == serial)) {
-                    self.on_seen(&gk, seen);
-                }
-            }
-            Event::Reference(subject, serial, seen) => {
-                let readers = self.write_store(|s| s.references.seen(&subject, serial, seen));
-                readers.iter().for_each(|key| self.enqueue(key));
-            }
-            Event::Answered(lookup, answer) => {
-                let readers = self.write_store(|s| s.references.answered(&lookup, answer));
-                readers.iter().for_each(|key| self.enqueue(key));
-            }
-            Event::Served(gvk, served) => self.write_store(|s| s.references.note_served(gvk, served)),
-            Event::Crd(seen) => self.on_crd(&seen),
-            Event::Crds(gk, ensured) => {
-                let now = self.settings.clock.now().millis;
-                self.write_store(|s| s.crds.ensured(&gk, ensured, now));
-                let ready = matches!(self.read_store(|s| s.crd(&gk)), CrdState::Ready { .. });
-                if ready && self.read_store(|s| s.kind_state(&gk)) == KindState::Missing {
-                    // It was asked for before its CRD was established.
-                    self.write_store(|s| s.kind_mut(&gk).state = KindState::Unknown);
-                }
-                // What makes instances of the kind waits for it too.
-                self.enqueue_all();
-            }
-            Event::LookAgain(gk) => {
-                if self.read_store(|s| s.kind_state(&gk)) == KindState::Missing {
-                    self.write_store(|s| s.kind_mut(&gk).state = KindState::Unknown);
-                    // What makes objects of the kind waits for it too.
-                    self.enqueue_all();
-                }
-            }
-            Event::LookAgainIn(group) => {
-                let reopened = self.write_store(|s| s.references.retry(Some(&group)));
-                self.open_lookups(reopened);
-            }
-            Event::Reread(gk, change) => {
-                if self.changes.get(&gk) == Some(&change) {
-                    self.changes.remove(&gk);
-                    self.reread(&gk);
-                }
-            }
-            Event::Done(key, done) => {
-                self.requests = self.requests.saturating_sub(1);
-                let concerned = self.take_in(&done);
-                let written = done.objects();
-                let now = self.settings.clock.now();
-                if let Some(Slot { machine: Some(machine), .. }) = self.slots.get_mut(&key) {
-                    for outcome in done.outcomes {
-                        machine.feed(outcome, &now);
-                    }
-                }
-                self.enqueue(&key);
-                for other in concerned {
-                    self.enqueue(&other);
-                }
-                written.iter().for_each(|object| self.settle_home(object));
-            }
-        }
-    }
-
-    /// Own writes are known at once, not when the watch repeats them.
-    fn take_in(&self, done: &Done) -> Vec<InstanceKey> {
-        let mut concerned = Vec::new();
-        for outcome in &done.outcomes {
-            match outcome {
-                Outcome::Applied { object, stored, .. } => {
-                    concerned.extend(self.write_store(|s| s.objects.upsert(object, stored.clone())));
-                }
-                Outcome::Gone { object } => concerned
-                    .extend(self.write_store(|s| s.objects.remove(object, done.uid.as_deref(), None))),
-                _ => {}
-            }
-        }
-        if let Some((object, stored)) = &done.seen {
-            // Who made a nested instance waits for what it says.
-            concerned.extend(self.write_store(|s| s.objects.upsert(object, stored.clone())));
-        }
-        concerned
-    }
-
-    fn on_seen(&mut self, gk: &GroupKind, seen: Seen) {
-        let concerned = match seen {
-            Seen::Served(resource) => {
-                self.write_store(|s| s.served(gk, resource));
-                Vec::new()
-            }
-            Seen::NotServed => {
-                let misses = self.write_store(|s| s.missed(gk));
-                if matches!(self.read_store(|s| s.crd(gk)), CrdState::Ready { .. }) {
-                    // Its CRD is there: discovery follows in a moment.
-                    let (events, gk) = (self.events.clone(), gk.clone());
-                    let pause = SERVED_SOON * 2_u32.pow(misses.min(SERVED_DOUBLINGS));
-                    self.spawn(async move {
-                        tokio::time::sleep(pause).await;
-                        drop(events.send(Event::LookAgain(gk)));
-                    });
-                }
-                self.enqueue_all();
-                Vec::new()
-            }
-            Seen::Failed(message) => {
-                let synced = matches!(self.read_store(|s| s.kind_state(gk)), KindState::Synced { .. });
-                if !synced {
-                    self.write_store(|s| s.kind_mut(gk).state = KindState::Failed(message));
-                    self.enqueue_all();
-                }
-                Vec::new()
-            }
-            Seen::ListStarted => {
-                self.write_store(|s| s.objects.list_started(gk));
-                Vec::new()
-            }
-            Seen::Object(object) => {
-                let stored = Arc::new(Stored::new(object));
-                let target = stored.object.object_ref();
-                let concerned = self.write_store(|s| s.objects.show(&target, stored));
-                self.settle_home(&target);
-                concerned
-            }
-            Seen::Left(target, uid, version) => {
-                let concerned = self.write_store(|s| s.objects.remove(&target, Some(&uid), Some(version)));
-                self.settle_home(&target);
-                concerned
-            }
-            Seen::ListDone { namespaced, version } => {
-                let first = !matches!(self.read_store(|s| s.kind_state(gk)), KindState::Synced { .. });
-                let concerned = self.write_store(|s| s.list_done(gk, namespaced, version));
-                if first {
-                    self.enqueue_all();
-                }
-                self.tell_mirrors(gk);
-                self.settle_kind(gk);
-                concerned
-            }
-        };
-        for key in concerned {
-            self.enqueue(&key);
-        }
-    }
-
-    fn tell_mirrors(&self, gk: &GroupKind) {
-        let hub_id = self.settings.hub_id.clone();
-        let (generated, mirrors) =
-            self.read_store(|s| (s.objects.is_generated(gk), s.objects.mirrors(gk, hub_id.as_str())));
-        if generated && !self.settings.local {
-            self.say(Said::Mirrors { gk: gk.clone(), mirrors });
-        }
-    }
-
-    fn on_crd(&mut self, seen: &watch::CrdSeen) {
-        // A kind that was not served may be served now; what failed because of a schema may work now.
-        let gk = seen.gk.clone().or_else(|| self.read_store(|s| s.kind_of_crd(&seen.name)));
-        let unserved = self.read_store(Store::unserved);
-        for missing in unserved.into_iter().filter(|u| u.group == seen.group) {
-            self.write_store(|s| s.kind_mut(&missing).state = KindState::Unknown);
-        }
-        self.retry_lookups(&seen.group);
-        if !self.is_generated(seen) && self.use_group(&seen.group) {
-            self.schemas_changed();
-        }
-        if let Some(gk) = gk {
-            for slot in self.slots.values_mut() {
-                if let Some(machine) = &mut slot.machine {
-                    machine.schema_changed(&gk);
-                }
-            }
-            self.write_store(|s| s.crds.seen(&gk, &seen.mark, seen.gone));
-            self.schema_changed(&gk);
-            if seen.gk.is_some() && !seen.gone && seen.ours(&self.settings.hub_id) && !self.settings.local {
-                let known = self.read_store(|s| s.objects.is_generated(&gk));
-                if !known {
-                    self.ensure_kind(&gk, None, true);
-                }
-            }
-        }
-        self.enqueue_all();
-    }
-
-    fn on_contact(&mut self, contact: Contact) {
-        match &contact {
-            Contact::Throttled => self.note("throttle", &THROTTLED.into()),
-            Contact::Note(topic, text) => self.note(topic, text),
-            // The hub side judges it; until then nothing is sent to it anyway.
-            Contact::Stranger(found) => self.say(Said::Stranger(found.to_string())),
-            _ => {}
-        }
-        let transition = match self.settings.health.lock() {
-            Ok(mut health) => health.on(contact, std::time::Instant::now()),
-            Err(poisoned) => poisoned.into_inner().on(contact, std::time::Instant::now()),
-        };
-        let Some(transition) = transition else { return };
-        let state = match transition {
-            Transition::Recovered => ContactState::Ready,
-            Transition::Lost(why) => ContactState::Unreachable(why),
-            Transition::Unauthorized(why) => ContactState::Unauthorized(why),
-        };
-        self.parked = state != ContactState::Ready;
-        if !self.parked {
-            for slot in self.slots.values_mut() {
-                if let Some(machine) = &mut slot.machine {
-                    machine.reconnected();
-                }
-            }
-            self.enqueue_all();
-            self.schemas_changed();
-        }
-        self.say(Said::Contact(state));
-    }
-
-    fn note(&mut self, topic: &'static str, text: &Arc<str>) {
-        let changed = self.notes.take(topic, text, Instant::now().into_std());
-        changed.into_iter().for_each(|notes| self.say(Said::Notes(notes)));
-    }
-
     fn enqueue_all(&mut self) {
         let keys: Vec<InstanceKey> = self.slots.keys().cloned().collect();
         for key in &keys {
@@ -595,17 +329,6 @@ impl Actor {
         let keys: Vec<InstanceKey> = self.slots.keys().filter(|k| k.gk == *gk).cloned().collect();
         for key in &keys {
             self.enqueue(key);
-        }
-    }
-
-    fn next_wake(&self) -> Duration {
-        let now = self.settings.clock.now().millis;
-        self.agenda.next().map_or(TICK, |at| Duration::from_millis(at.saturating_sub(now).max(1)))
-    }
-
-    fn wake_due(&mut self) {
-        for key in self.agenda.due(self.settings.clock.now().millis) {
-            self.enqueue(&key);
         }
     }
 
@@ -622,168 +345,6 @@ impl Actor {
             self.write_store(|s| s.kind_mut(gk).state = KindState::Unknown);
         }
         self.enqueue_all();
-    }
-
-    /// Steps the next instances in one turn of the pool: to hand each over alone would cost more than most steps do.
-    async fn step_next(&mut self) {
-        let mut machines = Vec::new();
-        while machines.len() < TURN && self.has_work() {
-            let Some(key) = self.next_key() else { break };
-            self.queued.remove(&key);
-            let Some(slot) = self.slots.get_mut(&key) else { continue };
-            slot.fresh = false;
-            machines.extend(slot.machine.take().map(|machine| (key, machine.task().clone(), machine)));
-        }
-        let tasks: Vec<(InstanceKey, Arc<Task>)> =
-            machines.iter().map(|(key, task, _)| (key.clone(), task.clone())).collect();
-        let (store, now) = (self.store.clone(), self.settings.clock.now());
-        let (metrics, cluster) = (self.settings.metrics.clone(), self.settings.cluster.clone());
-        let span = Span::current();
-        let turn = move || {
-            let _in = span.entered();
-            let store = store.read().unwrap_or_else(PoisonError::into_inner);
-            let step = |(key, task, machine): (InstanceKey, Arc<Task>, Machine)| {
-                let _of = spans::instance(&key).entered();
-                let started = Instant::now();
-                let stepped = guarded(machine, &store, &now);
-                metrics.reconcile_seconds(cluster.as_str(), started.elapsed());
-                (key, task, stepped)
-            };
-            machines.into_iter().map(step).collect::<Vec<_>>()
-        };
-        match self.settings.pool.run(turn).await {
-            Some(all) => {
-                for (key, task, stepped) in all {
-                    match stepped {
-                        Some((machine, step)) => self.after_step(&key, &task, machine, step),
-                        None => self.after_crash(key, task),
-                    }
-                }
-            }
-            None => tasks.into_iter().for_each(|(key, task)| self.after_crash(key, task)),
-        }
-    }
-
-    fn after_crash(&mut self, key: InstanceKey, task: Arc<Task>) {
-        tracing::error!(instance = %key, "a step panicked; starting it afresh");
-        let now = self.settings.clock.now();
-        let Some(slot) = self.slots.get_mut(&key) else { return };
-        self.agenda.set(&key, Some(now.millis + 60_000));
-        let report = fallback_report::crashed(&task, &now);
-        slot.last_sent = Some(report_fingerprint(&report));
-        slot.machine = Some(Machine::new(task.clone()));
-        if !task.is_nested() {
-            self.say(Said::Report { key, report: Box::new(report) });
-        }
-    }
-
-    fn after_step(&mut self, key: &InstanceKey, task: &Arc<Task>, machine: Machine, step: Step) {
-        let now = self.settings.clock.now().millis;
-        if step.gone && task.is_nested() {
-            self.drop_nested(key);
-            return;
-        }
-        if step.gone && matches!(task.goal, Goal::Remove { .. }) {
-            self.close(key);
-            self.say(Said::Gone { key: key.clone(), hub_uid: task.hub_uid.clone() });
-            return;
-        }
-        if let Some(slot) = self.slots.get_mut(key) {
-            slot.machine = Some(machine);
-            // Not at once: whatever wants to be stepped without end leaves room for the rest.
-            self.agenda.set(key, step.wake_at.map(|at| at.max(now + 1)));
-            if let Some(report) = step.report.filter(|_| !task.is_nested()) {
-                let print = report_fingerprint(&report);
-                if slot.last_sent != Some(print) {
-                    slot.last_sent = Some(print);
-                    self.say(Said::Report { key: key.clone(), report: Box::new(report) });
-                }
-            }
-        }
-        if self.slots.contains_key(key) {
-            self.read_lookups(key, &step.reads);
-        }
-        // It may know by now what it made here.
-        self.settle_made_by(key);
-        for action in step.actions {
-            self.act(key, task, action);
-        }
-    }
-
-    fn act(&mut self, key: &InstanceKey, task: &Arc<Task>, action: Action) {
-        match action {
-            Action::EnsureKind(gk, gvk) => {
-                let generated = gk == task.key.gk || self.read_store(|s| s.definitions.contains_key(&gk));
-                let generated = generated && !self.settings.local;
-                self.ensure_kind(&gk, gvk, generated);
-            }
-            Action::EnsureGraph(graph, side) => {
-                if let Some(key) = self.write_store(|s| s.graphs.begin(&graph, side)) {
-                    self.judge(vec![(key, graph)], false);
-                }
-            }
-            Action::EnsureCrd { graph, allow_breaking } => {
-                let gk = graph.gvk.group_kind();
-                let wish = CrdWish { hash: graph.crd_hash(), allow_breaking };
-                let begun = self.write_store(|s| s.crds.begin(&gk, Object(graph.crd.clone()).name(), &wish));
-                if !begun {
-                    // Another instance asked for it in the same turn.
-                    return;
-                }
-                let (client, hub_id, events) =
-                    (self.settings.client.clone(), self.settings.hub_id.clone(), self.events.clone());
-                self.spawn(async move {
-                    let ensured = crd::ensure(&client, &graph, &hub_id, allow_breaking).await;
-                    drop(events.send(Event::Crds(gk, ensured)));
-                });
-            }
-            action => {
-                if let Action::Apply(apply) = &action {
-                    self.write_store(|s| s.objects.note_wanted(&apply.object, key));
-                }
-                let gk = perform::target(&action).unwrap_or(&key.gk);
-                let resource = self.read_store(|s| s.resource(gk).cloned());
-                let (client, events, key) = (self.settings.client.clone(), self.events.clone(), key.clone());
-                let task = task.clone();
-                self.requests += 1;
-                let span = spans::instance(&key);
-                let work = async move {
-                    let done = perform::perform(&client, &task, action, resource).await;
-                    drop(events.send(Event::Done(key, done)));
-                };
-                self.spawn(work.instrument(span));
-            }
-        }
-    }
-
-    fn ensure_kind(&mut self, gk: &GroupKind, gvk: Option<crate::api::Gvk>, generated: bool) {
-        if let Some(open) = self.write_store(|s| s.open(gk, generated)) {
-            self.watch_kind(gk, gvk, &open);
-        }
-    }
-
-    fn watch_kind(&mut self, gk: &GroupKind, gvk: Option<crate::api::Gvk>, open: &Open) {
-        let stop = self.cancel.child_token();
-        if let Some(before) = self.watches.insert(gk.clone(), stop.clone()) {
-            before.cancel();
-        }
-        let selector = if open.everything {
-            None
-        } else if self.settings.local {
-            Some(format!("{}=true", crate::api::keys::kro::OWNED))
-        } else {
-            Some(format!("{}={}", crate::api::keys::hub::HUB_ID, self.settings.hub_id))
-        };
-        let (client, events, gk) = (self.settings.client.clone(), self.events.clone(), gk.clone());
-        self.spawn_watch(stop, watch::kind(client, gk, gvk, selector, open.serial, events));
-    }
-
-    fn watch_crds(&mut self) {
-        let (client, events) = (self.settings.client.clone(), self.events.clone());
-        self.spawn(async move {
-            let told = |seen| events.send(Event::Crd(seen)).is_ok();
-            watch::crds(&client, told).await;
-        });
     }
 
     /// Runs beside the actor and ends with it.
@@ -811,15 +372,6 @@ impl Actor {
             Err(poisoned) => f(&poisoned.into_inner()),
         }
     }
-}
-
-/// A panic ends the step of one instance; those of the same turn go on.
-fn guarded(mut machine: Machine, store: &Store, now: &Now) -> Option<(Machine, Step)> {
-    let stepped = catch_unwind(AssertUnwindSafe(move || {
-        let step = machine.step(store, now);
-        (machine, step)
-    }));
-    stepped.ok()
 }
 
 #[cfg(test)]

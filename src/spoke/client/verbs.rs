@@ -1,0 +1,380 @@
+//! The verbs that everything else uses: each request waits for its turn, has a time limit, and is read only so far.
+
+use super::MayWrite;
+use super::answers::{Lines, List, Page};
+use super::error::{ApiError, classify, in_its_group, not_json, read, refused};
+use crate::spoke::health::Contact;
+use crate::spoke::transport::{self, Gate, Hook};
+use crate::spoke::weight::Kept;
+use http::{Method, Request};
+use hyper::body::Bytes;
+use kube::client::Body;
+use kube::core::ApiResource;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The verbs, on any cluster. Not public by itself: a [`SpokeClient`] or a [`HubClient`] has it.
+#[derive(Clone)]
+pub struct Verbs {
+    pub(super) client: kube::Client,
+    pub(super) gate: Arc<Gate>,
+    pub(super) hook: Hook,
+    pub(super) may_write: Option<MayWrite>,
+    /// Of a cluster that is not trusted.
+    pub(super) kept: Option<Kept>,
+}
+
+impl Verbs {
+    pub(super) fn over(client: kube::Client, gate: Arc<Gate>, hook: Hook) -> Self {
+        Self { client, gate, hook, may_write: None, kept: None }
+    }
+    pub fn kube(&self) -> &kube::Client {
+        &self.client
+    }
+    pub fn cluster(&self) -> &str {
+        &self.hook.cluster
+    }
+
+    /// Whether requests share connections, so that one which fell silent is noticed without asking anything.
+    pub(in crate::spoke) fn shares_connections(&self) -> bool {
+        self.gate.shares.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Says something of the cluster that is no matter of one object: what it is about, and the text.
+    pub(in crate::spoke) fn note(&self, topic: &'static str, text: &str) {
+        self.hook.heard(Contact::Note(topic, text.into()));
+    }
+
+    /// What is kept of the cluster, where that is bounded: a hub is trusted to be no larger than it has to be.
+    pub(in crate::spoke) fn kept(&self) -> Option<&Kept> {
+        self.kept.as_ref()
+    }
+
+    async fn call<T: serde::de::DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<T, ApiError> {
+        let path = request.uri().path().to_owned();
+        let read = read(&self.in_turn(request).await?);
+        self.understood(read.map_err(|error| in_its_group(&path, error)))
+    }
+
+    /// An answer that came, and is none, is no loss of contact; people should know of it.
+    fn understood<T>(&self, read: Result<T, ApiError>) -> Result<T, ApiError> {
+        if let Err(error @ ApiError::NotAnApi { .. }) = &read {
+            self.note("answer", &error.to_string());
+        }
+        read
+    }
+
+    /// Waits for its turn first: neither the clock of the call runs meanwhile, nor does the right to write that was
+    /// there before count.
+    async fn in_turn(&self, mut request: Request<Vec<u8>>) -> Result<Bytes, ApiError> {
+        let closed = |_| ApiError::Connect { message: "the client is closed".into() };
+        let _permit = self.gate.in_flight.clone().acquire_owned().await.map_err(closed)?;
+        self.gate.throttle.pass().await;
+        request.extensions_mut().insert(transport::Permitted);
+        let writes = request.method() != Method::GET;
+        if writes && self.may_write.as_ref().is_some_and(|may_write| !may_write()) {
+            return Err(ApiError::NotLeading);
+        }
+        if let Some(may_write) = self.may_write.as_ref().filter(|_| writes) {
+            request.extensions_mut().insert(transport::Guard(may_write.clone()));
+        }
+        let answer = async {
+            let response = self.send(request).await?;
+            response.into_body().collect_bytes().await.map_err(|e| classify(&e))
+        };
+        tokio::time::timeout(CALL_TIMEOUT, answer).await.unwrap_or(Err(ApiError::Timeout))
+    }
+
+    /// The answer, unless it is a refusal.
+    async fn send(&self, request: Request<Vec<u8>>) -> Result<http::Response<Body>, ApiError> {
+        let path = request.uri().path().to_owned();
+        let sent = self.client.send(request.map(Body::from)).await;
+        let response = sent.map_err(|e| in_its_group(&path, classify(&e)))?;
+        let status = response.status();
+        if !status.is_client_error() && !status.is_server_error() {
+            return Ok(response);
+        }
+        let body = response.into_body().collect_bytes().await.map_err(|e| classify(&e))?;
+        Err(in_its_group(&path, refused(status.as_u16(), &body)))
+    }
+
+    /// `Ok(None)` is a 404 for the object itself, or for the namespace that it would be in; a missing kind is an error.
+    async fn find(&self, request: Request<Vec<u8>>) -> Result<Option<Value>, ApiError> {
+        match self.call(request).await {
+            Ok(value) => Ok(Some(value)),
+            Err(ApiError::NotFound | ApiError::NamespaceMissing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// # Errors
+    /// As [`classify`] sorts them; so for all verbs.
+    pub async fn get(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, ApiError> {
+        self.find(request(Method::GET, &path(resource, namespace, name), "application/json", None)).await
+    }
+
+    /// Metadata alone, as `PartialObjectMetadata`.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub async fn get_metadata(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, ApiError> {
+        let accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+        self.find(request(Method::GET, &path(resource, namespace, name), accept, None)).await
+    }
+
+    /// Any path; `Ok(None)` where the server knows none.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub async fn get_json(&self, path: &str) -> Result<Option<Value>, ApiError> {
+        match self.find(request(Method::GET, path, "application/json", None)).await {
+            Err(ApiError::KindUnknown) => Ok(None),
+            other => other,
+        }
+    }
+
+    /// The text at a path, which is read elsewhere; `Ok(None)` where the server knows none.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub async fn get_text(&self, path: &str) -> Result<Option<String>, ApiError> {
+        let request = request(Method::GET, path, "application/json", None);
+        match self.in_turn(request).await {
+            // A redirect: what the path names by its hash is something else by now.
+            Ok(text) if text.is_empty() => Ok(None),
+            Ok(text) => String::from_utf8(text.into()).map(Some).map_err(|_| not_json()),
+            Err(ApiError::NotFound | ApiError::KindUnknown) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One page of a list. An answer that is not clearly a list is an error: what is not in a list is taken for gone.
+    ///
+    /// # Errors
+    /// As for [`Self::get`]; [`ApiError::TooLarge`] when fewer objects may fit.
+    pub(in crate::spoke) async fn page(&self, path: &str, accept: &str) -> Result<Page, ApiError> {
+        let closed = |_| ApiError::Connect { message: "the client is closed".into() };
+        let _one = self.gate.pages.clone().acquire_owned().await.map_err(closed)?;
+        let text = self.in_turn(request(Method::GET, path, accept, None)).await?;
+        let list: List = self.understood(read(&text))?;
+        if list.metadata.resource_version.is_empty() {
+            return self.understood(Err(ApiError::NotAnApi { message: "its answer is no list".into() }));
+        }
+        Ok(Page {
+            version: list.metadata.resource_version,
+            next: list.metadata.next.unwrap_or_default(),
+            items: list.items.unwrap_or_default(),
+            size: text.len(),
+        })
+    }
+
+    /// Opens a watch. It waits for the head of the answer for as long as a watch may be silent.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub(in crate::spoke) async fn watch(&self, path: &str, accept: &str) -> Result<Lines, ApiError> {
+        let response = self.send(request(Method::GET, path, accept, None)).await?;
+        Ok(Lines::of(response.into_body()))
+    }
+
+    /// Server-side apply with force: kro's way, so that either can take over from the other.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub async fn apply(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        name: &str,
+        manager: &str,
+        body: &Value,
+    ) -> Result<Value, ApiError> {
+        let manager: String = url::form_urlencoded::byte_serialize(manager.as_bytes()).collect();
+        let path = format!(
+            "{}?fieldManager={manager}&force=true&fieldValidation=Strict",
+            path(resource, namespace, name)
+        );
+        self.call(request(
+            Method::PATCH,
+            &path,
+            "application/json",
+            Some(("application/apply-patch+yaml", body)),
+        ))
+        .await
+    }
+
+    /// JSON merge patch.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub async fn merge_patch(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<Value, ApiError> {
+        self.merge(&path(resource, namespace, name), patch).await
+    }
+
+    /// JSON patch; `patch` is a list of operations.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub async fn json_patch(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<Value, ApiError> {
+        let body = Some(("application/json-patch+json", patch));
+        self.call(request(Method::PATCH, &path(resource, namespace, name), "application/json", body)).await
+    }
+
+    /// JSON merge patch of the status subresource; `patch` is the whole object's patch, `{"status": …}`.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub async fn merge_status(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<Value, ApiError> {
+        self.merge(&format!("{}/status", path(resource, namespace, name)), patch).await
+    }
+
+    async fn merge(&self, path: &str, patch: &Value) -> Result<Value, ApiError> {
+        let body = Some(("application/merge-patch+json", patch));
+        self.call(request(Method::PATCH, path, "application/json", body)).await
+    }
+
+    /// # Errors
+    /// As for [`Self::get`].
+    pub async fn create(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        body: &Value,
+    ) -> Result<Value, ApiError> {
+        let path = path(resource, namespace, "");
+        self.call(request(Method::POST, &path, "application/json", Some(("application/json", body)))).await
+    }
+
+    /// Replaces the whole object; its resourceVersion must be in `body`.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub async fn replace(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        name: &str,
+        body: &Value,
+    ) -> Result<Value, ApiError> {
+        let path = path(resource, namespace, name);
+        self.call(request(Method::PUT, &path, "application/json", Some(("application/json", body)))).await
+    }
+
+    /// Deletes the object of this uid; `Ok(None)` when there is none of the name.
+    ///
+    /// # Errors
+    /// [`ApiError::Conflict`] when another object has the name; else as for [`Self::get`].
+    pub async fn delete(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+    ) -> Result<Option<Value>, ApiError> {
+        let body = serde_json::json!({"preconditions": {"uid": uid}});
+        let path = path(resource, namespace, name);
+        self.find(request(Method::DELETE, &path, "application/json", Some(("application/json", &body)))).await
+    }
+
+    /// Deletes an object if it is as it was read. `None`: it is not there.
+    ///
+    /// # Errors
+    /// See [`ApiError`]; `Conflict` if it changed meanwhile.
+    pub async fn delete_unchanged(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        read: &crate::api::Object,
+    ) -> Result<Option<Value>, ApiError> {
+        let preconditions =
+            serde_json::json!({"uid": read.uid(), "resourceVersion": read.resource_version()});
+        let body = serde_json::json!({"preconditions": preconditions});
+        let path = path(resource, namespace, read.name());
+        self.find(request(Method::DELETE, &path, "application/json", Some(("application/json", &body)))).await
+    }
+}
+
+pub(in crate::spoke) fn path(resource: &ApiResource, namespace: &str, name: &str) -> String {
+    let mut out = if resource.group.is_empty() {
+        format!("/api/{}", resource.version)
+    } else {
+        format!("/apis/{}/{}", resource.group, resource.version)
+    };
+    let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    if !namespace.is_empty() {
+        out.push_str(&format!("/namespaces/{}", encode(namespace)));
+    }
+    out.push_str(&format!("/{}", resource.plural));
+    if !name.is_empty() {
+        out.push_str(&format!("/{}", encode(name)));
+    }
+    out
+}
+
+fn request(method: Method, path: &str, accept: &str, body: Option<(&str, &Value)>) -> Request<Vec<u8>> {
+    let builder = Request::builder().method(method).uri(path).header(http::header::ACCEPT, accept);
+    let built = match body {
+        Some((kind, value)) => {
+            builder.header(http::header::CONTENT_TYPE, kind).body(value.to_string().into_bytes())
+        }
+        None => builder.body(Vec::new()),
+    };
+    // Paths are encoded above and headers are constants; an empty request would be answered with an error.
+    built.unwrap_or_default()
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        let core = ApiResource {
+            group: String::new(),
+            version: "v1".into(),
+            api_version: "v1".into(),
+            kind: "Secret".into(),
+            plural: "secrets".into(),
+        };
+        assert_eq!(path(&core, "n", "a"), "/api/v1/namespaces/n/secrets/a");
+        let apps = ApiResource {
+            group: "apps".into(),
+            api_version: "apps/v1".into(),
+            kind: "Deployment".into(),
+            plural: "deployments".into(),
+            ..core
+        };
+        assert_eq!(path(&apps, "", ""), "/apis/apps/v1/deployments");
+        assert_eq!(path(&apps, "n", "a/../b"), "/apis/apps/v1/namespaces/n/deployments/a%2F..%2Fb");
+    }
+}
