@@ -30,7 +30,7 @@ use crate::api::maps::{HashMap, HashSet};
 use crate::api::names::{ClusterName, GroupKind, HubId, InstanceKey};
 use crate::metrics::Metrics;
 use crate::reconcile::spoke::{Goal, Machine};
-use crate::reconcile::world::{KindState, Lookup, Stored, World};
+use crate::reconcile::world::{KindState, Lookup, Stored};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
