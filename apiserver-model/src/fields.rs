@@ -35,8 +35,12 @@ impl Fields {
     /// The leaves of an object, as a server takes those of what is applied.
     #[must_use]
     pub fn of(object: &Value, schema: &Schema) -> Self {
+        Self::at(object, schema.top())
+    }
+
+    pub(crate) fn at(object: &Value, at: At<'_>) -> Self {
         let mut set = Self::default();
-        set.leaves(object, schema.top());
+        set.leaves(object, at);
         set
     }
 
@@ -295,12 +299,17 @@ pub(crate) fn step(at: At<'_>, item: &Value) -> Result<Element, String> {
     };
     let mut found = Vec::with_capacity(keys.len());
     for key in keys {
-        let value = fields.get(key).or_else(|| at.item().default_of(key)).ok_or_else(|| {
-            format!(
-                "associative list with keys has an element that omits key field {key:?} (and doesn't have default value)"
-            )
-        })?;
-        found.push((key.clone(), value.clone()));
+        if let Some(value) = fields.get(key).or_else(|| at.item().default_of(key)) {
+            found.push((key.clone(), value.clone()));
+        }
+    }
+    if found.is_empty() {
+        let keys: Vec<_> = keys.iter().map(|key| format!("{key:?}")).collect();
+        return Err(format!(
+            "associative list with keys has an element that omits all key fields [{}] (and doesn't have default values \
+             for any key fields)",
+            keys.join(" ")
+        ));
     }
     Ok(Element::Key(found))
 }

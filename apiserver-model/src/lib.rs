@@ -6,6 +6,7 @@
 pub mod admit;
 pub mod fields;
 pub mod managed;
+mod ownership;
 pub mod patch;
 pub mod schema;
 mod typed;

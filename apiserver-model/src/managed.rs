@@ -1,6 +1,7 @@
 //! Who owns which field: server-side apply, and what other writes change in `metadata.managedFields`.
 
 use crate::fields::Fields;
+use crate::ownership;
 use crate::schema::Schema;
 use serde_json::Value;
 
@@ -161,15 +162,11 @@ pub fn zero(api_version: &str, kind: &str) -> Value {
 /// # Errors
 /// Another manager owns a field with another value, or the object does not fit its types.
 pub fn apply(live: Option<&Value>, applied: &Value, how: &Apply<'_>) -> Result<Value, ApplyError> {
-    let _ = how;
-    let mut object = live.cloned().unwrap_or_default();
-    crate::patch::merge(&mut object, applied);
-    Ok(object)
+    ownership::apply(live, applied, how)
 }
 
 /// The object of another write with its `managedFields` set. `before` is none for a create.
 #[must_use]
 pub fn update(before: Option<&Value>, after: &Value, how: &Update<'_>) -> Value {
-    let _ = (before, how);
-    after.clone()
+    ownership::update(before, after, how)
 }
