@@ -3,6 +3,7 @@
 mod binary;
 mod cel;
 mod deploy;
+mod documents;
 mod examples;
 mod fuzz;
 mod layering;
