@@ -61,7 +61,7 @@ fn the_numbers_of_a_test_are_read_from_its_name() {
     assert_eq!(numbers("case_001_kinds"), [1]);
     assert_eq!(numbers("cases_010_011_every_kind_has_1_plural"), [10, 11]);
     assert_eq!(numbers("case_93_94_what"), [93, 94]);
-    assert_eq!(numbers("cases"), []);
+    assert!(numbers("cases").is_empty());
     let row = rows("| a | b \\| c |\n|---|---|\ntext");
     assert_eq!(row, [["a", "b | c"]]);
 }
