@@ -1,6 +1,6 @@
 //! What a server does with an object before it stores it: defaults, pruning and validation by the schema.
 
-use crate::schema::{At, Schema};
+use crate::schema::{At, Schema, Type};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -33,7 +33,7 @@ pub fn lacks(schema: &Schema) -> Vec<String> {
     found.into_iter().map(|s| (*s).to_owned()).collect()
 }
 
-/// Sets the defaults of the schema, in objects that are there. A null where none is allowed gives way to a default.
+/// Sets the defaults of the schema, in objects that are there. A null where none is allowed goes first.
 pub fn default(object: &mut Value, schema: &Schema) {
     fill(object, schema.top());
 }
@@ -41,14 +41,13 @@ pub fn default(object: &mut Value, schema: &Schema) {
 fn fill(value: &mut Value, at: At<'_>) {
     match value {
         Value::Object(fields) => {
+            let refused = |name: &str| {
+                at.declared(name).and_then(At::node).is_some_and(|n| !n.nullable && n.ty != Type::Any)
+            };
+            fields.retain(|name, inner| !inner.is_null() || !refused(name));
             for name in at.node().into_iter().flat_map(|n| n.properties.keys()) {
                 let Some(default) = at.default_of(name) else { continue };
-                let nullable = at.declared(name).and_then(At::node).is_some_and(|n| n.nullable);
-                let absent = match fields.get(name) {
-                    None => true,
-                    Some(value) => value.is_null() && !nullable,
-                };
-                if absent {
+                if !fields.contains_key(name) {
                     fields.insert(name.clone(), default.clone());
                 }
             }
@@ -89,17 +88,135 @@ fn cut(value: &mut Value, at: At<'_>, path: &str, dropped: &mut Vec<String>) {
                 true
             });
         }
-        Value::Array(items) if at.has_items() => {
-            for (index, item) in items.iter_mut().enumerate() {
-                cut(item, at.item(), &format!("{path}[{index}]"), dropped);
-            }
-        }
         // Lists without a schema of their items: what is in them is not known.
-        Value::Array(items) if !node.is_some_and(|n| n.preserve) => {
+        Value::Array(items) if at.has_items() || !node.is_some_and(|n| n.preserve) => {
             for (index, item) in items.iter_mut().enumerate() {
                 cut(item, at.item(), &format!("{path}[{index}]"), dropped);
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn schema() -> Schema {
+        Schema::of_crd(&json!({
+            "type": "object",
+            "properties": {
+                "spec": {
+                    "type": "object",
+                    "properties": {
+                        "n": {"type": "integer", "default": 1},
+                        "maybe": {"type": "string", "nullable": true, "default": "x"},
+                        "plain": {"type": "string"},
+                        "inner": {"type": "object", "properties": {"on": {"type": "boolean", "default": true}}},
+                        "made": {
+                            "type": "object", "default": {},
+                            "properties": {"on": {"type": "boolean", "default": true}},
+                        },
+                        "list": {"type": "array", "items": {
+                            "type": "object", "properties": {"p": {"type": "string", "default": "TCP"}},
+                        }},
+                        "map": {"type": "object", "additionalProperties": {
+                            "type": "object", "properties": {"p": {"type": "string", "default": "TCP"}},
+                        }},
+                        "free": {
+                            "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+                            "properties": {"known": {"type": "object", "properties": {"a": {"type": "string"}}}},
+                        },
+                        "template": {
+                            "type": "object", "x-kubernetes-embedded-resource": true,
+                            "properties": {"spec": {"type": "object"}},
+                        },
+                    },
+                },
+            },
+        }))
+    }
+
+    #[test]
+    fn defaults_are_set_where_the_parent_is() {
+        for (spec, filled) in [
+            (json!({}), json!({"n": 1, "maybe": "x", "made": {"on": true}})),
+            (
+                json!({"n": null, "maybe": null, "plain": null}),
+                json!({"n": 1, "maybe": null, "made": {"on": true}}),
+            ),
+            (
+                json!({"n": 2, "maybe": "y", "inner": {}, "made": {"on": false}}),
+                json!({"n": 2, "maybe": "y", "inner": {"on": true}, "made": {"on": false}}),
+            ),
+            (
+                json!({"list": [{}, {"p": "UDP"}], "map": {"k": {}}}),
+                json!({"n": 1, "maybe": "x", "made": {"on": true}, "list": [{"p": "TCP"}, {"p": "UDP"}],
+                       "map": {"k": {"p": "TCP"}}}),
+            ),
+        ] {
+            let mut object = json!({"spec": spec});
+            default(&mut object, &schema());
+            assert_eq!(object, json!({"spec": filled}));
+        }
+        let mut without = json!({"kind": "X"});
+        default(&mut without, &schema());
+        assert_eq!(without, json!({"kind": "X"}));
+    }
+
+    #[test]
+    fn unknown_fields_are_dropped_and_named() {
+        let mut object = json!({
+            "apiVersion": "a/v1", "kind": "X", "top": 1,
+            "metadata": {"name": "a", "labels": {"l": "m"}},
+            "spec": {
+                "n": 1, "x": {"y": 1},
+                "inner": {"on": true, "off": 1},
+                "list": [{"p": "a"}, {"q": "b"}],
+                "map": {"k": {"p": "a", "r": 1}},
+                "free": {"any": {"thing": 1}, "known": {"a": "b", "c": 1}},
+                "template": {"apiVersion": "v1", "kind": "Y", "metadata": {"name": "y"}, "spec": {"z": 1}, "w": 1},
+            },
+        });
+        let dropped = prune(&mut object, &schema());
+        assert_eq!(
+            dropped,
+            [
+                "spec.free.known.c",
+                "spec.inner.off",
+                "spec.list[1].q",
+                "spec.map.k.r",
+                "spec.template.spec.z",
+                "spec.template.w",
+                "spec.x",
+                "top",
+            ]
+        );
+        assert_eq!(
+            object,
+            json!({
+                "apiVersion": "a/v1", "kind": "X",
+                "metadata": {"name": "a", "labels": {"l": "m"}},
+                "spec": {
+                    "n": 1, "inner": {"on": true}, "list": [{"p": "a"}, {}], "map": {"k": {"p": "a"}},
+                    "free": {"any": {"thing": 1}, "known": {"a": "b"}},
+                    "template": {"apiVersion": "v1", "kind": "Y", "metadata": {"name": "y"}, "spec": {}},
+                },
+            })
+        );
+    }
+
+    #[test]
+    fn what_the_model_does_not_do_is_named() {
+        let schema = Schema::of_crd(&json!({
+            "type": "object",
+            "properties": {"spec": {"type": "object", "x-kubernetes-validations": [{"rule": "true"}], "properties": {
+                "a": {"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]},
+                "b": {"type": "string", "not": {"enum": ["x"]}},
+            }}},
+        }));
+        assert_eq!(lacks(&schema), ["not", "x-kubernetes-validations"]);
+        assert!(lacks(&self::schema()).is_empty());
     }
 }

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 pub enum PatchError {
     /// The patch is none: 400.
     Malformed(String),
-    /// The patch does not fit the object: 422.
+    /// The patch does not fit the object: 422. A server keeps these words for itself: its message is `the server rejected our
+    /// request due to an error in our request`.
     Failed(String),
 }
 
@@ -48,110 +49,196 @@ pub fn json(target: &Value, patch: &Value) -> Result<Value, PatchError> {
 
 fn step(object: &mut Value, operation: &Value) -> Result<(), PatchError> {
     let word = |name: &str| operation.get(name).and_then(Value::as_str);
-    let kind = word("op").unwrap_or("unknown");
     let path = word("path").unwrap_or_default();
-    let fails = |what: String| PatchError::Failed(what);
+    let from = word("from").unwrap_or_default();
     let value = || operation.get("value").cloned().unwrap_or(Value::Null);
-    let missing = |kind: &str, path: &str| {
-        PatchError::Failed(format!(
-            "{kind} operation does not apply: doc is missing path: {path}: missing value"
-        ))
-    };
-    match kind {
-        "add" => {
-            add(object, path, value()).map_err(|why| fails(format!("add operation does not apply: {why}")))
-        }
-        "remove" => match remove(object, path) {
-            Ok(_) => Ok(()),
-            Err(why) => Err(fails(format!("remove operation does not apply: {why}"))),
-        },
-        "replace" => {
-            let place = find(object, path).ok_or_else(|| {
-                fails(format!("replace operation does not apply: doc is missing key: {path}: missing value"))
-            })?;
-            *place = value();
-            Ok(())
-        }
+    let done = match word("op").unwrap_or("unknown") {
+        "add" => add(object, path, value(), "add"),
+        "remove" => remove(object, path, "remove", "path").map(|_| ()),
+        "replace" => replace(object, path, value()),
         "move" => {
-            let from = word("from").unwrap_or_default();
-            let taken = remove(object, from).map_err(|_| missing("move", from))?;
-            add(object, path, taken).map_err(|why| fails(format!("move operation does not apply: {why}")))
+            remove(object, from, "move", "from path").and_then(|taken| add(object, path, taken, "move"))
         }
-        "copy" => {
-            let from = word("from").unwrap_or_default();
-            let found = find(object, from).cloned().ok_or_else(|| missing("copy", from))?;
-            add(object, path, found).map_err(|why| fails(format!("copy operation does not apply: {why}")))
-        }
-        "test" => {
-            let found = find(object, path).cloned().unwrap_or(Value::Null);
-            if found == value() {
-                return Ok(());
+        "copy" => match object.pointer(from).cloned() {
+            Some(found) => add(object, path, found, "copy"),
+            None => {
+                Err(format!("copy operation does not apply: doc is missing from path: {from}: missing value"))
             }
-            Err(fails(format!("testing path {path}: test failed")))
+        },
+        "test" => {
+            let found = object.pointer(path).unwrap_or(&Value::Null);
+            let same = *found == value();
+            if same { Ok(()) } else { Err(format!("testing value {path} failed: test failed")) }
         }
-        other => Err(fails(format!("unexpected kind: {other}"))),
-    }
+        other => Err(format!("Unexpected kind: {other}")),
+    };
+    done.map_err(PatchError::Failed)
 }
 
-/// The steps of a pointer, `~1` and `~0` taken back.
-fn steps(path: &str) -> Vec<String> {
-    path.split('/').skip(1).map(|s| s.replace("~1", "/").replace("~0", "~")).collect()
+/// The place that holds the last step of a pointer, and that step with `~1` and `~0` taken back.
+fn parent<'a>(object: &'a mut Value, path: &str) -> Option<(&'a mut Value, String)> {
+    let (above, last) = path.rsplit_once('/')?;
+    let place = object.pointer_mut(above).filter(|p| p.is_object() || p.is_array())?;
+    Some((place, last.replace("~1", "/").replace("~0", "~")))
 }
 
-fn find<'a>(object: &'a mut Value, path: &str) -> Option<&'a mut Value> {
-    object.pointer_mut(path)
-}
-
-fn parent<'a>(object: &'a mut Value, path: &str) -> Result<(&'a mut Value, String), String> {
-    let mut steps = steps(path);
-    let Some(last) = steps.pop() else { return Err(format!("doc is missing path: {path:?}: missing value")) };
-    let end = path.rfind('/').unwrap_or(0);
-    let place = object.pointer_mut(&path[..end]);
-    let place = place.filter(|p| p.is_object() || p.is_array());
-    place.map(|p| (p, last)).ok_or_else(|| format!("doc is missing path: {path:?}: missing value"))
-}
-
-fn add(object: &mut Value, path: &str, value: Value) -> Result<(), String> {
+fn add(object: &mut Value, path: &str, value: Value, kind: &str) -> Result<(), String> {
     if path.is_empty() {
         *object = value;
         return Ok(());
     }
-    match parent(object, path)? {
-        (Value::Object(fields), last) => {
+    let within = |why: String| format!("error in {kind} for path: '{path}': {why}");
+    match parent(object, path) {
+        Some((Value::Object(fields), last)) => {
             fields.insert(last, value);
+            Ok(())
         }
-        (Value::Array(items), last) if last == "-" => items.push(value),
-        (Value::Array(items), last) => {
-            let index = index(&last, items.len() + 1, path)?;
+        Some((Value::Array(items), last)) if last == "-" => {
+            items.push(value);
+            Ok(())
+        }
+        Some((Value::Array(items), last)) => {
+            let index = index(&last, items.len() + 1).map_err(within)?;
             items.insert(index, value);
+            Ok(())
         }
-        _ => {}
+        _ => Err(format!("{kind} operation does not apply: doc is missing path: \"{path}\": missing value")),
     }
-    Ok(())
 }
 
-fn remove(object: &mut Value, path: &str) -> Result<Value, String> {
-    match parent(object, path)? {
-        (Value::Object(fields), last) => fields
+fn remove(object: &mut Value, path: &str, kind: &str, which: &str) -> Result<Value, String> {
+    let within = |why: String| format!("error in {kind} for path: '{path}': {why}");
+    match parent(object, path) {
+        Some((Value::Object(fields), last)) => fields
             .remove(&last)
-            .ok_or_else(|| format!("unable to remove nonexistent key: {last}: missing value")),
-        (Value::Array(items), last) => {
-            let index = index(&last, items.len(), path)?;
+            .ok_or_else(|| within(format!("Unable to remove nonexistent key: {last}: missing value"))),
+        Some((Value::Array(items), last)) => {
+            let index = index(&last, items.len()).map_err(within)?;
             Ok(items.remove(index))
         }
-        _ => Err(format!("doc is missing path: {path:?}: missing value")),
+        _ => {
+            Err(format!("{kind} operation does not apply: doc is missing {which}: \"{path}\": missing value"))
+        }
+    }
+}
+
+fn replace(object: &mut Value, path: &str, value: Value) -> Result<(), String> {
+    if path.is_empty() {
+        *object = value;
+        return Ok(());
+    }
+    let missing = |what: &str| {
+        format!("replace operation does not apply: doc is missing {what}: {path}: missing value")
+    };
+    match parent(object, path) {
+        Some((Value::Object(fields), last)) => {
+            *fields.get_mut(&last).ok_or_else(|| missing("key"))? = value;
+            Ok(())
+        }
+        Some((Value::Array(items), last)) => {
+            let index = index(&last, items.len()).map_err(|_| missing("key"))?;
+            items[index] = value;
+            Ok(())
+        }
+        _ => Err(missing("path")),
     }
 }
 
 /// An index below `count`; negative ones count from the end, as servers allow.
-fn index(step: &str, count: usize, path: &str) -> Result<usize, String> {
+fn index(step: &str, count: usize) -> Result<usize, String> {
     let number: i64 = step.parse().map_err(|_| {
-        format!("error in add for path: '{path}': strconv.Atoi: parsing {step:?}: invalid syntax")
+        format!(
+            "value was not a proper array index: '{step}': strconv.Atoi: parsing {step:?}: invalid syntax"
+        )
     })?;
-    let count = i64::try_from(count).unwrap_or(i64::MAX);
-    let number = if number < 0 { number + count } else { number };
-    if !(0..count).contains(&number) {
-        return Err(format!("Unable to access invalid index: {step}: invalid index referenced"));
+    let size = i64::try_from(count).unwrap_or(i64::MAX);
+    let number = if number < 0 { number + size } else { number };
+    let found = usize::try_from(number).ok().filter(|n| *n < count);
+    found.ok_or_else(|| format!("Unable to access invalid index: {step}: invalid index referenced"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn merge_patches() {
+        for (target, patch, merged) in [
+            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
+            (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
+            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}})),
+            (json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]})),
+            (json!({"a": "b"}), json!(["c"]), json!(["c"])),
+            (json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1})),
+            (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
+        ] {
+            let mut object = target.clone();
+            merge(&mut object, &patch);
+            assert_eq!(object, merged, "{target} with {patch}");
+        }
     }
-    usize::try_from(number).map_err(|e| e.to_string())
+
+    #[test]
+    fn json_patches() {
+        let object = json!({"a": {"b": 1, "x/y~z": 2}, "list": ["p", "q"]});
+        for (patch, changed) in [
+            (
+                json!({"op": "add", "path": "/a/c", "value": 3}),
+                json!({"a": {"b": 1, "x/y~z": 2, "c": 3}, "list": ["p", "q"]}),
+            ),
+            (
+                json!({"op": "add", "path": "/list/1", "value": "n"}),
+                json!({"a": {"b": 1, "x/y~z": 2}, "list": ["p", "n", "q"]}),
+            ),
+            (
+                json!({"op": "add", "path": "/list/-", "value": "n"}),
+                json!({"a": {"b": 1, "x/y~z": 2}, "list": ["p", "q", "n"]}),
+            ),
+            (json!({"op": "remove", "path": "/a/x~1y~0z"}), json!({"a": {"b": 1}, "list": ["p", "q"]})),
+            (json!({"op": "remove", "path": "/list/0"}), json!({"a": {"b": 1, "x/y~z": 2}, "list": ["q"]})),
+            (json!({"op": "replace", "path": "/a", "value": null}), json!({"a": null, "list": ["p", "q"]})),
+            (
+                json!({"op": "move", "from": "/list", "path": "/a/l"}),
+                json!({"a": {"b": 1, "x/y~z": 2, "l": ["p", "q"]}}),
+            ),
+            (
+                json!({"op": "copy", "from": "/a/b", "path": "/list/0"}),
+                json!({"a": {"b": 1, "x/y~z": 2}, "list": [1, "p", "q"]}),
+            ),
+            (json!({"op": "test", "path": "/a/b", "value": 1}), object.clone()),
+        ] {
+            assert_eq!(json(&object, &json!([patch])), Ok(changed), "{patch}");
+        }
+    }
+
+    #[test]
+    fn a_json_patch_that_does_not_fit() {
+        let object = json!({"a": {"b": 1}, "list": ["p"]});
+        for (patch, why) in [
+            (json!({"op": "test", "path": "/a/b", "value": 2}), "testing value /a/b failed: test failed"),
+            (
+                json!({"op": "add", "path": "/x/y", "value": 1}),
+                "add operation does not apply: doc is missing path: \"/x/y\": missing value",
+            ),
+            (
+                json!({"op": "remove", "path": "/a/c"}),
+                "error in remove for path: '/a/c': Unable to remove nonexistent key: c: missing value",
+            ),
+            (
+                json!({"op": "replace", "path": "/a/c", "value": 1}),
+                "replace operation does not apply: doc is missing key: /a/c: missing value",
+            ),
+            (
+                json!({"op": "add", "path": "/list/5", "value": 1}),
+                "error in add for path: '/list/5': Unable to access invalid index: 5: invalid index referenced",
+            ),
+            (json!({"op": "jump", "path": "/a"}), "Unexpected kind: jump"),
+        ] {
+            assert_eq!(json(&object, &json!([patch])), Err(PatchError::Failed(why.to_owned())));
+        }
+        assert!(matches!(json(&object, &json!({})), Err(PatchError::Malformed(_))));
+    }
 }

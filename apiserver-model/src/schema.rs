@@ -536,5 +536,21 @@ fn lacks(schema: &Value) -> Vec<&'static str> {
     if pattern.is_some_and(|p| Regex::new(p).is_err()) {
         found.push("pattern");
     }
+    let unchecked = [
+        "uri",
+        "email",
+        "hostname",
+        "mac",
+        "duration",
+        "isbn",
+        "isbn10",
+        "isbn13",
+        "creditcard",
+        "ssn",
+        "hexcolor",
+    ];
+    if schema.get("format").and_then(Value::as_str).is_some_and(|f| unchecked.contains(&f)) {
+        found.push("format");
+    }
     found
 }

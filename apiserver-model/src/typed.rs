@@ -338,3 +338,128 @@ pub(crate) fn remove(value: &Value, gone: &Fields, at: At<'_>) -> Option<Value> 
         _ => Some(value.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Schema;
+    use serde_json::json;
+
+    fn schema() -> Schema {
+        let item = json!({"type": "object", "properties": {
+            "name": {"type": "string"}, "image": {"type": "string"}, "env": {"type": "array", "items": {"type": "string"}},
+        }});
+        Schema::of_crd(&json!({
+            "type": "object",
+            "properties": {
+                "n": {"type": "integer"}, "s": {"type": "string"}, "b": {"type": "boolean"},
+                "map": {"type": "object", "additionalProperties": {"type": "string"}},
+                "whole": {"type": "object", "additionalProperties": {"type": "string"}, "x-kubernetes-map-type": "atomic"},
+                "set": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"},
+                "list": {
+                    "type": "array", "items": item,
+                    "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+                },
+                "free": {"x-kubernetes-preserve-unknown-fields": true},
+            },
+        }))
+    }
+
+    #[test]
+    fn objects_are_merged() {
+        for (live, applied, merged) in [
+            (json!({"n": 1, "s": "a"}), json!({"n": 2}), json!({"n": 2, "s": "a"})),
+            (json!({"map": {"a": "1"}}), json!({"map": {"b": "2"}}), json!({"map": {"a": "1", "b": "2"}})),
+            (json!({"map": {"a": "1"}}), json!({"map": null}), json!({"map": {"a": "1"}})),
+            (json!({"whole": {"a": "1"}}), json!({"whole": {"b": "2"}}), json!({"whole": {"b": "2"}})),
+            (json!({"set": ["a", "b"]}), json!({"set": ["c", "b"]}), json!({"set": ["a", "c", "b"]})),
+            // The order of what is applied wins.
+            (json!({"set": ["a", "b", "c"]}), json!({"set": ["c", "a"]}), json!({"set": ["b", "c", "a"]})),
+            (
+                json!({"list": [{"name": "a", "image": "1"}, {"name": "b", "image": "2"}]}),
+                json!({"list": [{"name": "b", "env": ["x"]}]}),
+                json!({"list": [{"name": "a", "image": "1"}, {"name": "b", "image": "2", "env": ["x"]}]}),
+            ),
+            (
+                json!({"free": {"a": {"x": 1}, "l": [1]}}),
+                json!({"free": {"a": {"y": 2}, "l": [2]}}),
+                json!({"free": {"a": {"x": 1, "y": 2}, "l": [2]}}),
+            ),
+        ] {
+            assert_eq!(merge(&live, &applied, schema().top()), merged, "{live} with {applied}");
+        }
+    }
+
+    #[test]
+    fn what_differs() {
+        for (old, new, added, modified, removed) in [
+            (json!({"n": 1}), json!({"n": 2}), json!({}), json!({"f:n": {}}), json!({})),
+            (
+                json!({}),
+                json!({"map": {"a": "1"}}),
+                json!({"f:map": {".": {}, "f:a": {}}}),
+                json!({}),
+                json!({}),
+            ),
+            (
+                json!({"map": {}}),
+                json!({"map": {"a": "1"}}),
+                json!({"f:map": {"f:a": {}}}),
+                json!({}),
+                json!({}),
+            ),
+            (
+                json!({"list": [{"name": "a"}]}),
+                json!({"list": []}),
+                json!({}),
+                json!({}),
+                json!({"f:list": {r#"k:{"name":"a"}"#: {".": {}, "f:name": {}}}}),
+            ),
+            (
+                json!({"whole": {"a": "1"}}),
+                json!({"whole": {}}),
+                json!({}),
+                json!({"f:whole": {}}),
+                json!({}),
+            ),
+            (
+                json!({"free": {"a": {"b": 1}}}),
+                json!({"free": {"a": "x"}}),
+                json!({}),
+                json!({"f:free": {"f:a": {}}}),
+                json!({"f:free": {"f:a": {"f:b": {}}}}),
+            ),
+        ] {
+            let found = Difference::between(&old, &new, schema().top());
+            let found = (found.added.to_json(), found.modified.to_json(), found.removed.to_json());
+            assert_eq!(found, (added, modified, removed), "{old} to {new}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said() {
+        for (applied, fault) in [
+            (json!({"x": 1}), ".x: field not declared in schema"),
+            (json!({"list": [{"name": "a", "y": 1}]}), ".list[name=\"a\"].y: field not declared in schema"),
+            (json!({"n": "1"}), ".n: expected numeric (int or float), got string"),
+            (json!({"s": 1}), ".s: expected string, got &value.valueUnstructured{Value:1}"),
+            (json!({"b": "x"}), ".b: expected boolean, got string"),
+            (json!({"map": "x"}), ".map: expected map, got &{x}"),
+            (json!({"list": {"a": 1}}), ".list: expected list, got &{map[a:1]}"),
+            (json!({"set": ["a", "a"]}), ".set: duplicate entries for key [=\"a\"]"),
+            (
+                json!({"list": [{"name": "a"}, {"name": "a"}]}),
+                ".list: duplicate entries for key [name=\"a\"]",
+            ),
+            (
+                json!({"list": [{"image": "a"}]}),
+                ".list: element 0: associative list with keys has an element that omits all key fields [\"name\"] (and \
+                 doesn't have default values for any key fields)",
+            ),
+        ] {
+            assert_eq!(check(&applied, schema().top()), [fault]);
+        }
+        let fits = json!({"n": 1, "map": null, "free": {"any": [{"thing": null}]}, "metadata": {"labels": {"a": "b"}}});
+        assert!(check(&fits, schema().top()).is_empty());
+    }
+}
