@@ -36,8 +36,7 @@ pub fn merge(target: &mut Value, patch: &Value) {
 /// The patch is malformed or does not fit.
 pub fn json(target: &Value, patch: &Value) -> Result<Value, PatchError> {
     let Value::Array(operations) = patch else {
-        let what =
-            "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch";
+        let what = "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp";
         return Err(PatchError::Malformed(what.to_owned()));
     };
     let mut object = target.clone();
@@ -132,7 +131,8 @@ fn replace(object: &mut Value, path: &str, value: Value) -> Result<(), String> {
     };
     match parent(object, path) {
         Some((Value::Object(fields), last)) => {
-            *fields.get_mut(&last).ok_or_else(|| missing("key"))? = value;
+            // Other than the RFC says, a server adds a field that is not there.
+            fields.insert(last, value);
             Ok(())
         }
         Some((Value::Array(items), last)) => {
@@ -228,8 +228,8 @@ mod tests {
                 "error in remove for path: '/a/c': Unable to remove nonexistent key: c: missing value",
             ),
             (
-                json!({"op": "replace", "path": "/a/c", "value": 1}),
-                "replace operation does not apply: doc is missing key: /a/c: missing value",
+                json!({"op": "replace", "path": "/x/c", "value": 1}),
+                "replace operation does not apply: doc is missing path: /x/c: missing value",
             ),
             (
                 json!({"op": "add", "path": "/list/5", "value": 1}),

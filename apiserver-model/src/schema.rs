@@ -66,7 +66,7 @@ impl Schema {
     }
 
     pub(crate) fn top(&self) -> At<'_> {
-        At { arena: &self.arena, node: Some(self.root), atomic: false }
+        At { arena: &self.arena, node: None, atomic: false }.go(self.root)
     }
 
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {

@@ -36,10 +36,7 @@ fn check_at(value: &Value, at: At<'_>, path: &str, faults: &mut Vec<String>) {
             say(format!("expected numeric (int or float), got {}", go_type(other)));
         }
         (Type::Boolean, other) if !other.is_boolean() => {
-            say(format!("expected boolean, got {}", go_type(other)));
-        }
-        (Type::IntOrString, other @ (Value::Object(_) | Value::Array(_))) => {
-            say(format!("expected any scalar, got &{{{}}}", plain(other)));
+            say(format!("expected boolean, got &{{{}}}", plain(other)));
         }
         _ => {}
     }
@@ -310,13 +307,14 @@ fn by_key<'a>(list: Option<&'a Value>, at: At<'_>) -> BTreeMap<Element, &'a Valu
     found
 }
 
-/// The object without the fields of a set; an object or list that loses all it has goes itself.
+/// The object without the fields of a set. What loses all it has becomes null, as on a server: validation may then refuse it.
 pub(crate) fn remove(value: &Value, gone: &Fields, at: At<'_>) -> Option<Value> {
     let keep = |key: &Element, inner: &Value, place: At<'_>| {
         if gone.has(key) {
             return None;
         }
-        gone.under(key).map_or_else(|| Some(inner.clone()), |below| remove(inner, below, place))
+        let Some(below) = gone.under(key) else { return Some(inner.clone()) };
+        Some(remove(inner, below, place).unwrap_or(Value::Null))
     };
     match (at.shape(value), value) {
         (Shape::Map, Value::Object(fields)) if !fields.is_empty() => {
@@ -443,7 +441,7 @@ mod tests {
             (json!({"list": [{"name": "a", "y": 1}]}), ".list[name=\"a\"].y: field not declared in schema"),
             (json!({"n": "1"}), ".n: expected numeric (int or float), got string"),
             (json!({"s": 1}), ".s: expected string, got &value.valueUnstructured{Value:1}"),
-            (json!({"b": "x"}), ".b: expected boolean, got string"),
+            (json!({"b": "x"}), ".b: expected boolean, got &{x}"),
             (json!({"map": "x"}), ".map: expected map, got &{x}"),
             (json!({"list": {"a": 1}}), ".list: expected list, got &{map[a:1]}"),
             (json!({"set": ["a", "a"]}), ".set: duplicate entries for key [=\"a\"]"),

@@ -70,7 +70,8 @@ impl Faults {
             self.invalid(path, &shown, &format!("should match '{pattern}'"));
         }
         if let Some(format) = rules.format.as_deref().filter(|f| !has_format(text, f)) {
-            self.invalid(path, &shown, &format!("must be of type {format}: {text:?}"));
+            let what = format!("Invalid value: {text:?}: {path} in body must be of type {format}: {text:?}");
+            self.add("FieldValueTypeInvalid", path, what);
         }
     }
 
