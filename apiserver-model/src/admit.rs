@@ -33,6 +33,24 @@ pub fn lacks(schema: &Schema) -> Vec<String> {
     found.into_iter().map(|s| (*s).to_owned()).collect()
 }
 
+/// Whole numbers written as decimals (`2.0`) as a server stores them.
+pub fn numbers(value: &mut Value) {
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(numbers),
+        Value::Array(items) => items.iter_mut().for_each(numbers),
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|n| number.is_f64() && n.fract() == 0.0 && n.abs() < SAFE);
+            if let Some(whole) = whole.and_then(|n| format!("{n:.0}").parse::<i64>().ok()) {
+                *value = Value::from(whole);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Below it every whole number has a float of its own.
+const SAFE: f64 = 9_007_199_254_740_992.0;
+
 /// Sets the defaults of the schema, in objects that are there. A null where none is allowed goes first.
 pub fn default(object: &mut Value, schema: &Schema) {
     fill(object, schema.top());

@@ -30,15 +30,41 @@ pub fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
+/// Is it a merge patch at all?
+///
+/// # Errors
+/// It is no object.
+pub fn check_merge(patch: &Value) -> Result<(), PatchError> {
+    if patch.is_object() { Ok(()) } else { Err(malformed(patch, "map[string]interface {}")) }
+}
+
+fn malformed(found: &Value, wanted: &str) -> PatchError {
+    let found = match found {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    PatchError::Malformed(format!(
+        "error decoding patch: json: cannot unmarshal {found} into Go value of type {wanted}"
+    ))
+}
+
 /// RFC 6902. The object is the same as before when an operation fails.
 ///
 /// # Errors
 /// The patch is malformed or does not fit.
 pub fn json(target: &Value, patch: &Value) -> Result<Value, PatchError> {
-    let Value::Array(operations) = patch else {
-        let what = "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp";
-        return Err(PatchError::Malformed(what.to_owned()));
+    let operations = match patch {
+        Value::Array(operations) => operations,
+        Value::Null => return Err(PatchError::Malformed("invalid JSON patch".to_owned())),
+        other => return Err(malformed(other, "[]handlers.jsonPatchOp")),
     };
+    if let Some(other) = operations.iter().find(|o| !o.is_object()) {
+        return Err(malformed(other, "handlers.jsonPatchOp"));
+    }
     let mut object = target.clone();
     for operation in operations {
         step(&mut object, operation)?;
@@ -58,34 +84,41 @@ fn step(object: &mut Value, operation: &Value) -> Result<(), PatchError> {
         "move" => {
             remove(object, from, "move", "from path").and_then(|taken| add(object, path, taken, "move"))
         }
-        "copy" => match object.pointer(from).cloned() {
+        // Other than the RFC says, a field that is not there is null for a server, if what should hold it is there.
+        "copy" => match looked(object, from) {
             Some(found) => add(object, path, found, "copy"),
             None => {
                 Err(format!("copy operation does not apply: doc is missing from path: {from}: missing value"))
             }
         },
-        "test" => {
-            let found = object.pointer(path).unwrap_or(&Value::Null);
-            let same = *found == value();
-            if same { Ok(()) } else { Err(format!("testing value {path} failed: test failed")) }
-        }
+        "test" => match looked(object, path) {
+            Some(found) if found == value() => Ok(()),
+            Some(_) => Err(format!("testing value {path} failed: test failed")),
+            None => Err(format!("test operation does not apply: is missing path: {path}: missing value")),
+        },
         other => Err(format!("Unexpected kind: {other}")),
     };
     done.map_err(PatchError::Failed)
 }
 
+/// What is at a path; null where only the last step is missing in an object.
+fn looked(object: &mut Value, path: &str) -> Option<Value> {
+    match parent(object, path)? {
+        (Value::Object(fields), last) => Some(fields.get(&last).cloned().unwrap_or(Value::Null)),
+        (Value::Array(items), last) => index(&last, items.len()).ok().and_then(|i| items.get(i).cloned()),
+        _ => None,
+    }
+}
+
 /// The place that holds the last step of a pointer, and that step with `~1` and `~0` taken back.
 fn parent<'a>(object: &'a mut Value, path: &str) -> Option<(&'a mut Value, String)> {
-    let (above, last) = path.rsplit_once('/')?;
+    // What comes before the first slash counts for nothing.
+    let (above, last) = path.get(path.find('/')?..)?.rsplit_once('/')?;
     let place = object.pointer_mut(above).filter(|p| p.is_object() || p.is_array())?;
     Some((place, last.replace("~1", "/").replace("~0", "~")))
 }
 
 fn add(object: &mut Value, path: &str, value: Value, kind: &str) -> Result<(), String> {
-    if path.is_empty() {
-        *object = value;
-        return Ok(());
-    }
     let within = |why: String| format!("error in {kind} for path: '{path}': {why}");
     match parent(object, path) {
         Some((Value::Object(fields), last)) => {
@@ -122,10 +155,6 @@ fn remove(object: &mut Value, path: &str, kind: &str, which: &str) -> Result<Val
 }
 
 fn replace(object: &mut Value, path: &str, value: Value) -> Result<(), String> {
-    if path.is_empty() {
-        *object = value;
-        return Ok(());
-    }
     let missing = |what: &str| {
         format!("replace operation does not apply: doc is missing {what}: {path}: missing value")
     };
@@ -209,6 +238,13 @@ mod tests {
                 json!({"a": {"b": 1, "x/y~z": 2}, "list": [1, "p", "q"]}),
             ),
             (json!({"op": "test", "path": "/a/b", "value": 1}), object.clone()),
+            (json!({"op": "test", "path": "/a/none", "value": null}), object.clone()),
+            (
+                json!({"op": "replace", "path": "/new", "value": 1}),
+                json!({"a": {"b": 1, "x/y~z": 2}, "list": ["p", "q"], "new": 1}),
+            ),
+            (json!({"op": "copy", "from": "/none", "path": "/a"}), json!({"a": null, "list": ["p", "q"]})),
+            (json!({"op": "remove", "path": "/list/-1"}), json!({"a": {"b": 1, "x/y~z": 2}, "list": ["p"]})),
         ] {
             assert_eq!(json(&object, &json!([patch])), Ok(changed), "{patch}");
         }
@@ -239,6 +275,8 @@ mod tests {
         ] {
             assert_eq!(json(&object, &json!([patch])), Err(PatchError::Failed(why.to_owned())));
         }
-        assert!(matches!(json(&object, &json!({})), Err(PatchError::Malformed(_))));
+        let what = "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp";
+        assert_eq!(json(&object, &json!({})), Err(PatchError::Malformed(what.to_owned())));
+        assert!(check_merge(&json!([])).is_err() && check_merge(&json!({})).is_ok());
     }
 }

@@ -469,6 +469,11 @@ impl<'a> Parser<'a> {
     fn embed(&mut self, index: usize) {
         let text = self.parse(&json!({"type": "string"}), false);
         let meta = self.parse(&META, false);
+        let restricts = |n: &Node| !n.properties.is_empty() || n.rules.is_some();
+        let own = self.nodes[index].properties.get("metadata").copied();
+        if own.is_some_and(|own| restricts(&self.nodes[own])) {
+            self.nodes[index].lacks.push("metadata");
+        }
         let properties = &mut self.nodes[index].properties;
         properties.insert("apiVersion".to_owned(), text);
         properties.insert("kind".to_owned(), text);

@@ -1,6 +1,6 @@
 //! Validation of a custom resource by its schema, worded as a kube-apiserver words it.
 
-use super::FieldError;
+use super::{FieldError, SAFE};
 use crate::fields::{Element, step};
 use crate::schema::{At, Node, Rules, Schema, Shape, Type};
 use serde_json::{Map, Value};
@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 pub fn validate(object: &Value, schema: &Schema) -> Vec<FieldError> {
     let mut faults = Faults(Vec::new());
     faults.check(object, schema.top(), "");
+    faults.embedded(object, schema.top(), "");
     faults.lists(object, schema.top(), "");
     faults.0
 }
@@ -29,9 +30,24 @@ impl Faults {
     fn check(&mut self, value: &Value, at: At<'_>, path: &str) {
         let Some(node) = at.node() else { return };
         if !fits(value, node) {
-            let found = type_of(value);
-            let what = format!("{path} in body must be of type {}: {found:?}", node.ty.name());
+            let format = node.rules.as_deref().and_then(|r| r.format.as_deref());
+            // For a number, a format says more than the type.
+            let (wanted, found) = match format.filter(|_| value.is_number()) {
+                Some(format) => (format, if value.is_f64() { "float64" } else { "int64" }),
+                None => (node.ty.name(), type_of(value)),
+            };
+            let what = format!("{path} in body must be of type {wanted}: {found:?}");
             self.add("FieldValueTypeInvalid", path, format!("Invalid value: {found:?}: {what}"));
+        }
+        if let Value::Number(number) = value {
+            self.range(number.as_f64().unwrap_or_default(), node, path);
+        }
+        if let Value::Array(items) = value
+            && at.has_items()
+        {
+            for (index, item) in items.iter().enumerate() {
+                self.check(item, at.item(), &format!("{path}[{index}]"));
+            }
         }
         if let Some(rules) = node.rules.as_deref() {
             match value {
@@ -44,11 +60,54 @@ impl Faults {
             }
             self.allowed(value, rules, path);
         }
+        if let Value::Object(fields) = value {
+            self.fields(fields, at, node, path);
+        }
+    }
+
+    /// Numbers that their type cannot hold. A server names no field for these.
+    fn range(&mut self, number: f64, node: &Node, path: &str) {
+        let format = node.rules.as_deref().and_then(|r| r.format.as_deref()).unwrap_or_default();
+        let whole = number.fract() == 0.0;
+        let fits = match (node.ty, format) {
+            (Type::Integer, "int32") => {
+                whole && (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&number)
+            }
+            (Type::Integer, _) => whole && number.abs() < 9_223_372_036_854_775_808.0,
+            (Type::Number, "float") => number.abs() <= f64::from(f32::MAX),
+            _ => true,
+        };
+        if !fits {
+            let format = if format.is_empty() {
+                "(default format)".to_owned()
+            } else {
+                format!("with format {format}")
+            };
+            let what = format!("Checked value must be of type {} {format} in {path}", node.ty.name());
+            self.add("FieldValueInvalid", "<nil>", format!("Invalid value: \"\": {what}"));
+        }
+    }
+
+    /// A whole object in a field says what it is.
+    fn embedded(&mut self, value: &Value, at: At<'_>, path: &str) {
         match value {
-            Value::Object(fields) => self.fields(fields, at, node, path),
+            Value::Object(fields) => {
+                if at.node().is_some_and(|n| n.embedded) {
+                    for name in ["apiVersion", "kind"] {
+                        if !fields.contains_key(name) {
+                            self.add("FieldValueRequired", &join(path, name), "Required value".to_owned());
+                        }
+                    }
+                }
+                for (name, inner) in sorted(fields) {
+                    if let Some(place) = at.declared(name) {
+                        self.embedded(inner, place, &join(path, name));
+                    }
+                }
+            }
             Value::Array(items) if at.has_items() => {
                 for (index, item) in items.iter().enumerate() {
-                    self.check(item, at.item(), &format!("{path}[{index}]"));
+                    self.embedded(item, at.item(), &format!("{path}[{index}]"));
                 }
             }
             _ => {}
@@ -56,17 +115,18 @@ impl Faults {
     }
 
     fn text(&mut self, text: &str, rules: &Rules, path: &str) {
-        let count = u64::try_from(text.chars().count()).unwrap_or(u64::MAX);
-        if let Some(max) = rules.max_length.filter(|max| count > *max) {
-            self.add("FieldValueTooLong", path, format!("Too long: may not be more than {max} bytes"));
-        }
+        let count = size(text.chars().count());
         let shown = format!("{text:?}");
-        if let Some(min) = rules.min_length.filter(|min| count < *min) {
+        let longest = rules.max_length.filter(|max| count > *max);
+        let shortest = rules.min_length.filter(|min| count < *min);
+        let pattern =
+            rules.pattern.as_ref().filter(|(_, regex)| regex.as_ref().is_some_and(|r| !r.is_match(text)));
+        // Of these a server tells the first alone.
+        if let Some(max) = longest {
+            self.add("FieldValueTooLong", path, format!("Too long: may not be more than {max} bytes"));
+        } else if let Some(min) = shortest {
             self.invalid(path, &shown, &format!("should be at least {min} chars long"));
-        }
-        if let Some((pattern, Some(regex))) = &rules.pattern
-            && !regex.is_match(text)
-        {
+        } else if let Some((pattern, _)) = pattern {
             self.invalid(path, &shown, &format!("should match '{pattern}'"));
         }
         if let Some(format) = rules.format.as_deref().filter(|f| !has_format(text, f)) {
@@ -79,18 +139,18 @@ impl Faults {
         if let Some(of) = rules.multiple_of.filter(|of| (number / of).fract() != 0.0) {
             self.invalid(path, shown, &format!("should be a multiple of {of}"));
         }
-        if let Some(max) = rules.maximum {
-            if rules.exclusive_maximum && number >= max {
-                self.invalid(path, shown, &format!("should be less than {max}"));
-            } else if number > max {
-                self.invalid(path, shown, &format!("should be less than or equal to {max}"));
-            }
-        }
         if let Some(min) = rules.minimum {
             if rules.exclusive_minimum && number <= min {
                 self.invalid(path, shown, &format!("should be greater than {min}"));
             } else if number < min {
                 self.invalid(path, shown, &format!("should be greater than or equal to {min}"));
+            }
+        }
+        if let Some(max) = rules.maximum {
+            if rules.exclusive_maximum && number >= max {
+                self.invalid(path, shown, &format!("should be less than {max}"));
+            } else if number > max {
+                self.invalid(path, shown, &format!("should be less than or equal to {max}"));
             }
         }
     }
@@ -198,7 +258,9 @@ fn join(path: &str, name: &str) -> String {
 }
 
 fn fits(value: &Value, node: &Node) -> bool {
-    let whole = |number: &serde_json::Number| number.as_f64().is_some_and(|n| n.fract() == 0.0);
+    let whole = |number: &serde_json::Number| {
+        number.as_f64().is_some_and(|n| n.fract() == 0.0 && (!number.is_f64() || n.abs() < SAFE))
+    };
     match (node.ty, value) {
         (_, Value::Null) => node.nullable || node.ty == Type::Any,
         (Type::Any, _)
@@ -268,9 +330,9 @@ mod tests {
                 r#"spec.x: Invalid value: "string": spec.x in body must be of type integer: "string""#,
             ),
             (
-                json!({"type": "integer"}),
-                json!(1.5),
-                r#"spec.x: Invalid value: "number": spec.x in body must be of type integer: "number""#,
+                json!({"type": "integer", "format": "int32"}),
+                json!(3_000_000_000_u64),
+                r#"<nil>: Invalid value: "": Checked value must be of type integer with format int32 in spec.x"#,
             ),
             (
                 json!({"type": "string"}),
