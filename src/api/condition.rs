@@ -21,7 +21,7 @@ pub struct Condition {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// What it means, for people; may be empty.
-    // Written also then, as kro does.
+    // An empty message is written too, as kro does.
     #[serde(default)]
     pub message: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -42,14 +42,14 @@ pub struct Conditions {
 
 pub const READY: &str = "Ready";
 
-/// Bytes of a message: whatever it quotes, the object stays small, and so does what writes and reads it.
+/// The most bytes of a message, so that the object stays small whatever the message quotes.
 const LONGEST: usize = 16 << 10;
 
-/// When the condition of an object that nobody looked at yet is said to have begun.
+/// The transition time of a condition on an object that nobody looked at yet.
 const UNSEEN: &str = "1970-01-01T00:00:00Z";
 
-/// The status that an API server shows of an object that nobody looked at yet, as the default in its CRD: without it,
-/// tools that wait take an object without a status for a ready one.
+/// The status of an object that nobody looked at yet, written into its CRD as a default. Tools that wait would take
+/// an object without a status for a ready one.
 pub fn unseen_status() -> Value {
     json!({
         "observedGeneration": -1,
@@ -59,7 +59,7 @@ pub fn unseen_status() -> Value {
 }
 
 impl Condition {
-    /// Whether somebody said it, and not the default of a CRD.
+    /// Whether a controller set this condition, and not the default of a CRD.
     pub fn is_said(&self) -> bool {
         self.last_transition_time != UNSEEN
     }
@@ -103,7 +103,8 @@ impl Conditions {
         self.list.retain(|c| c.type_ != type_);
     }
 
-    /// Sets `Ready` from its dependents: the False one that changed last wins, else the Unknown one, else True.
+    /// Sets `Ready` from its dependents. The False one that changed last wins, else the Unknown one that did; else it
+    /// is True.
     pub fn set_ready_from(&mut self, dependents: &[&str]) {
         let worst = |status: ConditionStatus| {
             dependents

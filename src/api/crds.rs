@@ -11,10 +11,10 @@ pub const RGD_CRD: &str = "resourcegraphdefinitions.kro.run";
 
 const STATUS: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/status";
 
-/// What a CRD of kro itself lacks, and may be given without asking.
+/// Fields of ours that a CRD of kro's lacks. They are added without asking.
 pub const OURS: [&str; 3] = ["status.fleet", "status.observedGeneration", "status (default)"];
 
-/// All of them, in the order they are installed.
+/// All CRDs, in the order they are installed.
 pub fn all() -> Vec<Value> {
     vec![rgd(), graph_revision(), cluster()]
 }
@@ -32,7 +32,7 @@ fn rgd() -> Value {
     status["properties"]["state"] = described("string", "Active while instances are served, else Inactive.");
     status["properties"]["lastIssuedRevision"] = json!({"type": "integer", "format": "int64",
         "description": "The highest revision number ever issued; it never decreases."});
-    // These are ours.
+    // These fields are ours, not kro's.
     status["properties"]["observedGeneration"] = json!({"type": "integer", "format": "int64",
         "description": "The generation that the status is about."});
     status["default"] = unseen_status();
@@ -263,7 +263,7 @@ fn resource() -> Value {
     })
 }
 
-/// Whether the status of a new object would be empty, and should not be.
+/// Whether the CRD lacks the default of a status, so that new objects would have none.
 fn lacks_default(live: &Value, wanted: &Value) -> bool {
     let has = |crd: &Value| crd.pointer(STATUS).is_some_and(|status| status.get("default").is_some());
     has(wanted) && !has(live)
@@ -297,7 +297,7 @@ pub fn missing_properties(live: &Value, wanted: &Value) -> Vec<String> {
     out
 }
 
-/// `live` with every property that `wanted` has and it lacks; what it has beyond that stays.
+/// `live` with every property of `wanted` that it lacks. Properties that only `live` has stay.
 pub fn with_missing_properties(live: &Value, wanted: &Value) -> Value {
     fn merge(live: &mut Value, wanted: &Value) {
         if let Some(properties) = wanted.get("properties").and_then(Value::as_object) {

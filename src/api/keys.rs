@@ -33,11 +33,11 @@ pub mod kro {
     pub const RECONCILE: &str = "kro.run/reconcile";
     pub const ALLOW_BREAKING: &str = "kro.run/allow-breaking-changes";
 
-    /// Children.
+    /// Applies children.
     pub const MANAGER_APPLYSET: &str = "kro.run/applyset";
-    /// ApplySet label and annotations on the instance.
+    /// Applies ApplySet label and annotations on the instance.
     pub const MANAGER_PARENT: &str = "kro.run/applyset-parent";
-    /// Finalizer and kro labels on the instance.
+    /// Applies finalizer and kro labels on the instance, and whole mirrors.
     pub const MANAGER_LABELLER: &str = "kro.run/labeller";
 
     /// The kro version whose behaviour this is. `applyset.kubernetes.io/tooling` must start with `kro/`.
@@ -53,7 +53,7 @@ pub mod hub {
     pub const HUB_ID: &str = "hub.kro.run/hub-id";
     /// On a mirror: uid of the instance on the hub.
     pub const INSTANCE_UID: &str = "hub.kro.run/instance-uid";
-    /// On a child, where the label of kro's is too short for it.
+    /// On a child: the whole name, where kro's label holds a cut one.
     pub const FULL_INSTANCE_NAME: &str = "hub.kro.run/instance-name";
     pub const FULL_INSTANCE_NAMESPACE: &str = "hub.kro.run/instance-namespace";
 
@@ -116,7 +116,7 @@ pub fn is_mirrored(key: &str) -> bool {
     !NEVER_MIRRORED_KEYS.contains(&key) && !NEVER_MIRRORED_PREFIXES.iter().any(|p| key.starts_with(p))
 }
 
-/// Bookkeeping of kro and of ours: no expression sees it on an instance, which so reads as its author wrote it.
+/// Bookkeeping of kro and of ours. Expressions do not see it, so an instance reads as its author wrote it.
 const BOOKKEEPING_PREFIXES: [&str; 4] =
     ["kro.run/", "internal.kro.run/", "hub.kro.run/", "applyset.kubernetes.io/"];
 
@@ -131,9 +131,10 @@ pub fn is_own_finalizer(name: &str) -> bool {
     [kro::FINALIZER, hub::FINALIZER].contains(&name)
 }
 
-/// What authors may write on a template although it begins as bookkeeping does: it means something on the resource.
+/// Keys that begin as bookkeeping does and that authors may write on a template all the same: they mean something on
+/// the resource.
 const FOR_AUTHORS: [&str; 3] = [kro::RECONCILE, kro::ALLOW_BREAKING, "kro.run/cluster"];
-/// What is kept under our own group on the object that it is about.
+/// Keys of our group that are bookkeeping about the object that carries them.
 const KEPT_BY_US: [&str; 6] = [
     hub::HUB_ID,
     hub::INSTANCE_UID,
@@ -143,7 +144,8 @@ const KEPT_BY_US: [&str; 6] = [
     hub::FULL_INSTANCE_NAMESPACE,
 ];
 
-/// Whether a label or annotation says what an object is or what is known of it: on a copy it would be a lie.
+/// Whether a label or annotation says what an object is or what is known of it. On a copy of the object it would be
+/// wrong.
 pub fn is_identity(key: &str) -> bool {
     let of_kro = ["kro.run/", "internal.kro.run/", "applyset.kubernetes.io/"];
     KEPT_BY_US.contains(&key) || (of_kro.iter().any(|p| key.starts_with(p)) && !FOR_AUTHORS.contains(&key))

@@ -1,4 +1,4 @@
-//! What kstatus says of an object, by its rule for kinds that it does not know: Flux waits by it.
+//! The verdict of kstatus on an object of a kind that kstatus does not know. Flux waits by it.
 
 use serde_json::Value;
 
@@ -29,7 +29,7 @@ pub fn of(object: &Value) -> Kstatus {
     } else if is("Ready", "False") || is("Ready", "Unknown") {
         Kstatus::InProgress
     } else {
-        // Also where nothing is said.
+        // An object without any conditions counts as current too.
         Kstatus::Current
     }
 }

@@ -129,7 +129,7 @@ impl fmt::Display for ObjectRef {
     }
 }
 
-/// A hub instance, and each of its mirrors. `namespace` is empty for cluster-scoped kinds.
+/// An instance on the hub, and each of its mirrors: all have one key. `namespace` is empty for cluster-scoped kinds.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct InstanceKey {
     pub gk: GroupKind,

@@ -1,13 +1,13 @@
 //! What Kubernetes lets a name, a namespace and a label be.
 //!
-//! Each rule says why a text breaks it, without the text: a computed name may hold what nobody is to read.
+//! Each rule says why a text breaks it, and leaves the text out: a computed name may hold a secret.
 
 use super::names::GroupKind;
 
 type Verdict = Result<(), &'static str>;
 
-/// The name of an object of this kind. Every kind's name is a part of a path; where the kind is known to ask for more,
-/// that counts too.
+/// Judges the name of an object. A name must be fit as a segment of a path. Some kinds ask for more; what is known of
+/// them counts.
 ///
 /// # Errors
 /// Why no object of the kind can have this name.
@@ -26,7 +26,7 @@ fn asks_for_dns(gk: &GroupKind) -> bool {
     }
 }
 
-/// What stands between two slashes of a path.
+/// Judges one segment of a path.
 fn path_segment(text: &str) -> Verdict {
     match text {
         "" => Err("it is empty"),

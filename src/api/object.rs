@@ -24,7 +24,7 @@ impl Object {
     pub fn resource_version(&self) -> &str {
         self.str_at("/metadata/resourceVersion")
     }
-    /// The resource version as a number, by which one API server orders what it stores; 0 where it is none.
+    /// The resource version as a number; 0 where it is no number. One API server orders its objects by it.
     pub fn version(&self) -> u64 {
         self.resource_version().parse().unwrap_or_default()
     }
@@ -68,7 +68,7 @@ impl Object {
         self.finalizers().into_iter().filter(|f| f != name).collect()
     }
 
-    /// Whether its author asked that nothing be done for it meanwhile.
+    /// Whether reconciling of this instance is suspended (`kro.run/reconcile`).
     pub fn is_suspended(&self) -> bool {
         let word = self.annotation(super::keys::kro::RECONCILE).unwrap_or_default();
         ["suspended", "disabled"].iter().any(|w| word.eq_ignore_ascii_case(w))

@@ -47,18 +47,18 @@ pub struct RgdSpec {
 pub struct Schema {
     pub kind: String,
     pub api_version: String,
-    /// As written; [`Schema::group`] is what it means.
+    /// The group as written. Use [`Schema::group`], which knows the default.
     #[serde(default = "default_group")]
     pub group: String,
     #[serde(default)]
     pub scope: Scope,
-    /// SimpleSchema.
+    /// The instance's spec, in SimpleSchema.
     #[serde(default)]
     pub spec: Value,
     /// SimpleSchema of custom types.
     #[serde(default)]
     pub types: Value,
-    /// Expressions.
+    /// The instance's status: a tree with expressions.
     #[serde(default)]
     pub status: Value,
     #[serde(default)]
@@ -72,8 +72,8 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// The group of the generated kind. An empty one means the default, as with kro: the API server fills in only what is
-    /// absent.
+    /// The group of the generated kind. An empty one means the default, as with kro, since the API server fills in a
+    /// default only where a field is absent.
     pub fn group(&self) -> &str {
         if self.group.is_empty() { super::keys::kro::GROUP } else { &self.group }
     }

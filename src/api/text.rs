@@ -6,12 +6,13 @@ pub fn head(text: &str, bytes: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// A text of at most so many bytes; what is longer ends there, with an ellipsis.
+/// A text of at most so many bytes. A longer one is cut there and gets an ellipsis.
 pub fn shorten(text: &str, bytes: usize) -> String {
     if text.len() <= bytes { text.to_owned() } else { format!("{}…", head(text, bytes)) }
 }
 
-/// A text of at most so many bytes. What is longer lacks its middle: the beginning says what it is about, the end why.
+/// A text of at most so many bytes. A longer one loses its middle, since the beginning says what it is about, and the
+/// end why.
 pub fn cut(text: &str, bytes: usize) -> String {
     const GAP: &str = " … ";
     if text.len() <= bytes {
@@ -22,8 +23,8 @@ pub fn cut(text: &str, bytes: usize) -> String {
     format!("{first}{GAP}{}", tail(text, room / 2))
 }
 
-/// Several texts as one, of about so many bytes: each keeps its beginning and its end, and short ones leave their room to
-/// long ones. Of what does not fit at all the subject is named, which is what stands before the first colon.
+/// Joins texts into one of about so many bytes. Each keeps its beginning and its end, and short ones leave their room
+/// to long ones. Of a text that does not fit at all only its subject is kept: what stands before the first colon.
 pub fn share(parts: &[&str], bytes: usize) -> String {
     const LEAST: usize = 64;
     let mut least = 0;
@@ -53,7 +54,7 @@ pub fn share(parts: &[&str], bytes: usize) -> String {
     out
 }
 
-/// What is said of several nodes, in about so many bytes: every node is named.
+/// Joins what is said of several nodes into about so many bytes. Every node is named.
 pub fn cut_nodes(text: &str, bytes: usize) -> String {
     const MARK: &str = "; node ";
     if text.len() <= bytes {
@@ -69,7 +70,7 @@ pub fn cut_nodes(text: &str, bytes: usize) -> String {
     share(&parts, bytes)
 }
 
-/// What an API server says, without what it wraps around the cause and without the objects that it prints.
+/// The words of an API server, reduced to the cause: without its wrapping, and without the objects that it prints.
 pub fn plain(message: &str) -> String {
     let mut text = message;
     for (prefix, same) in [("conflict: ", "conflict"), ("forbidden: ", " is forbidden")] {
@@ -99,7 +100,7 @@ fn without_dumps(text: &str) -> String {
     out
 }
 
-/// Where what begins with a brace or a quotation mark ends; after that mark, if it does not.
+/// Where the quotation or object ends that begins here with a mark; if it has no end, the place after that mark.
 fn group_end(text: &str) -> usize {
     let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
     for (at, c) in text.char_indices() {
@@ -138,7 +139,7 @@ pub fn decode(bytes: &[u8]) -> Option<String> {
     match bytes {
         [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
         [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
-        // The files meant here begin with a character of ASCII.
+        // The files that are read here begin with a character of ASCII, so a zero byte tells UTF-16.
         [a, 0, ..] if *a != 0 => utf16(bytes, u16::from_le_bytes),
         [0, b, ..] if *b != 0 => utf16(bytes, u16::from_be_bytes),
         [0xef, 0xbb, 0xbf, rest @ ..] => std::str::from_utf8(rest).ok().map(str::to_owned),

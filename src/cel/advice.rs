@@ -1,9 +1,10 @@
-//! Help that contains code. What it says to write is tried first: it compiles, and gives what is needed.
+//! Help that contains code. The code is tried before it is offered: it compiles, and gives a value of the type that
+//! is needed.
 
 use super::syntax::{self, Kind, Node};
 use super::{Body, Decls, Libraries, Program, Type, check};
 
-/// Ways to make a text of what an expression gives; `@` is the expression.
+/// Forms that make a text of an expression's value; `@` stands for the expression.
 const AS_TEXT: [&str; 5] = [
     r#"@.orValue("")"#,
     "string(@)",
@@ -18,7 +19,7 @@ pub(super) fn as_text(node: &Node, source: &str, decls: &Decls) -> Option<String
 }
 
 impl Program {
-    /// The first of these forms that gives a value of a type that fits; `@` in a form is this expression.
+    /// The first of these forms whose type fits. `@` in a form stands for this expression.
     pub fn rewritten(&self, forms: &[&str], decls: &Decls, fits: impl Fn(&Type) -> bool) -> Option<String> {
         let Body::Expression(node) = &self.body else { return None };
         first(forms, node, &self.source, decls, &fits)
@@ -40,14 +41,14 @@ fn first(
     })
 }
 
-/// The expression so that something may follow it.
+/// The expression in a form that something may follow: in parentheses where needed.
 fn operand(node: &Node, source: &str) -> String {
     let stands_alone = match &node.kind {
         Kind::Free(_) | Kind::Select { .. } | Kind::Test { .. } | Kind::Index { .. } | Kind::List(_) => true,
         Kind::Call { function, .. } => function.name.starts_with(|c: char| c.is_ascii_alphabetic()),
         _ => false,
     };
-    // A comment at its end would hide what follows.
+    // A comment at the end of the expression would hide what follows.
     let end = if syntax::parse(&format!("({source})"), Libraries::default()).is_ok() { "" } else { "\n" };
     if stands_alone && end.is_empty() { source.to_owned() } else { format!("({source}{end})") }
 }

@@ -1,8 +1,8 @@
 //! How much one evaluation, and all evaluations of one reconcile, may do.
 //!
-//! Counted, not timed: the same expression on the same data gives the same answer on a busy machine. Every node that
-//! is evaluated costs one step, every byte or element that a function produces or compares costs a part of one; so
-//! time and memory are both bounded, and no function can escape.
+//! Steps are counted, not timed, so the same expression on the same data gives the same answer on a busy machine.
+//! Every node that is evaluated costs one step. Every byte or element that a function produces or compares costs a
+//! part of one. So time and memory are both bounded, and no function can escape.
 
 use super::error::Fault;
 use super::re2;
@@ -54,7 +54,7 @@ impl Budget {
         }
     }
 
-    /// Ends every evaluation soon after the flag is set, which the caller's clock does: this layer has none.
+    /// Every evaluation ends soon after this flag is set. The caller sets it by a clock; this layer has none.
     #[must_use]
     pub fn with_interrupt(mut self, interrupt: Arc<AtomicBool>) -> Self {
         self.interrupt = Some(interrupt);
@@ -86,7 +86,7 @@ impl Budget {
             self.total.set(self.total.get().saturating_sub(self.left.replace(0)));
             return Err(Fault::Exhausted("computation"));
         };
-        // The flag is read once in so many steps, and before a costly one.
+        // The flag is read once in [`INTERRUPT_STEPS`] steps, and before a costly one.
         if let Some(interrupt) = &self.interrupt
             && (left ^ (left + steps)) >= INTERRUPT_STEPS
             && interrupt.load(Ordering::Relaxed)
@@ -115,9 +115,9 @@ impl Budget {
         self.charge(len as u64 / per_step)
     }
 
-    /// The compiled pattern, to be matched against a text; a loop compiles it once.
+    /// The compiled pattern, to be matched against a text. It is kept, so a loop compiles it once.
     pub(super) fn regex(&self, pattern: &str, text: &str) -> Result<Rc<Regex>, Fault> {
-        // Matching takes time by the text's length and at worst by the pattern's too.
+        // Matching costs time by the length of the text, at worst times that of the pattern.
         self.charge(text.len() as u64 * (pattern.len() as u64 / 16 + 1) / 16)?;
         if let Some(found) = self.regexes.borrow().get(pattern) {
             return Ok(Rc::clone(found));

@@ -1,4 +1,5 @@
-//! What the language has, for documentation and completion: read from the rows that check and evaluate.
+//! The functions of the language, for documentation and completion. They are read from the rows that check and
+//! evaluate use.
 
 use super::budget::{EXPRESSION_STEPS, MAX_SIZE, REGEX_BYTES, TOTAL_STEPS};
 use super::library::{self, Function};
@@ -23,7 +24,7 @@ pub struct Form {
     /// `string`; empty for a macro, whose result depends on what it is given.
     pub result: String,
     pub doc: &'static str,
-    /// What stands before the dot; `None` for what is called by its name alone.
+    /// The type before the dot; `None` for a function that is called by its name alone.
     pub receiver: Option<Type>,
 }
 
@@ -138,7 +139,7 @@ pub fn macros() -> Vec<Form> {
         .collect()
 }
 
-/// What an expression may not exceed: the limit, and what is limited.
+/// The limits of an expression: how much, and of what.
 pub fn limits() -> Vec<(String, &'static str)> {
     let kib = |bytes: usize| format!("{} KiB", bytes >> 10);
     vec![

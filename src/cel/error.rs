@@ -26,7 +26,7 @@ impl CompileError {
         self.help = help;
         self
     }
-    /// The same with other help.
+    /// This error with other help.
     #[must_use]
     pub fn with_help(self, help: Option<String>) -> Self {
         self.help(help)
@@ -59,7 +59,7 @@ impl fmt::Display for CompileError {
 /// Why an evaluation gave no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EvalError {
-    /// Data is not there yet: a field, a key, a list element, a whole object. It may come.
+    /// Some data is not there yet: a field, a key, a list element, a whole object. It may come.
     #[error("{message}")]
     Pending { message: String },
     /// The expression is wrong for this data.
@@ -81,7 +81,7 @@ impl EvalError {
 /// A fault inside an evaluation.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Fault {
-    /// A key written in the expression is absent from a map. `None`: the key was computed, it is not shown.
+    /// A key is absent from a map. `None` stands for a computed key, which may be a secret and is not shown.
     NoSuchKey(Option<String>),
     /// A variable has no value.
     NoSuchAttribute(String),
@@ -91,7 +91,7 @@ pub(super) enum Fault {
     NoSuchOverload { function: String, types: Vec<String> },
     /// Anything else that is wrong with the data.
     Invalid(String),
-    /// The budget is used up. No operator absorbs it.
+    /// The budget is used up. No operator absorbs this fault.
     Exhausted(&'static str),
 }
 

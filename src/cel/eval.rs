@@ -13,7 +13,8 @@ use super::syntax::{Entry, Fold, FoldOp, Kind, MAX_DEPTH, Node};
 use super::value::{Map, Val};
 use std::sync::Arc;
 
-/// Levels that the expressions of `cel.bind` which wait for each other may have together, on top of the tree's own.
+/// The most levels of bound expressions (`cel.bind`) that wait for each other, all together. They come on top of the
+/// tree's own levels.
 const MAX_WAITING: usize = MAX_DEPTH;
 
 pub(super) struct Evaluation<'a> {
@@ -28,7 +29,7 @@ pub(super) struct Evaluation<'a> {
 /// What a variable of a macro stands for.
 enum Local<'a> {
     Value(Val),
-    /// A bound expression and its height: it is evaluated where the variable is used first, and never if it is not.
+    /// A bound expression and its height. It is evaluated at the variable's first use, and never if there is none.
     Bound(&'a Node, usize),
     Failed(Fault),
 }
@@ -126,7 +127,7 @@ impl<'a> Evaluation<'a> {
         if self.waiting + height > MAX_WAITING {
             return Err(Fault::Exhausted("nesting of cel.bind"));
         }
-        // It sees the variables that stand before it, and none of where it is used.
+        // The bound expression sees the variables that were in sight where it stands, not those where it is used.
         let inner = self.locals.split_off(slot);
         self.waiting += height;
         let value = self.eval(init);
@@ -168,7 +169,7 @@ impl<'a> Evaluation<'a> {
                 function.call(member, &args, self.budget)
             }
             [a, b] if function.lazy => match self.eval(a)? {
-                // What stands behind `or` need not even be there.
+                // The argument of `or` is not evaluated where a value is there, so its data may be absent.
                 Val::Optional(Some(inner)) if function.name == "orValue" => Ok((*inner).clone()),
                 present @ Val::Optional(Some(_)) => Ok(present),
                 absent => {

@@ -45,7 +45,7 @@ pub(super) fn references(roots: &[&Node]) -> References {
     let mut conditions = Vec::new();
     let mut paths = BTreeSet::new();
     for root in roots {
-        // A chain is seen first at its outermost step; its inner steps are not chains of their own.
+        // The visit meets a chain at its outermost step. Its inner steps are not chains of their own.
         let mut inner: Vec<*const Node> = Vec::new();
         walk(root, &mut |node| {
             if let Kind::Call { function, args, .. } = &node.kind {

@@ -1,6 +1,6 @@
 //! Literals of protobuf's well-known messages: `google.protobuf.Duration{seconds: 1}`.
 //!
-//! No value is a message afterwards: each becomes what the language has for it, a number, a text, a map.
+//! No value stays a message: each becomes a value of the language, such as a number, a text or a map.
 
 mod wire;
 
@@ -21,7 +21,7 @@ pub(super) struct Message {
     becomes: Becomes,
 }
 
-/// What a field takes.
+/// The values that a field takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Form {
     Int32,
@@ -52,7 +52,7 @@ enum Becomes {
     /// Any JSON value.
     Value,
     Empty,
-    /// What the message is that it holds, encoded.
+    /// The message that it holds, encoded.
     Any,
 }
 
@@ -137,7 +137,7 @@ impl Message {
         }
     }
 
-    /// The value of a literal with these fields; what is not given has its form's zero.
+    /// The value of a literal with these fields. A field that is not given has the zero of its form.
     pub(super) fn build(&self, fields: Vec<(&'static str, Val)>, budget: &Budget) -> Result<Val, Fault> {
         let mut given = Vec::with_capacity(fields.len());
         for (name, value) in fields {

@@ -3,8 +3,8 @@
 //! [`template`] finds the expressions of a text, [`Program`] is one of them: parsed, limited, its references known.
 //! [`Program::eval`] evaluates it over a [`Scope`] within a [`Budget`].
 //!
-//! The crate `cel` parses, and only this module knows it; evaluation is ours, over a tree of our own. That is what makes
-//! a budget that nothing escapes possible, sorted maps, positions, and errors that name types instead of values.
+//! The crate `cel` parses, and only this module knows it. Evaluation is ours, over a tree of our own. So there can be
+//! a budget that nothing escapes, sorted maps, positions, and errors that name types instead of values.
 //!
 //! Where kro is mended on purpose:
 //! - every kind of string hides braces and `${` ([`template`]);
@@ -93,7 +93,7 @@ impl Program {
         Ok(Self::new(source.to_owned(), Body::Expression(node)))
     }
 
-    /// The concatenation of a mixed text. Each expression must give a string.
+    /// Parses a mixed text, whose value is the concatenation of its parts. Each expression must give a string.
     pub fn compile_mixed(parts: &[template::Part]) -> Result<Self, CompileError> {
         Self::compile_mixed_with(parts, Libraries::default())
     }
@@ -136,7 +136,7 @@ impl Program {
         Ok((Self::new(source.to_owned(), Body::Expression(node)), found))
     }
 
-    /// The same for a mixed text: every expression must be a string.
+    /// Parses and type-checks a mixed text. Every expression must give a string.
     pub fn compile_mixed_typed(parts: &[template::Part], decls: &Decls) -> Result<Self, Vec<Problem>> {
         Self::compile_mixed_typed_with(parts, decls, Libraries::default())
     }
@@ -173,7 +173,7 @@ impl Program {
         Self::compile_mixed_with(parts, libraries).map_err(|e| vec![e])
     }
 
-    /// The type of its result where the variables have these types, or everything that is wrong, in order.
+    /// The type of the program's result where the variables have these types, or everything that is wrong, in order.
     ///
     /// # Errors
     /// In a mixed text every expression must give a string; an error's source is the expression that it is in.
@@ -216,7 +216,7 @@ impl Program {
         Self { source, body, references }
     }
 
-    /// The expression as written; of a mixed text the concatenation that it stands for.
+    /// The expression as written; for a mixed text, the concatenation that it stands for.
     pub fn source(&self) -> &str {
         &self.source
     }
@@ -250,14 +250,15 @@ impl Program {
         self.eval_or_omit(scope, budget)?.ok_or_else(omitted)
     }
 
-    /// The same; `None` when the result is `omit()`: the field or element that it is the value of goes away.
+    /// Evaluates as [`Self::eval`] does; `None` when the result is `omit()`. The field or element that has this value
+    /// goes away.
     pub fn eval_or_omit(&self, scope: &Scope<'_>, budget: &Budget) -> Result<Option<Json>, EvalError> {
         budget.start();
         let result = self.run(scope, budget).and_then(|value| value.into_field(budget));
         result.map_err(EvalError::from)
     }
 
-    /// The same for a field of this type: bytes become base64 where the field holds base64, as `Secret.data` does.
+    /// Evaluates for a field of this type: bytes become base64 where the field holds base64, as `Secret.data` does.
     pub fn eval_into(
         &self,
         scope: &Scope<'_>,

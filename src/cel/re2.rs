@@ -1,8 +1,8 @@
 //! Regular expressions in the syntax of RE2, as Go reads it.
 //!
-//! The engine that searches has a syntax of its own, which takes more and reads some of the same letters otherwise. So a
-//! pattern is read here, by RE2's rules, into the engine's own tree: what RE2 refuses is refused, and what it takes means
-//! the same.
+//! The engine that searches has a syntax of its own: it takes more patterns, and reads some letters otherwise. So a
+//! pattern is read here, by RE2's rules, into the engine's own tree. A pattern that RE2 refuses is refused, and one
+//! that it takes means the same.
 
 mod class;
 
@@ -49,7 +49,7 @@ fn parse(pattern: &str) -> Result<Hir, Refused> {
     })
 }
 
-/// What went wrong; the place is where the parser stands then.
+/// What went wrong. The parser's position at that moment is the place.
 type Read<T> = Result<T, &'static str>;
 
 const BAD_ESCAPE: &str = "invalid escape sequence";
@@ -70,13 +70,13 @@ struct Flags {
     lazy: bool,
 }
 
-/// A part of a pattern, and how often the innermost part of it is repeated at most.
+/// A part of a pattern, and how many times its innermost part may be repeated.
 struct Item {
     hir: Hir,
     repeats: u32,
 }
 
-/// What stands between parentheses, as far as it is read.
+/// An open group, as far as it was read.
 #[derive(Default)]
 struct Group {
     alternatives: Vec<Hir>,
@@ -133,7 +133,7 @@ impl Parser<'_> {
     }
 
     fn read(&mut self) -> Read<Hir> {
-        // Repetitions do not stand one behind the other: `a**` is none.
+        // A repetition may not follow another one: `a**` is refused.
         let mut repeated = false;
         while let Some(c) = self.peek() {
             let was_repeated = std::mem::take(&mut repeated);
@@ -198,7 +198,7 @@ impl Parser<'_> {
         self.push(hir);
     }
 
-    /// A repetition of the last part; `times` is how often it is repeated at most where that is counted.
+    /// Repeats the last part. `times` is the most repetitions, where they are counted.
     fn repeat(
         &mut self,
         least: u32,
@@ -213,7 +213,7 @@ impl Parser<'_> {
         let Some(item) = self.groups.last_mut().and_then(|group| group.items.pop()) else {
             return Err(NOTHING_REPEATED);
         };
-        // Nothing is left of what is repeated no times.
+        // A part that is repeated no times is nothing.
         let repeats = if most == Some(0) { 1 } else { item.repeats.saturating_mul(times.max(1)) };
         if times > 1 && repeats > MAX_REPEAT {
             return Err(BAD_COUNT);
@@ -288,14 +288,14 @@ impl Parser<'_> {
         let Some(group) = self.groups.pop() else { return Ok(()) };
         self.next();
         self.flags = group.outside;
-        // Nobody asks what a group found, so it only groups.
+        // Nobody asks what a group matched, so it does not capture.
         if let Some(outer) = self.groups.last_mut() {
             outer.items.push(group.end());
         }
         Ok(())
     }
 
-    /// What stands behind a backslash outside of classes.
+    /// Reads what follows a backslash outside of classes.
     fn escape(&mut self) -> Read<()> {
         let looks = [
             (r"\A", Look::Start),
@@ -320,7 +320,7 @@ impl Parser<'_> {
         let code = self.character()?;
         match char::from_u32(code) {
             Some(c) => self.literal(c),
-            // Half of a pair is no character, so no text has it.
+            // Half of a surrogate pair is no character, so no text contains it.
             None => self.push(Hir::fail()),
         }
         Ok(())
@@ -378,7 +378,7 @@ impl Parser<'_> {
         let c = after.chars().next().ok_or("trailing backslash")?;
         let octal = after.bytes().take(3).take_while(|b| (b'0'..=b'7').contains(b)).count();
         let (code, len) = match c {
-            // A lone digit from 1 would refer to a group, which RE2 has not.
+            // A lone digit from 1 would refer to a group, which RE2 does not support.
             '0'..='7' if octal > 1 || c == '0' => {
                 let digits = after.get(..octal).unwrap_or_default();
                 (u32::from_str_radix(digits, 8).map_err(|_| BAD_ESCAPE)?, octal)
@@ -413,7 +413,7 @@ impl Parser<'_> {
         let negated = self.eat("^");
         let mut class = ClassUnicode::empty();
         let mut first = true;
-        // The first `]` is a letter.
+        // A `]` that comes first is a letter.
         while first || !self.rest.starts_with(']') {
             first = false;
             if let Some(name) = self.rest.strip_prefix("[:").and_then(|rest| rest.find(":]")) {

@@ -11,13 +11,13 @@ use std::collections::HashMap;
 pub struct Bound(pub(super) Val);
 
 impl Bound {
-    /// By what the JSON alone says.
+    /// Converts by the JSON alone.
     pub fn new(value: &Json) -> Self {
         Self(Val::from_json(value))
     }
 
-    /// By the schema's type: base64 becomes bytes where the schema says so, RFC 3339 a timestamp, 3.0 an `int`; a
-    /// field that is null is absent. A whole object still goes out as it came in.
+    /// Converts by the schema's type: base64 becomes bytes where the schema says so, RFC 3339 a timestamp, 3.0 an
+    /// `int`. A field that is null is absent. As a result, a whole object has the JSON that it came from.
     pub fn typed(value: &Json, t: &Type) -> Self {
         Self(typed::convert(value, t).value)
     }

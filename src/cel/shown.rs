@@ -9,8 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value as Json;
 
 impl Program {
-    /// Evaluates and converts the result by kro's rules, without the last one, which keeps from objects what their
-    /// readers would not take: here bytes are base64, an unsigned number may be large, and `omit()` is `{}`.
+    /// Evaluates and converts the result by kro's rules, except the rule for values that objects do not take. Here
+    /// bytes are base64, an unsigned number may be large, and `omit()` is `{}`.
     ///
     /// # Errors
     /// As [`Program::eval`].
@@ -38,7 +38,8 @@ fn shown(value: &Val, budget: &Budget) -> Result<Option<Json>, Fault> {
             }
             Ok(Some(Json::Array(out)))
         }
-        // A whole object of known type goes out as it came in; keys that are no strings are an error there.
+        // A whole object of known type is shown by the JSON that it came from. Keys that are no strings are an error
+        // there.
         Val::Map(map) if map.origin.is_none() && map.others.is_empty() => {
             budget.step()?;
             let mut out = serde_json::Map::new();

@@ -1,8 +1,8 @@
 //! The syntax tree that is checked and evaluated, and its making.
 //!
-//! The crate `cel` parses; macros are not expanded there but become nodes of their own here, with the positions of what
-//! the author wrote. Local variables are resolved to slots, functions to their rows in the registry, so an evaluation
-//! looks up names only for the variables of its scope.
+//! The crate `cel` parses. It does not expand macros: they become nodes of their own here, with the positions of the
+//! author's text. Local variables are resolved to slots, and functions to their rows in the registry. So an
+//! evaluation looks up names only for the variables of its scope.
 
 use super::error::CompileError;
 use super::library::{self, Group, Libraries};
@@ -64,7 +64,7 @@ pub(super) enum Kind {
     And(Box<Node>, Box<Node>),
     Or(Box<Node>, Box<Node>),
     Conditional(Box<Node>, Box<Node>, Box<Node>),
-    /// With `member`, the first argument is what stands before the dot.
+    /// A call. With `member`, the first argument stands before the dot.
     Call {
         function: &'static Group,
         member: bool,
@@ -99,7 +99,7 @@ pub(super) enum Kind {
         body: Box<Node>,
         flat: bool,
     },
-    /// `list.sum()`: of no elements it is the zero of their type, which only the checker knows.
+    /// `list.sum()`. The sum of an empty list is the zero of the element type, which only the checker knows.
     Sum {
         function: &'static Group,
         list: Box<Node>,
@@ -145,7 +145,7 @@ pub(super) enum FoldOp {
     Filter,
     /// `transformMap`: the same keys, bodies as values.
     TransformMap,
-    /// `transformMapEntry`: each body is a map, they are put together.
+    /// `transformMapEntry`: each body is a map, and the maps are merged.
     TransformMapEntry,
     SortBy,
 }
@@ -156,7 +156,7 @@ pub(super) fn parse(source: &str, libraries: Libraries) -> Result<Node, CompileE
     unknown.map_or(Ok(node), Err)
 }
 
-/// Parses one expression; unknown functions become [`Kind::Wrong`], the first of them is returned too.
+/// Parses one expression. Unknown functions become [`Kind::Wrong`]; the first of them is returned too.
 pub(super) fn parse_leniently(
     source: &str,
     libraries: Libraries,
@@ -168,7 +168,7 @@ pub(super) fn parse_leniently(
     let parser = cel::Env::default().parser().enable_ident_escape_syntax(true);
     let parsed = parser.max_recursion_depth(MAX_PARSER_NESTING).parse_with_source_info(source);
     let (tree, info) = parsed.map_err(|errors| {
-        // What the parser says of a tree that it could not complete means nothing to authors.
+        // Messages about a tree that the parser could not complete mean nothing to authors.
         let told = errors.errors.iter().find(|e| !e.msg.starts_with("Incomplete "));
         match told.or(errors.errors.first()) {
             Some(e) => parse_error(source, e),
@@ -198,7 +198,7 @@ fn parse_error(source: &str, error: &cel::ParseError) -> CompileError {
         "invalid int literal" | "invalid double literal" => number_start(source, offset),
         _ => offset,
     };
-    // Of a literal that can not be read, the parser tells what it made of it so far.
+    // For a literal that can not be read, the parser quotes what it has read of it.
     let message = match error.msg.as_str() {
         "unsupported ident kind" => "Syntax error: a name is missing",
         text if text.contains("InvalidUnicode") => "invalid unicode code point",
@@ -361,7 +361,7 @@ impl Lowering<'_> {
                 return Err(self.error(entry.id, format!("undefined field '{}'", field.field)).help(near));
             };
             let value = self.node(&field.value)?;
-            // Where a field stands twice, the last one counts.
+            // If a field is given twice, the last one counts.
             fields.retain(|field| field.name != name);
             fields.push(Field { at, name, value, optional: field.optional });
         }
@@ -461,7 +461,7 @@ impl Lowering<'_> {
             return Ok(Some(Val::Type(Arc::from(name))));
         }
         match messages::find(&name) {
-            // Their values are numbers, texts, lists and maps, of the types of those.
+            // Values of these messages are numbers, texts, lists and maps, and have their types.
             Some(_) => Err(self.error(node.id, format!("reference to undefined type: {name}"))),
             None => Ok(None),
         }
@@ -543,7 +543,7 @@ impl Lowering<'_> {
             }
             ("all", [v, body]) => self.fold(FoldOp::All, target, &[v], None, body)?,
             ("exists", [v, body]) => self.fold(FoldOp::Exists, target, &[v], None, body)?,
-            // With one variable, kro knows only this spelling.
+            // kro knows only this spelling of the macro with one variable.
             ("exists_one", [v, body]) => self.fold(FoldOp::ExistsOne, target, &[v], None, body)?,
             ("map", [v, body]) => self.fold(FoldOp::Collect, target, &[v], None, body)?,
             ("map", [v, filter, body]) => self.fold(FoldOp::Collect, target, &[v], Some(filter), body)?,
@@ -574,7 +574,7 @@ impl Lowering<'_> {
         }))
     }
 
-    /// `math.greatest` and `math.least` of any number of arguments; what is written out must be numbers.
+    /// `math.greatest` and `math.least` of any number of arguments. Literals among them must be numbers.
     fn extreme(
         &mut self,
         at: u64,

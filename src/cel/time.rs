@@ -156,14 +156,14 @@ pub(super) fn in_zone(t: &DateTime<FixedOffset>, zone: &str) -> Result<DateTime<
     Ok(t.with_timezone(&FixedOffset::east_opt(offset).ok_or_else(unknown)?))
 }
 
-/// How many seconds a place is ahead of UTC at an instant. Before the first change that is recorded it is the place's
-/// own mean time, to the second; after the last one its rule goes on.
+/// How many seconds a place is ahead of UTC at an instant. Before the first recorded change the place has its own
+/// mean time, to the second. After the last recorded change its rule goes on.
 fn offset_of(place: &str, seconds: i64) -> Option<i32> {
-    // What is local to a controller is UTC.
+    // A controller's local time is UTC.
     if matches!(place, "" | "UTC" | "Local") {
         return Some(0);
     }
-    // Names of files, as Go finds them: their case matters.
+    // Go finds zones by the names of files, so their case matters.
     let zone = tzdb_data::find_tz(place.as_bytes()).filter(|_| tzdb_data::TZ_NAMES.contains(&place))?;
     zone.find_local_time_type(seconds).ok().map(|local| local.ut_offset())
 }

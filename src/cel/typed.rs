@@ -15,8 +15,8 @@ pub(super) struct Converted {
     changed: bool,
 }
 
-/// Converts by type. What does not have the form that the schema promises stays as it is: the expression that uses it
-/// fails then, and only that one.
+/// Converts by type. A value that does not have the form that the schema promises stays as it is. An expression that
+/// uses it fails then, and only that one.
 pub(super) fn convert(json: &Json, t: &Type) -> Converted {
     let special = match (t, json) {
         (Type::Bytes, Json::String(s)) => padded(s).map(|b| Val::Bytes(Arc::from(b))),

@@ -35,15 +35,15 @@ pub enum Type {
     Param(Arc<str>),
     /// A type that the checker has still to find.
     Var(usize),
-    /// What a mistake left; it fits everything, so one mistake gives one message.
+    /// The type of an expression that has a mistake. It fits everywhere, so one mistake gives one message.
     Error,
 }
 
-/// An object type. Its name says where in which schema it stands, and is its identity.
+/// An object type. Its name says where in which schema it stands. Two object types are equal if their names are.
 #[derive(Clone, Debug)]
 pub struct Struct {
     pub name: String,
-    /// By the names that expressions use (`my__dash__field`).
+    /// The fields, by the names that expressions use (`my__dash__field`).
     pub fields: BTreeMap<String, Type>,
     /// Fields that are not listed are allowed, of any type.
     pub open: bool,
@@ -90,7 +90,7 @@ impl Type {
         }
     }
 
-    /// Whether some value of it is bytes, which fields hold as base64.
+    /// Whether some value of the type is bytes, which fields hold as base64.
     pub fn holds_bytes(&self) -> bool {
         match self {
             Self::Bytes => true,
@@ -139,8 +139,8 @@ impl Type {
         })
     }
 
-    /// Whether a value may be passed where this type is declared. Looks at the outermost kind only: what a list
-    /// holds is the function's business.
+    /// Whether a value may be passed where this type is declared. Only the outermost kind counts: the elements of a
+    /// list are the function's business.
     pub(super) fn admits(&self, value: &Val) -> bool {
         match (self, value) {
             (Self::Dyn | Self::Param(_) | Self::Var(_) | Self::Error, _)

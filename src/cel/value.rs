@@ -36,7 +36,8 @@ pub(super) enum Val {
     Opaque(Arc<Opaque>),
 }
 
-/// A list; with an identity, one whose order means nothing: what it equals and what `+` makes of it depends on that.
+/// A list. With an identity, the order of its elements means nothing; the identity then decides about equality and
+/// `+`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct List {
     pub(super) items: Vec<Val>,
@@ -51,7 +52,7 @@ impl Deref for List {
 }
 
 impl Identity {
-    /// Whether two elements are the same one.
+    /// Whether two elements count as the same.
     fn same(&self, a: &Val, b: &Val, budget: &Budget) -> Result<bool, Fault> {
         let keys = match self {
             Self::Value => return a.equals(b, budget),
@@ -70,7 +71,7 @@ impl Identity {
 }
 
 impl List {
-    /// Where the element is that is the same as this one.
+    /// The position of the element that counts as the same as this one.
     fn position(&self, identity: &Identity, wanted: &Val, budget: &Budget) -> Result<Option<usize>, Fault> {
         for (at, item) in self.items.iter().enumerate() {
             if identity.same(item, wanted, budget)? {
@@ -97,7 +98,8 @@ impl List {
         Ok(true)
     }
 
-    /// One after the other. With an identity, elements of the other list replace the same ones of this, in their places.
+    /// Concatenates. With an identity, elements of the other list replace those of this list that count as the same,
+    /// in their places.
     pub(super) fn plus(&self, other: &List, budget: &Budget) -> Result<List, Fault> {
         budget.items(self.len() + other.len())?;
         let mut out = self.clone();
@@ -181,7 +183,7 @@ impl PartialEq for Ordered {
 impl Eq for Ordered {}
 
 impl Scalar {
-    /// The key that a value is; `None` for strings, which are kept apart, and for what can be none.
+    /// A value as a key; `None` for strings, which are kept apart, and for values that can be no key.
     fn of(value: &Val) -> Option<Self> {
         Some(match value {
             Val::Null => Self::Null,
@@ -202,7 +204,8 @@ impl Scalar {
 pub(super) struct Map {
     pub(super) strings: BTreeMap<Arc<str>, Val>,
     pub(super) others: BTreeMap<Scalar, Val>,
-    /// The JSON that this was made from, where typing changed something in it: a whole object goes out as it came in.
+    /// The JSON that the map was made from, where typing changed something in it. As a result, a whole object has
+    /// this JSON.
     pub(super) origin: Option<Arc<Json>>,
     /// An object with a schema, whose fields may be named in escaped form.
     pub(super) escaped: bool,
@@ -222,7 +225,7 @@ impl Map {
         if let Val::String(s) = key {
             return self.strings.get(s.as_ref());
         }
-        // What is not a number is not equal to itself.
+        // NaN is not equal to itself, so it finds nothing.
         if self.others.is_empty() || matches!(key, Val::Double(d) if d.is_nan()) {
             return None;
         }
@@ -234,7 +237,7 @@ impl Map {
             _ => None,
         })
     }
-    /// A field. Of an object with a schema, Kubernetes' escaped name (`my__dash__field`) also finds the real one.
+    /// A field. In an object with a schema, Kubernetes' escaped name (`my__dash__field`) finds the field too.
     pub(super) fn field(&self, name: &str) -> Option<&Val> {
         self.strings.get(name).or_else(|| {
             let real = (self.escaped && name.contains("__")).then(|| unescaped(name))??;
@@ -299,7 +302,8 @@ pub fn unescape_field(name: &str) -> String {
     unescaped(name).unwrap_or_else(|| name.to_owned())
 }
 
-/// The same; `None` where two underscores, a word, and two underscores stand for nothing.
+/// The property that an escaped name stands for; `None` where two underscores, a word, and two underscores are no
+/// known escape.
 fn unescaped(name: &str) -> Option<String> {
     let mut out = String::with_capacity(name.len());
     let mut rest = name;
@@ -539,7 +543,7 @@ impl Val {
     }
 }
 
-/// How much there is to copy.
+/// The steps that a copy costs.
 fn nodes(json: &Json) -> u64 {
     match json {
         Json::Array(items) => 1 + items.iter().map(nodes).sum::<u64>(),
@@ -549,7 +553,7 @@ fn nodes(json: &Json) -> u64 {
     }
 }
 
-/// As kro does: the integer is taken as the nearest double.
+/// Compares as kro does: the integer is taken as the nearest double.
 fn compare_int_double(a: i128, b: f64) -> Option<Ordering> {
     (a as f64).partial_cmp(&b)
 }

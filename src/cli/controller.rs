@@ -179,7 +179,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Box::pin(crate::hub::run(settings, stop)).await.map_err(anyhow::Error::from)
         })
     };
-    // The hub's loop evaluates what is said of all clusters together: expressions need a known stack.
+    // The hub's loop goes down into objects as deep as API servers take them, so its stack has a known size.
     let hub = std::thread::Builder::new().name("hub".into()).stack_size(crate::spoke::pool::STACK_BYTES);
     hub.spawn(work)?.join().map_err(|_| anyhow::anyhow!("the hub's loop panicked"))?
 }

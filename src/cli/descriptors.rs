@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What this process may open.
+/// How many descriptors this process may open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Limit {
     /// `None` is unlimited.

@@ -28,7 +28,8 @@ impl FromStr for Gates {
             };
             match name.trim() {
                 "CELOmitFunction" | "AllAlpha" => gates.omit = on,
-                // What they add in kro is not there; a start command that names them works all the same.
+                // What these gates add in kro does not exist here. A start command that names them works all the
+                // same.
                 "InstanceConditionEvents" | "InstanceConditionMetrics" | "AllBeta" => {}
                 other => {
                     return Err(format!("unknown feature gate {other:?}; known are {}", NAMES.join(", ")));

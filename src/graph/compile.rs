@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 /// Compiles a definition for a cluster that serves these kinds.
 ///
-/// What `kinds` says it does not serve is a problem; of what it does not know, anything is believed.
+/// A kind that `kinds` says is not served is a problem. Of a kind that `kinds` does not know, anything is believed.
 ///
 /// # Errors
 /// All problems at once, in the order of the definition.
@@ -111,7 +111,7 @@ pub fn compile(
     })
 }
 
-/// What is read of `kro.cluster`, as paths below it.
+/// The fields of `kro.cluster` that expressions read, as paths below it.
 fn cluster_reads<'e>(
     expressions: impl Iterator<Item = &'e Arc<Expression>>,
     rgd: &ResourceGraphDefinition,

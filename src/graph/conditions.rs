@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The conditions that are there without the author's; `runtime.condition(schema, …)` reads them.
+/// Our own conditions, which `runtime.condition(schema, …)` reads.
 const OWN: [&str; 4] = ["Ready", "InstanceManaged", "GraphResolved", "ResourcesReady"];
 const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
 

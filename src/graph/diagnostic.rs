@@ -13,7 +13,7 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
-    /// The expression that it is about, and the byte in it.
+    /// The expression that is wrong, and the byte in it.
     pub spot: Option<Spot>,
 }
 
@@ -30,7 +30,7 @@ impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path, self.message)?;
         match &self.help {
-            // Below the caret of an expression.
+            // The caret of an expression ends a line, so the help begins a new one.
             Some(help) if self.message.contains('\n') => write!(f, "\n {help}"),
             Some(help) => write!(f, "; {help}"),
             None => Ok(()),
@@ -104,13 +104,13 @@ impl fmt::Display for Path {
 /// The prefix of the names of object types; what follows it is the place of the type: `schema.spec`, `myService.spec`.
 pub const TYPE_PREFIX: &str = "__type_";
 
-/// A message as an author reads it: types are called by the place where they stand.
+/// A message for authors: types are called by the place where they stand, not by their internal names.
 pub fn legible(message: &str) -> String {
     message.replace(TYPE_PREFIX, "")
 }
 
-/// What to say of a text in which a backslash stands before an expression, as those write it who want to keep it from
-/// being one. `source`: the expression that is wrong, if it is known which.
+/// Help for a text with a backslash before `${`: people write it to keep the text from being an expression. `source`
+/// is the expression that is wrong, if it is known which.
 pub fn backslash(text: &str, source: Option<&str>) -> Option<String> {
     let Ok(Text::Mixed(parts)) = split(text) else { return None };
     let escaped = parts.iter().zip(parts.iter().skip(1)).find_map(|pair| match pair {
@@ -120,7 +120,7 @@ pub fn backslash(text: &str, source: Option<&str>) -> Option<String> {
         _ => None,
     })?;
     let whole = format!("${{{escaped}}}");
-    // Quoted, it must be one expression again.
+    // The suggestion is offered only if it is one expression when quoted.
     let quoted = format!("${{{whole:?}}}");
     let as_text = match split(&quoted) {
         Ok(Text::Standalone(_)) => format!("; for the characters {whole} themselves write {quoted}"),

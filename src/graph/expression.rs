@@ -16,7 +16,7 @@ pub struct Expression {
     pub program: Program,
     /// The whole text is one expression, so that its result keeps its type.
     pub standalone: bool,
-    /// Equal for equal texts of one graph: where a pass keeps the result.
+    /// Where a pass keeps the result. Equal texts of one graph have one slot.
     pub slot: usize,
 }
 
@@ -46,7 +46,7 @@ pub struct Expressions {
 }
 
 impl Expressions {
-    /// With these libraries beside kro's.
+    /// No expressions yet. They may use these libraries beside kro's.
     pub fn new(libraries: Libraries) -> Self {
         Self { known: HashMap::default(), libraries }
     }
@@ -104,7 +104,7 @@ impl Expressions {
         (whole && Program::compile_with(&source, self.libraries).is_ok()).then_some(one)
     }
 
-    /// `None` for a text without expressions and for one with a problem.
+    /// Compiles a text; `None` if it has no expressions, or has a problem.
     fn text(&mut self, text: &str, path: &Path, problems: &mut Problems) -> Option<Arc<Expression>> {
         let split = match split(text) {
             Ok(split) => split,

@@ -4,7 +4,8 @@ use crate::api::hash;
 use crate::api::rgd::RgdSpec;
 use serde_json::{Map, Value, json};
 
-/// 16 hex digits. The order of resources and of conditions does not count, nor whether an empty part is written.
+/// The fingerprint, in 16 hex digits. The order of resources and of conditions does not count, nor whether an empty
+/// part is written.
 pub fn spec(spec: &RgdSpec) -> String {
     let schema = &spec.schema;
     let mut resources: Vec<&crate::api::rgd::Resource> = spec.resources.iter().collect();

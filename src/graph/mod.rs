@@ -48,8 +48,8 @@ pub struct Options {
     pub collection_dimensions: usize,
     /// `omit()` may be used: kro's feature gate `CELOmitFunction`.
     pub omit: bool,
-    /// OpenAPI of the author's status as an earlier compilation of the same definition inferred it: it holds, whatever
-    /// the kinds say by now.
+    /// OpenAPI of the author's status, as an earlier compilation of this definition inferred it. It is used instead
+    /// of what the kinds say now.
     pub status_schema: Option<Value>,
 }
 
@@ -83,7 +83,7 @@ const MEANINGFUL: [&str; 2] = [hub::HUB_REFS, hub::CEL_LIBRARIES];
 pub struct Graph {
     pub rgd_name: String,
     pub rgd_uid: String,
-    /// Of the definition's spec; 16 hex digits.
+    /// Hash of the definition's spec; 16 hex digits.
     pub hash: String,
     pub generation: i64,
     /// Fingerprint of the definition's [`meaningful_annotations`].
@@ -97,11 +97,11 @@ pub struct Graph {
     pub resources: Vec<ResourceInformation>,
     crd_hash: String,
     status: BTreeMap<String, Template>,
-    /// Fields that are said once for all clusters.
+    /// Fields of the status that are computed once for all clusters.
     over_all: BTreeMap<String, Template>,
     status_schema: Value,
     conditions: Option<Vec<Arc<Expression>>>,
-    /// The type of `schema`, where it decides what is rendered.
+    /// The type of `schema` in expressions that decide what is rendered.
     instance: Type,
     instance_in_status: Type,
     cluster_reads: BTreeSet<Vec<String>>,
@@ -119,9 +119,10 @@ pub struct Node {
     /// Children are deleted in falling order.
     pub apply_order: u32,
     pub on_existing: Option<OnExisting>,
-    /// It is only read, never written: `externalRef`.
+    /// Set for an `externalRef`: the node is read and never written.
     pub external: Option<External>,
-    /// It lives on the hub, once for all clusters: annotation `hub.kro.run/target: hub`, or named in `hub-refs`.
+    /// The node lives on the hub, once for all clusters: annotation `hub.kro.run/target: hub`, or named in
+    /// `hub-refs`.
     pub on_hub: bool,
     /// What the cluster says of the kind, where it is known.
     pub kind: Option<Arc<Kind>>,
@@ -138,11 +139,11 @@ pub struct Node {
 }
 
 impl Node {
-    /// Whether it may give any number of objects, and is a list to those that read it.
+    /// Whether the node may give any number of objects. Its readers see a list then.
     pub fn is_collection(&self) -> bool {
         !self.for_each.is_empty() || self.external == Some(External::Selected)
     }
-    /// Whether it has conditions of its own for being there at all.
+    /// Whether the node has an includeWhen.
     pub fn is_conditional(&self) -> bool {
         !self.include_when.is_empty()
     }
@@ -160,8 +161,8 @@ pub enum External {
 /// What an external reference reads, its expressions evaluated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// As written; empty or absent is the instance's namespace for [`Target::Name`], all namespaces for
-    /// [`Target::Selector`].
+    /// The namespace as written. Empty or absent means the instance's namespace for [`Target::Name`], and all
+    /// namespaces for [`Target::Selector`].
     pub namespace: Option<String>,
     pub target: Target,
 }
@@ -178,9 +179,9 @@ pub enum Target {
 pub struct AuthorConditions {
     /// One of each type, in the order of the entries.
     pub made: Vec<AuthorCondition>,
-    /// Some entry waits for data or failed: conditions that were written before and are not made now stay.
+    /// Some entry waits for data or failed. Conditions that were written before and are not made now stay then.
     pub incomplete: bool,
-    /// What can never be evaluated, and types that two entries gave.
+    /// Entries that can never be evaluated, and types that two entries gave.
     pub problems: Vec<String>,
 }
 
@@ -197,12 +198,12 @@ pub struct AuthorCondition {
 struct Dimension {
     iterator: String,
     expression: Arc<Expression>,
-    /// It reads nothing but the instance, so what is missing in its items stays missing.
+    /// The entry reads nothing but the instance, so a field that its items lack stays missing.
     of_instance: bool,
     item: Type,
 }
 
-/// What to do about an object that is there before us.
+/// What to do about an object that exists before the first write of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnExisting {
     Adopt,
@@ -211,7 +212,7 @@ pub enum OnExisting {
 }
 
 impl Graph {
-    /// The kinds of what it makes.
+    /// The kinds of the objects that its nodes make.
     pub fn group_kinds(&self) -> BTreeSet<GroupKind> {
         self.made().map(|n| n.gvk.group_kind()).collect()
     }
@@ -226,8 +227,8 @@ impl Graph {
     pub fn schema(&self) -> Option<&Value> {
         served::schema_of_crd(&self.crd)
     }
-    /// An instance as a server shows it that serves the generated CRD. One that was read before a definition changed reads
-    /// differently afterwards, and no watch tells of it.
+    /// An instance as a server that serves the generated CRD shows it. An instance that was read before the
+    /// definition changed reads differently afterwards, and no watch tells of it.
     pub fn as_served(&self, instance: &Object) -> Option<Object> {
         match served::as_served(&instance.0, self.schema()?) {
             Cow::Owned(shown) => Some(Object(shown)),
@@ -249,8 +250,8 @@ impl Graph {
     pub fn reads_clusters(&self) -> bool {
         !self.over_all.is_empty()
     }
-    /// The author's fields that read `kro.clusters`, for an instance on the hub. `clusters`: of each its facts, and the
-    /// `state` and `status` that the instance has there.
+    /// Evaluates the author's fields that read `kro.clusters`, for an instance on the hub. `clusters` holds for each
+    /// cluster its facts, and the `state` and `status` that the instance has there.
     pub fn over_clusters(&self, instance: &Value, clusters: &Value) -> (Map<String, Value>, Vec<String>) {
         if self.over_all.is_empty() {
             return (Map::new(), Vec::new());

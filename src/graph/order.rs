@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// For each node, by its position in the definition, the positions it depends on.
+/// For each node, by its position in the definition: the positions of the nodes that it depends on.
 pub type Dependencies = [BTreeSet<usize>];
 
-/// Positions in topological order: of the nodes whose dependencies are done, always the first of the definition.
+/// Positions in topological order. Of the nodes whose dependencies are done, the one that stands first in the
+/// definition comes next.
 ///
 /// # Errors
 /// The cycles, each as the positions along it, every node depending on the next and the last on the first.

@@ -23,9 +23,9 @@ pub struct Draft {
     pub for_each: Vec<Dimension>,
     pub include_when: Vec<Use>,
     pub ready_when: Vec<Use>,
-    /// By id, the first expression that reads it.
+    /// The ids that it reads, each with the first expression that does.
     pub reads: BTreeMap<String, Use>,
-    /// All that decides what it is, without readyWhen.
+    /// All expressions that decide what is rendered; those of readyWhen are not among them.
     pub uses: Vec<Use>,
 }
 
@@ -127,7 +127,7 @@ impl Reader<'_> {
                     let typed = self.variables.are_typed(usage.expression.program.variables(), &draft.id);
                     if !reads.wrong {
                         let found = types::items(&usage, self.variables.all(), typed, &mut self.problems);
-                        // What is wrong with the list is said once, not again wherever its items are used.
+                        // A problem of the list is reported once, and not again wherever its items are used.
                         item = found.unwrap_or(Type::Dyn);
                     }
                     draft.for_each.push(Dimension {
@@ -157,7 +157,7 @@ impl Reader<'_> {
         draft.template = read;
         let verbatim = shape.is_some_and(Shape::is_crd);
         let known = shape.filter(|_| !verbatim).and_then(|s| s.served.kind());
-        // Whatever the kind, its metadata is known.
+        // The schema of metadata is known even where that of the kind is not.
         let bare = json!({
             "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"metadata": object_meta()},
         });
@@ -201,7 +201,7 @@ impl Reader<'_> {
         }
     }
 
-    /// An object cannot be without a name; nor without a namespace where nothing else says which.
+    /// An object needs a name. It needs a namespace too where nothing else says which.
     fn may_not_omit(&mut self, usage: &Use, shape: Option<&Shape>, metadata: &Path) {
         let is_name = usage.path == metadata.key("name");
         let must_be_placed =

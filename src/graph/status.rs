@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 #[derive(Debug, Default)]
 pub struct Status {
-    /// What is written, by field. Each field stands alone.
+    /// The author's fields. Each is evaluated and written by itself.
     pub fields: BTreeMap<String, Template>,
-    /// The same of what is said once for all clusters.
+    /// The fields that read `kro.clusters`: they are computed once for all clusters.
     pub over_all: BTreeMap<String, Template>,
     /// OpenAPI of the author's part.
     pub schema: Value,
@@ -30,7 +30,7 @@ pub struct Status {
 const STATE: &str = "state";
 const CONDITIONS: &str = "conditions";
 const FLEET: &str = "fleet";
-/// What the controller writes where an author declares a field of that name, and its type.
+/// Fields that the controller writes even if the author declares one of that name, and their types.
 const WRITTEN: [(&str, &str); 2] = [(STATE, "string"), ("observedGeneration", "integer")];
 
 pub fn compile(
@@ -70,7 +70,7 @@ pub fn compile(
         if let Some(bare) = first_literal(&template, value, &path) {
             problems.add(&bare, format!("status fields without expressions are not supported: [{bare}]"));
         }
-        // A map or a list in which nothing stands says nothing.
+        // An empty map or list says nothing, so it gets no schema.
         if template.is_literal() {
             continue;
         }
@@ -113,7 +113,7 @@ fn reads_clusters(expression: &Expression) -> bool {
     })
 }
 
-/// OpenAPI by the expression's slot.
+/// The OpenAPI of each expression's result, by the expression's slot.
 type Types = HashMap<usize, Value>;
 
 fn type_of(usage: &Use, known: &Known<'_>, variables: &Variables<'_>, problems: &mut Problems) -> Value {

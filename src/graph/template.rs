@@ -15,7 +15,7 @@ pub enum Template {
     /// No expression anywhere below.
     Literal(Value),
     Expression(Arc<Expression>),
-    /// The same in a field that holds base64 somewhere: bytes are written encoded.
+    /// An expression in a field that holds base64 somewhere: bytes are written encoded.
     Encoded(Arc<Expression>, Arc<Type>),
     Map(BTreeMap<String, Template>),
     List(Vec<Template>),
@@ -24,7 +24,7 @@ pub enum Template {
 /// An expression that gave no value, and where in the template it stands.
 #[derive(Debug)]
 pub struct Failure {
-    /// Below the template's root, e.g. `metadata.name`.
+    /// The path from the template's root, e.g. `metadata.name`.
     pub path: String,
     pub text: String,
     pub error: EvalError,

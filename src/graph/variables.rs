@@ -18,10 +18,11 @@ pub const CLUSTERS: &str = "clusters";
 /// One object of a collection, in its readyWhen.
 pub const EACH: &str = "each";
 
-/// What changes in `schema.metadata` with writes that are answers to what was rendered: whatever is made of it never
-/// comes to rest. No expression sees these fields.
+/// Fields of `schema.metadata` that our own writes change. An object that is made of one would never come to rest, so
+/// no expression sees them.
 pub const RESTLESS: [&str; 2] = ["resourceVersion", "managedFields"];
-/// Counts the edits of one object, and starts anew where the object is made anew. Only the status may read it.
+/// A field of `schema.metadata` that counts the edits of one object, and starts anew with each copy of it. Only the
+/// status may read it.
 pub const GENERATION: &str = "generation";
 
 /// What expressions may read.
@@ -31,9 +32,9 @@ pub struct Variables<'a> {
     all: Decls,
     /// `schema` in the status.
     in_status: Type,
-    /// Of each resource, one object.
+    /// The type of one object of each resource.
     objects: BTreeMap<&'a str, Type>,
-    /// What nobody knows the type of.
+    /// Variables of unknown type.
     untyped: BTreeSet<&'a str>,
 }
 
@@ -64,31 +65,31 @@ impl<'a> Variables<'a> {
         variables
     }
 
-    /// The type of this one is not known after all.
+    /// Notes that the type of this variable is not known after all.
     pub fn forget(&mut self, variable: &'a str) {
         self.untyped.insert(variable);
     }
 
-    /// Everything but what the place rules out, which is judged before.
+    /// All variables. Whether an expression may read one at its place is judged elsewhere, and before.
     pub fn all(&self) -> &Decls {
         &self.all
     }
 
-    /// The same in the author's conditions.
+    /// All variables as the status and its conditions see them.
     pub fn in_status(&self) -> Decls {
         let mut decls = self.all.clone();
         decls.declare(SCHEMA, self.in_status.clone());
         decls
     }
 
-    /// The same where something is said of all clusters together: `kro.clusters` beside `kro.cluster`.
+    /// The variables of the status, with `kro.clusters` beside `kro.cluster`.
     pub fn over_all(&self) -> Decls {
         let mut decls = self.in_status();
         decls.declare(KRO, Type::from_openapi(&clusters(), KRO).unwrap_or(Type::Dyn));
         decls
     }
 
-    /// Everything, and the iterators of a collection.
+    /// All variables, and the iterators of a collection.
     pub fn with(&self, iterators: &[(String, Type)]) -> Decls {
         let mut decls = self.all.clone();
         for (name, t) in iterators {
@@ -112,7 +113,8 @@ impl<'a> Variables<'a> {
         self.objects.get(id).cloned().unwrap_or(Type::Dyn)
     }
 
-    /// Whether the type of every one of these is known. Of what is not, `dyn` says nothing.
+    /// Whether the type of every one of these variables is known. If not, a result of type `dyn` is no mistake of the
+    /// author.
     pub fn are_typed(&self, variables: &BTreeSet<String>, of: &str) -> bool {
         !variables.iter().any(|v| self.untyped.contains(if v == EACH { of } else { v.as_str() }))
     }
@@ -120,13 +122,13 @@ impl<'a> Variables<'a> {
 
 /// The type of `schema`: the instance without its status.
 pub struct Instance {
-    /// Where it decides what is rendered.
+    /// The type in expressions that decide what is rendered.
     pub rendered: Type,
     pub in_status: Type,
 }
 
 impl Instance {
-    /// Without a schema for the spec, because that has problems of its own, anything goes below it.
+    /// Makes the types. Where the spec has no schema, because it has problems of its own, anything goes below it.
     pub fn new(spec: Option<&Value>, scope: Scope) -> Self {
         let of = |hidden: &[&str]| {
             let mut metadata = object_meta();
@@ -187,7 +189,7 @@ fn kro() -> Value {
     json!({"type": "object", "properties": {"cluster": cluster()}})
 }
 
-/// OpenAPI of `kro` in the status: of every cluster also what the instance came to there.
+/// OpenAPI of `kro` in the status: every cluster has also the state and the status of the instance there.
 fn clusters() -> Value {
     let mut one = cluster();
     if let Some(fields) = one.pointer_mut("/properties").and_then(Value::as_object_mut) {

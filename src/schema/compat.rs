@@ -28,8 +28,8 @@ impl Changes {
     }
 }
 
-/// Compares whole CRDs: `old` is the live one, `new` the wanted one. What only the live one says outside of its schema
-/// (conversion, foreign labels, a scale subresource) belongs to somebody else and is no change.
+/// Compares whole CRDs: `old` is the live one, `new` the wanted one. Fields outside of the schema that only the live
+/// one has (conversion, foreign labels, a scale subresource) belong to somebody else and are no change.
 pub fn compare(old: &Value, new: &Value) -> Changes {
     let mut changes = Changes::default();
     metadata(old, new, &mut changes);
@@ -72,7 +72,7 @@ fn metadata(old: &Value, new: &Value, changes: &mut Changes) {
             |crd: &'_ Value| crd.get("metadata").and_then(|m| m.get(map)).cloned().unwrap_or_default();
         let live = entries(old);
         for (key, value) in entries(new).as_object().into_iter().flatten() {
-            // Which version wrote it last is bookkeeping.
+            // The label that names the version which wrote the CRD last is bookkeeping.
             if key != kro::KRO_VERSION && live.get(key) != Some(value) {
                 changes.compatible.push(format!("{what} {key} was set to {}", show(value)));
             }
@@ -159,9 +159,9 @@ const JUDGED: [&str; 9] = [
 
 struct Comparison<'a> {
     changes: &'a mut Changes,
-    /// In a part that kro does not look at, nothing breaks.
+    /// Whether this is a part that kro does not look at. Nothing breaks there.
     lenient: bool,
-    /// Where the schemas that are compared stand.
+    /// Where the compared schemas stand.
     place: Place,
 }
 
@@ -173,11 +173,11 @@ impl Comparison<'_> {
             self.changes.breaking.push(Break::new(text, matters));
         }
     }
-    /// It breaks whoever has a value there.
+    /// Notes a change that breaks instances which have a value there.
     fn breaking_here(&mut self, text: String) {
         self.breaking(text, Matters::Has(self.place.clone()));
     }
-    /// The same comparison of what is below.
+    /// The comparison one level further down.
     fn below(&mut self, step: Step, path: &str, old: &Value, new: &Value) {
         self.place.0.push(step);
         self.schema(path, old, new);
@@ -198,7 +198,7 @@ impl Comparison<'_> {
             self.compatible(changed(&format!("Default of {}", field(path)), some(&before), some(&after)));
         }
         if word(old, "type") != word(new, "type") {
-            // What is below cannot be compared any more.
+            // With another type, what is below cannot be compared.
             self.breaking_here(changed(
                 &format!("Type of {}", field(path)),
                 old.get("type"),
@@ -273,7 +273,7 @@ impl Comparison<'_> {
                     self.breaking(format!("Property {path} is newly required"), matters);
                 }
                 (true, true) if has_default(old) && !has_default(new) => {
-                    // It may show without being stored.
+                    // Every instance may show this value without having it stored, by the default.
                     let shown = old.get("default").cloned().unwrap_or_default();
                     let matters = Matters::Equals(here(), shown);
                     self.breaking(format!("Default of required property {path} was removed"), matters);
@@ -298,7 +298,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// It breaks whoever lacks the field, unless a default takes its place.
+    /// Notes a newly required field. It breaks instances that lack the field, unless it has a default.
     fn lacks(&self, name: &str, new: &Value) -> Matters {
         match has_default(new) {
             true => Matters::Never,
@@ -389,7 +389,7 @@ fn has_default(schema: &Value) -> bool {
     schema.get("default").is_some_and(|d| !d.is_null())
 }
 
-/// What the API server does not keep.
+/// Values that the API server does not keep.
 fn is_blank(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -401,7 +401,7 @@ fn is_blank(value: &Value) -> bool {
     }
 }
 
-/// A keyword's value without what the API server drops or fills in: blank members, and blank altogether.
+/// A keyword's value without its blank members, which the API server drops or fills in; null if nothing is left.
 fn tidy(value: Option<&Value>) -> Value {
     let Some(value) = value.filter(|v| !is_blank(v)) else { return Value::Null };
     let item = |item: &Value| match item {

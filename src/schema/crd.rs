@@ -13,8 +13,8 @@ const RGD_NAME_ANNOTATION: &str = "hub.kro.run/resource-graph-definition-name";
 const PRESERVE_UNKNOWN: &str = "x-kubernetes-preserve-unknown-fields";
 const COLUMNS: &str = "additionalPrinterColumns";
 
-/// The CRD as kro generates it. `spec` and `status` are OpenAPI; `status` is the author's part, `state` and
-/// `conditions` are added to it.
+/// The CRD as kro generates it. `spec` and `status` are OpenAPI. `status` is the author's part; `state` and
+/// `conditions` are added here.
 pub fn generate(rgd: &ResourceGraphDefinition, spec: Value, status: Value) -> Value {
     let schema = &rgd.spec.schema;
     let lower = schema.kind.to_lowercase();
@@ -63,7 +63,7 @@ pub fn generate(rgd: &ResourceGraphDefinition, spec: Value, status: Value) -> Va
     })
 }
 
-/// For the hub: `clusters_column` adds the printer column `Clusters`.
+/// The CRD for the hub. `clusters_column` adds the printer column `Clusters`.
 pub fn for_hub(crd: &Value, clusters_column: bool) -> Value {
     let mut crd = crd.clone();
     if !clusters_column {
@@ -92,8 +92,8 @@ pub fn for_hub(crd: &Value, clusters_column: bool) -> Value {
     crd
 }
 
-/// For a spoke: it carries the hub's id and none of kro's own labels, so that a kro which runs there does not take it
-/// for its own.
+/// The CRD for a spoke. It carries the hub's id and none of kro's labels, so that a kro which runs there does not
+/// take the CRD for its own.
 pub fn for_spoke(crd: &Value, hub_id: &HubId) -> Value {
     let mut crd = crd.clone();
     let Some(metadata) = crd.get_mut("metadata").and_then(Value::as_object_mut) else { return crd };
@@ -185,7 +185,7 @@ fn status_schema(status: Value) -> Value {
     });
     let mut unseen = unseen_status();
     if properties.contains_key("observedGeneration") {
-        // It is the author's.
+        // The author declared this field, so it keeps the author's schema.
         unseen.as_object_mut().map(|unseen| unseen.remove("observedGeneration"));
     }
     status["properties"] = Value::Object(properties);
@@ -195,7 +195,7 @@ fn status_schema(status: Value) -> Value {
     status
 }
 
-/// Whether a status may have our default: an author may give conditions another shape, or ask for more.
+/// Whether our default of a status fits the author's schema, which may give conditions another shape or require more.
 fn takes(status: &Value) -> bool {
     let text = |field: &str| {
         let pointer = format!("/properties/conditions/items/properties/{field}");

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-/// The mark in a reduced schema, whose value is a [`Kept::word`].
+/// The keyword in a reduced schema that says so; its value is a [`Kept::word`].
 pub const KEPT_AS: &str = "x-kept-as";
 
 /// The names of Kubernetes' own types in OpenAPI begin with this: API servers decode them and write them out anew.
@@ -14,7 +14,7 @@ pub const OWN_TYPES: &str = "io.k8s.";
 /// Where a schema names [`list_keys`].
 pub const LIST_KEYS: &str = "x-kubernetes-list-map-keys";
 
-/// How a value is written out where it is not kept to the letter.
+/// How a value is written out that is not kept to the letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     Quantity,

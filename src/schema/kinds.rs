@@ -18,7 +18,7 @@ pub struct Kind {
 pub enum Served {
     Yes(Arc<Kind>),
     No,
-    /// Nobody who could know has been asked: anything goes.
+    /// Unknown: nobody who could tell was asked, so anything is believed.
     Unknown,
 }
 
@@ -36,7 +36,7 @@ pub trait Kinds {
     fn find(&self, gvk: &Gvk) -> Served;
 }
 
-/// Of no cluster: says nothing of any kind.
+/// Kinds of no cluster: every kind is unknown.
 pub struct Anywhere;
 
 impl Kinds for Anywhere {
@@ -45,7 +45,7 @@ impl Kinds for Anywhere {
     }
 }
 
-/// Exactly these are served.
+/// Kinds of a cluster that serves exactly these.
 impl Kinds for BTreeMap<Gvk, Arc<Kind>> {
     fn find(&self, gvk: &Gvk) -> Served {
         self.get(gvk).map_or(Served::No, |kind| Served::Yes(kind.clone()))

@@ -63,7 +63,7 @@ const WORDS: &[Family] = &[
     family("f", "ves", "thie"),
 ];
 
-/// Plurals that stand beside the usual one: such a word is plural already.
+/// Plurals that words have beside the usual one. A kind that is written like one is plural already.
 const SECOND_PLURALS: &str = "beefs fishes salmons shrimps swines trouts tunas adieus bureaux ganglions lexicons \
     mitochondrions stadia aquariums auditoriums symposiums curricula alumnuses cactuses focuses locuses nucleuses \
     octopi radiuses corpuses apexes codexes indexes latexes vertexes vortexes appendixes radixes helixes buffalos \
@@ -121,8 +121,8 @@ pub fn of(lower_kind: &str) -> String {
     if lower_kind.ends_with('s') { lower_kind.to_owned() } else { format!("{lower_kind}s") }
 }
 
-/// What the longest fitting entry makes of the word, and the length of what fitted. A word that ends in a plural
-/// form is plural already.
+/// The plural by the longest entry that fits, and how much of the word that entry covers. A word that ends in a
+/// plural form is plural already.
 fn longest(families: &[Family], word: &str) -> Option<(usize, String)> {
     let mut best: Option<(usize, String)> = None;
     for family in families {

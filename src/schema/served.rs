@@ -1,8 +1,8 @@
 //! A custom resource as an API server shows it, by the schema of its kind.
 //!
-//! A read fills in the defaults of the schema and leaves out what the schema does not know, whatever is stored. So an object
-//! that was read before its kind's schema changed reads differently afterwards, and no watch tells of it. These are the
-//! rules of Kubernetes for structural schemas.
+//! Whatever is stored, a read fills in the defaults of the schema and leaves out fields that the schema does not
+//! know. So an object reads differently once its kind's schema has changed, and no watch tells of it. The rules here
+//! are those of Kubernetes for structural schemas.
 
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -136,12 +136,13 @@ mod tests {
             json!({"a": null}),
             json!({"a": null}),
         );
-        // The one of a nested field only where its object is there, or has a default itself.
+        // The default of a nested field is filled in only where the object around it is there, or has a default
+        // itself.
         check(object(json!({"o": object(json!({"a": text}))})), json!({}), json!({}));
         check(object(json!({"o": object(json!({"a": text}))})), json!({"o": {}}), json!({"o": {"a": "x"}}));
         let defaulted = json!({"type": "object", "default": {}, "properties": {"a": text}});
         check(object(json!({"o": defaulted})), json!({}), json!({"o": {"a": "x"}}));
-        // In items of lists and values of maps.
+        // Defaults are filled into items of lists and values of maps too.
         let items = json!({"type": "array", "items": object(json!({"a": text, "b": {"type": "integer"}}))});
         check(
             object(json!({"l": items})),
@@ -150,7 +151,7 @@ mod tests {
         );
         let values = json!({"type": "object", "additionalProperties": object(json!({"a": text}))});
         check(object(json!({"m": values})), json!({"m": {"k": {}}}), json!({"m": {"k": {"a": "x"}}}));
-        // What means nothing is a value like any other.
+        // A default that is zero or empty is a value like any other.
         for zero in [json!(0), json!(false), json!(""), json!([]), json!({})] {
             check(object(json!({"a": {"default": zero}})), json!({}), json!({"a": zero}));
         }

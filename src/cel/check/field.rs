@@ -1,7 +1,8 @@
 //! Whether an expression's type may go into a field of an object.
 //!
-//! Not the rule inside expressions, but kro's own for templates: object types are compared by their fields, map literals
-//! may fill objects, an optional counts as what it holds, and what is known only at run time is let through.
+//! These are kro's rules for templates, which differ from those inside expressions. Object types are compared by
+//! their fields, map literals may fill objects, and an optional counts as what it holds. A value whose type is known
+//! only at run time is let through.
 
 use crate::cel::types::{Struct, Type};
 use crate::cel::value::unescape_field;

@@ -1,7 +1,7 @@
 //! The static types of expressions.
 //!
-//! Follows cel-go's checker: the same overloads fit, the same result types come out, the messages are the same, at the
-//! same places. A mistake gives the error type, which fits everything, so that it is reported once.
+//! The checker follows cel-go's: it gives the same overloads, result types and messages, at the same places. An
+//! expression with a mistake has the error type, which fits everywhere, so that the mistake is reported once.
 
 mod field;
 mod format;
@@ -73,8 +73,8 @@ struct Checker<'a> {
     bindings: Bindings,
     locals: Vec<Type>,
     problems: Vec<Problem>,
-    /// A macro with variables was seen. From there on cel-go compares numbers of different types, and expressions
-    /// that are in use rely on it.
+    /// Whether a macro with variables was seen. From there on cel-go compares numbers of different types, and
+    /// expressions that are in use rely on it.
     scoped: bool,
 }
 
@@ -100,7 +100,8 @@ static INDEX: LazyLock<[Vec<Signature>; 2]> = LazyLock::new(|| {
     ]
 });
 
-/// What `<` and its like take once `scoped` is set, in cel-go's order: an open type becomes the first that fits.
+/// Overloads of `<` and its like once `scoped` is set, in cel-go's order. An open type becomes the first type that
+/// fits.
 static COMPARISONS: LazyLock<Vec<Signature>> = LazyLock::new(|| {
     let pairs = [
         "bool, bool",
@@ -493,11 +494,11 @@ impl Checker<'_> {
                 | Type::Error
                 | Type::Var(_)
         );
-        // Of a list without elements, the first type of keys fits.
+        // A list without elements takes the first type of keys.
         if matches!(key, Type::Var(_)) {
             self.bindings.assign(&key, &Type::Int);
         }
-        // Then keys of every type fit, each with a list of its own.
+        // Otherwise keys of every type fit, each with a list of its own.
         if key == Type::Dyn && self.known(&range) == Type::Dyn {
             return Type::Dyn;
         }
@@ -536,7 +537,7 @@ fn literal(value: &Val) -> Type {
     }
 }
 
-/// What usually is meant by an operator on types that it does not take.
+/// What authors usually mean by an operator on types that it does not take.
 fn overload_help(name: &str, args: &[Type]) -> Option<String> {
     let [a, b] = args else { return None };
     let number = |t: &Type| matches!(t, Type::Int | Type::Uint | Type::Double);

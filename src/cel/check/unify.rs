@@ -1,7 +1,7 @@
 //! What fits where, and what the open types turn out to be.
 //!
-//! Type parameters of a signature are replaced by variables; a variable is bound to the first type that it meets, and to
-//! a more general one when that fits too. A binding that would contain itself is refused.
+//! Type parameters of a signature are replaced by variables. A variable is bound to the first type that it meets, and
+//! later to a more general one if that fits too. A binding that would contain itself is refused.
 
 use crate::cel::types::Type;
 use std::sync::Arc;
@@ -45,8 +45,8 @@ impl Bindings {
         }
     }
 
-    /// Whether every type may be used where its counterpart is wanted. What that says about variables is kept only
-    /// if all of them fit.
+    /// Whether every type may be used where its counterpart is wanted. Bindings of variables that follow are kept
+    /// only if all types fit.
     pub(super) fn assign_all(&mut self, from: &[Type], to: &[Type]) -> bool {
         if from.len() != to.len() {
             return false;

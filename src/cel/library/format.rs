@@ -10,7 +10,7 @@ use std::fmt::Write;
 /// Largest precision of `%f` and `%e`.
 const MAX_PRECISION: usize = 100;
 
-/// `%.2f`: what to write in its place, and how.
+/// A clause such as `%.2f`: what to write in its place, and how.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cel) struct Clause {
     verb: char,

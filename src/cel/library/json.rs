@@ -13,7 +13,7 @@ use std::fmt::Write;
 pub(super) const ROWS: &[Row] =
     &[global("json.encode", "dyn -> string", encode, "JSON text; integers beyond 2^53 as strings.")];
 
-/// Two encoders that differ in what JSON has no form for.
+/// The two encoders. They differ in values that JSON has no form for.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Dialect {
     /// kro's `json.marshal`.
@@ -148,14 +148,15 @@ pub(in crate::cel) fn through_json(value: &Val, budget: &Budget) -> Result<Val, 
 
 /// Every number becomes a double.
 pub(super) fn read(text: &str, budget: &Budget) -> Result<Val, Fault> {
-    // A node takes at least two bytes of text, and many times that in memory.
+    // A node takes at least two bytes of text, and many times as much in memory. So the text is charged by the nodes
+    // that it may hold.
     budget.charge(text.len() as u64 / 2)?;
     let json: Json = serde_json::from_str(&without_halves(text))
         .map_err(|_| Fault::invalid("json.unmarshal failed to parse JSON"))?;
     Ok(doubles(&json))
 }
 
-/// Half of a pair, which is no character, becomes the character for what can not be shown, as Go reads it.
+/// Replaces half of a surrogate pair, which is no character, by the replacement character, as Go does.
 fn without_halves(text: &str) -> Cow<'_, str> {
     let half = |text: &str| -> Option<u32> {
         let digits = text.strip_prefix("\\u")?.get(..4)?;

@@ -75,7 +75,8 @@ fn seeded_string(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
     }
     budget.text(seed.len() + *n as usize)?;
     let hash = Sha256::digest(seed.as_bytes());
-    // Eight groups of four bytes, over and over: names that exist depend on the repetition.
+    // The text repeats after eight characters, each made of four bytes of the hash. Names that exist depend on the
+    // repetition.
     let letters: Vec<char> = hash
         .chunks_exact(4)
         .filter_map(|c| Some(u32::from_be_bytes(c.try_into().ok()?)))

@@ -69,7 +69,7 @@ fn groups() -> &'static BTreeMap<&'static str, Group> {
     &GROUPS
 }
 
-/// How to get what this name stands for: a library, or a function of one.
+/// How to get the library, or the library of the function, that has this name.
 pub(in crate::cel) fn opt_in_help(name: &str) -> Option<String> {
     let (library, function) = match name.split_once('.') {
         Some((library, function)) => (library, Some(function)),

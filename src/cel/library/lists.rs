@@ -190,7 +190,7 @@ fn last(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
     Ok(items.last().cloned().map_or(Val::NONE, Val::some))
 }
 
-/// Go reports an order only for what it can compare, and takes the rest as it comes.
+/// Whether no element is greater than the next one. Neighbours that cannot be compared count as sorted, as in Go.
 fn is_sorted(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
     let [Val::List(items)] = args else { return Err(mismatch(args)) };
     budget.items(items.len())?;
@@ -235,7 +235,7 @@ fn extreme(budget: &Budget, args: &[Val], name: &str, better: Ordering) -> Resul
         return Err(Fault::overload(name, [other]));
     }
     for item in rest {
-        // Elements that have no order with the best one are passed over.
+        // Elements that cannot be compared with the best one are passed over.
         if item.compare(best).flatten() == Some(better) {
             best = item;
         }

@@ -104,7 +104,7 @@ fn min(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
     extreme(budget, args, "math.@min", Ordering::Less)
 }
 
-/// The first of the best; NaN stays where it stands.
+/// The first of the best values. NaN among several values is an error.
 fn extreme(budget: &Budget, args: &[Val], name: &str, better: Ordering) -> Result<Val, Fault> {
     let items = match args {
         [Val::List(items)] => items,
@@ -120,7 +120,7 @@ fn extreme(budget: &Budget, args: &[Val], name: &str, better: Ordering) -> Resul
     }
     for item in rest {
         match item.compare_numbers(best) {
-            // cel-go does not compare with NaN either.
+            // cel-go refuses to compare with NaN too.
             None => return Err(Fault::invalid(format!("NaN values cannot be ordered: {name}"))),
             Some(order) if order == better => best = item,
             Some(_) => {}
@@ -197,7 +197,7 @@ fn shift_right(_: &Budget, args: &[Val]) -> Result<Val, Fault> {
     shift(args, "math.bitShiftRight", u64::checked_shr)
 }
 
-/// Shifted by more places than there are, nothing is left.
+/// A shift by more places than there are gives 0.
 fn shift(args: &[Val], name: &str, of: fn(u64, u32) -> Option<u64>) -> Result<Val, Fault> {
     let [number, Val::Int(places)] = args else { return Err(mismatch(args)) };
     if *places < 0 {

@@ -72,7 +72,7 @@ const TABLES: [(&str, &[Row]); 14] = [
     ("URLs", url::ROWS),
 ];
 
-/// Title of what no other CEL has.
+/// The title of the functions that only kro has.
 pub(super) const KRO: &str = "kro";
 
 /// `f(a, b)`
@@ -85,7 +85,7 @@ const fn member(name: &'static str, signature: &'static str, run: Run, doc: &'st
     Row { name, member: true, signature, run, doc, dynamic: false }
 }
 
-/// An overload that the type checker does not offer: for arguments whose types are known at run time only.
+/// An overload for arguments whose types are known at run time only. The type checker does not offer it.
 const fn dynamic(name: &'static str, signature: &'static str, run: Run, doc: &'static str) -> Row {
     Row { name, member: false, signature, run, doc, dynamic: true }
 }
@@ -107,7 +107,7 @@ pub struct Function {
 pub struct Group {
     pub name: &'static str,
     pub overloads: Vec<Function>,
-    /// Its second argument is evaluated only if the first has no value.
+    /// The function's second argument is evaluated only if the first has no value.
     pub(super) lazy: bool,
 }
 
@@ -210,7 +210,7 @@ pub(super) fn closest(name: &str) -> Option<&'static str> {
     super::suggest::closest(name, names)
 }
 
-/// For the arm that cannot be reached because the arguments fit the signature.
+/// The fault of an arm that cannot be reached, because the arguments fit the signature.
 fn mismatch(args: &[Val]) -> Fault {
     Fault::overload("", args)
 }

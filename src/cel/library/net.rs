@@ -96,7 +96,7 @@ impl Cidr {
     }
 }
 
-/// Kubernetes takes no zones and no IPv4 addresses in IPv6 clothes.
+/// Kubernetes takes no zones, and no IPv4 addresses in IPv6 form.
 fn parse_ip(text: &str) -> Option<IpAddr> {
     let address: IpAddr = text.parse().ok()?;
     match address {

@@ -1,6 +1,7 @@
 //! Doubles, read as Go reads them.
 
-/// Reads `1.5`, `1e3`, `0x1.8p1`, `1_000`, `Inf`, `NaN`. Too large a number is none; a written infinity is one.
+/// Reads `1.5`, `1e3`, `0x1.8p1`, `1_000`, `Inf`, `NaN`. A number that is too large is refused; a written infinity is
+/// taken.
 pub(super) fn read(text: &str) -> Option<f64> {
     let (negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, text.get(1..)?),
@@ -11,7 +12,7 @@ pub(super) fn read(text: &str) -> Option<f64> {
     let size = if is("inf") || is("infinity") {
         f64::INFINITY
     } else if is("nan") {
-        // It has no sign.
+        // NaN has no sign.
         return (digits.len() == text.len()).then_some(f64::NAN);
     } else {
         finite(&without_underscores(digits)?)?
@@ -48,7 +49,7 @@ fn hexadecimal(text: &str) -> Option<f64> {
     }
     let size: i64 = digits.parse().unwrap_or(i64::MAX).min(1 << 32);
     let mut power = if exponent.starts_with('-') { -size } else { size };
-    // The first bits, and whether one of those behind them is set.
+    // The first bits, and whether any bit after them is set.
     let (mut bits, mut more) = (0_u64, false);
     for (at, c) in whole.chars().chain(fraction.chars()).enumerate() {
         let digit = u64::from(c.to_digit(16)?);

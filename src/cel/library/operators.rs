@@ -73,7 +73,7 @@ pub(super) const ROWS: &[Row] = &[
     global("_%_", "uint, uint -> uint", modulo, "Remainder."),
     global("@in", "A, list(A) -> bool", is_in, "Whether a list has an element."),
     global("@in", "A, map(A, B) -> bool", is_in, "Whether a map has a key."),
-    // Types that are known only at run time may be numbers of two types.
+    // Operands whose types are known only at run time may be numbers of two types.
     dynamic("_<_", "dyn, dyn -> bool", less, "Less; numbers of different types compare by value."),
     dynamic(
         "_<=_",

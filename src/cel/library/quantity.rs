@@ -33,8 +33,8 @@ pub(super) const ROWS: &[Row] = &[
 pub(in crate::cel) struct Quantity {
     value: i128,
     scale: i32,
-    /// Kubernetes keeps most numbers in a short form, and calls only those of them with `scale >= 0` integers: `1000m` is
-    /// none, although it equals 1, nor is a number of 20 digits.
+    /// Whether Kubernetes calls the quantity an integer. It does so for numbers in its short form with `scale >= 0`.
+    /// So `1000m` is no integer, although it equals 1, nor is a number of 20 digits.
     short: bool,
 }
 
@@ -111,7 +111,7 @@ impl Quantity {
             Suffix::Binary(bits) if fraction.is_empty() => 15 - length - (bits * 3 / 10) as i32 - 1,
             Suffix::Binary(_) => -1,
         };
-        // All of it, whole and fraction.
+        // All digits, those of the whole and of the fraction.
         let number: i128 = format!("{whole}{fraction}").parse().ok()?;
         let value = number.checked_mul(factor)?.checked_mul(sign)?;
         if precision >= 0 && scale >= NANO && i64::try_from(value).is_ok() {
@@ -155,7 +155,7 @@ impl Quantity {
             _ if self.value.signum() != other.value.signum() => {
                 self.value.signum().cmp(&other.value.signum())
             }
-            // One is too large to be written in units of the other, so it is the greater one.
+            // The larger one cannot be written in units of the other, so it is the greater one.
             (None, _) => self.value.signum().cmp(&0),
             (_, None) => 0.cmp(&other.value.signum()),
         }

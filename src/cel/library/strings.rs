@@ -123,7 +123,7 @@ fn index_of(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
         _ => 0,
     };
     if part.is_empty() {
-        // It is everywhere, also at the end, but not behind it.
+        // An empty text is found at every position, the end included.
         return Ok(Val::Int(from.min(text.chars().count()) as i64));
     }
     let found = byte_at(text, from).and_then(|start| {
@@ -144,7 +144,7 @@ fn last_index_of(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
     if part.is_empty() {
         return Ok(Val::Int(until.min(count) as i64));
     }
-    // A position that is given has to be one of a character.
+    // A given position beyond the last character finds nothing.
     if until > count || (until == count && args.len() > 2) {
         return Ok(Val::Int(-1));
     }
@@ -188,7 +188,7 @@ fn split(budget: &Budget, args: &[Val]) -> Result<Val, Fault> {
         _ => usize::MAX,
     };
     let parts: Vec<Val> = if separator.is_empty() {
-        // Between all characters; the last part takes what is left.
+        // An empty separator splits between all characters. The last part takes what is left.
         let cut = byte_at(text, most.saturating_sub(1)).unwrap_or(text.len());
         let (head, tail) = text.split_at_checked(cut).unwrap_or((text, ""));
         let tail = (!tail.is_empty()).then(|| Val::string(tail));

@@ -66,7 +66,7 @@ fn part(args: &[Val], of: fn(&Time) -> i64) -> Result<Val, Fault> {
     Ok(Val::Int(of(&local)))
 }
 
-/// The same, or all of a duration in a unit of so many nanoseconds.
+/// A part of a timestamp, or a whole duration in a unit of so many nanoseconds.
 fn part_or_whole(args: &[Val], of: fn(&Time) -> i64, unit: i64) -> Result<Val, Fault> {
     match args {
         [Val::Duration(d)] => Ok(Val::Int(d / unit)),

@@ -117,7 +117,7 @@ impl Url {
         Some(url)
     }
 
-    /// As written if that is a valid encoding, else encoded anew.
+    /// The path as written if that is a valid encoding; else it is encoded anew.
     fn escaped_path(&self) -> String {
         let valid = |b: u8| b.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:@[]%/".contains(&b);
         if self.path.bytes().all(valid) {
@@ -192,7 +192,7 @@ fn unescape(text: &str, part: Part) -> Option<Vec<u8>> {
             b'%' => {
                 let value = hex(bytes.get(i + 1))? * 16 + hex(bytes.get(i + 2))?;
                 let value = u8::try_from(value).ok()?;
-                // In a host only what is not ASCII may be escaped, and the percent sign of a zone.
+                // In a host only characters beyond ASCII may be escaped, and the percent sign of a zone.
                 if part == Part::Host && value < 0x80 && value != b'%' {
                     return None;
                 }

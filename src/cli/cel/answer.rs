@@ -1,4 +1,4 @@
-//! What is said to an expression.
+//! The answer to an expression.
 
 use super::world::World;
 use crate::cel::template::{self, Text};
@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 /// How an expression is taken.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mode {
-    /// As the text of a template's field.
+    /// The expression is the text of a template's field.
     pub(super) template: bool,
     /// `omit()` is allowed.
     pub(super) omit: bool,

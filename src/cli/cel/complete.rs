@@ -6,7 +6,7 @@ use crate::cel::{Budget, Program, Type};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
-/// What completion may cost where names come from data.
+/// The budget of completion where names come from data.
 const STEPS: u64 = 100_000;
 
 /// Where the word begins, and what may stand there: the text, and how it is listed.
@@ -28,7 +28,7 @@ pub(super) fn candidates(before: &str, world: &World) -> (usize, Vec<(String, St
     (at, ordered(word, members(receiver, optional, world)))
 }
 
-/// Those that begin with the word, one for each name.
+/// The candidates that begin with the word, one for each name.
 fn ordered(word: &str, all: Vec<(String, String)>) -> Vec<(String, String)> {
     let mut seen = BTreeMap::new();
     for (text, shown) in all.into_iter().filter(|(text, _)| text.starts_with(word)) {
@@ -104,7 +104,7 @@ fn chain_start(text: &str) -> usize {
                 if !c.is_alphanumeric() && !matches!(c, '_' | '.' | '?') {
                     return start;
                 }
-                // The mark of a condition, not of an optional field.
+                // This question mark begins a condition, not an optional field.
                 if c == '?' && !text.get(..i).unwrap_or_default().ends_with(['.', '[']) {
                     return start;
                 }

@@ -14,7 +14,7 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use world::World;
 
-/// As the threads of the controller that evaluate have it.
+/// The stack of the controller's evaluating threads, so that limits are the same.
 const STACK_BYTES: usize = 16 << 20;
 /// A longer line is cut: no expression is nearly as long.
 const MAX_LINE: u64 = 1 << 20;
@@ -69,7 +69,7 @@ fn gates(text: &str) -> Result<Gates, String> {
         };
         match name {
             "CELOmitFunction" | "AllAlpha" => gates.omit = value,
-            // kro's others have nothing to do with expressions.
+            // kro's other gates have nothing to do with expressions.
             "InstanceConditionEvents" | "InstanceConditionMetrics" | "AllBeta" => {}
             _ => return Err(format!("unknown gate {name}; expressions know CELOmitFunction")),
         }
@@ -162,7 +162,8 @@ fn report(
     if answer.is_value() {
         return writeln!(out, "{text}");
     }
-    // What was written before comes before it, also where both streams are one.
+    // Results that were written before are flushed first, so that the order is right where both streams go to one
+    // place.
     out.flush()?;
     eprintln!("{text}");
     Ok(())
@@ -189,7 +190,7 @@ fn read_map(path: &Path, flag: &str) -> anyhow::Result<serde_json::Map<String, s
         })?
     } else {
         serde_saphyr::from_str(&text).map_err(|e| {
-            // Its first line; the others show the text.
+            // Only the first line of the error is shown; the others repeat the text.
             let told = e.to_string();
             let told = told.lines().next().unwrap_or_default();
             let Some(at) = e.location() else { return anyhow!("{flag} {name}: {told}") };

@@ -48,7 +48,7 @@ pub(super) fn run(world: World, mode: Mode) -> anyhow::Result<()> {
     editor.set_helper(Some(Completion { world }));
     let history = history_file();
     if let Some(file) = &history {
-        // There is none the first time.
+        // There is no history the first time.
         drop(editor.load_history(file));
     }
     println!(":help says what there is");
@@ -77,7 +77,7 @@ pub(super) fn run(world: World, mode: Mode) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is said to a line; nothing to the last.
+/// The answer to a line; `None` ends the shell.
 fn respond(line: &str, world: &World, mode: Mode) -> Option<String> {
     let Some(command) = line.strip_prefix(':') else { return Some(world.answer(line, mode).text(None)) };
     let (command, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));

@@ -17,10 +17,10 @@ pub enum Item {
 
 pub struct Layout {
     pub layers: Vec<Vec<Item>>,
-    /// Centre of each.
+    /// The centre of each item.
     pub x: BTreeMap<Item, f64>,
     pub width: f64,
-    /// By edge, the items on its way from end to end.
+    /// For each edge, the items on its way from one end to the other.
     pub routes: Vec<Vec<Item>>,
 }
 
@@ -68,7 +68,7 @@ pub fn of(picture: &Picture, widths: &[f64]) -> Layout {
     Layout { layers, x, width, routes }
 }
 
-/// One more than the deepest that it reads. What is read stands before its readers.
+/// The layer of a part: one below the lowest part that it reads. Parts stand after all that they read.
 fn depths(picture: &Picture) -> Vec<usize> {
     let mut depth = vec![0_usize; picture.parts.len()];
     for part in 0..picture.parts.len() {

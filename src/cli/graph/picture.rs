@@ -21,7 +21,7 @@ pub struct Part {
     pub collection: bool,
     /// `includeWhen`.
     pub conditional: bool,
-    /// Only read.
+    /// The node is read and never written.
     pub external: bool,
     pub on_hub: bool,
 }
@@ -50,7 +50,7 @@ impl Part {
 pub struct Edge {
     pub from: usize,
     pub to: usize,
-    /// The fields whose expressions do, below the resource.
+    /// The fields whose expressions read it, as paths below the resource.
     pub fields: Vec<String>,
 }
 
@@ -152,7 +152,7 @@ impl Picture {
             let style = if part.conditional { "rounded,dashed" } else { "rounded" };
             let many = if part.collection { ", peripheries=2" } else { "" };
             let shape = if part.external { ", shape=ellipse" } else { "" };
-            // The one escape that means something to the reader of the label.
+            // The line break is DOT's own escape, so it is put between texts that are escaped already.
             let label = text(&part.id).trim_end_matches('"').to_owned()
                 + "\\n"
                 + text(&part.subtitle()).trim_start_matches('"');

@@ -7,7 +7,7 @@ const MARGIN: f64 = 28.0;
 const HEAD: f64 = 44.0;
 const HEIGHT: f64 = 52.0;
 const GAP: f64 = 74.0;
-/// Of a letter, on the safe side.
+/// The width of a letter, on the safe side.
 const LETTER: f64 = 7.6;
 
 const STYLE: &str = "text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}\
@@ -72,7 +72,7 @@ fn part_box(part: &Part, x: f64, y: f64, width: f64) -> String {
     let left = x - width / 2.0;
     let round = if part.external { HEIGHT / 2.0 } else { 8.0 };
     let mut out = String::new();
-    // Many lie behind one another.
+    // Several frames behind one another stand for many objects.
     let behind: &[f64] = if part.collection { &[6.0, 0.0] } else { &[0.0] };
     for shift in behind {
         out.push_str(&format!(

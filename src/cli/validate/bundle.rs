@@ -7,10 +7,10 @@ use anyhow::{anyhow, bail};
 use serde_json::{Map, Value, json};
 
 static FILE: &[u8] = include_bytes!("kubernetes.json.zlib");
-/// Much more than the file holds; it is our own, yet nothing is unpacked without bounds.
+/// More than the file holds. The file is our own, yet nothing is unpacked without bounds.
 const MAX_BYTES: usize = 64 << 20;
 
-/// Neither types nor lists are decided by these.
+/// Keywords that decide neither types nor lists.
 const DROPPED: [&str; 8] = [
     "default",
     "enum",
@@ -23,7 +23,7 @@ const DROPPED: [&str; 8] = [
 ];
 
 pub struct Bundle {
-    /// Of the API server that it was read from.
+    /// The version of the API server that the file was read from.
     pub version: String,
     pub document: Document,
 }
@@ -64,7 +64,7 @@ pub fn write(version: &str, documents: &[Value]) -> anyhow::Result<Vec<u8>> {
     Ok(miniz_oxide::deflate::compress_to_vec_zlib(all.to_string().as_bytes(), 10))
 }
 
-/// A schema without what nobody asks for; names of properties are no keywords.
+/// A schema without the keywords that nobody asks for. A property may have the name of a keyword, and stays.
 fn slim_fields(schema: &Value) -> Map<String, Value> {
     let mut out = Map::new();
     for (key, value) in schema.as_object().into_iter().flatten() {

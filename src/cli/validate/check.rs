@@ -26,7 +26,7 @@ pub struct Judge {
 pub struct Read<'r> {
     pub files: &'r [File],
     pub objects: &'r [Object],
-    /// By file.
+    /// Documents that cannot be read, each with the position of its file.
     pub refusals: Vec<(usize, Refused)>,
     /// Files and documents that are none of Kubernetes.
     pub ignored: usize,
@@ -45,7 +45,7 @@ pub struct Counts {
 pub struct Checked {
     pub findings: Vec<Finding>,
     pub counts: Counts,
-    /// By position of the object; those that compile.
+    /// The definitions that compile, by the position of their object.
     pub graphs: Vec<(usize, Graph)>,
 }
 
@@ -53,7 +53,7 @@ struct Definition<'o> {
     position: usize,
     object: &'o Object,
     rgd: ResourceGraphDefinition,
-    /// Paths of what is wrong with its form: not told again by the compiler.
+    /// Paths where the outer form is wrong. The compiler does not report them again.
     told: BTreeSet<String>,
 }
 
@@ -136,7 +136,7 @@ pub fn check(read: Read<'_>, mut known: Known, judge: &Judge) -> Checked {
             counts.instances += 1;
             instance(object, crd, &mut findings);
         } else if generated.contains(&object.gvk) {
-            // Its definition has problems that come first.
+            // The problems of its definition come first.
             counts.instances += 1;
             placement(object, &mut findings);
         } else {
@@ -147,8 +147,8 @@ pub fn check(read: Read<'_>, mut known: Known, judge: &Judge) -> Checked {
     Checked { findings: findings.sorted(), counts, graphs }
 }
 
-/// What to say of a document that cannot be read; nothing if it is of no concern: no object of Kubernetes, or a
-/// template that others make into one.
+/// The problem of a document that cannot be read. `None` if the document is of no concern: no object of Kubernetes,
+/// or a template that another tool makes into one.
 fn unreadable(source: &str, refused: Refused, generated: &BTreeSet<Gvk>) -> Option<(Severity, Refusal)> {
     let Refused { refusal, document } = refused;
     let text = source.get(document.clone()).unwrap_or_default();
@@ -186,7 +186,8 @@ fn generated_kind(node: &Node) -> Option<Gvk> {
     ))
 }
 
-/// As a server stores it: a null of a field is no field. What is the author's keeps its nulls.
+/// An object as a server stores it: a field that is null counts as absent. Parts whose shape is the author's keep
+/// their nulls.
 fn rgd(node: &Node) -> Option<ResourceGraphDefinition> {
     let mut value = node.value();
     let without_nulls = |value: Option<&mut Value>| {
@@ -211,7 +212,7 @@ fn rgd(node: &Node) -> Option<ResourceGraphDefinition> {
     serde_json::from_value(value).ok()
 }
 
-/// Its form; `None` if it is too wrong to be compiled.
+/// Reads a definition after its form was checked; `None` if it is too wrong to be compiled.
 fn definition<'o>(
     position: usize,
     object: &'o Object,
@@ -260,7 +261,7 @@ fn own_schema(name: &str) -> Option<Value> {
     Some(of_object(&crd))
 }
 
-/// The schema of whole objects. What a server knows of `metadata` is not in it.
+/// The schema of whole objects: a CRD's schema, with apiVersion, kind and metadata, which servers add by themselves.
 fn of_object(crd: &Value) -> Value {
     let mut schema = crd.pointer("/spec/versions/0/schema/openAPIV3Schema").cloned().unwrap_or_default();
     for (field, inner) in [
@@ -301,7 +302,7 @@ fn named(object: &Object, findings: &mut Findings<'_>) {
     }
 }
 
-/// Those first whose kinds others use.
+/// Sorts definitions so that those whose kinds others use come first.
 fn compile_all(
     mut pending: Vec<Definition<'_>>,
     known: &mut Known,
@@ -320,7 +321,7 @@ fn compile_all(
             if needs(&definition) { later.push(definition) } else { ready.push(definition) }
         }
         if ready.is_empty() {
-            // They use each other in a ring; somewhere it has to begin.
+            // Definitions may use each other in a ring; then one of them has to begin.
             waiting.into_iter().for_each(|gvk| known.add_broken(gvk));
             ready.append(&mut later);
         }
@@ -396,7 +397,7 @@ fn instance(object: &Object, crd: &Value, findings: &mut Findings<'_>) {
         if problem.path == "status" || problem.path.starts_with("status.") {
             continue;
         }
-        // A server drops it, unless it was asked to be strict.
+        // A server drops an unknown field, unless it was asked to be strict.
         let severity = if problem.unknown_field { Severity::Warning } else { Severity::Error };
         findings.problem(object, Rule::Instance, severity, problem);
     }

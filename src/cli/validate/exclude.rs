@@ -14,7 +14,7 @@ pub struct Excluded {
 
 impl Excluded {
     /// # Errors
-    /// A glob that is none.
+    /// A text is no glob.
     pub fn new(globs: &[String]) -> anyhow::Result<Self> {
         let (mut names, mut paths) = (GlobSetBuilder::new(), GlobSetBuilder::new());
         for glob in globs {

@@ -11,7 +11,7 @@ pub struct Found {
     pub variables: BTreeSet<String>,
 }
 
-/// All that compile; the others are reported elsewhere.
+/// All expressions that compile. Problems of the others are reported elsewhere.
 pub fn within(node: &Node, path: &str) -> Vec<Found> {
     let mut out = Vec::new();
     walk(node, path, &mut out);

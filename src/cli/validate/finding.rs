@@ -78,7 +78,7 @@ pub struct Finding {
     pub span: Range<usize>,
     /// `Kind name`; empty where no object could be read.
     pub object: String,
-    /// In the object.
+    /// The path in the object.
     pub path: String,
     pub message: String,
     pub help: Option<String>,

@@ -52,7 +52,7 @@ impl Live {
                 Err(anyhow!("cannot read {path} of {}: {} {}", self.server, status.code, status.message))
             }
             Ok(Err(error)) => {
-                // What really happened is told last, by the innermost.
+                // The innermost error tells what really happened.
                 let error = anyhow::Error::from(error);
                 Err(anyhow!("cannot read {path} of {}: {}", self.server, error.root_cause()))
             }

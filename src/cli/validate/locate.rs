@@ -7,12 +7,12 @@ use std::ops::Range;
 /// Where a path leads.
 pub struct Found<'n> {
     pub node: &'n Node,
-    /// The key it stands under, if it is a map's.
+    /// The key, if the value stands in a map.
     pub key: Option<&'n Key>,
 }
 
 impl Found<'_> {
-    /// What to underline: a scalar itself, of anything larger its key.
+    /// What to underline: a scalar as a whole, and of a map or list its key.
     pub fn mark(&self, source: &str) -> Range<usize> {
         match (&self.node.content, self.key) {
             (Content::Scalar(value, _), _) if !value.is_null() || self.key.is_none() => {
@@ -106,8 +106,8 @@ fn word(text: &str) -> usize {
     }
 }
 
-/// For each letter of a scalar that is no space: its byte in the value, and in the file. The value has the letters of the
-/// file in the same order, however it is quoted and folded.
+/// Pairs the letters of a scalar, spaces left out: the byte of each in the value, and in the file. However the scalar
+/// is quoted and folded, both have the same letters in the same order.
 fn places(source: &str, node: &Node) -> Option<Vec<(usize, usize)>> {
     let Content::Scalar(value, style) = &node.content else { return None };
     let text = value.as_str()?;

@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 pub use yaml::Node;
 
-/// As the threads of the controller that evaluate have it.
+/// The stack of the controller's evaluating threads, so that limits are the same.
 const STACK_BYTES: usize = 16 << 20;
 
 #[derive(Debug, ClapArgs)]

@@ -57,7 +57,7 @@ impl AuthorConditions {
         }
     }
 
-    /// Of a type that two entries gave, nobody can say which is meant.
+    /// Where two entries give one type, neither is taken: nobody can say which is meant.
     fn without_twins(mut self) -> Self {
         let mut seen = BTreeSet::new();
         let twins: BTreeSet<String> =

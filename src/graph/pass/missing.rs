@@ -1,7 +1,7 @@
 //! Data that is not there, and never will be unless somebody edits the instance.
 //!
-//! A field that another object lacks may come any moment: waiting is right. A field that the instance itself lacks does
-//! not come by waiting; kro waits for it for ever, here it is an error that says how to write the expression.
+//! A field that another object lacks may come any moment, so waiting is right. A field that the instance itself lacks
+//! does not come by waiting. kro waits for it for ever; here it is an error that says how to write the expression.
 
 use super::EvalError;
 use crate::cel::{FieldPath, Type, escape_field};
@@ -13,7 +13,7 @@ pub struct Item<'a> {
     pub name: &'a str,
     pub value: &'a Value,
     pub t: &'a Type,
-    /// Its list reads nothing but the instance.
+    /// The list that it walks over reads nothing but the instance.
     pub of_instance: bool,
 }
 
@@ -28,7 +28,8 @@ pub fn judge(expression: &Expression, error: EvalError, instance: &Value, items:
     let paths = expression.program.paths();
     for path in paths.iter().filter(|p| !p.optional) {
         let Some(missing) = missing_part(path, &value_of) else { continue };
-        // Among other variables, a field that the author tests somewhere is probably not what is waited for.
+        // Where the expression reads other variables too, a field that the author tests somewhere is probably not the
+        // one that is missing.
         let guarded = paths.iter().any(|p| (p.optional || p.tested) && p.steps.starts_with(missing));
         let named = missing.last().is_some_and(|key| message.ends_with(&format!(": {key}")));
         if nothing_else || (named && !guarded) {

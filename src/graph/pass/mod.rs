@@ -1,8 +1,8 @@
 //! One evaluation of a graph, for one instance on one cluster.
 //!
-//! The caller goes through the nodes in their order: is it included, what does it render to, this is what the cluster
-//! shows of it; and then whether it is ready. At the end it asks for the status. An expression that several places
-//! share is evaluated once.
+//! The caller goes through the nodes in their order. It asks whether a node is included and what it renders to, tells
+//! what the cluster shows of it, and asks whether it is ready. At the end it asks for the status. An expression that
+//! several places share is evaluated once.
 
 mod conditions;
 mod missing;
@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rendered {
     pub object: Value,
-    /// Of a collection: which item this is, and of how many.
+    /// For an object of a collection: which item it is, and of how many.
     pub item: Option<(usize, usize)>,
 }
 
@@ -31,14 +31,14 @@ pub enum Readiness {
     Waiting(String),
     Ready,
     Failed(String),
-    /// Left out by its own includeWhen, or because something it depends on is.
+    /// The node is left out, by its own includeWhen or because a node that it depends on is.
     Skipped,
 }
 
 /// One evaluation of a graph.
 pub struct Pass<'g> {
     graph: &'g Graph,
-    /// What `schema` is where it decides what is rendered.
+    /// `schema` in expressions that decide what is rendered.
     pub(in crate::graph) instance: Value,
     /// The instance's generation, which only the status may read.
     generation: Option<Value>,
@@ -58,8 +58,8 @@ struct PassState {
 static NO_SUCH_NODE: Readiness = Readiness::Waiting(String::new());
 
 impl<'g> Pass<'g> {
-    /// Starts with the object that the children belong to: the instance, or its mirror; and with what `kro.cluster` is:
-    /// name, id, labels, properties, version.
+    /// Begins a pass. `parent` is the object that the children belong to: the instance, or its mirror. `cluster` is
+    /// what `kro.cluster` gives: name, id, labels, properties, version.
     pub fn new(graph: &'g Graph, parent: &Value, cluster: &Value) -> Self {
         let field = |name: &str| parent.get(name).filter(|v| !v.is_null()).cloned();
         let mut metadata = field("metadata").unwrap_or_else(|| json!({}));
@@ -101,7 +101,7 @@ impl<'g> Pass<'g> {
         }
     }
 
-    /// What `schema` is in the status.
+    /// `schema` in the status.
     fn instance_in_status(&self) -> Value {
         let mut instance = self.instance.clone();
         if let (Some(generation), Some(metadata)) =
@@ -112,7 +112,7 @@ impl<'g> Pass<'g> {
         instance
     }
 
-    /// Whether a node takes part. Everything that depends on a node which does not is left out as well.
+    /// Whether a node is included. Nodes that depend on an excluded one are excluded as well.
     ///
     /// # Errors
     /// Pending while a condition waits for another node; fatal if it can not be evaluated.
@@ -137,7 +137,7 @@ impl<'g> Pass<'g> {
     }
 
     fn conditions_hold(&mut self, node: &'g Node) -> Result<bool, EvalError> {
-        // All that the conditions read must be ready before any of them is believed.
+        // All nodes that the conditions read must be ready before any condition is believed.
         for dependency in &node.dependencies {
             let read = self.graph.nodes.get(*dependency).map(|n| n.id.as_str()).unwrap_or_default();
             if node.include_when.iter().any(|e| e.reads(read)) {
@@ -169,7 +169,8 @@ impl<'g> Pass<'g> {
         }
     }
 
-    /// What the cluster shows of a node: those of its `desired` objects that are there, in the order they were rendered.
+    /// Takes what the cluster shows of a node: the objects that are there, of the `desired` number that were
+    /// rendered, in the order of rendering.
     pub fn observe(&mut self, index: usize, objects: &[&Value], desired: usize) {
         let Some(node) = self.graph.nodes.get(index) else { return };
         if node.is_collection() {
@@ -209,7 +210,7 @@ impl<'g> Pass<'g> {
             }
             return Readiness::Ready;
         }
-        // Of an external reference, a condition may also read the list as a whole.
+        // A condition on an external reference may also read the list as a whole.
         let (of_list, of_items): (Vec<_>, Vec<_>) = node.ready_when.iter().partition(|c| c.reads(&node.id));
         for condition in of_list {
             let result = self.shared(condition);
@@ -230,7 +231,7 @@ impl<'g> Pass<'g> {
         Readiness::Ready
     }
 
-    /// Of the node as it was observed.
+    /// Whether a node is ready, as it was observed.
     pub fn readiness(&self, index: usize) -> &Readiness {
         self.nodes.get(index).map_or(&NO_SUCH_NODE, |n| &n.readiness)
     }
@@ -241,8 +242,8 @@ impl<'g> Pass<'g> {
     }
 }
 
-/// Takes off what kro and we keep in the metadata of an instance. An empty map stays: that there are labels never depends
-/// on who else wrote some.
+/// Takes the bookkeeping of kro and of ours out of an instance's metadata. A map that becomes empty stays, so that
+/// `has(metadata.labels)` does not depend on who else wrote labels.
 fn hide_bookkeeping(metadata: &mut Map<String, Value>) {
     for field in ["labels", "annotations"] {
         if let Some(map) = metadata.get_mut(field).and_then(Value::as_object_mut) {

@@ -13,12 +13,13 @@ use std::collections::BTreeMap;
 const HUB_STEPS: u64 = 200_000;
 
 impl Pass<'_> {
-    /// The fields that can be said now, and the problems of those that never can. Nothing waits for a field.
+    /// The fields that can be computed now, and the problems of fields that never can. A field without data is left
+    /// out.
     pub fn status(&self) -> (Map<String, Value>, Vec<String>) {
         self.all_of(&self.graph.status)
     }
 
-    /// The fields that are said once for all clusters.
+    /// The fields that are computed once for all clusters.
     pub(in crate::graph) fn over_all(
         graph: &Graph,
         instance: &Value,
@@ -45,8 +46,8 @@ impl Pass<'_> {
         (fields, problems)
     }
 
-    /// `None` while it is not complete. A map is written with what it has, a list only whole: a hole in it would say
-    /// something else.
+    /// The value of a template; `None` while nothing of it can be computed. A map is written with the entries that it
+    /// has. A list is written only whole, since a hole would shift its meaning.
     fn project(
         &self,
         template: &Template,
@@ -55,7 +56,7 @@ impl Pass<'_> {
         problems: &mut Vec<String>,
     ) -> Option<Value> {
         match template {
-            // A map or a list in which nothing stands.
+            // An empty map or list says nothing.
             Template::Literal(_) => None,
             Template::Expression(expression) | Template::Encoded(expression, _) => {
                 match self.field(expression, scope) {

@@ -43,8 +43,8 @@ impl Pass<'_> {
     }
 }
 
-/// A label selector in the form of the API's query parameter. What an expression gave in the wrong form must not widen
-/// it.
+/// A label selector in the form of the API's query parameter. A result of the wrong form is an error: left out, it
+/// would make the selector wider.
 fn selector(selector: &Value) -> Result<String, String> {
     let unknown = |field: &&String| !matches!(field.as_str(), "key" | "operator" | "values");
     let mut requirements = Vec::new();
@@ -104,12 +104,13 @@ fn selector(selector: &Value) -> Result<String, String> {
     Ok(requirements.join(","))
 }
 
-/// What is no key of a label would change what the requirement says, or make the API server refuse the whole list.
+/// A key of a label. Any other text would change what the requirement says, or make the API server refuse the whole
+/// list.
 fn label_key(key: &str, place: &str) -> Result<(), String> {
     naming::label_key(key).map_err(|why| format!("a key in {place} is no key of a label: {why}"))
 }
 
-/// A value of a label. Anything else would change what the requirement says.
+/// A value of a label. Any other text would change what the requirement says.
 fn label(value: &Value) -> Result<String, String> {
     let Some(text) = value.as_str() else { return Err("a value is not a string".to_owned()) };
     naming::label_value(text).map_err(|why| format!("a value is no value of a label: {why}"))?;

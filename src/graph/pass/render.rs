@@ -72,7 +72,7 @@ impl<'g> Pass<'g> {
             .map_err(|Failure { path, text, error }| at(&format!("{path}: {text}"), error))
     }
 
-    /// The values of each dimension.
+    /// The lists that the dimensions of a collection give.
     fn lists(&mut self, node: &'g Node) -> Result<Vec<Vec<Value>>, EvalError> {
         let mut lists = Vec::new();
         for dimension in &node.for_each {
@@ -121,7 +121,7 @@ impl<'g> Pass<'g> {
     }
 }
 
-/// Whether an object can have this name and namespace: what cannot be is asked of no API server.
+/// Refuses a name or namespace that no object can have, so that no API server is asked for it.
 fn can_be(node: &Node, object: &Value, item: &str) -> Result<(), EvalError> {
     let field = |name: &str| object.pointer(&format!("/metadata/{name}")).filter(|v| !v.is_null());
     let refuse = |name: &str, why: &str| fatal(&format!("{}{item}: metadata.{name}", node.id), why);

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 const RESERVED_PREFIXES: [&str; 2] = ["kro.run/", "internal.kro.run/"];
 
-/// The libraries that its expressions may use beside kro's.
+/// The libraries that expressions of the definition may use beside kro's.
 pub fn cel_libraries(rgd: &ResourceGraphDefinition, problems: &mut Problems) -> Libraries {
     let text = rgd.metadata.annotations.get(hub::CEL_LIBRARIES).map_or("", String::as_str);
     Libraries::parse(text).unwrap_or_else(|message| {
@@ -30,7 +30,7 @@ pub fn of_template(
             Some(Value::Object(map)) => {
                 reserved(field, map, &path, problems);
             }
-            // One expression that gives the whole map is judged by what it gives.
+            // Where one expression gives the whole map, the map is judged when it is evaluated.
             Some(Value::String(text)) if text.contains("${") => {}
             Some(Value::Null) | None => {}
             Some(_) => problems.add(&path, format!("metadata.{field} is not a map")),

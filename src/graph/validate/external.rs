@@ -93,8 +93,8 @@ fn target(metadata: &Map<String, Value>, path: &Path, problems: &mut Problems) -
     Some(found)
 }
 
-/// OpenAPI of what may be written in a reference, for the types of its expressions. What one expression gives for the
-/// whole selector is judged when it is evaluated: any map may be one.
+/// OpenAPI of a reference's metadata, for the types of its expressions. A whole selector that one expression gives is
+/// judged when it is evaluated: its type may be any map.
 pub fn schema(metadata: &Value) -> Value {
     let text = json!({"type": "string"});
     let requirement = json!({"type": "object", "properties": {
@@ -195,7 +195,7 @@ fn label_value(value: &Value, path: &Path, problems: &mut Problems) {
     }
 }
 
-/// The whole text is an expression, so that it may give any value.
+/// Whether the whole text is one expression, which may give any value.
 fn is_one_expression(text: &str) -> bool {
     matches!(split(text), Ok(Text::Standalone(_)))
 }

@@ -39,11 +39,11 @@ pub struct Known<'a> {
     pub omit: bool,
 }
 
-/// What an expression reads, as far as it may.
+/// The resources that an expression reads and may read.
 #[derive(Debug, Default)]
 pub struct Reads {
     pub ids: BTreeSet<String>,
-    /// It reads what it must not; its type says nothing.
+    /// The expression reads what it must not. Its type is of no use then.
     pub wrong: bool,
 }
 

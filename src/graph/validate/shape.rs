@@ -9,7 +9,7 @@ use crate::graph::{External, OnExisting};
 use crate::schema::kinds::{Kinds, Served};
 use serde_json::{Map, Value};
 
-/// What the form tells, where it is right.
+/// What the outer form tells, where it is right.
 pub struct Shape {
     pub gvk: Gvk,
     pub served: Served,
@@ -20,7 +20,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// A CustomResourceDefinition is taken as it is: its schema has no end.
+    /// The template is a CustomResourceDefinition. It is taken as it is, since its schema is recursive.
     pub fn is_crd(&self) -> bool {
         &*self.gvk.group == "apiextensions.k8s.io" && &*self.gvk.kind == "CustomResourceDefinition"
     }

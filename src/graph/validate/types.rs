@@ -26,7 +26,7 @@ pub fn of(usage: &Use, decls: &Decls, problems: &mut Problems) -> Option<Type> {
     }
 }
 
-/// A value that may be absent, where one is needed.
+/// Reports a value that may be absent where one is needed.
 fn optional(error: &CompileError) -> Option<String> {
     let takes_none =
         error.message.contains("no matching overload") && error.message.contains("optional_type(");
@@ -54,7 +54,8 @@ fn advice(error: &CompileError) -> Option<String> {
     status.then(|| "the status cannot be read; read the resources that it comes from".to_owned())
 }
 
-/// A condition must give a bool. `typed`: of everything that it reads the type is known, so `dyn` is the author's doing.
+/// A condition must give a bool. `typed` says that the types of all that it reads are known, so that `dyn` is the
+/// author's doing.
 pub fn condition(usage: &Use, what: &str, decls: &Decls, typed: bool, problems: &mut Problems) {
     let Some(found) = of(usage, decls, problems) else { return };
     let fits = match &found {
@@ -81,7 +82,7 @@ pub fn condition(usage: &Use, what: &str, decls: &Decls, typed: bool, problems: 
     problems.add_with_help(&usage.path, message, help);
 }
 
-/// A dimension must give a list: the type of its items.
+/// The type of a dimension's items. A dimension must give a list.
 pub fn items(usage: &Use, decls: &Decls, typed: bool, problems: &mut Problems) -> Option<Type> {
     let found = of(usage, decls, problems)?;
     match &found {

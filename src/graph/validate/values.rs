@@ -15,7 +15,7 @@ pub enum Field<'s> {
 }
 
 impl<'s> Field<'s> {
-    /// A schema that says nothing of what may stand there lets anything be.
+    /// A schema that says nothing about a place allows anything there.
     fn of(schema: &'s Value) -> Self {
         if is_open(schema) && !has_fields(schema) { Self::Anything } else { Self::Schema(schema) }
     }
@@ -28,7 +28,7 @@ impl<'s> Field<'s> {
         }
     }
 
-    /// Down to a place; what is not there was reported as such.
+    /// Goes down to a place. A field that the schema lacks was reported before, so anything is allowed below it.
     pub fn at(self, steps: &[Segment]) -> Self {
         steps.iter().try_fold(self, |at, step| at.step(step)).unwrap_or(Self::Anything)
     }
@@ -43,7 +43,7 @@ fn has_fields(schema: &Value) -> bool {
     schema.get("properties").and_then(Value::as_object).is_some_and(|p| !p.is_empty())
 }
 
-/// The field of an object; the names of the fields that there are if it has no such one.
+/// The field of an object; if there is none, the names of the fields that there are.
 fn child<'s>(schema: &'s Value, key: &str) -> Result<Field<'s>, Vec<&'s str>> {
     let properties = schema.get("properties").and_then(Value::as_object);
     if let Some(found) = properties.and_then(|p| p.get(key)) {
@@ -64,7 +64,7 @@ fn child<'s>(schema: &'s Value, key: &str) -> Result<Field<'s>, Vec<&'s str>> {
     Err(properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect())
 }
 
-/// Checks all that is written out.
+/// Checks all literals of a template.
 pub fn check(value: &Value, field: Field<'_>, path: &Path, problems: &mut Problems) {
     let Field::Schema(schema) = field else { return };
     let expected = expected(schema);
@@ -111,8 +111,8 @@ pub fn check(value: &Value, field: Field<'_>, path: &Path, problems: &mut Proble
     }
 }
 
-/// What to write instead of a text that is not base64. Of a text with expressions its literal parts are judged: no
-/// expression mends them.
+/// What to write instead of a text that is not base64. In a text with expressions the literal parts are judged, since
+/// no expression mends them.
 fn not_base64(text: &str) -> Option<String> {
     let standard = |c: char| c.is_ascii_alphanumeric() || "+/=\r\n".contains(c);
     match split(text) {

@@ -1,10 +1,11 @@
-//! Whether a change that may break instances breaks those that are there: what none of them carries, nobody misses.
+//! Whether a change that may break instances breaks one that exists. A field that no instance carries is missed by
+//! nobody.
 
 use super::{has_default, object, refused, same};
 use crate::api::text;
 use serde_json::Value;
 
-/// A way down into an object.
+/// A path into an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     Field(String),
@@ -32,7 +33,7 @@ impl Place {
         })
     }
 
-    /// In the status stands what controllers compute anew.
+    /// Values in the status are computed anew by controllers, so none is lost.
     fn is_computed(&self) -> bool {
         self.0.first() == Some(&Step::Field("status".to_owned()))
     }
@@ -41,21 +42,22 @@ impl Place {
 /// Which instances a change breaks.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Matters {
-    /// Those that have a value there.
+    /// Instances that have a value there.
     Has(Place),
-    /// Those that say something there which this schema does not say by its defaults: a read shows those for all.
+    /// Instances whose value there is another one than this schema's defaults make. A read shows the defaults on
+    /// every instance.
     Says(Place, Value),
-    /// Those whose objects there lack the field.
+    /// Instances whose objects there lack the field.
     Lacks(Place, String),
-    /// Those that have this value there.
+    /// Instances that have this value there.
     Equals(Place, Value),
-    /// Those whose values are beyond this bound.
+    /// Instances whose values are beyond this bound.
     Beyond(Place, String, f64),
-    /// All.
+    /// Every instance.
     Always,
-    /// None.
+    /// No instance.
     Never,
-    /// It is another API: no instance can be kept, and the API server takes no such update.
+    /// Every instance, since it becomes another API. The API server takes no such update.
     Api,
 }
 
@@ -116,27 +118,27 @@ fn is_beyond(value: &Value, bound: &str, limit: f64) -> bool {
     measured.is_some_and(|n| if bound.starts_with("min") { n < limit } else { n > limit })
 }
 
-/// What the instances say to the changes of a CRD that may break them.
+/// Collects which instances the changes of a CRD would break.
 #[derive(Debug)]
 pub struct Look<'a> {
     breaks: Vec<(&'a Break, Vec<String>, usize)>,
     any: bool,
-    /// Nobody could look.
+    /// Instances could not be read, for this reason.
     blind: bool,
 }
 
-/// What may be done.
+/// What to do with the CRD.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Conclusion {
-    /// To update the CRD.
+    /// Update it.
     Update,
-    /// To take it away and write it anew: there are no instances.
+    /// Delete it and create it anew: it has no instances.
     Replace,
-    /// Nothing; why.
+    /// Leave it; the reason.
     Refused(String),
 }
 
-/// So many instances are named.
+/// How many instances are named.
 const NAMED: usize = 3;
 
 impl<'a> Look<'a> {
@@ -144,7 +146,7 @@ impl<'a> Look<'a> {
         Self { breaks: breaks.iter().map(|b| (b, Vec::new(), 0)).collect(), any: false, blind: false }
     }
 
-    /// The instances cannot be read: they may carry anything.
+    /// Notes that the instances cannot be read. They may carry anything then.
     pub fn blind(breaks: &'a [Break]) -> Self {
         Self { blind: true, ..Self::new(breaks) }
     }
@@ -168,7 +170,7 @@ impl<'a> Look<'a> {
         self.any && self.breaks.iter().all(|(_, _, count)| *count > NAMED)
     }
 
-    /// `crd`: its name. `allowed`: the author takes what breaks.
+    /// Concludes what to do. `crd` is the CRD's name; `allowed` says that its author accepts what breaks.
     pub fn conclude(self, crd: &str, allowed: bool) -> Conclusion {
         let other_api = || self.breaks.iter().filter(|(change, ..)| change.matters == Matters::Api);
         if other_api().next().is_some() {

@@ -1,8 +1,8 @@
 //! What the API server fills in without saying so in its OpenAPI.
 //!
-//! Kubernetes' own kinds have defaults that are set by code. Those of fields beside a field that somebody applies are told
-//! apart by field ownership. Those within a value that is owned as a whole (an atomic list or struct) are not: the value
-//! reads back with more in it than was applied. The ones that can stand within such a value are listed here.
+//! Kubernetes' own kinds have defaults that are set by code. Field ownership tells which fields beside an applied one
+//! are defaults. It does not tell within a value that is owned as a whole (an atomic list or struct): such a value
+//! reads back with more in it than was applied. The defaults that can stand within such a value are listed here.
 
 use serde_json::{Value, json};
 

@@ -28,7 +28,7 @@ impl Document {
         Self::of(whole)
     }
 
-    /// The same of what was parsed already.
+    /// Makes a document of JSON that was parsed already.
     ///
     /// # Errors
     /// As for [`Self::parse`].

@@ -1,4 +1,4 @@
-//! A document is read for what is needed of it: the rest, which is most of its text, is never held.
+//! Reads of a document only what is needed. The rest, which is most of its text, is skipped while it is read.
 
 use super::resolve::{KEPT, about};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -33,7 +33,7 @@ pub struct Operation {
     pub kind: Value,
 }
 
-/// A schema without what types are not made of.
+/// A schema reduced to the keywords that types are made of.
 pub struct Needed(pub Value);
 
 impl<'de> Deserialize<'de> for Needed {

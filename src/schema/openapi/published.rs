@@ -27,7 +27,7 @@ fn published(gvk: &Gvk, namespaced: bool, mut schema: Value, metadata: &Value) -
     document.ok()?.kind(gvk)
 }
 
-/// The versions in which a CustomResourceDefinition serves its kind. What is no such thing serves none.
+/// The versions in which a CustomResourceDefinition serves its kind. Any other object serves none.
 fn served(crd: &Value) -> impl Iterator<Item = (Gvk, &Value)> {
     let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (group, kind) = (text("/spec/group"), text("/spec/names/kind"));

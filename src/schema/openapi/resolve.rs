@@ -1,5 +1,5 @@
-//! One schema out of a document: references followed, recursion cut, and only that kept which types are made of, or which
-//! tells how the API server keeps a value.
+//! One schema out of a document: references followed, recursion cut. Kept are the keywords that types are made of,
+//! and those that tell how the API server keeps a value.
 
 use super::implied;
 use crate::schema::kept::{KEPT_AS, Kept, OWN_TYPES, is_zero};
@@ -48,7 +48,7 @@ impl<'d> Resolver<'d> {
         Some(resolved)
     }
 
-    /// The type of Kubernetes' own that is being resolved; none within a custom resource.
+    /// The name of the Kubernetes type that is being resolved; `None` within a custom resource.
     fn own_type(&self) -> Option<&'d str> {
         self.within.last().copied().filter(|name| name.starts_with(OWN_TYPES))
     }
@@ -75,7 +75,7 @@ impl<'d> Resolver<'d> {
         }
         let own_type = self.own_type();
         if own_type.is_some() {
-            // Published for nearly every field, and set in none: what is empty is left out.
+            // Documents give this default for nearly every field, but no server sets it: empty values are left out.
             if out.get("default").is_some_and(is_zero) {
                 out.remove("default");
             }
@@ -111,8 +111,8 @@ impl<'d> Resolver<'d> {
     }
 }
 
-/// The schema that this one stands for. An API server writes `allOf` with one reference where a default or a description
-/// of the place goes beside it.
+/// The schema that this one stands for. Where a place has a default or a description of its own, an API server wraps
+/// the reference into an `allOf` of one.
 fn referred(schema: &Value) -> Option<&str> {
     let direct =
         schema.get("$ref").or_else(|| match schema.get("allOf").and_then(Value::as_array)?.as_slice() {

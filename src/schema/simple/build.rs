@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 const MAX_DEPTH: usize = 48;
 /// Estimated bytes of a finished schema. The API server stores no object above 1.5 MiB.
 const MAX_WEIGHT: usize = 2 << 20;
-/// The same for all custom types together.
+/// The most estimated bytes of all custom types together.
 const MAX_TYPES_WEIGHT: usize = 16 * MAX_WEIGHT;
 /// What a field weighs apart from its own text.
 const FIELD_WEIGHT: usize = 24;
@@ -57,14 +57,15 @@ struct Built {
 
 struct Builder<'a> {
     types: &'a Map<String, Value>,
-    /// Types that can be used. `None`: the type is there but wrong; that was said, and its users are not blamed.
+    /// Types that can be used. `None` stands for a type that is there and wrong: that was reported, and fields that
+    /// use it are not blamed.
     ready: BTreeMap<&'a str, Option<Built>>,
     types_weight: usize,
     problems: Vec<Problem>,
 }
 
 impl<'a> Builder<'a> {
-    /// Builds every type after those it uses. What cannot be ordered is a cycle, or behind one.
+    /// Builds every type after the types it uses. Types that cannot be ordered are in a cycle, or use one that is.
     fn custom_types(&mut self) {
         let types = self.types;
         let mut open: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -100,7 +101,7 @@ impl<'a> Builder<'a> {
             }
         }
         self.cycles(&open);
-        // For what else is wrong in them.
+        // They are built all the same, to report what else is wrong in them.
         for name in open.keys() {
             if let Some((name, definition)) = types.get_key_value(*name) {
                 self.custom_type(name, definition);
@@ -198,7 +199,7 @@ impl<'a> Builder<'a> {
         }
         let mut schema = json!({"type": "object"});
         if required.is_empty() && has_default {
-            // Without it the defaults of the fields would not reach an object that is left out.
+            // Without this default, the defaults of its fields would not reach an object that the user left out.
             schema["default"] = json!({});
         }
         if !required.is_empty() {
@@ -222,7 +223,7 @@ impl<'a> Builder<'a> {
         let mut built = built?;
         let Value::Object(schema) = &mut built.schema else { return None };
         let (required, mut faults) = constraint::apply(schema, &markers);
-        // Of a field that has other faults, a rule may be missing.
+        // A field that has other faults may lack a rule, so its default is not judged.
         if faults.is_empty() {
             faults.extend(sound::default(schema));
         }
@@ -263,7 +264,7 @@ impl<'a> Builder<'a> {
         let wraps = type_.wrappers.len();
         Some(Built {
             schema: type_.wrap(core.schema),
-            // What is required is the field, not each element of a list.
+            // `required` is about the field, not about each element of a list.
             required: core.required && wraps == 0,
             depth: core.depth + wraps,
             weight: core.weight.saturating_add(wraps * FIELD_WEIGHT),
@@ -320,7 +321,7 @@ fn unexpected(value: &Value) -> Fault {
     Fault::new(format!("unexpected type: {found}")).help(help)
 }
 
-/// Of a map that is no good as fields: whether it is meant as a schema of OpenAPI, and how to write that.
+/// Whether a map that makes no sense as fields is meant as an OpenAPI schema; says how to write it in SimpleSchema.
 fn as_openapi(fields: &Map<String, Value>) -> Option<Fault> {
     const OTHERS: [&str; 16] = [
         "additionalProperties",

@@ -23,7 +23,7 @@ use std::fmt;
 /// Something wrong in a schema: where, what, and how to repair it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// As in `spec.schema.spec.ports[].name`.
+    /// Where it is wrong, as in `spec.schema.spec.ports[].name`.
     pub path: String,
     pub message: String,
     pub help: Option<String>,

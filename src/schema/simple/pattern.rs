@@ -3,7 +3,7 @@
 //! No crate decides that: Rust's own dialect refuses patterns that are in use (`[a-z[]`, `a{`) and takes others that
 //! the API server refuses. Only the form is checked; nothing is compiled.
 
-/// Of one repetition, and of nested ones together.
+/// The most times that one repetition, or nested ones multiplied, may repeat.
 const MAX_REPEAT: u32 = 1000;
 const MAX_GROUPS: usize = 1000;
 
@@ -26,7 +26,7 @@ pub fn check(pattern: &str) -> Result<(), String> {
     }
 }
 
-/// What stands before the place that is read.
+/// What stands just before the place that is read.
 #[derive(Clone, Copy, PartialEq)]
 enum Last {
     /// Nothing that could be repeated.
@@ -37,7 +37,7 @@ enum Last {
 
 struct Parser<'a> {
     rest: &'a str,
-    /// Of each open group: the largest product of repetitions before it in the group around it.
+    /// For each open group: the largest product of repetitions that the group around it had before it.
     groups: Vec<u32>,
     names: Vec<&'a str>,
     last: Last,
@@ -89,7 +89,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// What stands up to a mark, which is taken too.
+    /// Takes the text up to a mark, and the mark.
     fn until(&mut self, mark: &str) -> Option<&'a str> {
         let (before, after) = self.rest.split_once(mark)?;
         self.rest = after;
@@ -118,7 +118,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// After `{`: a repetition, or else an ordinary brace.
+    /// Reads a repetition, after `{`; anything else is an ordinary brace.
     fn braces(&mut self) -> Result<(), String> {
         let Some((min, max, after)) = bounds(self.rest) else {
             self.atom(1);
@@ -131,7 +131,7 @@ impl<'a> Parser<'a> {
             return Err(format!("invalid repeat count {shown}"));
         }
         if max == Some(0) && self.last == Last::Atom {
-            // It matches nothing, so what is inside does not count.
+            // Repeated no times, it matches nothing. What is inside does not count.
             self.repeats = 1;
         }
         self.repeat(max.unwrap_or(min), &shown)
@@ -164,7 +164,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// After `(?`: flags. True when a group begins, false when they stand alone.
+    /// Reads flags, after `(?`. True when a group begins, false when the flags stand alone.
     fn flags(&mut self) -> Result<bool, String> {
         let mut negative = false;
         let mut any = false;
@@ -219,7 +219,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// After `\p`.
+    /// Reads a class, after `\p`.
     fn unicode_class(&mut self) -> Result<(), String> {
         let name = match self.next() {
             Some('{') => {
@@ -238,7 +238,7 @@ impl<'a> Parser<'a> {
         if is_unicode_class(name) { Ok(()) } else { Err(format!("unknown class \\p{{{name}}}")) }
     }
 
-    /// After `\`: one character.
+    /// Reads one character, after `\`.
     fn escaped_char(&mut self) -> Result<char, String> {
         let c = self.next().ok_or("trailing backslash")?;
         let digit = |text: &str| text.chars().next().is_some_and(|c| ('0'..='7').contains(&c));
@@ -281,7 +281,7 @@ impl<'a> Parser<'a> {
             .ok_or_else(|| format!("invalid escape \\x{digits}"))
     }
 
-    /// After `[`.
+    /// Reads a class, after `[`.
     fn class(&mut self) -> Result<(), String> {
         self.eat("^");
         let mut first = true;

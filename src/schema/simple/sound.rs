@@ -1,4 +1,4 @@
-//! Whether a default keeps the rules of its own field. The API server refuses the CRD of one that does not.
+//! Whether a default keeps the rules of its own field. If not, the API server refuses the CRD.
 
 use super::Fault;
 use super::types::quote;
@@ -84,7 +84,7 @@ fn unmet(schema: &Map<String, Value>, value: &Value) -> Option<(String, String)>
             let properties = schema.get("properties").and_then(Value::as_object);
             let property = |name: &str| properties.and_then(|p| p.get(name)).and_then(Value::as_object);
             let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
-            // The API server fills in what has a default of its own.
+            // A required field with a default of its own is filled in by the API server.
             let mut absent = required.filter_map(Value::as_str).filter(|name| {
                 !fields.contains_key(*name) && property(name).is_none_or(|p| !p.contains_key("default"))
             });
@@ -119,7 +119,7 @@ fn outside(
     }
 }
 
-/// Of a set, and of a list with keys, two items that are the same one.
+/// Two items that count as one: equal ones of a set, or ones with equal keys of a keyed list.
 fn twice(schema: &Map<String, Value>, items: &[Value]) -> Option<String> {
     let kind = schema.get("x-kubernetes-list-type").and_then(Value::as_str)?;
     let keys: Vec<&str> = list_keys(schema.get(LIST_KEYS)).collect();

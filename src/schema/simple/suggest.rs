@@ -60,7 +60,7 @@ fn near<'a>(found: &str, words: &[(&str, &str)], known: impl Iterator<Item = &'a
         0..=2 => 0,
         3..=4 => 1,
         5..=40 => 2,
-        // Nobody misspells that; and the search is not free.
+        // Nobody misspells a word of this length, and the search is not free.
         _ => return None,
     };
     known
