@@ -155,6 +155,38 @@ fn documents_name_files_that_are_there() {
     assert!(missing.is_empty(), "not there any more:\n{}", missing.join("\n"));
 }
 
+/// A name in the code, in a document: `Fleet::step`, `ensure_crd`, `Action::VerifyGone`.
+fn name(span: &str) -> Option<&str> {
+    let part = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic())
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let last = span.rsplit("::").next().filter(|_| span.split("::").all(part))?;
+    let shouted = !last.contains(|c: char| c.is_ascii_lowercase());
+    ((span.contains("::") || last.contains('_')) && !shouted).then_some(last)
+}
+
+#[test]
+fn documents_name_functions_and_types_that_are_there() {
+    let source: Vec<String> = files("src", ".rs").iter().map(|file| read(file)).collect();
+    let words: BTreeSet<&str> = source
+        .iter()
+        .flat_map(|text| text.lines().filter(|line| !line.trim_start().starts_with("//")))
+        .flat_map(|line| line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')))
+        .collect();
+    let (mut missing, mut named) = (Vec::new(), 0);
+    for page in files("docs/adr", ".md").into_iter().chain(["docs/architecture.md".into()]) {
+        for name in spans(&read(&page)).filter_map(name) {
+            named += 1;
+            if !words.contains(name) {
+                missing.push(format!("{page}: {name}"));
+            }
+        }
+    }
+    assert!(named > 50, "the documents were read");
+    assert!(missing.is_empty(), "not there any more:\n{}", missing.join("\n"));
+}
+
 #[test]
 fn every_crate_has_its_reason() {
     let manifest = read("Cargo.toml");

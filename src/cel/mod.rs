@@ -87,7 +87,7 @@ impl Program {
         Self::compile_with(source, Libraries::default())
     }
 
-    /// The same with more libraries than kro's.
+    /// As [`Self::compile`], with more libraries than kro's.
     pub fn compile_with(source: &str, libraries: Libraries) -> Result<Self, CompileError> {
         let node = syntax::parse(source, libraries)?;
         Ok(Self::new(source.to_owned(), Body::Expression(node)))
@@ -98,7 +98,7 @@ impl Program {
         Self::compile_mixed_with(parts, Libraries::default())
     }
 
-    /// The same with more libraries than kro's.
+    /// As [`Self::compile_mixed`], with more libraries than kro's.
     pub fn compile_mixed_with(parts: &[template::Part], libraries: Libraries) -> Result<Self, CompileError> {
         let mut pieces = Vec::with_capacity(parts.len());
         let mut source = Vec::with_capacity(parts.len());
@@ -122,7 +122,7 @@ impl Program {
         Self::compile_typed_with(source, decls, Libraries::default())
     }
 
-    /// The same with more libraries than kro's.
+    /// As [`Self::compile_typed`], with more libraries than kro's.
     pub fn compile_typed_with(
         source: &str,
         decls: &Decls,
@@ -141,7 +141,7 @@ impl Program {
         Self::compile_mixed_typed_with(parts, decls, Libraries::default())
     }
 
-    /// The same with more libraries than kro's.
+    /// As [`Self::compile_mixed_typed`], with more libraries than kro's.
     pub fn compile_mixed_typed_with(
         parts: &[template::Part],
         decls: &Decls,
