@@ -16,7 +16,7 @@ use std::time::Duration;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The verbs, on any cluster. Not public by itself: a [`SpokeClient`] or a [`HubClient`] has it.
+/// The verbs, on any cluster. Not public by itself: a [`super::SpokeClient`] or a [`super::HubClient`] has it.
 #[derive(Clone)]
 pub struct Verbs {
     pub(super) client: kube::Client,
