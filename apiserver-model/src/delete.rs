@@ -1,0 +1,220 @@
+//! Deletion: at once, or when nobody holds an object any more.
+
+use crate::kinds::Resource;
+use crate::list::list_of;
+use crate::metadata::text;
+use crate::selectors::Selectors;
+use crate::server::{Context, Server, json_answer, object_answer, seconds};
+use crate::status::Refusal;
+use crate::store::{Stored, key};
+use crate::tasks::Task;
+use crate::{crds, own_namespaces};
+use http::Response;
+use hyper::body::Bytes;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// What a request says of a deletion.
+#[derive(Default)]
+pub(crate) struct How {
+    pub uid: String,
+    pub version: String,
+    pub propagation: String,
+    pub dry: bool,
+}
+
+fn how(context: &Context<'_>, body: &Bytes) -> Result<How, Refusal> {
+    let options: Value = if body.is_empty() {
+        json!({})
+    } else {
+        serde_json::from_slice(body)
+            .map_err(|e| Refusal::bad_request(&format!("error decoding options: {e}")))?
+    };
+    let text =
+        |pointer: &str| options.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let query = context.query.get("propagationPolicy");
+    let mut propagation = if query.is_empty() { text("/propagationPolicy") } else { query.to_owned() };
+    if propagation.is_empty() && options.get("orphanDependents") == Some(&json!(true)) {
+        propagation = "Orphan".into();
+    }
+    if !matches!(propagation.as_str(), "" | "Background" | "Foreground" | "Orphan") {
+        let error = crate::admit::FieldError {
+            reason: "FieldValueNotSupported",
+            path: "propagationPolicy".into(),
+            message: format!(
+                "Unsupported value: {propagation:?}: supported values: \"Background\", \"Foreground\", \"Orphan\", \"nil\""
+            ),
+        };
+        return Err(Refusal::invalid("meta.k8s.io", "DeleteOptions", "", &[error]));
+    }
+    let dry = context.query.get("dryRun") == "All"
+        || options.get("dryRun").and_then(Value::as_array).is_some_and(|a| a.contains(&json!("All")));
+    Ok(How {
+        uid: text("/preconditions/uid"),
+        version: text("/preconditions/resourceVersion"),
+        propagation,
+        dry,
+    })
+}
+
+/// What became of an object.
+pub(crate) enum Deleted {
+    Gone,
+    Going(Arc<Value>),
+}
+
+impl Server {
+    pub(crate) fn delete(&mut self, context: &Context<'_>, body: &Bytes) -> Result<Response<Bytes>, Refusal> {
+        let how = how(context, body)?;
+        let kind = &context.kind;
+        let stored = self.find(context)?.clone();
+        if kind.plural == "namespaces" && kind.group.is_empty() && own_namespaces(&context.name) {
+            return Err(Refusal::forbidden(kind, &context.name, "this namespace may not be deleted"));
+        }
+        let (uid, version) = (text(&stored.object, "uid"), text(&stored.object, "resourceVersion"));
+        let differs = |what: &str, asked: &str, found: &str, why: &str| {
+            let why = format!(
+                "the {what} in the precondition ({asked}) does not match the {what} in record ({found}). The object might have been {why}"
+            );
+            Refusal::conflict(&kind.group, &kind.kind, &context.name, &why)
+        };
+        if !how.uid.is_empty() && how.uid != uid {
+            return Err(differs("UID", &how.uid, uid, "deleted and then recreated"));
+        }
+        if !how.version.is_empty() && how.version != version {
+            return Err(differs("ResourceVersion", &how.version, version, "modified"));
+        }
+        if how.dry {
+            return Ok(object_answer(200, &self.shown(kind, &stored), context.format));
+        }
+        match self.remove(context.now, &kind.resource(), &context.key(), &how.propagation) {
+            Some(Deleted::Going(object)) => {
+                let stored = Stored { object, stamp: stored.stamp };
+                Ok(object_answer(200, &self.shown(kind, &stored), context.format))
+            }
+            _ => {
+                let mut details = json!({"name": context.name, "kind": kind.plural, "uid": uid});
+                if !kind.group.is_empty() {
+                    details["group"] = json!(kind.group);
+                }
+                let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details});
+                Ok(json_answer(200, &status))
+            }
+        }
+    }
+
+    pub(crate) fn delete_collection(
+        &mut self,
+        context: &Context<'_>,
+        body: &Bytes,
+    ) -> Result<Response<Bytes>, Refusal> {
+        let how = how(context, body)?;
+        let selectors =
+            Selectors::parse(context.query.get("labelSelector"), context.query.get("fieldSelector"))?;
+        let resource = context.kind.resource();
+        let prefix =
+            if context.namespace.is_empty() { String::new() } else { format!("{}/", context.namespace) };
+        let chosen: Vec<(String, Stored)> = self
+            .store
+            .of(&resource)
+            .filter(|(key, stored)| key.starts_with(&prefix) && selectors.match_object(&stored.object))
+            .map(|(key, stored)| (key.clone(), stored.clone()))
+            .collect();
+        let mut items = Vec::new();
+        for (key, stored) in chosen {
+            items.push(self.shown(&context.kind, &stored));
+            if !how.dry {
+                self.remove(context.now, &resource, &key, &how.propagation);
+            }
+        }
+        let mut metadata = Map::new();
+        metadata.insert("resourceVersion".into(), self.store.version.to_string().into());
+        Ok(json_answer(200, &list_of(context, items, metadata)))
+    }
+
+    /// Deletes an object, or marks it where something holds it.
+    pub(crate) fn remove(
+        &mut self,
+        now: Timestamp,
+        resource: &Resource,
+        key: &str,
+        propagation: &str,
+    ) -> Option<Deleted> {
+        let stored = self.store.get(resource, key)?.clone();
+        let mut object = (*stored.object).clone();
+        let going = !text(&object, "deletionTimestamp").is_empty();
+        let mut finalizers = finalizers_of(&object);
+        if !going {
+            let wanted = match propagation {
+                "Orphan" => Some("orphan"),
+                "Foreground" => Some("foregroundDeletion"),
+                _ => None,
+            };
+            if let Some(wanted) = wanted.filter(|w| !finalizers.iter().any(|f| f == w)) {
+                finalizers.push(wanted.to_owned());
+            }
+        }
+        if crds::is(resource) && !going && !finalizers.iter().any(|f| f == crds::FINALIZER) {
+            finalizers.push(crds::FINALIZER.to_owned());
+        }
+        let namespace = resource.plural == "namespaces" && resource.group.is_empty();
+        let held = !finalizers.is_empty()
+            || (namespace && object.pointer("/spec/finalizers").is_some_and(|f| f != &json!([])));
+        if !held {
+            self.drop_object(now, resource, key);
+            return Some(Deleted::Gone);
+        }
+        if going {
+            return Some(Deleted::Going(stored.object));
+        }
+        let time = seconds(now);
+        if !finalizers.is_empty() {
+            object["metadata"]["finalizers"] = json!(finalizers);
+        }
+        object["metadata"]["deletionTimestamp"] = json!(time);
+        if namespace {
+            object["status"]["phase"] = json!("Terminating");
+        } else if crds::is(resource) {
+            let message =
+                "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+            crds::set_condition(
+                &mut object,
+                "Terminating",
+                "True",
+                "InstanceDeletionPending",
+                message,
+                &time,
+            );
+        } else {
+            object["metadata"]["deletionGracePeriodSeconds"] = json!(0);
+            if let Some(generation) = object.pointer("/metadata/generation").and_then(Value::as_i64) {
+                object["metadata"]["generation"] = json!(generation + 1);
+            }
+        }
+        let object = self.store.put(resource, key, object, stored.stamp);
+        self.going(now, resource, key, &object);
+        Some(Deleted::Going(object))
+    }
+
+    /// The object is gone.
+    pub(crate) fn drop_object(&mut self, now: Timestamp, resource: &Resource, key: &str) {
+        let Some(stored) = self.store.remove(resource, key) else { return };
+        if crds::is(resource) {
+            self.stop_serving(&stored.object);
+            self.look_at_names(now);
+        }
+        if let Some(delay) = self.options.collect_after {
+            self.tasks.after(now, delay, Task::Collect(text(&stored.object, "uid").to_owned()));
+        }
+    }
+}
+
+pub(crate) fn finalizers_of(object: &Value) -> Vec<String> {
+    let found = object.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten();
+    found.filter_map(|f| f.as_str().map(str::to_owned)).collect()
+}
+
+pub(crate) fn key_of(object: &Value) -> String {
+    key(text(object, "namespace"), text(object, "name"))
+}
