@@ -176,7 +176,8 @@ impl Program {
     /// The type of the program's result where the variables have these types, or everything that is wrong, in order.
     ///
     /// # Errors
-    /// In a mixed text every expression must give a string; an error's source is the expression that it is in.
+    /// In a mixed text every expression must give a string. The source of an error is then the expression that it is
+    /// in.
     pub fn check(&self, decls: &Decls) -> Result<Type, Vec<Problem>> {
         let pieces = match &self.body {
             Body::Expression(node) => return check::check(&self.source, node, decls),

@@ -160,7 +160,7 @@ fn instance_spec(rgd: &ResourceGraphDefinition, problems: &mut Problems) -> Opti
     }
 }
 
-/// By position, the positions that each resource depends on.
+/// For each resource, by its position: the positions of the resources that it depends on.
 fn dependencies(rgd: &ResourceGraphDefinition, drafts: &[Draft]) -> Vec<BTreeSet<usize>> {
     let mut positions: BTreeMap<&str, usize> = BTreeMap::new();
     for (position, resource) in rgd.spec.resources.iter().enumerate() {

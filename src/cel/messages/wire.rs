@@ -71,7 +71,7 @@ fn read(message: &Message, bytes: &[u8], budget: &Budget, depth: usize) -> Resul
             _ => return Err(broken()),
         };
         budget.items(items.len() + entries.len())?;
-        // Of a field, or of fields of which there is only one, the last counts.
+        // A field that is given twice has its last value. The same holds for fields that exclude each other.
         fields.retain(|(other, _)| other != name);
         fields.push((name, value));
     }

@@ -43,9 +43,9 @@ pub(super) fn of(ranges: impl IntoIterator<Item = Range>) -> ClassUnicode {
     }))
 }
 
-/// The same with all cases of its characters.
+/// The class with all cases of its characters.
 pub(super) fn folded(mut class: ClassUnicode) -> ClassUnicode {
-    // Without tables, which are built in, the class would stay as it is.
+    // This fails only without the tables of cases, which are built in.
     let _ = class.try_case_fold_simple();
     class
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// The budget of completion where names come from data.
 const STEPS: u64 = 100_000;
 
-/// Where the word begins, and what may stand there: the text, and how it is listed.
+/// Where the word begins, and the candidates for it: each with its text, and as it is listed.
 pub(super) fn candidates(before: &str, world: &World) -> (usize, Vec<(String, String)>) {
     let start = chain_start(before);
     let chain = before.get(start..).unwrap_or_default();

@@ -96,7 +96,7 @@ fn part_box(part: &Part, x: f64, y: f64, width: f64) -> String {
 struct Ports {
     out: Vec<f64>,
     into: Vec<f64>,
-    /// Position among those that reach the same part.
+    /// The position of each edge among those that reach the same part.
     rank: Vec<usize>,
 }
 
@@ -170,10 +170,10 @@ fn edge(
         path.push_str(&format!("{start} C{x1:.1},{:.1} {x2:.1},{:.1} {x2:.1},{y2:.1}", y1 + bow, y2 - bow));
     }
     if let (Some(edge), [.., (x1, y1), (x2, y2)]) = (picture.edges.get(position), points.as_slice()) {
-        // Neighbours stand at different heights, so that their words do not meet.
+        // Labels of neighbouring edges stand at different heights, so that they do not meet.
         let rank = ports.rank.get(position).copied().unwrap_or(0);
         let along = [0.5, 0.72, 0.3].get(rank % 3).copied().unwrap_or(0.5);
-        // The curve is nearly its smooth step.
+        // The curve is close to a smooth step, so the label stands on it.
         let across = along * along * (3.0 - 2.0 * along);
         labels.push_str(&format!(
             "<text class=\"label\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n",

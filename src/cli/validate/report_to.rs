@@ -91,7 +91,7 @@ impl<'f> Findings<'f> {
         });
     }
 
-    /// Where something is wrong, what only looks odd is part of it.
+    /// Takes out warnings at places that have an error: they are about the same mistake.
     pub fn without_warnings_beside_errors(&mut self) {
         let place = |f: &Finding| (f.file, f.object.clone(), f.path.clone());
         let wrong: BTreeSet<_> =
@@ -99,7 +99,7 @@ impl<'f> Findings<'f> {
         self.all.retain(|f| f.severity == Severity::Error || f.path.is_empty() || !wrong.contains(&place(f)));
     }
 
-    /// In the order of the files.
+    /// The findings in the order of the files.
     pub fn sorted(mut self) -> Vec<Finding> {
         self.all.sort_by(|a, b| {
             (a.file, a.span.start, a.severity, a.rule, &a.message).cmp(&(
@@ -114,12 +114,12 @@ impl<'f> Findings<'f> {
     }
 }
 
-/// The field itself is wrong, not its value.
+/// Whether the field itself is wrong, and not its value.
 fn is_about_field(message: &str) -> bool {
     message.starts_with("no such field") || message.contains("schema not found for field")
 }
 
-/// Without the picture of the expression: the file itself is shown.
+/// The message without the picture of the expression, since the file itself is shown.
 fn brief(diagnostic: &Diagnostic) -> String {
     let message = diagnostic.message.as_str();
     if diagnostic.spot.is_none() {
@@ -127,7 +127,7 @@ fn brief(diagnostic: &Diagnostic) -> String {
     }
     let first = message.rsplit_once("ERROR: <input>:").map_or(message, |(_, after)| after);
     let first = first.lines().next().unwrap_or_default();
-    // What is left of `1:5: words`.
+    // Line and column are left out: of `1:5: words` the words stay.
     let is_number = |t: &str| !t.is_empty() && t.chars().all(|c| c.is_ascii_digit());
     match first.splitn(3, ':').collect::<Vec<_>>().as_slice() {
         [line, column, words] if is_number(line) && is_number(column) => words.trim().to_owned(),

@@ -3,7 +3,7 @@
 
 use serde_json::{Number, Value};
 
-/// What cannot be written as JSON is an error.
+/// The value of a scalar. One that cannot be written as JSON is an error.
 pub fn plain(text: &str) -> Result<Value, String> {
     Ok(match text {
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {

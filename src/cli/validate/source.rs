@@ -81,7 +81,7 @@ pub fn files(paths: &[PathBuf], excluded: &Excluded) -> anyhow::Result<Files> {
 
 struct Walk<'e> {
     excluded: &'e Excluded,
-    /// With whether an argument names it.
+    /// The paths, and whether an argument names each.
     names: Vec<(PathBuf, bool)>,
     ignored: usize,
 }
@@ -152,7 +152,7 @@ fn file(path: &Path) -> anyhow::Result<anyhow::Result<File>> {
 /// What is in a file.
 #[derive(Default)]
 pub struct Contents {
-    /// Those of a list each on its own.
+    /// The objects; those of a list each on its own.
     pub objects: Vec<Object>,
     pub refusals: Vec<Refused>,
     /// Documents that are no objects of Kubernetes.
@@ -204,8 +204,8 @@ fn documents(text: &str) -> Vec<Range<usize>> {
 }
 
 fn split(file: usize, text: &str, node: Node, document: &Range<usize>, depth: usize, found: &mut Contents) {
-    // What is there once is told apart from the values, patches and lists of packages of others; in a list of objects
-    // everything is meant as one.
+    // A single document may be no object at all: a tool's values, a patch, a list of packages. In a list of objects
+    // every item is meant as one.
     let mut other = |message: &str, is_meant: bool| {
         if !is_meant {
             found.others += 1;

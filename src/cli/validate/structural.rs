@@ -247,7 +247,7 @@ impl Checker<'_> {
         }
         let rest = schema.get("additionalProperties");
         let open = flag(schema, "x-kubernetes-preserve-unknown-fields") || rest == Some(&Value::Bool(true));
-        // Without a word on its fields nothing is known of them.
+        // A schema that says nothing about fields allows any field.
         let silent = properties.is_empty() && schema.get("type").and_then(Value::as_str) != Some("object");
         for (key, value) in entries {
             // A server takes a null for a field that is not there, unless it may be null.

@@ -20,7 +20,7 @@ pub struct Node {
 
 #[derive(Clone, Debug)]
 pub enum Content {
-    /// With the text that a string scalar stands for.
+    /// A scalar: its value, and how it is written.
     Scalar(Value, Style),
     Map(Vec<(Key, Node)>),
     List(Vec<Node>),

@@ -83,7 +83,7 @@ impl Type {
         })
     }
 
-    /// Where the core stands below the field, as in `[]`.
+    /// The path from the field to the core, as in `[]`.
     pub fn path_of_core(&self) -> String {
         self.wrappers
             .iter()
@@ -95,7 +95,7 @@ impl Type {
     }
 }
 
-/// In backticks, and not longer than a message can bear.
+/// A text in backticks, cut to what a message can bear.
 pub fn quote(text: &str) -> String {
     const MOST: usize = 60;
     match text.char_indices().nth(MOST) {
