@@ -7,6 +7,7 @@ mod environment;
 mod for_people;
 mod journeys;
 mod lanes;
+mod model;
 
 use anyhow::Result;
 use env::{Environment, Scratch};
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
     let clusters: Vec<Trial> = environment::trials(&fleet)
         .into_iter()
         .chain(for_people::trials())
+        .chain([model::trial()])
         .chain(journeys::registration::trials(&registration))
         .collect();
     let mut instances = stands.trials();

@@ -26,6 +26,7 @@ pub mod serve;
 pub mod server;
 pub mod status;
 mod store;
+pub mod suite;
 mod tasks;
 mod typed;
 pub mod watch;
