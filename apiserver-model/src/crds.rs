@@ -77,7 +77,7 @@ pub(crate) fn validate(crd: &Value, before: Option<&Value>) -> Vec<FieldError> {
     let (group, plural, scope) =
         (at(crd, "/spec/group"), at(crd, "/spec/names/plural"), at(crd, "/spec/scope"));
     let name = text(crd, "name");
-    if name != format!("{plural}.{group}") {
+    if before.is_none() && name != format!("{plural}.{group}") {
         errors.push(invalid(
             "metadata.name",
             &format!("{name:?}"),
@@ -139,9 +139,11 @@ fn versions(crd: &Value, errors: &mut Vec<FieldError>) {
         }
         names.push(name);
         let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
+        // Inside, a server keeps what all versions share in one place.
+        let shared = if versions.len() == 1 { "spec.validation.openAPIV3Schema" } else { &path };
         match version.pointer("/schema/openAPIV3Schema") {
             None => errors.push(required(&path)),
-            Some(schema) => structural(schema, &path, true, errors),
+            Some(schema) => structural(schema, shared, true, errors),
         }
     }
     let storage = |v: &&&Value| v.get("storage").and_then(Value::as_bool) == Some(true);
@@ -151,18 +153,21 @@ fn versions(crd: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
-/// Versions as a server prints them in errors.
+/// Versions as a server prints them in errors: by the fields of its own type, in their order.
 fn go(versions: &[&Value]) -> String {
-    let all: Vec<Value> = versions
-        .iter()
-        .map(|v| {
-            let field = |name: &str| v.get(name).cloned().unwrap_or(Value::Null);
-            json!({"Name": field("name"), "Served": field("served"), "Storage": field("storage"),
-                "Deprecated": false, "DeprecationWarning": null, "Schema": field("schema"), "Subresources": field("subresources"),
-                "AdditionalPrinterColumns": field("additionalPrinterColumns"), "SelectableFields": null})
-        })
-        .collect();
-    Value::Array(all).to_string()
+    let one = |v: &&Value| {
+        let field = |name: &str| v.get(name).unwrap_or(&Value::Null).to_string();
+        format!(
+            "{{\"Name\":{},\"Served\":{},\"Storage\":{},\"Deprecated\":false,\"DeprecationWarning\":null,\"Schema\":{},\"Subresources\":{},\"AdditionalPrinterColumns\":{},\"SelectableFields\":null}}",
+            field("name"),
+            field("served"),
+            field("storage"),
+            field("schema"),
+            field("subresources"),
+            field("additionalPrinterColumns")
+        )
+    };
+    format!("[{}]", versions.iter().map(one).collect::<Vec<_>>().join(","))
 }
 
 /// What a structural schema needs: types everywhere.
@@ -170,15 +175,6 @@ fn structural(schema: &Value, path: &str, root: bool, errors: &mut Vec<FieldErro
     let flag = |name: &str| schema.get(name).and_then(Value::as_bool) == Some(true);
     let free = flag("x-kubernetes-int-or-string") || (flag("x-kubernetes-preserve-unknown-fields") && !root);
     let ty = schema.get("type").and_then(Value::as_str).unwrap_or_default();
-    if ty.is_empty() && !free {
-        let why = if root {
-            "must not be empty at the root"
-        } else {
-            "must not be empty for specified object fields"
-        };
-        let message = format!("Required value: {why}");
-        errors.push(FieldError { reason: "FieldValueRequired", path: format!("{path}.type"), message });
-    }
     for (name, inner) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
         structural(inner, &format!("{path}.properties[{name}]"), false, errors);
     }
@@ -187,6 +183,15 @@ fn structural(schema: &Value, path: &str, root: bool, errors: &mut Vec<FieldErro
     }
     if let Some(more) = schema.get("additionalProperties").filter(|i| i.is_object()) {
         structural(more, &format!("{path}.additionalProperties"), false, errors);
+    }
+    if ty.is_empty() && !free {
+        let why = if root {
+            "must not be empty at the root"
+        } else {
+            "must not be empty for specified object fields"
+        };
+        let message = format!("Required value: {why}");
+        errors.push(FieldError { reason: "FieldValueRequired", path: format!("{path}.type"), message });
     }
 }
 

@@ -64,7 +64,14 @@ pub(crate) fn object(
         return Err(Refusal::bad_request(&why));
     }
     if !said_kind.is_empty() && said_kind != kind.kind {
-        return Err(other_kind(kind, &said_kind, &said_version));
+        return Err(other_kind(kind, &said_kind, &said_version, metadata::text(&value, "name")));
+    }
+    if !kind.custom && !said_version.is_empty() && said_version != kind.api_version() {
+        let short = said_version.rsplit('/').next().unwrap_or_default();
+        return Err(Refusal::bad_request(&format!(
+            "{} in version {short:?} cannot be handled as a {}: no kind {:?} is registered for version {said_version:?} in scheme \"pkg/runtime/scheme.go:111\"",
+            kind.kind, kind.kind, kind.kind
+        )));
     }
     if !said_version.is_empty() && said_version != kind.api_version() {
         let why = format!(
@@ -86,18 +93,25 @@ pub(crate) fn object(
             return Err(cannot(kind, &why));
         }
     }
+    if !kind.custom && kind.kind == "Lease" {
+        for field in ["acquireTime", "renewTime"] {
+            let time =
+                value.get("spec").and_then(|s| s.get(field)).and_then(Value::as_str).unwrap_or_default();
+            let rest = time.get(19..).unwrap_or_default();
+            if !time.is_empty() && !rest.starts_with('.') {
+                let why = format!(
+                    "parsing time {time:?} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse {rest:?} as \".000000\""
+                );
+                return Err(cannot(kind, &why));
+            }
+        }
+    }
     if !value.get("metadata").is_none_or(|m| m.is_object() || m.is_null()) {
         return Err(cannot(kind, "json: cannot unmarshal string into Go struct field of type v1.ObjectMeta"));
     }
-    let metadata = value.get("metadata").cloned();
-    let mut dropped = admit::prune(&mut value, &kind.schema);
-    if kind.custom {
-        // A schema of a CRD says little of metadata.
-        if let Some(metadata) = metadata {
-            value["metadata"] = metadata;
-        }
-        dropped.retain(|path| !path.starts_with("metadata."));
-    }
+    let kept = take_aside(kind, &mut value);
+    let dropped = admit::prune(&mut value, &kind.schema);
+    put_back(kind, &mut value, kept);
     let mut warnings = Vec::new();
     if !dropped.is_empty() {
         let texts: Vec<String> = dropped.iter().map(|path| format!("unknown field {path:?}")).collect();
@@ -113,18 +127,50 @@ pub(crate) fn object(
     Ok((value, warnings))
 }
 
+/// What a schema does not describe well enough to be pruned by: metadata of a custom object, field owners, and the schemas in
+/// a CRD.
+fn take_aside(kind: &Kind, value: &mut Value) -> Vec<Value> {
+    if kind.custom {
+        return value.get_mut("metadata").map(Value::take).into_iter().collect();
+    }
+    let owners = value.pointer_mut("/metadata/managedFields").map(Value::take);
+    let mut kept = vec![owners.unwrap_or_default()];
+    if kind.generation {
+        let versions =
+            value.pointer_mut("/spec/versions").and_then(Value::as_array_mut).into_iter().flatten();
+        kept.extend(versions.map(|v| v.get_mut("schema").map(Value::take).unwrap_or_default()));
+    }
+    kept
+}
+
+fn put_back(kind: &Kind, value: &mut Value, kept: Vec<Value>) {
+    let mut kept = kept.into_iter();
+    let Some(first) = kept.next() else { return };
+    if kind.custom {
+        value["metadata"] = first;
+        return;
+    }
+    if !first.is_null() {
+        value["metadata"]["managedFields"] = first;
+    }
+    let versions = value.pointer_mut("/spec/versions").and_then(Value::as_array_mut).into_iter().flatten();
+    for (version, schema) in versions.zip(kept).filter(|(_, schema)| !schema.is_null()) {
+        version["schema"] = schema;
+    }
+}
+
 fn cannot(kind: &Kind, why: &str) -> Refusal {
     let text =
         format!("{} in version {:?} cannot be handled as a {}: {why}", kind.kind, kind.version, kind.kind);
     Refusal::bad_request(&text)
 }
 
-fn other_kind(kind: &Kind, said: &str, version: &str) -> Refusal {
+fn other_kind(kind: &Kind, said: &str, version: &str, name: &str) -> Refusal {
     let group_version = if version.is_empty() { kind.api_version() } else { version.to_owned() };
     let short = group_version.rsplit('/').next().unwrap_or_default();
     if kind.custom {
-        let why = format!("unknown kind: {group_version}, Kind={said}");
-        return cannot(kind, &why);
+        let error = metadata::invalid("kind", &format!("{said:?}"), &format!("must be {}", kind.kind));
+        return Refusal::invalid(&kind.group, said, name, &[error]);
     }
     let package = match kind.group.as_str() {
         "" => "core",
@@ -149,6 +195,15 @@ fn without_nulls(value: &mut Value, keep_empty: bool) {
     }
     fields.retain(|_, inner| !inner.is_null());
     if !keep_empty {
+        for name in ["data", "binaryData", "stringData"] {
+            for value in
+                fields.get_mut(name).and_then(Value::as_object_mut).into_iter().flat_map(|m| m.values_mut())
+            {
+                if value.is_null() {
+                    *value = json!("");
+                }
+            }
+        }
         for name in ["data", "binaryData", "stringData", "secrets", "imagePullSecrets", "subjects"] {
             let empty = match fields.get(name) {
                 Some(Value::Object(m)) => m.is_empty(),

@@ -43,7 +43,7 @@ fn how(context: &Context<'_>, body: &Bytes) -> Result<How, Refusal> {
             reason: "FieldValueNotSupported",
             path: "propagationPolicy".into(),
             message: format!(
-                "Unsupported value: {propagation:?}: supported values: \"Background\", \"Foreground\", \"Orphan\", \"nil\""
+                "Unsupported value: {propagation:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
             ),
         };
         return Err(Refusal::invalid("meta.k8s.io", "DeleteOptions", "", &[error]));
@@ -85,10 +85,13 @@ impl Server {
         if !how.version.is_empty() && how.version != version {
             return Err(differs("ResourceVersion", &how.version, version, "modified"));
         }
-        if how.dry {
-            return Ok(object_answer(200, &self.shown(kind, &stored), context.format));
+        // What is tried out is taken back.
+        let before = how.dry.then(|| (self.store.clone(), self.tasks.clone()));
+        let removed = self.remove(context.now, &kind.resource(), &context.key(), &how.propagation);
+        if let Some((store, tasks)) = before {
+            (self.store, self.tasks) = (store, tasks);
         }
-        match self.remove(context.now, &kind.resource(), &context.key(), &how.propagation) {
+        match removed {
             Some(Deleted::Going(object)) => {
                 let stored = Stored { object, stamp: stored.stamp };
                 Ok(object_answer(200, &self.shown(kind, &stored), context.format))
@@ -110,8 +113,11 @@ impl Server {
         body: &Bytes,
     ) -> Result<Response<Bytes>, Refusal> {
         let how = how(context, body)?;
-        let selectors =
-            Selectors::parse(context.query.get("labelSelector"), context.query.get("fieldSelector"))?;
+        let selectors = Selectors::parse(
+            context.kind.custom,
+            context.query.get("labelSelector"),
+            context.query.get("fieldSelector"),
+        )?;
         let resource = context.kind.resource();
         let prefix =
             if context.namespace.is_empty() { String::new() } else { format!("{}/", context.namespace) };

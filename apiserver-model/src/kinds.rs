@@ -34,6 +34,8 @@ pub struct Kind {
     pub schema: Schema,
     /// Another for every schema that a CRD had.
     pub stamp: u64,
+    /// The version that objects are kept in.
+    pub storage: String,
     pub(crate) zero: Value,
     reset_main: Fields,
     reset_status: Fields,
@@ -159,6 +161,7 @@ fn built_in(row: &Row, schema: Schema) -> Kind {
         generation: group == CRDS,
         schema,
         stamp: 0,
+        storage: "v1".into(),
         zero: managed::zero(&api_version, kind),
         reset_main: reset(""),
         reset_status: reset("status"),
@@ -199,6 +202,7 @@ pub(crate) fn of_crd(crd: &Value, stamp: u64) -> Vec<Arc<Kind>> {
                 generation: true,
                 schema: schema.map_or_else(Schema::any, Schema::of_crd),
                 stamp,
+                storage: crate::crds::storage_version(crd).unwrap_or_default(),
                 reset_main: reset(""),
                 reset_status: reset("status"),
             }))

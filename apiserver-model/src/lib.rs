@@ -44,6 +44,12 @@ pub const LACKS: &[(&str, &str)] = &[
     ("aggregated discovery and OpenAPI v2", "clients of kro-hub ask for the plain forms"),
     ("subresources scale, token and finalize", "nobody asks for them"),
     ("conversion webhooks, admission webhooks, validating policies", "a test would have to serve them"),
+    (
+        "429 of a kind that was just served, and the seconds until OpenAPI describes it",
+        "clients wait for both anyway",
+    ),
+    ("unknown fields within the schemas of a CRD", "they are kept as they come"),
+    ("selectable fields of custom resources", "nobody asks for them"),
     ("authorisation by RBAC", "tests say what is denied"),
 ];
 

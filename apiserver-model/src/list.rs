@@ -72,7 +72,8 @@ pub(crate) fn options_invalid(field: &str, message: &str) -> Refusal {
 impl Server {
     fn asked(&self, context: &Context<'_>) -> Result<Asked, Refusal> {
         let query = &context.query;
-        let selectors = Selectors::parse(query.get("labelSelector"), query.get("fieldSelector"))?;
+        let selectors =
+            Selectors::parse(context.kind.custom, query.get("labelSelector"), query.get("fieldSelector"))?;
         let limit = usize::try_from(query.number("limit")?).unwrap_or(usize::MAX);
         let version = query.get("resourceVersion");
         let rule = query.get("resourceVersionMatch");
@@ -154,18 +155,18 @@ impl Server {
         let limit = if asked.limit == 0 { usize::MAX } else { asked.limit };
         let mut more = false;
         for (key, stored) in &present {
-            let object = self.shown(&context.kind, stored);
-            if !asked.selectors.match_object(&object) {
-                seen += usize::from(items.len() < limit);
-                continue;
-            }
+            // Whether what follows is chosen is not looked at.
             if items.len() == limit {
                 more = true;
                 break;
             }
+            seen += 1;
+            let object = self.shown(&context.kind, stored);
+            if !asked.selectors.match_object(&object) {
+                continue;
+            }
             items.push(object);
             last = Some(key);
-            seen += 1;
         }
         let mut metadata = Map::new();
         metadata.insert("resourceVersion".into(), version.to_string().into());

@@ -164,15 +164,12 @@ fn owners(metadata: Option<&Value>, errors: &mut Vec<FieldError>) {
     let owners = metadata.and_then(|m| m.get("ownerReferences")).and_then(Value::as_array);
     let mut controllers = 0;
     for (index, owner) in owners.into_iter().flatten().enumerate() {
-        for (field, why) in [
-            ("apiVersion", "version must not be empty"),
-            ("kind", "must not be empty"),
-            ("name", "must not be empty"),
-            ("uid", "must not be empty"),
-        ] {
-            let value = owner.get(field).and_then(Value::as_str).unwrap_or_default();
-            if value.is_empty() {
-                errors.push(quoted(&format!("metadata.ownerReferences[{index}].{field}"), value, why));
+        for field in ["apiVersion", "kind", "name", "uid"] {
+            if owner.get(field).and_then(Value::as_str).unwrap_or_default().is_empty() {
+                errors.push(required(
+                    &format!("metadata.ownerReferences[{index}].{field}"),
+                    "must not be empty",
+                ));
             }
         }
         controllers += usize::from(owner.get("controller").and_then(Value::as_bool).unwrap_or(false));

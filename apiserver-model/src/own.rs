@@ -56,13 +56,15 @@ pub(crate) fn default(kind: &Kind, object: &mut Value) {
 pub(crate) fn first_status(kind: &Kind, object: &mut Value) {
     match kind.kind.as_str() {
         "CustomResourceDefinition" => crds::first_status(object),
-        "Namespace" => {
-            object["status"] = json!({"phase": "Active"});
-            if object.pointer("/spec/finalizers").is_none() {
-                object["spec"]["finalizers"] = json!(["kubernetes"]);
-            }
-        }
+        "Namespace" => object["status"] = json!({"phase": "Active"}),
         _ => {}
+    }
+}
+
+/// What a new object has and nobody owns.
+pub(crate) fn after_owners(kind: &Kind, object: &mut Value) {
+    if kind.kind == "Namespace" && !kind.custom && object.pointer("/spec/finalizers").is_none() {
+        object["spec"]["finalizers"] = json!(["kubernetes"]);
     }
 }
 

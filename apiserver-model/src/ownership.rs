@@ -152,7 +152,13 @@ fn take(entries: &mut Vec<Entry>, me: &Entry, conflicts: &[Fields], changed: &Di
 fn named(object: &Value) -> String {
     let word = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default();
     let version = word("/apiVersion");
-    format!("{}/{}; {version}, Kind={}", word("/metadata/namespace"), word("/metadata/name"), word("/kind"))
+    let slash = if version.contains('/') { "" } else { "/" };
+    format!(
+        "{}/{}; {slash}{version}, Kind={}",
+        word("/metadata/namespace"),
+        word("/metadata/name"),
+        word("/kind")
+    )
 }
 
 fn typed_fault(applied: &Value, faults: &[String]) -> ApplyError {

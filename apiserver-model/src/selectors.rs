@@ -28,7 +28,7 @@ enum Operator {
 }
 
 impl Selectors {
-    pub fn parse(labels: &str, fields: &str) -> Result<Self, Refusal> {
+    pub fn parse(custom: bool, labels: &str, fields: &str) -> Result<Self, Refusal> {
         let labels = Parser::new(labels)
             .all()
             .map_err(|why| Refusal::bad_request(&format!("unable to parse requirement: {why}")))?;
@@ -44,9 +44,13 @@ impl Selectors {
                 }
             };
             if !matches!(field.as_str(), "metadata.name" | "metadata.namespace") {
-                let why = format!(
-                    "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
-                );
+                let why = if custom {
+                    format!("field label not supported: {field}")
+                } else {
+                    format!(
+                        "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                    )
+                };
                 return Err(Refusal::bad_request(&why));
             }
             parsed.push((field, value, equal));
@@ -218,12 +222,12 @@ mod tests {
             ("", true),
         ];
         for (labels, want) in cases {
-            assert_eq!(Selectors::parse(labels, "").unwrap().match_object(&object), want, "{labels}");
+            assert_eq!(Selectors::parse(false, labels, "").unwrap().match_object(&object), want, "{labels}");
         }
         for wrong in ["a in (b", "a in b", "a,", "=b"] {
-            assert!(Selectors::parse(wrong, "").is_err(), "{wrong}");
+            assert!(Selectors::parse(false, wrong, "").is_err(), "{wrong}");
         }
-        assert!(Selectors::parse("", "metadata.name=n").unwrap().match_object(&object));
-        assert!(!Selectors::parse("", "metadata.name!=n").unwrap().match_object(&object));
+        assert!(Selectors::parse(false, "", "metadata.name=n").unwrap().match_object(&object));
+        assert!(!Selectors::parse(false, "", "metadata.name!=n").unwrap().match_object(&object));
     }
 }

@@ -435,7 +435,11 @@ impl Server {
     /// A document by its path. One that is asked for by the hash of another is told where it is.
     fn document(&mut self, parts: &Parts, query: &Query, path: &str) -> Result<Response<Bytes>, Refusal> {
         let name = path.trim_start_matches("/openapi/v3/");
-        let Some(document) = self.documents().get(name).cloned() else { return Err(Refusal::page()) };
+        let Some(document) = self.documents().get(name).cloned() else {
+            let mut nothing = answer(404, "application/json", Bytes::new());
+            nothing.headers_mut().remove(header::CONTENT_TYPE);
+            return Ok(nothing);
+        };
         let etag = format!("\"{}\"", document.hash);
         let asked = query.get("hash");
         let known = parts.headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()) == Some(&etag);

@@ -174,12 +174,14 @@ static UID: LazyLock<Option<Regex>> =
 /// Numbers of versions, times, and where a server keeps things, in texts.
 static CHANCE: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
     let all = [
+        ("gen-[a-z0-9]{5}", "gen-<letters>"),
         (r"current: \d+", "current: <version>"),
         (r"in record \(\d+\)", "in record (<version>)"),
         (r"too old resource version: \d+ \(\d+\)", "too old resource version: <version>"),
         (r"Key: /[a-z]+/", "Key: /<prefix>/"),
         (r#"User "[^"]*""#, r#"User "<user>""#),
         (r#""resourceVersion\\?":\\?"\d+\\?""#, "<version>"),
+        (r#"Invalid value: "\{.*\}": "#, r#"Invalid value: "<object>": "#),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "<time>"),
     ];
     all.iter().filter_map(|(pattern, with)| Some((Regex::new(pattern).ok()?, *with))).collect()

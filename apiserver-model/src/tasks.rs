@@ -32,7 +32,7 @@ pub(crate) enum Task {
     Release(Resource, String),
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Tasks {
     due: BTreeMap<(Timestamp, u64), Task>,
     number: u64,

@@ -84,7 +84,7 @@ impl Server {
         if !context.name.is_empty() {
             fields = format!("metadata.name={}", context.name);
         }
-        let selectors = Selectors::parse(query.get("labelSelector"), &fields)?;
+        let selectors = Selectors::parse(context.kind.custom, query.get("labelSelector"), &fields)?;
         let rule = query.get("resourceVersionMatch");
         let initial = query.is("sendInitialEvents");
         if query.has("sendInitialEvents") && rule != "NotOlderThan" {
@@ -96,7 +96,10 @@ impl Server {
             return Err(options_invalid("resourceVersionMatch", why));
         }
         let wanted = query.get("resourceVersion");
-        let version = version_of(wanted)?;
+        let version = version_of(wanted).map_err(|_| {
+            let why = format!("resourceVersion: Invalid value: {wanted:?}: strconv.ParseUint: parsing {wanted:?}: invalid syntax");
+            Refusal::internal(&why)
+        })?;
         let seconds = query.number("timeoutSeconds")?;
         let lasts = if seconds == 0 {
             LASTS

@@ -83,9 +83,11 @@ fn place(context: &Context<'_>, object: &mut Value) -> Result<(), Refusal> {
 fn named_as_path(context: &Context<'_>, object: &Value) -> Result<(), Refusal> {
     let name = text(object, "name");
     if name.is_empty() {
-        return Err(Refusal::bad_request(
-            "the name of the object ( based on URL) was undeterminable: name must be provided",
-        ));
+        let why = format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            context.name
+        );
+        return Err(Refusal::bad_request(&why));
     }
     if name != context.name {
         let why =
@@ -109,9 +111,21 @@ fn complete(kind: &Kind, object: &mut Value) {
 
 fn check(kind: &Kind, object: &Value, before: Option<&Value>, sub: &str) -> Result<(), Refusal> {
     let mut errors = metadata::validate(object, naming(&kind.plural));
-    errors.extend(before.into_iter().flat_map(|before| metadata::validate_update(before, object)));
+    // A server checks custom objects twice here, and says so twice.
+    for _ in 0..=usize::from(kind.custom) {
+        errors.extend(before.into_iter().flat_map(|before| metadata::validate_update(before, object)));
+    }
     if kind.custom {
-        errors.extend(admit::validate(object, &kind.schema));
+        let mut found = admit::validate(object, &kind.schema);
+        if sub == "status" {
+            found.retain(|e| e.path == "status" || e.path.starts_with("status."));
+            for error in &mut found {
+                let short = error.path.strip_prefix("status.").unwrap_or(&error.path);
+                error.message =
+                    error.message.replace(&format!("{} in body", error.path), &format!("{short} in body"));
+            }
+        }
+        errors.extend(found);
     } else if crds::is(&kind.resource()) && sub.is_empty() {
         errors.retain(|e| e.path != "metadata.name");
         errors.extend(crds::validate(object, before));
@@ -264,8 +278,21 @@ impl Server {
             Some(_) => {}
             None => object = owned(context, None, &object),
         }
+        own::after_owners(kind, &mut object);
         metadata::tidy(&mut object);
         Ok(object)
+    }
+
+    /// An object as the version that it is kept in knows it: what that does not know is lost.
+    fn kept(&self, kind: &Kind, mut object: Value) -> Value {
+        let place = (kind.group.clone(), kind.storage.clone(), kind.plural.clone());
+        let storage = self.kinds.get(&place).filter(|s| kind.custom && s.version != kind.version);
+        if let Some(storage) = storage {
+            let metadata = object.get_mut("metadata").map(Value::take).unwrap_or_default();
+            admit::prune(&mut object, &storage.schema);
+            object["metadata"] = metadata;
+        }
+        object
     }
 
     fn insert(
@@ -283,6 +310,7 @@ impl Server {
         if dry {
             return Ok(respond(context, 201, &object, warnings));
         }
+        let object = self.kept(&context.kind, object);
         let stored = self.store.put(&resource, &key, object, context.kind.stamp);
         self.created(context.now, &resource, &stored);
         Ok(respond(context, 201, &stored, warnings))
@@ -366,6 +394,7 @@ impl Server {
             }
         }
         metadata::tidy(&mut object);
+        let mut object = self.kept(kind, object);
         object["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
         if same(&object, &stored.object) {
             return Ok(respond(context, 200, &stored.object, warnings));
@@ -484,7 +513,7 @@ impl Server {
             wanted["metadata"] = json!({});
         }
         wanted["metadata"]["name"] = json!(context.name);
-        place(context, &mut wanted)?;
+        place(context, &mut wanted.clone())?;
         let (uid, version) = (text(&wanted, "uid").to_owned(), text(&wanted, "resourceVersion").to_owned());
         let Some(stored) = stored else {
             if !context.sub.is_empty() {
@@ -493,10 +522,14 @@ impl Server {
             self.namespace_takes(context, &context.name)?;
             self.crd_takes(kind)?;
             if !uid.is_empty() {
-                return Err(immutable_uid(kind, &context.name, &uid));
+                let why = format!(
+                    "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                );
+                return Err(Refusal::conflict(&kind.group, &kind.plural, &context.name, &why));
             }
             let (object, owners) = split(applied(context, None, &wanted)?);
-            let (object, warnings) = decode::object(context, object, "")?;
+            let (mut object, warnings) = decode::object(context, object, "")?;
+            place(context, &mut object)?;
             let object = self.born(context, object, Some(owners))?;
             return self.insert(context, object, dry, &warnings);
         };
@@ -508,7 +541,8 @@ impl Server {
             return Err(Refusal::modified(kind, &context.name));
         }
         let (object, owners) = split(applied(context, Some(&live), &wanted)?);
-        let (object, warnings) = decode::object(context, object, "")?;
+        let (mut object, warnings) = decode::object(context, object, "")?;
+        place(context, &mut object)?;
         self.change(context, &stored, object, Some(owners), dry, &warnings)
     }
 }
@@ -529,8 +563,9 @@ fn immutable_uid(kind: &Kind, name: &str, uid: &str) -> Refusal {
 fn unfit(text: &str, refusal: Refusal) -> Refusal {
     let crate::status::Body::Status(status) = &refusal.body else { return refusal };
     let message = status["message"].as_str().unwrap_or_default();
-    let Some((_, why)) = message.split_once("json: ") else { return refusal };
-    let error = metadata::invalid("patch", &format!("{text:?}"), &format!("json: {why}"));
+    let fault = ["json: ", "strict decoding error: "].iter().find_map(|word| message.find(word));
+    let Some(why) = fault.and_then(|at| message.get(at..)) else { return refusal };
+    let error = metadata::invalid("patch", &format!("{text:?}"), why);
     Refusal::invalid("", "", "", &[error])
 }
 
