@@ -436,6 +436,8 @@ impl<'a> Parser<'a> {
             _ if schema.get("properties").is_some() => Type::Object,
             _ => Type::Any,
         };
+        // What a document of Kubernetes gives no type may be anything: the schemas inside of a CRD.
+        node.preserve |= node.ty == Type::Any && self.schemas.is_some();
         for (name, field) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
             let index = self.parse(field, node.preserve_below);
             node.properties.insert(name.clone(), index);

@@ -12,12 +12,12 @@ use jiff::Timestamp;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 
 pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -58,6 +58,12 @@ pub trait Front: Send + Sync {
         Box::pin(std::future::ready(Verdict::Pass))
     }
 
+    /// What is held for as long as the request, or the watch, is under way.
+    fn begun(&self, request: &Parts) -> Box<dyn Send> {
+        let _ = request;
+        Box::new(())
+    }
+
     /// A watch was opened.
     fn watch(&self, request: &Parts) -> WatchFault {
         let _ = request;
@@ -82,8 +88,8 @@ pub struct Shared(Arc<Inner>);
 
 struct Inner {
     server: Mutex<Server>,
-    /// Counts changes.
-    changes: watch::Sender<u64>,
+    /// Wakes watches, in the order in which they wait: a run can be repeated to the letter.
+    changes: Notify,
     clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
@@ -95,11 +101,7 @@ impl fmt::Debug for Shared {
 
 impl Shared {
     pub fn new(server: Server, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Inner {
-            server: Mutex::new(server),
-            changes: watch::channel(0).0,
-            clock: Box::new(clock),
-        }))
+        Self(Arc::new(Inner { server: Mutex::new(server), changes: Notify::new(), clock: Box::new(clock) }))
     }
 
     #[must_use]
@@ -119,7 +121,7 @@ impl Shared {
         let changed = before != (server.version(), server.epoch, server.stamps);
         drop(server);
         if changed {
-            self.0.changes.send_modify(|n| *n += 1);
+            self.0.changes.notify_waiters();
         }
         done
     }
@@ -157,12 +159,12 @@ pub async fn connection(
     match http {
         Http::One => {
             let serving = hyper::server::conn::http1::Builder::new().serve_connection(io, service);
-            tokio::select! { _ = serving => {}, () = ends.notified() => {} }
+            tokio::select! { biased; _ = serving => {}, () = ends.notified() => {} }
         }
         Http::Two => {
             let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
             let serving = builder.max_concurrent_streams(250).serve_connection(io, service);
-            tokio::select! { _ = serving => {}, () = ends.notified() => {} }
+            tokio::select! { biased; _ = serving => {}, () = ends.notified() => {} }
         }
     }
 }
@@ -171,6 +173,7 @@ type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 async fn one(request: Request<Incoming>, shared: Shared, front: Arc<dyn Front>, cut: Arc<Notify>) -> Reply {
     let (parts, body) = request.into_parts();
+    let begun = front.begun(&parts);
     let Ok(body) = body.collect().await.map(http_body_util::Collected::to_bytes) else {
         // The client went away.
         return std::future::pending().await;
@@ -208,7 +211,7 @@ async fn one(request: Request<Incoming>, shared: Shared, front: Arc<dyn Front>, 
         Answer::Reply(reply) => reply.map(|body| Full::new(body).boxed_unsync()),
         Answer::Watch(watch) => {
             let (sender, receiver) = mpsc::channel(8);
-            tokio::spawn(follow(*watch, shared, front.watch(&parts), cut, sender));
+            tokio::spawn(follow(*watch, shared, front.watch(&parts), cut, sender, begun));
             let mut reply = Response::new(Stream(receiver).boxed_unsync());
             reply
                 .headers_mut()
@@ -225,11 +228,14 @@ async fn follow(
     fault: WatchFault,
     cut: Arc<Notify>,
     sender: mpsc::Sender<Bytes>,
+    begun: Box<dyn Send>,
 ) {
-    let mut changes = shared.0.changes.subscribe();
+    let _begun = begun;
     let mut sent = 0u64;
     loop {
-        changes.borrow_and_update();
+        // Asked for before the server is read: what changes meanwhile is not missed.
+        let mut changed = pin!(shared.0.changes.notified());
+        changed.as_mut().enable();
         let (lines, due) = shared.with(|server| {
             let lines = server.read(&mut watch, shared.now());
             let due = server.next_due().map_or(watch.next_due(), |at| at.min(watch.next_due()));
@@ -264,7 +270,7 @@ async fn follow(
         tokio::select! {
             biased;
             () = sender.closed() => return,
-            changed = changes.changed() => if changed.is_err() { return },
+            () = changed => {}
             () = tokio::time::sleep(pause) => {}
         }
     }

@@ -17,6 +17,8 @@ mod neighbours;
 mod resources;
 mod run;
 mod server;
+#[cfg(test)]
+mod simulation;
 mod timers;
 mod view;
 

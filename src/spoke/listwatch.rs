@@ -38,6 +38,9 @@ const LONGEST_REST: Duration = Duration::from_secs(120);
 /// So many heads in time end polling.
 const PROMPT: u32 = 2;
 
+/// What a watch may last beyond the time that it was asked for.
+const MORE: Duration = Duration::from_secs(15);
+
 /// What is listed and watched.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
@@ -344,7 +347,10 @@ async fn watch(
     weights: &mut Option<Weights>,
     listed: &mut impl FnMut(Listed) -> bool,
 ) -> End {
-    let timeout = wanted.lasts(client.shares_connections()).to_string();
+    let lasts = wanted.lasts(client.shares_connections());
+    // Whatever is said meanwhile: a server that does not end it may have forgotten it.
+    let over = Instant::now() + Duration::from_secs(lasts.into()) + MORE;
+    let timeout = lasts.to_string();
     let path = wanted.path_with(&[
         ("watch", "true"),
         ("allowWatchBookmarks", "true"),
@@ -363,10 +369,11 @@ async fn watch(
     }
     let (mut seen, mut flow) = (false, Flow::new(Instant::now()));
     loop {
-        let mut event = match lines.next().await {
-            Ok(Some(event)) => event,
-            Ok(None) => return End::Closed(seen),
-            Err(error) => return End::Failed(error),
+        let mut event = match tokio::time::timeout_at(over, lines.next()).await {
+            Ok(Ok(Some(event))) => event,
+            Ok(Ok(None)) => return End::Closed(seen),
+            Ok(Err(error)) => return End::Failed(error),
+            Err(_) => return End::Failed(ApiError::Timeout),
         };
         seen = true;
         let pause = flow.read(lines.size, Instant::now());
@@ -616,6 +623,25 @@ mod tests {
         );
         assert!(watches(&asked) <= lists + 3);
         assert_eq!(shown.last().map(String::as_str), Some("b"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_its_server_does_not_end_is_ended_all_the_same() {
+        let served: Served = Arc::new(move |uri| match uri.contains("watch=true") {
+            true => {
+                let events = futures::stream::unfold((), |()| async {
+                    tokio::time::sleep(Duration::from_secs(10)).await;
+                    let bookmark =
+                        json!({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "7"}}});
+                    Some((Ok(Frame::data(format!("{bookmark}\n").into())), ()))
+                });
+                let body = StreamBody::new(events).boxed_unsync();
+                Box::pin(async move { Response::new(body) })
+            }
+            false => page("", &["a"]),
+        });
+        let (asked, _) = followed(served, Duration::from_secs(u64::from(SERVER_TIMEOUT_SECONDS) + 20)).await;
+        assert_eq!(watches(&asked), 2, "{asked:?}");
     }
 
     #[tokio::test]

@@ -1,0 +1,3 @@
+//! Numbers from a seed.
+
+pub use crate::reconcile::simulation::random::Random;

@@ -1,0 +1,87 @@
+//! What is so when everything is calm: all is as the users said, and nothing else is left.
+
+use super::network::HUB;
+use super::wishes::{self, Child, NAMESPACE, Wish};
+use super::world::World;
+use crate::api::Object;
+use crate::api::keys::kro;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a user would complain of.
+pub fn complaints(world: &World) -> Vec<String> {
+    let mut bad = Vec::new();
+    for name in world.spokes() {
+        if world.is_registered(name) {
+            let cluster = world.get(HUB, &format!("/apis/hub.kro.run/v1alpha1/clusters/{name}"));
+            let ready = cluster.as_ref().and_then(|c| condition(c, "Ready"));
+            if ready.is_none_or(|c| c["status"] != "True") {
+                bad.push(format!("Cluster {name} is not Ready: {ready:?}"));
+            }
+        }
+    }
+    let rgd = world.get(HUB, &format!("{}/shop", wishes::RGDS)).unwrap_or_default();
+    if rgd["status"]["state"] != "Active" {
+        bad.push(format!("the definition is not Active: {}", rgd["status"]));
+    }
+    let mut wanted: BTreeMap<String, BTreeSet<Child>> = BTreeMap::new();
+    for instance in world.instances() {
+        let name = instance.name().to_owned();
+        if instance.is_deleting() {
+            bad.push(format!("{name} is still being deleted: {}", instance.0["status"]));
+            continue;
+        }
+        let places = world.places_of(&instance);
+        let nowhere = places.is_empty() || world.names_unknown(&instance);
+        let want = if nowhere { "IN_PROGRESS" } else { "ACTIVE" };
+        if instance.str_at("/status/state") != want {
+            bad.push(format!("{name} is not {want}: {}", instance.0["status"]));
+        }
+        let wish = Wish::read(&instance.0["spec"]);
+        for place in &places {
+            for (child, data) in wishes::children(&name, &wish, world.revision()) {
+                let path = path(&child);
+                match world.get(place, &path) {
+                    // What others added stays.
+                    Some(live) if data.as_object().unwrap().iter().all(|(k, v)| live["data"][k] == *v) => {}
+                    Some(live) => bad.push(format!("{place}: {path} has {} instead of {data}", live["data"])),
+                    None => bad.push(format!("{place}: {path} is missing")),
+                }
+                wanted.entry(place.clone()).or_default().insert(child);
+            }
+            if place != HUB {
+                let mirror = world.get(place, &format!("{}/{name}", wishes::SHOPS)).unwrap_or_default();
+                if mirror["spec"] != instance.0["spec"] {
+                    bad.push(format!("{place}: the mirror of {name} has {}", mirror["spec"]));
+                }
+                if mirror["status"]["state"] != "ACTIVE" {
+                    bad.push(format!("{place}: the mirror of {name} says {}", mirror["status"]));
+                }
+                wanted.entry(place.clone()).or_default().insert(("shops", name.clone()));
+            }
+        }
+    }
+    for site in world.sites() {
+        for (child, object) in world.made(&site) {
+            let (plural, name) = &child;
+            let known = wanted.get(&site).is_some_and(|w| w.contains(&child));
+            if !known && !world.is_excused(&site, &object) {
+                bad.push(format!("{site}: {plural} {name} is left over"));
+            }
+        }
+    }
+    bad
+}
+
+pub fn path((plural, name): &Child) -> String {
+    format!("/api/v1/namespaces/{NAMESPACE}/{plural}/{name}")
+}
+
+pub fn condition<'a>(object: &'a Value, of_type: &str) -> Option<&'a Value> {
+    object.pointer("/status/conditions")?.as_array()?.iter().find(|c| c["type"] == of_type)
+}
+
+/// Whether an object was made by a controller.
+pub fn is_made(object: &Object) -> bool {
+    object.label(kro::APPLYSET_PART_OF).is_some()
+}

@@ -1,0 +1,396 @@
+//! A storm from its seed to its verdict; and a failing one made small.
+
+use super::act::{self, Act, Timed};
+use super::chance::Random;
+use super::network::{Doom, HUB};
+use super::process::{Process, ProcessId};
+use super::rest;
+use super::trace::Trace;
+use super::weather::Weather;
+use super::world::World;
+use crate::api::maps;
+use apiserver_model::serve::Shared;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// An hour: the storm, then calm, then everything is removed.
+const STORMY: Duration = Duration::from_secs(35 * 60);
+const CALM: Duration = Duration::from_secs(15 * 60);
+/// So long nothing is written any more before the end of the calm.
+const QUIET: u64 = 120_000;
+/// The longest that a request may be under way, and a watch: each has a limit on the client's side.
+const CALL_LIMIT: Duration = Duration::from_secs(16);
+const WATCH_LIMIT: Duration = Duration::from_secs(310);
+const CLEARED: Duration = Duration::from_secs(10 * 60);
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Verdict {
+    pub bad: Vec<String>,
+    pub print: u64,
+    pub requests: u64,
+    pub writes: u64,
+    pub tail: String,
+}
+
+/// What happens by itself, later.
+#[derive(Debug)]
+enum Due {
+    Fair(String),
+    Start,
+    Hear(ProcessId),
+    EndToken(String, u64),
+    SwapBack(String),
+    Register(String),
+}
+
+struct Storm {
+    world: World,
+    seed: u64,
+    processes: Vec<Process>,
+    started: u32,
+    /// At which time of the run, in order of time and number.
+    due: BTreeMap<(u64, u64), Due>,
+    numbers: u64,
+    swapped: BTreeMap<String, Shared>,
+    restart: Duration,
+    /// Processes that ended by themselves, for no reason that they may have.
+    ends: Vec<String>,
+}
+
+pub fn spokes(seed: u64) -> Vec<String> {
+    let number = 1 + Random::new(seed).below(3);
+    (1..=number).map(|n| format!("c{n}")).collect()
+}
+
+/// The acts of a seed.
+pub fn acts(seed: u64) -> Vec<Timed> {
+    act::random(&mut Random::new(seed ^ 0x5704), &spokes(seed), STORMY)
+}
+
+/// Runs a storm in a thread of its own, which has a stack that is deep enough for any expression.
+pub fn run(seed: u64, acts: Vec<Timed>, loud: bool) -> Verdict {
+    let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(move || {
+        maps::repeat(seed);
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let local = tokio::task::LocalSet::new();
+        let verdict = local.block_on(&runtime, Storm::blow(seed, acts, loud));
+        drop(local);
+        runtime.shutdown_background();
+        verdict
+    });
+    thread.unwrap().join().unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned()));
+        let bad = vec![format!("panicked: {}", text.unwrap_or_default())];
+        Verdict { bad, print: 0, requests: 0, writes: 0, tail: String::new() }
+    })
+}
+
+/// The fewest acts of a failing storm that fail still.
+pub fn minimised(seed: u64, acts: Vec<Timed>) -> Vec<Timed> {
+    let mut acts = acts;
+    let mut size = acts.len() / 2;
+    while size > 0 {
+        let mut at = 0;
+        while at < acts.len() {
+            let mut fewer = acts.clone();
+            fewer.drain(at..(at + size).min(acts.len()));
+            if run(seed, fewer.clone(), false).bad.is_empty() {
+                at += size;
+            } else {
+                acts = fewer;
+            }
+        }
+        size /= 2;
+    }
+    acts
+}
+
+impl Storm {
+    async fn blow(seed: u64, acts: Vec<Timed>, loud: bool) -> Verdict {
+        let world = World::new(seed, &spokes(seed), Trace::new(loud));
+        let mut storm = Self {
+            world,
+            seed,
+            processes: Vec::new(),
+            started: 0,
+            due: BTreeMap::new(),
+            numbers: 0,
+            swapped: BTreeMap::new(),
+            restart: Duration::ZERO,
+            ends: Vec::new(),
+        };
+        let mut bad = storm.course(acts).await;
+        let network = storm.world.network.clone();
+        bad.extend(network.laws.lock().unwrap().breaches.clone());
+        let (trace, writes) = (network.trace.lock().unwrap(), network.laws.lock().unwrap().writes);
+        Verdict { bad, print: trace.print(), requests: trace.lines, writes, tail: trace.tail() }
+    }
+
+    async fn course(&mut self, acts: Vec<Timed>) -> Vec<String> {
+        self.start();
+        self.until(5_000).await;
+        self.world.register_hub();
+        self.world.define(1);
+        self.until(10_000).await;
+        let network = self.world.network.clone();
+        if !self.world.serves() {
+            let rgd = self.world.get(HUB, &format!("{}/shop", super::wishes::RGDS)).unwrap_or_default();
+            return vec![format!(
+                "ten seconds after its start the controller does not serve it: {}",
+                rgd["status"]
+            )];
+        }
+        let begin = self.now();
+        let streams = network.streams();
+        for (at, act) in acts {
+            self.until(begin + millis(at)).await;
+            if !self.broken().is_empty() {
+                return Vec::new();
+            }
+            self.world.network.say(&format!("-- {act:?}"));
+            self.act(act).await;
+        }
+        self.until(begin + millis(STORMY)).await;
+        self.calm();
+        let calm_until = self.now() + millis(CALM);
+        self.until(calm_until).await;
+        let mut bad = std::mem::take(&mut self.ends);
+        bad.extend(rest::complaints(&self.world));
+        let last = self.world.network.laws.lock().unwrap().last_write;
+        if last + QUIET > self.now() {
+            bad.push(format!("it still writes: the last time at {:.3}", last as f64 / 1_000.0));
+        }
+        if !bad.is_empty() {
+            return bad;
+        }
+        for (what, limit) in [("call", CALL_LIMIT), ("watch", WATCH_LIMIT)] {
+            let longest = network.longest(what);
+            if longest > limit {
+                bad.push(format!("a {what} was under way for {longest:?}"));
+            }
+        }
+        self.world.clear();
+        let cleared = self.now() + millis(CLEARED);
+        self.until(cleared).await;
+        bad.extend(rest::complaints(&self.world));
+
+        // On each site three kinds may be watched on: what was there may come again.
+        let most = streams + 3 * self.world.sites().len() as u64;
+        if network.streams() > most {
+            bad.push(format!(
+                "{} requests and watches are under way, {streams} were at first",
+                network.streams()
+            ));
+        }
+        bad.extend(self.world.instances().iter().map(|i| format!("{} is still there: {}", i.name(), i.0)));
+        bad
+    }
+
+    fn broken(&self) -> Vec<String> {
+        self.world.network.laws.lock().unwrap().breaches.clone()
+    }
+
+    fn now(&self) -> u64 {
+        self.world.network.clock.millis()
+    }
+
+    fn later(&mut self, after: Duration, due: Due) {
+        self.numbers += 1;
+        self.due.insert((self.now() + millis(after), self.numbers), due);
+    }
+
+    /// Lets time go by, up to this time of the run.
+    async fn until(&mut self, until: u64) {
+        loop {
+            self.bury();
+            let ends = self.restart_ended().await;
+            self.ends.extend(ends);
+            let next = self.due.keys().next().copied().filter(|(at, _)| *at <= until);
+            let at = next.map_or(until, |(at, _)| at);
+            let now = self.now();
+            if at > now {
+                // In pieces: who fell meanwhile is buried, and started again.
+                let piece = (at - now).min(500);
+                tokio::time::sleep(Duration::from_millis(piece)).await;
+                continue;
+            }
+            match next {
+                Some(key) => {
+                    let due = self.due.remove(&key).unwrap();
+                    self.on(due);
+                }
+                None => return,
+            }
+        }
+    }
+
+    fn on(&mut self, due: Due) {
+        self.world.network.say(&format!("-- {due:?}"));
+        match due {
+            Due::Fair(site) => self.world.network.weather(&site, Weather::Fair),
+            Due::Start => self.start(),
+            Due::Hear(process) => self.world.network.cut_off(process, false),
+            Due::EndToken(site, number) => self.world.end_token(&site, number),
+            Due::SwapBack(site) => {
+                if let Some(old) = self.swapped.remove(&site) {
+                    self.world.swap_back(&site, old);
+                }
+            }
+            Due::Register(site) => {
+                self.world.register(&site);
+                self.world.wants();
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        if self.processes.len() >= 2 {
+            return;
+        }
+        self.started += 1;
+        let id = ProcessId(self.started);
+        self.processes.push(Process::start(id, &self.world.network, self.seed));
+    }
+
+    /// Those that died at a write are gone, and come back.
+    fn bury(&mut self) {
+        for fallen in self.world.network.take_fallen() {
+            if let Some(at) = self.processes.iter().position(|p| p.id == fallen) {
+                self.processes.remove(at).kill(&self.world.network);
+                self.later(self.restart, Due::Start);
+            }
+        }
+    }
+
+    /// A controller that ends by itself is started again, as a kubelet does it. It may end only because the hub refused
+    /// what it needs for its start.
+    async fn restart_ended(&mut self) -> Vec<String> {
+        let (mut bad, mut at) = (Vec::new(), 0);
+        while at < self.processes.len() {
+            let Some(why) = self.processes[at].ended().await else {
+                at += 1;
+                continue;
+            };
+            self.world.network.say(&format!("-- {} ended: {why}", self.processes[at].id));
+            if !why.contains("the weather is bad") {
+                bad.push(format!("{} ended: {why}", self.processes[at].id));
+            }
+            self.processes.remove(at).kill(&self.world.network);
+            self.later(Duration::from_secs(10), Due::Start);
+        }
+        bad
+    }
+
+    fn calm(&mut self) {
+        self.world.network.say("-- calm");
+        self.world.network.doom(None);
+        self.bury();
+        let due = std::mem::take(&mut self.due);
+        for (_, due) in due {
+            if !matches!(due, Due::Start) {
+                self.on(due);
+            }
+        }
+        for site in self.world.sites() {
+            self.world.network.weather(&site, Weather::Fair);
+        }
+        self.world.network.reconnect_all();
+        if self.processes.is_empty() {
+            self.start();
+        }
+    }
+
+    async fn act(&mut self, act: Act) {
+        match act {
+            Act::Create { name, wish, words } => self.world.create(&name, &wish, &words),
+            Act::Edit { name, wish } => self.world.edit(&name, &wish),
+            Act::Place { name, words } => self.world.place(&name, &words),
+            Act::Delete { name } => self.world.delete(&name),
+            Act::Revise => self.world.define(self.world.revision() + 1),
+            Act::ChildDeleted { site, pick } => self.meddle(&site, pick, false, "DELETE"),
+            Act::ChildEdited { site, pick } => self.meddle(&site, pick, false, "PATCH"),
+            Act::MirrorDeleted { site, pick } => self.meddle(&site, pick, true, "DELETE"),
+            Act::Weather { site, weather, lasting } => {
+                self.world.network.weather(&site, weather);
+                self.later(lasting, Due::Fair(site));
+            }
+            Act::Cut { site } => self.world.network.cut_lines(&site),
+            Act::Compact { site } => {
+                self.world.network.shared(&site).with(|server| server.forget_history());
+                self.world.network.cut_lines(&site);
+            }
+            Act::Kill { restart } => {
+                if !self.processes.is_empty() {
+                    self.processes.remove(0).kill(&self.world.network);
+                    self.later(restart, Due::Start);
+                }
+            }
+            Act::KillAtWrite { after, done, restart } => {
+                self.restart = restart;
+                self.world.network.doom(Some(Doom { after, done }));
+            }
+            Act::Stop { restart } => {
+                if !self.processes.is_empty() {
+                    self.processes.remove(0).stop().await;
+                    self.later(restart, Due::Start);
+                }
+            }
+            Act::Standby => self.start(),
+            Act::CutOff { lasting } => {
+                if let Some(id) = self.processes.first().map(|p| p.id) {
+                    self.world.network.cut_off(id, true);
+                    self.later(lasting, Due::Hear(id));
+                }
+            }
+            Act::Sleep { millis } => {
+                if let Some(process) = self.processes.first() {
+                    process.host.sleep(millis);
+                }
+            }
+            Act::Rotate { site, grace } => {
+                let old = self.world.rotate(&site);
+                self.later(grace, Due::EndToken(site, old));
+            }
+            Act::Swap { site, lasting } => {
+                if !self.swapped.contains_key(&site) {
+                    let old = self.world.swap(&site);
+                    self.swapped.insert(site.clone(), old);
+                    self.later(lasting, Due::SwapBack(site));
+                }
+            }
+            Act::Deregister { site, again } => {
+                self.world.deregister(&site);
+                self.world.wants();
+                self.later(again, Due::Register(site));
+            }
+            Act::Restore => self.world.restore(),
+        }
+        self.world.remember();
+    }
+
+    /// Somebody else deletes or changes what a controller made.
+    fn meddle(&mut self, site: &str, pick: usize, mirror: bool, method: &str) {
+        let made = self.world.made(site);
+        let of_sort: Vec<_> = made.iter().filter(|((plural, _), _)| (*plural == "shops") == mirror).collect();
+        if of_sort.is_empty() {
+            return;
+        }
+        let (child, _) = of_sort[pick % of_sort.len()];
+        let path = if mirror { format!("{}/{}", super::wishes::SHOPS, child.1) } else { rest::path(child) };
+        let body = match method {
+            "PATCH" if child.0 == "configmaps" => json!({"data": {"value": "meddled", "more": "more"}}),
+            "PATCH" => json!({"data": {"of": "eA=="}}),
+            _ => json!(null),
+        };
+        self.world.user(site, method, &path, &body);
+        self.world.network.laws.lock().unwrap().disturbed(self.now(), Some(site));
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap()
+}
