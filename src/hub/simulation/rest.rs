@@ -65,7 +65,7 @@ pub fn complaints(world: &World) -> Vec<String> {
         for (child, object) in world.made(&site) {
             let (plural, name) = &child;
             let known = wanted.get(&site).is_some_and(|w| w.contains(&child));
-            if !known && !world.is_excused(&site, &object) {
+            if !known && !world.is_excused(&site, plural, &object) {
                 bad.push(format!("{site}: {plural} {name} is left over"));
             }
         }

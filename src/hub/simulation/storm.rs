@@ -21,7 +21,7 @@ const CALM: Duration = Duration::from_secs(15 * 60);
 const QUIET: u64 = 120_000;
 /// The longest that a request may be under way, and a watch: each has a limit on the client's side.
 const CALL_LIMIT: Duration = Duration::from_secs(16);
-const WATCH_LIMIT: Duration = Duration::from_secs(310);
+const WATCH_LIMIT: Duration = Duration::from_secs(330);
 const CLEARED: Duration = Duration::from_secs(10 * 60);
 
 /// What a run came to.
@@ -240,6 +240,10 @@ impl Storm {
                     self.world.swap_back(&site, old);
                 }
             }
+            // Whoever answered would be the cluster from then on.
+            Due::Register(site) if self.swapped.contains_key(&site) => {
+                self.later(Duration::from_secs(10), Due::Register(site));
+            }
             Due::Register(site) => {
                 self.world.register(&site);
                 self.world.wants();
@@ -289,12 +293,12 @@ impl Storm {
         self.world.network.say("-- calm");
         self.world.network.doom(None);
         self.bury();
-        let due = std::mem::take(&mut self.due);
-        for (_, due) in due {
-            if !matches!(due, Due::Start) {
-                self.on(due);
-            }
-        }
+        let (starts, due): (Vec<Due>, Vec<Due>) =
+            std::mem::take(&mut self.due).into_values().partition(|due| matches!(due, Due::Start));
+        let (registers, due): (Vec<Due>, Vec<Due>) =
+            due.into_iter().partition(|due| matches!(due, Due::Register(_)));
+        drop(starts);
+        due.into_iter().chain(registers).for_each(|due| self.on(due));
         for site in self.world.sites() {
             self.world.network.weather(&site, Weather::Fair);
         }
@@ -387,6 +391,9 @@ impl Storm {
             _ => json!(null),
         };
         self.world.user(site, method, &path, &body);
+        if mirror {
+            self.world.forget_kinds(site, &child.1.clone());
+        }
         self.world.network.laws.lock().unwrap().disturbed(self.now(), Some(site));
     }
 }

@@ -23,8 +23,7 @@ pub fn definition(number: u64) -> Value {
             "kind": "ConfigMap", "metadata": {"name": "${schema.metadata.name}-zone-${zone}"},
             "data": {"zone": "${zone}"}}}),
     ];
-    if number % 2 == 0 {
-        // Every second revision has one more kind.
+    if makes_keys(number) {
         resources.push(json!({"id": "key", "template": {"apiVersion": "v1", "kind": "Secret",
             "metadata": {"name": "${schema.metadata.name}-key"}, "type": "Opaque", "data": {"of": "dg=="}}}));
     }
@@ -34,6 +33,11 @@ pub fn definition(number: u64) -> Value {
                 "spec": {"value": "string", "extra": "boolean | default=false", "zones": "[]string"},
                 "status": {"seen": "${front.data.value}"}},
             "resources": resources}})
+}
+
+/// Every second revision has one more kind.
+pub fn makes_keys(revision: u64) -> bool {
+    revision.is_multiple_of(2)
 }
 
 /// Where an instance says that it goes.
@@ -126,7 +130,7 @@ pub fn children(name: &str, wish: &Wish, revision: u64) -> BTreeMap<Child, Value
     for zone in &wish.zones {
         out.insert(("configmaps", format!("{name}-zone-{zone}")), json!({"zone": zone}));
     }
-    if revision % 2 == 0 {
+    if makes_keys(revision) {
         out.insert(("secrets", format!("{name}-key")), json!({"of": "dg=="}));
     }
     out

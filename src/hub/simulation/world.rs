@@ -7,7 +7,7 @@ use super::rest::is_made;
 use super::trace::Trace;
 use super::wishes::{self, Child, NAMESPACE, Wish, Words};
 use crate::api::Object;
-use crate::api::keys::hub;
+use crate::api::keys::{hub, kro};
 use crate::reconcile::fleet::placement;
 use apiserver_model::serve::Shared;
 use apiserver_model::server::{Answer, Options, Server, Snapshot};
@@ -35,6 +35,8 @@ pub struct World {
     snapshots: Vec<(u64, Snapshot, u64)>,
     /// Instances may be unknown to the hub that restored an older state.
     forgot: bool,
+    /// Sites where somebody deleted the mirror of an instance: the only record of kinds that its definition made before.
+    unrecorded: BTreeSet<(String, String)>,
 }
 
 impl World {
@@ -48,6 +50,7 @@ impl World {
             revision: 1,
             snapshots: Vec::new(),
             forgot: false,
+            unrecorded: BTreeSet::new(),
         };
         let server = world.server();
         world.network.place(HUB, server);
@@ -309,9 +312,18 @@ impl World {
         out
     }
 
-    /// What nobody can clean: its cluster was deregistered, or the hub forgot that it made it.
-    pub fn is_excused(&self, site: &str, _object: &Object) -> bool {
-        (site != HUB && !self.is_registered(site)) || self.forgot
+    /// The record of an instance's kinds at a site is gone.
+    pub fn forget_kinds(&mut self, site: &str, instance: &str) {
+        self.unrecorded.insert((site.to_owned(), instance.to_owned()));
+    }
+
+    /// What nobody can clean: its cluster was deregistered, the hub forgot that it made it, or it is of a kind that the
+    /// definition does not make any more while the only record of that is gone.
+    pub fn is_excused(&self, site: &str, plural: &str, object: &Object) -> bool {
+        let instance = object.label(kro::INSTANCE_NAME).unwrap_or_default();
+        let recorded = !self.unrecorded.contains(&(site.to_owned(), instance.to_owned()));
+        let made = plural != "secrets" || wishes::makes_keys(self.revision);
+        (site != HUB && !self.is_registered(site)) || self.forgot || !(recorded || made)
     }
 
     // Restores.
