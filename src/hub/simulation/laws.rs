@@ -8,10 +8,13 @@ use crate::api::keys::{hub, kro};
 use crate::api::names::ClusterName;
 use crate::reconcile::fleet::Fleet;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What was wanted for so long, in milliseconds, is not deleted by a controller.
 const SETTLED: u64 = 120_000;
+
+/// Requests of one process to one server in a second. Four instances with some children each need far less.
+const MOST: u64 = 300;
 
 /// A request of a controller, as a server takes it.
 pub struct Seen<'a> {
@@ -33,6 +36,10 @@ pub struct Laws {
     lease: Option<(ProcessId, u64)>,
     /// Since when each child is wanted at a site.
     wanted: BTreeMap<(String, Child), u64>,
+    /// Sites where another cluster answers than the one that was registered.
+    pub strangers: BTreeSet<String>,
+    /// By process and site: the requests of this second.
+    rate: BTreeMap<(ProcessId, String), (u64, u64)>,
     /// The hub was restored: what it forgot, it cannot keep to.
     pub amnesia: bool,
     pub writes: u64,
@@ -74,6 +81,7 @@ impl Laws {
 
     /// `holders`: the instance on the hub, by its name.
     pub fn at(&mut self, seen: &Seen, instance: impl Fn(&str) -> Option<Value>) {
+        self.never_too_many(seen);
         let is_lease = seen.path.contains("/leases");
         if is_lease && seen.site == HUB {
             if seen.success && seen.method != "GET" {
@@ -88,8 +96,26 @@ impl Laws {
         self.writes += 1;
         self.last_write = seen.now;
         self.only_with_the_lease(seen);
+        if self.strangers.contains(seen.site) {
+            self.breach(seen, "a write to another cluster than the one that was registered");
+        }
+        let preconditions = seen.body.pointer("/preconditions/uid").and_then(Value::as_str);
+        if seen.method == "DELETE" && preconditions.is_none_or(str::is_empty) {
+            self.breach(seen, "a deletion of whatever has this name");
+        }
         self.only_where_it_is_recorded(seen, instance);
         self.nothing_that_is_wanted_goes(seen);
+    }
+
+    fn never_too_many(&mut self, seen: &Seen) {
+        let (second, count) = self.rate.entry((seen.process, seen.site.to_owned())).or_default();
+        if *second != seen.now / 1_000 {
+            (*second, *count) = (seen.now / 1_000, 0);
+        }
+        *count += 1;
+        if *count == MOST {
+            self.breach(seen, &format!("{MOST} requests in a second"));
+        }
     }
 
     fn only_with_the_lease(&mut self, seen: &Seen) {

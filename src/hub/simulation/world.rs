@@ -197,6 +197,7 @@ impl World {
     /// Another cluster stands behind the address; returns the one that stood there.
     pub fn swap(&mut self, name: &str) -> Shared {
         let old = self.network.shared(name);
+        self.network.laws.lock().unwrap().strangers.insert(name.to_owned());
         let other = self.server();
         self.network.place(name, other);
         for namespace in [NAMESPACE, "kube-system"] {
@@ -208,6 +209,7 @@ impl World {
 
     pub fn swap_back(&self, name: &str, old: Shared) {
         self.network.place(name, old);
+        self.network.laws.lock().unwrap().strangers.remove(name);
         self.allow(name);
     }
 
