@@ -60,10 +60,9 @@ pub(crate) fn storage_version(crd: &Value) -> Option<String> {
 /// The storage version is among the stored ones.
 pub(crate) fn note_storage(crd: &mut Value) {
     let Some(version) = storage_version(crd) else { return };
-    if let Some(Value::Array(stored)) = crd.pointer_mut("/status/storedVersions") {
-        if !stored.iter().any(|s| s == version.as_str()) {
-            stored.push(version.into());
-        }
+    let Some(Value::Array(stored)) = crd.pointer_mut("/status/storedVersions") else { return };
+    if !stored.iter().any(|s| s == version.as_str()) {
+        stored.push(version.into());
     }
 }
 

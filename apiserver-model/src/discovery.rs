@@ -44,7 +44,7 @@ pub(crate) fn group(kinds: &Kinds, group: &str) -> Option<Value> {
 }
 
 pub(crate) fn groups(kinds: &Kinds) -> Value {
-    let own = ["rbac.authorization.k8s.io", CRDS, "coordination.k8s.io"];
+    let own = ["events.k8s.io", "rbac.authorization.k8s.io", CRDS, "coordination.k8s.io"];
     let names: BTreeSet<&str> = kinds.keys().map(|(g, ..)| g.as_str()).filter(|g| !g.is_empty()).collect();
     let custom = names.iter().copied().filter(|name| !own.contains(name));
     let all: Vec<Value> = own

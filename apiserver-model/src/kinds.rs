@@ -97,7 +97,7 @@ pub(crate) static BUILT_IN: LazyLock<BuiltIn> = LazyLock::new(read);
 type Row = (&'static str, &'static str, &'static str, bool, &'static [&'static str], &'static str);
 
 /// Group, kind, plural, namespaced, short names, name of the schema.
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 11] = [
     ("", "ConfigMap", "configmaps", true, &["cm"], "io.k8s.api.core.v1.ConfigMap"),
     ("", "Namespace", "namespaces", false, &["ns"], "io.k8s.api.core.v1.Namespace"),
     ("", "Secret", "secrets", true, &[], "io.k8s.api.core.v1.Secret"),
@@ -114,6 +114,7 @@ const ROWS: [Row; 10] = [
         &["crd", "crds"],
         "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
     ),
+    ("events.k8s.io", "Event", "events", true, &["ev"], "io.k8s.api.events.v1.Event"),
     ("coordination.k8s.io", "Lease", "leases", true, &[], "io.k8s.api.coordination.v1.Lease"),
 ];
 
@@ -157,7 +158,7 @@ fn built_in(row: &Row, schema: Schema) -> Kind {
         custom: false,
         status,
         unconditional: !matches!(kind, "Lease" | "CustomResourceDefinition"),
-        created_by_update: matches!(kind, "Lease") || group == RBAC,
+        created_by_update: matches!(kind, "Lease" | "Event") || group == RBAC,
         generation: group == CRDS,
         schema,
         stamp: 0,

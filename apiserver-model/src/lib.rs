@@ -35,7 +35,7 @@ mod write;
 /// What the model does not do, and why.
 pub const LACKS: &[(&str, &str)] = &[
     (
-        "kinds of Kubernetes other than ConfigMap, Namespace, Secret, ServiceAccount, Lease, CustomResourceDefinition and those of RBAC",
+        "kinds of Kubernetes other than ConfigMap, Namespace, Secret, ServiceAccount, Lease, Event of events.k8s.io/v1 (not also as v1), CustomResourceDefinition and those of RBAC",
         "few kinds done right: most others have defaults in code",
     ),
     ("strategic merge patch", "kro-hub sends none"),

@@ -138,6 +138,9 @@ pub fn zero(api_version: &str, kind: &str) -> Value {
         }
         ("rbac.authorization.k8s.io/v1", "Role" | "ClusterRole") => json!({"rules": null}),
         ("coordination.k8s.io/v1", "Lease") => json!({"spec": {}}),
+        ("events.k8s.io/v1", "Event") => {
+            json!({"deprecatedSource": {}, "deprecatedFirstTimestamp": null, "deprecatedLastTimestamp": null})
+        }
         ("apiextensions.k8s.io/v1", "CustomResourceDefinition") => json!({
             "spec": {"group": "", "names": {"plural": "", "kind": ""}, "scope": "", "versions": null},
             "status": {"conditions": null, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": null},

@@ -54,8 +54,7 @@ fn key_fault(key: &str) -> Option<String> {
     if prefix == Some("") {
         return Some("prefix part must be non-empty".into());
     }
-    if let Some(prefix) = prefix.filter(|p| !fits(&SUBDOMAIN, p)) {
-        let _ = prefix;
+    if prefix.is_some_and(|p| !fits(&SUBDOMAIN, p)) {
         return Some(format!("prefix part {NO_SUBDOMAIN}"));
     }
     if name.is_empty() {

@@ -42,9 +42,17 @@ pub(crate) fn default(kind: &Kind, object: &mut Value) {
                 }
             }
         }
-        "Role" | "ClusterRole" => {
-            if object.get("rules").is_none() {
-                object["rules"] = Value::Null;
+        "Role" | "ClusterRole" if object.get("rules").is_none() => object["rules"] = Value::Null,
+        "Event" => {
+            for field in ["regarding", "deprecatedSource"] {
+                if !object[field].is_object() {
+                    object[field] = json!({});
+                }
+            }
+            for field in ["eventTime", "deprecatedFirstTimestamp", "deprecatedLastTimestamp"] {
+                if object.get(field).is_none() {
+                    object[field] = Value::Null;
+                }
             }
         }
         "Lease" if !object["spec"].is_object() => object["spec"] = json!({}),
@@ -86,12 +94,9 @@ pub(crate) fn validate(kind: &Kind, object: &Value, before: Option<&Value>) -> V
                 fixed(kind, before, object, &mut errors);
             }
         }
-        "RoleBinding" | "ClusterRoleBinding" => {
-            if let Some(before) = before.filter(|b| b["roleRef"] != object["roleRef"]) {
-                let _ = before;
-                let found = format!("{}", object["roleRef"]);
-                errors.push(invalid("roleRef", &found, "cannot change roleRef"));
-            }
+        "RoleBinding" | "ClusterRoleBinding" if before.is_some_and(|b| b["roleRef"] != object["roleRef"]) => {
+            let found = format!("{}", object["roleRef"]);
+            errors.push(invalid("roleRef", &found, "cannot change roleRef"));
         }
         "Lease" => {
             let seconds = object.pointer("/spec/leaseDurationSeconds").and_then(Value::as_i64);

@@ -254,7 +254,7 @@ async fn follow(
                 return;
             }
             sent += 1;
-            let twice = fault.double_each > 0 && sent % fault.double_each == 0;
+            let twice = fault.double_each > 0 && sent.is_multiple_of(fault.double_each);
             if twice && sender.send(line.clone()).await.is_err() {
                 return;
             }

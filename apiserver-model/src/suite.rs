@@ -27,8 +27,18 @@ macro_rules! topics {
     };
 }
 
-pub const TOPICS: &[Topic] =
-    topics!["apply", "crud", "customs", "discovery", "errors", "lease", "lists", "patches", "watches"];
+pub const TOPICS: &[Topic] = topics![
+    "apply",
+    "crud",
+    "customs",
+    "discovery",
+    "errors",
+    "events",
+    "lease",
+    "lists",
+    "patches",
+    "watches"
+];
 
 /// One request, or an end of a watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -226,13 +236,12 @@ fn numbers(value: &Value, found: &mut Vec<u64>) {
 }
 
 fn clean(value: &mut Value, name: &str, versions: &[u64], ids: &mut BTreeMap<String, usize>) {
-    if moves(value) {
-        if let Some(version) = value.pointer_mut("/metadata/resourceVersion") {
-            *version = json!("<now>");
-        }
-    }
-    if is_bookmark(value) {
-        if let Some(version) = value.pointer_mut("/object/metadata/resourceVersion") {
+    let moving = [
+        ("/metadata/resourceVersion", moves(value)),
+        ("/object/metadata/resourceVersion", is_bookmark(value)),
+    ];
+    for (pointer, _) in moving.into_iter().filter(|(_, moves)| *moves) {
+        if let Some(version) = value.pointer_mut(pointer) {
             *version = json!("<now>");
         }
     }
@@ -378,7 +387,6 @@ pub mod model {
 mod tests {
     use super::*;
 
-    /// What the model says in another way than a real server, and why that is left so.
     #[test]
     fn the_model_answers_as_a_real_server_did() {
         let mut wrong = Vec::new();

@@ -68,7 +68,7 @@ fn respond(context: &Context<'_>, code: u16, object: &Value, warnings: &[String]
 /// Checks that the object is of the namespace of the path; says which one where it does not.
 fn place(context: &Context<'_>, object: &mut Value) -> Result<(), Refusal> {
     let said = text(object, "namespace").to_owned();
-    if said != context.namespace && !(said.is_empty() || !context.kind.namespaced) {
+    if said != context.namespace && !said.is_empty() && context.kind.namespaced {
         let why = "the namespace of the provided object does not match the namespace sent on the request";
         return Err(Refusal::bad_request(why));
     }
@@ -385,10 +385,9 @@ impl Server {
             Some(owners) if owners.is_null() => {}
             Some(owners) => object["metadata"]["managedFields"] = owners,
             None => {
-                if object.pointer("/metadata/managedFields").is_none() {
-                    if let Some(owners) = live.pointer("/metadata/managedFields") {
-                        object["metadata"]["managedFields"] = owners.clone();
-                    }
+                let silent = object.pointer("/metadata/managedFields").is_none();
+                if let Some(owners) = live.pointer("/metadata/managedFields").filter(|_| silent) {
+                    object["metadata"]["managedFields"] = owners.clone();
                 }
                 object = owned(context, Some(&live), &object);
             }
