@@ -9,6 +9,7 @@ pub mod over_all;
 pub mod placement;
 mod recording;
 mod sending;
+mod situation;
 mod telling;
 
 use super::spoke::{Goal, Home, Report, StatusTrouble, Task};
@@ -22,6 +23,7 @@ use on_hub::{OnHub, has_part_on_hub};
 use over_all::OverAll;
 use placement::{ClusterView, DefaultPlacement, Words};
 use serde_json::Value;
+use situation::Situation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use telling::Haste;
@@ -300,46 +302,58 @@ impl Fleet {
     pub fn step(&mut self, inputs: &Inputs) -> FleetStep {
         let mut step = FleetStep::default();
         let deleting = inputs.instance.is_deleting();
-        let managed = inputs.instance.has_finalizer(kro::FINALIZER);
-        if deleting && !managed {
+        if deleting && !inputs.instance.has_finalizer(kro::FINALIZER) {
             return step;
         }
         self.find_unrecorded(inputs);
         self.forget_newer(&mut step, inputs);
-        let words = Words::of(inputs.instance);
-        let past = self.past(inputs);
-        let registered = inputs.clusters.iter().filter(|(_, c)| !c.implied);
-        let views: BTreeMap<ClusterName, ClusterView> =
-            registered.map(|(n, c)| (n.clone(), c.view.clone())).collect();
-        let decision =
-            placement::decide(&words, &self.key.namespace, &views, &past, inputs.default_placement);
-        let pause = if deleting { None } else { self.note_losses(&decision, inputs.now) };
+        let situation = self.situation(inputs);
+        let decision = &situation.decision;
+        let pause = if deleting { None } else { self.note_losses(decision, inputs.now) };
         self.held = decision.record.held.clone();
-        let on_hub = OnHub::of(&views, &decision);
         self.only_hub_part = decision.local.is_none()
-            && has_part_on_hub(inputs, &decision.spokes, &past.holds)
+            && has_part_on_hub(inputs, &decision.spokes, &situation.past.holds)
             && on_hub::is_part_on_record(inputs.instance);
-        let spokes = if deleting { BTreeSet::new() } else { decision.spokes.clone() };
 
-        let holds = self.wanted_holds(&mut step, inputs, &past, &spokes);
-        self.patch_meta(&mut step, inputs, &decision, &holds, deleting);
-        self.send(&mut step, inputs, &past, &spokes, &decision, &on_hub, deleting);
+        let holds = self.wanted_holds(&mut step, &situation);
+        self.patch_meta(&mut step, &situation, &holds);
+        self.send(&mut step, &situation);
 
         if deleting {
-            self.let_local_go(&mut step, inputs, &past, &on_hub.name);
+            self.let_local_go(&mut step, &situation);
         }
-        let finished = deleting && self.finished(&holds, &on_hub.name, inputs);
+        let finished = deleting && self.finished(&situation, &holds);
         if finished && !self.finalizer_busy && !self.meta_busy && self.record_retry.is_due(inputs.now) {
             self.finalizer_busy = true;
             step.actions.push(FleetAction::RemoveFinalizer);
         }
         // Of an instance that goes now nothing more is said, unless it cannot.
         if !finished || self.stuck.is_some() {
-            self.status(&mut step, inputs, &decision, &holds, &on_hub, deleting);
+            self.status(&mut step, &situation, &holds);
         }
         let retries = [self.record_retry.at(), self.status_retry.at(), pause].into_iter().flatten();
         let next = retries.chain(step.wake_at).filter(|at| *at > inputs.now.millis).min();
         step.wake_at = next;
         step
+    }
+
+    fn situation<'a>(&self, inputs: &'a Inputs) -> Situation<'a> {
+        let deleting = inputs.instance.is_deleting();
+        let past = self.past(inputs);
+        let registered = inputs.clusters.iter().filter(|(_, c)| !c.implied);
+        let views: BTreeMap<ClusterName, ClusterView> =
+            registered.map(|(n, c)| (n.clone(), c.view.clone())).collect();
+        let words = Words::of(inputs.instance);
+        let decision =
+            placement::decide(&words, &self.key.namespace, &views, &past, inputs.default_placement);
+        Situation {
+            inputs,
+            deleting,
+            managed: inputs.instance.has_finalizer(kro::FINALIZER),
+            past,
+            spokes: if deleting { BTreeSet::new() } else { decision.spokes.clone() },
+            on_hub: OnHub::of(&views, &decision),
+            decision,
+        }
     }
 }

@@ -3,7 +3,8 @@
 use super::aggregate::ClusterHealth;
 use super::on_hub::may_be_local;
 use super::placement::{Decision, Past};
-use super::{ClusterState, Departure, Fleet, FleetAction, FleetStep, Inputs, Left, placement};
+use super::situation::Situation;
+use super::{ClusterState, Fleet, FleetAction, FleetStep, Inputs, Left, placement};
 use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, GroupKind};
 use crate::api::{Object, hash};
@@ -79,33 +80,13 @@ impl Fleet {
         }
     }
 
-    /// Whether content on a cluster is let go instead of being deleted.
-    pub(super) fn is_let_go(inputs: &Inputs, past: &Past, name: &ClusterName) -> bool {
-        let waits = |c: &ClusterState| match c.departure {
-            Departure::Settling => c.may_be_reached(),
-            Departure::Finishing => c.may_be_reached() && inputs.instance.is_deleting(),
-            Departure::Over => false,
-        };
-        let leaves = |c: &ClusterState| c.view.leaving && !c.delete_on_leave && !waits(c);
-        past.released.contains(name) || inputs.clusters.get(name).is_some_and(leaves)
-    }
-
-    /// Whether a cluster that is being deregistered is told nothing for now: the instance may be about to be deleted too,
-    /// and if not, what runs there stays.
-    pub(super) fn waits_for_departure(inputs: &Inputs, name: &ClusterName) -> bool {
-        let settles =
-            |c: &ClusterState| c.view.leaving && !c.delete_on_leave && c.departure == Departure::Settling;
-        !inputs.instance.is_deleting() && inputs.clusters.get(name).is_some_and(settles)
-    }
-
     /// The holds to record: what is placed, and what may still be left of what was.
     pub(super) fn wanted_holds(
         &mut self,
         step: &mut FleetStep,
-        inputs: &Inputs,
-        past: &Past,
-        spokes: &BTreeSet<ClusterName>,
+        situation: &Situation,
     ) -> BTreeSet<ClusterName> {
+        let Situation { inputs, past, spokes, .. } = situation;
         // Discovery is news once; from then on the record speaks.
         self.found.retain(|n| !past.holds.contains(n));
         // Nothing was ever written to a cluster that was not ready: there is nothing to hold.
@@ -118,7 +99,7 @@ impl Fleet {
             if holds.contains(name) {
                 continue;
             }
-            if Self::is_let_go(inputs, past, name) {
+            if situation.is_let_go(name) {
                 self.forget(step, name);
                 if self.left.contains(name) {
                     continue;
@@ -165,13 +146,12 @@ impl Fleet {
     pub(super) fn patch_meta(
         &mut self,
         step: &mut FleetStep,
-        inputs: &Inputs,
-        decision: &Decision,
+        situation: &Situation,
         holds: &BTreeSet<ClusterName>,
-        deleting: bool,
     ) {
+        let inputs = situation.inputs;
         let may = !self.meta_busy && self.record_retry.is_due(inputs.now);
-        let body = self.meta_body(inputs, decision, holds, deleting);
+        let body = self.meta_body(situation, holds);
         // A record that may have landed or not is written again, whatever the instance seems to say.
         let Some(body) = body.filter(|b| self.recording.is_some() || !is_applied(b, inputs.instance)) else {
             // What could not be written is not to be written any more.
@@ -197,16 +177,10 @@ impl Fleet {
         }
     }
 
-    pub(super) fn meta_body(
-        &self,
-        inputs: &Inputs,
-        decision: &Decision,
-        holds: &BTreeSet<ClusterName>,
-        deleting: bool,
-    ) -> Option<Value> {
+    fn meta_body(&self, situation: &Situation, holds: &BTreeSet<ClusterName>) -> Option<Value> {
+        let Situation { inputs, decision, .. } = situation;
         let placed = !holds.is_empty() || decision.local.is_some();
-        let managed = inputs.instance.has_finalizer(kro::FINALIZER);
-        if !placed && !managed {
+        if !placed && !situation.managed {
             return None;
         }
         let mut labels = json!({kro::OWNED: "true", kro::KRO_VERSION: kro::COMPATIBLE_VERSION});
@@ -226,7 +200,7 @@ impl Fleet {
         }
         let knows_fleet = !holds.is_empty() || inputs.instance.annotation(hub::HOLDS).is_some();
         if knows_fleet {
-            let decided = if deleting {
+            let decided = if situation.deleting {
                 inputs.instance.annotation(hub::DECIDED).unwrap_or_default().to_owned()
             } else {
                 decision.record.text()

@@ -1,9 +1,10 @@
 //! What the status of the instance says, and when it is written.
 
 use super::aggregate::{Aggregate, ClusterLine};
-use super::on_hub::{OnHub, has_part_on_hub, may_be_local};
+use super::on_hub::{has_part_on_hub, may_be_local};
 use super::over_all::OverClusters;
 use super::placement::Decision;
+use super::situation::Situation;
 use super::{Fleet, FleetAction, FleetStep, Inputs, on_hub, over_all};
 use crate::api::keys::hub;
 use crate::api::names::ClusterName;
@@ -53,17 +54,66 @@ impl Haste {
     }
 }
 
+/// What there is to say of each cluster.
+struct Lines {
+    of_clusters: Vec<ClusterLine>,
+    /// The instance is on the hub, where a Cluster stands for it, and nowhere else.
+    only_local: bool,
+}
+
 impl Fleet {
     pub(super) fn status(
         &mut self,
         step: &mut FleetStep,
-        inputs: &Inputs,
-        decision: &Decision,
+        situation: &Situation,
         holds: &BTreeSet<ClusterName>,
-        on_hub: &OnHub,
-        deleting: bool,
     ) {
-        let local = &on_hub.name;
+        if let Some(aggregate) = self.aggregate(step, situation, holds) {
+            self.write_status(step, situation.inputs, aggregate);
+        }
+    }
+
+    /// What the status is to say; `None` while what was written before stands.
+    fn aggregate(
+        &mut self,
+        step: &mut FleetStep,
+        situation: &Situation,
+        holds: &BTreeSet<ClusterName>,
+    ) -> Option<Aggregate> {
+        let Situation { inputs, decision, deleting, .. } = situation;
+        let (inputs, deleting) = (*inputs, *deleting);
+        let Lines { of_clusters, only_local } = self.lines(situation, holds);
+        // After a restart, what was written before stands until every cluster that can speak has spoken.
+        // The part on the hub is asked to go only when nothing reads it any more.
+        let unheard = |e: &ClusterLine| e.is_unheard() && !(deleting && e.hub_part);
+        if self.is_restarted(inputs) && of_clusters.iter().any(unheard) {
+            return None;
+        }
+        let entries: Vec<ClusterLine> = of_clusters.into_iter().map(|e| self.dated(inputs, e)).collect();
+        let over_all = match inputs.graph.filter(|_| !deleting) {
+            Some(graph) => self.over_all(step, inputs, graph, &entries)?,
+            None => OverClusters::default(),
+        };
+        Some(Aggregate {
+            over_all: over_all.fields,
+            unresolved: over_all.problems,
+            entries,
+            only_local,
+            deleting,
+            held: decision.held.clone().filter(|_| !deleting && is_on_record(inputs.instance, decision)),
+            invalid: decision.invalid.clone(),
+            graph_missing: inputs.graph.is_none(),
+            unmanaged: self.stuck.clone().or_else(|| self.unlabelled.clone()),
+            by_author: inputs.graph.map(|g| g.has_conditions()),
+            has_local: situation.on_hub.registered,
+            refused: None,
+        })
+    }
+
+    /// A line for each cluster where something of the instance is, may be or is to be, and for each that refuses it.
+    fn lines(&self, situation: &Situation, holds: &BTreeSet<ClusterName>) -> Lines {
+        let Situation { inputs, decision, on_hub, deleting, .. } = situation;
+        let (deleting, local) = (*deleting, &on_hub.name);
         let mut names: BTreeSet<ClusterName> = holds.clone();
         names.extend(decision.local.iter().cloned());
         if deleting && may_be_local(inputs.instance) {
@@ -77,52 +127,28 @@ impl Fleet {
         if hub_part && !let_go {
             names.insert(local.clone());
         }
-        let entry = |n: &ClusterName| {
+        let line = |n: &ClusterName| {
             let of_hub = hub_part && n == local;
-            let leaves = !decision.spokes.contains(n) && !of_hub;
-            let mut entry = self.entry(inputs, n, deleting, leaves);
-            entry.hub_part = of_hub;
-            entry
+            let leaves = deleting || (!decision.spokes.contains(n) && !of_hub);
+            let mut line = self.line(inputs, n, leaves);
+            line.hub_part = of_hub;
+            line
         };
-        let mut entries: Vec<ClusterLine> = names.iter().map(entry).collect();
+        let mut of_clusters: Vec<ClusterLine> = names.iter().map(line).collect();
         if let_go {
-            entries.push(ClusterLine::refused(local, "NotRegistered", &on_hub::left_message()));
+            of_clusters.push(ClusterLine::refused(local, "NotRegistered", &on_hub::left_message()));
         }
         if !deleting {
             let refused = decision.refused.iter().filter(|(name, _)| !names.contains(*name));
-            entries
+            of_clusters
                 .extend(refused.map(|(name, (reason, message))| ClusterLine::refused(name, reason, message)));
         }
-        // After a restart, what was written before stands until every cluster that can speak has spoken.
-        // The part on the hub is asked to go only when nothing reads it any more.
-        let unheard = |e: &ClusterLine| e.is_unheard() && !(deleting && e.hub_part);
-        if self.is_restarted(inputs) && entries.iter().any(unheard) {
-            return;
-        }
-        let entries: Vec<ClusterLine> = entries.into_iter().map(|e| self.dated(inputs, e)).collect();
-        let only_local =
-            on_hub.registered && names.iter().all(|n| n == local) && entries.len() == names.len();
-        let over_all = match inputs.graph.filter(|_| !deleting) {
-            Some(graph) => {
-                let Some(said) = self.over_all(step, inputs, graph, &entries) else { return };
-                said
-            }
-            None => OverClusters::default(),
-        };
-        let mut aggregate = Aggregate {
-            over_all: over_all.fields,
-            unresolved: over_all.problems,
-            entries,
-            only_local: only_local && !names.is_empty(),
-            deleting,
-            held: decision.held.clone().filter(|_| !deleting && is_on_record(inputs.instance, decision)),
-            invalid: decision.invalid.clone(),
-            graph_missing: inputs.graph.is_none(),
-            unmanaged: self.stuck.clone().or_else(|| self.unlabelled.clone()),
-            by_author: inputs.graph.map(|g| g.has_conditions()),
-            has_local: on_hub.registered,
-            refused: None,
-        };
+        let all_local = !names.is_empty() && names.iter().all(|n| n == local);
+        Lines { only_local: on_hub.registered && all_local && of_clusters.len() == names.len(), of_clusters }
+    }
+
+    /// Writes the status where it says something else than before, and it is time to say so.
+    fn write_status(&mut self, step: &mut FleetStep, inputs: &Inputs, mut aggregate: Aggregate) {
         if !self.status_retry.is_due(inputs.now) {
             return;
         }
@@ -209,17 +235,11 @@ impl Fleet {
         (now < due).then_some(due)
     }
 
-    pub(super) fn entry(
-        &self,
-        inputs: &Inputs,
-        name: &ClusterName,
-        deleting: bool,
-        leaves: bool,
-    ) -> ClusterLine {
+    fn line(&self, inputs: &Inputs, name: &ClusterName, leaves: bool) -> ClusterLine {
         let health = on_hub::health(inputs, name);
         let report = self.reports.get(name).filter(|r| r.hub_uid == inputs.instance.uid());
         let generation = inputs.instance.generation();
-        ClusterLine::of(name, health.as_ref(), report, deleting || leaves, generation)
+        ClusterLine::of(name, health.as_ref(), report, leaves, generation)
     }
 
     /// Notes since when an entry is as it is; a restart finds it in the status that was written.
