@@ -7,6 +7,9 @@
 
 pub mod access;
 pub mod admit;
+mod becomes;
+#[cfg(test)]
+mod controllers_tests;
 mod crds;
 mod decode;
 mod delete;

@@ -1,10 +1,11 @@
 //! Writes: create, replace, patch and apply, delete.
 
 use crate::admit::{self, FieldError};
+use crate::becomes::{SYSTEM, check, complete, count, is_done, keep, same, unfit};
 use crate::decode;
 use crate::kinds::Kind;
 use crate::managed::{self, Apply, ApplyError, Update};
-use crate::metadata::{self, naming, text};
+use crate::metadata::{self, text};
 use crate::patch::{self, PatchError};
 use crate::server::{Context, Server, merged, object_answer, parse};
 use crate::status::Refusal;
@@ -12,13 +13,9 @@ use crate::store::{Stored, key};
 use crate::{crds, own};
 use http::{HeaderValue, Response, header};
 use hyper::body::Bytes;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 const BODIES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
-
-/// Fields that a server alone sets.
-const SYSTEM: [&str; 5] =
-    ["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"];
 
 fn media(context: &Context<'_>) -> String {
     let value =
@@ -95,65 +92,6 @@ fn named_as_path(context: &Context<'_>, object: &Value) -> Result<(), Refusal> {
         return Err(Refusal::bad_request(&why));
     }
     Ok(())
-}
-
-/// Sets what nobody said.
-fn complete(kind: &Kind, object: &mut Value) {
-    if kind.custom {
-        let metadata = object.get_mut("metadata").map(Value::take).unwrap_or_default();
-        admit::default(object, &kind.schema);
-        object["metadata"] = metadata;
-    } else {
-        own::default(kind, object);
-    }
-    metadata::tidy(object);
-}
-
-fn check(kind: &Kind, object: &Value, before: Option<&Value>, sub: &str) -> Result<(), Refusal> {
-    let mut errors = metadata::validate(object, naming(&kind.plural));
-    // A server checks custom objects twice here, and says so twice.
-    for _ in 0..=usize::from(kind.custom) {
-        errors.extend(before.into_iter().flat_map(|before| metadata::validate_update(before, object)));
-    }
-    if kind.custom {
-        let mut found = admit::validate(object, &kind.schema);
-        if sub == "status" {
-            found.retain(|e| e.path == "status" || e.path.starts_with("status."));
-            for error in &mut found {
-                let short = error.path.strip_prefix("status.").unwrap_or(&error.path);
-                error.message =
-                    error.message.replace(&format!("{} in body", error.path), &format!("{short} in body"));
-            }
-        }
-        errors.extend(found);
-    } else if crds::is(&kind.resource()) && sub.is_empty() {
-        errors.retain(|e| e.path != "metadata.name");
-        errors.extend(crds::validate(object, before));
-    } else {
-        errors.extend(own::validate(kind, object, before));
-    }
-    if errors.is_empty() {
-        return Ok(());
-    }
-    Err(Refusal::invalid(&kind.group, &kind.kind, text(object, "name"), &errors))
-}
-
-/// Equal but for the times of field owners.
-fn same(a: &Value, b: &Value) -> bool {
-    let timeless = |object: &Value| {
-        let mut object = object.clone();
-        if let Some(Value::Array(owners)) = object.pointer_mut("/metadata/managedFields") {
-            owners.iter_mut().filter_map(Value::as_object_mut).for_each(|o| drop(o.remove("time")));
-        }
-        object
-    };
-    a == b || timeless(a) == timeless(b)
-}
-
-fn without(object: &Value, fields: &[&str]) -> Map<String, Value> {
-    let mut left = object.as_object().cloned().unwrap_or_default();
-    fields.iter().for_each(|field| drop(left.remove(*field)));
-    left
 }
 
 /// The object of a write that is no apply, with its field owners.
@@ -556,75 +494,4 @@ fn split(mut object: Value) -> (Value, Value) {
 fn immutable_uid(kind: &Kind, name: &str, uid: &str) -> Refusal {
     let error = metadata::invalid("metadata.uid", &format!("{uid:?}"), "field is immutable");
     Refusal::invalid(&kind.group, &kind.kind, name, &[error])
-}
-
-/// What a patch made is no object of its kind.
-fn unfit(text: &str, refusal: Refusal) -> Refusal {
-    let crate::status::Body::Status(status) = &refusal.body else { return refusal };
-    let message = status["message"].as_str().unwrap_or_default();
-    let fault = ["json: ", "strict decoding error: "].iter().find_map(|word| message.find(word));
-    let Some(why) = fault.and_then(|at| message.get(at..)) else { return refusal };
-    let error = metadata::invalid("patch", &format!("{text:?}"), why);
-    Refusal::invalid("", "", "", &[error])
-}
-
-/// What this endpoint does not write stays as it is.
-fn keep(context: &Context<'_>, live: &Value, object: &mut Value) {
-    let kind = &context.kind;
-    if context.sub == "status" {
-        let status = object.get("status").cloned();
-        let metadata = object.get("metadata").cloned().unwrap_or_default();
-        *object = live.clone();
-        match (status, object.as_object_mut()) {
-            (Some(status), Some(fields)) => drop(fields.insert("status".into(), status)),
-            (None, Some(fields)) => drop(fields.remove("status")),
-            _ => {}
-        }
-        if !kind.custom {
-            // Labels and annotations may be written here, as for most kinds of Kubernetes.
-            for field in ["annotations", "finalizers"] {
-                if let Some(value) = metadata.get(field) {
-                    object["metadata"][field] = value.clone();
-                }
-            }
-        }
-        if let Some(fields) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-            fields.remove("managedFields");
-        }
-        return;
-    }
-    if let (true, Some(fields)) = (kind.status, object.as_object_mut()) {
-        match live.get("status") {
-            Some(status) => drop(fields.insert("status".into(), status.clone())),
-            None => drop(fields.remove("status")),
-        }
-    }
-    if !object["metadata"].is_object() {
-        object["metadata"] = json!({});
-    }
-    let Some(fields) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
-    fields.remove("selfLink");
-    for field in SYSTEM {
-        match live["metadata"].get(field) {
-            Some(value) => drop(fields.insert(field.to_owned(), value.clone())),
-            None => drop(fields.remove(field)),
-        }
-    }
-}
-
-/// The generation counts what is asked for, not what is found.
-fn count(kind: &Kind, live: &Value, object: &mut Value) {
-    let aside: &[&str] = if kind.status { &["metadata", "status"] } else { &["metadata"] };
-    if without(live, aside) != without(object, aside) {
-        let generation = live.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default();
-        object["metadata"]["generation"] = json!(generation + 1);
-    }
-}
-
-/// It is being deleted, and nothing keeps it.
-fn is_done(object: &Value) -> bool {
-    let holds =
-        |pointer: &str| object.pointer(pointer).and_then(Value::as_array).is_some_and(|f| !f.is_empty());
-    let namespace = object["kind"] == "Namespace" && holds("/spec/finalizers");
-    !text(object, "deletionTimestamp").is_empty() && !holds("/metadata/finalizers") && !namespace
 }
