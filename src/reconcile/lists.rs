@@ -27,7 +27,7 @@ pub fn hand_over(live: &Value, desired: &Value, manager: &str, complaint: &str) 
             && text(entry, "apiVersion") == version
             && let Some(theirs) = entry.get_mut("fieldsV1")
         {
-            moved |= Lists { complaint }.within(desired, live, &mut ours, theirs, "");
+            moved |= Lists { complaint }.within(desired, live, Owned { ours: &mut ours, theirs }, "");
         }
     }
     *entries.get_mut(own)?.get_mut("fieldsV1")? = ours;
@@ -40,20 +40,19 @@ pub fn hand_over(live: &Value, desired: &Value, manager: &str, complaint: &str) 
     })
 }
 
+/// Fields of one object, as FieldsV1: what we own, and what the other manager does.
+struct Owned<'a> {
+    ours: &'a mut Value,
+    theirs: &'a mut Value,
+}
+
 struct Lists<'a> {
     complaint: &'a str,
 }
 
 impl Lists<'_> {
     /// Moves what is in the way below `path`; whether there was any. What is empty then goes.
-    fn within(
-        &self,
-        desired: &Value,
-        live: &Value,
-        ours: &mut Value,
-        theirs: &mut Value,
-        path: &str,
-    ) -> bool {
+    fn within(&self, desired: &Value, live: &Value, Owned { ours, theirs }: Owned, path: &str) -> bool {
         match (desired, live) {
             (Value::Object(wanted), Value::Object(there)) => {
                 let mut moved = false;
@@ -65,7 +64,7 @@ impl Lists<'_> {
                     let Some(below) = theirs.get_mut(&key) else { continue };
                     let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                     let mut own = ours.get(&key).cloned().unwrap_or_else(|| json!({}));
-                    if self.within(wanted, there, &mut own, below, &path) {
+                    if self.within(wanted, there, Owned { ours: &mut own, theirs: below }, &path) {
                         moved = true;
                         if is_bare(below) {
                             theirs.remove(&key);

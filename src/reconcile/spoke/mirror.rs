@@ -5,11 +5,11 @@ use super::{Machine, Task};
 use crate::api::Object;
 use crate::api::applyset::{Inventory, InventoryError};
 use crate::api::keys::{self, hub, kro};
-use crate::api::names::{GroupKind, ObjectRef};
+use crate::api::names::ObjectRef;
 use crate::reconcile::Now;
 use crate::reconcile::world::{KindState, Stored, World};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What of a hub instance travels to its mirrors. Everything else stays on the hub.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -70,17 +70,15 @@ pub(super) fn parent_body(task: &Task, inventory: &Inventory) -> Value {
 }
 
 impl Machine {
-    /// The inventory to record: what the graph may make, and what the recorded one names as long as something may be
+    /// The inventory to record: `wanted`, which the graph may make, and what the recorded one names as long as something may be
     /// left of it. It shrinks only when every kind in it was seen to hold nothing.
     pub(super) fn wanted_inventory(
         &self,
         world: &dyn World,
         now: &Now,
         recorded: Option<Inventory>,
-        static_kinds: BTreeSet<GroupKind>,
-        namespaces: BTreeSet<String>,
+        mut wanted: Inventory,
     ) -> Inventory {
-        let mut wanted = Inventory { group_kinds: static_kinds, namespaces };
         let Some(recorded) = recorded else { return wanted };
         let members = world.members(&self.task.applyset());
         // What is on its way to the cluster may be there in a moment.

@@ -256,6 +256,14 @@ pub struct Machine {
     leaving: BTreeMap<ObjectRef, u64>,
 }
 
+/// What a read without selector found by the name of an object.
+struct Found {
+    uid: String,
+    deleting: bool,
+    /// Its labels say so.
+    ours: bool,
+}
+
 /// An object that waits for its finalizers is looked at again after this long, if no event comes before.
 const LEAVING_MILLIS: u64 = 5_000;
 
@@ -360,19 +368,8 @@ impl Machine {
                 self.gone.insert(object);
             }
             Outcome::StillThere { object, uid, deleting, labels } => {
-                self.delete_failures.remove(&object);
-                self.mirror_doubted &= object != self.task.key.object();
                 let ours = self.is_ours(&object, &labels);
-                let Some(tracked) = self.objects.get_mut(&object) else { return };
-                tracked.busy = false;
-                if tracked.uid() != Some(uid.as_str()) && !ours {
-                    // Another object has the name: ours is gone.
-                    self.gone.insert(object);
-                } else if deleting {
-                    self.leaving.insert(object, now.millis + LEAVING_MILLIS);
-                } else {
-                    self.strays.insert(object, uid);
-                }
+                self.still_there(object, Found { uid, deleting, ours }, now);
             }
             Outcome::FinalizerRemoved { object } => {
                 self.delete_failures.remove(&object);
@@ -406,25 +403,43 @@ impl Machine {
                     }
                 }
             }
-            Outcome::NamespaceReady => {
-                self.namespace_busy = false;
-                self.namespace_missing = None;
-                self.namespace_failure = None;
-                let mirror = self.task.key.object();
-                for (object, tracked) in &mut self.objects {
-                    if *object == mirror {
-                        // That was all that was wrong with it.
-                        tracked.failure = None;
-                    } else if let Some(f) = &mut tracked.failure {
-                        f.retry.at_once();
-                    }
-                }
-            }
+            Outcome::NamespaceReady => self.namespace_ready(),
             Outcome::NamespaceFailed { message } => {
                 self.namespace_busy = false;
                 let failure = self.namespace_failure.get_or_insert_default();
                 failure.0 = message;
                 failure.1.failed(now);
+            }
+        }
+    }
+
+    /// A read without selector found something of this name.
+    fn still_there(&mut self, object: ObjectRef, found: Found, now: &Now) {
+        self.delete_failures.remove(&object);
+        self.mirror_doubted &= object != self.task.key.object();
+        let Some(tracked) = self.objects.get_mut(&object) else { return };
+        tracked.busy = false;
+        if tracked.uid() != Some(found.uid.as_str()) && !found.ours {
+            // Another object has the name: ours is gone.
+            self.gone.insert(object);
+        } else if found.deleting {
+            self.leaving.insert(object, now.millis + LEAVING_MILLIS);
+        } else {
+            self.strays.insert(object, found.uid);
+        }
+    }
+
+    fn namespace_ready(&mut self) {
+        self.namespace_busy = false;
+        self.namespace_missing = None;
+        self.namespace_failure = None;
+        let mirror = self.task.key.object();
+        for (object, tracked) in &mut self.objects {
+            if *object == mirror {
+                // That was all that was wrong with it.
+                tracked.failure = None;
+            } else if let Some(f) = &mut tracked.failure {
+                f.retry.at_once();
             }
         }
     }

@@ -1,6 +1,6 @@
 //! One node of the graph: whether it is wanted, what its objects are to be, and whether it is ready.
 
-use super::run::{Fatal, Walk, Wanted, readiness};
+use super::run::{Fatal, Situation, Walk, readiness};
 use super::status::NodeState;
 use super::tracked::{Tracked, Trouble};
 use super::writing::Wish;
@@ -22,10 +22,10 @@ impl Machine {
         &mut self,
         walk: &mut Walk,
         pass: &mut Pass,
-        wanted: &Wanted,
+        situation: &Situation,
         index: usize,
-        parent: &Object,
     ) -> Result<NodeState, Fatal> {
+        let Situation { wanted, parent, .. } = situation;
         let Some(node) = wanted.graph.nodes.get(index) else { return Ok(NodeState::Skipped) };
         match pass.included(index) {
             Ok(true) => {}
@@ -41,8 +41,8 @@ impl Machine {
         {
             return Ok(on_hub(walk, pass, index, node, values));
         }
-        if let Some(external) = node.external {
-            return self.external(walk, pass, index, node, external);
+        if node.external.is_some() {
+            return self.external(walk, pass, index, node);
         }
         if makes_kinds(&node.gvk.group_kind()) && !self.task.is_local() {
             walk.incomplete = true;
@@ -108,7 +108,6 @@ impl Machine {
         pass: &mut Pass,
         index: usize,
         node: &Node,
-        external: External,
     ) -> Result<NodeState, Fatal> {
         let reference = match pass.reference(index) {
             Ok(reference) => reference,
@@ -134,7 +133,7 @@ impl Machine {
             }
         };
         let views: Vec<&Value> = found.iter().map(|s| &s.object.0).collect();
-        if external == External::Named && views.is_empty() {
+        if node.external == Some(External::Named) && views.is_empty() {
             pass.observe(index, &views, 1);
             return Ok(NodeState::Waiting(format!("waiting for external reference {lookup}: not found")));
         }

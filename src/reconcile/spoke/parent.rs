@@ -221,7 +221,7 @@ impl Machine {
             Some(instance) if self.task.is_local() => wanted.kinds_to_record(&instance.object),
             _ => wanted.group_kinds(),
         };
-        Ok(self.wanted_inventory(walk.world, walk.now, recorded, group_kinds, namespaces))
+        Ok(self.wanted_inventory(walk.world, walk.now, recorded, Inventory { group_kinds, namespaces }))
     }
 }
 

@@ -1,14 +1,14 @@
 //! What is not wanted any more goes, in the order in which nothing that is read goes before its reader.
 
 use super::Machine;
-use super::run::{Walk, Wanted};
+use super::replaced::FormerMirror;
+use super::run::{Situation, Walk};
 use super::tracked::{Tracked, Trouble};
-use crate::api::Object;
 use crate::api::keys::kro;
-use crate::api::names::{GroupKind, ObjectRef};
+use crate::api::names::ObjectRef;
 use crate::graph::Graph;
 use crate::reconcile::world::{KindState, Stored};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What is not wanted any more: the position of its node, which is the order in which such objects go.
@@ -53,13 +53,8 @@ impl Machine {
     }
 
     /// Deletes what belongs to this instance and is not wanted any more. Returns why something of it stays.
-    pub(super) fn prune(
-        &mut self,
-        walk: &mut Walk,
-        wanted: &Wanted,
-        parent: &Object,
-        kinds: &BTreeSet<GroupKind>,
-    ) -> Option<(Trouble, String)> {
+    pub(super) fn prune(&mut self, walk: &mut Walk, situation: &Situation) -> Option<(Trouble, String)> {
+        let Situation { wanted, parent, kinds } = situation;
         let known = kinds
             .iter()
             .all(|gk| matches!(walk.world.kind(gk), KindState::Synced { .. } | KindState::Missing));
@@ -82,12 +77,11 @@ impl Machine {
             let node = stored.object.label(kro::NODE_ID).unwrap_or_default();
             let position = wanted.graph.nodes.iter().position(|n| n.id == node);
             let former = stored.object.label(kro::INSTANCE_ID);
-            let renamed = |former, place| {
-                self.is_renamed_by_uid(walk.world, wanted, parent, former, place, &walk.desired)
-            };
+            let renamed =
+                |former, place| FormerMirror::new(self, walk, situation, former).wants(&target, place);
             if former != Some(parent.uid())
                 && !self.task.is_local()
-                && let Some(place) = position.map(|p| (&target, p))
+                && let Some(place) = position
                 && former.is_none_or(|former| renamed(former, place))
             {
                 held.push(target);

@@ -5,6 +5,7 @@
 
 use super::identity::Whose;
 use super::status::Summary;
+use super::telling::Told;
 use super::{Action, Machine, Step, children, nested};
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, ObjectRef};
@@ -13,32 +14,38 @@ use crate::reconcile::world::{KindState, Stored, World};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// One step of a removal.
+struct Removal<'a> {
+    world: &'a dyn World,
+    now: &'a Now,
+    step: Step,
+}
+
 impl Machine {
     pub(super) fn remove(&mut self, world: &dyn World, now: &Now, hint: &BTreeSet<GroupKind>) -> Step {
-        let mut step = Step::default();
-        let parent = self.parent_of_removal(world, &mut step);
-        let message = match parent {
+        let mut removal = Removal { world, now, step: Step::default() };
+        let message = match self.remove_all(&mut removal, hint) {
             Err(why) => why,
-            Ok(parent) => match self.remove_children(world, now, &mut step, parent.as_deref(), hint) {
-                Err(why) => why,
-                Ok(()) => match self.remove_mirror(world, now, &mut step, parent.as_deref()) {
-                    Err(why) => why,
-                    // What is on its way to the cluster would come after the last look.
-                    Ok(()) if !self.is_quiet() => "deleting resources: waiting for requests under way".into(),
-                    Ok(()) => {
-                        step.gone = true;
-                        String::new()
-                    }
-                },
-            },
+            // What is on its way to the cluster would come after the last look.
+            Ok(()) if !self.is_quiet() => "deleting resources: waiting for requests under way".into(),
+            Ok(()) => {
+                removal.step.gone = true;
+                String::new()
+            }
         };
+        let mut step = removal.step;
         if !step.gone {
             let parent = world.get(&self.task.key.object());
-            let generation = self.last_report.as_ref().map_or(0, |r| r.generation);
-            let revision = self.last_report.as_ref().map(|r| r.revision.clone()).unwrap_or_default();
-            let summary = Summary::deleting(message);
-            let by_author = self.last_report.as_ref().is_some_and(|r| r.author.is_some());
-            self.report(&mut step, now, parent.as_deref(), &summary, generation, &revision, by_author);
+            let last = self.last_report.as_ref();
+            let revision = last.map(|r| r.revision.clone()).unwrap_or_default();
+            let told = Told {
+                parent: parent.as_deref(),
+                summary: &Summary::deleting(message),
+                generation: last.map_or(0, |r| r.generation),
+                revision: &revision,
+                by_author: last.is_some_and(|r| r.author.is_some()),
+            };
+            self.report(&mut step, now, &told);
         }
         if self.task.is_nested() && !step.gone && self.is_quiet() {
             // Nobody else tells of it.
@@ -47,6 +54,13 @@ impl Machine {
         }
         step.wake_at = [step.wake_at, self.wake_at(now)].into_iter().flatten().min();
         step
+    }
+
+    /// Gets as far as it can; says what is still in the way.
+    fn remove_all(&mut self, removal: &mut Removal, hint: &BTreeSet<GroupKind>) -> Result<(), String> {
+        let parent = self.parent_of_removal(removal.world, &mut removal.step)?;
+        self.remove_children(removal, parent.as_deref(), hint)?;
+        self.remove_mirror(removal, parent.as_deref())
     }
 
     /// The mirror, or the instance itself on the hub. `Ok(None)`: there is none.
@@ -70,12 +84,11 @@ impl Machine {
 
     fn remove_children(
         &mut self,
-        world: &dyn World,
-        now: &Now,
-        step: &mut Step,
+        removal: &mut Removal,
         parent: Option<&Stored>,
         hint: &BTreeSet<GroupKind>,
     ) -> Result<(), String> {
+        let Removal { world, now, step } = removal;
         let mut kinds = hint.clone();
         // What is not a mirror of ours has nothing to say.
         let parent = parent.filter(|p| !self.task.is_mirrored() || !matches!(self.whose(p), Whose::Other(_)));
@@ -104,7 +117,7 @@ impl Machine {
         if !waiting.is_empty() {
             return Err(format!("deleting resources: waiting for the first list of {}", waiting.join(", ")));
         }
-        let mut members = self.children_there(world, parent.map(|p| p.object.uid()));
+        let mut members = self.children_there(*world, parent.map(|p| p.object.uid()));
         // The mirror of a later instance of this name: its children are not ours to take.
         if let Some(other) = parent.filter(|p| self.is_of_namesake(p)) {
             members.retain(|(_, s)| s.object.label(kro::INSTANCE_ID) != Some(other.object.uid()));
@@ -196,13 +209,8 @@ impl Machine {
         });
     }
 
-    fn remove_mirror(
-        &mut self,
-        world: &dyn World,
-        now: &Now,
-        step: &mut Step,
-        parent: Option<&Stored>,
-    ) -> Result<(), String> {
+    fn remove_mirror(&mut self, removal: &mut Removal, parent: Option<&Stored>) -> Result<(), String> {
+        let Removal { world, now, step } = removal;
         if self.objects.values().any(|t| t.busy) {
             return Err("deleting resources: waiting for writes under way".into());
         }

@@ -23,6 +23,15 @@ pub(super) struct Wanted {
     pub cluster: Arc<Value>,
 }
 
+/// What all nodes of one step go by.
+pub(super) struct Situation<'a> {
+    pub wanted: &'a Wanted,
+    /// The object that children belong to, as expressions see it.
+    pub parent: Object,
+    /// Kinds that may hold children.
+    pub kinds: BTreeSet<GroupKind>,
+}
+
 /// An expression, or what it gave, can never succeed: the pass stops here.
 pub(super) struct Fatal(pub String);
 
@@ -157,20 +166,21 @@ impl Machine {
             Ok(parent) => parent,
             Err(summary) => return summary,
         };
-        let mut pass = Pass::new(graph, &parent.0, &wanted.cluster);
+        let situation = Situation { wanted, parent, kinds };
+        let mut pass = Pass::new(graph, &situation.parent.0, &wanted.cluster);
         if wanted.suspended && matches!(wanted.part, Part::Hub) {
             return Summary::suspended();
         }
         if wanted.suspended {
             // What reads resources waits, so what was said of them before stays.
-            return self.with_author_conditions(walk, &pass, graph, &parent, Summary::suspended());
+            return self.with_author_conditions(walk, &pass, &situation, Summary::suspended());
         }
         for (index, node) in graph.nodes.iter().enumerate() {
             let of_hub = matches!(wanted.part, Part::Hub);
             if of_hub && !node.on_hub {
                 continue;
             }
-            match self.node(walk, &mut pass, wanted, index, &parent) {
+            match self.node(walk, &mut pass, &situation, index) {
                 Ok(state) => walk.nodes.push((node.id.clone(), state)),
                 Err(Fatal(message)) => {
                     self.abandon_writes(walk);
@@ -185,7 +195,7 @@ impl Machine {
             None
         } else {
             self.forget_unwanted(walk);
-            self.prune(walk, wanted, &parent, &kinds)
+            self.prune(walk, &situation)
         };
         let held = held.or_else(|| walk.unrest.first().cloned());
         let mut nodes = std::mem::take(&mut walk.nodes);
@@ -197,7 +207,7 @@ impl Machine {
         }
         let (fields, problems) = pass.status();
         let summary = Summary::of(nodes, graph.nodes.len(), fields, problems, held);
-        self.with_author_conditions(walk, &pass, graph, &parent, summary)
+        self.with_author_conditions(walk, &pass, &situation, summary)
     }
 
     /// Adds the conditions that the author defined, which may read our own.
@@ -205,13 +215,13 @@ impl Machine {
         &self,
         walk: &Walk,
         pass: &Pass,
-        graph: &Graph,
-        parent: &Object,
+        situation: &Situation,
         summary: Summary,
     ) -> Summary {
-        if !graph.has_conditions() {
+        if !situation.wanted.graph.has_conditions() {
             return summary;
         }
+        let parent = &situation.parent;
         let own = self.own_conditions(Some(parent), parent.generation(), walk.now, &summary);
         let own = serde_json::to_value(own).unwrap_or_default();
         summary.with_author_conditions(pass.conditions(&own))

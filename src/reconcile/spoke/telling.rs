@@ -14,6 +14,19 @@ use std::sync::Arc;
 /// For so long a new machine keeps silent while first lists are under way.
 const STARTING_MILLIS: u64 = 10_000;
 
+/// What a report is made of.
+pub(super) struct Told<'a> {
+    /// The object that children belong to, where there is one.
+    pub parent: Option<&'a Stored>,
+    pub summary: &'a Summary,
+    /// Of the hub instance.
+    pub generation: i64,
+    /// Of the definition.
+    pub revision: &'a str,
+    /// The author defined conditions.
+    pub by_author: bool,
+}
+
 impl Machine {
     /// Turns the outcome into a report and, on a spoke, into at most one status write.
     pub(super) fn finish_run(&mut self, walk: Walk, wanted: &Wanted, summary: Summary) -> Step {
@@ -29,15 +42,14 @@ impl Machine {
             step.wake_at = Some(walk.now.millis + STARTING_MILLIS);
             return step;
         }
-        self.report(
-            &mut step,
-            walk.now,
-            parent.as_deref(),
-            &summary,
-            wanted.mirror.generation,
-            &wanted.graph.hash,
-            wanted.graph.has_conditions() && !matches!(wanted.part, Part::Hub),
-        );
+        let told = Told {
+            parent: parent.as_deref(),
+            summary: &summary,
+            generation: wanted.mirror.generation,
+            revision: &wanted.graph.hash,
+            by_author: wanted.graph.has_conditions() && !matches!(wanted.part, Part::Hub),
+        };
+        self.report(&mut step, walk.now, &told);
         if let Some(report) = &mut step.report {
             report.hub_values = Arc::new(walk.hub_values);
         }
@@ -111,17 +123,8 @@ impl Machine {
         status::conditions(before, generation, now, summary)
     }
 
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn report(
-        &mut self,
-        step: &mut Step,
-        now: &Now,
-        parent: Option<&Stored>,
-        summary: &Summary,
-        generation: i64,
-        revision: &str,
-        by_author: bool,
-    ) {
+    pub(super) fn report(&mut self, step: &mut Step, now: &Now, told: &Told) {
+        let Told { parent, summary, generation, revision, by_author } = *told;
         let parent = parent.map(|p| &p.object);
         let observed = parent.map_or(generation, Object::generation);
         let author = by_author.then(|| {

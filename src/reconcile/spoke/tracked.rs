@@ -84,6 +84,14 @@ pub enum Cause {
     Drift,
 }
 
+/// What an object is to be, who writes it, and how it is compared.
+#[derive(Clone, Copy)]
+pub struct Desired<'a> {
+    pub body: &'a Value,
+    pub manager: &'a str,
+    pub rules: Rules<'a>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Settled,
@@ -149,10 +157,8 @@ impl Tracked {
     /// Judges a live object against what we want. Notes a settled object as the new baseline.
     pub fn judge(
         &mut self,
-        desired: &Value,
+        Desired { body: desired, manager, rules }: Desired,
         stored: Option<&Stored>,
-        manager: &str,
-        rules: Rules,
         now: &Now,
     ) -> Verdict {
         let Some(stored) = stored else {
@@ -330,9 +336,8 @@ impl Tracked {
     pub fn is_held(
         &mut self,
         cause: Cause,
-        desired: &Value,
+        Desired { body: desired, manager, .. }: Desired,
         stored: Option<&Stored>,
-        manager: &str,
         now: &Now,
     ) -> bool {
         (self.repairing, self.cause) = (None, Some(cause));

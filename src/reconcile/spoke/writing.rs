@@ -2,7 +2,7 @@
 
 use super::run::Walk;
 use super::status::NodeState;
-use super::tracked::{Cause, Tracked, Verdict};
+use super::tracked::{Cause, Desired, Tracked, Verdict};
 use super::{Action, Apply, Guard, Machine};
 use crate::api::Object;
 use crate::api::keys::kro;
@@ -54,9 +54,10 @@ impl Machine {
     ) -> Option<NodeState> {
         let rules = wish.rules();
         let Wish { body, manager, guard, kind, .. } = wish;
+        let desired = Desired { body: &body, manager, rules };
         let is_parent = *target == self.task.key.object();
         let tracked = self.tracked(target);
-        let verdict = tracked.judge(&body, stored.as_deref(), manager, rules, walk.now);
+        let verdict = tracked.judge(desired, stored.as_deref(), walk.now);
         let unrest =
             |tracked: &Tracked| tracked.unrest(walk.now).map(|u| NodeState::of_unrest(target, u, is_parent));
         let Verdict::Write(cause) = verdict else {
@@ -76,7 +77,7 @@ impl Machine {
         if !tracked.may_try(&body, walk.now) {
             return tracked.failure.as_ref().map(NodeState::of_failure);
         }
-        if tracked.is_held(cause, &body, stored.as_deref(), manager, walk.now) {
+        if tracked.is_held(cause, desired, stored.as_deref(), walk.now) {
             walk.held.insert(target.clone());
             return Some(unrest(tracked).unwrap_or_else(writing));
         }
