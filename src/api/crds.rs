@@ -38,11 +38,11 @@ fn rgd() -> Value {
     status["default"] = unseen_status();
     status["properties"]["fleet"] = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true,
         "description": "How the definition stands on the registered clusters."});
-    crd(
-        json!({"kind": "ResourceGraphDefinition", "listKind": "ResourceGraphDefinitionList",
+    crd(Definition {
+        names: json!({"kind": "ResourceGraphDefinition", "listKind": "ResourceGraphDefinitionList",
             "plural": "resourcegraphdefinitions", "singular": "resourcegraphdefinition", "shortNames": ["rgd"]}),
-        kro::GROUP,
-        json!([
+        group: kro::GROUP,
+        columns: json!([
             {"name": "APIVERSION", "type": "string", "jsonPath": ".spec.schema.apiVersion"},
             {"name": "KIND", "type": "string", "jsonPath": ".spec.schema.kind"},
             {"name": "STATE", "type": "string", "jsonPath": ".status.state"},
@@ -50,10 +50,10 @@ fn rgd() -> Value {
             {"name": "TOPOLOGICALORDER", "type": "string", "jsonPath": ".status.topologicalOrder", "priority": 1},
             {"name": "AGE", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
         ]),
-        json!([]),
-        graph_spec(),
+        selectable: json!([]),
+        spec: graph_spec(),
         status,
-    )
+    })
 }
 
 fn graph_revision() -> Value {
@@ -88,18 +88,30 @@ fn graph_revision() -> Value {
             column["priority"] = json!(1);
         }
     }
-    crd(
-        json!({"kind": "GraphRevision", "listKind": "GraphRevisionList", "plural": "graphrevisions",
+    crd(Definition {
+        names: json!({"kind": "GraphRevision", "listKind": "GraphRevisionList", "plural": "graphrevisions",
             "singular": "graphrevision", "shortNames": ["gr"]}),
-        "internal.kro.run",
-        Value::Array(columns),
-        json!([{"jsonPath": ".spec.snapshot.name"}]),
+        group: "internal.kro.run",
+        columns: Value::Array(columns),
+        selectable: json!([{"jsonPath": ".spec.snapshot.name"}]),
         spec,
-        graph_status(),
-    )
+        status: graph_status(),
+    })
 }
 
-fn crd(names: Value, group: &str, columns: Value, selectable: Value, spec: Value, status: Value) -> Value {
+/// What one CRD says that others do not.
+struct Definition {
+    names: Value,
+    group: &'static str,
+    columns: Value,
+    /// Fields that a selector may name.
+    selectable: Value,
+    spec: Value,
+    status: Value,
+}
+
+fn crd(definition: Definition) -> Value {
+    let Definition { names, group, columns, selectable, spec, status } = definition;
     let plural = names.get("plural").and_then(Value::as_str).unwrap_or_default();
     let mut version = json!({
         "name": kro::VERSION,

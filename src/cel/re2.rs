@@ -76,6 +76,15 @@ struct Item {
     repeats: u32,
 }
 
+/// How often a part is repeated.
+struct Times {
+    least: u32,
+    /// Without one, as often as it goes.
+    most: Option<u32>,
+    /// The most repetitions where they are counted, else one.
+    counted: u32,
+}
+
 /// An open group, as far as it was read.
 #[derive(Default)]
 struct Group {
@@ -141,12 +150,13 @@ impl Parser<'_> {
                 '*' | '+' | '?' => {
                     let least = u32::from(c == '+');
                     let most = (c == '?').then_some(1);
-                    self.repeat(least, most, 1, was_repeated, c.len_utf8())?;
+                    self.repeat(Times { least, most, counted: 1 }, was_repeated, c.len_utf8())?;
                     repeated = true;
                 }
                 '{' => match counts(self.rest)? {
                     Some((least, most, len)) => {
-                        self.repeat(least, most, most.unwrap_or(least), was_repeated, len)?;
+                        let times = Times { least, most, counted: most.unwrap_or(least) };
+                        self.repeat(times, was_repeated, len)?;
                         repeated = true;
                     }
                     None => {
@@ -198,15 +208,9 @@ impl Parser<'_> {
         self.push(hir);
     }
 
-    /// Repeats the last part. `times` is the most repetitions, where they are counted.
-    fn repeat(
-        &mut self,
-        least: u32,
-        most: Option<u32>,
-        times: u32,
-        was_repeated: bool,
-        len: usize,
-    ) -> Read<()> {
+    /// Repeats the last part.
+    fn repeat(&mut self, times: Times, was_repeated: bool, len: usize) -> Read<()> {
+        let Times { least, most, counted: times } = times;
         if was_repeated {
             return Err("invalid nested repetition operator");
         }

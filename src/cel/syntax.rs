@@ -541,34 +541,40 @@ impl Lowering<'_> {
                 let body = self.within(std::slice::from_ref(&name_of_var), |me| me.boxed(body))?;
                 Kind::OptMap { slot, target, body, flat: name == "optFlatMap" }
             }
-            ("all", [v, body]) => self.fold(FoldOp::All, target, &[v], None, body)?,
-            ("exists", [v, body]) => self.fold(FoldOp::Exists, target, &[v], None, body)?,
+            ("all", [v, body]) => self.fold(FoldOp::All, target, &[v], Inner { filter: None, body })?,
+            ("exists", [v, body]) => self.fold(FoldOp::Exists, target, &[v], Inner { filter: None, body })?,
             // kro knows only this spelling of the macro with one variable.
-            ("exists_one", [v, body]) => self.fold(FoldOp::ExistsOne, target, &[v], None, body)?,
-            ("map", [v, body]) => self.fold(FoldOp::Collect, target, &[v], None, body)?,
-            ("map", [v, filter, body]) => self.fold(FoldOp::Collect, target, &[v], Some(filter), body)?,
-            ("filter", [v, body]) => self.fold(FoldOp::Filter, target, &[v], None, body)?,
+            ("exists_one", [v, body]) => {
+                self.fold(FoldOp::ExistsOne, target, &[v], Inner { filter: None, body })?
+            }
+            ("map", [v, body]) => self.fold(FoldOp::Collect, target, &[v], Inner { filter: None, body })?,
+            ("map", [v, filter, body]) => {
+                self.fold(FoldOp::Collect, target, &[v], Inner { filter: Some(filter), body })?
+            }
+            ("filter", [v, body]) => self.fold(FoldOp::Filter, target, &[v], Inner { filter: None, body })?,
             ("sortBy", [_, _]) if matches!(target.expr, Expr::Literal(_) | Expr::Map(_)) => {
                 let message = "sortBy can only be applied to a list, identifier, comprehension, call or select expression";
                 return Err(self.error(target.id, message));
             }
-            ("sortBy", [v, body]) => self.fold(FoldOp::SortBy, target, &[v], None, body)?,
-            ("all", [k, v, body]) => self.fold(FoldOp::All, target, &[k, v], None, body)?,
-            ("exists", [k, v, body]) => self.fold(FoldOp::Exists, target, &[k, v], None, body)?,
+            ("sortBy", [v, body]) => self.fold(FoldOp::SortBy, target, &[v], Inner { filter: None, body })?,
+            ("all", [k, v, body]) => self.fold(FoldOp::All, target, &[k, v], Inner { filter: None, body })?,
+            ("exists", [k, v, body]) => {
+                self.fold(FoldOp::Exists, target, &[k, v], Inner { filter: None, body })?
+            }
             ("exists_one" | "existsOne", [k, v, body]) => {
-                self.fold(FoldOp::ExistsOne, target, &[k, v], None, body)?
+                self.fold(FoldOp::ExistsOne, target, &[k, v], Inner { filter: None, body })?
             }
             ("transformList", [k, v, rest @ ..]) => {
-                let Some((filter, body)) = filter_and_body(rest) else { return Ok(None) };
-                self.fold(FoldOp::Collect, target, &[k, v], filter, body)?
+                let Some(inner) = Inner::of(rest) else { return Ok(None) };
+                self.fold(FoldOp::Collect, target, &[k, v], inner)?
             }
             ("transformMap", [k, v, rest @ ..]) => {
-                let Some((filter, body)) = filter_and_body(rest) else { return Ok(None) };
-                self.fold(FoldOp::TransformMap, target, &[k, v], filter, body)?
+                let Some(inner) = Inner::of(rest) else { return Ok(None) };
+                self.fold(FoldOp::TransformMap, target, &[k, v], inner)?
             }
             ("transformMapEntry", [k, v, rest @ ..]) => {
-                let Some((filter, body)) = filter_and_body(rest) else { return Ok(None) };
-                self.fold(FoldOp::TransformMapEntry, target, &[k, v], filter, body)?
+                let Some(inner) = Inner::of(rest) else { return Ok(None) };
+                self.fold(FoldOp::TransformMapEntry, target, &[k, v], inner)?
             }
             _ => return Ok(None),
         }))
@@ -667,8 +673,7 @@ impl Lowering<'_> {
         op: FoldOp,
         range: &IdedExpr,
         vars: &[&IdedExpr],
-        filter: Option<&IdedExpr>,
-        body: &IdedExpr,
+        Inner { filter, body }: Inner,
     ) -> Result<Kind, CompileError> {
         let names = vars.iter().map(|v| self.name(v)).collect::<Result<Vec<_>, _>>()?;
         if let [a, b] = names.as_slice()
@@ -714,11 +719,20 @@ fn is_negative(kind: &Kind) -> bool {
     }
 }
 
-fn filter_and_body(rest: &[IdedExpr]) -> Option<(Option<&IdedExpr>, &IdedExpr)> {
-    match rest {
-        [body] => Some((None, body)),
-        [filter, body] => Some((Some(filter), body)),
-        _ => None,
+/// What a macro evaluates for each element, where the filter holds, if there is one.
+#[derive(Clone, Copy)]
+struct Inner<'e> {
+    filter: Option<&'e IdedExpr>,
+    body: &'e IdedExpr,
+}
+
+impl<'e> Inner<'e> {
+    fn of(rest: &'e [IdedExpr]) -> Option<Self> {
+        match rest {
+            [body] => Some(Self { filter: None, body }),
+            [filter, body] => Some(Self { filter: Some(filter), body }),
+            _ => None,
+        }
     }
 }
 

@@ -86,7 +86,7 @@ pub fn compile(
     let status_schema = options.status_schema.clone().unwrap_or(status.schema);
     let crd = crd::generate(rgd, spec, status_schema.clone());
     let cluster_reads = cluster_reads(expressions.all(), rgd);
-    let (nodes, resources) = nodes(drafts, shapes, objects, &on_hub, &needs, &order);
+    let (nodes, resources) = nodes(Read { drafts, shapes, objects }, &on_hub, &needs, &order);
     Ok(Graph {
         rgd_name: rgd.metadata.name.clone(),
         rgd_uid: rgd.metadata.uid.clone(),
@@ -195,11 +195,16 @@ fn report_cycle(cycle: &[usize], rgd: &ResourceGraphDefinition, drafts: &[Draft]
     problems.add_with_help(&path, message, Some("remove one of these references".into()));
 }
 
-/// The nodes in topological order, and what the definition's status says of them.
-fn nodes(
+/// What was read of the resources, each by its position.
+struct Read {
     drafts: Vec<Draft>,
     shapes: Vec<Option<Shape>>,
     objects: Vec<Type>,
+}
+
+/// The nodes in topological order, and what the definition's status says of them.
+fn nodes(
+    Read { drafts, shapes, objects }: Read,
     on_hub: &BTreeSet<usize>,
     needs: &[BTreeSet<usize>],
     order: &[usize],

@@ -14,13 +14,18 @@ use std::sync::Arc;
 const OWN: [&str; 4] = ["Ready", "InstanceManaged", "GraphResolved", "ResourcesReady"];
 const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
 
+/// What an entry may name, and the types of that.
+pub struct Nameable<'a> {
+    pub known: &'a Known<'a>,
+    pub variables: &'a Variables<'a>,
+}
+
 /// Compiles the entries.
 pub fn compile(
     entries: &Value,
     path: &Path,
     expressions: &mut Expressions,
-    known: &Known<'_>,
-    variables: &Variables<'_>,
+    nameable: Nameable<'_>,
     problems: &mut Problems,
 ) -> Vec<Arc<Expression>> {
     let Some(entries) = entries.as_array() else {
@@ -31,7 +36,7 @@ pub fn compile(
         );
         return Vec::new();
     };
-    let decls = variables.in_status();
+    let decls = nameable.variables.in_status();
     let mut made: BTreeMap<String, usize> = BTreeMap::new();
     let mut compiled = Vec::new();
     for (position, entry) in entries.iter().enumerate() {
@@ -41,7 +46,7 @@ pub fn compile(
             continue;
         };
         let Some(usage) = expressions.standalone(text, &path, problems) else { continue };
-        if !place::check(&usage, Place::Condition, known, problems).wrong
+        if !place::check(&usage, Place::Condition, nameable.known, problems).wrong
             && let Some(found) = types::of(&usage, &decls, problems)
             && !gives_conditions(&found)
         {

@@ -29,6 +29,14 @@ pub struct Draft {
     pub uses: Vec<Use>,
 }
 
+/// What is known of a resource whose template is read.
+struct Around<'a> {
+    shape: Option<&'a Shape>,
+    iterators: &'a [String],
+    /// The types of all that its expressions may name.
+    decls: &'a Decls,
+}
+
 impl Draft {
     fn note(&mut self, reads: BTreeSet<String>, usage: &Use) {
         for id in reads {
@@ -64,7 +72,8 @@ impl Reader<'_> {
         let decls = self.variables.with(&items);
         match (&resource.template, &resource.external_ref) {
             (Some(template), _) => {
-                self.template(template, &path.key("template"), shape, &iterators, &decls, &mut draft);
+                let around = Around { shape, iterators: &iterators, decls: &decls };
+                self.template(template, &path.key("template"), around, &mut draft);
             }
             (None, Some(reference)) => {
                 self.reference(reference, &path.key("externalRef"), &decls, &mut draft);
@@ -148,9 +157,7 @@ impl Reader<'_> {
         &mut self,
         template: &Value,
         path: &Path,
-        shape: Option<&Shape>,
-        iterators: &[String],
-        decls: &Decls,
+        Around { shape, iterators, decls }: Around,
         draft: &mut Draft,
     ) {
         let (read, uses) = self.expressions.read(template, path, &mut self.problems);
@@ -173,7 +180,8 @@ impl Reader<'_> {
             let place = Place::Template { own: &draft.id, iterators };
             let reads = place::check(usage, place, &self.known, &mut self.problems);
             if !reads.wrong {
-                types::field(usage, &draft.id, path, root, decls, &mut self.problems);
+                let target = types::Target { id: &draft.id, path, root };
+                types::field(usage, target, decls, &mut self.problems);
             }
             draft.note(reads.ids, usage);
             if identity.contains(&usage.path) {
@@ -222,7 +230,8 @@ impl Reader<'_> {
             let place = Place::Template { own: &draft.id, iterators: &[] };
             let reads = place::check(usage, place, &self.known, &mut self.problems);
             if !reads.wrong {
-                types::field(usage, &draft.id, path, Field::Schema(&schema), decls, &mut self.problems);
+                let target = types::Target { id: &draft.id, path, root: Field::Schema(&schema) };
+                types::field(usage, target, decls, &mut self.problems);
             }
             draft.note(reads.ids, usage);
         }

@@ -1,6 +1,6 @@
 //! The author's status: its expressions, and the OpenAPI of what they give.
 
-use super::conditions;
+use super::conditions::{self, Nameable};
 use super::diagnostic::{Path, Problems};
 use super::expression::{Expression, Expressions, Use};
 use super::template::Template;
@@ -62,7 +62,8 @@ pub fn compile(
             continue;
         }
         if name == CONDITIONS {
-            let entries = conditions::compile(value, &path, expressions, known, variables, problems);
+            let entries =
+                conditions::compile(value, &path, expressions, Nameable { known, variables }, problems);
             found.conditions = Some(entries).filter(|e| !e.is_empty());
             continue;
         }

@@ -208,10 +208,10 @@ impl Comparison<'_> {
         }
         self.pattern(path, word(old, "pattern"), word(new, "pattern"));
         for name in LOWER {
-            self.bound(path, name, number(old, name), number(new, name), |old, new| new > old);
+            self.bound(path, name, [old, new], |old, new| new > old);
         }
         for name in UPPER {
-            self.bound(path, name, number(old, name), number(new, name), |old, new| new < old);
+            self.bound(path, name, [old, new], |old, new| new < old);
         }
         self.properties(path, old, new);
         self.enumeration(path, old, new);
@@ -235,14 +235,8 @@ impl Comparison<'_> {
         }
     }
 
-    fn bound(
-        &mut self,
-        path: &str,
-        name: &str,
-        old: Option<f64>,
-        new: Option<f64>,
-        tighter: impl Fn(f64, f64) -> bool,
-    ) {
+    fn bound(&mut self, path: &str, name: &str, [old, new]: [&Value; 2], tighter: impl Fn(f64, f64) -> bool) {
+        let (old, new) = (number(old, name), number(new, name));
         let field = field(path);
         let beyond = |limit| Matters::Beyond(self.place.clone(), name.to_owned(), limit);
         match (old, new) {

@@ -13,7 +13,7 @@ pub use super::error::CompileError as Problem;
 use super::inspect::TYPE_NAMES;
 use super::library::{self, Group};
 use super::suggest;
-use super::syntax::{Fold, FoldOp, Kind, Node};
+use super::syntax::{Entry, Field as MessageField, Fold, FoldOp, Kind, Node};
 use super::types::{self, Type};
 use super::value::{Val, unescape_field};
 use std::collections::BTreeMap;
@@ -122,6 +122,14 @@ static COMPARISONS: LazyLock<Vec<Signature>> = LazyLock::new(|| {
     pairs.iter().filter_map(|pair| types::signature(&format!("{pair} -> bool"))).collect()
 });
 
+/// A call, for messages: where it stands, of what, and whether the first argument stands before a dot.
+#[derive(Clone, Copy)]
+struct Called<'n> {
+    at: usize,
+    name: &'n str,
+    member: bool,
+}
+
 impl Checker<'_> {
     fn problem(&mut self, at: usize, message: impl Into<String>, help: Option<String>) -> Type {
         self.problems.push(Problem::new(self.source, at, message).help(help));
@@ -151,21 +159,10 @@ impl Checker<'_> {
                 let [plain, maybe] = &*INDEX;
                 let (name, overloads) = if *optional { ("_[?_]", maybe) } else { ("_[_]", plain) };
                 let overloads = overloads.iter().map(|(args, result)| (args.as_slice(), result));
-                self.overload(node.at, name, false, overloads, &args)
+                self.overload(Called { at: node.at, name, member: false }, overloads, &args)
             }
             Kind::List(items) => self.list(items).0,
-            Kind::Map(entries) => {
-                let (mut keys, mut values) = (None, None);
-                for entry in entries {
-                    let key = self.node(&entry.key);
-                    keys = Some(self.bindings.join(keys, key));
-                    let value = self.node(&entry.value);
-                    let value = if entry.optional { self.unwrapped(entry.value.at, value) } else { value };
-                    values = Some(self.bindings.join(values, value));
-                }
-                let key = keys.unwrap_or_else(|| self.bindings.fresh());
-                Type::map(key, values.unwrap_or_else(|| self.bindings.fresh()))
-            }
+            Kind::Map(entries) => self.map(entries),
             Kind::And(a, b) | Kind::Or(a, b) => {
                 for side in [a, b] {
                     let t = self.node(side);
@@ -177,19 +174,7 @@ impl Checker<'_> {
                 let args = [self.node(condition), self.node(yes), self.node(no)];
                 self.conditional(node.at, &args)
             }
-            Kind::Call { function, member, args } => {
-                if let (true, [pattern, values]) = (function.name == "format", args.as_slice())
-                    && let Kind::List(items) = &values.kind
-                {
-                    let pattern_type = self.node(pattern);
-                    let (list, types) = self.list(items);
-                    let types: Vec<Type> = types.iter().map(|t| self.known(t)).collect();
-                    self.problems.extend(format::problems(self.source, node.at, pattern, items, &types));
-                    return self.call(node.at, function, *member, &[pattern_type, list]);
-                }
-                let given: Vec<Type> = args.iter().map(|arg| self.node(arg)).collect();
-                self.call(node.at, function, *member, &given)
-            }
+            Kind::Call { function, member, args } => self.call_of(node.at, function, *member, args),
             Kind::Sum { function, list, zero } => {
                 let list = self.node(list);
                 let sum = self.call(node.at, function, true, &[list]);
@@ -204,22 +189,15 @@ impl Checker<'_> {
             }
             Kind::Message { message, fields } => {
                 for field in fields {
-                    let given = self.node(&field.value);
-                    let given = if field.optional { self.unwrapped(field.value.at, given) } else { given };
-                    let takes = message.field_type(field.name);
-                    if !self.bindings.assign(&takes, &given) {
-                        let text = format!(
-                            "expected type of field '{}' is '{}' but provided type is '{}'",
-                            field.name,
-                            takes.in_message(),
-                            self.known(&given).in_message()
-                        );
-                        self.problem(field.at, text, None);
-                    }
+                    self.message_field(&message.field_type(field.name), field);
                 }
                 message.gives()
             }
-            Kind::Wrong { prefix, name, target, args } => self.wrong(node.at, prefix, name, target, args),
+            Kind::Wrong { prefix, name, target, args } => {
+                let called = Called { at: node.at, name, member: target.is_some() };
+                let all: Vec<Type> = target.iter().map(|t| &**t).chain(args).map(|n| self.node(n)).collect();
+                self.wrong(called, prefix.as_deref(), &all)
+            }
             Kind::Fold(fold) => self.fold(node.at, fold),
             Kind::Bind { slot, init, body, .. } => {
                 let init = self.node(init);
@@ -234,6 +212,49 @@ impl Checker<'_> {
                 let none = Type::optional(self.bindings.fresh());
                 self.conditional(node.at, &[Type::Bool, body, none])
             }
+        }
+    }
+
+    fn map(&mut self, entries: &[Entry]) -> Type {
+        let (mut keys, mut values) = (None, None);
+        for entry in entries {
+            let key = self.node(&entry.key);
+            keys = Some(self.bindings.join(keys, key));
+            let value = self.node(&entry.value);
+            let value = if entry.optional { self.unwrapped(entry.value.at, value) } else { value };
+            values = Some(self.bindings.join(values, value));
+        }
+        let key = keys.unwrap_or_else(|| self.bindings.fresh());
+        Type::map(key, values.unwrap_or_else(|| self.bindings.fresh()))
+    }
+
+    /// A call as it is written. What a literal list gives to `format` is held against the pattern too.
+    fn call_of(&mut self, at: usize, function: &Group, member: bool, args: &[Node]) -> Type {
+        if let (true, [pattern, values]) = (function.name == "format", args)
+            && let Kind::List(items) = &values.kind
+        {
+            let pattern_type = self.node(pattern);
+            let (list, types) = self.list(items);
+            let types: Vec<Type> = types.iter().map(|t| self.known(t)).collect();
+            self.problems.extend(format::problems(self.source, at, pattern, items, &types));
+            return self.call(at, function, member, &[pattern_type, list]);
+        }
+        let given: Vec<Type> = args.iter().map(|arg| self.node(arg)).collect();
+        self.call(at, function, member, &given)
+    }
+
+    /// A field of a message, which takes values of one type.
+    fn message_field(&mut self, takes: &Type, field: &MessageField) {
+        let given = self.node(&field.value);
+        let given = if field.optional { self.unwrapped(field.value.at, given) } else { given };
+        if !self.bindings.assign(takes, &given) {
+            let text = format!(
+                "expected type of field '{}' is '{}' but provided type is '{}'",
+                field.name,
+                takes.in_message(),
+                self.known(&given).in_message()
+            );
+            self.problem(field.at, text, None);
         }
     }
 
@@ -328,7 +349,11 @@ impl Checker<'_> {
     fn conditional(&mut self, at: usize, args: &[Type; 3]) -> Type {
         let t = Type::param("T");
         let want = [Type::Bool, t.clone(), t.clone()];
-        self.overload(at, "_?_:_", false, std::iter::once((want.as_slice(), &t)), args)
+        self.overload(
+            Called { at, name: "_?_:_", member: false },
+            std::iter::once((want.as_slice(), &t)),
+            args,
+        )
     }
 
     fn member_call(&mut self, at: usize, name: &str, target: &Type) -> Type {
@@ -339,20 +364,19 @@ impl Checker<'_> {
     }
 
     fn call(&mut self, at: usize, group: &Group, member: bool, args: &[Type]) -> Type {
+        let called = Called { at, name: group.name, member };
         if self.scoped && matches!(group.name, "_<_" | "_<=_" | "_>_" | "_>=_") {
             let overloads = COMPARISONS.iter().map(|(args, result)| (args.as_slice(), result));
-            return self.overload(at, group.name, member, overloads, args);
+            return self.overload(called, overloads, args);
         }
         let overloads = group.checked(member).map(|f| (f.args.as_slice(), &f.result));
-        self.overload(at, group.name, member, overloads, args)
+        self.overload(called, overloads, args)
     }
 
     /// Every overload that fits counts: if their results differ, the result is known at run time only.
     fn overload<'t>(
         &mut self,
-        at: usize,
-        name: &str,
-        member: bool,
+        called: Called,
         overloads: impl Iterator<Item = (&'t [Type], &'t Type)>,
         args: &[Type],
     ) -> Type {
@@ -371,10 +395,10 @@ impl Checker<'_> {
                 });
             }
         }
-        result.unwrap_or_else(|| self.no_overload(at, name, member, args))
+        result.unwrap_or_else(|| self.no_overload(called, args))
     }
 
-    fn no_overload(&mut self, at: usize, name: &str, member: bool, args: &[Type]) -> Type {
+    fn no_overload(&mut self, Called { at, name, member }: Called, args: &[Type]) -> Type {
         let shown: Vec<String> = args.iter().map(|t| self.bindings.apply(t, true).in_message()).collect();
         let signature = match shown.split_first() {
             Some((target, rest)) if member => format!("{target}.({})", rest.join(", ")),
@@ -384,21 +408,13 @@ impl Checker<'_> {
         self.problem(at, message, overload_help(name, args))
     }
 
-    fn wrong(
-        &mut self,
-        at: usize,
-        prefix: &Option<String>,
-        name: &str,
-        target: &Option<Box<Node>>,
-        args: &[Node],
-    ) -> Type {
-        let target = target.as_ref().map(|t| self.node(t));
-        let given: Vec<Type> = args.iter().map(|arg| self.node(arg)).collect();
+    /// A call of a function that nobody knows, or of a known one in a form that it does not have.
+    fn wrong(&mut self, called: Called, prefix: Option<&str>, args: &[Type]) -> Type {
+        let Called { at, name, .. } = called;
         if library::find(name).is_some() {
-            let all: Vec<Type> = target.iter().cloned().chain(given).collect();
-            return self.no_overload(at, name, target.is_some(), &all);
+            return self.no_overload(called, args);
         }
-        let meant = prefix.as_ref().map_or_else(|| name.to_owned(), |p| format!("{p}.{name}"));
+        let meant = prefix.map_or_else(|| name.to_owned(), |p| format!("{p}.{name}"));
         let near = || library::closest(&meant).or_else(|| library::closest(name));
         let help =
             library::opt_in_help(&meant).or_else(|| near().map(|near| format!("did you mean '{near}'?")));
@@ -465,7 +481,7 @@ impl Checker<'_> {
                 let entries = Type::map(self.bindings.fresh(), self.bindings.fresh());
                 if !self.bindings.assign(&body, &entries) {
                     let before = Type::map(Type::Dyn, Type::Dyn);
-                    self.no_overload(at, "cel.@mapInsert", false, &[before, body])
+                    self.no_overload(Called { at, name: "cel.@mapInsert", member: false }, &[before, body])
                 } else {
                     entries
                 }
@@ -506,7 +522,10 @@ impl Checker<'_> {
         if comparable && self.bindings.assign(&range, &list) {
             return self.known(&list);
         }
-        self.no_overload(at, "@sortByAssociatedKeys", true, &[range, Type::list(key)])
+        self.no_overload(
+            Called { at, name: "@sortByAssociatedKeys", member: true },
+            &[range, Type::list(key)],
+        )
     }
 }
 

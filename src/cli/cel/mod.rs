@@ -98,28 +98,37 @@ fn on_known_stack(args: &Args) -> anyhow::Result<bool> {
         let answer = world.answer(expr, mode);
         return finished(report(&mut out, args.output, expr, &answer, None).map(|()| answer.is_value()));
     }
+    let asked = Asked { world: &world, mode, output: args.output };
     match &args.file {
         Some(path) if path.as_os_str() != "-" => {
             let name = path.display().to_string();
             let file = File::open(path).with_context(|| format!("--file {name}"))?;
-            every_line(&mut BufReader::new(file), &name, &world, mode, args.output, &mut out)
+            every_line(Lines { input: &mut BufReader::new(file), name: &name }, asked, &mut out)
         }
         None if io::stdin().is_terminal() => {
             drop(out);
             shell::run(world, mode).map(|()| true)
         }
-        _ => every_line(&mut io::stdin().lock(), "<stdin>", &world, mode, args.output, &mut out),
+        _ => every_line(Lines { input: &mut io::stdin().lock(), name: "<stdin>" }, asked, &mut out),
     }
 }
 
-fn every_line(
-    input: &mut impl BufRead,
-    name: &str,
-    world: &World,
+/// Expressions, one on each line, and what they are called in messages.
+struct Lines<'a, R> {
+    input: &'a mut R,
+    name: &'a str,
+}
+
+/// How each line is answered.
+struct Asked<'a> {
+    world: &'a World,
     mode: Mode,
     output: Output,
-    out: &mut impl Write,
-) -> anyhow::Result<bool> {
+}
+
+fn every_line<R: BufRead>(lines: Lines<R>, asked: Asked, out: &mut impl Write) -> anyhow::Result<bool> {
+    let Lines { input, name } = lines;
+    let Asked { world, mode, output } = asked;
     let mut good = true;
     let mut bytes = Vec::new();
     for number in 1_usize.. {
@@ -213,7 +222,8 @@ mod tests {
     fn lines(text: &[u8], output: Output) -> (bool, String) {
         let mut out = Vec::new();
         let mode = Mode { template: false, omit: false };
-        let good = every_line(&mut &text[..], "e", &World::default(), mode, output, &mut out).unwrap();
+        let lines = Lines { input: &mut &text[..], name: "e" };
+        let good = every_line(lines, Asked { world: &World::default(), mode, output }, &mut out).unwrap();
         (good, String::from_utf8(out).unwrap())
     }
 

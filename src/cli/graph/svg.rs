@@ -34,8 +34,9 @@ pub fn draw(picture: &Picture) -> String {
     );
     let ports = Ports::new(picture, &layout, &widths);
     let mut labels = String::new();
+    let drawing = Drawing { picture, layout: &layout, ports: &ports, left };
     for (position, route) in layout.routes.iter().enumerate() {
-        out.push_str(&edge(picture, &layout, &ports, position, route, left, &mut labels));
+        out.push_str(&drawing.edge(position, route, &mut labels));
     }
     for (row, layer) in layout.layers.iter().enumerate() {
         for item in layer {
@@ -135,54 +136,63 @@ impl Ports {
     }
 }
 
-fn edge(
-    picture: &Picture,
-    layout: &Layout,
-    ports: &Ports,
-    position: usize,
-    route: &[Item],
+/// What edges are drawn by.
+struct Drawing<'a> {
+    picture: &'a Picture,
+    layout: &'a Layout,
+    ports: &'a Ports,
+    /// Where the layout begins.
     left: f64,
-    labels: &mut String,
-) -> String {
-    let shift = |side: &[f64]| side.get(position).copied().unwrap_or(0.0);
-    let row = |item: &Item| layout.layers.iter().position(|l| l.contains(item)).unwrap_or(0);
-    let last = route.len().saturating_sub(1);
-    // Each item is entered at its top and left at its bottom.
-    let mut points: Vec<(f64, f64)> = Vec::new();
-    for (i, item) in route.iter().enumerate() {
-        let x = left + layout.x.get(item).copied().unwrap_or(0.0);
-        let y = top(row(item));
-        if i > 0 {
-            points.push((
-                if i == last { x + shift(&ports.into) } else { x },
-                if i == last { y - 2.0 } else { y },
+}
+
+impl Drawing<'_> {
+    fn edge(&self, position: usize, route: &[Item], labels: &mut String) -> String {
+        let Self { picture, layout, ports, left } = self;
+        let shift = |side: &[f64]| side.get(position).copied().unwrap_or(0.0);
+        let row = |item: &Item| layout.layers.iter().position(|l| l.contains(item)).unwrap_or(0);
+        let last = route.len().saturating_sub(1);
+        // Each item is entered at its top and left at its bottom.
+        let mut points: Vec<(f64, f64)> = Vec::new();
+        for (i, item) in route.iter().enumerate() {
+            let x = left + layout.x.get(item).copied().unwrap_or(0.0);
+            let y = top(row(item));
+            if i > 0 {
+                points.push((
+                    if i == last { x + shift(&ports.into) } else { x },
+                    if i == last { y - 2.0 } else { y },
+                ));
+            }
+            if i < last {
+                points.push((if i == 0 { x + shift(&ports.out) } else { x }, y + HEIGHT));
+            }
+        }
+        let mut path = String::new();
+        for pair in points.chunks(2) {
+            let [(x1, y1), (x2, y2)] = pair else { continue };
+            let bow = (y2 - y1) * 0.45;
+            let start =
+                if path.is_empty() { format!("M{x1:.1},{y1:.1}") } else { format!(" L{x1:.1},{y1:.1}") };
+            path.push_str(&format!(
+                "{start} C{x1:.1},{:.1} {x2:.1},{:.1} {x2:.1},{y2:.1}",
+                y1 + bow,
+                y2 - bow
             ));
         }
-        if i < last {
-            points.push((if i == 0 { x + shift(&ports.out) } else { x }, y + HEIGHT));
+        if let (Some(edge), [.., (x1, y1), (x2, y2)]) = (picture.edges.get(position), points.as_slice()) {
+            // Labels of neighbouring edges stand at different heights, so that they do not meet.
+            let rank = ports.rank.get(position).copied().unwrap_or(0);
+            let along = [0.5, 0.72, 0.3].get(rank % 3).copied().unwrap_or(0.5);
+            // The curve is close to a smooth step, so the label stands on it.
+            let across = along * along * (3.0 - 2.0 * along);
+            labels.push_str(&format!(
+                "<text class=\"label\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n",
+                x1 + (x2 - x1) * across,
+                y1 + (y2 - y1) * along + 3.0,
+                escape(&edge.label())
+            ));
         }
+        format!("<path class=\"edge\" d=\"{path}\" marker-end=\"url(#tip)\"/>\n")
     }
-    let mut path = String::new();
-    for pair in points.chunks(2) {
-        let [(x1, y1), (x2, y2)] = pair else { continue };
-        let bow = (y2 - y1) * 0.45;
-        let start = if path.is_empty() { format!("M{x1:.1},{y1:.1}") } else { format!(" L{x1:.1},{y1:.1}") };
-        path.push_str(&format!("{start} C{x1:.1},{:.1} {x2:.1},{:.1} {x2:.1},{y2:.1}", y1 + bow, y2 - bow));
-    }
-    if let (Some(edge), [.., (x1, y1), (x2, y2)]) = (picture.edges.get(position), points.as_slice()) {
-        // Labels of neighbouring edges stand at different heights, so that they do not meet.
-        let rank = ports.rank.get(position).copied().unwrap_or(0);
-        let along = [0.5, 0.72, 0.3].get(rank % 3).copied().unwrap_or(0.5);
-        // The curve is close to a smooth step, so the label stands on it.
-        let across = along * along * (3.0 - 2.0 * along);
-        labels.push_str(&format!(
-            "<text class=\"label\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n",
-            x1 + (x2 - x1) * across,
-            y1 + (y2 - y1) * along + 3.0,
-            escape(&edge.label())
-        ));
-    }
-    format!("<path class=\"edge\" d=\"{path}\" marker-end=\"url(#tip)\"/>\n")
 }
 
 fn escape(text: &str) -> String {

@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, Rule, Severity};
 use super::kinds::{Known, is_crd};
-use super::report_to::Findings;
+use super::report_to::{Findings, Words};
 use super::source::{File, Object, Refused, is_helm_template};
 use super::structural;
 use super::yaml::{Content, Node, Refusal};
@@ -93,8 +93,7 @@ pub fn check(read: Read<'_>, mut known: Known, judge: &Judge) -> Checked {
                     object,
                     Rule::Definition,
                     "spec.schema.kind",
-                    message,
-                    Some("choose another kind or group".into()),
+                    Words { message, help: Some("choose another kind or group".into()) },
                 );
             }
             match (definition, generated_kind(&object.node)) {
@@ -222,7 +221,7 @@ fn definition<'o>(
     if *object.gvk.version != *kro::VERSION {
         let message = format!("there is no version {:?} of ResourceGraphDefinition", &*object.gvk.version);
         let help = format!("write apiVersion: {}/{}", kro::GROUP, kro::VERSION);
-        findings.at_path(object, Rule::Shape, "apiVersion", message, Some(help));
+        findings.at_path(object, Rule::Shape, "apiVersion", Words { message, help: Some(help) });
         return None;
     }
     let source = findings.source(object);
@@ -236,7 +235,7 @@ fn definition<'o>(
     for (path, text) in expressions::backslashes(&object.node) {
         let message = "a backslash before ${ is a part of the text and escapes nothing".to_owned();
         let help = crate::graph::backslash(&text, None);
-        findings.warn_at_path(object, Rule::Definition, &path, message, help);
+        findings.warn_at_path(object, Rule::Definition, &path, Words { message, help });
     }
     let Some(rgd) = rgd(&object.node) else {
         if told.is_empty() {
@@ -244,8 +243,7 @@ fn definition<'o>(
                 object,
                 Rule::Shape,
                 "spec",
-                "this cannot be read as a ResourceGraphDefinition".into(),
-                None,
+                Words { message: "this cannot be read as a ResourceGraphDefinition".into(), help: None },
             );
         }
         return None;
@@ -287,7 +285,12 @@ fn named(object: &Object, findings: &mut Findings<'_>) {
     let generated = !object.text(&["metadata", "generateName"]).is_empty();
     let name = object.node.at(&["metadata", "name"]);
     if name.is_none() && !generated {
-        findings.at_path(object, Rule::Shape, "metadata", "metadata.name is missing".into(), None);
+        findings.at_path(
+            object,
+            Rule::Shape,
+            "metadata",
+            Words { message: "metadata.name is missing".into(), help: None },
+        );
     } else if let Some(name) = name.and_then(Node::text)
         && !crate::api::naming::is_dns_subdomain(name)
     {
@@ -296,8 +299,7 @@ fn named(object: &Object, findings: &mut Findings<'_>) {
             object,
             Rule::Shape,
             "metadata.name",
-            format!("{name:?} is no name for an object"),
-            Some(help),
+            Words { message: format!("{name:?} is no name for an object"), help: Some(help) },
         );
     }
 }
@@ -369,7 +371,7 @@ fn compile(
         let message = format!("nobody is known to serve {gvk}: its fields are not checked");
         let help =
             known.near(gvk).unwrap_or_else(|| "give its CustomResourceDefinition with --schemas".to_owned());
-        findings.warn_at_path(object, Rule::UnknownKind, path, message, Some(help));
+        findings.warn_at_path(object, Rule::UnknownKind, path, Words { message, help: Some(help) });
     }
     match compiled {
         Ok(graph) => Some(graph),
@@ -409,8 +411,7 @@ fn instance(object: &Object, crd: &Value, findings: &mut Findings<'_>) {
             object,
             Rule::Instance,
             "metadata.namespace",
-            message,
-            Some("remove the namespace".into()),
+            Words { message, help: Some("remove the namespace".into()) },
         );
     }
     named(object, findings);
@@ -425,7 +426,12 @@ fn placement(object: &Object, findings: &mut Findings<'_>) {
         for name in names.filter(|n| !crate::api::naming::is_dns_subdomain(n)) {
             let message = format!("{name:?} is no name of a cluster");
             let help = "write names with commas between them, or * for all".to_owned();
-            findings.at_path(object, Rule::Placement, &path(hub::CLUSTERS), message, Some(help));
+            findings.at_path(
+                object,
+                Rule::Placement,
+                &path(hub::CLUSTERS),
+                Words { message, help: Some(help) },
+            );
         }
         if text.split(',').all(|n| n.trim().is_empty()) && word(hub::CLUSTER_SELECTOR).is_none() {
             let help =
@@ -435,16 +441,18 @@ fn placement(object: &Object, findings: &mut Findings<'_>) {
                 object,
                 Rule::Placement,
                 &path(hub::CLUSTERS),
-                "this places the instance nowhere".into(),
-                Some(help),
+                Words { message: "this places the instance nowhere".into(), help: Some(help) },
             );
         }
     }
     if let Some(text) = word(hub::CLUSTER_SELECTOR) {
         match Selector::parse(text) {
-            Err(error) => {
-                findings.at_path(object, Rule::Placement, &path(hub::CLUSTER_SELECTOR), error, None)
-            }
+            Err(error) => findings.at_path(
+                object,
+                Rule::Placement,
+                &path(hub::CLUSTER_SELECTOR),
+                Words { message: error, help: None },
+            ),
             Ok(_) if text.split(',').all(|t| t.trim().is_empty()) => {
                 let message = "an empty selector selects no cluster".to_owned();
                 let help = format!("write {}: '*' for all", hub::CLUSTERS);
@@ -452,8 +460,7 @@ fn placement(object: &Object, findings: &mut Findings<'_>) {
                     object,
                     Rule::Placement,
                     &path(hub::CLUSTER_SELECTOR),
-                    message,
-                    Some(help),
+                    Words { message, help: Some(help) },
                 );
             }
             Ok(_) => {}
@@ -481,7 +488,12 @@ fn cluster(object: &Object, findings: &mut Findings<'_>) {
             "a cluster needs credentials, or local: true"
         };
         let help = "credentials.secretRef names the Secret that holds the kubeconfig".to_owned();
-        findings.at_path(object, Rule::Cluster, "spec", message.to_owned(), Some(help));
+        findings.at_path(
+            object,
+            Rule::Cluster,
+            "spec",
+            Words { message: message.to_owned(), help: Some(help) },
+        );
     }
 }
 
@@ -494,8 +506,7 @@ fn other_version(object: &Object, crds: &BTreeMap<&Gvk, &Value>, findings: &mut 
             object,
             Rule::Instance,
             "apiVersion",
-            message,
-            Some(format!("write apiVersion: {}", gvk.api_version())),
+            Words { message, help: Some(format!("write apiVersion: {}", gvk.api_version())) },
         );
     }
 }

@@ -2,7 +2,7 @@
 
 use super::expressions;
 use super::finding::Rule;
-use super::report_to::Findings;
+use super::report_to::{Findings, Words};
 use super::source::Object;
 use crate::api::keys::hub;
 
@@ -24,8 +24,7 @@ pub fn check(object: &Object, findings: &mut Findings<'_>) {
                 object,
                 Rule::Portable,
                 &format!("metadata.annotations[{key:?}]"),
-                message,
-                help,
+                Words { message, help },
             );
         }
     }
@@ -39,7 +38,7 @@ pub fn check(object: &Object, findings: &mut Findings<'_>) {
             if resource.at(&["template", "metadata", "annotations", key]).is_some() {
                 let (message, help) = note(format!("kro does not know the annotation {key}"));
                 let path = format!("spec.resources[{position}].template.metadata.annotations[{key:?}]");
-                findings.at_path(object, Rule::Portable, &path, message, help);
+                findings.at_path(object, Rule::Portable, &path, Words { message, help });
             }
         }
     }
@@ -53,7 +52,7 @@ pub fn check(object: &Object, findings: &mut Findings<'_>) {
             for name in VARIABLES {
                 if found.variables.contains(name) && !named.contains(&name) {
                     let (message, help) = note(format!("kro has no variable {name}"));
-                    findings.at_path(object, Rule::Portable, &found.path, message, help);
+                    findings.at_path(object, Rule::Portable, &found.path, Words { message, help });
                 }
             }
         }

@@ -8,6 +8,18 @@ use crate::graph::Diagnostic;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+/// What a finding says.
+pub struct Words {
+    pub message: String,
+    pub help: Option<String>,
+}
+
+/// Where in an object it stands.
+struct Place<'a> {
+    path: &'a str,
+    span: Range<usize>,
+}
+
 pub struct Findings<'f> {
     files: &'f [File],
     pub all: Vec<Finding>,
@@ -22,33 +34,21 @@ impl<'f> Findings<'f> {
         self.files.get(object.file).map_or("", |f| f.text.as_str())
     }
 
-    pub fn at_path(
-        &mut self,
-        object: &Object,
-        rule: Rule,
-        path: &str,
-        message: String,
-        help: Option<String>,
-    ) {
+    pub fn at_path(&mut self, object: &Object, rule: Rule, path: &str, words: Words) {
         let span = locate::find(&object.node, path).mark(self.source(object));
-        self.push(object, rule, Severity::Error, path, span, message, help);
+        self.push(object, Place { path, span }, (rule, Severity::Error), words);
     }
 
-    pub fn warn_at_path(
-        &mut self,
-        object: &Object,
-        rule: Rule,
-        path: &str,
-        message: String,
-        help: Option<String>,
-    ) {
+    pub fn warn_at_path(&mut self, object: &Object, rule: Rule, path: &str, words: Words) {
         let span = locate::find(&object.node, path).mark(self.source(object));
-        self.push(object, rule, Severity::Warning, path, span, message, help);
+        self.push(object, Place { path, span }, (rule, Severity::Warning), words);
     }
 
     /// What the schema of a CRD does not allow.
     pub fn problem(&mut self, object: &Object, rule: Rule, severity: Severity, problem: Problem) {
-        self.push(object, rule, severity, &problem.path, problem.span, problem.message, problem.help);
+        let place = Place { path: &problem.path, span: problem.span };
+        let words = Words { message: problem.message, help: problem.help };
+        self.push(object, place, (rule, severity), words);
     }
 
     /// What does not compile; in an expression the caret goes to the spot.
@@ -64,20 +64,13 @@ impl<'f> Findings<'f> {
         };
         let span = spot.or_else(|| in_key(&diagnostic)).unwrap_or_else(|| found.mark(source));
         let message = brief(&diagnostic);
-        self.push(object, rule, Severity::Error, &diagnostic.path, span, message, diagnostic.help);
+        let place = Place { path: &diagnostic.path, span };
+        let words = Words { message, help: diagnostic.help };
+        self.push(object, place, (rule, Severity::Error), words);
     }
 
-    #[allow(clippy::too_many_arguments)] // The fields of one finding, in one place.
-    fn push(
-        &mut self,
-        object: &Object,
-        rule: Rule,
-        severity: Severity,
-        path: &str,
-        span: Range<usize>,
-        message: String,
-        help: Option<String>,
-    ) {
+    fn push(&mut self, object: &Object, place: Place, (rule, severity): (Rule, Severity), words: Words) {
+        let (Place { path, span }, Words { message, help }) = (place, words);
         self.all.push(Finding {
             severity,
             rule,

@@ -170,7 +170,9 @@ pub fn objects(file: usize, text: &str) -> Contents {
     for document in documents(text) {
         match yaml::read(text, document.clone()) {
             Ok(None) => {}
-            Ok(Some(node)) => split(file, text, node, &document, 0, &mut found),
+            Ok(Some(node)) => {
+                Splitting { file, text, document: &document, found: &mut found }.split(node, 0);
+            }
             Err(refusal) => found.refusals.push(Refused { refusal: *refusal, document }),
         }
     }
@@ -203,45 +205,56 @@ fn documents(text: &str) -> Vec<Range<usize>> {
     out
 }
 
-fn split(file: usize, text: &str, node: Node, document: &Range<usize>, depth: usize, found: &mut Contents) {
-    // A single document may be no object at all: a tool's values, a patch, a list of packages. In a list of objects
-    // every item is meant as one.
-    let mut other = |message: &str, is_meant: bool| {
-        if !is_meant {
-            found.others += 1;
+/// One document on its way into objects.
+struct Splitting<'a> {
+    file: usize,
+    text: &'a str,
+    document: &'a Range<usize>,
+    found: &'a mut Contents,
+}
+
+impl Splitting<'_> {
+    fn split(&mut self, node: Node, depth: usize) {
+        let (file, text) = (self.file, self.text);
+        // A single document may be no object at all: a tool's values, a patch, a list of packages. In a list of objects
+        // every item is meant as one.
+        let mut other = |message: &str, is_meant: bool| {
+            if !is_meant {
+                self.found.others += 1;
+                return;
+            }
+            let refusal = Refusal {
+                span: node.mark(text),
+                message: message.to_owned(),
+                help: Some("an object is a map with apiVersion, kind and metadata".to_owned()),
+                related: None,
+            };
+            self.found.refusals.push(Refused { refusal, document: self.document.clone() });
+        };
+        if !matches!(node.content, Content::Map(_)) {
+            other("this is no Kubernetes object", depth > 0);
             return;
         }
-        let refusal = Refusal {
-            span: node.mark(text),
-            message: message.to_owned(),
-            help: Some("an object is a map with apiVersion, kind and metadata".to_owned()),
-            related: None,
+        let string = |key: &str| node.get(key).and_then(Node::text).filter(|t| !t.is_empty());
+        let (Some(api_version), Some(kind)) = (string("apiVersion"), string("kind")) else {
+            let missing = if string("kind").is_none() { "kind" } else { "apiVersion" };
+            let message = format!("this is no Kubernetes object: {missing} is missing");
+            other(&message, depth > 0 || is_ours(&node));
+            return;
         };
-        found.refusals.push(Refused { refusal, document: document.clone() });
-    };
-    if !matches!(node.content, Content::Map(_)) {
-        other("this is no Kubernetes object", depth > 0);
-        return;
-    }
-    let string = |key: &str| node.get(key).and_then(Node::text).filter(|t| !t.is_empty());
-    let (Some(api_version), Some(kind)) = (string("apiVersion"), string("kind")) else {
-        let missing = if string("kind").is_none() { "kind" } else { "apiVersion" };
-        let message = format!("this is no Kubernetes object: {missing} is missing");
-        other(&message, depth > 0 || is_ours(&node));
-        return;
-    };
-    let gvk = Gvk::from_api(api_version, kind);
-    if kind.ends_with("List") && node.get("items").is_some() && depth < 8 {
-        for item in node.items_of("items") {
-            split(file, text, item, document, depth + 1, found);
+        let gvk = Gvk::from_api(api_version, kind);
+        if kind.ends_with("List") && node.get("items").is_some() && depth < 8 {
+            for item in node.items_of("items") {
+                self.split(item, depth + 1);
+            }
+            return;
         }
-        return;
+        if is_encrypted(&node) {
+            self.found.others += 1;
+            return;
+        }
+        self.found.objects.push(Object { file, node, gvk });
     }
-    if is_encrypted(&node) {
-        found.others += 1;
-        return;
-    }
-    found.objects.push(Object { file, node, gvk });
 }
 
 /// One half of what names a kind is missing, and the other half names one of ours.

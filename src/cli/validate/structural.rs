@@ -71,6 +71,17 @@ pub fn below(path: &str, key: &str) -> String {
     }
 }
 
+/// What there may be too few or too many of, and the keywords that say so.
+struct Counted {
+    what: &'static str,
+    least: &'static str,
+    most: &'static str,
+}
+
+const LETTERS: Counted = Counted { what: "letters", least: "minLength", most: "maxLength" };
+const ENTRIES: Counted = Counted { what: "entries", least: "minProperties", most: "maxProperties" };
+const ITEMS: Counted = Counted { what: "items", least: "minItems", most: "maxItems" };
+
 impl Checker<'_> {
     fn add(&mut self, path: &str, span: &Range<usize>, message: String, help: Option<String>) {
         self.problems.push(Problem {
@@ -198,7 +209,7 @@ impl Checker<'_> {
         }
         if let Some(text) = value.as_str() {
             let length = text.chars().count() as u64;
-            self.count(length, schema, ["minLength", "maxLength"], "letters", path, span);
+            self.count(length, schema, &LETTERS, (path, span));
             if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
                 && Regex::new(pattern).is_ok_and(|r| !r.is_match(text))
             {
@@ -207,16 +218,9 @@ impl Checker<'_> {
         }
     }
 
-    fn count(
-        &mut self,
-        n: u64,
-        schema: &Value,
-        keys: [&str; 2],
-        what: &str,
-        path: &str,
-        span: &Range<usize>,
-    ) {
-        let [least, most] = keys.map(|key| schema.get(key).and_then(Value::as_u64));
+    fn count(&mut self, n: u64, schema: &Value, counted: &Counted, (path, span): (&str, &Range<usize>)) {
+        let limit = |key: &str| schema.get(key).and_then(Value::as_u64);
+        let (least, most, what) = (limit(counted.least), limit(counted.most), counted.what);
         if let Some(least) = least.filter(|l| n < *l) {
             self.add(path, span, format!("too few {what}: {n}, at least {least} are needed"), None);
         }
@@ -229,7 +233,7 @@ impl Checker<'_> {
         let none = Map::new();
         let entries = node.entries();
         let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
-        self.count(entries.len() as u64, schema, ["minProperties", "maxProperties"], "entries", path, span);
+        self.count(entries.len() as u64, schema, &ENTRIES, (path, span));
         for name in
             schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
         {
@@ -286,7 +290,7 @@ impl Checker<'_> {
     }
 
     fn list(&mut self, items: &[Node], schema: &Value, path: &str, span: &Range<usize>) {
-        self.count(items.len() as u64, schema, ["minItems", "maxItems"], "items", path, span);
+        self.count(items.len() as u64, schema, &ITEMS, (path, span));
         let is = |key: &str, text: &str| schema.get(key).and_then(Value::as_str) == Some(text);
         let keys: Vec<&str> = list_keys(schema.get(LIST_KEYS)).collect();
         let mut seen: Vec<Value> = Vec::new();

@@ -101,12 +101,18 @@ pub fn items(usage: &Use, decls: &Decls, typed: bool, problems: &mut Problems) -
     None
 }
 
+/// The template of a resource: its id, where it stands, and its schema.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    pub id: &'a str,
+    pub path: &'a Path,
+    pub root: Field<'a>,
+}
+
 /// A field of a template must be able to hold what its expression gives.
 pub fn field(
     usage: &Use,
-    id: &str,
-    template: &Path,
-    root: Field<'_>,
+    Target { id, path: template, root }: Target<'_>,
     decls: &Decls,
     problems: &mut Problems,
 ) {
