@@ -52,6 +52,8 @@ impl Mark {
 pub struct Ensured {
     pub state: CrdState,
     pub judged: Option<Mark>,
+    /// A refusal may be over soon: it is no word of the CRD that is there.
+    pub soon: bool,
 }
 
 /// Contact problems are no state of the CRD; another try follows after this.
@@ -61,23 +63,23 @@ const PAUSE: Duration = Duration::from_secs(2);
 pub async fn ensure(client: &SpokeClient, graph: &Graph, hub_id: &HubId, allow_breaking: bool) -> Ensured {
     let mut judged = None;
     let ended = try_ensure(client, graph, hub_id, allow_breaking, &mut judged).await;
-    let (reason, message) = match ended {
+    let (reason, message, soon) = match ended {
         Ok(()) => {
             let state = CrdState::Ready { hash: graph.crd_hash() };
-            return Ensured { state, judged };
+            return Ensured { state, judged, soon: false };
         }
-        Err(Ended::Refused(reason, message)) => (reason, message),
+        Err(Ended::Refused(reason, message)) => (reason, message, false),
         Err(Ended::Failed(error)) => {
             tracing::warn!(kind = %graph.gvk, %error, "ensuring the CRD failed");
             if error.is_contact_problem() {
                 tokio::time::sleep(PAUSE).await;
-                return Ensured { state: CrdState::Unknown, judged };
+                return Ensured { state: CrdState::Unknown, judged, soon: false };
             }
-            ("CRDNotReady", format!("CustomResourceDefinition: {error}"))
+            ("CRDNotReady", format!("CustomResourceDefinition: {error}"), true)
         }
     };
     let wish = CrdWish { hash: graph.crd_hash(), allow_breaking };
-    Ensured { state: CrdState::Refused { reason, message, wish, retry_at: None }, judged }
+    Ensured { state: CrdState::Refused { reason, message, wish, retry_at: None }, judged, soon }
 }
 
 /// Why the cluster does not serve the kind as wanted.

@@ -86,8 +86,8 @@ impl CrdBook {
         entry.busy = false;
         entry.state = ensured.state;
         entry.judged = ensured.judged;
-        if let CrdState::Refused { reason, retry_at, .. } = &mut entry.state {
-            let first = if *reason == "CRDNotReady" { RETRY_SOON_MILLIS } else { RETRY_MILLIS };
+        if let CrdState::Refused { retry_at, .. } = &mut entry.state {
+            let first = if ensured.soon { RETRY_SOON_MILLIS } else { RETRY_MILLIS };
             *retry_at = Some(now_millis + (first << entry.refusals.min(8)).min(LONGEST_MILLIS));
             entry.refusals = entry.refusals.saturating_add(1);
         }
@@ -148,7 +148,7 @@ mod tests {
     fn book(state: CrdState, judged: Option<Mark>) -> CrdBook {
         let mut book = CrdBook::default();
         book.begin(&gk(), "apps.kro.run", &wish("h"));
-        book.ensured(&gk(), Ensured { state, judged }, 1_000);
+        book.ensured(&gk(), Ensured { state, judged, soon: false }, 1_000);
         book
     }
 
@@ -165,7 +165,7 @@ mod tests {
         for _ in 0..5 {
             book.ensured(
                 &gk(),
-                Ensured { state: refused("Incompatible", None), judged: Some(mark("u", 1)) },
+                Ensured { state: refused("Incompatible", None), judged: Some(mark("u", 1)), soon: false },
                 0,
             );
             let CrdState::Refused { retry_at: Some(at), .. } = book.state(&gk()) else { panic!() };
@@ -202,7 +202,7 @@ mod tests {
                 let mut busy = book(CrdState::Unknown, None);
                 busy.begin(&gk(), "apps.kro.run", &wish("h"));
                 busy.seen(&gk(), &seen, gone);
-                busy.ensured(&gk(), Ensured { state, judged: Some(mark("u", 2)) }, 1_000);
+                busy.ensured(&gk(), Ensured { state, judged: Some(mark("u", 2)), soon: false }, 1_000);
                 assert_eq!(busy.state(&gk()), want, "{what}, while busy");
             }
         }

@@ -2,9 +2,9 @@
 
 use super::connect::{self, Line, Progress};
 use super::connection::{Actor, Connection};
-use super::entry::{self, ClusterEntry};
+use super::entry::ClusterEntry;
 use super::same;
-use super::source::Blocked;
+use super::source::{Blocked, Reason};
 use super::{Clusters, Due, Effect};
 use crate::api::cluster::conditions;
 use crate::api::keys::hub;
@@ -53,7 +53,7 @@ impl Clusters {
             }
             Progress::Unusable(message) => {
                 let condition = conditions::CREDENTIALS_VALID;
-                let blocked = Blocked { condition, reason: "KubeconfigRefused", message };
+                let blocked = Blocked { condition, reason: Reason::KubeconfigRefused, message };
                 self.block(ctx, name, blocked, false);
             }
             Progress::Failed(why) => self.failed(ctx, name, why),
@@ -106,7 +106,7 @@ impl Clusters {
         };
         if let Some(twin) = self.twin(name, &info, local).filter(|_| !implied) {
             let message = format!("{twin}; nothing is written through this Cluster");
-            return self.block(ctx, name, Blocked::ready(entry::DUPLICATE, message), true);
+            return self.block(ctx, name, Blocked::ready(Reason::DuplicateCluster, message), true);
         }
         let Some(entry) = self.entries.get_mut(name) else { return };
         entry.info = Some(info.clone());
@@ -276,7 +276,7 @@ fn changed(known: &str, found: &str) -> Blocked {
         "the credentials lead to cluster {found}, but this Cluster was cluster {known}; nothing is read from it or written \
          to it. If that is meant: delete this Cluster and register it again"
     );
-    Blocked::ready("IdentityChanged", message)
+    Blocked::ready(Reason::IdentityChanged, message)
 }
 
 fn claimed_by(owner: &str, ctx: &Context) -> Blocked {

@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, Fingerprint};
 use super::same;
+use super::source::Reason;
 use crate::api::Object;
 use crate::api::cluster::{Cluster, OnDeregister, SecretRef};
 use crate::api::condition::{ConditionStatus, READY};
@@ -14,9 +15,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-
-/// Why a cluster is not used: another Cluster stands for it.
-pub(super) const DUPLICATE: &str = "DuplicateCluster";
 
 /// One registered cluster.
 pub(super) struct ClusterEntry {
@@ -93,7 +91,7 @@ impl ClusterEntry {
 
     /// Whether another Cluster stands for the same cluster.
     pub fn is_duplicate(&self) -> bool {
-        matches!(&self.connection, Connection::Refused(refused) if refused.why.reason == DUPLICATE)
+        matches!(&self.connection, Connection::Refused(refused) if refused.why.reason == Reason::DuplicateCluster)
     }
 
     pub fn note_lost(&mut self, now: &str) {
@@ -178,7 +176,7 @@ mod tests {
     #[test]
     fn one_cluster_is_the_hub_itself() {
         let mut duplicate = local("");
-        duplicate.connection.refuse(Blocked::ready(DUPLICATE, String::new()));
+        duplicate.connection.refuse(Blocked::ready(Reason::DuplicateCluster, String::new()));
         let cases = [
             (vec![("a", local("")), ("b", local("x"))], Some("b"), "known before new, whatever its name"),
             (vec![("a", duplicate), ("b", local(""))], Some("b"), "not the duplicate"),

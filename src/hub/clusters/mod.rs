@@ -38,7 +38,7 @@ use connection::Connection;
 use entry::ClusterEntry;
 use registration::Registrations;
 use serde_json::{Value, json};
-use source::{Blocked, Source};
+use source::{Blocked, Reason, Source};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -444,13 +444,13 @@ impl Clusters {
         match decided {
             _ if paused => {
                 let why = "spec.paused is true: nothing is written to it";
-                entry.connection.refuse(Blocked::ready("Paused", why.into()));
+                entry.connection.refuse(Blocked::ready(Reason::Paused, why.into()));
             }
             // Whoever removes all of it removes the Secret as well, and what is being deleted there is to be deleted.
             Err(blocked)
                 if object.is_deleting()
                     && entry.connection.is_running()
-                    && blocked.reason == source::MISSING => {}
+                    && blocked.reason == Reason::SecretMissing => {}
             Err(blocked) => entry.connection.refuse(blocked),
             Ok(source) if entry.connection.tried() == Some(source.fingerprint(limit)) => {}
             Ok(source) => {

@@ -7,9 +7,6 @@ use crate::spoke::kubeconfig::{self, Endpoint, Policy};
 use base64::Engine;
 use serde_json::Value;
 
-/// Why a cluster is not used: its Secret is not there.
-pub(super) const MISSING: &str = "SecretMissing";
-
 /// How to reach a cluster.
 #[derive(Clone, Debug)]
 pub enum Source {
@@ -32,24 +29,56 @@ impl Source {
     }
 }
 
+/// Why a cluster is not used, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    InvalidSpec,
+    NamespaceNotAllowed,
+    SecretMissing,
+    KeyMissing,
+    KubeconfigRefused,
+    ClaimedByAnotherHub,
+    /// Another Cluster stands for it.
+    DuplicateCluster,
+    IdentityChanged,
+    Paused,
+}
+
+impl Reason {
+    /// As the condition says it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::InvalidSpec => "InvalidSpec",
+            Self::NamespaceNotAllowed => "NamespaceNotAllowed",
+            Self::SecretMissing => "SecretMissing",
+            Self::KeyMissing => "KeyMissing",
+            Self::KubeconfigRefused => "KubeconfigRefused",
+            Self::ClaimedByAnotherHub => "ClaimedByAnotherHub",
+            Self::DuplicateCluster => "DuplicateCluster",
+            Self::IdentityChanged => "IdentityChanged",
+            Self::Paused => "Paused",
+        }
+    }
+}
+
 /// Why a cluster is not used: the condition that is False, its reason, and a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocked {
     pub condition: &'static str,
-    pub reason: &'static str,
+    pub reason: Reason,
     pub message: String,
 }
 
 impl Blocked {
-    fn credentials(reason: &'static str, message: String) -> Self {
+    fn credentials(reason: Reason, message: String) -> Self {
         Self { condition: conditions::CREDENTIALS_VALID, reason, message }
     }
     /// Nothing is wrong with the credentials; the cluster as a whole is not used.
-    pub fn ready(reason: &'static str, message: String) -> Self {
+    pub fn ready(reason: Reason, message: String) -> Self {
         Self { condition: conditions::READY, reason, message }
     }
     pub fn claimed(message: String) -> Self {
-        Self { condition: conditions::CLAIMED, reason: "ClaimedByAnotherHub", message }
+        Self { condition: conditions::CLAIMED, reason: Reason::ClaimedByAnotherHub, message }
     }
 }
 
@@ -71,13 +100,13 @@ pub fn of(
         (Some(credentials), false) => &credentials.secret_ref,
         (Some(_), true) => {
             let message = "spec: both local and credentials are set; keep one of them".to_owned();
-            return Err(Blocked::credentials("InvalidSpec", message));
+            return Err(Blocked::credentials(Reason::InvalidSpec, message));
         }
         (None, false) => {
             let message = "spec.credentials is missing; name the kubeconfig Secret in spec.credentials.secretRef, or set \
                            spec.local: true for the hub itself"
                 .to_owned();
-            return Err(Blocked::credentials("InvalidSpec", message));
+            return Err(Blocked::credentials(Reason::InvalidSpec, message));
         }
     };
     let SecretRef { name, namespace, .. } = reference;
@@ -87,17 +116,17 @@ pub fn of(
              controller with --cluster-namespaces",
             namespaces.join(", ")
         );
-        return Err(Blocked::credentials("NamespaceNotAllowed", message));
+        return Err(Blocked::credentials(Reason::NamespaceNotAllowed, message));
     }
     let Some(found) = secret(reference) else {
         let message = format!("Secret {namespace}/{name} does not exist; nothing on the cluster is changed");
-        return Err(Blocked::credentials(MISSING, message));
+        return Err(Blocked::credentials(Reason::SecretMissing, message));
     };
     let data = kubeconfig_of(&found, reference.key.as_deref())?;
     let public_roots = found.annotation(keys::hub::PUBLIC_ROOTS) == Some("true");
     let endpoint =
         kubeconfig::parse(&data, &Policy { public_roots, ..policy.clone() }).map_err(|refused| {
-            Blocked::credentials("KubeconfigRefused", format!("Secret {namespace}/{name}: {refused}"))
+            Blocked::credentials(Reason::KubeconfigRefused, format!("Secret {namespace}/{name}: {refused}"))
         })?;
     Ok(Source::Remote(Box::new(endpoint)))
 }
@@ -116,11 +145,11 @@ fn kubeconfig_of(secret: &Object, key: Option<&str>) -> Result<Vec<u8>, Blocked>
             keys.join(" or "),
             keys::hub::KEY
         );
-        return Err(Blocked::credentials("KeyMissing", message));
+        return Err(Blocked::credentials(Reason::KeyMissing, message));
     };
     base64::engine::general_purpose::STANDARD
         .decode(text)
-        .map_err(|_| Blocked::credentials("KeyMissing", format!("{place}: the value is not base64")))
+        .map_err(|_| Blocked::credentials(Reason::KeyMissing, format!("{place}: the value is not base64")))
 }
 
 #[cfg(test)]
@@ -171,15 +200,15 @@ mod tests {
         }
         let exec = KUBECONFIG.replace("token: sesame", "exec: {command: rm}");
         let cases = [
-            (decide(&spec(), None), "SecretMissing", "kro-hub/eu"),
-            (decide(&both, None), "InvalidSpec", "both"),
-            (decide(&ClusterSpec::default(), None), "InvalidSpec", "secretRef"),
-            (decide(&elsewhere, None), "NamespaceNotAllowed", "--cluster-namespaces"),
-            (decide(&spec(), Some(secret("other", "x"))), "KeyMissing", "kubeconfig or value"),
-            (decide(&spec(), Some(secret("value", &exec))), "KubeconfigRefused", "users[0].user.exec"),
+            (decide(&spec(), None), Reason::SecretMissing, "kro-hub/eu"),
+            (decide(&both, None), Reason::InvalidSpec, "both"),
+            (decide(&ClusterSpec::default(), None), Reason::InvalidSpec, "secretRef"),
+            (decide(&elsewhere, None), Reason::NamespaceNotAllowed, "--cluster-namespaces"),
+            (decide(&spec(), Some(secret("other", "x"))), Reason::KeyMissing, "kubeconfig or value"),
+            (decide(&spec(), Some(secret("value", &exec))), Reason::KubeconfigRefused, "users[0].user.exec"),
         ];
         for (got, reason, part) in cases {
-            let blocked = got.expect_err(reason);
+            let blocked = got.expect_err(reason.text());
             assert_eq!(blocked.reason, reason);
             assert!(blocked.message.contains(part), "{}", blocked.message);
             assert!(!blocked.message.contains("sesame"));

@@ -46,7 +46,7 @@ pub fn status(
     let waiting = "waiting for the first contact";
     let (credentials, reachable, claimed, ready) = match standing {
         Standing::Blocked(blocked) => {
-            let ready = (False, blocked.reason, blocked.message.as_str());
+            let ready = (False, blocked.reason.text(), blocked.message.as_str());
             let unknown = (Unknown, "NotConnected", "");
             match blocked.condition {
                 CREDENTIALS_VALID => (ready, unknown, unknown, ready),
@@ -125,6 +125,7 @@ pub fn status(
 mod tests {
     use super::*;
     use crate::api::kstatus::{self, Kstatus};
+    use crate::hub::clusters::source::Reason;
     use serde_json::json;
 
     fn now(text: &str) -> Now {
@@ -159,10 +160,10 @@ mod tests {
         let t = now("2026-01-01T00:00:00Z");
         let refused = Blocked {
             condition: conditions::CREDENTIALS_VALID,
-            reason: "KubeconfigRefused",
+            reason: Reason::KubeconfigRefused,
             message: "m".into(),
         };
-        let twin = Blocked::ready("DuplicateCluster", "m".into());
+        let twin = Blocked::ready(Reason::DuplicateCluster, "m".into());
         let other = Blocked::claimed("m".into());
         let lost = ContactState::Unreachable("x".into());
         let unusable = ContactState::Unusable { reason: "MissingRight", message: "x".into() };
@@ -206,7 +207,7 @@ mod tests {
     #[test]
     fn identity_is_kept_while_a_cluster_is_not_used() {
         let old = ClusterStatus { cluster_id: "x".into(), ..ClusterStatus::default() };
-        let blocked = Blocked::ready("IdentityChanged", String::new());
+        let blocked = Blocked::ready(Reason::IdentityChanged, String::new());
         let new =
             status(&old, 1, &Standing::Blocked(&blocked), &Facts::default(), &now("2026-01-01T00:00:00Z"));
         assert_eq!(new.cluster_id, "x");

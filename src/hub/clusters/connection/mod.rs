@@ -193,7 +193,7 @@ impl Connection {
     pub fn health(&self, lost_since: &str) -> ClusterHealth {
         match self {
             Self::Refused(Refused { why, .. }) => {
-                ClusterHealth::NotReady { reason: why.reason.to_owned(), message: why.message.clone() }
+                ClusterHealth::NotReady { reason: why.reason.text().to_owned(), message: why.message.clone() }
             }
             Self::Asking(Asking { failure: Some(why), .. }) => seen(why, lost_since),
             // It was ready by the word of an actor that is no more.
@@ -257,6 +257,7 @@ fn seen(why: &ContactState, lost_since: &str) -> ClusterHealth {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::clusters::source::Reason;
 
     fn asking(epoch: u64, before: Connection) -> Connection {
         let mut connection = before;
@@ -302,7 +303,7 @@ mod tests {
         let first = connection.ask(1, ([1; 32], None), &term, "");
         let second = connection.ask(2, ([1; 32], None), &term, "");
         assert!(first.is_cancelled() && !second.is_cancelled());
-        connection.refuse(Blocked::ready("Paused", String::new()));
+        connection.refuse(Blocked::ready(Reason::Paused, String::new()));
         assert!(second.is_cancelled());
         let third = connection.ask(3, ([1; 32], None), &term, "");
         term.cancel();
@@ -313,7 +314,7 @@ mod tests {
     fn an_answer_that_comes_after_a_refusal_starts_nothing() {
         let mut connection = asking(3, Connection::new());
         assert!(connection.is_asking(3) && !connection.is_asking(2));
-        connection.refuse(Blocked::ready("Paused", String::new()));
+        connection.refuse(Blocked::ready(Reason::Paused, String::new()));
         assert!(!connection.is_asking(3) && !connection.is_actor(3));
     }
 
@@ -330,7 +331,7 @@ mod tests {
     #[test]
     fn what_was_refused_for_another_reason_forgets_its_credentials() {
         let mut connection = asking(1, Connection::new());
-        connection.refuse(Blocked::ready("Paused", String::new()));
+        connection.refuse(Blocked::ready(Reason::Paused, String::new()));
         assert!(connection.tried().is_none(), "they are used as soon as it is not paused");
     }
 }
