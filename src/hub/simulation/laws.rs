@@ -36,6 +36,8 @@ pub struct Laws {
     lease: Option<(ProcessId, u64)>,
     /// Since when each child is wanted at a site.
     wanted: BTreeMap<(String, Child), u64>,
+    /// How long the machine of a process was suspended, and when it went on, in milliseconds.
+    pub slept: Vec<(ProcessId, u64, u64)>,
     /// Sites where another cluster answers than the one that was registered.
     pub strangers: BTreeSet<String>,
     /// By process and site: the requests of this second.
@@ -124,9 +126,15 @@ impl Laws {
         if seen.site == HUB && (seen.path == "/api/v1/namespaces" || seen.path == namespace) {
             return;
         }
+        // By the clock of that machine, which went on while it slept.
+        let slept = |at: u64| -> u64 {
+            let since =
+                self.slept.iter().filter(|(process, when, _)| *process == seen.process && *when >= at);
+            since.map(|(_, _, millis)| millis).sum()
+        };
         let until = |at: u64| at + u64::try_from(TIMES.renew_deadline.as_millis()).unwrap();
         match self.lease {
-            Some((holder, at)) if holder == seen.process && seen.now <= until(at) => {}
+            Some((holder, at)) if holder == seen.process && seen.now + slept(at) <= until(at) => {}
             lease => self.breach(seen, &format!("a write without the lease, which {lease:?} holds")),
         }
     }

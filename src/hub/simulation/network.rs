@@ -197,6 +197,10 @@ impl Network {
         self.state().longest.get(what).copied().unwrap_or_default()
     }
 
+    pub fn is_fair(&self, site: &str) -> bool {
+        self.state().places.get(site).is_some_and(|place| place.weather == Weather::Fair)
+    }
+
     pub fn connect(self: &Arc<Self>, process: ProcessId, to: &Uri) -> Connecting {
         let (this, site) = (self.clone(), host_of(to));
         async move {
@@ -394,8 +398,8 @@ impl Front for Door {
                 self.process,
                 self.site,
                 request.method,
-                request.uri,
-                body.len(),
+                named_uri(request),
+                if is_event(request) { 0 } else { body.len() },
                 named(&verdict)
             ));
         }
@@ -409,7 +413,7 @@ impl Front for Door {
             self.process,
             self.site,
             request.method,
-            request.uri,
+            named_uri(request),
             status.as_u16(),
             server.version(),
             if is_event(request) { 0 } else { crate::api::hash::fnv32(&String::from_utf8_lossy(body)) },
@@ -471,6 +475,12 @@ impl Network {
         state.fallen.push(process);
         Some(done)
     }
+}
+
+/// The library that publishes Events names them by the time of day.
+fn named_uri(request: &Parts) -> String {
+    let uri = request.uri.to_string();
+    if is_event(request) { uri.split("/events/").next().unwrap_or_default().to_owned() } else { uri }
 }
 
 fn is_event(request: &Parts) -> bool {

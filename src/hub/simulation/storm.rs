@@ -19,6 +19,8 @@ const STORMY: Duration = Duration::from_secs(35 * 60);
 const CALM: Duration = Duration::from_secs(15 * 60);
 /// So long nothing is written any more before the end of the calm.
 const QUIET: u64 = 120_000;
+/// A cluster that is out of reach for so long is said to be.
+const LOST_AFTER: Duration = Duration::from_secs(120);
 /// The longest that a request may be under way, and a watch: each has a limit on the client's side.
 const CALL_LIMIT: Duration = Duration::from_secs(16);
 const WATCH_LIMIT: Duration = Duration::from_secs(330);
@@ -37,7 +39,11 @@ pub struct Verdict {
 /// What happens by itself, later.
 #[derive(Debug)]
 enum Due {
-    Fair(String),
+    /// Whether the site could not be reached at all until now, and the hub could, by one and the same process.
+    Fair {
+        site: String,
+        was_out_of_reach: Option<u32>,
+    },
     Start,
     Hear(ProcessId),
     EndToken(String, u64),
@@ -53,6 +59,8 @@ struct Storm {
     /// At which time of the run, in order of time and number.
     due: BTreeMap<(u64, u64), Due>,
     numbers: u64,
+    /// Rises with all that may keep a controller from saying what it knows of a cluster.
+    disturbed: u32,
     swapped: BTreeMap<String, Shared>,
     restart: Duration,
     /// Processes that ended by themselves, for no reason that they may have.
@@ -119,6 +127,7 @@ impl Storm {
             started: 0,
             due: BTreeMap::new(),
             numbers: 0,
+            disturbed: 0,
             swapped: BTreeMap::new(),
             restart: Duration::ZERO,
             ends: Vec::new(),
@@ -231,7 +240,14 @@ impl Storm {
     fn on(&mut self, due: Due) {
         self.world.network.say(&format!("-- {due:?}"));
         match due {
-            Due::Fair(site) => self.world.network.weather(&site, Weather::Fair),
+            Due::Fair { site, was_out_of_reach } => {
+                if was_out_of_reach == Some(self.disturbed) {
+                    let said = self.world.is_said_to_be_out_of_reach(&site);
+                    self.ends
+                        .extend((!said).then(|| format!("{site} is out of reach, and its Cluster is Ready")));
+                }
+                self.world.network.weather(&site, Weather::Fair);
+            }
             Due::Start => self.start(),
             Due::Hear(process) => self.world.network.cut_off(process, false),
             Due::EndToken(site, number) => self.world.end_token(&site, number),
@@ -252,6 +268,7 @@ impl Storm {
     }
 
     fn start(&mut self) {
+        self.disturbed += 1;
         if self.processes.len() >= 2 {
             return;
         }
@@ -308,7 +325,25 @@ impl Storm {
         }
     }
 
+    /// Whether one process leads, and nothing stands between it and the hub.
+    fn is_calm_at_the_hub(&self) -> bool {
+        let one = self.processes.len() == 1 && self.world.network.is_fair(HUB);
+        one && !self.due.values().any(|due| matches!(due, Due::Start | Due::Hear(_)))
+    }
+
     async fn act(&mut self, act: Act) {
+        // All but what users and others do to objects.
+        let harmless = matches!(
+            act,
+            Act::Create { .. }
+                | Act::Edit { .. }
+                | Act::Place { .. }
+                | Act::Delete { .. }
+                | Act::ChildDeleted { .. }
+                | Act::ChildEdited { .. }
+                | Act::Weather { .. }
+        );
+        self.disturbed += u32::from(!harmless);
         match act {
             Act::Create { name, wish, words } => self.world.create(&name, &wish, &words),
             Act::Edit { name, wish } => self.world.edit(&name, &wish),
@@ -319,8 +354,12 @@ impl Storm {
             Act::ChildEdited { site, pick } => self.meddle(&site, pick, false, "PATCH"),
             Act::MirrorDeleted { site, pick } => self.meddle(&site, pick, true, "DELETE"),
             Act::Weather { site, weather, lasting } => {
+                let lost = matches!(weather, Weather::Silent | Weather::Refused) && lasting >= LOST_AFTER;
+                self.disturbed += 1;
+                let watched = lost && site != HUB && self.is_calm_at_the_hub() && self.world.is_ready(&site);
+                let was_out_of_reach = watched.then_some(self.disturbed);
                 self.world.network.weather(&site, weather);
-                self.later(lasting, Due::Fair(site));
+                self.later(lasting, Due::Fair { site, was_out_of_reach });
             }
             Act::Cut { site } => self.world.network.cut_lines(&site),
             Act::Compact { site } => {
@@ -353,6 +392,8 @@ impl Storm {
             Act::Sleep { millis } => {
                 if let Some(process) = self.processes.first() {
                     process.host.sleep(millis);
+                    let now = self.world.network.clock.millis();
+                    self.world.network.laws.lock().unwrap().slept.push((process.id, now, millis));
                 }
             }
             Act::Rotate { site, grace } => {

@@ -3,7 +3,7 @@
 use super::act::NAMES;
 use super::network::{HUB, Network, address};
 use super::process::HUB_NAMESPACE;
-use super::rest::is_made;
+use super::rest::{condition, is_made};
 use super::trace::Trace;
 use super::wishes::{self, Child, NAMESPACE, Wish, Words};
 use crate::api::Object;
@@ -221,6 +221,20 @@ impl World {
                 "spec": {"local": true}});
             self.must(HUB, "POST", clusters, &body);
         }
+    }
+
+    fn is_cluster(&self, name: &str, status: &str) -> bool {
+        let cluster = self.get(HUB, &format!("/apis/hub.kro.run/v1alpha1/clusters/{name}"));
+        cluster.as_ref().and_then(|c| condition(c, "Ready")).is_some_and(|c| c["status"] == status)
+    }
+
+    /// Whether the Cluster says that all is well.
+    pub fn is_ready(&self, name: &str) -> bool {
+        self.is_registered(name) && self.is_cluster(name, "True")
+    }
+
+    pub fn is_said_to_be_out_of_reach(&self, name: &str) -> bool {
+        !self.is_registered(name) || !self.is_cluster(name, "True")
     }
 
     // What users want.

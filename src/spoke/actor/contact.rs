@@ -19,8 +19,8 @@ impl Actor {
             _ => {}
         }
         let transition = match self.settings.health.lock() {
-            Ok(mut health) => health.on(contact, std::time::Instant::now()),
-            Err(poisoned) => poisoned.into_inner().on(contact, std::time::Instant::now()),
+            Ok(mut health) => health.on(contact, Instant::now().into_std()),
+            Err(poisoned) => poisoned.into_inner().on(contact, Instant::now().into_std()),
         };
         let Some(transition) = transition else { return };
         let state = match transition {
