@@ -14,7 +14,6 @@ use futures::FutureExt;
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Uri};
 use hyper::body::Bytes;
-use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use jiff::{SignedDuration, Timestamp};
@@ -219,11 +218,12 @@ impl Network {
             }
             let (ours, theirs) = tokio::io::duplex(256 * 1024);
             let front = Arc::new(Door { network: this.clone(), process, site: site.clone() });
-            let theirs = Gated { io: theirs, network: this.clone(), process, site: site.clone() };
+            let gate = Gate { network: this.clone(), process, site: site.clone() };
+            let theirs = End { io: theirs, gate: Some(gate) };
             let serving = tokio::spawn(serve::connection(theirs, shared, front, Http::Two));
             let line = Line { process, site, serving: serving.abort_handle() };
             this.state().lines.push(line);
-            Ok(Stream::new(Wire(TokioIo::new(ours))))
+            Ok(Stream::new(TokioIo::new(End { io: ours, gate: None })))
         }
         .boxed()
     }
@@ -254,16 +254,20 @@ struct Line {
     serving: AbortHandle,
 }
 
-/// The server's side of a connection, over which nothing comes or goes while there is silence.
-struct Gated {
+/// An end of a connection. Over a gated one nothing comes or goes while there is silence.
+struct End {
     io: DuplexStream,
+    gate: Option<Gate>,
+}
+
+struct Gate {
     network: Arc<Network>,
     process: ProcessId,
     site: String,
 }
 
-impl Gated {
-    fn waits(&self, cx: &Context<'_>) -> bool {
+impl Gate {
+    fn is_closed(&self, cx: &Context<'_>) -> bool {
         let silent = self.network.is_silent(self.process, &self.site);
         if silent {
             self.network.state().asleep.push(cx.waker().clone());
@@ -272,7 +276,19 @@ impl Gated {
     }
 }
 
-impl AsyncRead for Gated {
+impl End {
+    fn waits(&self, cx: &Context<'_>) -> bool {
+        self.gate.as_ref().is_some_and(|gate| gate.is_closed(cx))
+    }
+}
+
+impl Connection for End {
+    fn connected(&self) -> Connected {
+        Connected::new().negotiated_h2()
+    }
+}
+
+impl AsyncRead for End {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -282,7 +298,7 @@ impl AsyncRead for Gated {
     }
 }
 
-impl AsyncWrite for Gated {
+impl AsyncWrite for End {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -295,41 +311,6 @@ impl AsyncWrite for Gated {
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
-/// The client's side of a connection.
-struct Wire(TokioIo<DuplexStream>);
-
-impl Connection for Wire {
-    fn connected(&self) -> Connected {
-        Connected::new().negotiated_h2()
-    }
-}
-
-impl Read for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: hyper::rt::ReadBufCursor<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl Write for Wire {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 
