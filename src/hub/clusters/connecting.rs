@@ -183,14 +183,12 @@ impl Clusters {
     pub fn contact(&mut self, ctx: &Context, name: &ClusterName, state: ContactState) -> Vec<Effect> {
         let now = ctx.clock.now();
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
-        let (epoch, Connection::Running(running)) = (entry.connection.epoch(), &mut entry.connection) else {
-            return Vec::new();
-        };
+        let Connection::Running(running) = &mut entry.connection else { return Vec::new() };
         tracing::info!(cluster = %name, ?state, "contact changed");
         if state == ContactState::Ready {
             // Whoever answers now may be another cluster at the same address: it is asked before anything is written.
             let (number, asking) = running.check();
-            connect::recognize(ctx, name, epoch.unwrap_or_default(), number, &running.client, asking);
+            connect::recognize(ctx, name, running.epoch(), number, &running.client, asking);
             return Vec::new();
         }
         running.lose(state);

@@ -1,8 +1,8 @@
 //! What happens in a storm, from outside of the controller.
 
-use super::chance::Random;
 use super::weather::Weather;
 use super::wishes::{Wish, Words};
+use crate::reconcile::simulation::random::Random;
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq)]

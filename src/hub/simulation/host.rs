@@ -1,8 +1,8 @@
 //! The machine that a simulated process runs on.
 
-use super::chance::Random;
 use super::network::Network;
 use super::process::ProcessId;
+use crate::reconcile::simulation::random::Random;
 use crate::spoke::host::{Connecting, Host};
 use http::Uri;
 use jiff::Timestamp;

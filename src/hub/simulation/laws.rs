@@ -141,7 +141,8 @@ impl Laws {
 
     /// No content is written to a spoke that the record on the hub does not name.
     fn only_where_it_is_recorded(&mut self, seen: &Seen, instance: impl Fn(&str) -> Option<Value>) {
-        if seen.site == HUB || seen.method == "DELETE" || !seen.success || self.amnesia {
+        // To what is there already something may be said, as long as its cleanup is recorded elsewhere.
+        if seen.site == HUB || !seen.created || self.amnesia {
             return;
         }
         let body = Object(seen.body.clone());
@@ -158,10 +159,6 @@ impl Laws {
                 _ => return,
             }
         };
-        // To what is there already something may be said, as long as its cleanup is recorded elsewhere.
-        if !seen.created {
-            return;
-        }
         let holds = instance(&name).map(|i| Fleet::holds(&Object(i))).unwrap_or_default();
         if !holds.contains(&ClusterName::new(seen.site)) {
             self.breach(seen, &format!("{} says that {name} is held on {holds:?}", hub::HOLDS));

@@ -9,7 +9,6 @@
 //! of its [`trace`].
 
 mod act;
-mod chance;
 mod host;
 mod laws;
 mod network;

@@ -1,11 +1,11 @@
 //! The network between processes and servers, and what goes wrong in it.
 
-use super::chance::Random;
 use super::laws::{Laws, Seen};
 use super::process::ProcessId;
 use super::trace::Trace;
 use super::weather::Weather;
 use super::wishes;
+use crate::reconcile::simulation::random::Random;
 use crate::spoke::host::{Connecting, Stream};
 use apiserver_model::kinds::Resource;
 use apiserver_model::serve::{self, Boxed, Front, Http, Shared, Verdict, WatchFault};
@@ -196,8 +196,13 @@ impl Network {
         self.state().longest.get(what).copied().unwrap_or_default()
     }
 
+    /// Where there is no server, connections are refused.
+    fn weather_of(&self, site: &str) -> Weather {
+        self.state().places.get(site).map_or(Weather::Refused, |place| place.weather)
+    }
+
     pub fn is_fair(&self, site: &str) -> bool {
-        self.state().places.get(site).is_some_and(|place| place.weather == Weather::Fair)
+        self.weather_of(site) == Weather::Fair
     }
 
     pub fn connect(self: &Arc<Self>, process: ProcessId, to: &Uri) -> Connecting {
@@ -345,8 +350,7 @@ impl Front for Door {
     fn on(&self, request: &Parts, body: &Bytes) -> Boxed<Verdict> {
         let network = &self.network;
         let writes = request.method != Method::GET;
-        let weather = network.state().places.get(&self.site).map_or(Weather::Refused, |p| p.weather);
-        let watch = request.uri.query().is_some_and(|q| q.contains("watch="));
+        let (weather, watch) = (network.weather_of(&self.site), is_watch(request));
         let chance = |percent: u64| network.random.lock().unwrap().chance(percent);
         let verdict = if network.is_silent(self.process, &self.site) {
             Verdict::Hang
@@ -420,16 +424,18 @@ impl Front for Door {
     }
 
     fn begun(&self, request: &Parts) -> Box<dyn Send> {
-        self.network.state().streams += 1;
-        let watch = request.uri.query().is_some_and(|q| q.contains("watch="));
-        let what = if watch { "watch" } else { "call" };
-        let silences = self.network.state().silences;
+        let silences = {
+            let mut state = self.network.state();
+            state.streams += 1;
+            state.silences
+        };
+        let what = if is_watch(request) { "watch" } else { "call" };
         Box::new(UnderWay { network: self.network.clone(), what, begun: Instant::now(), silences })
     }
 
     fn watch(&self, _: &Parts) -> WatchFault {
-        match self.network.state().places.get(&self.site).map(|p| p.weather) {
-            Some(Weather::Watches { cut, late, twice, silent }) => WatchFault {
+        match self.network.weather_of(&self.site) {
+            Weather::Watches { cut, late, twice, silent } => WatchFault {
                 cut_after: (cut > 0).then_some(cut),
                 delay: Duration::from_millis(late),
                 double_each: u64::from(twice),
@@ -462,6 +468,10 @@ impl Network {
 fn named_uri(request: &Parts) -> String {
     let uri = request.uri.to_string();
     if is_event(request) { uri.split("/events/").next().unwrap_or_default().to_owned() } else { uri }
+}
+
+fn is_watch(request: &Parts) -> bool {
+    request.uri.query().is_some_and(|query| query.contains("watch="))
 }
 
 fn is_event(request: &Parts) -> bool {

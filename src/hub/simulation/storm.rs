@@ -1,7 +1,6 @@
 //! A storm from its seed to its verdict; and a failing one made small.
 
 use super::act::{self, Act, Timed};
-use super::chance::Random;
 use super::network::{Doom, HUB};
 use super::process::{Process, ProcessId};
 use super::rest;
@@ -9,6 +8,7 @@ use super::trace::Trace;
 use super::weather::Weather;
 use super::world::World;
 use crate::api::maps;
+use crate::reconcile::simulation::random::Random;
 use apiserver_model::serve::Shared;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -241,10 +241,8 @@ impl Storm {
         self.world.network.say(&format!("-- {due:?}"));
         match due {
             Due::Fair { site, was_out_of_reach } => {
-                if was_out_of_reach == Some(self.disturbed) {
-                    let said = self.world.is_said_to_be_out_of_reach(&site);
-                    self.ends
-                        .extend((!said).then(|| format!("{site} is out of reach, and its Cluster is Ready")));
+                if was_out_of_reach == Some(self.disturbed) && self.world.is_ready(&site) {
+                    self.ends.push(format!("{site} is out of reach, and its Cluster is Ready"));
                 }
                 self.world.network.weather(&site, Weather::Fair);
             }

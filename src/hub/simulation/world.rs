@@ -32,7 +32,7 @@ pub struct World {
     servers: u64,
     spokes: BTreeMap<String, Spoke>,
     revision: u64,
-    snapshots: Vec<(u64, Snapshot, u64)>,
+    snapshots: Vec<Snapshot>,
     /// Instances may be unknown to the hub that restored an older state.
     forgot: bool,
     /// Sites where somebody deleted the mirror of an instance: the only record of kinds that its definition made before.
@@ -223,18 +223,11 @@ impl World {
         }
     }
 
-    fn is_cluster(&self, name: &str, status: &str) -> bool {
-        let cluster = self.get(HUB, &format!("/apis/hub.kro.run/v1alpha1/clusters/{name}"));
-        cluster.as_ref().and_then(|c| condition(c, "Ready")).is_some_and(|c| c["status"] == status)
-    }
-
     /// Whether the Cluster says that all is well.
     pub fn is_ready(&self, name: &str) -> bool {
-        self.is_registered(name) && self.is_cluster(name, "True")
-    }
-
-    pub fn is_said_to_be_out_of_reach(&self, name: &str) -> bool {
-        !self.is_registered(name) || !self.is_cluster(name, "True")
+        let cluster = self.get(HUB, &format!("/apis/hub.kro.run/v1alpha1/clusters/{name}"));
+        let ready = cluster.as_ref().and_then(|c| condition(c, "Ready"));
+        self.is_registered(name) && ready.is_some_and(|c| c["status"] == "True")
     }
 
     // What users want.
@@ -345,9 +338,7 @@ impl World {
     // Restores.
 
     pub fn remember(&mut self) {
-        let now = self.network.clock.millis();
-        let snapshot = self.network.shared(HUB).with(|server| server.snapshot());
-        self.snapshots.push((now, snapshot, self.revision));
+        self.snapshots.push(self.network.shared(HUB).with(|server| server.snapshot()));
         if self.snapshots.len() > 12 {
             self.snapshots.remove(0);
         }
@@ -358,7 +349,7 @@ impl World {
         if self.snapshots.is_empty() {
             return;
         }
-        let (_, snapshot, _) = self.snapshots.remove(0);
+        let snapshot = self.snapshots.remove(0);
         self.snapshots.clear();
         let shared = self.network.shared(HUB);
         shared.with(|server| server.restore(&snapshot, shared.now()));
@@ -367,8 +358,8 @@ impl World {
         {
             let mut laws = self.network.laws.lock().unwrap();
             laws.amnesia = true;
+            laws.disturbed(self.network.clock.millis(), None);
         }
-        self.network.laws.lock().unwrap().disturbed(self.network.clock.millis(), None);
         // Users sync their repository again.
         self.register_hub();
         self.define(self.revision);

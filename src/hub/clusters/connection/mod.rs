@@ -167,12 +167,12 @@ impl Connection {
 
     /// Whether its actor is the one of this number.
     pub fn is_actor(&self, epoch: u64) -> bool {
-        matches!(self, Self::Running(running) if running.attempt.epoch == epoch)
+        matches!(self, Self::Running(running) if running.epoch() == epoch)
     }
 
     /// Whether an answer about a cluster whose contact returned is waited for.
     pub fn is_checking(&self, epoch: u64, ask: u64) -> bool {
-        self.is_actor(epoch) && matches!(self, Self::Running(running) if running.contact.is_checking(ask))
+        matches!(self, Self::Running(running) if running.epoch() == epoch && running.contact.is_checking(ask))
     }
 
     /// Whether it was ready and is being connected anew.
@@ -224,6 +224,10 @@ impl Asking {
 }
 
 impl Running {
+    pub fn epoch(&self) -> u64 {
+        self.attempt.epoch
+    }
+
     /// Contact is back, and who answers is asked before anything is written. Returns the number of the question, and the
     /// token that asking ends with.
     pub fn check(&mut self) -> (u64, CancellationToken) {

@@ -1,3 +1,0 @@
-//! Numbers from a seed.
-
-pub use crate::reconcile::simulation::random::Random;
