@@ -1,11 +1,12 @@
 //! The one task that owns the hub side's state: hears events, hands them to the part they concern, steps instances.
 
-use super::clusters::Clusters;
+use super::clusters::{self, Clusters};
 use super::context::Context;
 use super::debounce::Debounce;
 use super::definitions::{self, Definitions};
 use super::identity::ClusterInfo;
-use super::instances::{self, Instances};
+use super::instances::Instances;
+use super::instances::beside::Beside;
 use super::{Event, Watched};
 use crate::reconcile::spoke::Side;
 use crate::spoke::messages::{FromSpoke, Said};
@@ -21,6 +22,7 @@ pub(super) struct Hub {
     clusters: Clusters,
     definitions: Definitions,
     instances: Instances,
+    beside: Beside,
     /// Set once everything was seen.
     ready: Arc<AtomicBool>,
     /// Something changed that deregistration, deletion or counts depend on.
@@ -38,11 +40,13 @@ impl Hub {
     ) -> Self {
         let clusters = Clusters::new(&ctx, info, from_spokes);
         let definitions = Definitions::new(&ctx);
+        let instances = Instances::new(ctx.hub_id.clone(), ctx.settings.default_placement);
         Self {
             ctx,
             clusters,
             definitions,
-            instances: Instances::default(),
+            instances,
+            beside: Beside::default(),
             ready,
             settle: Debounce::default(),
         }
@@ -82,7 +86,10 @@ impl Hub {
                     None => return,
                 },
                 from = spokes.recv() => if let Some(from) = from { self.on(Event::Spoke(from)) },
-                () = std::future::ready(()), if busy => self.instances.step_next(&self.ctx, &self.clusters),
+                () = std::future::ready(()), if busy => {
+                    let now = self.ctx.clock.now();
+                    self.instances(|i| i.step_next(&now));
+                }
                 () = tokio::time::sleep(wake) => {}
             }
             let now = self.ctx.clock.now().millis;
@@ -127,12 +134,12 @@ impl Hub {
                 self.on_definitions(effects);
             }
             Event::Seen(Watched::Instances(gk), listed) => {
-                self.instances.seen(&gk, listed, &self.clusters);
+                self.instances(|i| i.seen(&gk, listed));
                 self.definitions.instances_changed(&self.ctx, &gk);
                 self.look_after_itself();
                 self.settle.want(self.ctx.clock.now().millis);
             }
-            Event::Reread(gk, crd_hash) => self.instances.reread(&self.ctx, &gk, &crd_hash),
+            Event::Reread(gk, crd_hash) => self.instances(|i| i.reread(&gk, &crd_hash)),
             Event::Spoke(from) => self.on_spoke(from),
             Event::Connect(name, epoch, progress) => {
                 let effects = self.clusters.progress(&self.ctx, &name, epoch, progress);
@@ -152,7 +159,8 @@ impl Hub {
                 self.on_definitions(effects);
             }
             Event::Instance(key, uid, outcome) => {
-                if let Some((cluster, left)) = self.instances.outcome(&self.ctx, &key, &uid, outcome) {
+                let now = self.ctx.clock.now();
+                if let Some((cluster, left)) = self.instances(|i| i.outcome(&key, &uid, outcome, &now)) {
                     self.clusters.left_recorded(&self.ctx, &cluster, left);
                 }
                 self.settle.want(self.ctx.clock.now().millis);
@@ -186,14 +194,14 @@ impl Hub {
                     self.definitions.judged(&self.ctx, &cluster, &rgd, hash, fits);
                 }
             }
-            said => self.instances.said(&self.ctx, &cluster, said, &self.clusters),
+            said => self.instances(|i| i.said(&cluster, said)),
         }
     }
 
-    fn on_clusters(&mut self, mut effects: Vec<super::clusters::Effect>) {
+    fn on_clusters(&mut self, mut effects: Vec<clusters::Effect>) {
         effects.extend(self.clusters.serve_itself(&self.ctx, self.instances.need_hub()));
         for effect in &effects {
-            if let super::clusters::Effect::Connected(name, _) = effect {
+            if let clusters::Effect::Connected(name, _) = effect {
                 // All are known before any is judged: one may make instances of another.
                 for (graph, allow_breaking) in self.definitions.serving() {
                     self.clusters.define(Some(name), graph, *allow_breaking);
@@ -204,7 +212,7 @@ impl Hub {
             }
         }
         self.settle.want(self.ctx.clock.now().millis);
-        instances::on_cluster_effects(&mut self.instances, &self.clusters, effects);
+        self.tell_instances(effects);
         if self.clusters.is_synced() {
             let column = self.clusters.any_spoke();
             self.definitions.set_clusters_column(&self.ctx, column);
@@ -219,15 +227,40 @@ impl Hub {
                 self.clusters.define(None, graph, *allow_breaking);
                 self.clusters.judge(None, graph);
             }
-            self.instances.serve(&self.ctx, effect, &self.clusters);
+            self.instances(|i| i.serve(effect));
         }
         self.look_after_itself();
+    }
+
+    /// Something for the instances; what they want done is begun at once.
+    fn instances<T>(&mut self, tell: impl FnOnce(&mut Instances) -> T) -> T {
+        let told = tell(&mut self.instances);
+        for effect in self.instances.take_effects() {
+            self.beside.begin(&self.ctx, &self.clusters, effect);
+        }
+        told
+    }
+
+    /// What became of clusters, for the instances.
+    fn tell_instances(&mut self, effects: Vec<clusters::Effect>) {
+        if effects.is_empty() {
+            return;
+        }
+        let states = self.clusters.states();
+        self.instances(|i| i.clusters_changed(states));
+        for effect in effects {
+            match effect {
+                clusters::Effect::Changed => {}
+                clusters::Effect::Connected(name, left) => self.instances(|i| i.connected(&name, left)),
+                clusters::Effect::Returned(name, left) => self.instances(|i| i.returned(&name, left)),
+            }
+        }
     }
 
     /// Before an instance is looked at, it is known who acts on the hub.
     fn look_after_itself(&mut self) {
         let effects = self.clusters.serve_itself(&self.ctx, self.instances.need_hub());
-        instances::on_cluster_effects(&mut self.instances, &self.clusters, effects);
+        self.tell_instances(effects);
     }
 
     /// What may end now: Clusters that nothing is held on, definitions that have no instances.
@@ -236,7 +269,7 @@ impl Hub {
             return;
         }
         let all_watched = self.definitions.all_watched();
-        self.instances.judge_leftovers(&self.ctx, &self.clusters, all_watched);
+        self.instances(|i| i.judge_leftovers(all_watched));
         let all_seen = all_watched && self.instances.are_synced();
         for name in self.clusters.leaving() {
             if all_seen && !self.instances.holds_any(&name) {

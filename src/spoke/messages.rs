@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// From the hub side to one actor.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum ToSpoke {
     /// The whole wish for one instance; replaces the one before.
     Task(Arc<Task>),

@@ -19,7 +19,7 @@ mod listwatch;
 mod loopback;
 pub mod messages;
 mod notes;
-mod perform;
+pub(crate) mod perform;
 pub mod pool;
 mod redacted;
 mod references;

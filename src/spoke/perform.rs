@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 /// What an action led to.
 #[derive(Debug)]
-pub(super) struct Done {
+pub(crate) struct Done {
     pub outcomes: Vec<Outcome>,
     /// Uid of the object that is gone.
     pub uid: Option<String>,
@@ -55,7 +55,7 @@ pub(super) fn target(action: &Action) -> Option<&GroupKind> {
     }
 }
 
-pub(super) async fn perform(
+pub(crate) async fn perform(
     client: &SpokeClient,
     task: &Task,
     action: Action,

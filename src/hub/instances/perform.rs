@@ -1,28 +1,18 @@
 //! Performs what a fleet machine decided; each request is answered by exactly one outcome.
 
-use super::{Outcome, Recorded};
+use super::{Outcome, Recorded, Target};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
-use crate::api::names::{ClusterName, InstanceKey};
+use crate::api::names::ClusterName;
 use crate::hub::Event;
 use crate::hub::clusters::{Clusters, left_behind};
 use crate::hub::context::Context;
 use crate::reconcile::fleet::over_all::Question;
 use crate::reconcile::fleet::{FleetAction, Left};
 use crate::spoke::client::ApiError;
-use kube::core::ApiResource;
 use serde_json::json;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// The instance that a request is about.
-#[derive(Clone)]
-pub(super) struct Target {
-    pub key: InstanceKey,
-    pub object: Arc<Object>,
-    pub resource: ApiResource,
-}
 
 pub(super) fn start(ctx: &Context, target: &Target, action: FleetAction, clusters: &Clusters) {
     let record = match &action {
@@ -119,8 +109,7 @@ async fn record_left(ctx: &Context, id: &str, known: bool, left: Left) -> Result
 }
 
 /// A status that the API server refuses for good is told where a person looks, since the status cannot tell it.
-pub(super) fn tell_refused(ctx: &Context, object: Option<&Object>, why: Option<&str>) {
-    let why = why.unwrap_or_default();
+pub(super) fn tell_refused(ctx: &Context, object: Option<&Object>, why: &str) {
     tracing::warn!(why, "the API server refuses the status");
     if let Some(object) = object {
         let message = format!("the hub refuses the status of the instance: {why}");

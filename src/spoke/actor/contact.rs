@@ -1,15 +1,13 @@
 //! How the contact to the cluster is, and what people should know of it.
 
-use super::Actor;
-use crate::spoke::health::Contact;
-use crate::spoke::health::Transition;
-use crate::spoke::messages::ContactState;
-use crate::spoke::messages::Said;
+use super::running::Running;
+use crate::spoke::health::{Contact, Transition};
+use crate::spoke::messages::{ContactState, Said};
 use crate::spoke::notes::THROTTLED;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use tokio::time::Instant;
 
-impl Actor {
+impl Running {
     pub(super) fn on_contact(&mut self, contact: Contact) {
         match &contact {
             Contact::Throttled => self.note("throttle", &THROTTLED.into()),
@@ -18,30 +16,19 @@ impl Actor {
             Contact::Stranger(found) => self.say(Said::Stranger(found.to_string())),
             _ => {}
         }
-        let transition = match self.settings.health.lock() {
-            Ok(mut health) => health.on(contact, Instant::now().into_std()),
-            Err(poisoned) => poisoned.into_inner().on(contact, Instant::now().into_std()),
-        };
+        let now = Instant::now().into_std();
+        let transition = self.settings.health.lock().unwrap_or_else(PoisonError::into_inner).on(contact, now);
         let Some(transition) = transition else { return };
         let state = match transition {
             Transition::Recovered => ContactState::Ready,
             Transition::Lost(why) => ContactState::Unreachable(why),
             Transition::Unauthorized(why) => ContactState::Unauthorized(why),
         };
-        self.parked = state != ContactState::Ready;
-        if !self.parked {
-            for slot in self.slots.values_mut() {
-                if let Some(machine) = &mut slot.machine {
-                    machine.reconnected();
-                }
-            }
-            self.enqueue_all();
-            self.schemas_changed();
-        }
+        self.now().contact(state == ContactState::Ready);
         self.say(Said::Contact(state));
     }
 
-    pub(super) fn note(&mut self, topic: &'static str, text: &Arc<str>) {
+    fn note(&mut self, topic: &'static str, text: &Arc<str>) {
         let changed = self.notes.take(topic, text, Instant::now().into_std());
         changed.into_iter().for_each(|notes| self.say(Said::Notes(notes)));
     }

@@ -19,7 +19,8 @@ use crate::spoke::watch::Seen;
 use std::sync::Arc;
 
 impl Actor {
-    pub(super) fn on_message(&mut self, message: ToSpoke) {
+    /// Something that the hub side says.
+    pub fn on_message(&mut self, message: ToSpoke) {
         match message {
             ToSpoke::Task(task) => {
                 let key = task.key.clone();
@@ -47,11 +48,7 @@ impl Actor {
             ToSpoke::Define(definition) => self.define(definition),
             ToSpoke::Undefine(gk) => self.undefine(&gk),
             ToSpoke::Facts(facts) => self.facts(facts),
-            ToSpoke::Judge(graph, side) => {
-                if let Some(key) = self.write_store(|s| s.graphs.begin(&graph, side)) {
-                    self.judge(vec![(key, graph)], false);
-                }
-            }
+            ToSpoke::Judge(graph, side) => self.ensure_judged(&graph, side),
             ToSpoke::Forget(key) => {
                 if self.forget_displaced(&key) {
                     return;
@@ -61,7 +58,8 @@ impl Actor {
         }
     }
 
-    pub(super) fn on_event(&mut self, event: Event) {
+    /// Something that happened beside the actor.
+    pub fn on_event(&mut self, event: Event) {
         match event {
             Event::Judged(key, verdict) => self.on_judged(&key, verdict),
             Event::Schemas(serial, lacking) => {
@@ -85,7 +83,7 @@ impl Actor {
             Event::Served(gvk, served) => self.write_store(|s| s.references.note_served(gvk, served)),
             Event::Crd(seen) => self.on_crd(&seen),
             Event::Crds(gk, ensured) => {
-                let now = self.settings.clock.now().millis;
+                let now = self.now.millis;
                 self.write_store(|s| s.crds.ensured(&gk, ensured, now));
                 let ready = matches!(self.read_store(|s| s.crd(&gk)), CrdState::Ready { .. });
                 if ready && self.read_store(|s| s.kind_state(&gk)) == KindState::Missing {
@@ -116,10 +114,9 @@ impl Actor {
                 self.requests = self.requests.saturating_sub(1);
                 let concerned = self.take_in(&done);
                 let written = done.objects();
-                let now = self.settings.clock.now();
                 if let Some(Slot { machine: Some(machine), .. }) = self.slots.get_mut(&key) {
                     for outcome in done.outcomes {
-                        machine.feed(outcome, &now);
+                        machine.feed(outcome, &self.now);
                     }
                 }
                 self.enqueue(&key);
@@ -161,12 +158,8 @@ impl Actor {
                 let misses = self.write_store(|s| s.missed(gk));
                 if matches!(self.read_store(|s| s.crd(gk)), CrdState::Ready { .. }) {
                     // Its CRD is there: discovery follows in a moment.
-                    let (events, gk) = (self.events.clone(), gk.clone());
                     let pause = SERVED_SOON * 2_u32.pow(misses.min(SERVED_DOUBLINGS));
-                    self.spawn(async move {
-                        tokio::time::sleep(pause).await;
-                        drop(events.send(Event::LookAgain(gk)));
-                    });
+                    self.later(pause, Event::LookAgain(gk.clone()));
                 }
                 self.enqueue_all();
                 Vec::new()
@@ -211,11 +204,11 @@ impl Actor {
         }
     }
 
-    pub(super) fn tell_mirrors(&self, gk: &GroupKind) {
-        let hub_id = self.settings.hub_id.clone();
+    pub(super) fn tell_mirrors(&mut self, gk: &GroupKind) {
+        let hub_id = self.hub_id.clone();
         let (generated, mirrors) =
             self.read_store(|s| (s.objects.is_generated(gk), s.objects.mirrors(gk, hub_id.as_str())));
-        if generated && !self.settings.local {
+        if generated && !self.local {
             self.say(Said::Mirrors { gk: gk.clone(), mirrors });
         }
     }
@@ -239,7 +232,7 @@ impl Actor {
             }
             self.write_store(|s| s.crds.seen(&gk, &seen.mark, seen.gone));
             self.schema_changed(&gk);
-            if seen.gk.is_some() && !seen.gone && seen.ours(&self.settings.hub_id) && !self.settings.local {
+            if seen.gk.is_some() && !seen.gone && seen.ours(&self.hub_id) && !self.local {
                 let known = self.read_store(|s| s.objects.is_generated(&gk));
                 if !known {
                     self.ensure_kind(&gk, None, true);

@@ -1,12 +1,11 @@
 //! Definitions judged by the schemas of the cluster: when, and again when the schemas change.
 
-use super::{Actor, Event, SCHEMAS_FOLLOW};
+use super::{Actor, Effect, Event, Freshness, SCHEMAS_FOLLOW, ToJudge};
 use crate::graph::Graph;
-use crate::spoke::client::ApiError;
-use crate::spoke::health::backoff;
 use crate::spoke::messages::Said;
 use crate::spoke::schemas::{Key, Verdict};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// When what does not fit is judged again though nothing was heard of it: aggregated kinds come and go without a CRD.
 #[derive(Debug, Default)]
@@ -31,14 +30,6 @@ impl Patience {
     }
 }
 
-/// Whether it is the trouble of what was asked for, which may last, and not of the whole cluster.
-fn says_enough(error: &ApiError) -> bool {
-    matches!(
-        error,
-        ApiError::GroupUnavailable { .. } | ApiError::TooLarge { .. } | ApiError::Forbidden { .. }
-    )
-}
-
 impl Actor {
     pub(super) fn on_judged(&mut self, key: &Key, verdict: Verdict) {
         let fits = verdict.as_ref().map(drop).map_err(ToString::to_string);
@@ -49,65 +40,20 @@ impl Actor {
         self.enqueue_kind(&hub.gvk.group_kind());
     }
 
-    /// Judges definitions by what the cluster serves, for as long as it takes to hear from it. `anew`: what was read of
-    /// the schemas may be outdated.
-    pub(super) fn judge(&self, graphs: Vec<(Key, Arc<Graph>)>, anew: bool) {
-        let (client, reader, events) =
-            (self.settings.client.clone(), self.reader.clone(), self.events.clone());
-        let graphs: Vec<_> = graphs
-            .into_iter()
-            .map(|(key, hub)| {
-                let generated = self.generated_for(&key, &hub);
-                (key, hub, generated)
-            })
-            .collect();
-        let (cluster, outdated) = (self.settings.cluster.clone(), self.judging.clone());
-        let work = async move {
-            if anew {
-                reader.forget().await;
-            }
-            // Beside each other: a document that cannot be read holds up nobody who does not need it.
-            let judged = graphs.into_iter().map(|(key, hub, generated)| {
-                let (client, reader, events, cluster) = (&client, &reader, &events, &cluster);
-                async move {
-                    let mut attempt = 0;
-                    let verdict = loop {
-                        match reader.judge(client, &key, &hub, &generated).await {
-                            Ok(verdict) => break verdict,
-                            Err(error) => {
-                                tracing::debug!(rgd = hub.rgd_name, %error, "reading schemas failed");
-                                if says_enough(&error) {
-                                    // Said where it is used, and tried on.
-                                    let verdict = Err(Arc::from(error.to_string()));
-                                    drop(events.send(Event::Judged(key.clone(), verdict)));
-                                }
-                            }
-                        }
-                        tokio::time::sleep(backoff(attempt, cluster.as_str())).await;
-                        attempt += 1;
-                    };
-                    drop(events.send(Event::Judged(key, verdict)));
-                }
-            });
-            futures::future::join_all(judged).await;
-        };
-        self.spawn(async move {
-            tokio::select! {
-                biased;
-                () = outdated.cancelled() => {}
-                () = work => {}
-            }
-        });
-    }
-
-    /// All at once, so what is still under way is of no use any more. `anew`: as for [`Self::judge`].
+    /// All at once, so what is still under way is of no use any more. `anew`: what was read of the schemas may be
+    /// outdated.
     pub(super) fn judge_again(&mut self, anew: bool) {
         let all = self.read_store(|s| s.graphs.all());
-        if !all.is_empty() {
-            self.judging.cancel();
-            self.judging = self.cancel.child_token();
-            self.judge(all, anew);
+        if all.is_empty() {
+            return;
         }
+        let to_judge = |(key, hub): (Key, Arc<Graph>)| {
+            let generated = self.generated_for(&key, &hub);
+            ToJudge { key, hub, generated }
+        };
+        let wanted = all.into_iter().map(to_judge).collect();
+        let freshness = if anew { Freshness::AnewOfAll } else { Freshness::KnownOfAll };
+        self.ask(Effect::Judge { wanted, freshness });
     }
 
     /// Another tick in which something may not fit.
@@ -124,13 +70,11 @@ impl Actor {
         if self.read_store(|s| s.graphs.is_empty()) {
             return;
         }
-        let (events, serial) = (self.events.clone(), self.schemas_serial);
-        self.spawn(async move {
-            for (number, pause) in SCHEMAS_FOLLOW.into_iter().enumerate() {
-                tokio::time::sleep(pause).await;
-                drop(events.send(Event::Schemas(serial, number > 1)));
-            }
-        });
+        let mut after = Duration::ZERO;
+        for (number, pause) in SCHEMAS_FOLLOW.into_iter().enumerate() {
+            after += pause;
+            self.later(after, Event::Schemas(self.schemas_serial, number > 1));
+        }
     }
 }
 

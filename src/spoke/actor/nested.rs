@@ -39,7 +39,7 @@ impl Actor {
         {
             self.judge_again(false);
         }
-        if self.settings.local {
+        if self.local {
             // What is made on the hub is an instance there.
             return;
         }
@@ -82,11 +82,11 @@ impl Actor {
     pub(super) fn settle_home(&mut self, target: &ObjectRef) {
         let (definition, generated) =
             self.read_store(|s| (s.definition(&target.gk), s.objects.is_generated(&target.gk)));
-        if self.settings.local || (definition.is_none() && !generated) {
+        if self.local || (definition.is_none() && !generated) {
             return;
         }
         let key = InstanceKey::new(target.gk.clone(), &target.namespace, &target.name);
-        let hub_id = &self.settings.hub_id;
+        let hub_id = &self.hub_id;
         let stored = self.read_store(|s| s.get(target)).filter(|s| self.is_at_home(&key, target, s));
         let facts = self.nested.facts.as_ref();
         let task = stored.as_ref().and_then(|s| nested_task(&s.object, definition.as_ref(), hub_id, facts));
@@ -123,7 +123,7 @@ impl Actor {
         let maker = of.and_then(|id| self.nested.applysets.get(id)).and_then(|maker| self.slots.get(maker));
         let uid = found.object.uid();
         let machine = |slot: &Slot| slot.machine.as_ref().map_or(Made::Untold, |m| m.made(target, uid));
-        match nested(found, self.settings.hub_id.as_str(), maker.map(machine)) {
+        match nested(found, self.hub_id.as_str(), maker.map(machine)) {
             Made::Yes => true,
             Made::No => false,
             Made::Untold => self.slots.get(key).is_some_and(|slot| {
@@ -134,7 +134,7 @@ impl Actor {
 
     /// Begins to care for an instance.
     pub(super) fn open(&mut self, key: &InstanceKey, machine: Machine) {
-        if !self.settings.local {
+        if !self.local {
             self.nested.applysets.insert(machine.task().applyset(), key.clone());
         }
         self.slots.insert(key.clone(), Slot::new(machine));
@@ -152,7 +152,7 @@ impl Actor {
 
     /// What it made here may be an instance of another definition, and what it made no more is none.
     pub(super) fn settle_made_by(&mut self, key: &InstanceKey) {
-        if self.settings.local {
+        if self.local {
             return;
         }
         let labelled = self.read_store(|s| s.instances_of(&applyset::id(key)));
@@ -184,7 +184,7 @@ impl Actor {
             self.say(Said::Gone { key, hub_uid: task.hub_uid.clone() });
             return;
         }
-        let report = fallback_report::conflict(&task, &self.settings.clock.now(), &owner_of(found));
+        let report = fallback_report::conflict(&task, &self.now, &owner_of(found));
         self.nested.displaced.insert(key.clone(), task);
         self.say(Said::Report { key, report: Box::new(report) });
     }
@@ -211,7 +211,7 @@ impl Actor {
 
     /// Whether a CRD is written by this hub for a definition: who uses the kind hears of it with the definition.
     pub(super) fn is_generated(&self, seen: &CrdSeen) -> bool {
-        let ours = if self.settings.local { seen.generated } else { seen.ours(&self.settings.hub_id) };
+        let ours = if self.local { seen.generated } else { seen.ours(&self.hub_id) };
         ours && self.nested.generated.values().any(|graph| graph.crd_name() == seen.name)
     }
 

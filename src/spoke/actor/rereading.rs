@@ -4,6 +4,7 @@ use super::{Actor, Event};
 use crate::api::Gvk;
 use crate::api::names::GroupKind;
 use crate::reconcile::world::KindState;
+use crate::spoke::watch::CHANGED_CRD_SERVED;
 
 impl Actor {
     /// Lists what is watched of the kind anew, once the cluster serves the new schema.
@@ -14,11 +15,8 @@ impl Actor {
         }
         let change = self.changes.entry(gk.clone()).or_default();
         *change += 1;
-        let (events, gk, change) = (self.events.clone(), gk.clone(), *change);
-        self.spawn(async move {
-            tokio::time::sleep(crate::spoke::watch::CHANGED_CRD_SERVED).await;
-            drop(events.send(Event::Reread(gk, change)));
-        });
+        let change = *change;
+        self.later(CHANGED_CRD_SERVED, Event::Reread(gk.clone(), change));
     }
 
     pub(super) fn reread(&mut self, gk: &GroupKind) {

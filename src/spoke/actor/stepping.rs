@@ -1,39 +1,65 @@
 //! Instances are stepped in turn, and what a step says is done.
 
-use super::{Actor, TICK, TURN};
+use super::{Actor, TURN};
 use crate::api::names::InstanceKey;
 use crate::reconcile::Now;
-use crate::reconcile::spoke::Goal;
-use crate::reconcile::spoke::Machine;
-use crate::reconcile::spoke::Step;
-use crate::reconcile::spoke::Task;
-use crate::reconcile::spoke::report_fingerprint;
+use crate::reconcile::spoke::{Goal, Machine, Step, Task, report_fingerprint};
 use crate::spoke::fallback_report;
 use crate::spoke::messages::Said;
 use crate::spoke::spans;
 use crate::spoke::store::Store;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
-use std::sync::Arc;
-use std::sync::PoisonError;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::Span;
+
+/// One panicked is tried again after this.
+const CRASHED_MILLIS: u64 = 60_000;
+
+/// Instances that are stepped now, wherever there is time for it: to hand each over alone would cost more than most steps
+/// do. The actor hears nothing else until their steps are brought back.
+pub(crate) struct Turn {
+    machines: Vec<(InstanceKey, Arc<Task>, Machine)>,
+    store: Arc<RwLock<Store>>,
+    now: Now,
+}
+
+/// An instance that had its turn.
+pub(crate) struct Stepped {
+    pub key: InstanceKey,
+    pub task: Arc<Task>,
+    /// `None`: the step panicked.
+    pub step: Option<(Machine, Step)>,
+}
+
+impl Turn {
+    /// What comes back if nobody takes the turn to its end.
+    pub fn lost(&self) -> Vec<Stepped> {
+        let lost = |(key, task, _): &(InstanceKey, Arc<Task>, Machine)| Stepped {
+            key: key.clone(),
+            task: task.clone(),
+            step: None,
+        };
+        self.machines.iter().map(lost).collect()
+    }
+
+    /// Steps each; `took` hears how long.
+    pub fn run(self, took: impl Fn(Duration)) -> Vec<Stepped> {
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        let step = |(key, task, machine): (InstanceKey, Arc<Task>, Machine)| {
+            let _of = spans::instance(&key).entered();
+            let started = Instant::now();
+            let step = guarded(machine, &store, &self.now);
+            took(started.elapsed());
+            Stepped { key, task, step }
+        };
+        self.machines.into_iter().map(step).collect()
+    }
+}
 
 impl Actor {
-    pub(super) fn next_wake(&self) -> Duration {
-        let now = self.settings.clock.now().millis;
-        self.agenda.next().map_or(TICK, |at| Duration::from_millis(at.saturating_sub(now).max(1)))
-    }
-
-    pub(super) fn wake_due(&mut self) {
-        for key in self.agenda.due(self.settings.clock.now().millis) {
-            self.enqueue(&key);
-        }
-    }
-
-    /// Steps the next instances in one turn of the pool: to hand each over alone would cost more than most steps do.
-    pub(super) async fn step_next(&mut self) {
+    /// Takes the instances whose turn it is.
+    pub fn begin_turn(&mut self) -> Turn {
         let mut machines = Vec::new();
         while machines.len() < TURN && self.has_work() {
             let Some(key) = self.next_key() else { break };
@@ -42,42 +68,24 @@ impl Actor {
             slot.fresh = false;
             machines.extend(slot.machine.take().map(|machine| (key, machine.task().clone(), machine)));
         }
-        let tasks: Vec<(InstanceKey, Arc<Task>)> =
-            machines.iter().map(|(key, task, _)| (key.clone(), task.clone())).collect();
-        let (store, now) = (self.store.clone(), self.settings.clock.now());
-        let (metrics, cluster) = (self.settings.metrics.clone(), self.settings.cluster.clone());
-        let span = Span::current();
-        let turn = move || {
-            let _in = span.entered();
-            let store = store.read().unwrap_or_else(PoisonError::into_inner);
-            let step = |(key, task, machine): (InstanceKey, Arc<Task>, Machine)| {
-                let _of = spans::instance(&key).entered();
-                let started = Instant::now();
-                let stepped = guarded(machine, &store, &now);
-                metrics.reconcile_seconds(cluster.as_str(), started.elapsed());
-                (key, task, stepped)
-            };
-            machines.into_iter().map(step).collect::<Vec<_>>()
-        };
-        match self.settings.pool.run(turn).await {
-            Some(all) => {
-                for (key, task, stepped) in all {
-                    match stepped {
-                        Some((machine, step)) => self.after_step(&key, &task, machine, step),
-                        None => self.after_crash(key, task),
-                    }
-                }
+        Turn { machines, store: self.store.clone(), now: self.now.clone() }
+    }
+
+    /// Their turn is over.
+    pub fn end_turn(&mut self, all: Vec<Stepped>) {
+        for Stepped { key, task, step } in all {
+            match step {
+                Some((machine, step)) => self.after_step(&key, &task, machine, step),
+                None => self.after_crash(key, task),
             }
-            None => tasks.into_iter().for_each(|(key, task)| self.after_crash(key, task)),
         }
     }
 
-    pub(super) fn after_crash(&mut self, key: InstanceKey, task: Arc<Task>) {
+    fn after_crash(&mut self, key: InstanceKey, task: Arc<Task>) {
         tracing::error!(instance = %key, "a step panicked; starting it afresh");
-        let now = self.settings.clock.now();
         let Some(slot) = self.slots.get_mut(&key) else { return };
-        self.agenda.set(&key, Some(now.millis + 60_000));
-        let report = fallback_report::crashed(&task, &now);
+        self.agenda.set(&key, Some(self.now.millis + CRASHED_MILLIS));
+        let report = fallback_report::crashed(&task, &self.now);
         slot.last_sent = Some(report_fingerprint(&report));
         slot.machine = Some(Machine::new(task.clone()));
         if !task.is_nested() {
@@ -85,8 +93,7 @@ impl Actor {
         }
     }
 
-    pub(super) fn after_step(&mut self, key: &InstanceKey, task: &Arc<Task>, machine: Machine, step: Step) {
-        let now = self.settings.clock.now().millis;
+    fn after_step(&mut self, key: &InstanceKey, task: &Arc<Task>, machine: Machine, step: Step) {
         if step.gone && task.is_nested() {
             self.drop_nested(key);
             return;
@@ -96,18 +103,20 @@ impl Actor {
             self.say(Said::Gone { key: key.clone(), hub_uid: task.hub_uid.clone() });
             return;
         }
+        let mut told = None;
         if let Some(slot) = self.slots.get_mut(key) {
             slot.machine = Some(machine);
             // Not at once: whatever wants to be stepped without end leaves room for the rest.
-            self.agenda.set(key, step.wake_at.map(|at| at.max(now + 1)));
+            self.agenda.set(key, step.wake_at.map(|at| at.max(self.now.millis + 1)));
             if let Some(report) = step.report.filter(|_| !task.is_nested()) {
                 let print = report_fingerprint(&report);
                 if slot.last_sent != Some(print) {
                     slot.last_sent = Some(print);
-                    self.say(Said::Report { key: key.clone(), report: Box::new(report) });
+                    told = Some(Said::Report { key: key.clone(), report: Box::new(report) });
                 }
             }
         }
+        told.into_iter().for_each(|said| self.say(said));
         if self.slots.contains_key(key) {
             self.read_lookups(key, &step.reads);
         }

@@ -1,0 +1,67 @@
+//! What the instances want done, and how that ends.
+
+use crate::api::Object;
+use crate::api::names::{ClusterName, GroupKind, InstanceKey};
+use crate::reconcile::fleet::over_all::{Answer, Question};
+use crate::reconcile::fleet::{FleetAction, Left};
+use crate::spoke::client::ApiError;
+use crate::spoke::messages::ToSpoke;
+use kube::core::ApiResource;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is to be done because of the instances.
+#[derive(Debug)]
+pub(in crate::hub) enum Effect {
+    /// An actor is to hear this.
+    Send(ClusterName, ToSpoke),
+    /// All actors are.
+    SendToAll(ToSpoke),
+    /// The instances of a kind are to be watched, and are no longer by an earlier watch.
+    Watch(GroupKind, ApiResource),
+    EndWatch(GroupKind),
+    /// The kind's CRD is now the one with this hash: its instances are to be listed anew when the hub serves it.
+    RereadLater(GroupKind, String),
+    /// A request: ends in one [`Outcome`], unless it only tells.
+    Request(Target, FleetAction),
+    /// Fields of a status are to be evaluated. `slow`: that took long the last time.
+    Evaluate {
+        target: Target,
+        question: Question,
+        slow: bool,
+    },
+    /// What was left on a cluster of the instance with this uid is there no more.
+    ForgetLeft(ClusterName, String),
+    /// The hub refuses the status of an instance for good, and why.
+    TellRefused(Option<Arc<Object>>, String),
+}
+
+/// The instance that a request is about.
+#[derive(Clone, Debug)]
+pub(in crate::hub) struct Target {
+    pub key: InstanceKey,
+    pub object: Arc<Object>,
+    pub resource: ApiResource,
+}
+
+/// How a request for an instance ended.
+#[derive(Debug)]
+pub(in crate::hub) enum Outcome {
+    Meta(Result<Value, ApiError>),
+    Status(Result<Value, ApiError>),
+    Finalizer(Result<Value, ApiError>),
+    Left(ClusterName, Result<Recorded, ApiError>),
+    /// Fields of the status, and how long they took.
+    Evaluated(Answer, Duration),
+}
+
+/// What is on record now as left on a cluster.
+#[derive(Debug)]
+pub(in crate::hub) enum Recorded {
+    /// This too.
+    More(Left),
+    /// All of it: nobody knew before.
+    All(BTreeMap<String, Left>),
+}

@@ -1,0 +1,220 @@
+//! What an actor wants done is begun here, beside the actor, and ends with it.
+
+use super::running::Settings;
+use super::{Effect, Event, Freshness, ToJudge};
+use crate::api::Gvk;
+use crate::api::maps::HashMap;
+use crate::api::names::{ClusterName, GroupKind, HubId, InstanceKey};
+use crate::graph::Graph;
+use crate::metrics::Metrics;
+use crate::reconcile::spoke::{Action, Task};
+use crate::reconcile::world::Lookup;
+use crate::spoke::client::{ApiError, SpokeClient};
+use crate::spoke::health::backoff;
+use crate::spoke::messages::Said;
+use crate::spoke::references::Subject;
+use crate::spoke::schemas::Reader;
+use crate::spoke::watch::{self, Served};
+use crate::spoke::{crd, perform, spans};
+use kube::core::ApiResource;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+/// What runs beside an actor.
+pub(super) struct Beside {
+    cluster: ClusterName,
+    hub_id: HubId,
+    client: SpokeClient,
+    reader: Reader,
+    metrics: Metrics,
+    events: mpsc::UnboundedSender<Event>,
+    /// Ends the watch of a kind.
+    watches: HashMap<GroupKind, CancellationToken>,
+    /// Ends the watch of an external reference.
+    references: HashMap<Subject, CancellationToken>,
+    /// Ends judging that a newer one has overtaken.
+    judging: CancellationToken,
+    tracker: TaskTracker,
+    cancel: CancellationToken,
+}
+
+impl Beside {
+    pub fn new(settings: &Settings, events: mpsc::UnboundedSender<Event>, cancel: CancellationToken) -> Self {
+        Self {
+            cluster: settings.cluster.clone(),
+            hub_id: settings.hub_id.clone(),
+            client: settings.client.clone(),
+            reader: settings.reader.clone(),
+            metrics: settings.metrics.clone(),
+            events,
+            watches: HashMap::default(),
+            references: HashMap::default(),
+            judging: cancel.child_token(),
+            tracker: TaskTracker::new(),
+            cancel,
+        }
+    }
+
+    /// Begins it; what is to be said is returned.
+    pub fn begin(&mut self, effect: Effect) -> Option<Said> {
+        match effect {
+            Effect::Say(said) => return Some(said),
+            Effect::Perform { key, task, action, resource } => self.perform(key, task, action, resource),
+            Effect::EnsureCrd { graph, allow_breaking } => self.ensure_crd(graph, allow_breaking),
+            Effect::Watch { gk, gvk, selector, serial } => self.watch(gk, gvk, selector, serial),
+            Effect::WatchReference { subject, known, serial } => self.watch_reference(subject, known, serial),
+            Effect::EndReference(subject) => {
+                if let Some(stop) = self.references.remove(&subject) {
+                    stop.cancel();
+                }
+            }
+            Effect::Ask { lookup, known } => self.ask(lookup, known),
+            Effect::Judge { wanted, freshness } => self.judge(wanted, freshness),
+            Effect::After(pause, event) => {
+                let events = self.events.clone();
+                self.spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    drop(events.send(event));
+                });
+            }
+        }
+        None
+    }
+
+    pub fn watch_crds(&self) {
+        let (client, events) = (self.client.clone(), self.events.clone());
+        self.spawn(async move {
+            let told = |seen| events.send(Event::Crd(seen)).is_ok();
+            watch::crds(&client, told).await;
+        });
+    }
+
+    fn perform(&self, key: InstanceKey, task: Arc<Task>, action: Action, resource: Option<ApiResource>) {
+        let (client, events) = (self.client.clone(), self.events.clone());
+        let span = spans::instance(&key);
+        let work = async move {
+            let done = perform::perform(&client, &task, action, resource).await;
+            drop(events.send(Event::Done(key, done)));
+        };
+        self.spawn(work.instrument(span));
+    }
+
+    fn ensure_crd(&self, graph: Arc<Graph>, allow_breaking: bool) {
+        let (client, hub_id, events) = (self.client.clone(), self.hub_id.clone(), self.events.clone());
+        self.spawn(async move {
+            let ensured = crd::ensure(&client, &graph, &hub_id, allow_breaking).await;
+            drop(events.send(Event::Crds(graph.gvk.group_kind(), ensured)));
+        });
+    }
+
+    fn watch(&mut self, gk: GroupKind, gvk: Option<Gvk>, selector: Option<String>, serial: u64) {
+        let stop = self.cancel.child_token();
+        if let Some(before) = self.watches.insert(gk.clone(), stop.clone()) {
+            before.cancel();
+        }
+        let (client, events) = (self.client.clone(), self.events.clone());
+        self.spawn_watch(stop, watch::kind(client, gk, gvk, selector, serial, events));
+    }
+
+    fn watch_reference(&mut self, subject: Subject, known: Option<Served>, serial: u64) {
+        let stop = self.cancel.child_token();
+        if let Some(before) = self.references.insert(subject.clone(), stop.clone()) {
+            before.cancel();
+        }
+        let (client, events) = (self.client.clone(), self.events.clone());
+        self.spawn_watch(stop, watch::reference(client, subject, known, serial, events));
+    }
+
+    fn ask(&self, lookup: Lookup, known: Option<Served>) {
+        let shared = self.references.get(&Subject::Kind(lookup.gvk.clone()));
+        let stop = shared.cloned().unwrap_or_else(|| self.cancel.clone());
+        let asking = watch::ask(self.client.clone(), lookup, known, self.events.clone());
+        self.spawn(until(stop, asking));
+    }
+
+    fn judge(&mut self, wanted: Vec<ToJudge>, freshness: Freshness) {
+        if freshness.is_of_all() {
+            self.judging.cancel();
+            self.judging = self.cancel.child_token();
+        }
+        let judge = Judge {
+            cluster: self.cluster.clone(),
+            client: self.client.clone(),
+            reader: self.reader.clone(),
+            events: self.events.clone(),
+        };
+        let work = async move {
+            if freshness == Freshness::AnewOfAll {
+                judge.reader.forget().await;
+            }
+            // Beside each other: a document that cannot be read holds up nobody who does not need it.
+            futures::future::join_all(wanted.into_iter().map(|wanted| judge.until_told(wanted))).await;
+        };
+        self.spawn(until(self.judging.clone(), work));
+    }
+
+    /// Runs beside the actor and ends with it.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(until(self.cancel.clone(), work).in_current_span());
+    }
+
+    /// A watch that is counted, and ends with `stop`.
+    fn spawn_watch(&self, stop: CancellationToken, watch: impl Future<Output = ()> + Send + 'static) {
+        let (metrics, cluster) = (self.metrics.clone(), self.cluster.clone());
+        self.spawn(async move {
+            metrics.watch_opened(cluster.as_str());
+            until(stop, watch).await;
+            metrics.watch_closed(cluster.as_str());
+        });
+    }
+}
+
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = work => {}
+    }
+}
+
+/// Who judges definitions by the schemas of a cluster.
+struct Judge {
+    cluster: ClusterName,
+    client: SpokeClient,
+    reader: Reader,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+impl Judge {
+    /// Tries for as long as it takes.
+    async fn until_told(&self, ToJudge { key, hub, generated }: ToJudge) {
+        let mut attempt = 0;
+        let verdict = loop {
+            match self.reader.judge(&self.client, &key, &hub, &generated).await {
+                Ok(verdict) => break verdict,
+                Err(error) => {
+                    tracing::debug!(rgd = hub.rgd_name, %error, "reading schemas failed");
+                    if says_enough(&error) {
+                        // Said where it is used, and tried on.
+                        let verdict = Err(Arc::from(error.to_string()));
+                        drop(self.events.send(Event::Judged(key.clone(), verdict)));
+                    }
+                }
+            }
+            tokio::time::sleep(backoff(attempt, self.cluster.as_str())).await;
+            attempt += 1;
+        };
+        drop(self.events.send(Event::Judged(key, verdict)));
+    }
+}
+
+/// Whether it is the trouble of what was asked for, which may last, and not of the whole cluster.
+fn says_enough(error: &ApiError) -> bool {
+    matches!(
+        error,
+        ApiError::GroupUnavailable { .. } | ApiError::TooLarge { .. } | ApiError::Forbidden { .. }
+    )
+}
