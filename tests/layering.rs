@@ -100,7 +100,7 @@ fn what_follows_a_test_module_is_seen() {
 
 /// The lines that are compiled for the product, with their numbers from one: tests inside may read files and clocks. The
 /// sources are formatted, so an item ends where a line stands as far to the left as it began.
-fn product(text: &str) -> Vec<(usize, &str)> {
+pub(super) fn product(text: &str) -> Vec<(usize, &str)> {
     let mut out = Vec::new();
     let mut lines = text.lines().enumerate();
     while let Some((number, line)) = lines.next() {
@@ -126,7 +126,7 @@ fn product(text: &str) -> Vec<(usize, &str)> {
 }
 
 /// The line without its comment.
-fn code(line: &str) -> &str {
+pub(super) fn code(line: &str) -> &str {
     line.split("//").next().unwrap_or_default()
 }
 
@@ -164,7 +164,7 @@ fn first_names(group: &str) -> Vec<String> {
     out
 }
 
-fn name(text: &str) -> String {
+pub(super) fn name(text: &str) -> String {
     text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
@@ -191,7 +191,7 @@ fn is_test_only(relative: &Path) -> bool {
 
 /// Layer, path and text of every source file.
 #[allow(clippy::unwrap_used)] // A test helper: what cannot be read fails the test.
-fn sources() -> Vec<(String, PathBuf, String)> {
+pub(super) fn sources() -> Vec<(String, PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut out = Vec::new();
     let mut folders = vec![root.clone()];

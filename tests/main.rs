@@ -2,6 +2,7 @@
 
 mod binary;
 mod cel;
+mod cycles;
 mod deploy;
 mod documents;
 mod examples;

@@ -9,6 +9,7 @@ use crate::graph::Options;
 use crate::metrics::Metrics;
 use crate::reconcile::fleet::placement::DefaultPlacement;
 use crate::spoke::client::HubClient;
+use crate::spoke::crd_names;
 use crate::spoke::host::{AnyHost, Clock};
 use crate::spoke::kubeconfig::Policy;
 use crate::spoke::pool::Pool;
@@ -146,11 +147,11 @@ impl Context {
         let this = self.clone();
         let _in = spans::of_the_hub().entered();
         self.spawn(async move {
-            let told = |seen: watch::CrdSeen| {
+            let told = |seen: crd_names::CrdSeen| {
                 let news = Event::CrdOfGroup { group: seen.group, first: seen.first };
                 seen.generated || this.events.send(news).is_ok()
             };
-            watch::crds(&this.client, told).await;
+            crd_names::crds(&this.client, told).await;
         });
     }
 

@@ -96,7 +96,7 @@ pub async fn of_cluster(client: &Verbs) -> Result<ClusterInfo, AskError> {
             break;
         }
     }
-    let system = match client.get(&namespaces(), "", "kube-system").await {
+    let system = match client.at(&namespaces(), "", "kube-system").get().await {
         Err(ApiError::Forbidden { .. }) if named.is_some() => None,
         found => found.map_err(needs(GET_SYSTEM))?,
     };
@@ -134,7 +134,7 @@ pub async fn claim(client: &Verbs, hub_id: &HubId) -> Result<Claim, AskError> {
     let body = json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": name, "namespace": namespace, "labels": {hub::HUB_ID: hub_id.as_str()}},
         "data": {"hub-id": hub_id.as_str()}});
-    let read = || async { client.get(&resource, namespace, name).await.map_err(needs(GET_CLAIM)) };
+    let read = || async { client.at(&resource, namespace, name).get().await.map_err(needs(GET_CLAIM)) };
     let found = match read().await? {
         Some(found) => found,
         None => match client.create(&resource, namespace, &body).await {
@@ -151,7 +151,7 @@ pub async fn claim(client: &Verbs, hub_id: &HubId) -> Result<Claim, AskError> {
 /// # Errors
 /// The cluster could not be asked, or may not be.
 pub async fn claim_of(client: &Verbs, hub_id: &HubId) -> Result<Claim, AskError> {
-    let found = client.get(&config_maps(), hub::CLAIM_NAMESPACE, hub::CLAIM_CONFIGMAP).await;
+    let found = client.at(&config_maps(), hub::CLAIM_NAMESPACE, hub::CLAIM_CONFIGMAP).get().await;
     let found = found.map_err(needs(GET_CLAIM))?;
     Ok(found.map_or(Claim::Ours, |f| owner_of(&f, hub_id)))
 }
@@ -171,7 +171,7 @@ pub async fn of_hub(
     wanted: Option<&str>,
 ) -> Result<HubId, IdentityError> {
     let (resource, name) = (config_maps(), hub::HUB_ID_CONFIGMAP);
-    if let Some(found) = client.get(&resource, namespace, name).await? {
+    if let Some(found) = client.at(&resource, namespace, name).get().await? {
         let id = found.pointer("/data/id").and_then(Value::as_str).unwrap_or_default().to_owned();
         return match wanted {
             Some(wanted) if wanted != id => Err(IdentityError::Contradiction {

@@ -32,7 +32,7 @@ fn api(what: String) -> impl FnOnce(ApiError) -> InstallError {
 /// # Errors
 /// The hub refuses.
 pub async fn namespace(client: &HubClient, namespace: &str) -> Result<(), InstallError> {
-    let found = client.get(&namespaces(), "", namespace).await;
+    let found = client.at(&namespaces(), "", namespace).get().await;
     if found.map_err(api(format!("reading namespace {namespace}")))?.is_none() {
         let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         match client.create(&namespaces(), "", &body).await {
@@ -51,14 +51,14 @@ pub async fn crds(client: &HubClient, upgrade: bool) -> Result<(), InstallError>
     for wanted in crds::all() {
         let name = wanted.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
         let what = format!("CustomResourceDefinition {name}");
-        match client.get(&crd_resource(), "", &name).await.map_err(api(what.clone()))? {
+        match client.at(&crd_resource(), "", &name).get().await.map_err(api(what.clone()))? {
             None => match client.create(&crd_resource(), "", &wanted).await {
                 Ok(_) | Err(ApiError::AlreadyExists) => {}
                 Err(error) => return Err(api(what)(error)),
             },
             Some(live) => {
                 let Some(body) = improved(&name, &live, &wanted, upgrade)? else { continue };
-                client.replace(&crd_resource(), "", &name, &body).await.map_err(api(what))?;
+                client.at(&crd_resource(), "", &name).replace(&body).await.map_err(api(what))?;
             }
         }
     }
@@ -83,7 +83,7 @@ fn improved(name: &str, live: &Value, wanted: &Value, upgrade: bool) -> Result<O
 
 async fn established(client: &HubClient, name: &str) -> Result<(), InstallError> {
     for _ in 0..600 {
-        let found = client.get(&crd_resource(), "", name).await;
+        let found = client.at(&crd_resource(), "", name).get().await;
         if found.ok().flatten().is_some_and(|crd| is_established(&crd)) {
             return Ok(());
         }

@@ -191,13 +191,13 @@ impl Lease {
         }
         self.end();
         let (namespace, name) = (&self.shared.namespace, hub::LEASE);
-        let Ok(Some(mut live)) = client.get(&resource(), namespace, name).await else { return };
+        let Ok(Some(mut live)) = client.at(&resource(), namespace, name).get().await else { return };
         if live.pointer("/spec/holderIdentity").and_then(Value::as_str) != Some(&self.shared.holder) {
             return;
         }
         live["spec"]["holderIdentity"] = json!("");
         live["spec"]["leaseDurationSeconds"] = json!(1);
-        if let Err(error) = client.replace(&resource(), namespace, name, &live).await {
+        if let Err(error) = client.at(&resource(), namespace, name).replace(&live).await {
             tracing::warn!(%error, "giving the lease back failed");
         }
     }
@@ -243,7 +243,7 @@ impl Lease {
         let known = seen.written.take().filter(|_| renewing.is_some());
         let found = match known {
             Some(known) => Some(known),
-            None => client.get(&resource(), namespace, name).await?,
+            None => client.at(&resource(), namespace, name).get().await?,
         };
         let (written, transitions) = match found {
             None => {
@@ -267,7 +267,7 @@ impl Lease {
                 }
                 let transitions = known + i64::from(!ours);
                 live["spec"] = spec(transitions, if ours { &acquired } else { "" });
-                (client.replace(&resource(), namespace, name, &live).await, transitions)
+                (client.at(&resource(), namespace, name).replace(&live).await, transitions)
             }
         };
         match written {
@@ -553,7 +553,7 @@ mod tests {
                 () = keeper.keep(&term) => true,
                 () = async {
                     let leases = resource();
-                    let turns: Vec<_> = (0..1_000).map(|_| client.get(&leases, "n", "slow")).collect();
+                    let turns: Vec<_> = (0..1_000).map(|_| client.at(&leases, "n", "slow").get()).collect();
                     let _waiting = tokio::time::timeout(Duration::ZERO, futures::future::join_all(turns)).await;
                     // Longer than the lease lasts without a renewal.
                     std::thread::sleep(TIMES.duration + Duration::from_secs(1));

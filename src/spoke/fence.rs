@@ -1,7 +1,6 @@
 //! Whether anything may be sent at all, asked where bytes leave: a process that was paused may wake up in the middle of a
 //! request, long after its right to write has ended. What is cut off here never reached the server.
 
-use super::client::MayWrite;
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
@@ -10,6 +9,9 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use tower::Service;
+
+/// Whether a write may be sent now.
+pub type MayWrite = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Open until it is given a right, then as long as that lasts.
 #[derive(Clone, Default)]

@@ -1,6 +1,6 @@
 //! What a client does when a server on loopback misbehaves: over TLS, by HTTP/2 and by HTTP/1.1.
 
-use super::client::{ApiError, DEFAULT_IN_FLIGHT, SpokeClient};
+use super::client::{ApiError, ClientSettings, DEFAULT_IN_FLIGHT, SpokeClient};
 use super::health::Contact;
 use super::host::ThisHost;
 use super::kubeconfig::{Policy, parse};
@@ -115,16 +115,13 @@ impl Server {
         );
         let endpoint = parse(kubeconfig.as_bytes(), &Policy::default()).unwrap();
         let (sender, contacts) = mpsc::unbounded_channel();
-        let name = ClusterName::new("c");
-        let client = SpokeClient::new(
-            &endpoint,
-            &name,
-            DEFAULT_IN_FLIGHT,
-            Metrics::default(),
-            sender,
-            Arc::new(ThisHost),
-        )
-        .unwrap();
+        let settings = ClientSettings {
+            cluster: ClusterName::new("c"),
+            in_flight: DEFAULT_IN_FLIGHT,
+            metrics: Metrics::default(),
+            contacts: sender,
+        };
+        let client = SpokeClient::new(&endpoint, settings, Arc::new(ThisHost)).unwrap();
         Self { client, contacts, asked, connections, accepting }
     }
 
@@ -165,20 +162,20 @@ async fn every_connection_says_first_who_answers_and_another_cluster_gets_no_req
         let mut server = Server::start(http2, cluster(uid.clone())).await;
         let (client, resource) = (server.client.clone(), config_maps());
         for _ in 0..5 {
-            assert!(client.get(&resource, "n", "x").await.is_ok());
+            assert!(client.at(&resource, "n", "x").get().await.is_ok());
         }
         let asked = server.asked();
         assert_eq!((asked.first().unwrap().as_str(), asked.len()), (SYSTEM, 6), "one proof for a connection");
 
         server.break_connections();
-        assert!(client.get(&resource, "n", "x").await.is_ok(), "the same cluster again");
+        assert!(client.at(&resource, "n", "x").get().await.is_ok(), "the same cluster again");
         assert_eq!(server.asked(), [SYSTEM, "GET /api/v1/namespaces/n/configmaps/x"]);
 
         uid.store(2, Ordering::SeqCst);
         server.break_connections();
         server.contacts();
         let body = json!({});
-        let writes = (0..8).map(|_| client.merge_patch(&resource, "n", "x", &body));
+        let writes = (0..8).map(|_| client.at(&resource, "n", "x").merge_patch(&body));
         for written in futures::future::join_all(writes).await {
             assert_eq!(written, Err(ApiError::Stranger { found: "uid-2".into() }));
         }
@@ -186,7 +183,7 @@ async fn every_connection_says_first_who_answers_and_another_cluster_gets_no_req
         assert!(server.contacts().contains(&Contact::Stranger("uid-2".into())));
 
         client.forget_who_answers();
-        assert!(client.get(&resource, "n", "x").await.is_ok(), "somebody judges anew who it is");
+        assert!(client.at(&resource, "n", "x").get().await.is_ok(), "somebody judges anew who it is");
     }
 }
 
@@ -214,9 +211,9 @@ async fn a_refused_proof_is_the_answer_to_what_was_asked() {
             _ => said(200, &json!({})),
         });
         let server = Server::start(true, behaviour).await;
-        assert_eq!(server.client.get(&config_maps(), "n", "x").await, Err(want));
+        assert_eq!(server.client.at(&config_maps(), "n", "x").get().await, Err(want));
         assert!(!server.asked().iter().any(|line| line.contains("configmaps")));
-        assert!(server.client.get(&config_maps(), "n", "x").await.is_ok(), "it is asked again");
+        assert!(server.client.at(&config_maps(), "n", "x").get().await.is_ok(), "it is asked again");
     }
 }
 
@@ -233,10 +230,10 @@ async fn where_kube_system_is_hidden_the_property_says_who_answers() {
         _ => said(200, &json!({})),
     });
     let server = Server::start(true, behaviour).await;
-    assert!(server.client.get(&config_maps(), "n", "x").await.is_ok());
+    assert!(server.client.at(&config_maps(), "n", "x").get().await.is_ok());
     *id.lock().unwrap() = "p2";
     server.break_connections();
-    let asked = server.client.get(&config_maps(), "n", "x").await;
+    let asked = server.client.at(&config_maps(), "n", "x").get().await;
     assert_eq!(asked, Err(ApiError::Stranger { found: "p2".into() }));
 }
 
@@ -278,9 +275,9 @@ async fn no_answer_fills_the_memory() {
     look(Asked::Watch);
     too_large(client.page("/api/v1/configmaps", "application/json").await.err());
     look(Asked::Page);
-    too_large(client.get(&config_maps(), "n", "x").await.err());
+    too_large(client.at(&config_maps(), "n", "x").get().await.err());
     look(Asked::Object);
-    too_large(client.merge_patch(&config_maps(), "n", "x", &json!({})).await.err());
+    too_large(client.at(&config_maps(), "n", "x").merge_patch(&json!({})).await.err());
     look(Asked::Object);
     too_large(client.get_json("/version").await.err());
     look(Asked::Discovery);
@@ -343,7 +340,7 @@ async fn what_is_no_api_server_is_named() {
             let behaviour: Behaviour =
                 Arc::new(move |line| if line == SYSTEM { system("u") } else { answer() });
             let mut server = Server::start(http2, behaviour).await;
-            let Err(ApiError::NotAnApi { message }) = server.client.get(&config_maps(), "n", "x").await
+            let Err(ApiError::NotAnApi { message }) = server.client.at(&config_maps(), "n", "x").get().await
             else {
                 panic!("{word}: that is an answer");
             };
@@ -398,7 +395,7 @@ async fn retry_after_is_obeyed() {
     let client = server.client.clone();
     let asking = (0..10).map(|_| async {
         loop {
-            assert_eq!(client.get(&config_maps(), "n", "x").await, Err(ApiError::Throttled));
+            assert_eq!(client.at(&config_maps(), "n", "x").get().await, Err(ApiError::Throttled));
         }
     });
     let all = futures::future::join_all(asking);
@@ -449,13 +446,13 @@ async fn many_watches_hold_no_other_request_up() {
         tokio::time::timeout(Duration::from_secs(8), futures::future::join_all((0..WATCHES).map(watch)));
     let watches = watches.await.expect("each watch begins");
     for _ in 0..40 {
-        let found = server.client.get(&resource, "n", "x");
+        let found = server.client.at(&resource, "n", "x").get();
         let found = tokio::time::timeout(Duration::from_secs(3), found).await.expect("an answer in time");
         assert!(found.unwrap().is_some());
     }
     let connections = server.connections.lock().unwrap().len();
     assert_eq!(connections, WATCHES / 80 + 1, "as few connections as carry them");
     drop(watches);
-    assert!(server.client.get(&resource, "n", "x").await.unwrap().is_some());
+    assert!(server.client.at(&resource, "n", "x").get().await.unwrap().is_some());
     assert_eq!(server.connections.lock().unwrap().len(), connections, "no further one");
 }

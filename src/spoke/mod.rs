@@ -2,11 +2,14 @@
 
 pub mod actor;
 pub mod agenda;
+mod build_error;
 pub mod client;
 mod connections;
 pub mod crd;
 pub mod crd_book;
+pub mod crd_names;
 mod dial;
+pub mod discovery;
 mod fallback_report;
 mod fence;
 mod flow;

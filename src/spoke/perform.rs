@@ -1,7 +1,7 @@
 //! Performs the actions of a step on the cluster and says what came of them: exactly one answer each.
 
 use super::client::{ApiError, SpokeClient};
-use super::{redacted, watch};
+use super::{discovery, redacted};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
@@ -319,7 +319,7 @@ async fn look(client: &SpokeClient, object: ObjectRef, resource: &ApiResource, m
     };
     let mut found = read(resource.clone()).await;
     if found == Err(ApiError::KindUnknown) {
-        found = match watch::discover(client, &object.gk, None).await {
+        found = match discovery::discover(client, &object.gk, None).await {
             Ok(Some(served)) => read(served.resource).await,
             Ok(None) => Ok(None),
             Err(error) => Err(error),

@@ -4,8 +4,10 @@
 //! A lookup is opened when the first instance reads it and closed when the last one does not any more. What was seen
 //! stands while its watch is interrupted; only a complete list takes something away.
 
+use super::crd_names::is_crd_of;
+use super::discovery::Served;
 use super::shared_watch::SharedWatch;
-use super::watch::{Seen, Served, is_crd_of};
+use super::watch::Seen;
 use crate::api::Gvk;
 use crate::api::maps::{HashMap, HashSet};
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};

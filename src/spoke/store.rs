@@ -3,9 +3,9 @@
 //! The objects themselves are kept by [`Objects`].
 
 use super::crd_book::CrdBook;
+use super::crd_names::is_crd_of;
 use super::references::References;
 use super::schemas::Graphs;
-use super::watch::is_crd_of;
 use crate::api::maps::HashMap;
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
 use crate::graph::Graph;

@@ -1,9 +1,8 @@
 //! HTTP to one API server: TLS, time limits, limits of what is sent and received, counting.
 
-use super::client::{BuildError, MayWrite};
 use super::connections::{Connections, Refusal, Streamed, Told};
 use super::dial::Dial;
-use super::fence::{Closed, Fence};
+use super::fence::{Closed, Fence, MayWrite};
 use super::health::Contact;
 use super::limits::{Asked, Bounded, UnderWay, not_an_api};
 use super::throttle::{Throttle, retry_after};
@@ -12,9 +11,6 @@ use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::body::{Body as HttpBody, Bytes, Frame};
 use kube::client::Body;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -107,6 +103,16 @@ impl Gate {
     }
 }
 
+/// The API server that requests go to.
+pub(super) struct Server {
+    /// Where its paths begin.
+    pub base: Uri,
+    /// The bearer token, where the transport adds it.
+    pub auth: Option<HeaderValue>,
+    /// Whether each connection says first which cluster answers.
+    pub proves: bool,
+}
+
 /// The innermost service of a client.
 #[derive(Clone)]
 pub(super) struct Transport {
@@ -133,15 +139,8 @@ impl Guard {
 pub(super) struct Permitted;
 
 impl Transport {
-    /// `proves`: whether each connection says first which cluster answers.
-    pub fn new(
-        dial: Dial,
-        base: Uri,
-        auth: Option<HeaderValue>,
-        proves: bool,
-        gate: Arc<Gate>,
-        hook: Hook,
-    ) -> Self {
+    pub fn new(dial: Dial, server: Server, gate: Arc<Gate>, hook: Hook) -> Self {
+        let Server { base, auth, proves } = server;
         let under_way = UnderWay::default();
         let proof = proves.then(|| auth.clone());
         let connections = Connections::new(dial, base.clone(), proof, hook.clone(), under_way.clone());
@@ -390,30 +389,6 @@ pub(super) fn bearer(token: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
     value.set_sensitive(true);
     Some(value)
-}
-
-/// The client certificate to show. It is for the server to judge: certificates that this library would not accept from a
-/// server (X.509 version 1, as home-made ones often are) are sent as they are.
-pub(super) fn client_identity(
-    cert: &[u8],
-    key: &[u8],
-) -> Result<Arc<dyn rustls::client::ResolvesClientCert>, BuildError> {
-    let chain: Vec<CertificateDer> = CertificateDer::pem_slice_iter(cert)
-        .collect::<Result<_, _>>()
-        .map_err(|_| BuildError::Identity("no certificate can be read from it"))?;
-    if chain.is_empty() {
-        return Err(BuildError::Identity("no certificate can be read from it"));
-    }
-    let key =
-        PrivateKeyDer::from_pem_slice(key).map_err(|_| BuildError::Identity("its key cannot be read"))?;
-    let key = rustls::crypto::ring::sign::any_supported_type(&key)
-        .map_err(|_| BuildError::Identity("its key is of a kind that is not supported"))?;
-    let certified = CertifiedKey::new(chain, key);
-    let mismatch = rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch);
-    if certified.keys_match() == Err(mismatch) {
-        return Err(BuildError::Identity("certificate and key do not fit"));
-    }
-    Ok(Arc::new(SingleCertAndKey::from(certified)))
 }
 
 #[cfg(test)]

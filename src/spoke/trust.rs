@@ -1,14 +1,15 @@
 //! Whom an untrusted endpoint's TLS connection believes: the authorities that its kubeconfig names, public ones only where
 //! somebody asked for them, and never the roots of this machine, which would let any public certificate speak for the cluster.
+//! And the certificate that a client shows for itself.
 
-use super::client::BuildError;
+use super::build_error::BuildError;
 use super::kubeconfig::Endpoint;
-use super::transport::client_identity;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use std::sync::Arc;
 
@@ -43,6 +44,30 @@ pub(super) fn tls_config(endpoint: &Endpoint) -> Result<rustls::ClientConfig, Bu
         }
         None => builder.with_no_client_auth(),
     })
+}
+
+/// The client certificate to show. It is for the server to judge: certificates that this library would not accept from a
+/// server (X.509 version 1, as home-made ones often are) are sent as they are.
+pub(super) fn client_identity(
+    cert: &[u8],
+    key: &[u8],
+) -> Result<Arc<dyn rustls::client::ResolvesClientCert>, BuildError> {
+    let chain: Vec<CertificateDer> = CertificateDer::pem_slice_iter(cert)
+        .collect::<Result<_, _>>()
+        .map_err(|_| BuildError::Identity("no certificate can be read from it"))?;
+    if chain.is_empty() {
+        return Err(BuildError::Identity("no certificate can be read from it"));
+    }
+    let key =
+        PrivateKeyDer::from_pem_slice(key).map_err(|_| BuildError::Identity("its key cannot be read"))?;
+    let key = rustls::crypto::ring::sign::any_supported_type(&key)
+        .map_err(|_| BuildError::Identity("its key is of a kind that is not supported"))?;
+    let certified = CertifiedKey::new(chain, key);
+    let mismatch = rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch);
+    if certified.keys_match() == Err(mismatch) {
+        return Err(BuildError::Identity("certificate and key do not fit"));
+    }
+    Ok(Arc::new(SingleCertAndKey::from(certified)))
 }
 
 /// Believes what an authority signed, and, as kubectl does, a server certificate that stands itself among the authorities:

@@ -8,7 +8,7 @@ use crate::hub::context::Context;
 use crate::hub::identity::{self, AskError, Claim, ClusterInfo};
 use crate::hub::{Event, clusters::left_behind};
 use crate::reconcile::fleet::Left;
-use crate::spoke::client::{ApiError, DEFAULT_IN_FLIGHT, SpokeClient};
+use crate::spoke::client::{ApiError, ClientSettings, DEFAULT_IN_FLIGHT, SpokeClient};
 use crate::spoke::health::{Contact, backoff};
 use crate::spoke::messages::ContactState;
 use std::collections::BTreeMap;
@@ -61,12 +61,11 @@ pub(in crate::hub) fn identify(
 ) {
     let (sender, contacts) = mpsc::unbounded_channel();
     let limit = in_flight.and_then(|n| usize::try_from(n).ok()).unwrap_or(DEFAULT_IN_FLIGHT);
+    let (cluster, metrics) = (name.clone(), ctx.metrics.clone());
+    let settings = ClientSettings { cluster, in_flight: limit, metrics, contacts: sender };
     let built = match source {
-        Source::Local => ctx.client.as_local_spoke(name, limit, ctx.metrics.clone(), sender),
-        Source::Remote(endpoint) => {
-            let host = ctx.client.host().clone();
-            SpokeClient::new(endpoint, name, limit, ctx.metrics.clone(), sender, host)
-        }
+        Source::Local => ctx.client.as_local_spoke(settings),
+        Source::Remote(endpoint) => SpokeClient::new(endpoint, settings, ctx.client.host().clone()),
     };
     let (ctx, name) = (ctx.clone(), name.clone());
     let client = match built {

@@ -10,11 +10,11 @@ use crate::reconcile::world::CrdState;
 use crate::reconcile::world::KindState;
 use crate::reconcile::world::Stored;
 use crate::reconcile::world::World;
+use crate::spoke::crd_names;
 use crate::spoke::messages::Said;
 use crate::spoke::messages::ToSpoke;
 use crate::spoke::perform::Done;
 use crate::spoke::store::Store;
-use crate::spoke::watch;
 use crate::spoke::watch::Seen;
 use std::sync::Arc;
 
@@ -213,7 +213,7 @@ impl Actor {
         }
     }
 
-    pub(super) fn on_crd(&mut self, seen: &watch::CrdSeen) {
+    pub(super) fn on_crd(&mut self, seen: &crd_names::CrdSeen) {
         // A kind that was not served may be served now; what failed because of a schema may work now.
         let gk = seen.gk.clone().or_else(|| self.read_store(|s| s.kind_of_crd(&seen.name)));
         let unserved = self.read_store(Store::unserved);

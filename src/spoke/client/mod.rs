@@ -6,12 +6,17 @@
 
 mod answers;
 mod error;
+mod former;
+mod object;
 mod verbs;
 
+pub use super::build_error::BuildError;
+pub use super::fence::MayWrite;
 pub(super) use answers::Lines;
 pub use error::ApiError;
+pub use object::ObjectVerbs;
+pub(super) use object::path;
 pub use verbs::Verbs;
-pub(super) use verbs::path;
 
 use super::connections::Connections;
 use super::dial::Dial;
@@ -19,7 +24,7 @@ use super::fence::Fence;
 use super::health::Contact;
 use super::host::AnyHost;
 use super::kubeconfig::Endpoint;
-use super::transport::{self, Gate, Hook, Transport};
+use super::transport::{self, Gate, Hook, Server, Transport};
 use super::trust;
 use super::weight::Kept;
 use crate::api::names::ClusterName;
@@ -32,24 +37,24 @@ use tokio::sync::mpsc::UnboundedSender;
 /// Requests in flight to one cluster, watches aside, unless its Cluster says otherwise.
 pub const DEFAULT_IN_FLIGHT: usize = 32;
 
-/// Why a client cannot be built. Texts carry no secret.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// A field of a kubeconfig.
-    #[error("{0}: {1}")]
-    Field(String, &'static str),
-    #[error("client certificate: {0}")]
-    Identity(&'static str),
-    #[error("tls: {0}")]
-    Tls(#[from] rustls::Error),
-    #[error("{0}")]
-    Config(#[from] kube::Error),
-    #[error("kubeconfig: {0}")]
-    Kubeconfig(String),
+/// Whose requests a client sends, how many at once, and who hears how they end.
+pub struct ClientSettings {
+    /// The name that requests are counted under.
+    pub cluster: ClusterName,
+    /// Requests in flight, watches aside; one at least.
+    pub in_flight: usize,
+    pub metrics: Metrics,
+    /// What each answer says of the contact.
+    pub contacts: UnboundedSender<Contact>,
 }
 
-/// Whether a write may be sent now.
-pub type MayWrite = Arc<dyn Fn() -> bool + Send + Sync>;
+impl ClientSettings {
+    fn split(self) -> (Arc<Gate>, Hook) {
+        let Self { cluster, in_flight, metrics, contacts } = self;
+        let (contacts, fence) = (Some(contacts), Fence::default());
+        (Gate::new(in_flight), Hook { cluster: cluster.as_str().into(), metrics, contacts, fence })
+    }
+}
 
 /// A client of one registered cluster.
 #[derive(Clone)]
@@ -86,14 +91,7 @@ impl SpokeClient {
     ///
     /// # Errors
     /// Certificates or keys that cannot be read.
-    pub fn new(
-        endpoint: &Endpoint,
-        cluster: &ClusterName,
-        in_flight: usize,
-        metrics: Metrics,
-        contacts: UnboundedSender<Contact>,
-        host: AnyHost,
-    ) -> Result<Self, BuildError> {
+    pub fn new(endpoint: &Endpoint, settings: ClientSettings, host: AnyHost) -> Result<Self, BuildError> {
         let tls = trust::tls_config(endpoint)?;
         let base: http::Uri = endpoint
             .server()
@@ -106,10 +104,10 @@ impl SpokeClient {
             ),
             None => None,
         };
-        let hook = hook(cluster, metrics, contacts);
-        let gate = Gate::new(in_flight);
+        let (gate, hook) = settings.split();
         let dial = Dial::new(tls, endpoint.tls_server_name(), host, hook.fence.clone());
-        let transport = Transport::new(dial, base, auth, true, gate.clone(), hook.clone());
+        let server = Server { base, auth, proves: true };
+        let transport = Transport::new(dial, server, gate.clone(), hook.clone());
         let connections = Some(transport.connections().clone());
         let client = kube::Client::new(transport, "default");
         let verbs = Verbs { kept: Some(Kept::default()), ..Verbs::over(client, gate, hook) };
@@ -196,14 +194,8 @@ impl HubClient {
     ///
     /// # Errors
     /// As [`Self::from_environment`].
-    pub fn as_local_spoke(
-        &self,
-        cluster: &ClusterName,
-        in_flight: usize,
-        metrics: Metrics,
-        contacts: UnboundedSender<Contact>,
-    ) -> Result<SpokeClient, BuildError> {
-        let (hook, gate) = (hook(cluster, metrics, contacts), Gate::new(in_flight));
+    pub fn as_local_spoke(&self, settings: ClientSettings) -> Result<SpokeClient, BuildError> {
+        let (gate, hook) = settings.split();
         let client = trusted(&self.config, &self.host, hook.clone(), gate.clone())?;
         Ok(SpokeClient { verbs: Verbs::over(client, gate, hook), connections: None })
     }
@@ -216,11 +208,6 @@ impl HubClient {
     pub fn default_namespace(&self) -> &str {
         &self.config.default_namespace
     }
-}
-
-/// What a cluster's requests are counted and judged by.
-fn hook(cluster: &ClusterName, metrics: Metrics, contacts: UnboundedSender<Contact>) -> Hook {
-    Hook { cluster: cluster.as_str().into(), metrics, contacts: Some(contacts), fence: Fence::default() }
 }
 
 /// A client for a configuration that the hub's operator gave.
@@ -237,13 +224,13 @@ fn trusted(
     (user.client_key, user.client_key_data) = (None, None);
     let mut tls = anonymous.rustls_client_config()?;
     if let Some((cert, key)) = identity_pem(&config.auth_info)? {
-        tls.client_auth_cert_resolver = transport::client_identity(&cert, &key)?;
+        tls.client_auth_cert_resolver = trust::client_identity(&cert, &key)?;
     }
     let auth = config.auth_layer()?;
     let name = config.tls_server_name.clone();
-    let server = config.cluster_url.clone();
     let dial = Dial::new(tls, name.as_deref(), host.clone(), hook.fence.clone());
-    let transport = Transport::new(dial, server, None, false, gate, hook);
+    let server = Server { base: config.cluster_url.clone(), auth: None, proves: false };
+    let transport = Transport::new(dial, server, gate, hook);
     let stack = tower::ServiceBuilder::new().option_layer(auth).service(transport);
     Ok(kube::Client::new(stack, config.default_namespace.clone()))
 }
@@ -329,11 +316,11 @@ mod tests {
             counting(written.clone(), gate.clone()).guarded(Arc::new(move || lease.load(Ordering::SeqCst)));
         let resource = super::super::crd::crd_resource();
         let body = json!({});
-        assert_eq!(client.merge_patch(&resource, "", "x", &body).await, Ok(json!({})));
+        assert_eq!(client.at(&resource, "", "x").merge_patch(&body).await, Ok(json!({})));
         assert_eq!(written.load(Ordering::SeqCst), 1);
 
         let turn = gate.in_flight.clone().acquire_owned().await.unwrap();
-        let write = client.merge_patch(&resource, "", "x", &body);
+        let write = client.at(&resource, "", "x").merge_patch(&body);
         let lose = async {
             tokio::task::yield_now().await;
             held.store(false, Ordering::SeqCst);
@@ -341,7 +328,7 @@ mod tests {
         };
         assert_eq!(tokio::join!(write, lose).0, Err(ApiError::NotLeading));
         assert_eq!(written.load(Ordering::SeqCst), 1);
-        assert_eq!(client.get(&resource, "", "x").await, Ok(Some(json!({}))));
+        assert_eq!(client.at(&resource, "", "x").get().await, Ok(Some(json!({}))));
     }
 
     /// The pool of connections, the buffer of the client and a turn all come after its sender asked.
@@ -360,10 +347,10 @@ mod tests {
         // It ends after it was asked for the first time.
         let client = client.guarded(Arc::new(move || times.fetch_add(1, Ordering::SeqCst) == 0));
         let resource = super::super::crd::crd_resource();
-        assert_eq!(client.merge_patch(&resource, "", "x", &json!({})).await, Err(ApiError::NotLeading));
+        assert_eq!(client.at(&resource, "", "x").merge_patch(&json!({})).await, Err(ApiError::NotLeading));
         assert!(asked.load(Ordering::SeqCst) >= 2);
         let fenced = client.apart().unwrap().fenced(Arc::new(|| false));
-        assert_eq!(fenced.get(&resource, "", "x").await, Err(ApiError::NotLeading), "not even a read");
+        assert_eq!(fenced.at(&resource, "", "x").get().await, Err(ApiError::NotLeading), "not even a read");
         let nobody = tokio::time::timeout(std::time::Duration::from_millis(50), server.accept()).await;
         assert!(nobody.is_err(), "nothing was sent");
     }

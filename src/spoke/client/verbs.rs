@@ -3,6 +3,7 @@
 use super::MayWrite;
 use super::answers::{Lines, List, Page};
 use super::error::{ApiError, classify, in_its_group, not_json, read, refused};
+use super::object::{ObjectVerbs, path};
 use crate::spoke::health::Contact;
 use crate::spoke::transport::{self, Gate, Hook};
 use crate::spoke::weight::Kept;
@@ -53,7 +54,10 @@ impl Verbs {
         self.kept.as_ref()
     }
 
-    async fn call<T: serde::de::DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<T, ApiError> {
+    pub(super) async fn call<T: serde::de::DeserializeOwned>(
+        &self,
+        request: Request<Vec<u8>>,
+    ) -> Result<T, ApiError> {
         let path = request.uri().path().to_owned();
         let read = read(&self.in_turn(request).await?);
         self.understood(read.map_err(|error| in_its_group(&path, error)))
@@ -102,7 +106,7 @@ impl Verbs {
     }
 
     /// `Ok(None)` is a 404 for the object itself, or for the namespace that it would be in; a missing kind is an error.
-    async fn find(&self, request: Request<Vec<u8>>) -> Result<Option<Value>, ApiError> {
+    pub(super) async fn find(&self, request: Request<Vec<u8>>) -> Result<Option<Value>, ApiError> {
         match self.call(request).await {
             Ok(value) => Ok(Some(value)),
             Err(ApiError::NotFound | ApiError::NamespaceMissing { .. }) => Ok(None),
@@ -110,35 +114,15 @@ impl Verbs {
         }
     }
 
-    /// # Errors
-    /// As [`classify`] sorts them; so for all verbs.
-    pub async fn get(
-        &self,
-        resource: &ApiResource,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<Value>, ApiError> {
-        self.find(request(Method::GET, &path(resource, namespace, name), "application/json", None)).await
-    }
-
-    /// Metadata alone, as `PartialObjectMetadata`.
-    ///
-    /// # Errors
-    /// As for [`Self::get`].
-    pub async fn get_metadata(
-        &self,
-        resource: &ApiResource,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<Value>, ApiError> {
-        let accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
-        self.find(request(Method::GET, &path(resource, namespace, name), accept, None)).await
+    /// The object of this name; an empty namespace is that of a cluster-scoped kind.
+    pub fn at<'a>(&'a self, resource: &'a ApiResource, namespace: &'a str, name: &'a str) -> ObjectVerbs<'a> {
+        ObjectVerbs { verbs: self, resource, namespace, name }
     }
 
     /// Any path; `Ok(None)` where the server knows none.
     ///
     /// # Errors
-    /// As for [`Self::get`].
+    /// As [`classify`] sorts them; so for all verbs.
     pub async fn get_json(&self, path: &str) -> Result<Option<Value>, ApiError> {
         match self.find(request(Method::GET, path, "application/json", None)).await {
             Err(ApiError::KindUnknown) => Ok(None),
@@ -149,7 +133,7 @@ impl Verbs {
     /// The text at a path, which is read elsewhere; `Ok(None)` where the server knows none.
     ///
     /// # Errors
-    /// As for [`Self::get`].
+    /// As for [`Self::get_json`].
     pub async fn get_text(&self, path: &str) -> Result<Option<String>, ApiError> {
         let request = request(Method::GET, path, "application/json", None);
         match self.in_turn(request).await {
@@ -164,7 +148,7 @@ impl Verbs {
     /// One page of a list. An answer that is not clearly a list is an error: what is not in a list is taken for gone.
     ///
     /// # Errors
-    /// As for [`Self::get`]; [`ApiError::TooLarge`] when fewer objects may fit.
+    /// As for [`Self::get_json`]; [`ApiError::TooLarge`] when fewer objects may fit.
     pub(in crate::spoke) async fn page(&self, path: &str, accept: &str) -> Result<Page, ApiError> {
         let closed = |_| ApiError::Connect { message: "the client is closed".into() };
         let _one = self.gate.pages.clone().acquire_owned().await.map_err(closed)?;
@@ -184,88 +168,16 @@ impl Verbs {
     /// Opens a watch. It waits for the head of the answer for as long as a watch may be silent.
     ///
     /// # Errors
-    /// As for [`Self::get`].
+    /// As for [`Self::get_json`].
     pub(in crate::spoke) async fn watch(&self, path: &str, accept: &str) -> Result<Lines, ApiError> {
         let response = self.send(request(Method::GET, path, accept, None)).await?;
         Ok(Lines::of(response.into_body()))
     }
 
-    /// Server-side apply with force: kro's way, so that either can take over from the other.
+    /// Creates an object, which names itself.
     ///
     /// # Errors
-    /// As for [`Self::get`].
-    pub async fn apply(
-        &self,
-        resource: &ApiResource,
-        namespace: &str,
-        name: &str,
-        manager: &str,
-        body: &Value,
-    ) -> Result<Value, ApiError> {
-        let manager: String = url::form_urlencoded::byte_serialize(manager.as_bytes()).collect();
-        let path = format!(
-            "{}?fieldManager={manager}&force=true&fieldValidation=Strict",
-            path(resource, namespace, name)
-        );
-        self.call(request(
-            Method::PATCH,
-            &path,
-            "application/json",
-            Some(("application/apply-patch+yaml", body)),
-        ))
-        .await
-    }
-
-    /// JSON merge patch.
-    ///
-    /// # Errors
-    /// As for [`Self::get`].
-    pub async fn merge_patch(
-        &self,
-        resource: &ApiResource,
-        namespace: &str,
-        name: &str,
-        patch: &Value,
-    ) -> Result<Value, ApiError> {
-        self.merge(&path(resource, namespace, name), patch).await
-    }
-
-    /// JSON patch; `patch` is a list of operations.
-    ///
-    /// # Errors
-    /// As for [`Self::get`].
-    pub async fn json_patch(
-        &self,
-        resource: &ApiResource,
-        namespace: &str,
-        name: &str,
-        patch: &Value,
-    ) -> Result<Value, ApiError> {
-        let body = Some(("application/json-patch+json", patch));
-        self.call(request(Method::PATCH, &path(resource, namespace, name), "application/json", body)).await
-    }
-
-    /// JSON merge patch of the status subresource; `patch` is the whole object's patch, `{"status": …}`.
-    ///
-    /// # Errors
-    /// As for [`Self::get`].
-    pub async fn merge_status(
-        &self,
-        resource: &ApiResource,
-        namespace: &str,
-        name: &str,
-        patch: &Value,
-    ) -> Result<Value, ApiError> {
-        self.merge(&format!("{}/status", path(resource, namespace, name)), patch).await
-    }
-
-    async fn merge(&self, path: &str, patch: &Value) -> Result<Value, ApiError> {
-        let body = Some(("application/merge-patch+json", patch));
-        self.call(request(Method::PATCH, path, "application/json", body)).await
-    }
-
-    /// # Errors
-    /// As for [`Self::get`].
+    /// As for [`Self::get_json`].
     pub async fn create(
         &self,
         resource: &ApiResource,
@@ -275,74 +187,14 @@ impl Verbs {
         let path = path(resource, namespace, "");
         self.call(request(Method::POST, &path, "application/json", Some(("application/json", body)))).await
     }
-
-    /// Replaces the whole object; its resourceVersion must be in `body`.
-    ///
-    /// # Errors
-    /// As for [`Self::get`].
-    pub async fn replace(
-        &self,
-        resource: &ApiResource,
-        namespace: &str,
-        name: &str,
-        body: &Value,
-    ) -> Result<Value, ApiError> {
-        let path = path(resource, namespace, name);
-        self.call(request(Method::PUT, &path, "application/json", Some(("application/json", body)))).await
-    }
-
-    /// Deletes the object of this uid; `Ok(None)` when there is none of the name.
-    ///
-    /// # Errors
-    /// [`ApiError::Conflict`] when another object has the name; else as for [`Self::get`].
-    pub async fn delete(
-        &self,
-        resource: &ApiResource,
-        namespace: &str,
-        name: &str,
-        uid: &str,
-    ) -> Result<Option<Value>, ApiError> {
-        let body = serde_json::json!({"preconditions": {"uid": uid}});
-        let path = path(resource, namespace, name);
-        self.find(request(Method::DELETE, &path, "application/json", Some(("application/json", &body)))).await
-    }
-
-    /// Deletes an object if it is as it was read. `None`: it is not there.
-    ///
-    /// # Errors
-    /// See [`ApiError`]; `Conflict` if it changed meanwhile.
-    pub async fn delete_unchanged(
-        &self,
-        resource: &ApiResource,
-        namespace: &str,
-        read: &crate::api::Object,
-    ) -> Result<Option<Value>, ApiError> {
-        let preconditions =
-            serde_json::json!({"uid": read.uid(), "resourceVersion": read.resource_version()});
-        let body = serde_json::json!({"preconditions": preconditions});
-        let path = path(resource, namespace, read.name());
-        self.find(request(Method::DELETE, &path, "application/json", Some(("application/json", &body)))).await
-    }
 }
 
-pub(in crate::spoke) fn path(resource: &ApiResource, namespace: &str, name: &str) -> String {
-    let mut out = if resource.group.is_empty() {
-        format!("/api/{}", resource.version)
-    } else {
-        format!("/apis/{}/{}", resource.group, resource.version)
-    };
-    let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    if !namespace.is_empty() {
-        out.push_str(&format!("/namespaces/{}", encode(namespace)));
-    }
-    out.push_str(&format!("/{}", resource.plural));
-    if !name.is_empty() {
-        out.push_str(&format!("/{}", encode(name)));
-    }
-    out
-}
-
-fn request(method: Method, path: &str, accept: &str, body: Option<(&str, &Value)>) -> Request<Vec<u8>> {
+pub(super) fn request(
+    method: Method,
+    path: &str,
+    accept: &str,
+    body: Option<(&str, &Value)>,
+) -> Request<Vec<u8>> {
     let builder = Request::builder().method(method).uri(path).header(http::header::ACCEPT, accept);
     let built = match body {
         Some((kind, value)) => {
@@ -352,29 +204,4 @@ fn request(method: Method, path: &str, accept: &str, body: Option<(&str, &Value)
     };
     // Paths are encoded above and headers are constants; an empty request would be answered with an error.
     built.unwrap_or_default()
-}
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths() {
-        let core = ApiResource {
-            group: String::new(),
-            version: "v1".into(),
-            api_version: "v1".into(),
-            kind: "Secret".into(),
-            plural: "secrets".into(),
-        };
-        assert_eq!(path(&core, "n", "a"), "/api/v1/namespaces/n/secrets/a");
-        let apps = ApiResource {
-            group: "apps".into(),
-            api_version: "apps/v1".into(),
-            kind: "Deployment".into(),
-            plural: "deployments".into(),
-            ..core
-        };
-        assert_eq!(path(&apps, "", ""), "/apis/apps/v1/deployments");
-        assert_eq!(path(&apps, "n", "a/../b"), "/apis/apps/v1/namespaces/n/deployments/a%2F..%2Fb");
-    }
 }

@@ -8,8 +8,8 @@ use crate::graph::{Diagnostic, Graph};
 use crate::schema::kinds::{Kinds, Served};
 use crate::schema::openapi::{self, Document};
 use crate::spoke::client::{ApiError, Verbs};
+use crate::spoke::discovery;
 use crate::spoke::pool::Pool;
-use crate::spoke::watch;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -227,7 +227,7 @@ impl Reader {
         if found.silent.contains_key(&group) {
             return Ok(false);
         }
-        let asked = tokio::time::timeout(GROUP_PATIENCE, watch::is_served(client, gvk)).await;
+        let asked = tokio::time::timeout(GROUP_PATIENCE, discovery::is_served(client, gvk)).await;
         match asked.unwrap_or(Err(ApiError::Timeout)) {
             Ok(served) => {
                 let mut absent = self.absent.lock().await;

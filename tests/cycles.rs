@@ -1,0 +1,134 @@
+//! Folders of one layer that import each other are one room with two doors: each is read only with the other.
+
+use super::layering::{code, name, product, sources};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Layers whose folders do not import each other in a circle.
+const LAYERS: [&str; 1] = ["spoke"];
+
+type Module = Vec<String>;
+
+#[test]
+fn no_circle_of_imports_goes_through_two_folders() {
+    let texts = modules();
+    let imports: BTreeMap<&Module, BTreeSet<Module>> = texts
+        .iter()
+        .map(|(module, text)| (module, imported(module, text, |path| texts.contains_key(path))))
+        .collect();
+    let folder = |module: &Module| {
+        let has_children =
+            texts.keys().any(|other| other.split_last().is_some_and(|(_, above)| above == *module));
+        if has_children { module.clone() } else { module[..module.len() - 1].to_vec() }
+    };
+    let reaches: BTreeMap<&Module, BTreeSet<Module>> =
+        imports.keys().map(|module| (*module, reached(module, &imports))).collect();
+    let mut bad = Vec::new();
+    for (module, direct) in &imports {
+        for other in direct.iter().filter(|other| folder(other) != folder(module)) {
+            if reaches.get(other).is_some_and(|back| back.contains(*module)) {
+                bad.push(format!(
+                    "{} imports {}, and by others the reverse",
+                    module.join("::"),
+                    other.join("::")
+                ));
+            }
+        }
+    }
+    assert!(imports.len() > 30 && bad.is_empty(), "{} modules\n{}", imports.len(), bad.join("\n"));
+}
+
+#[test]
+fn a_circle_would_be_seen() {
+    let known = |path: &[String]| ["a", "a::b", "a::c"].contains(&path.join("::").as_str());
+    let module = |text: &str| text.split("::").map(str::to_owned).collect::<Module>();
+    let found = |text: &str| {
+        imported(&module("a::b"), text, known).into_iter().map(|m| m.join("::")).collect::<Vec<_>>()
+    };
+    assert_eq!(found("use crate::a::{c::{X, Y}, Z};"), ["a", "a::c"]);
+    assert_eq!(found("use super::{\n    c::X,\n};"), ["a::c"]);
+    assert_eq!(found("fn f() { super::c::g() } // crate::a::X"), ["a::c"]);
+    assert_eq!(found("use self::X;\nmod d;"), [""; 0]);
+}
+
+/// All that a module imports, directly or by others.
+fn reached(from: &Module, imports: &BTreeMap<&Module, BTreeSet<Module>>) -> BTreeSet<Module> {
+    let (mut seen, mut next) = (BTreeSet::new(), vec![from.clone()]);
+    while let Some(module) = next.pop() {
+        for other in imports.get(&module).into_iter().flatten() {
+            if seen.insert(other.clone()) {
+                next.push(other.clone());
+            }
+        }
+    }
+    seen
+}
+
+/// The product's modules of these layers, with their code.
+fn modules() -> BTreeMap<Module, String> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let of = |path: &std::path::Path| {
+        let path = path.strip_prefix(&root).unwrap_or(path).with_extension("");
+        let mut module: Module = path.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+        if module.last().is_some_and(|last| last == "mod") {
+            module.pop();
+        }
+        module
+    };
+    let own = sources().into_iter().filter(|(layer, ..)| LAYERS.contains(&layer.as_str()));
+    own.map(|(_, path, text)| {
+        let lines = product(&text).into_iter().map(|(_, line)| format!("{}\n", code(line)));
+        (of(&path), lines.collect())
+    })
+    .collect()
+}
+
+/// The modules that a module names by `crate::` or `super::`, as far as they are `known`.
+fn imported(module: &Module, text: &str, known: impl Fn(&[String]) -> bool) -> BTreeSet<Module> {
+    let mut out = BTreeSet::new();
+    let text: String = text.lines().map(|line| format!("{}\n", code(line))).collect();
+    for start in ["crate::", "super::"] {
+        for (at, _) in text.match_indices(start) {
+            // The rest of `super::super::` is no path of its own.
+            if text[..at].ends_with("::") {
+                continue;
+            }
+            let mut base = if start == "super::" { module.clone() } else { Vec::new() };
+            let mut rest = &text[at..];
+            while let Some(above) = rest.strip_prefix("super::") {
+                base.pop();
+                rest = above;
+            }
+            paths(&base, rest.strip_prefix("crate::").unwrap_or(rest), &mut out);
+        }
+    }
+    let longest = |path: Module| (1..=path.len()).rev().map(|n| path[..n].to_vec()).find(|path| known(path));
+    out.into_iter().filter_map(longest).filter(|found| found != module).collect()
+}
+
+/// The paths that a text begins with, below a base; groups in braces name many.
+fn paths(base: &Module, text: &str, out: &mut BTreeSet<Module>) {
+    let text = text.trim_start();
+    if let Some(group) = text.strip_prefix('{') {
+        let (mut depth, mut begins) = (0, true);
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => return,
+                '}' => depth -= 1,
+                ',' if depth == 0 => begins = true,
+                c if begins && depth == 0 && !c.is_whitespace() => {
+                    paths(base, &group[at..], out);
+                    begins = false;
+                }
+                _ => {}
+            }
+        }
+        return;
+    }
+    let first = name(text);
+    let below = [base.clone(), vec![first.clone()]].concat();
+    match text[first.len()..].strip_prefix("::") {
+        Some(rest) => paths(&below, rest, out),
+        None => drop(out.insert(below)),
+    }
+}
