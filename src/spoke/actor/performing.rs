@@ -10,12 +10,13 @@ use crate::metrics::Metrics;
 use crate::reconcile::spoke::{Action, Task};
 use crate::reconcile::world::Lookup;
 use crate::spoke::client::{ApiError, SpokeClient};
+use crate::spoke::discovery::Served;
 use crate::spoke::health::backoff;
 use crate::spoke::messages::Said;
 use crate::spoke::references::Subject;
 use crate::spoke::schemas::Reader;
-use crate::spoke::watch::{self, Served};
-use crate::spoke::{crd, perform, spans};
+use crate::spoke::watch::{self, Seen};
+use crate::spoke::{crd, crd_names, perform, spans};
 use kube::core::ApiResource;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -88,7 +89,7 @@ impl Beside {
         let (client, events) = (self.client.clone(), self.events.clone());
         self.spawn(async move {
             let told = |seen| events.send(Event::Crd(seen)).is_ok();
-            watch::crds(&client, told).await;
+            crd_names::crds(&client, told).await;
         });
     }
 
@@ -116,7 +117,9 @@ impl Beside {
             before.cancel();
         }
         let (client, events) = (self.client.clone(), self.events.clone());
-        self.spawn_watch(stop, watch::kind(client, gk, gvk, selector, serial, events));
+        let of = gk.clone();
+        let tell = move |seen: Seen| events.send(Event::Watch(of.clone(), serial, seen)).is_ok();
+        self.spawn_watch(stop, watch::kind(client, gk, gvk, selector, tell));
     }
 
     fn watch_reference(&mut self, subject: Subject, known: Option<Served>, serial: u64) {
@@ -124,15 +127,19 @@ impl Beside {
         if let Some(before) = self.references.insert(subject.clone(), stop.clone()) {
             before.cancel();
         }
-        let (client, events) = (self.client.clone(), self.events.clone());
-        self.spawn_watch(stop, watch::reference(client, subject, known, serial, events));
+        let (events, gvk) = (self.events.clone(), subject.gvk().clone());
+        let found = move |served: &Served| drop(events.send(Event::Served(gvk.clone(), served.clone())));
+        let (events, of) = (self.events.clone(), subject.clone());
+        let tell = move |seen: Seen| events.send(Event::Reference(of.clone(), serial, seen)).is_ok();
+        self.spawn_watch(stop, watch::reference(self.client.clone(), subject, known, found, tell));
     }
 
     fn ask(&self, lookup: Lookup, known: Option<Served>) {
         let shared = self.references.get(&Subject::Kind(lookup.gvk.clone()));
         let stop = shared.cloned().unwrap_or_else(|| self.cancel.clone());
-        let asking = watch::ask(self.client.clone(), lookup, known, self.events.clone());
-        self.spawn(until(stop, asking));
+        let (events, of) = (self.events.clone(), lookup.clone());
+        let tell = move |answer| events.send(Event::Answered(of.clone(), answer)).is_ok();
+        self.spawn(until(stop, watch::ask(self.client.clone(), lookup, known, tell)));
     }
 
     fn judge(&mut self, wanted: Vec<ToJudge>, freshness: Freshness) {
