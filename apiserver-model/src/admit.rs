@@ -119,42 +119,8 @@ fn cut(value: &mut Value, at: At<'_>, path: &str, dropped: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::schema;
     use serde_json::json;
-
-    fn schema() -> Schema {
-        Schema::of_crd(&json!({
-            "type": "object",
-            "properties": {
-                "spec": {
-                    "type": "object",
-                    "properties": {
-                        "n": {"type": "integer", "default": 1},
-                        "maybe": {"type": "string", "nullable": true, "default": "x"},
-                        "plain": {"type": "string"},
-                        "inner": {"type": "object", "properties": {"on": {"type": "boolean", "default": true}}},
-                        "made": {
-                            "type": "object", "default": {},
-                            "properties": {"on": {"type": "boolean", "default": true}},
-                        },
-                        "list": {"type": "array", "items": {
-                            "type": "object", "properties": {"p": {"type": "string", "default": "TCP"}},
-                        }},
-                        "map": {"type": "object", "additionalProperties": {
-                            "type": "object", "properties": {"p": {"type": "string", "default": "TCP"}},
-                        }},
-                        "free": {
-                            "type": "object", "x-kubernetes-preserve-unknown-fields": true,
-                            "properties": {"known": {"type": "object", "properties": {"a": {"type": "string"}}}},
-                        },
-                        "template": {
-                            "type": "object", "x-kubernetes-embedded-resource": true,
-                            "properties": {"spec": {"type": "object"}},
-                        },
-                    },
-                },
-            },
-        }))
-    }
 
     #[test]
     fn defaults_are_set_where_the_parent_is() {

@@ -216,15 +216,17 @@ pub(crate) fn condition<'a>(crd: &'a Value, ty: &str) -> Option<&'a str> {
     conditions.iter().find(|c| c["type"] == ty)?.get("status")?.as_str()
 }
 
+/// A condition of a CRD, without its time.
+pub(crate) struct Condition<'a> {
+    pub ty: &'a str,
+    pub status: &'a str,
+    pub reason: &'a str,
+    pub message: &'a str,
+}
+
 /// Sets a condition; its time changes with its status alone.
-pub(crate) fn set_condition(
-    crd: &mut Value,
-    ty: &str,
-    status: &str,
-    reason: &str,
-    message: &str,
-    time: &str,
-) {
+pub(crate) fn set_condition(crd: &mut Value, condition: &Condition<'_>, time: &str) {
+    let Condition { ty, status, reason, message } = *condition;
     if !crd["status"]["conditions"].is_array() {
         crd["status"]["conditions"] = json!([]);
     }
@@ -282,16 +284,28 @@ pub(crate) fn accept_names<'a>(crd: &mut Value, others: impl Iterator<Item = &'a
     let established = condition(crd, "Established") == Some("True");
     match trouble {
         None => {
-            set_condition(crd, "NamesAccepted", "True", "NoConflicts", "no conflicts found", time);
+            let condition = Condition {
+                ty: "NamesAccepted",
+                status: "True",
+                reason: "NoConflicts",
+                message: "no conflicts found",
+            };
+            set_condition(crd, &condition, time);
             if !established {
                 let text = "the initial names have been accepted";
-                set_condition(crd, "Established", "False", "Installing", text, time);
+                let condition =
+                    Condition { ty: "Established", status: "False", reason: "Installing", message: text };
+                set_condition(crd, &condition, time);
             }
         }
         Some((reason, message)) => {
-            set_condition(crd, "NamesAccepted", "False", reason, &message, time);
+            let condition = Condition { ty: "NamesAccepted", status: "False", reason, message: &message };
+            set_condition(crd, &condition, time);
             if !established {
-                set_condition(crd, "Established", "False", "NotAccepted", "not all names are accepted", time);
+                let message = "not all names are accepted";
+                let condition =
+                    Condition { ty: "Established", status: "False", reason: "NotAccepted", message };
+                set_condition(crd, &condition, time);
             }
         }
     }

@@ -184,14 +184,13 @@ impl Server {
         } else if crds::is(resource) {
             let message =
                 "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
-            crds::set_condition(
-                &mut object,
-                "Terminating",
-                "True",
-                "InstanceDeletionPending",
+            let condition = crds::Condition {
+                ty: "Terminating",
+                status: "True",
+                reason: "InstanceDeletionPending",
                 message,
-                &time,
-            );
+            };
+            crds::set_condition(&mut object, &condition, &time);
         } else {
             object["metadata"]["deletionGracePeriodSeconds"] = json!(0);
             if let Some(generation) = object.pointer("/metadata/generation").and_then(Value::as_i64) {

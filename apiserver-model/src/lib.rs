@@ -15,6 +15,8 @@ mod decode;
 mod delete;
 mod discovery;
 pub mod fields;
+#[cfg(test)]
+mod fixture;
 pub mod kinds;
 mod list;
 pub mod managed;

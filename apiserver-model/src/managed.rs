@@ -5,24 +5,9 @@ use crate::ownership;
 use crate::schema::Schema;
 use serde_json::Value;
 
-/// One apply.
-pub struct Apply<'a> {
-    pub schema: &'a Schema,
-    pub manager: &'a str,
-    pub force: bool,
-    /// Empty for the main endpoint.
-    pub subresource: &'a str,
-    pub api_version: &'a str,
-    /// RFC 3339, whole seconds.
-    pub time: &'a str,
-    /// What this endpoint does not write, so nobody owns it by a write through it: see [`resets`].
-    pub reset: &'a Fields,
-    /// What the kind looks like with nothing set: see [`zero`].
-    pub zero: &'a Value,
-}
-
-/// One create, PUT, merge patch or JSON patch.
-pub struct Update<'a> {
+/// Who writes, through which endpoint of which kind.
+#[derive(Clone, Copy)]
+pub struct Writer<'a> {
     pub schema: &'a Schema,
     pub manager: &'a str,
     /// Empty for the main endpoint.
@@ -163,13 +148,18 @@ pub fn zero(api_version: &str, kind: &str) -> Value {
 /// Server-side apply: the object to store, its `managedFields` set. An apply that changes nothing gives back the live object.
 ///
 /// # Errors
-/// Another manager owns a field with another value, or the object does not fit its types.
-pub fn apply(live: Option<&Value>, applied: &Value, how: &Apply<'_>) -> Result<Value, ApplyError> {
-    ownership::apply(live, applied, how)
+/// Another manager owns a field with another value and `force` is not set, or the object does not fit its types.
+pub fn apply(
+    live: Option<&Value>,
+    applied: &Value,
+    writer: &Writer<'_>,
+    force: bool,
+) -> Result<Value, ApplyError> {
+    ownership::apply(live, applied, writer, force)
 }
 
-/// The object of another write with its `managedFields` set. `before` is none for a create.
+/// The object of a create, PUT, merge patch or JSON patch, with its `managedFields` set. `before` is none for a create.
 #[must_use]
-pub fn update(before: Option<&Value>, after: &Value, how: &Update<'_>) -> Value {
-    ownership::update(before, after, how)
+pub fn update(before: Option<&Value>, after: &Value, writer: &Writer<'_>) -> Value {
+    ownership::update(before, after, writer)
 }

@@ -4,30 +4,27 @@ use crate::status::Refusal;
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
 
-/// A path of the API.
+/// A path below a version of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Not below a version of a group: discovery, health...
-    Other,
-    Resource {
-        group: String,
-        version: String,
-        namespace: String,
-        plural: String,
-        name: String,
-        sub: String,
-    },
+pub(crate) struct Place {
+    pub group: String,
+    pub version: String,
+    pub namespace: String,
+    pub plural: String,
+    pub name: String,
+    pub sub: String,
 }
 
-pub(crate) fn place(path: &str) -> Place {
+/// `None` for all other paths: discovery, health...
+pub(crate) fn place(path: &str) -> Option<Place> {
     let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
     let (group, version, rest) = match parts.as_slice() {
         ["api", version, rest @ ..] => ("", *version, rest),
         ["apis", group, version, rest @ ..] => (*group, *version, rest),
-        _ => return Place::Other,
+        _ => return None,
     };
     let (namespace, plural, name, sub) = match rest {
-        [] => return Place::Other,
+        [] => return None,
         ["namespaces"] => ("", "namespaces", "", ""),
         ["namespaces", name] => ("", "namespaces", *name, ""),
         ["namespaces", name, sub @ ("status" | "finalize")] if group.is_empty() => {
@@ -39,16 +36,16 @@ pub(crate) fn place(path: &str) -> Place {
         [plural] => ("", *plural, "", ""),
         [plural, name] => ("", *plural, *name, ""),
         [plural, name, sub] => ("", *plural, *name, *sub),
-        _ => return Place::Other,
+        _ => return None,
     };
-    Place::Resource {
+    Some(Place {
         group: group.into(),
         version: version.into(),
         namespace: namespace.into(),
         plural: plural.into(),
         name: name.into(),
         sub: sub.into(),
-    }
+    })
 }
 
 /// The query of a request; the first of a name counts.

@@ -71,9 +71,8 @@ pub trait Front: Send + Sync {
     }
 
     /// The server processed a request; called before anything of the answer leaves, while nobody else changes the server.
-    /// The answer of a watch is empty.
-    fn answered(&self, request: &Parts, body: &Bytes, status: StatusCode, answer: &Bytes, server: &Server) {
-        let _ = (request, body, status, answer, server);
+    fn answered(&self, request: &Parts, body: &Bytes, status: StatusCode, server: &Server) {
+        let _ = (request, body, status, server);
     }
 }
 
@@ -192,11 +191,11 @@ async fn one(request: Request<Incoming>, shared: Shared, front: Arc<dyn Front>, 
     let answer = shared.with(|server| {
         let request = Request::from_parts(parts.clone(), body.clone());
         let answer = server.handle(shared.now(), &request);
-        let (status, text) = match &answer {
-            Answer::Reply(reply) => (reply.status(), reply.body().clone()),
-            Answer::Watch(_) => (StatusCode::OK, Bytes::new()),
+        let status = match &answer {
+            Answer::Reply(reply) => reply.status(),
+            Answer::Watch(_) => StatusCode::OK,
         };
-        front.answered(&parts, &body, status, &text, server);
+        front.answered(&parts, &body, status, server);
         answer
     });
     match verdict {
@@ -211,7 +210,8 @@ async fn one(request: Request<Incoming>, shared: Shared, front: Arc<dyn Front>, 
         Answer::Reply(reply) => reply.map(|body| Full::new(body).boxed_unsync()),
         Answer::Watch(watch) => {
             let (sender, receiver) = mpsc::channel(8);
-            tokio::spawn(follow(*watch, shared, front.watch(&parts), cut, sender, begun));
+            let fault = front.watch(&parts);
+            tokio::spawn(Following { watch: *watch, shared, fault, cut, sender, _begun: begun }.run());
             let mut reply = Response::new(Stream(receiver).boxed_unsync());
             reply
                 .headers_mut()
@@ -221,57 +221,64 @@ async fn one(request: Request<Incoming>, shared: Shared, front: Arc<dyn Front>, 
     }
 }
 
-/// Sends what a watch sees until it ends or nobody listens.
-async fn follow(
-    mut watch: Watch,
+/// A watch that is being answered.
+struct Following {
+    watch: Watch,
     shared: Shared,
     fault: WatchFault,
+    /// Ends the connection.
     cut: Arc<Notify>,
     sender: mpsc::Sender<Bytes>,
-    begun: Box<dyn Send>,
-) {
-    let _begun = begun;
-    let mut sent = 0u64;
-    loop {
-        // Asked for before the server is read: what changes meanwhile is not missed.
-        let mut changed = pin!(shared.0.changes.notified());
-        changed.as_mut().enable();
-        let (lines, due) = shared.with(|server| {
-            let lines = server.read(&mut watch, shared.now());
-            let due = server.next_due().map_or(watch.next_due(), |at| at.min(watch.next_due()));
-            (lines, due)
-        });
-        if !lines.is_empty() && !fault.delay.is_zero() {
-            tokio::time::sleep(fault.delay).await;
-        }
-        for line in lines {
-            if fault.cut_after.is_some_and(|most| sent >= most) {
-                cut.notify_one();
+    /// See [`Front::begun`].
+    _begun: Box<dyn Send>,
+}
+
+impl Following {
+    /// Sends what the watch sees until it ends or nobody listens.
+    async fn run(self) {
+        let Self { mut watch, shared, fault, cut, sender, _begun } = self;
+        let mut sent = 0u64;
+        loop {
+            // Asked for before the server is read: what changes meanwhile is not missed.
+            let mut changed = pin!(shared.0.changes.notified());
+            changed.as_mut().enable();
+            let (lines, due) = shared.with(|server| {
+                let lines = server.read(&mut watch, shared.now());
+                let due = server.next_due().map_or(watch.next_due(), |at| at.min(watch.next_due()));
+                (lines, due)
+            });
+            if !lines.is_empty() && !fault.delay.is_zero() {
+                tokio::time::sleep(fault.delay).await;
+            }
+            for line in lines {
+                if fault.cut_after.is_some_and(|most| sent >= most) {
+                    cut.notify_one();
+                    return;
+                }
+                if fault.silent_after.is_some_and(|most| sent >= most) {
+                    sender.closed().await;
+                    return;
+                }
+                sent += 1;
+                let twice = fault.double_each > 0 && sent.is_multiple_of(fault.double_each);
+                if twice && sender.send(line.clone()).await.is_err() {
+                    return;
+                }
+                if sender.send(line).await.is_err() {
+                    return;
+                }
+            }
+            if watch.ended() {
                 return;
             }
-            if fault.silent_after.is_some_and(|most| sent >= most) {
-                sender.closed().await;
-                return;
+            // A timer of tokio may be a moment early by the clock of the server.
+            let pause = shared.until(due).max(Duration::from_millis(1));
+            tokio::select! {
+                biased;
+                () = sender.closed() => return,
+                () = changed => {}
+                () = tokio::time::sleep(pause) => {}
             }
-            sent += 1;
-            let twice = fault.double_each > 0 && sent.is_multiple_of(fault.double_each);
-            if twice && sender.send(line.clone()).await.is_err() {
-                return;
-            }
-            if sender.send(line).await.is_err() {
-                return;
-            }
-        }
-        if watch.ended() {
-            return;
-        }
-        // A timer of tokio may be a moment early by the clock of the server.
-        let pause = shared.until(due).max(Duration::from_millis(1));
-        tokio::select! {
-            biased;
-            () = sender.closed() => return,
-            () = changed => {}
-            () = tokio::time::sleep(pause) => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::delete::{finalizers_of, key_of};
 use crate::kinds::Resource;
-use crate::managed::{self, Update};
+use crate::managed::{self, Writer};
 use crate::metadata::text;
 use crate::server::{Server, crd_resource, seconds};
 use crate::{crds, store};
@@ -149,7 +149,7 @@ impl Server {
         let resource = crd_resource();
         let Some(kind) = self.kinds.values().find(|k| crds::is(&k.resource())).cloned() else { return };
         let time = seconds(at);
-        let update = Update {
+        let writer = Writer {
             schema: &kind.schema,
             manager: "kube-apiserver",
             subresource: "status",
@@ -161,7 +161,7 @@ impl Server {
         if before == after {
             return;
         }
-        let object = managed::update(Some(before), after, &update);
+        let object = managed::update(Some(before), after, &writer);
         self.store.put(&resource, text(before, "name"), object, 0);
     }
 
@@ -194,7 +194,9 @@ impl Server {
         }
         let mut new = (*crd).clone();
         let message = "the initial names have been accepted";
-        crds::set_condition(&mut new, "Established", "True", "InitialNamesAccepted", message, &seconds(at));
+        let condition =
+            crds::Condition { ty: "Established", status: "True", reason: "InitialNamesAccepted", message };
+        crds::set_condition(&mut new, &condition, &seconds(at));
         self.write_status(at, &crd, &new);
         self.serve(&new);
     }
@@ -204,7 +206,13 @@ impl Server {
         let time = seconds(at);
         let mut new = (*crd).clone();
         let message = "CustomResource deletion is in progress";
-        crds::set_condition(&mut new, "Terminating", "True", "InstanceDeletionInProgress", message, &time);
+        let condition = crds::Condition {
+            ty: "Terminating",
+            status: "True",
+            reason: "InstanceDeletionInProgress",
+            message,
+        };
+        crds::set_condition(&mut new, &condition, &time);
         self.write_status(at, &crd, &new);
         let part = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let resource = Resource::new(part("/spec/group"), part("/spec/names/plural"));

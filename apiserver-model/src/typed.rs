@@ -229,9 +229,9 @@ impl Difference {
         let (before, after) = (shape(old), shape(new));
         let unknown = || at.shape(&Value::Null);
         let first = before.or(after).unwrap_or_else(unknown);
-        let mut leaf = self.level(first, old, new, at, path);
+        let mut leaf = self.level(first, (old, new), at, path);
         if let Some(second) = after.filter(|second| *second != first) {
-            leaf |= self.level(second, old, new, at, path);
+            leaf |= self.level(second, (old, new), at, path);
         }
         if !leaf && !path.is_empty() {
             if old.is_none() {
@@ -247,8 +247,7 @@ impl Difference {
     fn level(
         &mut self,
         shape: Shape,
-        old: Option<&Value>,
-        new: Option<&Value>,
+        (old, new): (Option<&Value>, Option<&Value>),
         at: At<'_>,
         path: &mut Path,
     ) -> bool {

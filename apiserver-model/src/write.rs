@@ -4,7 +4,7 @@ use crate::admit::{self, FieldError};
 use crate::becomes::{SYSTEM, check, complete, count, is_done, keep, same, unfit};
 use crate::decode;
 use crate::kinds::Kind;
-use crate::managed::{self, Apply, ApplyError, Update};
+use crate::managed::{self, ApplyError};
 use crate::metadata::{self, text};
 use crate::patch::{self, PatchError};
 use crate::server::{Context, Server, merged, object_answer, parse};
@@ -96,33 +96,14 @@ fn named_as_path(context: &Context<'_>, object: &Value) -> Result<(), Refusal> {
 
 /// The object of a write that is no apply, with its field owners.
 fn owned(context: &Context<'_>, before: Option<&Value>, after: &Value) -> Value {
-    let (manager, version, time) = (context.manager(), context.kind.api_version(), context.time());
-    let update = Update {
-        schema: &context.kind.schema,
-        manager: &manager,
-        subresource: &context.sub,
-        api_version: &version,
-        time: &time,
-        reset: context.kind.reset(&context.sub),
-        zero: &context.kind.zero,
-    };
-    managed::update(before, after, &update)
+    context.as_writer(|writer| managed::update(before, after, writer))
 }
 
 /// An apply; what its field owners are with it.
 fn applied(context: &Context<'_>, live: Option<&Value>, wanted: &Value) -> Result<Value, Refusal> {
-    let (manager, version, time) = (context.manager(), context.kind.api_version(), context.time());
-    let apply = Apply {
-        schema: &context.kind.schema,
-        manager: &manager,
-        force: context.query.is("force"),
-        subresource: &context.sub,
-        api_version: &version,
-        time: &time,
-        reset: context.kind.reset(&context.sub),
-        zero: &context.kind.zero,
-    };
-    managed::apply(live, wanted, &apply).map_err(|error| match error {
+    let force = context.query.is("force");
+    let applied = context.as_writer(|writer| managed::apply(live, wanted, writer, force));
+    applied.map_err(|error| match error {
         ApplyError::Conflicts(all) => {
             let details = json!({"causes": managed::causes(&all)});
             Refusal::new(409, "Conflict", &managed::message(&all), Some(details))
@@ -130,6 +111,16 @@ fn applied(context: &Context<'_>, live: Option<&Value>, wanted: &Value) -> Resul
         ApplyError::Typed(why) => Refusal::internal(&why),
         ApplyError::Refused(why) => Refusal::bad_request(&why),
     })
+}
+
+/// What an object is to become.
+struct Wish {
+    object: Value,
+    /// Its field owners, where it was applied.
+    owners: Option<Value>,
+    /// Nothing is to be stored.
+    dry: bool,
+    warnings: Vec<String>,
 }
 
 impl Server {
@@ -285,7 +276,7 @@ impl Server {
         if !version.is_empty() && version != text(&live, "resourceVersion") {
             return Err(Refusal::modified(kind, &context.name));
         }
-        self.change(context, &stored, object, None, dry, &warnings)
+        self.change(context, &stored, Wish { object, owners: None, dry, warnings })
     }
 
     fn other_uid(&self, context: &Context<'_>, uid: &str, found: &str) -> Refusal {
@@ -298,16 +289,14 @@ impl Server {
         Refusal::conflict(&kind.group, &kind.plural, &context.name, &why)
     }
 
-    /// Writes what an object is to become. `owners` are its field owners where it was applied.
+    /// Writes what an object is to become.
     fn change(
         &mut self,
         context: &Context<'_>,
         stored: &Stored,
-        mut object: Value,
-        owners: Option<Value>,
-        dry: bool,
-        warnings: &[String],
+        wish: Wish,
     ) -> Result<Response<Bytes>, Refusal> {
+        let Wish { mut object, owners, dry, warnings } = wish;
         let kind = &context.kind;
         let live = self.shown(kind, stored);
         keep(context, &live, &mut object);
@@ -334,19 +323,19 @@ impl Server {
         let mut object = self.kept(kind, object);
         object["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
         if same(&object, &stored.object) {
-            return Ok(respond(context, 200, &stored.object, warnings));
+            return Ok(respond(context, 200, &stored.object, &warnings));
         }
         if dry {
-            return Ok(respond(context, 200, &object, warnings));
+            return Ok(respond(context, 200, &object, &warnings));
         }
         let resource = kind.resource();
         if is_done(&object) {
             self.drop_object(context.now, &resource, &context.key());
-            return Ok(respond(context, 200, &object, warnings));
+            return Ok(respond(context, 200, &object, &warnings));
         }
         let new = self.store.put(&resource, &context.key(), object, kind.stamp);
         self.changed(context.now, &resource, &live, &new);
-        Ok(respond(context, 200, &new, warnings))
+        Ok(respond(context, 200, &new, &warnings))
     }
 
     pub(crate) fn patch(&mut self, context: &Context<'_>, body: &Bytes) -> Result<Response<Bytes>, Refusal> {
@@ -416,7 +405,7 @@ impl Server {
         if !uid.is_empty() && uid != found {
             return Err(immutable_uid(kind, &context.name, &uid));
         }
-        self.change(context, &stored, object, None, dry, &warnings)
+        self.change(context, &stored, Wish { object, owners: None, dry, warnings })
     }
 
     fn apply(&mut self, context: &Context<'_>, body: &Bytes) -> Result<Response<Bytes>, Refusal> {
@@ -480,7 +469,7 @@ impl Server {
         let (object, owners) = split(applied(context, Some(&live), &wanted)?);
         let (mut object, warnings) = decode::object(context, object, "")?;
         place(context, &mut object)?;
-        self.change(context, &stored, object, Some(owners), dry, &warnings)
+        self.change(context, &stored, Wish { object, owners: Some(owners), dry, warnings })
     }
 }
 

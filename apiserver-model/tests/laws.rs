@@ -2,7 +2,7 @@
 
 use apiserver_model::admit::validate;
 use apiserver_model::fields::{Fields, print};
-use apiserver_model::managed::{Apply, ApplyError, Update, apply, resets, update, zero};
+use apiserver_model::managed::{ApplyError, Writer, apply, resets, update, zero};
 use apiserver_model::schema::Schema;
 use serde_json::{Map, Value, json};
 
@@ -84,18 +84,18 @@ fn laws_hold_for_any_order_of_writes() {
             let time = &format!("2024-01-01T00:00:{turn:02}Z");
             let body = json!({"apiVersion": api_version, "kind": "App", "metadata": {"name": "a"}, "spec": dice.spec()});
             let place = format!("seed {seed}, turn {turn}");
+            let writer = Writer { schema, manager, subresource, api_version, time, reset, zero };
             if dice.roll(4) == 0 {
                 let mut after = body.clone();
                 if let Some(meta) = live.as_ref().and_then(|l| l["metadata"].get("managedFields")) {
                     after["metadata"]["managedFields"] = meta.clone();
                 }
-                let how = Update { schema, manager, subresource, api_version, time, reset, zero };
-                let made = update(live.as_ref(), &after, &how);
+                let made = update(live.as_ref(), &after, &writer);
                 let mut spec = made.clone();
                 spec["metadata"].as_object_mut().unwrap().remove("managedFields");
                 assert_eq!(spec, body, "an update stores what it says: {place}");
                 assert_eq!(
-                    update(Some(&made), &made, &how),
+                    update(Some(&made), &made, &writer),
                     made,
                     "a second update changes nothing: {place}"
                 );
@@ -103,9 +103,8 @@ fn laws_hold_for_any_order_of_writes() {
                 updates += 1;
             } else {
                 let force = dice.roll(2) == 0;
-                let how = Apply { schema, manager, force, subresource, api_version, time, reset, zero };
                 let mine = Fields::of(&body, schema).difference(&never);
-                let made = match apply(live.as_ref(), &body, &how) {
+                let made = match apply(live.as_ref(), &body, &writer, force) {
                     Ok(made) => made,
                     Err(ApplyError::Conflicts(found)) => {
                         assert!(!force && !found.is_empty(), "{place}");
@@ -129,10 +128,12 @@ fn laws_hold_for_any_order_of_writes() {
                 let kept =
                     owned(&made).into_iter().find(|(who, _)| *who == me).map(|(_, f)| f).unwrap_or_default();
                 assert_eq!(kept, mine, "one owns what one applies: {place}");
-                let later = &"2025-01-01T00:00:00Z".to_owned();
-                let how =
-                    Apply { schema, manager, force, subresource, api_version, time: later, reset, zero };
-                assert_eq!(apply(Some(&made), &body, &how).as_ref(), Ok(&made), "twice is once: {place}");
+                let later = Writer { time: "2025-01-01T00:00:00Z", ..writer };
+                assert_eq!(
+                    apply(Some(&made), &body, &later, force).as_ref(),
+                    Ok(&made),
+                    "twice is once: {place}"
+                );
                 live = Some(made);
                 applies += 1;
             }

@@ -3,7 +3,7 @@
 
 use apiserver_model::admit::{default, numbers, prune, validate};
 use apiserver_model::fields::{Fields, print};
-use apiserver_model::managed::{Apply, ApplyError, Update, apply, causes, message, resets, update, zero};
+use apiserver_model::managed::{ApplyError, Writer, apply, causes, message, resets, update, zero};
 use apiserver_model::schema::{Components, Schema};
 use serde_json::{Value, json};
 
@@ -57,10 +57,10 @@ fn who_owns_what_is_as_recorded() {
         let live = Some(&case["live"]).filter(|live| live.is_object());
         let (time, subresource, manager) = ("2030-01-01T00:00:00Z", word("sub"), word("manager"));
         let (schema, reset, zero) = (&schema, &reset, &zero);
+        let writer = Writer { schema, manager, subresource, api_version, time, reset, zero };
         let made = if word("op") == "apply" {
             let force = case["force"] == true;
-            let how = Apply { schema, manager, force, subresource, api_version, time, reset, zero };
-            match apply(live, &case["sent"], &how) {
+            match apply(live, &case["sent"], &writer, force) {
                 Ok(made) => made,
                 Err(ApplyError::Conflicts(conflicts)) => {
                     assert_eq!(json!(message(&conflicts)), real["message"], "{index}");
@@ -72,8 +72,7 @@ fn who_owns_what_is_as_recorded() {
         } else {
             let mut after = real.clone();
             after["metadata"].as_object_mut().unwrap().remove("managedFields");
-            let how = Update { schema, manager, subresource, api_version, time, reset, zero };
-            update(live, &after, &how)
+            update(live, &after, &writer)
         };
         assert_eq!(
             case["code"].as_i64().filter(|code| *code < 300),

@@ -391,7 +391,7 @@ impl Front for Door {
         Box::pin(std::future::ready(verdict))
     }
 
-    fn answered(&self, request: &Parts, body: &Bytes, status: StatusCode, _: &Bytes, server: &Server) {
+    fn answered(&self, request: &Parts, body: &Bytes, status: StatusCode, server: &Server) {
         let network = &self.network;
         network.say(&format!(
             "{} {} {} {} {} v{} {:08x}",

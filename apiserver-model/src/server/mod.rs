@@ -3,16 +3,20 @@
 //! It knows neither a clock nor chance: whoever calls says what time it is, and ids come from a seed. The same calls give
 //! the same bytes.
 
-use crate::access::{Access, Asked, Denial};
-use crate::discovery::{self, Document, Documents, Kinds};
+mod plain;
+mod route;
+
+use crate::access::{Access, Denial};
+use crate::discovery::{Documents, Kinds};
 use crate::kinds::{self, BUILT_IN, Kind, Resource};
-use crate::request::{self, Format, Place, Query};
+use crate::managed::Writer;
+use crate::request::{Format, Query};
 use crate::status::{Refusal, answer};
 use crate::store::{Store, Stored, key};
 use crate::tasks::Tasks;
 use crate::watch::Watch;
 use crate::{crds, metadata, patch};
-use http::{HeaderValue, Method, Request, Response, header, request::Parts};
+use http::{Request, Response, header, request::Parts};
 use hyper::body::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -120,6 +124,19 @@ impl Context<'_> {
             self.parts.headers.get(header::USER_AGENT).and_then(|a| a.to_str().ok()).unwrap_or_default();
         let program = agent.split('/').next().unwrap_or_default();
         if program.is_empty() { "unknown".into() } else { program.chars().take(128).collect() }
+    }
+
+    /// Who writes with this request.
+    pub fn as_writer<T>(&self, then: impl FnOnce(&Writer<'_>) -> T) -> T {
+        then(&Writer {
+            schema: &self.kind.schema,
+            manager: &self.manager(),
+            subresource: &self.sub,
+            api_version: &self.kind.api_version(),
+            time: &self.time(),
+            reset: self.kind.reset(&self.sub),
+            zero: &self.kind.zero,
+        })
     }
 }
 
@@ -265,96 +282,6 @@ impl Server {
         answered
     }
 
-    fn route(&mut self, now: Timestamp, user: &str, parts: &Parts, body: &Bytes) -> Result<Answer, Refusal> {
-        let path = parts.uri.path();
-        let query = Query::of(parts);
-        let Place::Resource { group, version, namespace, plural, name, sub } = request::place(path) else {
-            let verb = parts.method.as_str().to_lowercase();
-            let asked = Asked { verb: &verb, group: "", plural: "", sub: "", namespace: "", name: "", path };
-            self.access.check(user, &asked)?;
-            return self.other(parts, &query).map(Answer::Reply);
-        };
-        let watches = query.is("watch") && parts.method == Method::GET;
-        let verb = request::verb(&parts.method, !name.is_empty() && !watches, watches);
-        let space =
-            if plural == "namespaces" && group.is_empty() { name.as_str() } else { namespace.as_str() };
-        let asked =
-            Asked { verb, group: &group, plural: &plural, sub: &sub, namespace: space, name: &name, path };
-        self.access.check(user, &asked)?;
-        let kind = self.kind_at(&group, &version, &plural, &namespace, &name, &parts.method)?;
-        let format = request::format(&parts.headers)?;
-        let context = Context { kind, namespace, name, sub, query, format, parts, now };
-        self.answer(&context, body)
-    }
-
-    fn kind_at(
-        &self,
-        group: &str,
-        version: &str,
-        plural: &str,
-        namespace: &str,
-        name: &str,
-        method: &Method,
-    ) -> Result<Arc<Kind>, Refusal> {
-        let own = |g: &str| BUILT_IN.kinds.iter().any(|k| k.group == g);
-        let nothing = || if own(group) { Refusal::resource() } else { Refusal::page() };
-        let wanted = (group.to_owned(), version.to_owned(), plural.to_owned());
-        let Some(kind) = self.kinds.get(&wanted) else { return Err(nothing()) };
-        let all_namespaces = namespace.is_empty() && name.is_empty();
-        let right =
-            if kind.namespaced { !namespace.is_empty() || all_namespaces } else { namespace.is_empty() };
-        if !right {
-            return Err(nothing());
-        }
-        if kind.namespaced && all_namespaces && method != Method::GET {
-            return Err(Refusal::method());
-        }
-        Ok(Arc::clone(kind))
-    }
-
-    fn answer(&mut self, context: &Context<'_>, body: &Bytes) -> Result<Answer, Refusal> {
-        let kind = &context.kind;
-        match context.sub.as_str() {
-            "" => {}
-            "status" if kind.status => {}
-            "finalize" => return Err(Refusal::lacking("namespaces/finalize")),
-            "scale" if kind.custom && self.has_scale(kind) => {
-                return Err(Refusal::lacking("the scale subresource"));
-            }
-            _ if kind.custom => return Err(Refusal::not_found(kind, &context.name)),
-            _ => return Err(Refusal::resource()),
-        }
-        let named = !context.name.is_empty();
-        if context.query.is("watch") && context.parts.method == Method::GET && context.sub.is_empty() {
-            return self.open(context).map(|watch| Answer::Watch(Box::new(watch)));
-        }
-        let reply = match (context.parts.method.as_str(), named, context.sub.as_str()) {
-            ("GET", true, _) => self.read_one(context),
-            ("GET", false, _) => self.list(context),
-            ("POST", false, _) => self.create(context, body),
-            ("PUT", true, _) => self.replace(context, body),
-            ("PATCH", true, _) => self.patch(context, body),
-            ("DELETE", true, "") => self.delete(context, body),
-            ("DELETE", false, _) if context.kind.verbs().contains(&"deletecollection") => {
-                self.delete_collection(context, body)
-            }
-            _ => Err(Refusal::method()),
-        };
-        reply.map(Answer::Reply)
-    }
-
-    fn has_scale(&self, kind: &Kind) -> bool {
-        let crd = self.store.get(&crd_resource(), &kind.qualified());
-        let versions = crd.and_then(|c| c.object.pointer("/spec/versions")).and_then(Value::as_array);
-        let this = versions.into_iter().flatten().find(|v| v["name"] == kind.version.as_str());
-        this.is_some_and(|v| v.pointer("/subresources/scale").is_some())
-    }
-
-    fn read_one(&self, context: &Context<'_>) -> Result<Response<Bytes>, Refusal> {
-        let stored = self.find(context)?;
-        Ok(object_answer(200, &self.shown(&context.kind, stored), context.format))
-    }
-
     pub(crate) fn find(&self, context: &Context<'_>) -> Result<&Stored, Refusal> {
         let found = self.store.get(&context.kind.resource(), &context.key());
         found.ok_or_else(|| Refusal::not_found(&context.kind, &context.name))
@@ -377,88 +304,6 @@ impl Server {
         object["metadata"] = metadata;
         crate::admit::default(&mut object, &kind.schema);
         Arc::new(object)
-    }
-
-    fn documents(&mut self) -> BTreeMap<String, Document> {
-        let (store, kinds) = (&self.store, &self.kinds);
-        self.documents.all(|| {
-            let custom = kinds.values().filter(|k| k.custom);
-            custom
-                .map(|kind| {
-                    let crd = store.get(&crd_resource(), &kind.qualified());
-                    let versions =
-                        crd.and_then(|c| c.object.pointer("/spec/versions")).and_then(Value::as_array);
-                    let this = versions.into_iter().flatten().find(|v| v["name"] == kind.version.as_str());
-                    let schema = this.and_then(|v| v.pointer("/schema/openAPIV3Schema")).cloned();
-                    (Arc::clone(kind), schema.unwrap_or_else(|| json!({"type": "object"})))
-                })
-                .collect()
-        })
-    }
-
-    fn other(&mut self, parts: &Parts, query: &Query) -> Result<Response<Bytes>, Refusal> {
-        let path = parts.uri.path().trim_end_matches('/');
-        let reads = matches!(parts.method, Method::GET | Method::HEAD);
-        if path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" || !reads {
-            return Err(Refusal::lacking(&format!("{} {path}", parts.method)));
-        }
-        let words: Vec<&str> = path.split('/').skip(1).collect();
-        let value = match words.as_slice() {
-            ["healthz" | "readyz" | "livez", ..] => {
-                return Ok(answer(200, "text/plain; charset=utf-8", Bytes::from_static(b"ok")));
-            }
-            ["version"] => discovery::version(),
-            ["api"] => discovery::core(),
-            ["apis"] => discovery::groups(&self.kinds),
-            ["api", version] => {
-                discovery::resources(&self.kinds, "", version).ok_or_else(Refusal::resource)?
-            }
-            ["apis", group] => discovery::group(&self.kinds, group).ok_or_else(Refusal::page)?,
-            ["apis", group, version] => {
-                let nothing = || {
-                    if BUILT_IN.kinds.iter().any(|k| &k.group == group) {
-                        Refusal::resource()
-                    } else {
-                        Refusal::page()
-                    }
-                };
-                discovery::resources(&self.kinds, group, version).ok_or_else(nothing)?
-            }
-            ["openapi", "v3"] => discovery::index(&self.documents()),
-            ["openapi", "v3", ..] => return self.document(parts, query, path),
-            ["openapi", ..] => return Err(Refusal::lacking("OpenAPI v2")),
-            _ => return Err(Refusal::page()),
-        };
-        Ok(json_answer(200, &value))
-    }
-
-    /// A document by its path. One that is asked for by the hash of another is told where it is.
-    fn document(&mut self, parts: &Parts, query: &Query, path: &str) -> Result<Response<Bytes>, Refusal> {
-        let name = path.trim_start_matches("/openapi/v3/");
-        let Some(document) = self.documents().get(name).cloned() else {
-            let mut nothing = answer(404, "application/json", Bytes::new());
-            nothing.headers_mut().remove(header::CONTENT_TYPE);
-            return Ok(nothing);
-        };
-        let etag = format!("\"{}\"", document.hash);
-        let asked = query.get("hash");
-        let known = parts.headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()) == Some(&etag);
-        let mut reply = if !asked.is_empty() && asked != &*document.hash {
-            let mut moved = answer(301, "application/json", Bytes::new());
-            let location = format!("/openapi/v3/{name}?hash={}", document.hash);
-            if let Ok(value) = HeaderValue::from_str(&location) {
-                moved.headers_mut().insert(header::LOCATION, value);
-            }
-            moved
-        } else if known {
-            answer(304, "application/json", Bytes::new())
-        } else {
-            answer(200, "application/json", Bytes::copy_from_slice(document.text.as_bytes()))
-        };
-        if let Ok(value) = HeaderValue::from_str(&etag) {
-            reply.headers_mut().insert(header::ETAG, value);
-        }
-        Ok(reply)
     }
 
     /// What CRDs serve from now on: the versions of this one, in the place of those that it served before.
