@@ -9,6 +9,9 @@ use std::sync::Arc;
 #[serde(transparent)]
 pub struct ClusterName(Arc<str>);
 
+/// What the hub is called where no Cluster stands for it. No object can have this name.
+pub const ITSELF: &str = "@hub";
+
 impl ClusterName {
     pub fn new(name: &str) -> Self {
         Self(name.into())

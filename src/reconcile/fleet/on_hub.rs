@@ -12,8 +12,7 @@ use crate::api::names::ClusterName;
 use crate::reconcile::spoke::has_hub_part;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the hub is called where no Cluster stands for it. No object can have this name.
-pub const ITSELF: &str = "@hub";
+pub use crate::api::names::ITSELF;
 
 /// Who acts on the hub.
 #[derive(Debug)]

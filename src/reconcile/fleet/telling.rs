@@ -141,7 +141,7 @@ impl Fleet {
         if !deleting {
             let refused = decision.refused.iter().filter(|(name, _)| !names.contains(*name));
             of_clusters
-                .extend(refused.map(|(name, (reason, message))| ClusterLine::refused(name, reason, message)));
+                .extend(refused.map(|(name, r)| ClusterLine::refused(name, r.why.as_str(), &r.message)));
         }
         let all_local = !names.is_empty() && names.iter().all(|n| n == local);
         Lines { only_local: on_hub.registered && all_local && of_clusters.len() == names.len(), of_clusters }

@@ -1,146 +1,104 @@
 //! The guard against accidental shrinking.
 //!
-//! A loss is a cluster that it was placed on and that the words, as they are, do not choose any more: somebody changed the
-//! cluster, not the instance. Losses are counted since the words changed or a loss was acknowledged, so many small ones
-//! count as one. Few are let go, after a pause in which nothing more was lost. Half of all, or more, are held: each until it
-//! is chosen again or somebody acknowledges. So whoever takes back what was lost, in whatever order, deletes nothing that
-//! was held.
+//! Who loses a cluster without an edit of the words did not ask for it: somebody changed the cluster, not the instance.
+//! Losses are counted since the words changed or a loss was acknowledged, so many small ones count as one. Few are let go,
+//! after a pause in which nothing more was lost. Half of all, or more, are held: each until it is chosen again or somebody
+//! acknowledges. So whoever takes back what was lost, in whatever order, deletes nothing that was held.
 
-use super::record::LOCAL;
-use super::{ClusterView, Decision, Past, Record, ShrinkHeld, Words};
+use super::Words;
+use super::ground::{Ground, Names};
+use super::losses::Losses;
 use crate::api::hash;
 use crate::api::names::ClusterName;
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
 
-type Names = BTreeSet<ClusterName>;
-
-/// What the record says of clusters that are still there, as of now.
-struct Losses {
-    /// Placed and chosen, or just lost.
-    placed: Names,
-    /// Just lost, with content.
-    fresh: Names,
-    gone: Names,
-    held: Names,
-    /// Kept only because content was found there.
-    restored: Names,
+/// Clusters that are kept until somebody acknowledges that they go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShrinkHeld {
+    pub kept: Names,
+    pub token: String,
 }
 
-impl Losses {
-    fn of(
-        past: &Past,
-        chosen: &Names,
-        own: Option<&ClusterName>,
-        leaves: impl Fn(&ClusterName) -> bool,
-    ) -> Self {
-        let mark = ClusterName::new(LOCAL);
-        let counts = |n: &&ClusterName| if **n == mark { own.is_some() } else { !leaves(n) };
-        let here = |list: &Names| -> Names { list.iter().filter(counts).cloned().collect() };
-        let mut placed = here(&past.record.placed);
-        if past.record.local && own.is_some() {
-            placed.insert(mark.clone());
+#[derive(Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// The words were edited: what they choose is what counts.
+    Edited,
+    /// What nobody can read decides nothing.
+    Unreadable(Losses),
+    /// Somebody let the held ones go; what was lost since then is kept for the pause.
+    Acknowledged { token: String, fresh: Names },
+    Judged {
+        losses: Losses,
+        /// Lost, few, and past the pause: they go once that is on record.
+        goes: Names,
+        held: Option<ShrinkHeld>,
+    },
+}
+
+impl Verdict {
+    /// Clusters that are kept though the words do not choose them, as the record names them.
+    pub fn kept(&self) -> Names {
+        match self {
+            Self::Edited => Names::new(),
+            Self::Acknowledged { fresh, .. } => fresh.clone(),
+            Self::Unreadable(losses) | Self::Judged { losses, .. } => {
+                &(&losses.fresh | &losses.held) | &losses.restored
+            }
         }
-        let mut gone = &here(&past.record.gone) - chosen;
-        let mut held = &here(&past.record.held) - chosen;
-        placed.retain(|n| !gone.contains(n) && !held.contains(n));
-        placed.extend((&here(&past.record.gone) | &here(&past.record.held)).intersection(chosen).cloned());
-        // Where no content is, nothing can be kept.
-        let has_content = |n: &ClusterName| *n == mark || past.holds.contains(n);
-        let (fresh, empty): (Names, Names) = (&placed - chosen).into_iter().partition(has_content);
-        let emptied: Names = held.iter().filter(|n| !has_content(n)).cloned().collect();
-        held.retain(has_content);
-        gone.extend(empty.iter().cloned().chain(emptied));
-        placed.retain(|n| !empty.contains(n));
-        let restored = &(&here(&past.record.restored) | &here(&past.found)) - chosen;
-        Self { placed, fresh, gone, held, restored }
     }
 
-    fn count(&self) -> usize {
-        self.fresh.len() + self.gone.len() + self.held.len()
+    /// Clusters lost a moment ago, kept until it is clear that no more are.
+    pub fn waiting(&self) -> Names {
+        match self {
+            Self::Edited | Self::Unreadable(_) => Names::new(),
+            Self::Acknowledged { fresh, .. } => fresh.clone(),
+            Self::Judged { losses, .. } => losses.fresh.clone(),
+        }
     }
-    fn measured_against(&self) -> usize {
-        self.placed.len() + self.gone.len() + self.held.len()
-    }
-    /// Half counts as more than half.
-    fn are_many(&self, chosen: &Names) -> bool {
-        !self.fresh.is_empty() && (chosen.is_empty() || self.count() * 2 >= self.measured_against())
+
+    pub fn held(&self) -> Option<&ShrinkHeld> {
+        match self {
+            Self::Judged { held, .. } => held.as_ref(),
+            Self::Edited | Self::Unreadable(_) | Self::Acknowledged { .. } => None,
+        }
     }
 }
 
-pub(super) fn guard(
-    words: &Words,
-    clusters: &BTreeMap<ClusterName, ClusterView>,
-    past: &Past,
-    out: &mut Decision,
-) {
-    let mark = ClusterName::new(LOCAL);
-    let unreadable = out.invalid.is_some();
-    let edited = !unreadable
-        && match past.record.words.as_deref() {
-            Some(before) => before != words.fingerprint(),
-            // Nothing was ever recorded: until now it said nothing.
-            None => !words.is_silent(),
-        };
-    let leaves = |n: &ClusterName| past.released.contains(n) || clusters.get(n).is_some_and(|c| c.leaving);
-    let own = clusters.iter().find(|(n, c)| c.local && !leaves(n)).map(|(n, _)| n.clone());
-    // What ran on the hub was let go with the Cluster that stood for it, and stays on record as such.
-    let left_on_hub = past.record.local && own.is_none();
-    let mut chosen = out.spokes.clone();
-    if out.local.is_some() {
-        chosen.insert(mark.clone());
+/// `chosen` are the clusters as the record names them.
+pub(super) fn judge(ground: &Ground, readable: bool, chosen: &Names) -> Verdict {
+    let past = ground.past;
+    if readable && is_edited(ground) {
+        return Verdict::Edited;
     }
-    let record = |words: Option<String>, mut placed: Names| Record {
-        words,
-        local: placed.remove(&mark) || left_on_hub,
-        placed,
-        acknowledged: past.record.acknowledged.clone(),
-        ..Record::default()
-    };
-    if edited {
-        out.record = record(Some(words.fingerprint()), chosen);
-        return;
+    let mut losses = Losses::of(ground, chosen);
+    if !readable {
+        return Verdict::Unreadable(losses);
     }
-    let mut losses = Losses::of(past, &chosen, own.as_ref(), leaves);
-    let many = losses.are_many(&chosen);
-    if many && !unreadable {
+    if losses.are_many(chosen) {
         losses.held.append(&mut losses.fresh);
     }
-    let asked = &losses.held | &losses.restored;
-    let shown: Names =
-        asked.iter().map(|n| own.clone().filter(|_| *n == mark).unwrap_or_else(|| n.clone())).collect();
-    let token = token(words, &shown, past.record.acknowledged.as_deref());
-    let acknowledged = !unreadable && !asked.is_empty() && past.allow_shrink.as_deref() == Some(&token);
-    let mut kept = losses.fresh.clone();
-    if acknowledged {
-        out.record = record(Some(words.fingerprint()), &chosen | &losses.fresh);
-        out.record.acknowledged = Some(token);
-    } else {
-        // What nobody can read decides nothing.
-        let before = past.record.words.clone().filter(|_| unreadable);
-        let over = !unreadable && losses.fresh.is_subset(&past.waited);
-        let goes = if over { losses.fresh.clone() } else { Names::new() };
-        let placed = &(&(&losses.placed | &chosen) - &losses.held) - &goes;
-        out.record = record(before.or_else(|| Some(words.fingerprint())), placed);
-        out.record.gone = &losses.gone | &goes;
-        out.record.held = losses.held.clone();
-        out.record.restored = losses.restored.clone();
-        out.record.local |= out.record.gone.contains(&mark) || out.record.held.contains(&mark);
-        kept.append(&mut asked.clone());
-        if !asked.is_empty() && !unreadable {
-            out.held = Some(ShrinkHeld { kept: shown, token });
+    let kept: Names = losses.held.union(&losses.restored).map(|n| ground.meant(n)).collect();
+    let held = (!kept.is_empty()).then(|| {
+        let token = token(ground.words, &kept, past.record.acknowledged.as_deref());
+        ShrinkHeld { kept, token }
+    });
+    match held {
+        Some(held) if past.allow_shrink.as_ref() == Some(&held.token) => {
+            Verdict::Acknowledged { token: held.token, fresh: losses.fresh }
+        }
+        held => {
+            let over = losses.fresh.is_subset(&past.waited);
+            let goes = if over { losses.fresh.clone() } else { Names::new() };
+            Verdict::Judged { losses, goes, held }
         }
     }
-    if !unreadable {
-        out.waiting = losses.fresh;
-    }
-    for name in kept {
-        let local = own.clone().filter(|_| name == mark);
-        out.refused.remove(local.as_ref().unwrap_or(&name));
-        match local {
-            Some(own) => out.local = Some(own),
-            None => drop(out.spokes.insert(name)),
-        }
+}
+
+fn is_edited(ground: &Ground) -> bool {
+    match ground.past.record.words.as_deref() {
+        Some(before) => before != ground.words.fingerprint(),
+        // Nothing was ever recorded: until now it said nothing.
+        None => !ground.words.is_silent(),
     }
 }
 
@@ -153,4 +111,64 @@ fn token(words: &Words, kept: &Names, spent: Option<&str>) -> String {
         list.extend(spent.map(|s| json!(s)));
     }
     hash::json_hex(&of)[..8].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::names::{names, names_text};
+    use super::super::{ClusterView, DefaultPlacement, Past, Record};
+    use super::*;
+
+    #[test]
+    fn few_wait_and_go_many_are_held_and_an_edit_or_nonsense_holds_nothing() {
+        let words = Words { clusters: None, selector: Some("env=prod".into()) };
+        let clusters = ["a", "b", "c", "d"].map(|n| (ClusterName::new(n), ClusterView::default())).into();
+        let judged = |record: Record, chosen: &str, readable, waited: &str, allow: Option<&str>| {
+            let past = Past {
+                record,
+                holds: names(Some("a,b,c,d")),
+                waited: names(Some(waited)),
+                allow_shrink: allow.map(str::to_owned),
+                ..Past::default()
+            };
+            let ground = Ground::of(&words, "n", &clusters, &past, DefaultPlacement::Local);
+            judge(&ground, readable, &names(Some(chosen)))
+        };
+        let all = |words: &str| Record {
+            words: Some(words.to_owned()),
+            placed: names(Some("a,b,c,d")),
+            ..Record::default()
+        };
+        let same = || all(&words.fingerprint());
+        // Kept, waiting and held.
+        for (record, chosen, readable, waited, want) in [
+            (same(), "a,b,c,d", true, "", "//"),
+            (same(), "a,b,c", true, "", "d/d/"),
+            (same(), "a,b,c", true, "d", "d/d/"),
+            (same(), "a,b", true, "", "c,d//c,d"),
+            (same(), "a,b", true, "c,d", "c,d//c,d"),
+            (same(), "", true, "", "a,b,c,d//a,b,c,d"),
+            (same(), "a,b", false, "", "c,d//"),
+            (all("other"), "a", true, "", "//"),
+            (all("other"), "a", false, "", "b,c,d//"),
+            (Record::default(), "a", true, "", "//"),
+        ] {
+            let shown = format!("{record:?} {chosen} {readable} {waited}");
+            let verdict = judged(record, chosen, readable, waited, None);
+            let held = verdict.held().map(|h| names_text(&h.kept)).unwrap_or_default();
+            let got = [names_text(&verdict.kept()), names_text(&verdict.waiting()), held].join("/");
+            assert_eq!(got, want, "{shown}");
+            let goes = match &verdict {
+                Verdict::Judged { goes, .. } => names_text(goes),
+                _ => String::new(),
+            };
+            assert_eq!(goes, if chosen == "a,b,c" { waited } else { "" }, "{shown}");
+        }
+        let token = judged(same(), "a,b", true, "", None).held().map(|h| h.token.clone()).unwrap();
+        let agreed = judged(same(), "a,b", true, "", Some(&token));
+        assert_eq!(agreed, Verdict::Acknowledged { token: token.clone(), fresh: Names::new() });
+        let spent = Record { acknowledged: Some(token.clone()), ..same() };
+        assert!(judged(spent, "a,b", true, "", Some(&token)).held().is_some());
+        assert!(judged(same(), "a", true, "", Some(&token)).held().is_some(), "others are lost");
+    }
 }

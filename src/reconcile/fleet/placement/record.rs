@@ -1,5 +1,8 @@
 //! What an instance remembers of its last decision, in one annotation.
 
+use super::ground::{Ground, Names};
+use super::guard::Verdict;
+use super::losses::Losses;
 use super::{names, names_text};
 use crate::api::names::ClusterName;
 use std::collections::BTreeSet;
@@ -39,6 +42,45 @@ impl Record {
         Self { words, placed, local, restored, gone, held, acknowledged }
     }
 
+    /// What to remember of a decision. `chosen` are the clusters as the record names them.
+    pub(super) fn after(ground: &Ground, chosen: &Names, verdict: &Verdict) -> Self {
+        let before = &ground.past.record;
+        let words = ground.words.fingerprint();
+        let mut record = Self { acknowledged: before.acknowledged.clone(), ..Self::default() };
+        match verdict {
+            Verdict::Edited => {
+                record.words = Some(words);
+                record.placed = chosen.clone();
+            }
+            Verdict::Acknowledged { token, fresh } => {
+                record.words = Some(words);
+                record.placed = chosen | fresh;
+                record.acknowledged = Some(token.clone());
+            }
+            Verdict::Unreadable(losses) => {
+                record.words = before.words.clone().or(Some(words));
+                record.note(losses, chosen, &Names::new());
+            }
+            Verdict::Judged { losses, goes, .. } => {
+                record.words = Some(words);
+                record.note(losses, chosen, goes);
+            }
+        }
+        let mark = ClusterName::new(LOCAL);
+        // What ran on the hub was let go with the Cluster that stood for it, and stays on record as such.
+        let left_on_hub = before.local && ground.own.is_none();
+        let is_lost = record.gone.contains(&mark) || record.held.contains(&mark);
+        record.local = record.placed.remove(&mark) || left_on_hub || is_lost;
+        record
+    }
+
+    fn note(&mut self, losses: &Losses, chosen: &Names, goes: &Names) {
+        self.placed = &(&(&losses.placed | chosen) - &losses.held) - goes;
+        self.gone = &losses.gone | goes;
+        self.held = losses.held.clone();
+        self.restored = losses.restored.clone();
+    }
+
     pub fn text(&self) -> String {
         let mark = ClusterName::new(LOCAL);
         let mut placed = self.placed.clone();
@@ -57,6 +99,7 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{ClusterView, DefaultPlacement, Past, Words};
     use super::*;
 
     #[test]
@@ -80,5 +123,44 @@ mod tests {
             assert_eq!(Record::read(Some(text)), record);
         }
         assert_eq!(Record::read(None), Record::default());
+    }
+
+    #[test]
+    fn what_is_remembered_follows_the_verdict() {
+        let words = Words { clusters: Some("a".into()), selector: None };
+        let print = words.fingerprint();
+        let lists = |[placed, fresh, gone, held, restored]: [&str; 5]| Losses {
+            placed: names(Some(placed)),
+            fresh: names(Some(fresh)),
+            gone: names(Some(gone)),
+            held: names(Some(held)),
+            restored: names(Some(restored)),
+        };
+        let few = || lists(["a,b", "b", "c", "", ""]);
+        let many = || lists(["a,b", "", "", "b", "r"]);
+        let local = || lists(["@local,a", "", "", "@local", ""]);
+        let judged = |losses, goes: &str| Verdict::Judged { losses, goes: names(Some(goes)), held: None };
+        let agreed = Verdict::Acknowledged { token: "t2".into(), fresh: names(Some("b")) };
+        // The record before and whether a Cluster stands for the hub; what is chosen; the record after.
+        for (before, has_own, chosen, verdict, want) in [
+            ("", true, "a", Verdict::Edited, "P/a"),
+            ("old/x/r/g/h/t", true, "@local,a", Verdict::Edited, "P/@local,a////t"),
+            ("old/@local", false, "a", Verdict::Edited, "P/@local,a"),
+            ("P/a,b/r///t", true, "a", agreed, "P/a,b////t2"),
+            ("P/a,b//c", true, "a", judged(few(), ""), "P/a,b//c"),
+            ("P/a,b//c", true, "a", judged(few(), "b"), "P/a//b,c"),
+            ("P/a,b", true, "a,n", judged(many(), ""), "P/a,n/r//b"),
+            ("P/@local,a", true, "a", judged(local(), ""), "P/a///@local"),
+            ("old/a,b", true, "a", Verdict::Unreadable(few()), "old/a,b//c"),
+            ("", true, "", Verdict::Unreadable(Losses::default()), "P/"),
+        ] {
+            let view = ClusterView { local: true, ..ClusterView::default() };
+            let clusters = has_own.then(|| (ClusterName::new("hub"), view)).into_iter().collect();
+            let before = before.replace('P', &print);
+            let past = Past { record: Record::read(Some(&before)), ..Past::default() };
+            let ground = Ground::of(&words, "n", &clusters, &past, DefaultPlacement::Local);
+            let record = Record::after(&ground, &names(Some(chosen)), &verdict);
+            assert_eq!(record.text(), want.replace('P', &print), "{before} {verdict:?}");
+        }
     }
 }

@@ -34,7 +34,7 @@ impl Selector {
             list.push(Requirement::parse(part).ok_or_else(|| {
                 format!(
                     "cannot read {:?}; write `key=value`, `key!=value`, `key`, `!key`, `key in (a,b)` or `key notin (a,b)`",
-                    text::cut(part, super::SHOWN)
+                    text::cut(part, super::matches::SHOWN)
                 )
             })?);
         }

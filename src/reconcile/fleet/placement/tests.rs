@@ -41,7 +41,7 @@ fn words_choose_clusters() {
 #[test]
 fn an_unregistered_name_is_an_entry() {
     let got = place(&words(Some("eu-1,mars"), None), &Past::default());
-    assert_eq!(got.refused.get(&ClusterName::new("mars")).unwrap().0, "NotRegistered");
+    assert_eq!(got.refused.get(&ClusterName::new("mars")).unwrap().why.as_str(), "NotRegistered");
 }
 
 #[test]
