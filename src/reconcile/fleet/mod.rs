@@ -12,7 +12,7 @@ mod sending;
 mod situation;
 mod telling;
 
-use super::spoke::{Goal, Home, Report, StatusTrouble, Task};
+use super::spoke::{Goal, Home, InstanceState, Report, StatusTrouble, Task};
 use super::{Now, Retry};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
@@ -26,7 +26,7 @@ use serde_json::Value;
 use situation::Situation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use telling::Haste;
+use telling::{Haste, Since};
 
 /// A registered cluster, as the hub side knows it now.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -186,8 +186,8 @@ pub struct Fleet {
     unlabelled: Option<String>,
     /// Why our finalizer could not be taken off.
     stuck: Option<String>,
-    last_state: Option<String>,
-    since: BTreeMap<ClusterName, (String, String)>,
+    last_state: Option<InstanceState>,
+    since: BTreeMap<ClusterName, Since>,
 }
 
 impl Fleet {

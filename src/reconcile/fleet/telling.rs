@@ -1,9 +1,9 @@
 //! What the status of the instance says, and when it is written.
 
-use super::aggregate::{Aggregate, ClusterLine};
+use super::aggregate::{Aggregate, ClusterLine, LineState};
 use super::on_hub::{has_part_on_hub, may_be_local};
 use super::over_all::OverClusters;
-use super::placement::Decision;
+use super::placement::{Decision, Refusal, Refused};
 use super::situation::Situation;
 use super::{Fleet, FleetAction, FleetStep, Inputs, on_hub, over_all};
 use crate::api::keys::hub;
@@ -51,6 +51,23 @@ impl Haste {
             Self::UnderWay => UNDER_WAY_MILLIS,
             Self::Queued => QUEUED_MILLIS,
         }
+    }
+}
+
+/// Since when a cluster's line is as it is.
+#[derive(Clone, Debug)]
+pub(super) struct Since {
+    state: String,
+    since: String,
+}
+
+impl Since {
+    /// What stands in the status.
+    fn written(instance: &Object, name: &ClusterName) -> Option<Self> {
+        let list = instance.0.pointer("/status/fleet/clusters")?.as_array()?;
+        let text = |line: &'_ Value, field| Some(line.get(field)?.as_str()?.to_owned());
+        let line = list.iter().find(|e| e.get("name").and_then(Value::as_str) == Some(name.as_str()))?;
+        Some(Self { state: text(line, "state")?, since: text(line, "since")? })
     }
 }
 
@@ -136,12 +153,12 @@ impl Fleet {
         };
         let mut of_clusters: Vec<ClusterLine> = names.iter().map(line).collect();
         if let_go {
-            of_clusters.push(ClusterLine::refused(local, "NotRegistered", &on_hub::left_message()));
+            let refused = Refused { why: Refusal::NotRegistered, message: on_hub::left_message() };
+            of_clusters.push(ClusterLine::refused(local, &refused));
         }
         if !deleting {
             let refused = decision.refused.iter().filter(|(name, _)| !names.contains(*name));
-            of_clusters
-                .extend(refused.map(|(name, r)| ClusterLine::refused(name, r.why.as_str(), &r.message)));
+            of_clusters.extend(refused.map(|(name, why)| ClusterLine::refused(name, why)));
         }
         let all_local = !names.is_empty() && names.iter().all(|n| n == local);
         Lines { only_local: on_hub.registered && all_local && of_clusters.len() == names.len(), of_clusters }
@@ -170,8 +187,8 @@ impl Fleet {
         if self.status_busy {
             return;
         }
-        let state = new.get("state").and_then(Value::as_str).unwrap_or_default().to_owned();
-        if let Some(due) = self.status_due(inputs, &state, Haste::of(&aggregate)) {
+        let state = aggregate.state();
+        if let Some(due) = self.status_due(inputs, state, Haste::of(&aggregate)) {
             step.wake_at = Some(due);
             return;
         }
@@ -219,11 +236,10 @@ impl Fleet {
     /// When a status may be written, if not now. Leading edge: every change of state at once, others at most once a second,
     /// and a second more for each 16 KiB of object. What is on its way may be there before anybody could have read that
     /// it is: that is said only if it takes a while.
-    pub(super) fn status_due(&mut self, inputs: &Inputs, state: &str, haste: Haste) -> Option<u64> {
+    pub(super) fn status_due(&mut self, inputs: &Inputs, state: InstanceState, haste: Haste) -> Option<u64> {
         let now = inputs.now.millis;
-        let passing =
-            [InstanceState::InProgress, InstanceState::Deleting].iter().any(|s| s.as_str() == state);
-        let due = if self.last_state.as_deref() == Some(state) {
+        let passing = matches!(state, InstanceState::InProgress | InstanceState::Deleting);
+        let due = if self.last_state == Some(state) {
             let pause = 1_000 + 1_000 * (inputs.instance.0.to_string().len() as u64 / (16 << 10));
             let pause = if passing { pause.max(haste.millis()) } else { pause };
             self.last_status_write.map_or(0, |at| at + pause)
@@ -244,17 +260,16 @@ impl Fleet {
 
     /// Notes since when an entry is as it is; a restart finds it in the status that was written.
     pub(super) fn dated(&mut self, inputs: &Inputs, mut entry: ClusterLine) -> ClusterLine {
-        let name = entry.name.clone();
-        let known = self.since.get(&name).cloned().or_else(|| {
-            let list = inputs.instance.0.pointer("/status/fleet/clusters")?.as_array()?;
-            let old = list.iter().find(|e| e.get("name").and_then(Value::as_str) == Some(name.as_str()))?;
-            Some((old.get("state")?.as_str()?.to_owned(), old.get("since")?.as_str()?.to_owned()))
-        });
-        let since = match known {
-            Some((state, since)) if state == entry.state => since,
-            _ => entry.unreachable_since.clone().unwrap_or_else(|| inputs.now.rfc3339.clone()),
+        let known =
+            self.since.get(&entry.name).cloned().or_else(|| Since::written(inputs.instance, &entry.name));
+        let state = entry.state.text();
+        let since = match (known, &entry.state) {
+            (Some(known), _) if known.state == state => known.since,
+            (_, LineState::Unreachable { since }) => since.clone(),
+            _ => inputs.now.rfc3339.clone(),
         };
-        self.since.insert(name, (entry.state.clone(), since.clone()));
+        let noted = Since { state: state.to_owned(), since: since.clone() };
+        self.since.insert(entry.name.clone(), noted);
         entry.since = since;
         entry
     }

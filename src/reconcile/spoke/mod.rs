@@ -28,7 +28,10 @@ pub use identity::{Made, mirrored_uid, nested};
 pub use mirror::{MirrorContent, namespace_body};
 pub use nested::task as nested_task;
 pub use part::{HubValues, Part, Side, has_hub_part};
-pub use status::{FOR_TOOLS, InstanceState, Report, fingerprint as report_fingerprint, is_own, merge_patch};
+pub use status::{
+    DEPENDENTS, FOR_TOOLS, GRAPH_RESOLVED, INSTANCE_MANAGED, InstanceState, RESOURCES_READY, Report,
+    fingerprint as report_fingerprint, is_own, merge_patch,
+};
 
 pub use task::{Goal, Home, Task};
 

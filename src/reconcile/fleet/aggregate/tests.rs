@@ -1,0 +1,129 @@
+//! What the status of an instance says, from the lines of its clusters.
+
+use super::*;
+use crate::api::condition::{ConditionStatus, unseen_status};
+use crate::api::kstatus::{self, Kstatus};
+use crate::api::names::ClusterName;
+use crate::reconcile::fleet::placement::{Refusal, Refused};
+use crate::reconcile::spoke::DEPENDENTS;
+use std::sync::Arc;
+
+fn report(state: InstanceState, generation: i64) -> Report {
+    let status = match state {
+        InstanceState::Active => ConditionStatus::True,
+        InstanceState::InProgress | InstanceState::Deleting => ConditionStatus::Unknown,
+        InstanceState::Error => ConditionStatus::False,
+    };
+    Report {
+        hub_uid: "u".into(),
+        generation,
+        revision: "r".into(),
+        state,
+        ready: 1,
+        total: 1,
+        message: "m".into(),
+        conditions: DEPENDENTS.iter().map(|type_| said(type_, status)).collect(),
+        author: None,
+        hub_values: Arc::default(),
+        fields: Map::new(),
+        settled: true,
+    }
+}
+
+fn said(type_: &str, status: ConditionStatus) -> Condition {
+    Condition {
+        type_: type_.to_owned(),
+        status,
+        reason: "Said".to_owned(),
+        message: "m".to_owned(),
+        last_transition_time: String::new(),
+        observed_generation: 0,
+    }
+}
+
+fn refused(name: &ClusterName, why: Refusal) -> ClusterLine {
+    ClusterLine::refused(name, &Refused { why, message: "m".to_owned() })
+}
+
+fn of_entries(entries: Vec<ClusterLine>) -> Aggregate {
+    Aggregate {
+        entries,
+        only_local: false,
+        deleting: false,
+        held: None,
+        invalid: None,
+        graph_missing: false,
+        unmanaged: None,
+        by_author: Some(false),
+        has_local: false,
+        unresolved: Vec::new(),
+        refused: None,
+        over_all: Map::new(),
+    }
+}
+
+/// What the status of an instance of generation 2 says with these entries, before and after the next edit.
+fn told(entries: Vec<ClusterLine>, invalid: Option<&str>) -> (Kstatus, Kstatus) {
+    let aggregate = Aggregate { invalid: invalid.map(str::to_owned), ..of_entries(entries) };
+    let now = Now { millis: 0, rfc3339: "2026-01-01T00:00:00Z".into() };
+    let status = aggregate.status(&unseen_status(), 2, &now);
+    let of =
+        |generation: i64| kstatus::of(&json!({"metadata": {"generation": generation}, "status": status}));
+    (of(2), of(3))
+}
+
+#[test]
+fn tools_that_wait_take_an_instance_for_ready_when_it_is() {
+    use Kstatus::{Current, Failed, InProgress};
+    let new = json!({"metadata": {"generation": 1}, "status": unseen_status()});
+    assert_eq!(kstatus::of(&new), InProgress, "nobody looked at it");
+    let name = ClusterName::new("eu");
+    let ready = ClusterHealth::Ready;
+    let lost = ClusterHealth::Unreachable { since: "t".into(), message: "m".into() };
+    let at = |health: &ClusterHealth, report: Option<Report>| {
+        ClusterLine::of(&name, Some(health), report.as_ref(), false, 2)
+    };
+    for (what, entry, want) in [
+        ("no report yet", at(&ready, None), InProgress),
+        ("as it was before the edit", at(&ready, Some(report(InstanceState::Active, 1))), InProgress),
+        ("under way", at(&ready, Some(report(InstanceState::InProgress, 2))), InProgress),
+        ("failed", at(&ready, Some(report(InstanceState::Error, 2))), Failed),
+        ("ready", at(&ready, Some(report(InstanceState::Active, 2))), Current),
+        ("no contact", at(&lost, Some(report(InstanceState::Active, 2))), InProgress),
+        ("refused", refused(&name, Refusal::NotAllowed), Failed),
+        ("not registered yet", refused(&name, Refusal::NotRegistered), InProgress),
+    ] {
+        assert_eq!(told(vec![entry], None), (want, InProgress), "{what}");
+    }
+    assert_eq!(told(Vec::new(), None), (InProgress, InProgress), "placed nowhere");
+    assert_eq!(told(Vec::new(), Some("bad words")), (Failed, InProgress));
+}
+
+#[test]
+fn fields_over_all_clusters_that_nobody_can_say_are_an_error_once_all_else_is_well() {
+    let name = ClusterName::new("eu");
+    let said = |state: InstanceState| {
+        let entry = ClusterLine::of(&name, Some(&ClusterHealth::Ready), Some(&report(state, 2)), false, 2);
+        let unresolved = vec!["status.n: 1 / 0: division by zero".to_owned()];
+        let aggregate = Aggregate { unresolved, ..of_entries(vec![entry]) };
+        let now = Now { millis: 0, rfc3339: "2026-01-01T00:00:00Z".into() };
+        let status = aggregate.status(&unseen_status(), 2, &now);
+        let list = status["conditions"].as_array().unwrap();
+        let ready = list.iter().find(|c| c["type"] == "Ready").unwrap();
+        format!("{} {}: {}", status["state"], ready["reason"], ready["message"]).replace('"', "")
+    };
+    assert_eq!(said(InstanceState::Active), "ERROR StatusUnresolved: status.n: 1 / 0: division by zero");
+    let under_way = said(InstanceState::InProgress);
+    assert!(under_way.starts_with("IN_PROGRESS") && !under_way.contains("Unresolved"), "{under_way}");
+}
+
+#[test]
+fn the_default_of_a_crd_is_nobodys_word() {
+    let entries = vec![refused(&ClusterName::new("eu"), Refusal::NotRegistered)];
+    let aggregate = Aggregate { by_author: None, ..of_entries(entries) };
+    let now = Now { millis: 0, rfc3339: "2026-01-01T00:00:00Z".into() };
+    let status = aggregate.status(&unseen_status(), 1, &now);
+    let times: Vec<&Value> =
+        status["conditions"].as_array().unwrap().iter().map(|c| &c["lastTransitionTime"]).collect();
+    assert!(times.len() > 1 && times.iter().all(|t| **t == "2026-01-01T00:00:00Z"), "{status}");
+}
