@@ -154,8 +154,8 @@ impl Hub {
                 self.on_clusters(effects);
             }
             Event::CrdOfGroup { group, first } => self.definitions.group_changed(&self.ctx, &group, first),
-            Event::Definition(name, outcome) => {
-                let effects = self.definitions.outcome(&self.ctx, &name, outcome);
+            Event::Definition { name, uid, outcome } => {
+                let effects = self.definitions.outcome(&self.ctx, &name, &uid, outcome);
                 self.on_definitions(effects);
             }
             Event::Instance(key, uid, outcome) => {
@@ -191,7 +191,8 @@ impl Hub {
             }
             Said::Judged { rgd, hash, side, fits } => {
                 if side != Side::Hub {
-                    self.definitions.judged(&self.ctx, &cluster, &rgd, hash, fits);
+                    let verdict = definitions::Verdict { hash, fits };
+                    self.definitions.judged(&self.ctx, &cluster, &rgd, verdict);
                 }
             }
             said => self.instances(|i| i.said(&cluster, said)),
@@ -203,11 +204,11 @@ impl Hub {
         for effect in &effects {
             if let clusters::Effect::Connected(name, _) = effect {
                 // All are known before any is judged: one may make instances of another.
-                for (graph, allow_breaking) in self.definitions.serving() {
-                    self.clusters.define(Some(name), graph, *allow_breaking);
+                for serving in self.definitions.serving() {
+                    self.clusters.define(Some(name), &serving.graph, serving.allow_breaking);
                 }
-                for (graph, _) in self.definitions.serving() {
-                    self.clusters.judge(Some(name), graph);
+                for serving in self.definitions.serving() {
+                    self.clusters.judge(Some(name), &serving.graph);
                 }
             }
         }
@@ -291,7 +292,7 @@ fn span_of(event: &Event) -> Option<Span> {
     Some(match event {
         Event::Spoke(from) => spans::cluster(&from.cluster, from.epoch),
         Event::Connect(name, epoch, _) => spans::cluster(name, *epoch),
-        Event::Definition(name, _) => spans::definition(name),
+        Event::Definition { name, .. } => spans::definition(name),
         Event::Instance(key, ..) => spans::instance(key),
         _ => return None,
     })

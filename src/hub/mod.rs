@@ -14,6 +14,7 @@ mod install;
 mod instances;
 mod lease;
 mod neighbours;
+mod request;
 mod resources;
 mod run;
 mod server;
@@ -64,7 +65,12 @@ enum Event {
     ClusterWritten(ClusterName, Result<Value, ApiError>),
     /// The Cluster that the Secret of this place asks for was applied, or not.
     Registered(view::Key, Result<Value, ApiError>),
-    Definition(String, definitions::Outcome),
+    /// What was done for a definition came to this.
+    Definition {
+        name: String,
+        uid: String,
+        outcome: definitions::Outcome,
+    },
     Instance(InstanceKey, String, instances::Outcome),
     /// A record of what is left on a cluster was taken out: cluster and uid of the hub instance.
     LeftForgotten(ClusterName, String, bool),

@@ -1,11 +1,12 @@
 //! Compiling against what the hub serves.
 
+use super::compilation::Print;
+use super::deeds::{OfHub, Teller};
 use super::{Outcome, revisions};
 use crate::api::Object;
 use crate::api::names::{ClusterName, Gvk};
 use crate::api::rgd::ResourceGraphDefinition;
 use crate::graph::{self, Diagnostic, Graph, Options};
-use crate::hub::Event;
 use crate::hub::context::Context;
 use crate::schema::compat;
 use crate::schema::crd::for_hub;
@@ -74,21 +75,22 @@ async fn on_hub(ctx: &Context, rgds: &[ResourceGraphDefinition], alone: bool, ow
     }
 }
 
-/// Compiles a definition; says [`Outcome::Compiled`]. `stored` is what its snapshot says of its status; `own` are the
-/// generated CRDs on the hub of which it makes instances.
-pub(super) fn start(
-    ctx: &Context,
-    rgd: ResourceGraphDefinition,
-    stored: Option<Value>,
-    own: Vec<Arc<Object>>,
-    alone: bool,
-    print: u64,
-) {
+/// A definition to compile.
+pub(super) struct Job {
+    pub rgd: ResourceGraphDefinition,
+    /// What its snapshot says of its status.
+    pub stored: Option<Value>,
+    pub print: Print,
+    pub of_hub: OfHub,
+}
+
+/// Compiles a definition; says [`Outcome::Compiled`].
+pub(super) fn start(ctx: &Context, job: Job, teller: Teller) {
     let this = ctx.clone();
-    let options = Options { status_schema: stored, ..ctx.settings.compile.clone() };
+    let options = Options { status_schema: job.stored, ..ctx.settings.compile.clone() };
     ctx.spawn(async move {
-        let name = rgd.metadata.name.clone();
-        let kinds = on_hub(&this, std::slice::from_ref(&rgd), alone, &own).await;
+        let (rgd, own) = (job.rgd, job.of_hub.own);
+        let kinds = on_hub(&this, std::slice::from_ref(&rgd), job.of_hub.alone, &own).await;
         let lacking = !kinds.kinds.missing().is_empty();
         let silent = kinds.kinds.silent().collect();
         let print_here = kinds.kinds.print();
@@ -96,41 +98,58 @@ pub(super) fn start(
         let mut result = this.pool.run(move || graph::compile(&on_hub, &of_hub, &kinds).map(Arc::new)).await;
         if matches!(result, Some(Err(_))) {
             // The hub may serve an older version of a kind than the clusters where the instances go.
-            let mut wanted = graph::kinds_named_by(&rgd);
-            without_generated(&mut wanted, own.iter().map(|crd| &crd.0));
-            let said = this.neighbours.kinds(&wanted).await.into_iter().map(|mut kinds| {
-                kinds.add_generated(own.iter().map(|crd| &crd.0));
-                (kinds.print(), kinds)
-            });
-            let different: BTreeMap<u64, ClusterKinds> = said.collect();
-            for (_, kinds) in different.into_iter().filter(|(print, _)| *print != print_here) {
-                let (there, options) = (rgd.clone(), options.clone());
-                let fits =
-                    this.pool.run(move || graph::compile(&there, &options, &kinds).map(Arc::new)).await;
-                if let Some(Ok(graph)) = fits {
-                    result = Some(Ok(graph));
-                    break;
-                }
+            if let Some(graph) = fits_elsewhere(&this, &rgd, &options, &own, print_here).await {
+                result = Some(Ok(graph));
             }
         }
-        this.tell(Event::Definition(name, Outcome::Compiled(print, Compiled { result, lacking, silent })));
+        teller.tell(Outcome::Compiled(job.print, Compiled { result, lacking, silent }));
     });
 }
 
-/// Looks for the newest snapshot that can serve; says [`Outcome::Fallback`].
-pub(super) fn fall_back(
+/// The graph of a definition that compiles against the kinds of a cluster which serves others than the hub, whose kinds have
+/// this print.
+async fn fits_elsewhere(
     ctx: &Context,
-    name: &str,
-    snapshots: Vec<ResourceGraphDefinition>,
-    own: Vec<Arc<Object>>,
-    live: Value,
-) {
-    let (this, name, options) = (ctx.clone(), name.to_owned(), ctx.settings.compile.clone());
+    rgd: &ResourceGraphDefinition,
+    options: &Options,
+    own: &[Arc<Object>],
+    print_here: u64,
+) -> Option<Arc<Graph>> {
+    let mut wanted = graph::kinds_named_by(rgd);
+    without_generated(&mut wanted, own.iter().map(|crd| &crd.0));
+    let said = ctx.neighbours.kinds(&wanted).await.into_iter().map(|mut kinds| {
+        kinds.add_generated(own.iter().map(|crd| &crd.0));
+        (kinds.print(), kinds)
+    });
+    let different: BTreeMap<u64, ClusterKinds> = said.collect();
+    for (_, kinds) in different.into_iter().filter(|(print, _)| *print != print_here) {
+        let (there, options) = (rgd.clone(), options.clone());
+        let fits = ctx.pool.run(move || graph::compile(&there, &options, &kinds).map(Arc::new)).await;
+        if let Some(Ok(graph)) = fits {
+            return Some(graph);
+        }
+    }
+    None
+}
+
+/// Snapshots of which one may serve.
+pub(super) struct Search {
+    /// The newest first.
+    pub snapshots: Vec<ResourceGraphDefinition>,
+    pub own: Vec<Arc<Object>>,
+    /// The CRD on the hub.
+    pub live: Value,
+}
+
+/// Looks for the newest snapshot that can serve; says [`Outcome::Fallback`].
+pub(super) fn fall_back(ctx: &Context, search: Search, teller: Teller) {
+    let (this, options) = (ctx.clone(), ctx.settings.compile.clone());
     ctx.spawn(async move {
+        let Search { snapshots, own, live } = search;
         let kinds = on_hub(&this, &snapshots, false, &own).await;
         let found =
             this.pool.run(move || newest_that_fits(&snapshots, &options, &kinds, &live)).await.flatten();
-        this.tell(Event::Definition(name, Outcome::Fallback(found)));
+        teller.tell(Outcome::Fallback(found));
     });
 }
 

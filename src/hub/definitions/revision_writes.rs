@@ -1,13 +1,16 @@
 //! What is written to GraphRevisions: issued, adopted, let go, deleted when there are too many.
 
 use super::Outcome;
+use super::deeds::Teller;
+use super::entry::DefinitionEntry;
 use super::revisions::{self, Revisions};
+use super::snapshot::Issue;
 use crate::api::Object;
 use crate::api::keys::kro;
-use crate::api::rgd::{Metadata, ResourceGraphDefinition};
+use crate::api::rgd::Metadata;
 use crate::graph::Graph;
 use crate::hub::context::Context;
-use crate::hub::{Event, resources};
+use crate::hub::resources;
 use crate::spoke::client::ApiError;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -15,14 +18,14 @@ use std::sync::Arc;
 /// Creates the snapshot of a graph, and says in its status that it compiles.
 pub(super) fn issue_revision(
     ctx: &Context,
-    rgd: &ResourceGraphDefinition,
-    object: &Object,
+    entry: &DefinitionEntry,
     graph: Arc<Graph>,
-    number: i64,
+    issue: Issue,
+    teller: Teller,
 ) {
-    let spec = object.0.get("spec").cloned().unwrap_or_default();
-    let body = revisions::body(rgd, &spec, &graph, number);
-    let (this, name) = (ctx.clone(), object.name().to_owned());
+    let spec = entry.object.0.get("spec").cloned().unwrap_or_default();
+    let body = revisions::body(&entry.rgd, &spec, &graph, issue.number);
+    let this = ctx.clone();
     ctx.spawn(async move {
         let resource = resources::revisions();
         let created = this.client.create(&resource, "", &body).await;
@@ -34,7 +37,7 @@ pub(super) fn issue_revision(
                 tracing::warn!(revision = created.name(), %error, "writing the status of a revision failed");
             }
         }
-        this.tell(Event::Definition(name, Outcome::Issued(graph.hash.clone(), number, created)));
+        teller.tell(Outcome::Issued(issue, created.map(drop)));
     });
 }
 

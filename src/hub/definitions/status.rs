@@ -1,11 +1,12 @@
 //! The status of a ResourceGraphDefinition, from how far it is.
 
+use super::verdicts::Unfit;
 use crate::api::condition::{ConditionStatus, Conditions, READY};
 use crate::api::keys::hub;
 use crate::api::rgd::{ResourceInformation, RgdStatus};
 use crate::api::text;
 use crate::reconcile::Now;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What is known of a definition now. `None`: not known yet.
 #[derive(Clone, Debug, Default)]
@@ -18,21 +19,32 @@ pub struct Progress {
     pub revision: Revision,
     /// Instances are watched.
     pub running: bool,
-    /// It is being deleted, and these instances are still there: how many, and the first names.
-    pub held_by: Option<(usize, Vec<String>)>,
-    /// It fits none of the clusters: how many they are, and what the first says.
-    pub unfit: Option<(usize, String)>,
+    /// It is being deleted, and these instances are still there.
+    pub held_by: Option<Held>,
+    pub unfit: Option<Unfit>,
     /// How it fits the clusters.
     pub fleet: Option<Value>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Revision {
     /// There never was one.
     #[default]
     None,
-    Issuing(i64),
+    /// `why`: the last try failed.
+    Issuing {
+        number: i64,
+        why: Option<String>,
+    },
     Active(i64),
+}
+
+/// Instances that hold a definition which is being deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub count: usize,
+    /// The names of the first ones.
+    pub first: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -54,17 +66,15 @@ pub fn status(old: &RgdStatus, generation: i64, progress: &Progress, now: &Now) 
     list.remove("ResourceGraphAccepted");
     let waiting = |type_: &str| format!("condition {type_:?} is awaiting reconciliation");
     let resolved = "GraphRevisionsResolved";
-    match progress.revision {
+    match &progress.revision {
         Revision::Active(n) => {
             list.set(resolved, True, "Resolved", &format!("revision {n} compiled and active"))
         }
-        Revision::Issuing(n) => {
-            list.set(
-                resolved,
-                Unknown,
-                "WaitingForGraphRevisionCompilation",
-                &format!("revision {n} is being issued"),
-            );
+        Revision::Issuing { number, why } => {
+            let why = why.as_ref().map(|why| format!("; the last try failed: {why}")).unwrap_or_default();
+            let message = format!("revision {number} is being issued{why}");
+            let message = text::head(&message, MESSAGE_LIMIT);
+            list.set(resolved, Unknown, "WaitingForGraphRevisionCompilation", message);
         }
         Revision::None => list.set(resolved, Unknown, "AwaitingReconciliation", &waiting(resolved)),
     }
@@ -91,13 +101,8 @@ pub fn status(old: &RgdStatus, generation: i64, progress: &Progress, now: &Now) 
     let fits_nowhere = progress.unfit.as_ref().filter(|_| DEPENDENTS.iter().all(|type_| is_true(type_)));
     // Set once: a status that is set back and forth would be new each time.
     match (&progress.held_by, fits_nowhere) {
-        (Some((count, names)), _) => list.set(READY, False, "InstancesExist", &held(*count, names)),
-        (None, Some((1, why))) => {
-            list.set(READY, False, "Incompatible", &format!("it does not fit the only cluster: {why}"));
-        }
-        (None, Some((count, why))) => {
-            list.set(READY, False, "Incompatible", &format!("it fits none of {count} clusters: {why}"));
-        }
+        (Some(held), _) => list.set(READY, False, "InstancesExist", &held.message()),
+        (None, Some(unfit)) => list.set(READY, False, "Incompatible", &unfit.message()),
         (None, None) => list.set_ready_from(&DEPENDENTS),
     }
     match &progress.accepted {
@@ -118,7 +123,7 @@ pub fn status(old: &RgdStatus, generation: i64, progress: &Progress, now: &Now) 
         resources,
         last_issued_revision: match progress.revision {
             Revision::Active(n) => old.last_issued_revision.max(n),
-            Revision::None | Revision::Issuing(_) => old.last_issued_revision,
+            Revision::None | Revision::Issuing { .. } => old.last_issued_revision,
         },
         observed_generation: generation,
         conditions: list.into_list(),
@@ -126,22 +131,59 @@ pub fn status(old: &RgdStatus, generation: i64, progress: &Progress, now: &Now) 
     }
 }
 
-/// Why a definition that is being deleted is still there, and the ways out.
-fn held(count: usize, names: &[String]) -> String {
-    let more = if count > names.len() { format!(" and {} more", count - names.len()) } else { String::new() };
-    format!(
-        "deletion waits for {count} instances: {}{more}; delete them, or annotate the definition with {}=\"true\": then it goes \
-         and they stay with all that they made, and the same definition applied anew looks after them again",
-        names.join(", "),
-        hub::ABANDON
-    )
+impl Held {
+    /// Why a definition that is being deleted is still there, and the ways out.
+    fn message(&self) -> String {
+        let more = match self.count.saturating_sub(self.first.len()) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!(
+            "deletion waits for {} instances: {}{more}; delete them, or annotate the definition with {}=\"true\": then it goes \
+             and they stay with all that they made, and the same definition applied anew looks after them again",
+            self.count,
+            self.first.join(", "),
+            hub::ABANDON
+        )
+    }
+}
+
+impl Unfit {
+    fn message(&self) -> String {
+        match self.clusters {
+            1 => format!("it does not fit the only cluster: {}", self.first),
+            count => format!("it fits none of {count} clusters: {}", self.first),
+        }
+    }
+}
+
+/// The merge patch that makes of the live status what is to be said; fields of others in it stay. `None`: it is said.
+pub fn patch(live: Option<&Value>, new: &RgdStatus) -> Option<Value> {
+    let value = |s: &RgdStatus| serde_json::to_value(s).unwrap_or_default();
+    let live = live.cloned().unwrap_or_else(|| json!({}));
+    let mut wanted = value(new);
+    if let (Some(wanted), Some(live)) = (wanted.as_object_mut(), live.as_object()) {
+        let known = value(&RgdStatus { fleet: Some(json!({})), ..RgdStatus::default() });
+        for (key, value) in live.iter().filter(|(key, _)| known.get(key.as_str()).is_none()) {
+            wanted.insert(key.clone(), value.clone());
+        }
+    }
+    crate::reconcile::spoke::merge_patch(&live, &wanted)
 }
 
 /// Longer texts do not fit an Event.
 const NOTE_LIMIT: usize = 1000;
 
-/// What is worth an Event: a condition that became true or false. Whether it is a warning, the reason, the text.
-pub fn news(old: &RgdStatus, new: &RgdStatus) -> Vec<(bool, String, String)> {
+/// What is worth an Event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    pub warning: bool,
+    pub reason: String,
+    pub message: String,
+}
+
+/// Conditions that became true or false.
+pub fn news(old: &RgdStatus, new: &RgdStatus) -> Vec<News> {
     let before =
         |type_: &str| old.conditions.iter().find(|c| c.type_ == type_).map(|c| (c.status, &c.reason));
     let told = new.conditions.iter().filter(|c| c.status != ConditionStatus::Unknown && c.type_ != STALLED);
@@ -149,7 +191,7 @@ pub fn news(old: &RgdStatus, new: &RgdStatus) -> Vec<(bool, String, String)> {
         .map(|c| {
             let said = if c.message.is_empty() { c.reason.as_str() } else { c.message.as_str() };
             let message = format!("{}: {}", c.type_, text::head(said, NOTE_LIMIT));
-            (c.status == ConditionStatus::False, c.reason.clone(), message)
+            News { warning: c.status == ConditionStatus::False, reason: c.reason.clone(), message }
         })
         .collect()
 }
@@ -158,7 +200,6 @@ pub fn news(old: &RgdStatus, new: &RgdStatus) -> Vec<(bool, String, String)> {
 mod tests {
     use super::*;
     use crate::api::kstatus::{self, Kstatus};
-    use serde_json::json;
 
     fn of(progress: &Progress) -> RgdStatus {
         let now = Now { millis: 0, rfc3339: "2026-01-01T00:00:00Z".into() };
@@ -198,7 +239,7 @@ mod tests {
                     kind: Some(Ok("App".into())),
                     revision: Revision::Active(1),
                     running: true,
-                    unfit: Some((2, "eu: no such field".into())),
+                    unfit: Some(Unfit { clusters: 2, first: "eu: no such field".into() }),
                     ..Progress::default()
                 },
                 "Inactive False Incompatible",
@@ -209,7 +250,7 @@ mod tests {
                     kind: Some(Ok("App".into())),
                     revision: Revision::Active(1),
                     running: true,
-                    held_by: Some((7, vec!["n/a".into()])),
+                    held_by: Some(Held { count: 7, first: vec!["n/a".into()] }),
                     ..Progress::default()
                 },
                 "Active False InstancesExist",
@@ -244,7 +285,8 @@ mod tests {
         let accepted = Progress { accepted: Some(Ok(Compiled::default())), ..Progress::default() };
         let refused = Progress { accepted: Some(Err("bad".into())), ..Progress::default() };
         let news = |old: &RgdStatus, new: &RgdStatus| {
-            news(old, new).into_iter().map(|(w, r, m)| format!("{w} {r} {m}")).collect::<Vec<_>>()
+            let told = |n: News| format!("{} {} {}", n.warning, n.reason, n.message);
+            news(old, new).into_iter().map(told).collect::<Vec<_>>()
         };
         let (nothing, good, bad) = (RgdStatus::default(), of(&accepted), of(&refused));
         assert_eq!(news(&nothing, &good), ["false Valid GraphAccepted: resource graph and schema are valid"]);
@@ -264,8 +306,8 @@ mod tests {
         };
         let later = Now { millis: 9, rfc3339: "2026-02-02T00:00:00Z".into() };
         for overruled in [
-            Progress { held_by: Some((1, vec!["n/a".into()])), ..fine.clone() },
-            Progress { unfit: Some((1, "eu: no".into())), ..fine.clone() },
+            Progress { held_by: Some(Held { count: 1, first: vec!["n/a".into()] }), ..fine.clone() },
+            Progress { unfit: Some(Unfit { clusters: 1, first: "eu: no".into() }), ..fine.clone() },
         ] {
             let first = of(&overruled);
             assert_eq!(status(&first, 1, &overruled, &later), first);

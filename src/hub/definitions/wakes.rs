@@ -1,8 +1,10 @@
-//! When a definition is looked at again if nothing happens before. Each of its subjects has one time, the sooner wins; a
-//! failure that lasts is tried ever less.
+//! When a definition is looked at again if nothing happens before: what failed, ever less; what changed, a few times soon
+//! after.
 
+use crate::hub::timers::{Pauses, Timers};
 use crate::spoke::agenda::Agenda;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// What is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,126 +23,136 @@ pub enum Subject {
     Status,
 }
 
-/// A failure is tried again after this.
-pub const SOON: u64 = 5_000;
-/// What only somebody else can mend is tried again after this: not all that mends it is watched.
-pub const LASTING: u64 = 60_000;
+impl Subject {
+    const ALL: [Self; 6] =
+        [Self::Compile, Self::Crd, Self::Revision, Self::Upkeep, Self::Finalizers, Self::Status];
+}
+
+const LONGEST: Duration = Duration::from_secs(300);
+/// A failure that may pass by itself.
+pub const SOON: Pauses = Pauses { first: Duration::from_secs(5), longest: LONGEST };
+/// What only somebody else can mend: not all that mends it is watched.
+pub const LASTING: Pauses = Pauses { first: Duration::from_secs(60), longest: LONGEST };
 /// Somebody else wrote in between.
-pub const OVERTAKEN: u64 = 1_000;
-/// However often it failed.
-const LONGEST: u64 = 300_000;
+pub const OVERTAKEN: Pauses = Pauses { first: Duration::from_secs(1), longest: LONGEST };
 
 /// A kind is described a moment after its CRD changed; how soon is not told. Since the change.
 const DESCRIBED: [u64; 3] = [400, 2_000, 7_000];
 /// Changes that follow each other are taken together: such looks begin at most this often.
 const APART: u64 = 10_000;
 
-type Key = (String, Subject);
-
-#[derive(Debug, Default)]
-struct WakeState {
-    failures: u32,
-    retry_at: Option<u64>,
-    /// Looks because of a change: since when they are counted, which comes next, and when.
-    series: Option<u64>,
-    look: usize,
-    look_at: Option<u64>,
+/// One subject of one definition.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wake {
+    pub definition: String,
+    pub subject: Subject,
 }
 
-impl WakeState {
-    fn next_look(&mut self) {
-        self.look_at = self.series.and_then(|since| Some(since + DESCRIBED.get(self.look)?));
-        self.look += 1;
-    }
-    fn at(&self) -> Option<u64> {
-        self.retry_at.into_iter().chain(self.look_at).min()
+impl Wake {
+    fn new(definition: &str, subject: Subject) -> Self {
+        Self { definition: definition.to_owned(), subject }
     }
 }
 
 #[derive(Debug, Default)]
 pub struct Wakes {
-    agenda: Agenda<Key>,
-    states: BTreeMap<Key, WakeState>,
+    retries: Timers<Wake>,
+    looks: Looks,
 }
 
 impl Wakes {
-    /// It failed: it is tried again after `first` milliseconds, doubled with each failure in a row.
-    pub fn failed(&mut self, name: &str, subject: Subject, first: u64, now: u64) {
-        self.with(name, subject, |state| {
-            let pause = first.saturating_mul(1 << state.failures.min(16)).min(LONGEST.max(first));
-            state.failures = state.failures.saturating_add(1);
-            state.retry_at = Some(state.retry_at.map_or(now + pause, |known| known.min(now + pause)));
-        });
+    /// It failed. Returns when it is tried again.
+    pub fn failed(&mut self, name: &str, subject: Subject, pauses: Pauses, now: u64) -> Option<u64> {
+        let wake = Wake::new(name, subject);
+        self.retries.failed(&wake, now, pauses);
+        self.retries.time(&wake)
     }
 
-    /// It is to be looked at now, whatever was planned.
-    pub fn at_once(&mut self, name: &str, subject: Subject, now: u64) {
-        self.with(name, subject, |state| state.retry_at = Some(now));
-    }
-
-    /// It is to be looked at by then.
-    pub fn within(&mut self, name: &str, subject: Subject, at: u64) {
-        self.with(name, subject, |state| {
-            state.retry_at = Some(state.retry_at.map_or(at, |known| known.min(at)));
-        });
+    /// It is to be looked at after this time, if not sooner.
+    pub fn within(&mut self, name: &str, subject: Subject, now: u64, pause: Duration) {
+        self.retries.after(&Wake::new(name, subject), now, pause);
     }
 
     /// It works: earlier failures are forgotten, and looks because of a change go on.
     pub fn settled(&mut self, name: &str, subject: Subject) {
-        self.with(name, subject, |state| (state.failures, state.retry_at) = (0, None));
+        self.retries.settled(&Wake::new(name, subject));
     }
 
     /// What it looks at changed, and reads as it is now a moment later only.
     pub fn changed(&mut self, name: &str, subject: Subject, now: u64) {
-        self.with(name, subject, |state| {
-            // Looks that have not begun come after this change too.
-            if state.series.is_none_or(|since| since <= now) {
-                state.series = Some(state.series.map_or(now, |last| now.max(last + APART)));
-                state.look = 0;
-                let pending = state.look_at;
-                state.next_look();
-                state.look_at = state.look_at.into_iter().chain(pending).min();
-            }
-        });
+        self.looks.changed(&Wake::new(name, subject), now);
     }
 
-    /// Whether it failed and its time has not come.
+    /// Whether it is to be tried again, and its time has not come.
     pub fn is_waiting(&self, name: &str, subject: Subject) -> bool {
-        let state = self.states.get(&(name.to_owned(), subject));
-        state.is_some_and(|s| s.failures > 0 && s.retry_at.is_some())
+        self.retries.is_waiting(&Wake::new(name, subject))
     }
 
     pub fn forget(&mut self, name: &str) {
-        let gone: Vec<Key> = self.states.keys().filter(|key| key.0 == name).cloned().collect();
-        for key in &gone {
-            self.states.remove(key);
-            self.agenda.set(key, None);
+        for subject in Subject::ALL {
+            let wake = Wake::new(name, subject);
+            self.retries.settled(&wake);
+            self.looks.forget(&wake);
         }
     }
 
     pub fn next(&self) -> Option<u64> {
-        self.agenda.next()
+        self.retries.next().into_iter().chain(self.looks.agenda.next()).min()
     }
 
-    /// Takes those whose time has come.
-    pub fn due(&mut self, now: u64) -> Vec<(String, Subject)> {
+    /// Takes those whose time has come, each once.
+    pub fn due(&mut self, now: u64) -> BTreeSet<Wake> {
+        self.retries.due(now).into_iter().chain(self.looks.due(now)).collect()
+    }
+}
+
+/// Looks that follow a change, one series for each subject.
+#[derive(Debug, Default)]
+struct Looks {
+    agenda: Agenda<Wake>,
+    series: BTreeMap<Wake, Series>,
+}
+
+#[derive(Debug)]
+struct Series {
+    /// Since when its looks are counted.
+    since: u64,
+    done: usize,
+}
+
+impl Series {
+    fn next(&self) -> Option<u64> {
+        Some(self.since + DESCRIBED.get(self.done)?)
+    }
+}
+
+impl Looks {
+    fn changed(&mut self, wake: &Wake, now: u64) {
+        let last = self.series.get(wake).map(|series| series.since);
+        // Looks that have not begun come after this change too.
+        if last.is_some_and(|since| since > now) {
+            return;
+        }
+        let series = Series { since: last.map_or(now, |last| now.max(last + APART)), done: 0 };
+        let pending = self.agenda.time(wake);
+        self.agenda.set(wake, series.next().into_iter().chain(pending).min());
+        self.series.insert(wake.clone(), series);
+    }
+
+    fn due(&mut self, now: u64) -> Vec<Wake> {
         let due = self.agenda.due(now);
-        for (name, subject) in &due {
-            self.with(name, *subject, |state| {
-                state.retry_at = state.retry_at.filter(|at| *at > now);
-                if state.look_at.is_some_and(|at| at <= now) {
-                    state.next_look();
-                }
-            });
+        for wake in &due {
+            let Some(series) = self.series.get_mut(wake) else { continue };
+            // One that was still to come from an earlier series is the first of this one.
+            series.done += 1;
+            self.agenda.set(wake, series.next());
         }
         due
     }
 
-    fn with(&mut self, name: &str, subject: Subject, change: impl FnOnce(&mut WakeState)) {
-        let key = (name.to_owned(), subject);
-        let state = self.states.entry(key.clone()).or_default();
-        change(state);
-        self.agenda.set(&key, state.at());
+    fn forget(&mut self, wake: &Wake) {
+        self.agenda.set(wake, None);
+        self.series.remove(wake);
     }
 }
 
@@ -151,16 +163,16 @@ mod tests {
     const TEN_MINUTES: u64 = 600_000;
 
     /// How often it is tried in each of ten minutes, if every try fails and `changes` come meanwhile.
-    fn tries_of(subject: Subject, first: u64, changes: impl Fn(u64) -> bool) -> Vec<usize> {
+    fn tries_of(subject: Subject, pauses: Pauses, changes: impl Fn(u64) -> bool) -> Vec<usize> {
         let (mut wakes, mut tried) = (Wakes::default(), vec![0; 10]);
-        wakes.failed("a", subject, first, 0);
+        wakes.failed("a", subject, pauses, 0);
         for now in (0..TEN_MINUTES).step_by(100) {
             if changes(now) {
                 wakes.changed("a", subject, now);
             }
-            for (name, subject) in wakes.due(now) {
+            for wake in wakes.due(now) {
                 tried[usize::try_from(now / 60_000).unwrap()] += 1;
-                wakes.failed(&name, subject, first, now);
+                wakes.failed(&wake.definition, wake.subject, pauses, now);
             }
         }
         tried
@@ -180,8 +192,8 @@ mod tests {
             ("403 on its finalizer", Subject::Finalizers, SOON, [3, 1, 1, 0, 0, 1, 0, 0, 0, 0]),
             ("403 on its status", Subject::Status, SOON, [3, 1, 1, 0, 0, 1, 0, 0, 0, 0]),
         ];
-        for (what, subject, first, want) in cases {
-            assert_eq!(tries_of(subject, first, |_| false), want, "{what}");
+        for (what, subject, pauses, want) in cases {
+            assert_eq!(tries_of(subject, pauses, |_| false), want, "{what}");
         }
     }
 
@@ -218,9 +230,9 @@ mod tests {
         wakes.failed("a", Subject::Crd, LASTING, 0);
         wakes.failed("a", Subject::Status, SOON, 0);
         assert!(wakes.is_waiting("a", Subject::Crd) && !wakes.is_waiting("b", Subject::Crd));
-        assert_eq!(wakes.due(10_000), [("a".to_owned(), Subject::Status)]);
+        assert_eq!(wakes.due(10_000), BTreeSet::from([Wake::new("a", Subject::Status)]));
         assert_eq!(wakes.next(), Some(60_000));
-        wakes.at_once("a", Subject::Crd, 20_000);
+        wakes.within("a", Subject::Crd, 20_000, Duration::ZERO);
         assert_eq!(wakes.due(20_000).len(), 1);
         assert_eq!(wakes.next(), None);
         wakes.failed("a", Subject::Crd, SOON, 20_000);

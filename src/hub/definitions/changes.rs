@@ -1,0 +1,80 @@
+//! What changes around definitions: what the hub serves, what instances carry, which clusters there are and what they say.
+
+use super::verdicts::Verdict;
+use super::wakes::Subject;
+use super::{DefinitionEntry, Definitions};
+use crate::api::Object;
+use crate::api::names::{ClusterName, GroupKind};
+use crate::graph;
+use crate::hub::context::Context;
+use crate::schema::openapi;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// What stands in the way of a CRD may be mended by every write of an instance; it is not looked at for each of them.
+const MENDED: Duration = Duration::from_secs(15);
+
+impl Definitions {
+    /// A column appears on the generated kinds with the first spoke.
+    pub fn set_clusters_column(&mut self, ctx: &Context, column: bool) {
+        if self.clusters_column == Some(column) {
+            return;
+        }
+        self.clusters_column = Some(column);
+        let names: Vec<String> = self.entries.keys().cloned().collect();
+        for name in names {
+            self.look(ctx, &name);
+        }
+    }
+
+    /// Kinds of a group are served, or described, otherwise on the hub: what was refused is looked at again, and what was
+    /// accepted though a kind was not known. `first`: they were there from the start.
+    pub fn group_changed(&mut self, ctx: &Context, group: &str, first: bool) {
+        let now = ctx.clock.now().millis;
+        for (name, entry) in &self.entries {
+            let concerned = entry.is_unsettled() || (entry.compilation.is_under_way() && !first);
+            if concerned && graph::kinds_named_by(&entry.rgd).iter().any(|gvk| *gvk.group == *group) {
+                self.wakes.changed(name, Subject::Compile, now);
+            }
+        }
+    }
+
+    /// The same of the one kind of a generated CRD, which needs no time until it is described.
+    pub(super) fn kind_changed(&mut self, ctx: &Context, crd: &Object) {
+        let now = ctx.clock.now().millis;
+        for (name, entry) in &self.entries {
+            if (entry.is_unsettled() || entry.compilation.is_under_way())
+                && graph::kinds_named_by(&entry.rgd).iter().any(|gvk| openapi::serves(&crd.0, gvk))
+            {
+                self.wakes.within(name, Subject::Compile, now, Duration::ZERO);
+            }
+        }
+    }
+
+    /// Instances of a kind came, changed or went.
+    pub fn instances_changed(&mut self, ctx: &Context, gk: &GroupKind) {
+        if let Some(name) = self.mendable.remove(gk) {
+            self.wakes.within(&name, Subject::Crd, ctx.clock.now().millis, MENDED);
+        }
+    }
+
+    /// A cluster says whether a definition fits there.
+    pub fn judged(&mut self, ctx: &Context, cluster: &ClusterName, rgd: &str, verdict: Verdict) {
+        let Some(entry) = self.entries.get_mut(rgd) else { return };
+        if entry.serving().is_some_and(|serving| serving.graph.hash == verdict.hash) {
+            entry.verdicts.take(cluster, verdict);
+            self.write_status(ctx, rgd);
+        }
+    }
+
+    /// Exactly these clusters are registered.
+    pub fn clusters_are(&mut self, ctx: &Context, registered: &BTreeSet<ClusterName>) {
+        let concerned = |(name, entry): (&String, &mut DefinitionEntry)| {
+            entry.verdicts.keep(registered).then(|| name.clone())
+        };
+        let concerned: Vec<String> = self.entries.iter_mut().filter_map(concerned).collect();
+        for name in concerned {
+            self.write_status(ctx, &name);
+        }
+    }
+}
