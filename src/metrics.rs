@@ -33,6 +33,8 @@ pub struct Metrics {
     reconcile: Family<ClusterLabels, Histogram, fn() -> Histogram>,
     schema_documents: Family<ClusterLabels, Counter>,
     schema_bytes: Family<ClusterLabels, Counter>,
+    events: Family<ClusterLabels, Gauge>,
+    lag: Family<ClusterLabels, Histogram, fn() -> Histogram>,
 }
 
 impl Default for Metrics {
@@ -63,6 +65,10 @@ impl Default for Metrics {
             schema_documents.clone(),
         );
         registry.register("schema_bytes", "Their size when unpacked, by cluster", schema_bytes.clone());
+        let events = Family::default();
+        let lag = Family::new_with_constructor(step_histogram as fn() -> Histogram);
+        registry.register("events_waiting", "Events that wait to be taken, by cluster", events.clone());
+        registry.register("event_lag_seconds", "How long events waited, sampled, by cluster", lag.clone());
         Self {
             registry: Arc::new(registry),
             requests,
@@ -73,6 +79,8 @@ impl Default for Metrics {
             reconcile,
             schema_documents,
             schema_bytes,
+            events,
+            lag,
         }
     }
 }
@@ -105,13 +113,20 @@ impl Metrics {
         self.schema_documents.get_or_create(&of(cluster)).inc();
         self.schema_bytes.get_or_create(&of(cluster)).inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
+    pub fn events_waiting(&self, cluster: &str, count: usize) {
+        self.events.get_or_create(&of(cluster)).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    pub fn event_lag(&self, cluster: &str, lag: Duration) {
+        self.lag.get_or_create(&of(cluster)).observe(lag.as_secs_f64());
+    }
     /// Forgets the series of a cluster that is gone, but for what is counted up.
     pub fn forget(&self, cluster: &str) {
         let labels = of(cluster);
-        for family in [&self.queue, &self.watches, &self.healthy, &self.contact] {
+        for family in [&self.queue, &self.watches, &self.healthy, &self.contact, &self.events] {
             family.remove(&labels);
         }
         self.reconcile.remove(&labels);
+        self.lag.remove(&labels);
     }
     /// The text that a scrape gets.
     pub fn text(&self) -> String {

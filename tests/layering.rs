@@ -65,6 +65,145 @@ fn imports_point_only_downwards() {
     assert!(bad.is_empty(), "{}", bad.join("\n"));
 }
 
+/// Layers whose folders do not import each other in a circle.
+const WITHOUT_CYCLES: [&str; 1] = ["hub"];
+
+#[test]
+fn no_folders_of_a_layer_import_each_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for layer in WITHOUT_CYCLES {
+        let mut folders: BTreeMap<String, BTreeMap<String, PathBuf>> = BTreeMap::new();
+        for (_, file, text) in sources().into_iter().filter(|(l, ..)| l == layer) {
+            let module = module(file.strip_prefix(&root).unwrap());
+            let Some(own) = module.get(1).filter(|name| root.join(layer).join(name).is_dir()) else {
+                continue;
+            };
+            let lines: Vec<&str> = product(&text).into_iter().map(|(_, line)| line).collect();
+            let used = folders.entry(own.clone()).or_default();
+            for path in paths(&lines.join("\n"), &module) {
+                let folder = path.get(1).filter(|f| path[0] == layer && root.join(layer).join(f).is_dir());
+                if let Some(folder) = folder.filter(|f| *f != own) {
+                    used.entry(folder.clone()).or_insert_with(|| file.clone());
+                }
+            }
+        }
+        assert!(folders.len() > 1, "{layer} has folders");
+        assert_eq!(circle(&folders), None, "folders of src/{layer} import each other");
+    }
+}
+
+#[test]
+fn a_circle_of_folders_would_be_seen() {
+    let module: Vec<String> = ["hub", "clusters", "entry"].map(str::to_owned).into();
+    let text = "use super::super::instances::Recorded;\nuse crate::hub::{Event, definitions::{self, a}};\n\
+                fn f() { super::g(); crate::api::h(); wassuper::i(); }\n";
+    let joined: Vec<String> = paths(text, &module).iter().map(|path| path.join("::")).collect();
+    let want = [
+        "hub::instances::Recorded",
+        "hub::Event",
+        "hub::definitions::self",
+        "hub::definitions::a",
+        "hub::clusters::g",
+        "api::h",
+    ];
+    assert_eq!(joined, want);
+    let of = |edges: &[(&str, &str)]| {
+        let mut folders: BTreeMap<String, BTreeMap<String, PathBuf>> = BTreeMap::new();
+        for (from, to) in edges {
+            folders.entry((*from).into()).or_default().insert((*to).into(), PathBuf::new());
+        }
+        circle(&folders).is_some()
+    };
+    assert!(of(&[("a", "b"), ("b", "c"), ("c", "a")]) && of(&[("x", "a"), ("a", "b"), ("b", "a")]));
+    assert!(!of(&[("a", "b"), ("a", "c"), ("b", "c")]));
+}
+
+/// Folders that import each other in a circle, with a file of each that does it.
+fn circle(folders: &BTreeMap<String, BTreeMap<String, PathBuf>>) -> Option<Vec<String>> {
+    let nothing = BTreeMap::new();
+    let mut left: Vec<&String> = folders.keys().collect();
+    // Who imports none of those that are left is in no circle.
+    loop {
+        let before = left.len();
+        let kept = left.clone();
+        left.retain(|folder| folders.get(*folder).unwrap_or(&nothing).keys().any(|to| kept.contains(&to)));
+        if left.len() == before {
+            break;
+        }
+    }
+    let told = |from: &&String| {
+        let to = folders.get(*from)?.iter().find(|(to, _)| left.contains(to))?;
+        Some(format!("{from} imports {}: {}", to.0, to.1.display()))
+    };
+    (!left.is_empty()).then(|| left.iter().filter_map(told).collect())
+}
+
+/// The names of the module that a file is, from the top.
+fn module(relative: &Path) -> Vec<String> {
+    let names = relative.with_extension("");
+    let names = names.components().map(|c| c.as_os_str().to_string_lossy().into_owned());
+    names.filter(|name| name != "mod").collect()
+}
+
+/// What a module names by `crate::` or `super::`, from the top.
+fn paths(text: &str, module: &[String]) -> Vec<Vec<String>> {
+    let text: String = text.lines().map(|line| format!("{}\n", code(line))).collect();
+    let mut out = Vec::new();
+    let mut at = 0;
+    while let Some(found) = text[at..].find("crate::").into_iter().chain(text[at..].find("super::")).min() {
+        let begin = at + found;
+        let within_name = text[..begin].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let mut base = module.to_vec();
+        let mut rest = &text[begin..];
+        if let Some(after) = rest.strip_prefix("crate::") {
+            (base, rest) = (Vec::new(), after);
+        }
+        while let Some(after) = rest.strip_prefix("super::") {
+            base.pop();
+            rest = after;
+        }
+        at = text.len() - rest.len();
+        if !within_name {
+            expand(rest, &base, &mut out);
+        }
+    }
+    out
+}
+
+/// The paths of a name, or of a group of them, behind what was read of it.
+fn expand(text: &str, base: &[String], out: &mut Vec<Vec<String>>) {
+    if let Some(group) = text.strip_prefix('{') {
+        let (mut depth, mut begin) = (0, 0);
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth > 0 => depth -= 1,
+                '}' | ',' if depth == 0 => {
+                    let part = group[begin..at].trim();
+                    if !part.is_empty() {
+                        expand(part, base, out);
+                    }
+                    begin = at + 1;
+                    if c == '}' {
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+        return;
+    }
+    let first = name(text);
+    let mut path = base.to_vec();
+    path.push(first.clone());
+    match text[first.len()..].strip_prefix("::") {
+        Some(rest) if rest.starts_with(|c: char| c == '{' || c.is_alphanumeric() || c == '_') => {
+            expand(rest, &path, out);
+        }
+        _ => out.push(path),
+    }
+}
+
 #[test]
 fn the_lower_layers_do_no_io_and_know_no_clock() {
     let mut bad = Vec::new();

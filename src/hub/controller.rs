@@ -9,12 +9,14 @@ use super::instances::Instances;
 use super::instances::beside::Beside;
 use super::{Event, Watched};
 use crate::reconcile::spoke::Side;
+use crate::spoke::backlog::Backlog;
 use crate::spoke::messages::{FromSpoke, Said};
 use crate::spoke::spans;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::Span;
 
 pub(super) struct Hub {
@@ -27,6 +29,14 @@ pub(super) struct Hub {
     ready: Arc<AtomicBool>,
     /// Something changed that deregistration, deletion or counts depend on.
     settle: Debounce,
+}
+
+/// What the hub's task does in one turn.
+enum Turn {
+    Event(Event),
+    Spoke(FromSpoke),
+    Step,
+    Pause,
 }
 
 const IDLE: Duration = Duration::from_secs(30);
@@ -59,6 +69,7 @@ impl Hub {
         mut spokes: mpsc::UnboundedReceiver<FromSpoke>,
     ) {
         let cancel = self.ctx.cancel.clone();
+        let (mut of_hub, mut of_spokes) = (Backlog::default(), Backlog::default());
         loop {
             let now = self.ctx.clock.now().millis;
             // Before the queue: that may never be empty.
@@ -78,25 +89,44 @@ impl Hub {
             let others = self.clusters.next_wake().into_iter().chain(self.definitions.next_wake());
             let next = next.filter(|at| *at > now).into_iter().chain(others).min();
             let wake = wake_in(now, next, self.settle.due(work));
-            tokio::select! {
+            let turn = tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
-                event = events.recv() => match event {
-                    Some(event) => self.on(event),
-                    None => return,
-                },
-                from = spokes.recv() => if let Some(from) = from { self.on(Event::Spoke(from)) },
-                () = std::future::ready(()), if busy => {
+                Some(event) = events.recv() => Turn::Event(event),
+                Some(from) = spokes.recv() => Turn::Spoke(from),
+                () = std::future::ready(()), if busy => Turn::Step,
+                () = tokio::time::sleep(wake) => Turn::Pause,
+            };
+            let begin = Instant::now();
+            match turn {
+                Turn::Event(event) => {
+                    self.waited(of_hub.taken(begin));
+                    self.on(event);
+                }
+                Turn::Spoke(from) => {
+                    self.waited(of_spokes.taken(begin));
+                    self.on(Event::Spoke(from));
+                }
+                Turn::Step => {
                     let now = self.ctx.clock.now();
                     self.instances(|i| i.step_next(&now));
                 }
-                () = tokio::time::sleep(wake) => {}
+                Turn::Pause => {}
             }
             let now = self.ctx.clock.now().millis;
             if self.settle.take(now, self.instances.has_work(now)) {
                 self.settle();
             }
             self.ctx.metrics.queue_length("hub", self.instances.queue_length());
+            of_hub.stands(events.len(), begin);
+            of_spokes.stands(spokes.len(), begin);
+            self.ctx.metrics.events_waiting("hub", events.len() + spokes.len());
+        }
+    }
+
+    fn waited(&self, lag: Option<Duration>) {
+        if let Some(lag) = lag {
+            self.ctx.metrics.event_lag("hub", lag);
         }
     }
 
@@ -145,8 +175,8 @@ impl Hub {
                 let effects = self.clusters.progress(&self.ctx, &name, epoch, progress);
                 self.on_clusters(effects);
             }
-            Event::ClusterWritten(name, result) => {
-                let effects = self.clusters.written(&self.ctx, &name, result);
+            Event::ClusterWritten(name, part, result) => {
+                let effects = self.clusters.written(&self.ctx, &name, part, result);
                 self.on_clusters(effects);
             }
             Event::Registered(secret, result) => {

@@ -22,6 +22,7 @@ mod server;
 mod simulation;
 mod timers;
 mod view;
+mod writes;
 
 pub use context::Settings;
 pub use lease::Times as LeaseTimes;
@@ -62,7 +63,7 @@ enum Event {
     /// A step of connecting a cluster; the number tells tries of different credentials apart.
     Connect(ClusterName, u64, clusters::connect::Progress),
     /// A write of ours to a Cluster object was answered.
-    ClusterWritten(ClusterName, Result<Value, ApiError>),
+    ClusterWritten(ClusterName, writes::Part, Result<Value, ApiError>),
     /// The Cluster that the Secret of this place asks for was applied, or not.
     Registered(view::Key, Result<Value, ApiError>),
     /// What was done for a definition came to this.

@@ -50,7 +50,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
         Arc::new(ThisHost),
     )
     .await?;
-    run_with(settings, client, metrics, stop).await
+    Box::pin(run_with(settings, client, metrics, stop)).await
 }
 
 /// As [`run`], with a client of the hub.
@@ -77,10 +77,10 @@ pub(super) async fn run_with(
     let keeper = Keeper::start(lease, client.clone()).map_err(RunError::Threads)?;
     // Who stands by is ready to take over: a rolling update waits for that.
     ready.store(true, Ordering::Release);
-    let leading = lead_again_and_again(&settings, &client, &metrics, &keeper, &ready, &stop, &holder);
+    let candidate = Candidate { settings, client, metrics, ready, holder };
     tokio::select! {
         biased;
-        result = leading => return result,
+        result = candidate.lead_again_and_again(&keeper, &stop) => return result,
         () = stop.cancelled() => {}
     }
     // Requests that are under way may still end well.
@@ -89,42 +89,88 @@ pub(super) async fn run_with(
     Ok(())
 }
 
-/// Leads whenever the lease is ours; ends only with an error that no waiting cures, or from outside.
-async fn lead_again_and_again(
-    settings: &Settings,
-    client: &HubClient,
-    metrics: &Metrics,
-    keeper: &Keeper,
-    ready: &Arc<AtomicBool>,
-    stop: &CancellationToken,
-    holder: &str,
-) -> Result<(), RunError> {
-    let place = format!("{}/{}", settings.namespace, hub::LEASE);
-    loop {
-        // The lease lives in the namespace, so that comes first; creating what is already there harms nobody.
-        if let Err(error) = install::namespace(client, &settings.namespace).await {
-            wait_if_contact(error.into()).await?;
-            continue;
-        }
-        let held = keeper.acquire().await;
-        ready.store(false, Ordering::Release);
-        tracing::info!(holder, "holding the lease {place}");
-        let term = stop.child_token();
-        let result = tokio::select! {
-            biased;
-            () = keeper.keep(&held) => None,
-            result = lead(settings.clone(), client, metrics.clone(), held.clone(), ready.clone(), term.clone()) => Some(result),
-        };
-        term.cancel();
-        ready.store(true, Ordering::Release);
-        match result {
-            None => tracing::error!("the lease {place} is lost; standing by"),
-            Some(Ok(())) => {}
-            Some(Err(error)) => {
-                keeper.release().await;
-                wait_if_contact(error).await?;
+/// Who leads whenever the lease is its own.
+struct Candidate {
+    settings: Settings,
+    client: HubClient,
+    metrics: Metrics,
+    ready: Arc<AtomicBool>,
+    holder: String,
+}
+
+impl Candidate {
+    /// Ends only with an error that no waiting cures, or from outside.
+    async fn lead_again_and_again(&self, keeper: &Keeper, stop: &CancellationToken) -> Result<(), RunError> {
+        let place = format!("{}/{}", self.settings.namespace, hub::LEASE);
+        loop {
+            // The lease lives in the namespace, so that comes first; creating what is already there harms nobody.
+            if let Err(error) = install::namespace(&self.client, &self.settings.namespace).await {
+                wait_if_contact(error.into()).await?;
+                continue;
+            }
+            let held = keeper.acquire().await;
+            self.ready.store(false, Ordering::Release);
+            tracing::info!(holder = self.holder, "holding the lease {place}");
+            let term = stop.child_token();
+            let result = tokio::select! {
+                biased;
+                () = keeper.keep(&held) => None,
+                result = self.lead(held.clone(), term.clone()) => Some(result),
+            };
+            term.cancel();
+            self.ready.store(true, Ordering::Release);
+            match result {
+                None => tracing::error!("the lease {place} is lost; standing by"),
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    keeper.release().await;
+                    wait_if_contact(error).await?;
+                }
             }
         }
+    }
+
+    /// One term.
+    async fn lead(&self, lease: Term, cancel: CancellationToken) -> Result<(), RunError> {
+        let (settings, metrics) = (self.settings.clone(), self.metrics.clone());
+        let (held, term) = (lease.clone(), cancel.clone());
+        let may: MayWrite = Arc::new(move || held.is_held() && !term.is_cancelled());
+        // What a former term has begun ends with its connections.
+        let client = self.client.apart()?.guarded(may.clone()).fenced(may);
+        install::crds(&client, settings.upgrade_crds).await?;
+        let hub_id = identity::of_hub(&client, &settings.namespace, settings.hub_id.as_deref()).await?;
+        let info = identity::of_cluster(&client).await?;
+        tracing::info!(%hub_id, cluster_id = info.id, version = info.version, "this hub");
+        let host = client.host().clone();
+        let pool = Pool::start(settings.step_threads, &host).map_err(RunError::Threads)?;
+        let reporter = Reporter { controller: "hub.kro.run/kro-hub".into(), instance: Some(host.name()) };
+        let recorder = Recorder::new(client.kube().clone(), reporter);
+        // Bounded by construction: one event for each object that a watch on the hub shows, which the hub keeps in any case,
+        // and one for each request that is under way. The hub takes all of them before it steps an instance, and waits for
+        // nothing meanwhile. What waits all the same is measured.
+        let (sender, events) = mpsc::unbounded_channel();
+        let book = Book::counting(metrics.clone());
+        let ctx = Context {
+            reader: Reader::new(book.clone(), pool.clone()),
+            book,
+            neighbours: Neighbours::default(),
+            client,
+            hub_id,
+            settings: Arc::new(settings),
+            metrics,
+            clock: Clock::start(host.clone()),
+            lease,
+            pool,
+            evaluators: Evaluators::start(&host).map_err(RunError::Threads)?,
+            recorder,
+            events: sender,
+            cancel,
+        };
+        // The same: an actor says a thing once for each step of an instance, of which it does not begin the next before
+        // requests of the last one are answered.
+        let (to_hub, from_spokes) = mpsc::unbounded_channel();
+        Hub::new(ctx, info, to_hub, self.ready.clone()).run(events, from_spokes).await;
+        Ok(())
     }
 }
 
@@ -141,48 +187,5 @@ async fn wait_if_contact(error: RunError) -> Result<(), RunError> {
     }
     tracing::warn!(%error, "the hub cannot be reached; trying again");
     tokio::time::sleep(Duration::from_secs(2)).await;
-    Ok(())
-}
-
-async fn lead(
-    settings: Settings,
-    client: &HubClient,
-    metrics: Metrics,
-    lease: Term,
-    ready: Arc<AtomicBool>,
-    cancel: CancellationToken,
-) -> Result<(), RunError> {
-    let (held, term) = (lease.clone(), cancel.clone());
-    let may: MayWrite = Arc::new(move || held.is_held() && !term.is_cancelled());
-    // What a former term has begun ends with its connections.
-    let client = client.apart()?.guarded(may.clone()).fenced(may);
-    install::crds(&client, settings.upgrade_crds).await?;
-    let hub_id = identity::of_hub(&client, &settings.namespace, settings.hub_id.as_deref()).await?;
-    let info = identity::of_cluster(&client).await?;
-    tracing::info!(%hub_id, cluster_id = info.id, version = info.version, "this hub");
-    let host = client.host().clone();
-    let pool = Pool::start(settings.step_threads, &host).map_err(RunError::Threads)?;
-    let reporter = Reporter { controller: "hub.kro.run/kro-hub".into(), instance: Some(host.name()) };
-    let recorder = Recorder::new(client.kube().clone(), reporter);
-    let (sender, events) = mpsc::unbounded_channel();
-    let (to_hub, from_spokes) = mpsc::unbounded_channel();
-    let book = Book::counting(metrics.clone());
-    let ctx = Context {
-        reader: Reader::new(book.clone(), pool.clone()),
-        book,
-        neighbours: Neighbours::default(),
-        client,
-        hub_id,
-        settings: Arc::new(settings),
-        metrics,
-        clock: Clock::start(host.clone()),
-        lease,
-        pool,
-        evaluators: Evaluators::start(&host).map_err(RunError::Threads)?,
-        recorder,
-        events: sender,
-        cancel: cancel.clone(),
-    };
-    Hub::new(ctx, info, to_hub, ready).run(events, from_spokes).await;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod agenda;
+pub mod backlog;
 mod build_error;
 pub mod client;
 mod connections;

@@ -41,156 +41,154 @@ pub enum Progress {
     Failed(ContactState),
     /// A connection led to another cluster than the one before, with this identity.
     Stranger(String),
-    Identified(Box<(ClusterInfo, Line)>),
-    /// `left` is what an earlier registration of this cluster left there, by uid of the hub instance.
-    Claimed(Box<(Claim, Line, BTreeMap<String, Left>)>),
-    /// Contact is back, in the episode of this number: who answers now, and whose it says it is.
-    Recognized(u64, Box<(ClusterInfo, Claim)>),
-    /// The same, and it does not say; the next try follows by itself.
+    Identified(Box<Identified>),
+    Claimed(Box<Claimed>),
+    /// Contact is back, in the episode of this number.
+    Recognized(u64, Box<Recognized>),
+    /// The same, and nobody says who answers; the next try follows by itself.
     Unrecognized(u64, ContactState),
 }
 
-/// First half: who is it? Tries until it answers or is told to stop.
-pub(in crate::hub) fn identify(
-    ctx: &Context,
-    name: &ClusterName,
+#[derive(Debug)]
+pub struct Identified {
+    pub info: ClusterInfo,
+    pub line: Line,
+}
+
+#[derive(Debug)]
+pub struct Claimed {
+    pub claim: Claim,
+    pub line: Line,
+    /// What an earlier registration of this cluster left there, by uid of the hub instance.
+    pub left: BTreeMap<String, Left>,
+}
+
+/// Who answers now, and whose it says it is.
+#[derive(Debug)]
+pub struct Recognized {
+    pub info: ClusterInfo,
+    pub claim: Claim,
+}
+
+/// One try of credentials: what it asks ends with its token, and what it tells is of it alone.
+pub(in crate::hub) struct Asker {
+    ctx: Context,
+    name: ClusterName,
     epoch: u64,
-    source: &Source,
-    in_flight: Option<u32>,
     until: CancellationToken,
-) {
+}
+
+impl Asker {
+    pub fn new(ctx: &Context, name: &ClusterName, epoch: u64, until: CancellationToken) -> Self {
+        Self { ctx: ctx.clone(), name: name.clone(), epoch, until }
+    }
+
+    fn tell(&self, progress: Progress) {
+        self.ctx.tell(Event::Connect(self.name.clone(), self.epoch, progress));
+    }
+
+    /// Asks until there is an answer; `None`: it was told to stop.
+    async fn ask<T, F>(&self, question: impl Fn() -> F, failed: impl Fn(&AskError)) -> Option<T>
+    where
+        F: Future<Output = Result<T, AskError>>,
+    {
+        let asking = async {
+            let mut attempt = 0;
+            loop {
+                match question().await {
+                    Ok(answer) => return answer,
+                    Err(error) => {
+                        failed(&error);
+                        tokio::time::sleep(pause(attempt, &error, &self.name)).await;
+                    }
+                }
+                attempt += 1;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.until.cancelled() => None,
+            answer = asking => Some(answer),
+        }
+    }
+}
+
+/// First half: who is it? Tries until it answers or is told to stop.
+pub(in crate::hub) fn identify(asker: Asker, source: &Source, in_flight: Option<u32>) {
+    // Bounded by construction: a request tells once how it ended, and who begins requests hears that too: the questions here,
+    // of which one is under way at a time, and then the actor.
     let (sender, contacts) = mpsc::unbounded_channel();
+    let ctx = asker.ctx.clone();
     let limit = in_flight.and_then(|n| usize::try_from(n).ok()).unwrap_or(DEFAULT_IN_FLIGHT);
-    let (cluster, metrics) = (name.clone(), ctx.metrics.clone());
+    let (cluster, metrics) = (asker.name.clone(), ctx.metrics.clone());
     let settings = ClientSettings { cluster, in_flight: limit, metrics, contacts: sender };
     let built = match source {
         Source::Local => ctx.client.as_local_spoke(settings),
         Source::Remote(endpoint) => SpokeClient::new(endpoint, settings, ctx.client.host().clone()),
     };
-    let (ctx, name) = (ctx.clone(), name.clone());
     let client = match built {
         Ok(client) => client,
-        Err(error) => {
-            ctx.tell(Event::Connect(name, epoch, Progress::Unusable(error.to_string())));
-            return;
-        }
+        Err(error) => return asker.tell(Progress::Unusable(error.to_string())),
     };
     let lease = ctx.lease.clone();
     let line = Line { client: client.fenced(Arc::new(move || lease.is_held())), contacts };
-    let tell = {
-        let (ctx, name) = (ctx.clone(), name.clone());
-        move |progress| ctx.tell(Event::Connect(name.clone(), epoch, progress))
-    };
     ctx.spawn(async move {
-        let asking = async {
-            let mut attempt = 0;
-            loop {
-                match identity::of_cluster(&line.client).await {
-                    Ok(info) => return info,
-                    Err(error) => {
-                        // Nobody judged yet who it is.
-                        line.client.forget_who_answers();
-                        tell(Progress::Failed(state(&error)));
-                        tokio::time::sleep(pause(attempt, &error, &name)).await;
-                    }
-                }
-                attempt += 1;
-            }
+        let who = || identity::of_cluster(&line.client);
+        let failed = |error: &AskError| {
+            // Nobody judged yet who it is.
+            line.client.forget_who_answers();
+            asker.tell(Progress::Failed(state(error)));
         };
-        let info = tokio::select! {
-            biased;
-            () = until.cancelled() => return,
-            info = asking => info,
-        };
-        tell(Progress::Identified(Box::new((info, line))));
+        if let Some(info) = asker.ask(who, failed).await {
+            asker.tell(Progress::Identified(Box::new(Identified { info, line })));
+        }
     });
 }
 
 /// Contact is back: is it still the same cluster, and still ours? Tries until it answers or is told to stop.
-pub(in crate::hub) fn recognize(
-    ctx: &Context,
-    name: &ClusterName,
-    epoch: u64,
-    episode: u64,
-    client: &SpokeClient,
-    until: CancellationToken,
-) {
-    let (ctx, name, client) = (ctx.clone(), name.clone(), client.clone());
-    let this = ctx.clone();
-    this.spawn(async move {
-        let tell = |progress| ctx.tell(Event::Connect(name.clone(), epoch, progress));
-        let asking = async {
-            let mut attempt = 0;
-            loop {
-                let found = async {
-                    let info = identity::of_cluster(&client).await?;
-                    Ok::<_, AskError>((info, identity::claim_of(&client, &ctx.hub_id).await?))
-                };
-                match found.await {
-                    Ok(found) => return found,
-                    Err(error) => {
-                        tracing::info!(cluster = %name, %error, "contact is back, but not who answers");
-                        tell(Progress::Unrecognized(episode, state(&error)));
-                        tokio::time::sleep(pause(attempt, &error, &name)).await;
-                    }
-                }
-                attempt += 1;
-            }
+pub(in crate::hub) fn recognize(asker: Asker, episode: u64, client: &SpokeClient) {
+    let (ctx, client) = (asker.ctx.clone(), client.clone());
+    ctx.spawn(async move {
+        let who = || async {
+            let info = identity::of_cluster(&client).await?;
+            let claim = identity::claim_of(&client, &asker.ctx.hub_id).await?;
+            Ok::<_, AskError>(Recognized { info, claim })
         };
-        let found = tokio::select! {
-            biased;
-            () = until.cancelled() => return,
-            found = asking => found,
+        let failed = |error: &AskError| {
+            tracing::info!(cluster = %asker.name, %error, "contact is back, but not who answers");
+            asker.tell(Progress::Unrecognized(episode, state(error)));
         };
-        tell(Progress::Recognized(episode, Box::new(found)));
+        if let Some(found) = asker.ask(who, failed).await {
+            asker.tell(Progress::Recognized(episode, Box::new(found)));
+        }
     });
 }
 
 /// Second half: is it ours, and what did we leave there? `local` is the hub itself, which nobody needs to claim.
-pub(in crate::hub) fn claim(
-    ctx: &Context,
-    name: &ClusterName,
-    epoch: u64,
-    cluster_id: &str,
-    line: Line,
-    local: bool,
-    until: CancellationToken,
-) {
-    let (ctx, name, cluster_id) = (ctx.clone(), name.clone(), cluster_id.to_owned());
-    let (this, mut line) = (ctx.clone(), line);
-    this.spawn(async move {
-        let asking = async {
-            let mut attempt = 0;
-            loop {
-                match try_claim(&ctx, &name, &line.client, &cluster_id, local).await {
-                    Ok(found) => return Ok(found),
-                    Err(AskError::Api(ApiError::Stranger { found })) => return Err(found),
-                    Err(error) => {
-                        ctx.tell(Event::Connect(name.clone(), epoch, Progress::Failed(state(&error))));
-                        tokio::time::sleep(pause(attempt, &error, &name)).await;
-                    }
-                }
-                attempt += 1;
+pub(in crate::hub) fn claim(asker: Asker, mut line: Line, cluster_id: &str, local: bool) {
+    let (ctx, cluster_id) = (asker.ctx.clone(), cluster_id.to_owned());
+    ctx.spawn(async move {
+        let claim = || async {
+            match try_claim(&asker, &line.client, &cluster_id, local).await {
+                Err(AskError::Api(ApiError::Stranger { found })) => Ok(Err(found)),
+                other => other.map(Ok),
             }
         };
-        let asked = tokio::select! {
-            biased;
-            () = until.cancelled() => return,
-            found = asking => found,
-        };
-        let (claim, left) = match asked {
-            Ok(found) => found,
-            Err(found) => return ctx.tell(Event::Connect(name, epoch, Progress::Stranger(found))),
-        };
-        // What failed on the way here is no news for the actor.
-        while line.contacts.try_recv().is_ok() {}
-        ctx.tell(Event::Connect(name, epoch, Progress::Claimed(Box::new((claim, line, left)))));
+        let failed = |error: &AskError| asker.tell(Progress::Failed(state(error)));
+        match asker.ask(claim, failed).await {
+            None => {}
+            Some(Err(found)) => asker.tell(Progress::Stranger(found)),
+            Some(Ok((claim, left))) => {
+                // What failed on the way here is no news for the actor.
+                while line.contacts.try_recv().is_ok() {}
+                asker.tell(Progress::Claimed(Box::new(Claimed { claim, line, left })));
+            }
+        }
     });
 }
 
 async fn try_claim(
-    ctx: &Context,
-    name: &ClusterName,
+    asker: &Asker,
     client: &SpokeClient,
     cluster_id: &str,
     local: bool,
@@ -198,12 +196,13 @@ async fn try_claim(
     if local {
         return Ok((Claim::Ours, BTreeMap::new()));
     }
+    let ctx = &asker.ctx;
     if !ctx.may_write() {
         return Err(ApiError::NotLeading.into());
     }
     let claim = identity::claim(client, &ctx.hub_id).await?;
     let mut left = BTreeMap::new();
-    for id in [cluster_id.to_owned(), left_behind::unknown_id(name)] {
+    for id in [cluster_id.to_owned(), left_behind::unknown_id(&asker.name)] {
         let read = left_behind::read(&ctx.client, &ctx.settings.namespace, &id).await;
         let record = || format!("ConfigMap {}/{}", ctx.settings.namespace, left_behind::config_map(&id, 0));
         left.extend(read.map_err(|error| AskError::Record(record(), error))?);

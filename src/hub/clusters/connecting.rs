@@ -1,6 +1,6 @@
 //! From credentials to an actor: identity judged, claim made, contact lost and found.
 
-use super::connect::{self, Line, Progress};
+use super::connect::{self, Asker, Claimed, Identified, Progress, Recognized};
 use super::connection::{Actor, Connection};
 use super::entry::ClusterEntry;
 use super::same;
@@ -13,11 +13,9 @@ use crate::hub::context::Context;
 use crate::hub::identity::{Claim, ClusterInfo};
 use crate::hub::neighbours::Neighbour;
 use crate::hub::timers::Pauses;
-use crate::reconcile::fleet::Left;
 use crate::spoke::actor;
 use crate::spoke::messages::ContactState;
 use crate::spoke::schemas::Reader;
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -47,10 +45,7 @@ impl Clusters {
         let mut effects = Vec::new();
         match progress {
             Progress::Unrecognized(_, why) => self.unrecognized(ctx, name, why),
-            Progress::Recognized(_, found) => {
-                let (info, claim) = *found;
-                effects.extend(self.returned(ctx, name, info, claim));
-            }
+            Progress::Recognized(_, found) => effects.extend(self.returned(ctx, name, *found)),
             Progress::Unusable(message) => {
                 let condition = conditions::CREDENTIALS_VALID;
                 let blocked = Blocked { condition, reason: Reason::KubeconfigRefused, message };
@@ -58,14 +53,8 @@ impl Clusters {
             }
             Progress::Failed(why) => self.failed(ctx, name, why),
             Progress::Stranger(found) => effects.extend(self.stranger(ctx, name, &found)),
-            Progress::Identified(found) => {
-                let (info, line) = *found;
-                self.identified(ctx, name, epoch, info, line);
-            }
-            Progress::Claimed(found) => {
-                let (claim, line, left) = *found;
-                effects.extend(self.claimed(ctx, name, claim, line, left));
-            }
+            Progress::Identified(found) => self.identified(ctx, name, epoch, *found),
+            Progress::Claimed(found) => effects.extend(self.claimed(ctx, name, *found)),
         }
         self.write_status(ctx, name);
         if self.entries.get(name).map(ClusterEntry::state) != Some(before) {
@@ -96,7 +85,8 @@ impl Clusters {
         }
     }
 
-    fn identified(&mut self, ctx: &Context, name: &ClusterName, epoch: u64, info: ClusterInfo, line: Line) {
+    fn identified(&mut self, ctx: &Context, name: &ClusterName, epoch: u64, found: Identified) {
+        let Identified { info, line } = found;
         let Some(entry) = self.entries.get(name) else { return };
         let (local, implied) = (entry.cluster.spec.local, entry.implied);
         let known = entry.cluster.status.as_ref().map(same::written).unwrap_or_default();
@@ -111,7 +101,7 @@ impl Clusters {
         let Some(entry) = self.entries.get_mut(name) else { return };
         entry.info = Some(info.clone());
         if let Some(until) = entry.connection.until() {
-            connect::claim(ctx, name, epoch, &info.id, line, local, until);
+            connect::claim(Asker::new(ctx, name, epoch, until), line, &info.id, local);
         }
     }
 
@@ -127,14 +117,8 @@ impl Clusters {
         other.map(|(n, _)| format!("it is the same cluster as Cluster {n} (id {})", info.id))
     }
 
-    fn claimed(
-        &mut self,
-        ctx: &Context,
-        name: &ClusterName,
-        claim: Claim,
-        line: Line,
-        left: BTreeMap<String, Left>,
-    ) -> Vec<Effect> {
+    fn claimed(&mut self, ctx: &Context, name: &ClusterName, found: Claimed) -> Vec<Effect> {
+        let Claimed { claim, line, left } = found;
         if let Claim::Other(owner) = claim {
             self.block(ctx, name, claimed_by(&owner, ctx), true);
             return Vec::new();
@@ -188,7 +172,8 @@ impl Clusters {
         if state == ContactState::Ready {
             // Whoever answers now may be another cluster at the same address: it is asked before anything is written.
             let (number, asking) = running.check();
-            connect::recognize(ctx, name, running.epoch(), number, &running.client, asking);
+            let asker = Asker::new(ctx, name, running.epoch(), asking);
+            connect::recognize(asker, number, &running.client);
             return Vec::new();
         }
         running.lose(state);
@@ -209,13 +194,8 @@ impl Clusters {
     }
 
     /// Contact is back, and it is known with whom.
-    fn returned(
-        &mut self,
-        ctx: &Context,
-        name: &ClusterName,
-        info: ClusterInfo,
-        claim: Claim,
-    ) -> Vec<Effect> {
+    fn returned(&mut self, ctx: &Context, name: &ClusterName, found: Recognized) -> Vec<Effect> {
+        let Recognized { info, claim } = found;
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
         let (known, found) = (entry.identity(), info.id.clone());
         let Some(info) = same::recognize(&known, info) else {

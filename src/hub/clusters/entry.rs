@@ -8,6 +8,7 @@ use crate::api::cluster::{Cluster, OnDeregister, SecretRef};
 use crate::api::condition::{ConditionStatus, READY};
 use crate::api::names::ClusterName;
 use crate::hub::identity::ClusterInfo;
+use crate::hub::writes::Writes;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::placement::ClusterView;
 use crate::reconcile::fleet::{ClusterState, Departure, Left};
@@ -30,13 +31,10 @@ pub(super) struct ClusterEntry {
     pub lost_since: Option<String>,
     /// What people should know of it though it can be talked to.
     pub notes: String,
-    pub writing: bool,
-    /// What the last status that was written said, while the status is still another.
-    pub offered: Option<u64>,
+    /// The status by its print.
+    pub writes: Writes<u64>,
     /// How far it is with being deregistered.
     pub departure: Option<Departure>,
-    /// A changed count waits to be written.
-    pub count_due: bool,
 }
 
 /// The Cluster that stands for the hub itself: not a duplicate, and one whose identity is known before one that nobody
@@ -69,10 +67,8 @@ impl ClusterEntry {
             instances: status.instances,
             lost_since,
             notes: String::new(),
-            writing: false,
-            offered: None,
+            writes: Writes::default(),
             departure: None,
-            count_due: false,
         }
     }
 

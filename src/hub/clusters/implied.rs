@@ -4,9 +4,10 @@
 //! or may be left of it. As soon as a Cluster stands for the hub this one ends; it starts when that one has ended. So no two
 //! actors write for one instance.
 
+use super::connect::{self, Asker};
 use super::entry::ClusterEntry;
 use super::source::Source;
-use super::{Clusters, Effect, connect};
+use super::{Clusters, Effect};
 use crate::api::Object;
 use crate::api::cluster::{Cluster, ClusterSpec};
 use crate::api::names::ClusterName;
@@ -48,7 +49,7 @@ impl Clusters {
         }
         self.epoch += 1;
         let until = entry.ask(self.epoch, Source::Local.fingerprint(None), &ctx.cancel);
-        connect::identify(ctx, &name, self.epoch, &Source::Local, None, until);
+        connect::identify(Asker::new(ctx, &name, self.epoch, until), &Source::Local, None);
         vec![Effect::Changed]
     }
 }

@@ -23,6 +23,15 @@ pub(super) fn config_map(cluster_id: &str, number: usize) -> String {
     format!("left-{clean}-{:08x}{suffix}", crate::api::hash::fnv32(cluster_id))
 }
 
+/// What is on record now as left on a cluster.
+#[derive(Debug)]
+pub enum Recorded {
+    /// This too.
+    More(Left),
+    /// All of it: nobody knew before.
+    All(BTreeMap<String, Left>),
+}
+
 /// Where the ConfigMaps are.
 trait Maps {
     async fn get(&self, name: &str) -> Result<Option<Value>, ApiError>;

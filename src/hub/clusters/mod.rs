@@ -10,19 +10,20 @@ mod departure;
 mod entry;
 mod implied;
 pub mod left_behind;
+mod registering;
 mod registration;
 mod same;
 pub mod source;
 pub mod status;
 mod writes;
 
+use super::Watched;
 use super::context::Context;
 use super::identity::ClusterInfo;
-use super::instances::Recorded;
 use super::resources::{clusters, secrets};
 use super::timers::{Pauses, Timers};
 use super::view::{Change, Key, View};
-use super::{Event, Watched};
+use super::writes::Part;
 use crate::api::Object;
 use crate::api::cluster::{Cluster, SecretRef};
 use crate::api::keys::hub;
@@ -34,10 +35,12 @@ use crate::reconcile::world::Definition;
 use crate::spoke::client::ApiError;
 use crate::spoke::messages::{FromSpoke, ToSpoke};
 use crate::spoke::watch::{Listed, Scope};
+use connect::Asker;
 use connection::Connection;
 use entry::ClusterEntry;
+use left_behind::Recorded;
 use registration::Registrations;
-use serde_json::{Value, json};
+use serde_json::Value;
 use source::{Blocked, Reason, Source};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -283,74 +286,6 @@ impl Clusters {
         twins.into_iter().flat_map(|object| self.reconcile(ctx, &object)).collect()
     }
 
-    /// A labelled Secret asks for a Cluster.
-    fn register(&mut self, ctx: &Context, secret: &Object) {
-        let existing = self.view.get(&Key::new("", secret.name())).map(|o| (**o).clone());
-        let place = Key::new(secret.namespace(), secret.name());
-        match registration::of(secret, existing.as_ref()) {
-            registration::Verdict::Nothing => self.registrations.settled(&place),
-            registration::Verdict::Refuse(message) => {
-                self.registrations.settled(&place);
-                let version = (secret.uid().to_owned(), secret.resource_version().to_owned());
-                if self.told.insert(place, version.clone()) == Some(version) {
-                    return;
-                }
-                tracing::warn!(secret = secret.name(), namespace = secret.namespace(), message);
-                ctx.publish(secret, true, "ClusterNameTaken", message);
-            }
-            registration::Verdict::Apply(body) => {
-                if !self.registrations.may_apply(&place, &body) {
-                    return;
-                }
-                let this = ctx.clone();
-                ctx.spawn(async move {
-                    let (resource, name) = (clusters(), place.name.as_str());
-                    let written = this.client.apply(&resource, "", name, hub::MANAGER, &body).await;
-                    this.tell(Event::Registered(place, written));
-                });
-            }
-        }
-    }
-
-    /// What a Secret asked for was written, or not.
-    pub fn registered(
-        &mut self,
-        ctx: &Context,
-        secret: &Key,
-        result: Result<Value, ApiError>,
-    ) -> Vec<Effect> {
-        // Also after an answer that is good: the Cluster may not come to be seen, or may not stay as it was written.
-        let pause = self.registrations.answered(secret, ctx.clock.now().millis);
-        let name = ClusterName::new(&secret.name);
-        let effects = match result {
-            Ok(value) => {
-                self.view.refresh(value);
-                self.look_again(ctx, &name)
-            }
-            Err(error) => {
-                tracing::warn!(cluster = %name, %error, ?pause, "registering a cluster failed");
-                Vec::new()
-            }
-        };
-        self.register_waiting(ctx, &name);
-        effects
-    }
-
-    /// Looks again at the Secrets whose registration is not settled: what they ask for may be there, or may have changed.
-    fn register_waiting(&mut self, ctx: &Context, name: &ClusterName) {
-        for place in self.registrations.of(name.as_str()) {
-            self.register_at(ctx, &place);
-        }
-    }
-
-    fn register_at(&mut self, ctx: &Context, place: &Key) {
-        let secret = self.secrets.get(&place.namespace).and_then(|view| view.get(place)).cloned();
-        match secret {
-            Some(secret) => self.register(ctx, &secret),
-            None => self.registrations.settled(place),
-        }
-    }
-
     /// When something wants to be looked at by itself, in milliseconds of the clock.
     pub fn next_wake(&self) -> Option<u64> {
         self.timers.next().into_iter().chain(self.registrations.next()).min()
@@ -368,10 +303,12 @@ impl Clusters {
             };
             if let Some(entry) = self.entries.get_mut(name) {
                 match due {
-                    Due::Write(_) => entry.offered = None,
-                    Due::Count(_) => entry.count_due = false,
+                    Due::Write(_) => {
+                        entry.writes.due(Part::Finalizers);
+                        entry.writes.due(Part::Status);
+                    }
                     Due::TryAgain(_) => entry.connection.try_again(now),
-                    Due::Departure(_) => {}
+                    Due::Departure(_) | Due::Count(_) => {}
                 }
             }
             effects.extend(self.look_again(ctx, name));
@@ -392,30 +329,29 @@ impl Clusters {
         &mut self,
         ctx: &Context,
         name: &ClusterName,
+        part: Part,
         result: Result<Value, ApiError>,
     ) -> Vec<Effect> {
-        if let Some(entry) = self.entries.get_mut(name) {
-            entry.writing = false;
-        }
-        match result {
-            Ok(value) => {
-                self.view.refresh(value);
-                self.look_again(ctx, name)
-            }
-            Err(ApiError::NotFound) => Vec::new(),
-            Err(error) => {
+        let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
+        match (&result, part) {
+            (Ok(_) | Err(ApiError::NotFound), Part::Finalizers) => entry.writes.answered(part),
+            (Ok(_) | Err(ApiError::NotFound), Part::Status) => entry.writes.status_granted(),
+            (Err(error), _) => {
                 tracing::debug!(cluster = %name, %error, "writing a Cluster failed");
-                let refused = matches!(error, ApiError::Invalid { .. });
-                if let Some(entry) = self.entries.get(name).filter(|_| refused) {
+                if matches!(error, ApiError::Invalid { .. }) {
                     tracing::warn!(cluster = %name, %error, "the API server refuses what is written");
                     let note = format!("the hub refuses what is written to the Cluster: {error}");
                     ctx.publish(&entry.object, true, "WriteRefused", note);
                 }
-                let now = ctx.clock.now().millis;
-                self.timers.failed(&Due::Write(name.clone()), now, WRITE_PAUSES);
-                Vec::new()
+                let due = Due::Write(name.clone());
+                self.timers.failed(&due, ctx.clock.now().millis, WRITE_PAUSES);
+                entry.writes.failed(part, None, self.timers.time(&due));
+                return Vec::new();
             }
         }
+        let Ok(value) = result else { return Vec::new() };
+        self.view.refresh(value);
+        self.look_again(ctx, name)
     }
 
     /// Brings what runs in line with what the Cluster says.
@@ -438,7 +374,7 @@ impl Clusters {
         let paused = cluster.spec.paused;
         entry.cluster = cluster;
         if !object.has_finalizer(hub::FINALIZER) && !object.is_deleting() {
-            writes::add_finalizer(ctx, &self.timers, &name, entry);
+            writes::add_finalizer(ctx, &name, entry);
         }
         let limit = entry.cluster.spec.limits.as_ref().and_then(|l| l.in_flight);
         match decided {
@@ -456,7 +392,7 @@ impl Clusters {
             Ok(source) => {
                 self.epoch += 1;
                 let until = entry.ask(self.epoch, source.fingerprint(limit), &ctx.cancel);
-                connect::identify(ctx, &name, self.epoch, &source, limit, until);
+                connect::identify(Asker::new(ctx, &name, self.epoch, until), &source, limit);
             }
         }
         self.write_status(ctx, &name);
@@ -478,11 +414,7 @@ impl Clusters {
             let count = counts.get(name).copied().unwrap_or(0);
             if entry.instances != count {
                 entry.instances = count;
-                if !entry.count_due {
-                    entry.count_due = true;
-                    let now = ctx.clock.now().millis;
-                    self.timers.after(&Due::Count(name.clone()), now, COUNT_PAUSE);
-                }
+                self.timers.after(&Due::Count(name.clone()), ctx.clock.now().millis, COUNT_PAUSE);
             }
         }
     }
@@ -510,14 +442,12 @@ impl Clusters {
     /// Nothing holds content on a cluster that is being deregistered: let the Cluster go.
     pub fn release(&mut self, ctx: &Context, name: &ClusterName) {
         let Some(entry) = self.entries.get_mut(name) else { return };
-        let finalizers = entry.object.finalizers();
-        if !writes::may_try(&self.timers, name, entry) || !finalizers.iter().any(|f| f == hub::FINALIZER) {
+        if !entry.object.has_finalizer(hub::FINALIZER)
+            || !entry.writes.begin_finalizers(ctx.clock.now().millis)
+        {
             return;
         }
         entry.connection.stop();
-        let rest: Vec<String> = finalizers.into_iter().filter(|f| f != hub::FINALIZER).collect();
-        let patch =
-            json!({"metadata": {"finalizers": rest, "resourceVersion": entry.object.resource_version()}});
         let left = entry.left.iter().flatten().map(|(_, left)| left.key().to_string());
         let left: Vec<String> = left.collect();
         if !left.is_empty() {
@@ -529,7 +459,7 @@ impl Clusters {
             ctx.publish(&entry.object, true, "LeftBehind", message);
         }
         tracing::info!(cluster = %name, left = left.len(), "deregistered");
-        writes::patch_cluster(ctx, name, entry, patch);
+        writes::write_finalizers(ctx, name, entry, &entry.object.finalizers_but(hub::FINALIZER));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::api::keys::hub;
 use crate::api::{Object, hash};
+use crate::hub::request::Request;
 use crate::hub::timers::{Pauses, Timers};
 use crate::hub::view::Key;
 use serde_json::{Value, json};
@@ -75,34 +76,23 @@ const PAUSES: Pauses = Pauses { first: Duration::from_secs(1), longest: Duration
 /// call for it.
 #[derive(Debug, Default)]
 pub(super) struct Registrations {
-    open: BTreeMap<Key, Try>,
+    /// By the print of what is asked for.
+    open: BTreeMap<Key, Request<u64>>,
     timers: Timers<Key>,
-}
-
-#[derive(Debug)]
-struct Try {
-    /// What was asked for.
-    print: u64,
-    under_way: bool,
 }
 
 impl Registrations {
     /// Whether to apply this now, which is taken as begun. The same is not tried again before its time.
-    pub fn may_apply(&mut self, secret: &Key, body: &Value) -> bool {
-        let print = hash::json(body);
-        let waits = self.timers.is_waiting(secret);
-        if self.open.get(secret).is_some_and(|before| before.under_way || (before.print == print && waits)) {
-            return false;
-        }
-        self.open.insert(secret.clone(), Try { print, under_way: true });
-        true
+    pub fn may_apply(&mut self, secret: &Key, body: &Value, now: u64) -> bool {
+        self.open.entry(secret.clone()).or_default().begin(hash::json(body), now)
     }
 
-    /// There was an answer. Tells when it is tried again, unless it turns out to be settled.
-    pub fn answered(&mut self, secret: &Key, now: u64) -> Option<Duration> {
-        self.open.get_mut(secret)?.under_way = false;
+    /// There was an answer; `why`: it was refused. Tells when it is tried again, unless it turns out to be settled.
+    pub fn answered(&mut self, secret: &Key, why: Option<String>, now: u64) -> Option<Duration> {
+        let request = self.open.get_mut(secret)?;
         self.timers.failed(secret, now, PAUSES);
         let at = self.timers.time(secret)?;
+        request.failed(why, Some(at));
         Some(Duration::from_millis(at.saturating_sub(now)))
     }
 
@@ -123,7 +113,11 @@ impl Registrations {
     }
 
     pub fn due(&mut self, now: u64) -> Vec<Key> {
-        self.timers.due(now)
+        let due = self.timers.due(now);
+        for secret in &due {
+            self.open.entry(secret.clone()).and_modify(Request::due);
+        }
+        due
     }
 }
 
@@ -175,10 +169,10 @@ mod tests {
         for now in (0..600_000_u64).step_by(10) {
             if answer.is_some_and(|at| at <= now) {
                 answer = None;
-                registrations.answered(&place, now);
+                registrations.answered(&place, None, now);
             }
             registrations.due(now);
-            if registrations.may_apply(&place, &body) {
+            if registrations.may_apply(&place, &body, now) {
                 minutes[usize::try_from(now / 60_000).unwrap()] += 1;
                 answer = Some(now + answers);
             }
@@ -199,16 +193,16 @@ mod tests {
     fn another_wish_does_not_wait_for_the_one_that_was_refused() {
         let (mut registrations, place) = (Registrations::default(), Key::new("kro-hub", "eu"));
         let (refused, mended) = (json!({"a": 1}), json!({"a": 2}));
-        assert!(registrations.may_apply(&place, &refused));
-        assert!(!registrations.may_apply(&place, &mended), "one at a time");
-        assert_eq!(registrations.answered(&place, 0), Some(Duration::from_secs(1)));
-        assert!(!registrations.may_apply(&place, &refused));
+        assert!(registrations.may_apply(&place, &refused, 10));
+        assert!(!registrations.may_apply(&place, &mended, 10), "one at a time");
+        assert_eq!(registrations.answered(&place, Some("no".into()), 0), Some(Duration::from_secs(1)));
+        assert!(!registrations.may_apply(&place, &refused, 10));
         assert_eq!(registrations.of("eu"), std::slice::from_ref(&place));
-        assert!(registrations.may_apply(&place, &mended));
-        registrations.answered(&place, 10);
+        assert!(registrations.may_apply(&place, &mended, 10));
+        registrations.answered(&place, None, 10);
         registrations.settled(&place);
         assert_eq!(registrations.next(), None);
-        assert!(registrations.may_apply(&place, &refused), "it was deleted since");
+        assert!(registrations.may_apply(&place, &refused, 10), "it was deleted since");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::hub::Event;
 use crate::hub::context::Context;
 use crate::hub::resources::clusters;
 use crate::hub::timers::Timers;
+use crate::hub::writes::Part;
 use crate::reconcile::fleet::Left;
 use crate::spoke::messages::ContactState;
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ pub(super) fn write_status(
     name: &ClusterName,
     entry: &mut ClusterEntry,
 ) {
-    if entry.writing {
+    if entry.writes.is_under_way() {
         return;
     }
     let old = entry.cluster.status.clone().unwrap_or_default();
@@ -43,7 +44,7 @@ pub(super) fn write_status(
             Standing::Running(running.contact.lost().unwrap_or(&ContactState::Ready))
         }
     };
-    let counted = !entry.count_due;
+    let counted = !timers.is_waiting(&Due::Count(name.clone()));
     let facts = Facts {
         info: entry.info.clone(),
         instances: if counted { entry.instances } else { old.instances },
@@ -59,25 +60,22 @@ pub(super) fn write_status(
     let (old, new) = (to_value(&old), to_value(&new));
     let due = Due::Write(name.clone());
     let Some(patch) = crate::reconcile::spoke::merge_patch(&old, &new) else {
-        entry.offered = None;
+        entry.writes.status_stands();
         if !entry.object.is_deleting() && entry.object.has_finalizer(hub::FINALIZER) {
             timers.settled(&due);
         }
         return;
     };
-    let offered = Some(print(&patch));
-    if entry.offered == offered {
+    if !entry.writes.begin_status(print(&patch), now.millis) {
         // The same was written before, and was refused or did not stay.
         timers.failed(&due, now.millis, WRITE_PAUSES);
         return;
     }
-    entry.offered = offered;
-    entry.writing = true;
     let (this, name) = (ctx.clone(), name.clone());
     let patch = json!({"metadata": {"uid": entry.object.uid()}, "status": patch});
     ctx.spawn(async move {
         let written = this.client.merge_status(&clusters(), "", name.as_str(), &patch).await;
-        this.tell(Event::ClusterWritten(name, written));
+        this.tell(Event::ClusterWritten(name, Part::Status, written));
     });
 }
 
@@ -107,32 +105,26 @@ fn print(patch: &Value) -> u64 {
     hash::json(&timeless(patch))
 }
 
-/// Whether the object may be patched now: no other write is under way, and none failed a moment ago.
-pub(super) fn may_try(timers: &Timers<Due>, name: &ClusterName, entry: &ClusterEntry) -> bool {
-    !entry.writing && !timers.is_waiting(&Due::Write(name.clone()))
-}
-
-pub(super) fn add_finalizer(
-    ctx: &Context,
-    timers: &Timers<Due>,
-    name: &ClusterName,
-    entry: &mut ClusterEntry,
-) {
-    if !may_try(timers, name, entry) {
-        return;
-    }
+pub(super) fn add_finalizer(ctx: &Context, name: &ClusterName, entry: &mut ClusterEntry) {
     let mut finalizers = entry.object.finalizers();
     finalizers.push(hub::FINALIZER.to_owned());
-    let patch =
-        json!({"metadata": {"finalizers": finalizers, "resourceVersion": entry.object.resource_version()}});
-    patch_cluster(ctx, name, entry, patch);
+    if entry.writes.begin_finalizers(ctx.clock.now().millis) {
+        write_finalizers(ctx, name, entry, &finalizers);
+    }
 }
 
-pub(super) fn patch_cluster(ctx: &Context, name: &ClusterName, entry: &mut ClusterEntry, patch: Value) {
-    entry.writing = true;
+/// Writes the finalizers, which is taken as begun.
+pub(super) fn write_finalizers(
+    ctx: &Context,
+    name: &ClusterName,
+    entry: &ClusterEntry,
+    finalizers: &[String],
+) {
+    let version = entry.object.resource_version();
+    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
     let (this, name) = (ctx.clone(), name.clone());
     ctx.spawn(async move {
         let written = this.client.merge_patch(&clusters(), "", name.as_str(), &patch).await;
-        this.tell(Event::ClusterWritten(name, written));
+        this.tell(Event::ClusterWritten(name, Part::Finalizers, written));
     });
 }

@@ -5,12 +5,12 @@ use super::compile::Compiled;
 use super::entry::DefinitionEntry;
 use super::snapshot::Issue;
 use super::wakes::{self, Subject, Wakes};
-use super::writes::Part;
 use super::{Change, Definitions, Effect, crd};
 use crate::api::Object;
 use crate::api::keys::kro;
 use crate::graph::Graph;
 use crate::hub::context::Context;
+use crate::hub::writes::Part;
 use crate::spoke::client::ApiError;
 use serde_json::Value;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl Definitions {
             }
             // It is gone, which the watch shows.
             Outcome::Written(part, Err(ApiError::NotFound)) => {
-                entry.writes.granted(part);
+                entry.writes.answered(part);
                 return Vec::new();
             }
             Outcome::Written(part, Err(error)) => {
@@ -66,8 +66,8 @@ impl Definitions {
                 entry.not_written(part, &error, wakes, now);
             }
             Outcome::Written(part, Ok(value)) => {
-                entry.writes.granted(part);
-                wakes.settled(name, part.subject());
+                entry.writes.answered(part);
+                wakes.settled(name, part.into());
                 if let Some(Change { after: Some(object), .. }) = self.view.refresh(value) {
                     return self.take(ctx, &object);
                 }
@@ -171,7 +171,7 @@ impl DefinitionEntry {
         tracing::debug!(rgd = name, %error, "writing a definition failed");
         let refused = !matches!(error, ApiError::Conflict { .. });
         let pauses = if refused { wakes::SOON } else { wakes::OVERTAKEN };
-        let retry = wakes.failed(name, part.subject(), pauses, now);
+        let retry = wakes.failed(name, part.into(), pauses, now);
         let said = part == Part::Finalizers && refused && !self.object.is_deleting();
         let why = said.then(|| format!("the finalizer {} cannot be added: {error}", kro::FINALIZER));
         self.writes.failed(part, why, retry);

@@ -5,7 +5,6 @@ use super::entry::DefinitionEntry;
 use super::revision_writes::{Chore, issue_revision};
 use super::snapshot::Issue;
 use super::status::News;
-use super::writes::Part;
 use super::{Outcome, compile, crd};
 use crate::api::Object;
 use crate::api::rgd::ResourceGraphDefinition;
@@ -13,6 +12,7 @@ use crate::graph::Graph;
 use crate::hub::Event;
 use crate::hub::context::Context;
 use crate::hub::resources::definitions;
+use crate::hub::writes::Part;
 use crate::schema::crd::for_hub;
 use crate::spoke::client::ApiError;
 use crate::spoke::crd::crd_resource;
@@ -114,8 +114,7 @@ impl Deed {
                 let patch = json!({"metadata": {"uid": object.uid()}, "status": patch});
                 let this = ctx.clone();
                 ctx.spawn(async move {
-                    let written =
-                        this.client.merge_status(&definitions(), "", teller.name(), &patch).await;
+                    let written = this.client.merge_status(&definitions(), "", teller.name(), &patch).await;
                     teller.tell(Outcome::Written(Part::Status, written));
                 });
             }

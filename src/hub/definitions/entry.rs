@@ -10,7 +10,6 @@ use super::snapshot::{Needs, Snapshot};
 use super::status::{self, Held};
 use super::verdicts::Verdicts;
 use super::wakes::{self, Subject, Wakes};
-use super::writes::{Part, Writes};
 use super::{Effect, crd};
 use crate::api::keys::kro;
 use crate::api::names::Gvk;
@@ -18,6 +17,7 @@ use crate::api::rgd::ResourceGraphDefinition;
 use crate::api::{Object, hash};
 use crate::graph::{self, Graph};
 use crate::hub::request::Request;
+use crate::hub::writes::{Part, Writes};
 use crate::reconcile::Now;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(super) struct DefinitionEntry {
     pub care: Care,
     /// The search for a snapshot that can serve while the definition itself cannot.
     pub fallback: Request<()>,
-    pub writes: Writes,
+    pub writes: Writes<()>,
     /// The `status.observedGeneration` that was written last: a CRD of kro's own may not keep it.
     pub observed: Option<i64>,
     /// While it is being deleted.
@@ -165,7 +165,7 @@ impl DefinitionEntry {
         if self.has_finalizer() || self.object.is_deleting() {
             return true;
         }
-        if self.writes.begin(Part::Finalizers, now) {
+        if self.writes.begin_finalizers(now) {
             let mut finalizers = self.object.finalizers();
             finalizers.push(kro::FINALIZER.to_owned());
             deeds.push(Deed::WriteFinalizers { finalizers, delete_crd: None });
@@ -226,7 +226,7 @@ impl DefinitionEntry {
 
     /// Lets a definition that is being deleted go, if that may be written now.
     pub fn let_go(&mut self, delete_crd: Option<Arc<Object>>, now: u64) -> Option<Deed> {
-        if !self.has_finalizer() || !self.writes.begin(Part::Finalizers, now) {
+        if !self.has_finalizer() || !self.writes.begin_finalizers(now) {
             return None;
         }
         let finalizers = self.object.finalizers_but(kro::FINALIZER);
@@ -257,7 +257,7 @@ impl DefinitionEntry {
 
     /// What is to be written to its status, if that may be written now and has to change.
     pub fn write_status(&mut self, newest: Option<i64>, now: &Now) -> Option<Deed> {
-        if self.compilation.is_under_way() || !self.writes.may_begin(Part::Status, now.millis) {
+        if self.compilation.is_under_way() || !self.writes.may_begin_status(&(), now.millis) {
             return None;
         }
         let verdict = self.compilation.last();
@@ -277,7 +277,7 @@ impl DefinitionEntry {
             return None;
         }
         self.observed = Some(generation);
-        self.writes.begin(Part::Status, now.millis);
+        self.writes.begin_status((), now.millis);
         Some(Deed::WriteStatus { patch, news: status::news(&old, &new) })
     }
 

@@ -21,7 +21,6 @@ pub mod status;
 mod tests;
 mod verdicts;
 mod wakes;
-mod writes;
 
 pub(super) use answers::Outcome;
 pub(super) use verdicts::Verdict;
@@ -192,7 +191,9 @@ impl Definitions {
                 None => {
                     self.wakes.forget(&change.key.name);
                     // One that was refused never served the kind; another definition may.
-                    if let Some(entry) = self.entries.remove(&change.key.name).filter(DefinitionEntry::is_watching) {
+                    if let Some(entry) =
+                        self.entries.remove(&change.key.name).filter(DefinitionEntry::is_watching)
+                    {
                         effects.push(Effect::Stop(entry.gvk().group_kind()));
                     }
                 }
@@ -219,7 +220,8 @@ impl Definitions {
             _ => {
                 // Deleted and created again between two lists.
                 let old = self.entries.insert(name.clone(), DefinitionEntry::new(object.clone(), rgd));
-                stopped = old.filter(DefinitionEntry::is_watching).map(|e| Effect::Stop(e.gvk().group_kind()));
+                stopped =
+                    old.filter(DefinitionEntry::is_watching).map(|e| Effect::Stop(e.gvk().group_kind()));
             }
         }
         self.look(ctx, &name);

@@ -4,12 +4,12 @@ use super::compile::Compiled;
 use super::deeds::Deed;
 use super::entry::{DefinitionEntry, Situation};
 use super::wakes::Wakes;
-use super::writes::Part;
 use super::{Effect, Revisions, crd};
 use crate::api::Object;
 use crate::api::keys::kro;
 use crate::api::rgd::ResourceGraphDefinition;
 use crate::graph::{self, Graph, Options};
+use crate::hub::writes::Part;
 use crate::reconcile::Now;
 use crate::schema::kinds::Anywhere;
 use crate::spoke::client::ApiError;
@@ -75,7 +75,8 @@ impl Driver {
 
     /// Compiles what is there.
     fn compile(&mut self, deeds: &[Deed]) {
-        let Some(Deed::Compile { print, .. }) = deeds.iter().find(|d| matches!(d, Deed::Compile { .. })) else {
+        let Some(Deed::Compile { print, .. }) = deeds.iter().find(|d| matches!(d, Deed::Compile { .. }))
+        else {
             panic!("{deeds:?}");
         };
         let result = graph::compile(&self.entry.rgd, &Options::default(), &Anywhere).map(Arc::new);
@@ -133,7 +134,7 @@ fn a_definition_is_guarded_compiled_issued_and_served_each_once() {
     assert!(matches!(&deeds[0], Deed::WriteFinalizers { finalizers, .. } if finalizers == &[kro::FINALIZER]));
     driver.compile(&deeds);
     assert!(driver.look().is_empty(), "the finalizer comes before all that changes something");
-    driver.entry.writes.granted(Part::Finalizers);
+    driver.entry.writes.answered(Part::Finalizers);
     driver.edit(definition("integer", &[kro::FINALIZER]));
     let deeds = driver.look();
     assert!(matches!(&deeds[..], [Deed::Issue { .. }, Deed::WriteStatus { .. }]), "{deeds:?}");
@@ -143,7 +144,7 @@ fn a_definition_is_guarded_compiled_issued_and_served_each_once() {
     assert!(driver.look().is_empty());
     let effects = driver.crd(&graph, Ok("App".into()));
     assert!(matches!(&effects[..], [Effect::Watch { .. }, Effect::Serve { .. }]), "{effects:?}");
-    driver.entry.writes.granted(Part::Status);
+    driver.entry.writes.answered(Part::Status);
     let deeds = driver.look();
     assert!(
         matches!(&deeds[..], [Deed::WriteStatus { patch, .. }] if patch["state"] == "Active"),
@@ -197,7 +198,7 @@ fn what_is_refused_is_tried_again_when_its_time_has_come_ever_less() {
         assert!(deeds.iter().any(is_finalizer), "{}: {deeds:?}", driver.now);
         driver.refuse(Part::Finalizers);
         assert!(!driver.look().iter().any(is_finalizer), "not before its time");
-        driver.entry.writes.granted(Part::Status);
+        driver.entry.writes.answered(Part::Status);
         driver.wait();
         times.push(driver.now);
         deeds = driver.look();
@@ -207,7 +208,7 @@ fn what_is_refused_is_tried_again_when_its_time_has_come_ever_less() {
     // The CRD, and the status that says so.
     let mut driver = Driver::new(definition("integer", &[kro::FINALIZER]));
     let graph = driver.to_its_crd();
-    driver.entry.writes.granted(Part::Status);
+    driver.entry.writes.answered(Part::Status);
     let failure = crd::Failure { message: "no".into(), retry: true, instances: false };
     driver.crd(&graph, Err(failure));
     let deeds = driver.look();
@@ -226,16 +227,16 @@ fn a_finalizer_that_could_not_be_added_is_said_until_it_is_there() {
     let mut driver = Driver::new(definition("integer", &[kro::FINALIZER]));
     let graph = driver.to_its_crd();
     driver.crd(&graph, Ok("App".into()));
-    driver.entry.writes.granted(Part::Status);
+    driver.entry.writes.answered(Part::Status);
     driver.edit(definition("integer", &[]));
     driver.look();
-    driver.entry.writes.granted(Part::Status);
+    driver.entry.writes.answered(Part::Status);
     driver.look();
     driver.refuse(Part::Finalizers);
     assert!(matches!(driver.entry.kind_said(), Some(Err(why)) if why.contains(kro::FINALIZER)));
     driver.wait();
     driver.look();
-    driver.entry.writes.granted(Part::Finalizers);
+    driver.entry.writes.answered(Part::Finalizers);
     driver.edit(definition("integer", &[kro::FINALIZER]));
     assert_eq!(driver.entry.kind_said(), Some(Ok("App")));
 }

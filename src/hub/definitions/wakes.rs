@@ -2,6 +2,7 @@
 //! after.
 
 use crate::hub::timers::{Pauses, Timers};
+use crate::hub::writes::Part;
 use crate::spoke::agenda::Agenda;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,6 +27,15 @@ pub enum Subject {
 impl Subject {
     const ALL: [Self; 6] =
         [Self::Compile, Self::Crd, Self::Revision, Self::Upkeep, Self::Finalizers, Self::Status];
+}
+
+impl From<Part> for Subject {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::Finalizers => Self::Finalizers,
+            Part::Status => Self::Status,
+        }
+    }
 }
 
 const LONGEST: Duration = Duration::from_secs(300);

@@ -2,13 +2,13 @@
 
 use crate::api::Object;
 use crate::api::names::{ClusterName, GroupKind, InstanceKey};
+use crate::hub::clusters::left_behind::Recorded;
+use crate::reconcile::fleet::FleetAction;
 use crate::reconcile::fleet::over_all::{Answer, Question};
-use crate::reconcile::fleet::{FleetAction, Left};
 use crate::spoke::client::ApiError;
 use crate::spoke::messages::ToSpoke;
 use kube::core::ApiResource;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,13 +55,4 @@ pub(in crate::hub) enum Outcome {
     Left(ClusterName, Result<Recorded, ApiError>),
     /// Fields of the status, and how long they took.
     Evaluated(Answer, Duration),
-}
-
-/// What is on record now as left on a cluster.
-#[derive(Debug)]
-pub(in crate::hub) enum Recorded {
-    /// This too.
-    More(Left),
-    /// All of it: nobody knew before.
-    All(BTreeMap<String, Left>),
 }

@@ -11,8 +11,9 @@ mod leftovers;
 mod perform;
 mod stepping;
 
-pub(super) use effects::{Effect, Outcome, Recorded, Target};
+pub(super) use effects::{Effect, Outcome, Target};
 
+use super::clusters::left_behind::Recorded;
 use super::definitions;
 use super::view::{Change, Key, View};
 use crate::api::maps::HashMap;

@@ -1,11 +1,12 @@
 //! Performs what a fleet machine decided; each request is answered by exactly one outcome.
 
-use super::{Outcome, Recorded, Target};
+use super::{Outcome, Target};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::ClusterName;
 use crate::hub::Event;
-use crate::hub::clusters::{Clusters, left_behind};
+use crate::hub::clusters::Clusters;
+use crate::hub::clusters::left_behind::{self, Recorded};
 use crate::hub::context::Context;
 use crate::reconcile::fleet::over_all::Question;
 use crate::reconcile::fleet::{FleetAction, Left};

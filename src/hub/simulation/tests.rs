@@ -1,9 +1,12 @@
 //! Storms by seed. `KRO_HUB_SEED` is the first seed, `KRO_HUB_SEEDS` how many; `KRO_HUB_TRACE=1` prints every line of the runs.
 
-use super::act::Timed;
+use super::act::{Act, Timed};
+use super::network::HUB;
 use super::storm;
+use super::weather::Weather;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
@@ -59,5 +62,22 @@ fn a_seed_gives_the_same_run_to_the_byte() {
         let [a, b] = [0, 1].map(|_| storm::run(seed, storm::acts(seed), false));
         assert_eq!((a.requests, a.print), (b.requests, b.print), "seed {seed}");
         assert!(a.requests > 1_000 && a.writes > 50, "{} requests, {} writes", a.requests, a.writes);
+    }
+}
+
+/// Nothing else happens afterwards, so that only what is tried again by itself brings it about.
+#[test]
+fn a_definition_that_was_refused_for_a_moment_is_brought_about_by_itself() {
+    let second = Duration::from_secs;
+    for seed in [1, 2, 3] {
+        for code in [500, 403] {
+            let weather = Weather::Refuses { percent: 70, code, retry_after: None };
+            let acts = vec![
+                (second(60), Act::Weather { site: HUB.into(), weather, lasting: second(8) }),
+                (second(61), Act::Revise),
+            ];
+            let verdict = storm::run(seed, acts, false);
+            assert!(verdict.bad.is_empty(), "seed {seed}, {code}: {:?}\n{}", verdict.bad, verdict.tail);
+        }
     }
 }
