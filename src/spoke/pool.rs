@@ -1,8 +1,7 @@
 //! The threads that evaluate: reconcile steps run user expressions, which need a known stack and must not hold up the
 //! runtime that does the I/O.
 //!
-//! An actor hands in one step at a time and waits for it, so the queue holds at most one job a cluster and serves the
-//! clusters in turn.
+//! An actor hands in one step at a time and waits for it, so the queue serves the clusters in turn.
 
 use super::host::AnyHost;
 use std::sync::{Arc, Mutex, mpsc};
@@ -44,6 +43,8 @@ impl Pool {
         if !host.has_threads() {
             return Ok(Self { jobs: None });
         }
+        // Bounded by construction: who hands in a job waits for its end, so there is one for each cluster, definition and
+        // instance that computes something at most.
         let (jobs, queue) = mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         for n in 0..threads.max(1) {

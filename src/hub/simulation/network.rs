@@ -365,6 +365,7 @@ impl Front for Door {
                 Weather::Refuses { percent, code, retry_after } if chance(percent) => {
                     refusal(code, retry_after)
                 }
+                Weather::ReadOnly(code) if writes => refusal(code, None),
                 Weather::Loses(percent) if chance(percent) => Verdict::Lose,
                 Weather::Cuts(percent) if chance(percent) => Verdict::Cut,
                 Weather::Hangs(percent) if !watch && chance(percent) => {

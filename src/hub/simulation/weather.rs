@@ -19,6 +19,8 @@ pub enum Weather {
         code: u16,
         retry_after: Option<u64>,
     },
+    /// Every write is answered with this code.
+    ReadOnly(u16),
     /// Of 100 requests so many are done, and the answer is lost with the connection.
     Loses(u64),
     /// Of 100 requests so many end with their connection before they were read.
