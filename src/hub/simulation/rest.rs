@@ -24,6 +24,9 @@ pub fn complaints(world: &World) -> Vec<String> {
     if rgd["status"]["state"] != "Active" {
         bad.push(format!("the definition is not Active: {}", rgd["status"]));
     }
+    if rgd["status"]["observedGeneration"] != rgd["metadata"]["generation"] {
+        bad.push(format!("the definition says nothing of its present spec: {}", rgd["status"]));
+    }
     let mut wanted: BTreeMap<String, BTreeSet<Child>> = BTreeMap::new();
     for instance in world.instances() {
         let name = instance.name().to_owned();

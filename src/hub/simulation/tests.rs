@@ -12,6 +12,10 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
 }
 
+fn is_loud() -> bool {
+    std::env::var("KRO_HUB_TRACE").is_ok()
+}
+
 fn told(acts: &[Timed]) -> String {
     acts.iter().map(|(at, act)| format!("  {:>8.3} {act:?}\n", at.as_secs_f64())).collect()
 }
@@ -19,7 +23,7 @@ fn told(acts: &[Timed]) -> String {
 #[test]
 fn after_any_storm_everything_is_as_users_said() {
     let (first, seeds) = (number("KRO_HUB_SEED", 1), number("KRO_HUB_SEEDS", 200));
-    let loud = std::env::var("KRO_HUB_TRACE").is_ok();
+    let loud = is_loud();
     let (next, failed) = (AtomicU64::new(first), Mutex::new(Vec::new()));
     let blow = || {
         loop {
@@ -73,10 +77,10 @@ fn a_definition_that_was_refused_for_a_moment_is_brought_about_by_itself() {
         // Shorter than the lease needs to be renewed.
         let weather = Weather::ReadOnly(code);
         let acts = vec![
-            (second(60), Act::Weather { site: HUB.into(), weather, lasting: second(8) }),
+            (second(60), Act::Weather { site: HUB.into(), weather, lasting: second(4) }),
             (second(61), Act::Revise),
         ];
-        let verdict = storm::run(1, acts, false);
+        let verdict = storm::run(1, acts, is_loud());
         assert!(verdict.bad.is_empty(), "{code}: {:?}\n{}", verdict.bad, verdict.tail);
     }
 }
