@@ -19,6 +19,8 @@ mod resources;
 mod run;
 mod server;
 #[cfg(test)]
+mod machines;
+#[cfg(test)]
 mod simulation;
 mod timers;
 mod view;

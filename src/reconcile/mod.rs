@@ -17,8 +17,6 @@ pub mod ownership;
 mod retry;
 pub mod rivals;
 pub mod settled;
-#[cfg(test)]
-pub(crate) mod simulation;
 pub mod spoke;
 pub mod world;
 

@@ -26,7 +26,7 @@ mod notes;
 pub(crate) mod perform;
 pub mod pool;
 mod redacted;
-mod references;
+pub(crate) mod references;
 pub mod schemas;
 mod shared_watch;
 pub mod spans;

@@ -44,7 +44,7 @@ impl From<Outcome> for Done {
 }
 
 /// The kind whose REST path an action needs.
-pub(super) fn target(action: &Action) -> Option<&GroupKind> {
+pub(crate) fn target(action: &Action) -> Option<&GroupKind> {
     match action {
         Action::Apply(apply) => Some(&apply.object.gk),
         Action::VerifyGone { object, .. }

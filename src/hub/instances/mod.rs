@@ -12,6 +12,8 @@ mod perform;
 mod stepping;
 
 pub(super) use effects::{Effect, Outcome, Target};
+#[cfg(test)]
+pub(super) use perform::write;
 
 use super::clusters::left_behind::Recorded;
 use super::definitions;
@@ -359,6 +361,12 @@ impl Instances {
         }
         self.enqueue(key);
         recorded
+    }
+
+    /// The instance as it was seen last.
+    #[cfg(test)]
+    pub fn get(&self, key: &InstanceKey) -> Option<&Arc<crate::api::Object>> {
+        self.kinds.get(&key.gk)?.view.get(&Key::new(&key.namespace, &key.name))
     }
 
     fn slot(&mut self, key: &InstanceKey) -> Option<&mut Slot> {

@@ -10,7 +10,7 @@ use crate::hub::clusters::left_behind::{self, Recorded};
 use crate::hub::context::Context;
 use crate::reconcile::fleet::over_all::Question;
 use crate::reconcile::fleet::{FleetAction, Left};
-use crate::spoke::client::ApiError;
+use crate::spoke::client::{ApiError, Verbs};
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -59,8 +59,31 @@ async fn perform(
     action: FleetAction,
     record: &(String, bool),
 ) -> Option<Outcome> {
-    let (namespace, name) = (&*target.key.namespace, &*target.key.name);
-    let (client, resource) = (&ctx.client, &target.resource);
+    match action {
+        FleetAction::RecordLeft { cluster, left } => {
+            let (id, known) = record;
+            let result = record_left(ctx, id, *known, left).await;
+            if result.is_ok() {
+                let message = format!(
+                    "content on cluster {cluster} is left behind; it is cleaned if that cluster is registered again \
+                     (annotation {}, or deregistration)",
+                    hub::RELEASE
+                );
+                ctx.publish(&target.object, false, "LeftBehind", message);
+            }
+            Some(Outcome::Left(cluster, result))
+        }
+        FleetAction::Tell { reason, message } => {
+            ctx.publish(&target.object, true, reason, message);
+            None
+        }
+        action => write(&ctx.client, target, action).await,
+    }
+}
+
+/// Writes the instance; `None` where the action is none of its own writes.
+pub(in crate::hub) async fn write(client: &Verbs, target: &Target, action: FleetAction) -> Option<Outcome> {
+    let (resource, namespace, name) = (&target.resource, &*target.key.namespace, &*target.key.name);
     let uid = target.object.uid();
     Some(match action {
         FleetAction::PatchMeta { mut body } => {
@@ -78,25 +101,7 @@ async fn perform(
             let patch = json!({"metadata": {"finalizers": rest, "resourceVersion": version}});
             Outcome::Finalizer(client.merge_patch(resource, namespace, name, &patch).await)
         }
-        FleetAction::RecordLeft { cluster, left } => {
-            let (id, known) = record;
-            let result = record_left(ctx, id, *known, left).await;
-            if result.is_ok() {
-                let message = format!(
-                    "content on cluster {cluster} is left behind; it is cleaned if that cluster is registered again \
-                     (annotation {}, or deregistration)",
-                    hub::RELEASE
-                );
-                ctx.publish(&target.object, false, "LeftBehind", message);
-            }
-            Outcome::Left(cluster, result)
-        }
-        FleetAction::Tell { reason, message } => {
-            ctx.publish(&target.object, true, reason, message);
-            return None;
-        }
-        // The hub side hands these over itself.
-        FleetAction::Send { .. } | FleetAction::Forget { .. } | FleetAction::Evaluate(_) => return None,
+        _ => return None,
     })
 }
 

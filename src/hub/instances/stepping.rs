@@ -2,6 +2,7 @@
 
 use super::crash::{self, Crash};
 use super::{Effect, Instances, Target};
+use crate::api::names::InstanceKey;
 use crate::hub::view::Key;
 use crate::reconcile::Now;
 use crate::reconcile::fleet::{Fleet, FleetAction, FleetStep, Inputs};
@@ -11,17 +12,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 impl Instances {
-    /// Steps the next instance that wants it.
-    pub fn step_next(&mut self, now: &Now) {
-        let Some(key) = self.lanes.pop(now.millis) else { return };
-        let Some(kind) = self.kinds.get_mut(&key.gk).filter(|k| k.view.is_synced()) else { return };
-        let Some(object) = kind.view.get(&Key::new(&key.namespace, &key.name)).cloned() else { return };
-        let Some(slot) = kind.slots.get_mut(&key) else { return };
+    /// Steps the next instance that wants it; which that was, if there was one.
+    pub fn step_next(&mut self, now: &Now) -> Option<InstanceKey> {
+        let key = self.lanes.pop(now.millis)?;
+        let kind = self.kinds.get_mut(&key.gk).filter(|k| k.view.is_synced())?;
+        let object = kind.view.get(&Key::new(&key.namespace, &key.name)).cloned()?;
+        let slot = kind.slots.get_mut(&key)?;
         let _in = spans::instance(&key).entered();
         let began = Instant::now();
         if let Some(crash) = slot.crash.filter(|crash| crash.holds(&object, now.millis)) {
             self.agenda.set(&key, Some(crash.until));
-            return;
+            return None;
         }
         let fleet = &mut slot.fleet;
         let stepped = crash::guarded(|| {
@@ -64,6 +65,7 @@ impl Instances {
                 other => self.ask(Effect::Request(target.clone(), other)),
             }
         }
+        Some(key)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::weather::Weather;
 use super::wishes::{Wish, Words};
-use crate::reconcile::simulation::random::Random;
+use crate::hub::machines::random::Random;
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq)]

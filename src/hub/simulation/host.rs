@@ -2,7 +2,7 @@
 
 use super::network::Network;
 use super::process::ProcessId;
-use crate::reconcile::simulation::random::Random;
+use crate::hub::machines::random::Random;
 use crate::spoke::host::{Connecting, Host};
 use http::Uri;
 use jiff::Timestamp;

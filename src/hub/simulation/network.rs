@@ -5,7 +5,7 @@ use super::process::ProcessId;
 use super::trace::Trace;
 use super::weather::Weather;
 use super::wishes;
-use crate::reconcile::simulation::random::Random;
+use crate::hub::machines::random::Random;
 use crate::spoke::host::{Connecting, Stream};
 use apiserver_model::kinds::Resource;
 use apiserver_model::serve::{self, Boxed, Front, Http, Shared, Verdict, WatchFault};

@@ -8,7 +8,7 @@ use super::trace::Trace;
 use super::weather::Weather;
 use super::world::World;
 use crate::api::maps;
-use crate::reconcile::simulation::random::Random;
+use crate::hub::machines::random::Random;
 use apiserver_model::serve::Shared;
 use serde_json::json;
 use std::collections::BTreeMap;

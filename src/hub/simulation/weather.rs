@@ -1,6 +1,6 @@
 //! How a server is reached: well, badly, or not at all.
 
-use crate::reconcile::simulation::random::Random;
+use crate::hub::machines::random::Random;
 use std::time::Duration;
 
 /// What befalls requests of one kind of trouble at a time.

@@ -1,6 +1,6 @@
 //! What users want: a definition in several revisions, instances of it, and what each is to make.
 
-use crate::reconcile::simulation::random::Random;
+use crate::hub::machines::random::Random;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -282,6 +282,28 @@ where
 }
 
 #[cfg(test)]
+impl SpokeClient {
+    /// A client of a server that is a function; it may be asked as much as one likes at once.
+    pub(crate) fn in_memory<F>(
+        answer: impl Fn(http::Request<kube::client::Body>) -> F + Send + Clone + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<http::Response<kube::client::Body>, &'static str>> + Send + 'static,
+    {
+        let server = tower::service_fn(move |request| answer(request));
+        let hook = Hook {
+            cluster: "c".into(),
+            metrics: Metrics::default(),
+            contacts: None,
+            fence: Fence::default(),
+        };
+        let gate = Gate::new(tokio::sync::Semaphore::MAX_PERMITS);
+        let verbs = Verbs::over(kube::Client::new(server, "default"), gate, hook);
+        Self { verbs: Verbs { kept: Some(Kept::default()), ..verbs }, connections: None }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;

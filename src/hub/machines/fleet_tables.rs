@@ -1,13 +1,15 @@
 //! The machine of one hub instance, step by step.
 
 use super::api_server::{Kind, Server, merge, namespace_kind};
-use super::cluster::app_gvk;
+use super::graphs::app_gvk;
 use super::graphs::{Blueprint, NAMESPACE, Plan, Sort, app_kind};
-use super::requests::{Answer, Fault, Request, Work};
-use super::shell::{LeftRecords, instance_key};
+use super::http_server::resource_of;
+use super::wire::{Fault, Request};
+use super::world::{LeftRecords, instance_key};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, HubId, ObjectRef};
+use crate::hub::instances::{Outcome, Target, write};
 use crate::reconcile::Now;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::placement::DefaultPlacement;
@@ -121,17 +123,22 @@ impl Bench {
                 FleetAction::RemoveFinalizer => Arc::new(self.instance().unwrap()),
                 _ => object,
             };
-            let work = Work::Fleet { key: instance_key("app"), object, action };
-            let mut request =
-                Request { site: name("hub"), epoch: 0, work, part: 0, answer: None, not_before: 0 };
-            request.call(&mut self.server, &mut self.left, &HubId::new("hub-1"), self.fault);
-            match request.answer {
-                Some(Answer::Meta(v)) => self.fleet.meta_written(said(v.is_some()), &self.now),
-                Some(Answer::Status(v)) => self
+            if let FleetAction::RecordLeft { cluster, left } = &action {
+                let ok = self.fault.is_none();
+                if ok {
+                    self.left.record(cluster, left);
+                }
+                self.fleet.left_recorded(cluster, ok, &self.now);
+                continue;
+            }
+            let target = Target { key: instance_key("app"), object, resource: resource_of(&app_kind()) };
+            let request = Request::new(|client| async move { write(&client, &target, action).await });
+            match request.run(&mut self.server, self.fault) {
+                Some(Outcome::Meta(v)) => self.fleet.meta_written(said(v.is_ok()), &self.now),
+                Some(Outcome::Status(v)) => self
                     .fleet
-                    .status_written(v.map(drop).ok_or((self.status_trouble, "no".into())), &self.now),
-                Some(Answer::Finalizer(v)) => self.fleet.finalizer_removed(said(v.is_some()), &self.now),
-                Some(Answer::Left(c, _, ok)) => self.fleet.left_recorded(&c, ok, &self.now),
+                    .status_written(v.map(drop).map_err(|_| (self.status_trouble, "no".into())), &self.now),
+                Some(Outcome::Finalizer(v)) => self.fleet.finalizer_removed(said(v.is_ok()), &self.now),
                 other => panic!("{other:?}"),
             }
         }

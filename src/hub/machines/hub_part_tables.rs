@@ -3,7 +3,7 @@
 use super::api_server::{Kind, Server, merge};
 use super::fleet_tables::{Bench as FleetBench, name};
 use super::graphs::{Blueprint, Plan, Sort};
-use super::shell::instance_key;
+use super::world::instance_key;
 use super::spoke_tables::{Bench, child, run, task, wish};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
@@ -253,7 +253,7 @@ fn a_deletion_waits_for_the_part_on_the_hub() {
     assert_eq!(bench.rounds(), ["remove a"]);
     bench.fleet.gone(&name("a"));
     // Another run of the controller finds it as it is.
-    bench.fleet = Fleet::new(instance_key("app"), super::cluster::app_gvk());
+    bench.fleet = Fleet::new(instance_key("app"), super::graphs::app_gvk());
     assert_eq!(bench.rounds(), ["remove a"]);
     bench.fleet.gone(&name("a"));
     assert_eq!(bench.rounds(), ["record", "remove @hub"]);
@@ -322,7 +322,7 @@ fn what_was_let_go_with_the_hub_is_not_taken_away() {
         unregister(&mut bench);
         for fresh in [false, true] {
             if fresh {
-                bench.fleet = Fleet::new(instance_key("app"), super::cluster::app_gvk());
+                bench.fleet = Fleet::new(instance_key("app"), super::graphs::app_gvk());
             }
             let rounds = bench.rounds().concat();
             assert!(!rounds.contains("@hub"), "{words:?}: {rounds}");

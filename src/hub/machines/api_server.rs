@@ -96,6 +96,9 @@ impl Server {
     pub fn serve(&mut self, gk: GroupKind, kind: Kind) {
         self.kinds.insert(gk, kind);
     }
+    pub fn kinds(&self) -> impl Iterator<Item = &GroupKind> {
+        self.kinds.keys()
+    }
     pub fn kind(&self, gk: &GroupKind) -> Option<&Kind> {
         self.kinds.get(gk)
     }
@@ -323,6 +326,9 @@ impl Server {
     /// Commits an entry; a write that changes nothing leaves the version as it is.
     fn store(&mut self, target: &ObjectRef, mut entry: Entry) -> Result<Arc<Value>, Refused> {
         let before = self.objects.get(target).cloned();
+        if target.gk == crd_kind() {
+            entry.value["status"] = json!({"conditions": [{"type": "Established", "status": "True"}]});
+        }
         entry.managers.retain(|m| !m.fields.is_empty());
         if let Some(old) = &before {
             let same_managers = old.managers.len() == entry.managers.len()

@@ -1,4 +1,4 @@
-//! Watches of the model: a list, then the log from there on, at a pace of their own. One can lose, double and swap events, and break off.
+//! What a watch of the model shows: a list, then the log from there on, at a pace of their own. One can lose, double and swap events, and break off.
 
 use super::api_server::{Change, Server, selects};
 use crate::api::Object;
@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 #[derive(Debug)]
-pub enum Seen {
-    Served,
+pub enum Shown {
+    Served(GroupKind),
     NotServed,
     ListStarted,
     Object(Arc<Value>),
@@ -87,14 +87,14 @@ impl Watch {
         }
     }
 
-    fn shows(&self, change: &Change) -> Option<Seen> {
+    fn shows(&self, change: &Change) -> Option<Shown> {
         if change.object.gk != self.gk {
             return None;
         }
         let selected = |v: &&Arc<Value>| self.selects(v);
         match (change.before.as_ref().filter(selected), change.after.as_ref().filter(selected)) {
-            (_, Some(after)) => Some(Seen::Object(after.clone())),
-            (Some(before), None) => Some(Seen::Left(before.clone(), change.version)),
+            (_, Some(after)) => Some(Shown::Object(after.clone())),
+            (Some(before), None) => Some(Shown::Left(before.clone(), change.version)),
             (None, None) => None,
         }
     }
@@ -139,27 +139,27 @@ impl Watch {
         }
     }
 
-    pub fn next(&mut self, server: &Server) -> Option<Seen> {
+    pub fn next(&mut self, server: &Server) -> Option<Shown> {
         match &mut self.stage {
             Stage::Discovering => {
                 if server.kind(&self.gk).is_none() {
-                    return Some(Seen::NotServed);
+                    return Some(Shown::NotServed);
                 }
                 self.stage = Stage::Starting;
-                Some(Seen::Served)
+                Some(Shown::Served(self.gk.clone()))
             }
             Stage::Starting => {
                 let objects = server.list(&self.gk, None).filter(|v| self.selects(v)).cloned().collect();
                 self.stage = Stage::Listing { objects, then: server.log.len(), version: server.version() };
-                Some(Seen::ListStarted)
+                Some(Shown::ListStarted)
             }
             Stage::Listing { objects, then, version } => match objects.pop_front() {
-                Some(object) => Some(Seen::Object(object)),
+                Some(object) => Some(Shown::Object(object)),
                 None => {
                     let version = *version;
                     self.stage = Stage::Following { at: *then };
                     let namespaced = server.kind(&self.gk).is_none_or(|k| k.namespaced);
-                    Some(Seen::ListDone { namespaced, version })
+                    Some(Shown::ListDone { namespaced, version })
                 }
             },
             Stage::Following { .. } => {

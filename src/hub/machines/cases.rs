@@ -1,8 +1,8 @@
 //! Corner cases of instances that users of kro rely on, by their numbers.
 
 use super::graphs::{OTHER_NAMESPACE, Plan, Sort, Wish};
-use super::requests::Fault;
-use super::shell::instance_key;
+use super::wire::Fault;
+use super::world::instance_key;
 use super::spoke_tables::{Bench, child, remove, run, settled, task, wish, words};
 use crate::api::keys::kro;
 use crate::api::names::ObjectRef;

@@ -2,7 +2,7 @@
 
 use super::fleet_tables::{Bench as FleetBench, name};
 use super::graphs::{Blueprint, Outside, Plan, Sort, Wish, outside};
-use super::shell::instance_key;
+use super::world::instance_key;
 use super::spoke_tables::{Bench, child, remove, run, wish};
 use crate::api::condition::{Condition, ConditionStatus};
 use crate::api::keys::hub;

@@ -2,7 +2,7 @@
 
 use super::api_server::namespace_kind;
 use super::graphs::{NAMESPACE, Plan, Sort};
-use super::requests::Fault;
+use super::wire::Fault;
 use super::spoke_tables::{Bench, remove, settled, words};
 use crate::api::names::ObjectRef;
 

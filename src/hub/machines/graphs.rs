@@ -2,7 +2,7 @@
 
 use super::random::Random;
 use crate::api::ResourceGraphDefinition;
-use crate::api::names::{GroupKind, ObjectRef};
+use crate::api::names::{GroupKind, Gvk, ObjectRef};
 use crate::graph::{Graph, Options, compile};
 use crate::schema::kinds::Anywhere;
 use serde_json::{Map, Value, json};
@@ -39,6 +39,11 @@ impl Sort {
     pub fn field(self) -> &'static str {
         if self == Self::ConfigMap { "data" } else { "spec" }
     }
+}
+
+/// The generated kind of the model.
+pub fn app_gvk() -> Gvk {
+    Gvk::new("kro.run", "v1alpha1", "App")
 }
 
 pub fn app_kind() -> GroupKind {

@@ -3,7 +3,7 @@
 //! The CRD, the watches and the namespace are up before, as an earlier instance left them.
 
 use super::graphs::{Blueprint, NAMESPACE, Plan, Sort, Wish};
-use super::shell::{World, instance_key};
+use super::world::{World, instance_key};
 use crate::api::keys::hub;
 use serde_json::json;
 

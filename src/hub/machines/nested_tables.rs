@@ -1,8 +1,8 @@
 //! Instances whose home is a spoke, since a resource of another definition made them there.
 
-use super::cluster::app_gvk;
+use super::graphs::app_gvk;
 use super::graphs::{Plan, Sort};
-use super::shell::instance_key;
+use super::world::instance_key;
 use super::spoke_tables::{Bench, child, hub_id, settled, wish};
 use crate::api::Object;
 use crate::api::applyset::Inventory;

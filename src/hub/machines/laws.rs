@@ -1,19 +1,18 @@
 //! What must never happen on the way, and what must be so when all is at rest.
 
 use super::api_server::Server;
-use super::cluster::Stepped;
 use super::graphs::{
     Blueprint, CALM_VALUE, Expected, Outside, Plan, Sort, Wish, app_kind, is_outside, outside,
 };
-use super::shell::{LeftRecords, World, hub_site, instance_key};
-use super::store::Store;
+use super::world::{LeftRecords, World, hub_site, instance_key};
 use crate::api::applyset::Inventory;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, InstanceKey, ObjectRef};
 use crate::api::{Object, applyset};
 use crate::reconcile::fleet::Fleet;
 use crate::reconcile::fleet::placement;
-use crate::reconcile::spoke::{Action, Goal, Home, InstanceState, Task};
+use crate::reconcile::spoke::{Action, Goal, Home, InstanceState, Step, Task};
+use crate::spoke::store::Store;
 use crate::reconcile::world::{Looked, Selection, World as _};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,14 +129,12 @@ impl Laws {
     }
 
     /// What a write is held back from is told, and is not well.
-    pub fn held_back(&mut self, site: &ClusterName, stepped: &Stepped) {
-        let Some((state, message)) = stepped.told.as_ref().filter(|_| !stepped.held.is_empty()) else {
-            return;
-        };
-        let named = stepped.held.iter().any(|object| message.contains(&object.to_string()));
-        if *state == InstanceState::Active || !named {
-            let (key, held) = (&stepped.task.key, &stepped.held);
-            self.breach(format!("{site}: {key} holds back {held:?} and says {state:?} {message:?}"));
+    pub fn held_back(&mut self, site: &ClusterName, task: &Task, step: &Step) {
+        let Some(report) = step.report.as_ref().filter(|_| !step.held.is_empty()) else { return };
+        let named = step.held.iter().any(|object| report.message.contains(&object.to_string()));
+        if report.state == InstanceState::Active || !named {
+            let (key, held, message) = (&task.key, &step.held, &report.message);
+            self.breach(format!("{site}: {key} holds back {held:?} and says {:?} {message:?}", report.state));
         }
     }
 
@@ -154,10 +151,10 @@ impl Laws {
         site: &ClusterName,
         store: &Store,
         all: &[Arc<Blueprint>],
-        stepped: &Stepped,
+        task: &Task,
+        step: &Step,
         hub_server: Option<&Server>,
     ) {
-        let task = &stepped.task;
         // On the hub the answer to a write of ours may be newer than the task.
         let live = hub_server.and_then(|s| s.object(&task.key.object()));
         if let (Home::Local { instance }, Some(live)) = (&task.home, live)
@@ -166,7 +163,7 @@ impl Laws {
             return;
         }
         let Goal::Run { graph, mirror, suspended, cluster, .. } = &task.goal else {
-            return self.goes_in_order(site, store, stepped);
+            return self.goes_in_order(site, store, task, step);
         };
         if *suspended {
             let child = |a: &&Action| match a {
@@ -174,7 +171,7 @@ impl Laws {
                 Action::Delete { .. } | Action::Release { .. } => true,
                 _ => false,
             };
-            if let Some(action) = stepped.actions.iter().find(child) {
+            if let Some(action) = step.actions.iter().find(child) {
                 self.breach(format!("{site}: {} is suspended and wants {action:?}", task.key));
             }
             return;
@@ -191,7 +188,7 @@ impl Laws {
             Home::Mirror | Home::Nested => parent.unwrap_or_default(),
         };
         let expected = blueprint.expected(&task.key.name, &uid, &wish);
-        for action in &stepped.actions {
+        for action in &step.actions {
             match action {
                 Action::Delete { object, .. } | Action::Release { object, .. }
                     if expected.contains_key(object) || *object == task.key.object() =>
@@ -227,7 +224,7 @@ impl Laws {
                         self.breach(format!("{site}: {} applies {} with {content}", task.key, apply.object));
                     }
                     for read in plan.reads.iter().filter_map(|r| blueprint.plan(r)) {
-                        let shown = shown(store, read, &wish);
+                        let shown = shown(store, step, read, &wish);
                         if read.outside.is_some() && content[&read.id].as_str() != shown.as_deref() {
                             self.breach(format!(
                                 "{site}: {} applies {} with {} of {}, where the cluster shows {shown:?}",
@@ -257,12 +254,12 @@ impl Laws {
     }
 
     /// What others may depend on goes after them, and the mirror last.
-    fn goes_in_order(&mut self, site: &ClusterName, store: &Store, stepped: &Stepped) {
+    fn goes_in_order(&mut self, site: &ClusterName, store: &Store, task: &Task, step: &Step) {
         let order = |o: &Object| o.annotation(kro::APPLY_ORDER).map_or(0, |v| v.parse::<u64>().unwrap_or(0));
-        let key = &stepped.task.key;
-        let mut members = store.members(&stepped.task.applyset());
+        let key = &task.key;
+        let mut members = store.members(&task.applyset());
         members.retain(|(target, _)| *target != key.object());
-        for action in &stepped.actions {
+        for action in &step.actions {
             let (Action::Delete { object, .. } | Action::Release { object, .. }) = action else { continue };
             let Some(going) = store.get(object) else { continue };
             let is_mirror = *object == key.object();
@@ -302,16 +299,16 @@ impl Laws {
 }
 
 /// What the store shows of an external reference, as its readers say it.
-fn shown(store: &Store, plan: &Plan, wish: &Wish) -> Option<String> {
+fn shown(store: &Store, step: &Step, plan: &Plan, wish: &Wish) -> Option<String> {
     let target = outside(&wish.x);
-    let found = store.lookups.iter().find(|(lookup, _)| match (&lookup.selection, plan.outside) {
+    let found = step.reads.iter().find(|lookup| match (&lookup.selection, plan.outside) {
         (Selection::Name(name), Some(Outside::Named)) => *name == target.name,
         (Selection::Labels(_), Some(Outside::Selected)) => true,
         _ => false,
     });
-    match (found, plan.outside) {
-        (Some((_, Looked::Found(found))), Some(Outside::Selected)) => Some(found.len().to_string()),
-        (Some((_, Looked::Found(found))), _) => {
+    match (found.map(|lookup| store.look(lookup)), plan.outside) {
+        (Some(Looked::Found(found)), Some(Outside::Selected)) => Some(found.len().to_string()),
+        (Some(Looked::Found(found)), _) => {
             found.first().map(|s| s.object.str_at("/data/value").to_owned())
         }
         _ => None,

@@ -1,19 +1,25 @@
 //! The world in one piece: a hub, clusters, a controller, and a clock of their own. What may happen next is collected,
 //! chance picks one of it: so answers, events and messages come in any order and at any time.
 
-use super::api_server::{Kind, Server, Snapshot, crd_kind, namespace_kind};
-use super::cluster::{Actor, Said, ToSpoke};
+use super::api_server::{Kind, Server, Snapshot, namespace_kind};
 use super::graphs::{Blueprint, NAMESPACE, OTHER_NAMESPACE, Sort, app_kind, operator_value};
-use super::hub::Hub;
+use super::hub_side::HubSide;
 use super::laws::Laws;
 use super::random::Random;
-use super::requests::{Fault, Records, Request, Work, Wrote};
+use super::site::{Driven, News, Wanted};
 use super::watch::Watch;
-use crate::api::names::{ClusterName, GroupKind, HubId, InstanceKey, ObjectRef};
+use super::wire::{Fault, Request};
+use crate::api::names::{ClusterName, HubId, InstanceKey, ObjectRef};
+use crate::hub::instances::{Effect, Outcome, Recorded, Target, write};
 use crate::reconcile::Now;
-use crate::reconcile::fleet::Left;
-use crate::reconcile::spoke::{Action, Goal};
-use crate::reconcile::world::Lookup;
+use crate::reconcile::fleet::{FleetAction, Left};
+use crate::reconcile::spoke::{Action, Goal, Side, Task, has_hub_part};
+use crate::reconcile::world::Definition;
+use crate::spoke::actor::Event;
+use crate::spoke::client::ApiError;
+use crate::spoke::messages::{ContactState, Said, ToSpoke};
+use crate::spoke::watch::CHANGED_CRD_SERVED;
+use crate::spoke::{crd, perform};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +27,7 @@ use std::sync::Arc;
 pub struct Site {
     pub server: Server,
     pub reachable: bool,
-    pub actor: Option<Actor>,
+    pub actor: Option<Driven>,
     /// A Cluster names it. The hub itself may be none.
     pub registered: bool,
     /// That Cluster is being deleted, and what runs there is to be left alone.
@@ -47,11 +53,49 @@ pub enum Fighter {
     Deletes,
 }
 
+/// What a request is for.
+enum Work {
+    Spoke { task: Arc<Task>, action: Action },
+    Crd,
+    Fleet { key: InstanceKey, uid: String, action: FleetAction },
+}
+
+/// How it ended, for who waits for it.
+enum Ended {
+    Actor(Event),
+    Instance(Outcome),
+}
+
+/// Work with a server, and the record of what is left, which is no object of these servers.
+enum Line {
+    Server(Request<Ended>),
+    Record { cluster: ClusterName, left: Left, outcome: Option<Outcome> },
+}
+
+struct Pending {
+    site: ClusterName,
+    /// Of the actor, or of the controller, that waits for the answer.
+    epoch: u64,
+    work: Work,
+    line: Line,
+    /// Not looked at before this time.
+    not_before: u64,
+}
+
+impl Pending {
+    fn is_ended(&self) -> bool {
+        match &self.line {
+            Line::Server(request) => request.is_ended(),
+            Line::Record { outcome, .. } => outcome.is_some(),
+        }
+    }
+}
+
 #[derive(Default)]
 pub struct LeftRecords(pub BTreeMap<ClusterName, BTreeMap<String, Left>>);
 
-impl Records for LeftRecords {
-    fn record(&mut self, cluster: &ClusterName, left: &Left) {
+impl LeftRecords {
+    pub fn record(&mut self, cluster: &ClusterName, left: &Left) {
         self.0.entry(cluster.clone()).or_default().insert(left.hub_uid.clone(), left.clone());
     }
 }
@@ -61,7 +105,7 @@ pub struct World {
     pub now: Now,
     pub hub_id: HubId,
     pub sites: BTreeMap<ClusterName, Site>,
-    pub hub: Hub,
+    pub hub: HubSide,
     pub left: LeftRecords,
     pub blueprints: Vec<Arc<Blueprint>>,
     pub weather: Weather,
@@ -79,7 +123,7 @@ pub struct World {
     /// Somebody insists on another content of these.
     pub fights: BTreeMap<(ClusterName, ObjectRef), Fighter>,
     epoch: u64,
-    requests: Vec<Request>,
+    requests: Vec<Pending>,
     trace: Option<Vec<String>>,
 }
 
@@ -87,8 +131,7 @@ pub struct World {
 enum Move {
     Inbox(ClusterName),
     Step(ClusterName),
-    See(ClusterName, GroupKind),
-    Look(ClusterName, Lookup),
+    Hear(ClusterName, News),
     Notice(ClusterName),
     Connect(ClusterName),
     Call(usize),
@@ -112,6 +155,7 @@ const HORIZON: u64 = 3 * 3_600_000;
 
 impl World {
     pub fn new(seed: u64, spokes: usize, local: bool, blueprint: Arc<Blueprint>, traced: bool) -> Self {
+        crate::api::maps::repeat(seed);
         let random = Random::new(seed);
         let mut sites = BTreeMap::new();
         let site = |name: &str, registered| {
@@ -139,8 +183,8 @@ impl World {
         }
         let hub_id = HubId::new("hub-1");
         let clusters = registered(&sites);
-        let hub = Hub::new(1, hub_id.clone(), blueprint.graph.clone(), &clusters);
-        Self {
+        let hub = HubSide::new(1, hub_id.clone(), blueprint.graph.clone(), &clusters);
+        let mut out = Self {
             random,
             now: Now { millis: 0, rfc3339: rfc3339(0) },
             hub_id,
@@ -160,7 +204,9 @@ impl World {
             epoch: 1,
             requests: Vec::new(),
             trace: traced.then(Vec::new),
-        }
+        };
+        out.after_hub();
+        out
     }
 
     pub fn blueprint(&self) -> &Arc<Blueprint> {
@@ -185,16 +231,75 @@ impl World {
     fn pass(&mut self, millis: u64) {
         self.now.millis += millis;
         self.now.rfc3339 = rfc3339(self.now.millis / 1000);
-        for site in self.sites.values_mut() {
-            if let Some(actor) =
-                site.actor.as_mut().filter(|a| a.next_wake().is_some_and(|w| w <= self.now.millis))
-            {
-                actor.wake_due(&self.now);
-            }
+        let due = |site: &Site| {
+            site.actor.as_ref().is_some_and(|a| a.next_wake().is_some_and(|at| at <= self.now.millis))
+        };
+        let due: Vec<ClusterName> =
+            self.sites.iter().filter(|(_, s)| due(s)).map(|(n, _)| n.clone()).collect();
+        for name in due {
+            let now = self.now.clone();
+            self.tell(&name, |driven, _| driven.wake_due(&now));
         }
         if self.hub.next_wake().is_some_and(|w| w <= self.now.millis) {
             self.hub.wake_due(&self.now);
+            self.after_hub();
         }
+    }
+
+    /// An actor hears something, at this time; what it wants is begun.
+    fn tell(&mut self, name: &ClusterName, tell: impl FnOnce(&mut Driven, &Server)) {
+        let now = self.now.clone();
+        let Some(Site { server, actor: Some(driven), .. }) = self.sites.get_mut(name) else { return };
+        driven.actor.at(now.clone());
+        tell(driven, server);
+        let epoch = driven.epoch;
+        let (wanted, says) = driven.take_wishes(&now);
+        self.hub.inbox.extend(says.into_iter().map(|s| (name.clone(), epoch, s)));
+        for wanted in wanted {
+            self.begin(name, epoch, wanted);
+        }
+    }
+
+    fn begin(&mut self, name: &ClusterName, epoch: u64, wanted: Wanted) {
+        let (work, line) = match wanted {
+            Wanted::Perform { key, task, action, resource } => {
+                self.note(|| format!("{name}: {key} wants {}", short(&action)));
+                let work = Work::Spoke { task: task.clone(), action: action.clone() };
+                let request = Request::new(|client| async move {
+                    let done = perform::perform(&client, &task, action, resource).await;
+                    Ended::Actor(Event::Done(key, done))
+                });
+                (work, request)
+            }
+            Wanted::Crd { graph, allow_breaking } => {
+                self.note(|| format!("{name}: wants the CRD of generation {}", graph.generation));
+                let hub_id = self.hub_id.clone();
+                let request = Request::new(|client| async move {
+                    let ensured = crd::ensure(&client, &graph, &hub_id, allow_breaking).await;
+                    Ended::Actor(Event::Crds(graph.gvk.group_kind(), ensured))
+                });
+                (Work::Crd, request)
+            }
+        };
+        self.request(name.clone(), epoch, work, Line::Server(line));
+    }
+
+    fn begin_fleet(&mut self, target: Target, action: FleetAction) {
+        let (key, uid) = (target.key.clone(), target.object.uid().to_owned());
+        let line = match &action {
+            FleetAction::RecordLeft { cluster, left } => {
+                Line::Record { cluster: cluster.clone(), left: left.clone(), outcome: None }
+            }
+            // An Event for people.
+            FleetAction::Tell { .. } => return,
+            action => {
+                let action = action.clone();
+                Line::Server(Request::new(|client| async move {
+                    Ended::Instance(write(&client, &target, action).await.expect("a write"))
+                }))
+            }
+        };
+        self.request(hub_site(), self.hub.epoch, Work::Fleet { key, uid, action }, line);
     }
 
     fn moves(&self) -> Vec<Move> {
@@ -204,17 +309,14 @@ impl World {
                 if !actor.inbox.is_empty() {
                     out.push(Move::Inbox(name.clone()));
                 }
-                if actor.can_step() {
+                if actor.actor.is_busy() {
                     out.push(Move::Step(name.clone()));
                 }
-                if actor.parked == site.reachable {
+                if actor.in_contact != site.reachable {
                     out.push(Move::Notice(name.clone()));
                 }
                 if site.reachable {
-                    let news = actor.watches.values().filter(|w| w.has_news(&site.server));
-                    out.extend(news.map(|w| Move::See(name.clone(), w.gk.clone())));
-                    let news = actor.lookups.iter().filter(|(_, w)| w.has_news(&site.server));
-                    out.extend(news.map(|(lookup, _)| Move::Look(name.clone(), lookup.clone())));
+                    out.extend(actor.news(&site.server).into_iter().map(|n| Move::Hear(name.clone(), n)));
                 }
             } else if site.registered && (site.reachable || !site.refused) {
                 out.push(Move::Connect(name.clone()));
@@ -231,7 +333,7 @@ impl World {
         }
         for (index, request) in self.requests.iter().enumerate() {
             if request.not_before <= self.now.millis {
-                out.push(if request.answer.is_some() { Move::Answer(index) } else { Move::Call(index) });
+                out.push(if request.is_ended() { Move::Answer(index) } else { Move::Call(index) });
             }
         }
         for ((name, target), fighter) in &self.fights {
@@ -245,10 +347,11 @@ impl World {
         if !self.hub.inbox.is_empty() {
             out.push(Move::HubInbox);
         }
-        if self.hub.watch.has_news(&self.sites[&hub_site()].server) {
+        let home = &self.sites[&hub_site()].server;
+        if self.hub.watch.as_ref().is_some_and(|w| w.has_news(home)) {
             out.push(Move::HubSee);
         }
-        if self.hub.can_step() {
+        if self.hub.instances.has_work(self.now.millis) {
             out.push(Move::HubStep);
         }
         if !self.hub.questions.is_empty() {
@@ -258,8 +361,8 @@ impl World {
     }
 
     fn next_wake(&self) -> Option<u64> {
-        let actors = self.sites.values().filter_map(|s| s.actor.as_ref()).filter(|a| !a.parked);
-        let wakes = actors.filter_map(Actor::next_wake).chain(self.hub.next_wake());
+        let actors = self.sites.values().filter_map(|s| s.actor.as_ref()).filter(|a| a.in_contact);
+        let wakes = actors.filter_map(Driven::next_wake).chain(self.hub.next_wake());
         wakes.chain(self.requests.iter().map(|r| r.not_before)).min()
     }
 
@@ -289,77 +392,64 @@ impl World {
 
     fn perform(&mut self, chosen: Move) {
         match chosen {
-            Move::Inbox(name) => {
-                let actor = self.sites.get_mut(&name).and_then(|s| s.actor.as_mut()).unwrap();
-                actor.take_message();
-            }
+            Move::Inbox(name) => self.tell(&name, |driven, _| {
+                if let Some(message) = driven.inbox.pop_front() {
+                    driven.actor.on_message(message);
+                }
+            }),
             Move::Step(name) => self.step(&name),
-            Move::See(name, gk) => self.see(&name, &gk),
-            Move::Look(name, lookup) => self.look(&name, &lookup),
+            Move::Hear(name, news) => self.hear(&name, &news),
             Move::Notice(name) => {
-                let site = self.sites.get_mut(&name).unwrap();
-                let reachable = site.reachable;
-                let actor = site.actor.as_mut().unwrap();
-                actor.contact(reachable);
+                let reachable = self.sites[&name].reachable;
                 self.note(|| format!("{name}: contact {reachable}"));
-                self.collect(&name);
+                self.tell(&name, |driven, _| {
+                    driven.in_contact = reachable;
+                    driven.actor.contact(reachable);
+                });
+                let epoch = self.sites[&name].actor.as_ref().map_or(0, |a| a.epoch);
+                let state = if reachable {
+                    ContactState::Ready
+                } else {
+                    ContactState::Unreachable("connection refused".into())
+                };
+                self.hub.inbox.push_back((name, epoch, Said::Contact(state)));
             }
             Move::Connect(name) => {
                 let site = self.sites.get_mut(&name).unwrap();
                 if !site.reachable {
                     site.refused = true;
                     self.hub.cannot_connect(&name, &self.now);
+                    self.after_hub();
                     return;
                 }
                 site.refused = false;
                 self.epoch += 1;
                 let local = name == hub_site();
-                site.actor = Some(Actor::new(self.epoch, local, self.hub_id.clone(), &self.now));
+                site.actor = Some(Driven::new(self.epoch, local, self.hub_id.clone(), &self.now));
                 let left = self.left.0.get(&name).cloned().unwrap_or_default();
                 self.note(|| format!("{name}: connected"));
+                self.define(&name);
                 let tier = self.sites[&name].tier;
                 self.hub.connected(&name, left, tier);
                 self.after_hub();
             }
             Move::Call(index) => self.call(index),
             Move::Answer(index) => self.answer(index),
-            Move::HubInbox => {
-                let sites = &self.sites;
-                let current = |n: &ClusterName| sites.get(n).and_then(|s| s.actor.as_ref()).map(|a| a.epoch);
-                self.hub.take_message(current, &self.now);
-                self.after_hub();
-            }
+            Move::HubInbox => self.hear_actor(),
             Move::HubSee => {
                 self.hub.see(&self.sites[&hub_site()].server);
                 self.after_hub();
             }
-            Move::HubEvaluates => self.hub.evaluate(),
-            Move::HubStep => {
-                if let Some(stepped) = self.hub.step(&self.now) {
-                    self.note(|| format!("hub: {} decides {:?}", stepped.key, stepped.actions));
-                    let places = self.sites.iter().filter(|(_, s)| s.registered && !s.leaving);
-                    let places = places.map(|(name, site)| (name.clone(), site.tier)).collect();
-                    let live = self.sites[&hub_site()].server.object(&stepped.key.object());
-                    if let Some(live) = live.filter(|l| l.uid() == stepped.object.uid()) {
-                        self.laws.looked(&places, &live);
-                    }
-                    for (cluster, message) in &self.hub.out {
-                        if let ToSpoke::Task(task) = message {
-                            self.laws.sent(cluster, &places, task, &stepped.object);
-                        }
-                    }
-                    for action in stepped.actions {
-                        let (key, object) = (stepped.key.clone(), stepped.object.clone());
-                        let work = Work::Fleet { key, object, action };
-                        self.request(hub_site(), self.hub.epoch, work);
-                    }
-                }
+            Move::HubEvaluates => {
+                self.hub.evaluate(&self.now);
                 self.after_hub();
             }
+            Move::HubStep => self.step_hub(),
             Move::LetGo(name) => self.let_go(&name),
             Move::Depart(name) => {
                 self.note(|| format!("Cluster {name} has been leaving for a while"));
                 self.hub.departs(&name);
+                self.after_hub();
             }
             Move::Fight(name, target) => {
                 let fighter = self.fights[&(name.clone(), target.clone())];
@@ -388,61 +478,85 @@ impl World {
         }
     }
 
-    fn request(&mut self, site: ClusterName, epoch: u64, work: Work) {
+    fn request(&mut self, site: ClusterName, epoch: u64, work: Work, line: Line) {
         let slow = if self.random.chance(self.weather.calls) { self.random.below(3_000) as u64 } else { 0 };
         let not_before = self.now.millis + slow;
-        self.requests.push(Request { site, epoch, work, part: 0, answer: None, not_before });
+        self.requests.push(Pending { site, epoch, work, line, not_before });
+    }
+
+    /// The cluster's new actor hears of the definition, as those that are there did.
+    fn define(&mut self, name: &ClusterName) {
+        let graph = self.hub.graph.clone();
+        let side =
+            if has_hub_part(&graph) && *name != hub_site() { Side::Rest } else { Side::Whole };
+        if let Some(driven) = self.sites.get_mut(name).and_then(|s| s.actor.as_mut()) {
+            let definition = Definition { graph: graph.clone(), allow_breaking: false };
+            driven.inbox.push_back(ToSpoke::Define(definition));
+            driven.inbox.push_back(ToSpoke::Judge(graph, side));
+        }
+    }
+
+    fn step_hub(&mut self) {
+        let Some(key) = self.hub.instances.step_next(&self.now) else { return };
+        let object = self.hub.instances.get(&key).cloned();
+        let places = self.sites.iter().filter(|(_, s)| s.registered && !s.leaving);
+        let places = places.map(|(name, site)| (name.clone(), site.tier)).collect();
+        let live = self.sites[&hub_site()].server.object(&key.object());
+        let Some(object) = object else { return };
+        if let Some(live) = live.filter(|l| l.uid() == object.uid()) {
+            self.laws.looked(&places, &live);
+        }
+        let effects = self.hub.instances.take_effects();
+        self.note(|| format!("hub: {key} decides {effects:?}"));
+        for effect in &effects {
+            if let Effect::Send(cluster, ToSpoke::Task(task)) = effect {
+                self.laws.sent(cluster, &places, task, &object);
+            }
+        }
+        self.do_for_hub(effects);
+        self.after_hub();
     }
 
     fn step(&mut self, name: &ClusterName) {
         let site = self.sites.get_mut(name).unwrap();
-        let actor = site.actor.as_mut().unwrap();
-        let epoch = actor.epoch;
-        if let Some(stepped) = actor.step(&self.now) {
-            let hub = (*name == hub_site()).then_some(&site.server);
-            self.laws.stepped(name, &actor.store, &self.blueprints, &stepped, hub);
-            self.laws.held_back(name, &stepped);
-            for action in stepped.actions {
-                self.note(|| format!("{name}: {} wants {}", stepped.key, short(&action)));
-                let work = match action {
-                    Action::EnsureCrd { graph, .. } => Work::Crd { graph },
-                    action => Work::Spoke { key: stepped.key.clone(), task: stepped.task.clone(), action },
-                };
-                self.request(name.clone(), epoch, work);
-            }
+        let driven = site.actor.as_mut().unwrap();
+        let turn = driven.actor.begin_turn();
+        let stepped = turn.run(|_| {});
+        let hub = (*name == hub_site()).then_some(&site.server);
+        for stepped in &stepped {
+            let (_, step) = stepped.step.as_ref().expect("no step panics");
+            driven.actor.read_store(|store| {
+                self.laws.stepped(name, store, &self.blueprints, &stepped.task, step, hub);
+            });
+            self.laws.held_back(name, &stepped.task, step);
         }
-        self.collect(name);
+        self.tell(name, |driven, _| driven.actor.end_turn(stepped));
     }
 
-    fn see(&mut self, name: &ClusterName, gk: &GroupKind) {
-        let site = self.sites.get_mut(name).unwrap();
-        let actor = site.actor.as_mut().unwrap();
-        let watch = actor.watches.get_mut(gk).unwrap();
-        if self.random.chance(self.weather.watches) {
-            if *gk != crd_kind() && self.random.chance(20) {
-                watch.relist();
-                actor.refused(gk);
-                self.note(|| format!("{name}: the watch of {gk} is refused"));
-                return;
-            }
-            trouble(watch, &site.server, &mut self.random);
-            self.note(|| format!("{name}: the watch of {gk} is troubled"));
-            return;
+    fn hear(&mut self, name: &ClusterName, news: &News) {
+        let watched = matches!(news, News::Crd | News::Kind(_) | News::Reference(_));
+        let troubled = watched && self.random.chance(self.weather.watches);
+        if troubled {
+            self.note(|| format!("{name}: the watch is troubled: {news:?}"));
         }
-        actor.see(gk, &site.server, &self.now);
-        self.collect(name);
+        let mut random = self.random.clone();
+        self.tell(name, |driven, server| driven.hear(news, server, troubled.then_some(&mut random)));
+        self.random = random;
     }
 
-    fn look(&mut self, name: &ClusterName, lookup: &Lookup) {
-        let site = self.sites.get_mut(name).unwrap();
-        let actor = site.actor.as_mut().unwrap();
-        let watch = actor.lookups.get_mut(lookup).unwrap();
-        if self.random.chance(self.weather.watches) {
-            trouble(watch, &site.server, &mut self.random);
-            self.note(|| format!("{name}: the watch of {lookup} is troubled"));
-            return;
+    /// The hub side hears the next message of an actor.
+    fn hear_actor(&mut self) {
+        let Some((name, epoch, said)) = self.hub.inbox.pop_front() else { return };
+        let current = self.sites.get(&name).and_then(|s| s.actor.as_ref()).map(|a| a.epoch);
+        if current == Some(epoch) {
+            match said {
+                Said::Contact(state) => {
+                    self.hub.contact(&name, state == ContactState::Ready, &self.now);
+                }
+                said => self.hub.instances.said(&name, said),
+            }
         }
-        actor.look(lookup, &site.server);
+        self.after_hub();
     }
 
     fn call(&mut self, index: usize) {
@@ -450,93 +564,129 @@ impl World {
             let all = [Fault::Lost, Fault::Unheard, Fault::Error, Fault::Conflict];
             self.random.pick(&all)
         });
+        let now = self.now.millis;
         let request = &mut self.requests[index];
         let site = self.sites.get_mut(&request.site).unwrap();
         let spurious = fault == Some(Fault::Conflict)
             && !matches!(&request.work, Work::Spoke { action: Action::Apply(_), .. } | Work::Fleet { .. });
         let fault = if site.reachable { fault.filter(|_| !spurious) } else { Some(Fault::Lost) };
-        let (write, wrote) = request.call(&mut site.server, &mut self.left, &self.hub_id, fault);
-        if let Work::Spoke { task, action: Action::Apply(apply), .. } = &request.work
-            && write
-            && matches!(fault, None | Some(Fault::Unheard))
-        {
-            let actor = (request.site.clone(), request.epoch);
-            self.laws.wrote(actor, &apply.object, task.wish(), self.now.millis);
-        }
-        self.writes += u64::from(write);
-        let what = format!(
-            "{} {}",
-            if *request.site.as_str() == *"local" { "hub" } else { "spoke" },
-            request.work.verb(write)
-        );
-        *self.calls.entry(what).or_default() += 1;
         let name = request.site.clone();
-        if self.trace.is_some() && (write || fault.is_some()) {
-            let text = format!("{name}: call {} {fault:?}", describe(&request.work));
-            self.note(|| text);
-        }
-        if let Wrote::Content(target, live) = wrote
-            && name != hub_site()
-        {
-            let hub = &self.sites[&hub_site()].server;
-            self.laws.content_written(&name, &target, &live, hub, &self.left);
+        let told = format!("{name}: call {} {fault:?}", describe(&request.work));
+        let (write, verb) = match &mut request.line {
+            Line::Record { cluster, left, outcome } => {
+                let heard = fault.is_none();
+                if matches!(fault, None | Some(Fault::Unheard)) {
+                    self.left.record(cluster, left);
+                }
+                let recorded = if heard { Ok(Recorded::More(left.clone())) } else { Err(ApiError::Timeout) };
+                *outcome = Some(Outcome::Left(cluster.clone(), recorded));
+                (true, "other")
+            }
+            Line::Server(line) => {
+                let happened = line.call(&mut site.server, fault);
+                let Some(asked) = happened.asked else {
+                    request.not_before = now + 2_000;
+                    return;
+                };
+                if let Work::Spoke { task, action: Action::Apply(apply) } = &request.work
+                    && asked.is_apply()
+                    && matches!(fault, None | Some(Fault::Unheard))
+                {
+                    let actor = (name.clone(), request.epoch);
+                    self.laws.wrote(actor, &apply.object, task.wish(), now);
+                }
+                let content = happened.wrote.filter(|_| asked.is_apply() && name != hub_site());
+                if let Some((target, live)) = content
+                    && matches!(request.work, Work::Spoke { .. })
+                {
+                    let hub = &self.sites[&hub_site()].server;
+                    self.laws.content_written(&name, &target, &live, hub, &self.left);
+                }
+                (asked.is_write(), asked.verb())
+            }
+        };
+        self.writes += u64::from(write);
+        let what = format!("{} {verb}", if name == hub_site() { "hub" } else { "spoke" });
+        *self.calls.entry(what).or_default() += 1;
+        if write || fault.is_some() {
+            self.note(|| told);
         }
     }
 
     fn answer(&mut self, index: usize) {
-        let request = self.requests.swap_remove(index);
-        let Some(answer) = request.answer else { return };
-        match &request.work {
-            Work::Fleet { key, object, .. } => {
-                if request.epoch == self.hub.epoch {
-                    self.hub.answered(key, object.uid(), answer, &self.now);
+        let Pending { site, epoch, work, line, .. } = self.requests.swap_remove(index);
+        let ended = match line {
+            Line::Server(request) => request.ended(),
+            Line::Record { outcome, .. } => outcome.map(Ended::Instance),
+        };
+        match ended {
+            Some(Ended::Actor(event)) => {
+                if self.sites[&site].actor.as_ref().is_some_and(|a| a.epoch == epoch) {
+                    self.note(|| format!("{site}: answer {:.160}", format!("{event:?}")));
+                    self.tell(&site, |driven, _| driven.actor.on_event(event));
+                }
+            }
+            Some(Ended::Instance(outcome)) => {
+                let Work::Fleet { key, uid, .. } = &work else { return };
+                if epoch == self.hub.epoch {
+                    let recorded = self.hub.instances.outcome(key, uid, outcome, &self.now);
+                    if let Some((cluster, Recorded::More(left))) = recorded {
+                        self.hub.left.entry(cluster).or_default().insert(left.hub_uid.clone(), left);
+                    }
                     self.after_hub();
                 }
             }
-            work => {
-                let site = self.sites.get_mut(&request.site).unwrap();
-                if let Some(actor) = site.actor.as_mut().filter(|a| a.epoch == request.epoch) {
-                    let text = if self.trace.is_some() { format!("{answer:?}") } else { String::new() };
-                    let (key, gk) = match work {
-                        Work::Spoke { key, .. } => (Some(key), key.gk.clone()),
-                        _ => (None, app_kind()),
-                    };
-                    actor.answered(key, &gk, answer, &self.now);
-                    self.note(|| format!("{}: answer {:.160}", request.site, text));
-                    let name = request.site.clone();
-                    self.collect(&name);
-                }
-            }
+            None => {}
         }
     }
 
-    /// What an actor said goes to the hub side.
-    fn collect(&mut self, name: &ClusterName) {
-        let Some(actor) = self.sites.get_mut(name).and_then(|s| s.actor.as_mut()) else { return };
-        let epoch = actor.epoch;
-        let said: Vec<Said> = actor.said.drain(..).collect();
-        self.hub.inbox.extend(said.into_iter().map(|s| (name.clone(), epoch, s)));
-    }
-
-    /// Messages of the hub side go to the actors that there are.
+    /// What the hub side wants is begun.
     fn after_hub(&mut self) {
-        self.hub.judge_leftovers();
-        for (name, message) in std::mem::take(&mut self.hub.out) {
-            self.note(|| format!("hub: to {name}: {}", told(&message)));
-            if let ToSpoke::Task(task) = &message {
-                let leaving = self.sites.get(&name).is_some_and(|s| s.leaving);
-                let live = self.sites[&hub_site()].server.object(&task.key.object());
-                let lives = live.is_some_and(|l| l.uid() == task.hub_uid && !l.is_deleting());
-                self.laws.told(&name, leaving && lives, task);
-            }
-            if let Some(actor) = self.sites.get_mut(&name).and_then(|s| s.actor.as_mut()) {
-                actor.inbox.push_back(message);
+        let effects = self.hub.take_effects();
+        self.do_for_hub(effects);
+    }
+
+    fn do_for_hub(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Send(name, message) => self.send(&name, message),
+                Effect::SendToAll(message) => {
+                    let names: Vec<ClusterName> = self.sites.keys().cloned().collect();
+                    names.iter().for_each(|name| self.send(name, message.clone()));
+                }
+                Effect::Watch(gk, _) => self.hub.watch = Some(Watch::new(gk, None)),
+                Effect::EndWatch(_) => self.hub.watch = None,
+                Effect::RereadLater(_, hash) => {
+                    let pause = u64::try_from(CHANGED_CRD_SERVED.as_millis()).unwrap_or(u64::MAX);
+                    self.hub.rereads.push((self.now.millis + pause, hash));
+                }
+                Effect::Request(target, action) => self.begin_fleet(target, action),
+                Effect::Evaluate { target, question, .. } => {
+                    let uid = target.object.uid().to_owned();
+                    self.hub.questions.push_back((target.key, uid, question));
+                }
+                Effect::ForgetLeft(name, uid) => {
+                    for records in [&mut self.left.0, &mut self.hub.left] {
+                        if let Some(left) = records.get_mut(&name) {
+                            left.remove(&uid);
+                        }
+                    }
+                }
+                Effect::TellRefused(..) => {}
             }
         }
-        for (name, uid) in std::mem::take(&mut self.hub.forgotten) {
-            if let Some(left) = self.left.0.get_mut(&name) {
-                left.remove(&uid);
-            }
+    }
+
+    fn send(&mut self, name: &ClusterName, message: ToSpoke) {
+        self.note(|| format!("hub: to {name}: {}", told(&message)));
+        if let ToSpoke::Task(task) = &message {
+            let leaving = self.sites.get(name).is_some_and(|s| s.leaving);
+            let live = self.sites[&hub_site()].server.object(&task.key.object());
+            let lives = live.is_some_and(|l| l.uid() == task.hub_uid && !l.is_deleting());
+            self.laws.told(name, leaving && lives, task);
+        }
+        if let Some(actor) = self.sites.get_mut(name).and_then(|s| s.actor.as_mut()) {
+            actor.inbox.push_back(message);
         }
     }
 
@@ -545,6 +695,7 @@ impl World {
         self.note(|| format!("user: deletes Cluster {name}"));
         self.sites.get_mut(name).unwrap().leaving = true;
         self.hub.leaves(name);
+        self.after_hub();
     }
 
     /// Nothing is held there any more: the Cluster goes, and its actor ends.
@@ -554,6 +705,7 @@ impl World {
         let site = self.sites.get_mut(name).unwrap();
         (site.registered, site.leaving, site.actor, site.refused) = (false, false, None, false);
         self.hub.unregistered(name);
+        self.after_hub();
     }
 
     pub fn register(&mut self, name: &ClusterName) {
@@ -561,6 +713,7 @@ impl World {
         let site = self.sites.get_mut(name).unwrap();
         site.registered = true;
         self.hub.registered(name, site.tier);
+        self.after_hub();
     }
 
     /// Somebody labels the Cluster anew.
@@ -568,6 +721,7 @@ impl World {
         self.note(|| format!("user: labels Cluster {name} tier={tier}"));
         self.sites.get_mut(name).unwrap().tier = tier;
         self.hub.relabelled(name, tier);
+        self.after_hub();
     }
 
     /// Requests on their way may arrive or not; nobody hears of them.
@@ -579,8 +733,11 @@ impl World {
                 continue;
             }
             let site = self.sites.get_mut(&request.site).unwrap();
-            if request.answer.is_none() && site.reachable && self.random.chance(50) {
-                request.call(&mut site.server, &mut self.left, &self.hub_id, None);
+            if !request.is_ended() && site.reachable && self.random.chance(50) {
+                match &mut request.line {
+                    Line::Server(line) => drop(line.call(&mut site.server, Some(Fault::Unheard))),
+                    Line::Record { cluster, left, .. } => self.left.record(cluster, left),
+                }
             }
         }
     }
@@ -602,17 +759,13 @@ impl World {
     /// of it starts again with a list.
     pub fn restore(&mut self, snapshot: Snapshot, left: LeftRecords) {
         while let Some(index) = self.requests.iter().position(|r| r.site == hub_site()) {
-            match self.requests[index].answer {
-                Some(_) => self.answer(index),
-                None => self.call(index),
-            }
+            if self.requests[index].is_ended() { self.answer(index) } else { self.call(index) }
         }
         self.hub_server().restore(snapshot, true);
         self.left = left;
-        self.hub.watch.relist();
-        let actor = self.sites.get_mut(&hub_site()).and_then(|s| s.actor.as_mut());
-        if let Some(actor) = actor {
-            actor.watches.values_mut().chain(actor.lookups.values_mut()).for_each(Watch::relist);
+        self.hub.watch.iter_mut().for_each(Watch::relist);
+        if let Some(driven) = self.sites.get_mut(&hub_site()).and_then(|s| s.actor.as_mut()) {
+            driven.relist();
         }
     }
 
@@ -624,27 +777,29 @@ impl World {
         self.epoch += 1;
         let clusters = registered(&self.sites);
         let graph = self.blueprint().graph.clone();
-        self.hub = Hub::new(self.epoch, self.hub_id.clone(), graph, &clusters);
+        self.hub = HubSide::new(self.epoch, self.hub_id.clone(), graph, &clusters);
         let leaving: Vec<ClusterName> =
             self.sites.iter().filter(|(_, s)| s.leaving).map(|(n, _)| n.clone()).collect();
         for name in &leaving {
             self.hub.leaves(name);
         }
+        self.after_hub();
     }
 
     pub fn serve(&mut self, blueprint: Arc<Blueprint>) {
         self.note(|| format!("the definition is now {:?}", blueprint.plans));
         self.hub.graph = blueprint.graph.clone();
+        let names: Vec<ClusterName> = self.sites.keys().cloned().collect();
+        names.iter().for_each(|name| self.define(name));
+        self.hub.serve(blueprint.graph.clone());
         self.blueprints.push(blueprint);
-        self.hub.enqueue_all();
+        self.after_hub();
     }
 
     /// Every watch that lost something lists again, as it does sooner or later.
     pub fn cure_watches(&mut self) {
         for site in self.sites.values_mut() {
-            let Some(actor) = &mut site.actor else { continue };
-            let watches = actor.watches.values_mut().chain(actor.lookups.values_mut());
-            watches.filter(|w| w.lossy).for_each(Watch::relist);
+            site.actor.iter_mut().for_each(Driven::cure_watches);
         }
     }
 
@@ -674,15 +829,6 @@ fn fought<'a>(target: &ObjectRef, live: &'a serde_json::Value) -> &'a str {
     live[field(target)]["x"].as_str().unwrap_or_default()
 }
 
-fn trouble(watch: &mut Watch, server: &Server, random: &mut Random) {
-    match random.below(4) {
-        0 => watch.lose(server),
-        1 => watch.swap(server),
-        2 => watch.double(server),
-        _ => watch.relist(),
-    }
-}
-
 fn registered(sites: &BTreeMap<ClusterName, Site>) -> Vec<(ClusterName, &'static str)> {
     sites.iter().filter(|(_, s)| s.registered).map(|(n, s)| (n.clone(), s.tier)).collect()
 }
@@ -694,6 +840,9 @@ fn rfc3339(seconds: u64) -> String {
 
 fn told(message: &ToSpoke) -> String {
     match message {
+        ToSpoke::Define(_) | ToSpoke::Undefine(_) | ToSpoke::Facts(_) | ToSpoke::Judge(..) => {
+            format!("{message:.80?}")
+        }
         ToSpoke::Forget(key) => format!("forget {key}"),
         ToSpoke::Task(task) => match &task.goal {
             Goal::Run { graph, mirror, .. } => {
@@ -715,7 +864,7 @@ fn short(action: &Action) -> String {
 fn describe(work: &Work) -> String {
     match work {
         Work::Spoke { action, .. } => format!("{:.200}", short(action)),
-        Work::Crd { .. } => "CRD".into(),
+        Work::Crd => "CRD".into(),
         Work::Fleet { action, .. } => format!("{action:.200?}"),
     }
 }

@@ -4,7 +4,7 @@ use super::api_server::{Server, Snapshot, namespace_kind};
 use super::graphs::{Blueprint, CALM_VALUE, NAMESPACE, Sort, Wish, XS, app_kind, is_outside, outside};
 use super::laws;
 use super::random::Random;
-use super::shell::{Fighter, LeftRecords, Weather, World, field, hub_site, instance_key};
+use super::world::{Fighter, LeftRecords, Weather, World, field, hub_site, instance_key};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, ObjectRef};

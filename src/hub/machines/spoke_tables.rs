@@ -1,14 +1,14 @@
 //! The machine of one instance on one cluster, step by step, on the model server.
 
 use super::api_server::{Kind, Server, namespace_kind};
-use super::cluster::app_gvk;
+use super::bench::{self, Given};
+use super::graphs::app_gvk;
 use super::graphs::{Blueprint, NAMESPACE, Plan, Sort, Wish, app_kind, operator_value};
-use super::requests::{Answer, Fault, Request, Work, crd_of};
-use super::shell::{LeftRecords, instance_key};
-use super::store::Store;
+use super::wire::Fault;
+use super::world::instance_key;
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
-use crate::api::names::{ClusterName, GroupKind, HubId, ObjectRef};
+use crate::api::names::{GroupKind, HubId, ObjectRef};
 use crate::reconcile::Now;
 use crate::reconcile::spoke::tracked::Trouble;
 use crate::reconcile::spoke::{
@@ -110,45 +110,34 @@ impl Bench {
         self.machine = Machine::new(self.machine.task().clone());
     }
 
-    fn store(&self) -> Store {
+    fn given(&self) -> Given {
         let kinds: Vec<GroupKind> = Sort::ALL.iter().map(|s| s.gk()).chain([app_kind()]).collect();
-        let mut store = Store::complete(&self.server, &kinds);
-        for (gk, state) in &self.unlisted {
-            store.kind_mut(gk, false).state = state.clone();
-        }
         let hash = self.blueprint.graph.crd_hash();
-        store.crds.insert(app_kind(), self.crd.clone().unwrap_or(CrdState::Ready { hash }));
-        store.wanted.extend(self.crd_wanted.iter().map(|hash| (app_kind(), hash.clone())));
-        if let Some(phantom) = &self.phantom {
-            store.upsert(&phantom.object_ref(), Arc::new(Stored::new(phantom.0.clone())));
+        let crd = self.crd.clone().unwrap_or(CrdState::Ready { hash });
+        let mut given = Given::complete(&self.server, &kinds, crd);
+        for (gk, state) in &self.unlisted {
+            given.store.kind_mut(gk).state = state.clone();
         }
-        store.lookups = self.lookups.clone();
-        store
+        if let Some(phantom) = &self.phantom {
+            given.store.objects.upsert(&phantom.object_ref(), Arc::new(Stored::new(phantom.0.clone())));
+        }
+        given.crd_wanted.clone_from(&self.crd_wanted);
+        given.lookups = self.lookups.clone();
+        given
     }
 
     /// One step; what it wants done stays undone.
     pub fn step(&mut self) -> Vec<Action> {
-        let mut step = self.machine.step(&self.store(), &self.now);
+        let mut step = self.machine.step(&self.given(), &self.now);
         let actions = std::mem::take(&mut step.actions);
         self.last = step;
         actions
     }
 
     pub fn perform(&mut self, action: &Action, fault: Option<Fault>) {
-        let work = Work::Spoke {
-            key: instance_key("app"),
-            task: self.machine.task().clone(),
-            action: action.clone(),
-        };
-        let site = ClusterName::new("c");
-        let mut request = Request { site, epoch: 0, work, part: 0, answer: None, not_before: 0 };
-        while request.answer.is_none() {
-            request.call(&mut self.server, &mut LeftRecords::default(), &hub_id(), fault);
-        }
-        if let Some(Answer::Spoke { outcomes, .. }) = request.answer {
-            for outcome in outcomes {
-                self.machine.feed(outcome, &self.now);
-            }
+        let task = self.machine.task().clone();
+        for outcome in bench::perform(&mut self.server, &task, action, fault) {
+            self.machine.feed(outcome, &self.now);
         }
     }
 
@@ -778,8 +767,6 @@ fn no_contact_is_no_error() {
         Outcome::ApplyFailed { object, body, trouble, message, missing_namespace: None, unanswered: false },
         &bench.now,
     );
-    let crd = Object(crd_of(&bench.blueprint.graph, &hub_id()));
-    assert_eq!(crd.label(hub::HUB_ID), Some("hub-1"));
 }
 
 #[test]

@@ -1,0 +1,29 @@
+//! Storms of the machines: hub, clusters and controller in one thread, from a seed.
+//!
+//! What decides is what ships: the two machines, the actors that step the one kind and the instances that step the other,
+//! the store, and the code that makes requests and reads answers. What surrounds them is a model: API servers in memory,
+//! what watches show, a clock. Chance decides what happens next, so that events, answers and messages come in every order;
+//! scenarios add users, foreign writers, failures and crashes. Laws are checked on the way and at rest.
+
+mod api_server;
+mod bench;
+mod cases;
+mod economy;
+mod failures_tables;
+mod fields;
+mod fights_tables;
+mod fleet_tables;
+mod graphs;
+mod http_server;
+mod hub_part_tables;
+mod hub_side;
+mod laws;
+mod nested_tables;
+pub(in crate::hub) mod random;
+mod reads_tables;
+mod scenario;
+mod site;
+mod spoke_tables;
+mod watch;
+mod wire;
+mod world;
