@@ -361,7 +361,7 @@ impl Server {
             .map(|m| {
                 let mut out = json!({"manager": m.name, "operation": if m.apply { "Apply" } else { "Update" },
                     "fieldsType": "FieldsV1", "fieldsV1": fields::to_v1(&m.fields),
-                    "time": format!("t{:012}", m.written)});
+                    "time": moment(m.written)});
                 if m.status {
                     out["subresource"] = json!("status");
                 }
@@ -396,6 +396,13 @@ impl Server {
         }
         Ok(shown)
     }
+}
+
+/// A time of day that later writes have a later one of.
+fn moment(version: u64) -> String {
+    const BEGINNING: i64 = 1_767_225_600;
+    let seconds = BEGINNING + i64::try_from(version).unwrap();
+    jiff::Timestamp::from_second(seconds).unwrap().to_string()
 }
 
 /// Whether an operator has something to do.

@@ -8,7 +8,7 @@ use super::laws::Laws;
 use super::random::Random;
 use super::site::{Driven, News, Wanted};
 use super::watch::Watch;
-use super::wire::{Fault, Request};
+use super::wire::{self, Fault, Request};
 use crate::api::names::{ClusterName, HubId, InstanceKey, ObjectRef};
 use crate::hub::instances::{Effect, Outcome, Recorded, Target, write};
 use crate::reconcile::Now;
@@ -497,7 +497,8 @@ impl World {
     }
 
     fn step_hub(&mut self) {
-        let Some(key) = self.hub.instances.step_next(&self.now) else { return };
+        let now = &self.now;
+        let Some(key) = wire::on_the_clock(|| self.hub.instances.step_next(now)) else { return };
         let object = self.hub.instances.get(&key).cloned();
         let places = self.sites.iter().filter(|(_, s)| s.registered && !s.leaving);
         let places = places.map(|(name, site)| (name.clone(), site.tier)).collect();
@@ -536,9 +537,8 @@ impl World {
     fn hear(&mut self, name: &ClusterName, news: &News) {
         let watched = matches!(news, News::Crd | News::Kind(_) | News::Reference(_));
         let troubled = watched && self.random.chance(self.weather.watches);
-        if troubled {
-            self.note(|| format!("{name}: the watch is troubled: {news:?}"));
-        }
+        let trouble = if troubled { ", which is troubled" } else { "" };
+        self.note(|| format!("{name}: hears {news:?}{trouble}"));
         let mut random = self.random.clone();
         self.tell(name, |driven, server| driven.hear(news, server, troubled.then_some(&mut random)));
         self.random = random;
@@ -549,6 +549,7 @@ impl World {
         let Some((name, epoch, said)) = self.hub.inbox.pop_front() else { return };
         let current = self.sites.get(&name).and_then(|s| s.actor.as_ref()).map(|a| a.epoch);
         if current == Some(epoch) {
+            self.note(|| format!("hub: hears from {name}: {said:.300?}"));
             match said {
                 Said::Contact(state) => {
                     self.hub.contact(&name, state == ContactState::Ready, &self.now);
