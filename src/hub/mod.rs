@@ -13,13 +13,13 @@ mod identity;
 mod install;
 mod instances;
 mod lease;
+#[cfg(test)]
+mod machines;
 mod neighbours;
 mod request;
 mod resources;
 mod run;
 mod server;
-#[cfg(test)]
-mod machines;
 #[cfg(test)]
 mod simulation;
 mod timers;

@@ -175,14 +175,17 @@ impl Actor {
         self.judge_unfit();
         let reopened = self.write_store(|s| s.references.retry(None));
         self.open_lookups(reopened);
-        let unserved = self.read_store(Store::unserved);
-        if unserved.is_empty() || self.slots.is_empty() {
-            return;
+        if self.lacks_kinds() {
+            for gk in &self.read_store(Store::unserved) {
+                self.write_store(|s| s.kind_mut(gk).state = KindState::Unknown);
+            }
+            self.enqueue_all();
         }
-        for gk in &unserved {
-            self.write_store(|s| s.kind_mut(gk).state = KindState::Unknown);
-        }
-        self.enqueue_all();
+    }
+
+    /// Whether instances may wait for a kind that the cluster does not serve.
+    pub fn lacks_kinds(&self) -> bool {
+        !self.slots.is_empty() && self.read_store(|s| !s.unserved().is_empty())
     }
 
     fn ask(&mut self, effect: Effect) {

@@ -72,8 +72,7 @@ pub fn perform(server: &mut Server, task: &Arc<Task>, action: &Action, fault: Op
     let (task, action) = (task.clone(), action.clone());
     let kind = perform::target(&action).filter(|gk| server.kind(gk).is_some());
     let resource = kind.map(resource_of);
-    let request = Request::new(|client| async move {
-        perform::perform(&client, &task, action, resource).await
-    });
+    let request =
+        Request::new(|client| async move { perform::perform(&client, &task, action, resource).await });
     request.run(server, fault).outcomes
 }

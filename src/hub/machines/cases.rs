@@ -1,9 +1,9 @@
 //! Corner cases of instances that users of kro rely on, by their numbers.
 
 use super::graphs::{OTHER_NAMESPACE, Plan, Sort, Wish};
+use super::spoke_tables::{Bench, child, remove, run, settled, task, wish, words};
 use super::wire::Fault;
 use super::world::instance_key;
-use super::spoke_tables::{Bench, child, remove, run, settled, task, wish, words};
 use crate::api::keys::kro;
 use crate::api::names::ObjectRef;
 use crate::reconcile::spoke::{Goal, Home, Machine, Task};

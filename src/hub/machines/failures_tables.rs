@@ -2,8 +2,8 @@
 
 use super::api_server::namespace_kind;
 use super::graphs::{NAMESPACE, Plan, Sort};
-use super::wire::Fault;
 use super::spoke_tables::{Bench, remove, settled, words};
+use super::wire::Fault;
 use crate::api::names::ObjectRef;
 
 /// Requests in each of ten minutes, if what these words name fails all the time, and something looks every so many

@@ -1,8 +1,8 @@
 //! Objects that do not come to rest, step by step: they are written ever more slowly, and the instance says why.
 
 use super::graphs::{Blueprint, Outside, Plan, Sort, Wish};
-use super::world::instance_key;
 use super::spoke_tables::{Bench, child, run, settled, wish};
+use super::world::instance_key;
 use crate::reconcile::world::{Looked, Stored};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

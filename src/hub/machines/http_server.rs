@@ -79,9 +79,7 @@ impl From<Refused> for Answered {
                 Self::refusal(404, "NotFound", &format!("namespaces {name:?} not found"), &details)
             }
             Refused::KindUnknown => Self::not_served(),
-            Refused::Conflict => {
-                Self::refusal(409, "Conflict", "the object has been modified", &json!({}))
-            }
+            Refused::Conflict => Self::refusal(409, "Conflict", "the object has been modified", &json!({})),
             Refused::AlreadyExists => {
                 Self::refusal(409, "AlreadyExists", "objects \"x\" already exists", &json!({}))
             }
@@ -97,8 +95,7 @@ pub fn version_of(group: &str) -> &'static str {
 /// Where a kind is served.
 pub fn resource_of(gk: &GroupKind) -> ApiResource {
     let version = version_of(&gk.group).to_owned();
-    let api_version =
-        if gk.group.is_empty() { version.clone() } else { format!("{}/{version}", gk.group) };
+    let api_version = if gk.group.is_empty() { version.clone() } else { format!("{}/{version}", gk.group) };
     ApiResource {
         group: gk.group.to_string(),
         version,
@@ -153,14 +150,18 @@ pub fn answer(server: &mut Server, asked: &Asked) -> Answered {
             json!({"name": resource_of(gk).plural, "kind": *gk.kind, "namespaced": namespaced,
                 "verbs": ["get", "list", "watch", "patch", "create", "delete"]})
         };
-        return Answered::ok(json!({"kind": "APIResourceList", "resources": kinds.iter().map(served).collect::<Vec<_>>()}));
+        return Answered::ok(
+            json!({"kind": "APIResourceList", "resources": kinds.iter().map(served).collect::<Vec<_>>()}),
+        );
     }
     let Some(gk) = kinds.into_iter().find(|gk| resource_of(gk).plural == place.plural) else {
         return Answered::not_served();
     };
     if asked.method == Method::GET && place.name.is_empty() {
         let items: Vec<Value> = server.list(&gk, None).map(|v| (**v).clone()).collect();
-        return Answered::ok(json!({"kind": "List", "items": items, "metadata": {"resourceVersion": server.version().to_string()}}));
+        return Answered::ok(
+            json!({"kind": "List", "items": items, "metadata": {"resourceVersion": server.version().to_string()}}),
+        );
     }
     let name = if asked.method == Method::POST {
         asked.body.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
@@ -172,11 +173,8 @@ pub fn answer(server: &mut Server, asked: &Asked) -> Answered {
 }
 
 fn act(server: &mut Server, asked: &Asked, target: &ObjectRef, status: bool) -> Result<Answered, Refused> {
-    let wrote = |live: Arc<Value>| Answered {
-        code: 200,
-        body: (*live).clone(),
-        wrote: Some((target.clone(), live)),
-    };
+    let wrote =
+        |live: Arc<Value>| Answered { code: 200, body: (*live).clone(), wrote: Some((target.clone(), live)) };
     match (asked.method.as_str(), asked.content_type.as_str()) {
         ("GET", _) => {
             let live = server.get(target).ok_or(Refused::NotFound)?;

@@ -3,8 +3,8 @@
 use super::api_server::{Kind, Server, merge};
 use super::fleet_tables::{Bench as FleetBench, name};
 use super::graphs::{Blueprint, Plan, Sort};
-use super::world::instance_key;
 use super::spoke_tables::{Bench, child, run, task, wish};
+use super::world::instance_key;
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::reconcile::fleet::aggregate::ClusterHealth;

@@ -167,7 +167,8 @@ impl HubSide {
 
     pub fn wake_due(&mut self, now: &Now) {
         self.instances.wake_due(now.millis);
-        let (due, later) = std::mem::take(&mut self.rereads).into_iter().partition(|(at, _)| *at <= now.millis);
+        let (due, later) =
+            std::mem::take(&mut self.rereads).into_iter().partition(|(at, _)| *at <= now.millis);
         self.rereads = later;
         let due: Vec<(u64, String)> = due;
         due.iter().for_each(|(_, hash)| self.instances.reread(&app_kind(), hash));

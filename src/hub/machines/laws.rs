@@ -12,8 +12,8 @@ use crate::api::{Object, applyset};
 use crate::reconcile::fleet::Fleet;
 use crate::reconcile::fleet::placement;
 use crate::reconcile::spoke::{Action, Goal, Home, InstanceState, Step, Task};
-use crate::spoke::store::Store;
 use crate::reconcile::world::{Looked, Selection, World as _};
+use crate::spoke::store::Store;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -308,9 +308,7 @@ fn shown(store: &Store, step: &Step, plan: &Plan, wish: &Wish) -> Option<String>
     });
     match (found.map(|lookup| store.look(lookup)), plan.outside) {
         (Some(Looked::Found(found)), Some(Outside::Selected)) => Some(found.len().to_string()),
-        (Some(Looked::Found(found)), _) => {
-            found.first().map(|s| s.object.str_at("/data/value").to_owned())
-        }
+        (Some(Looked::Found(found)), _) => found.first().map(|s| s.object.str_at("/data/value").to_owned()),
         _ => None,
     }
 }

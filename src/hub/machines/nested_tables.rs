@@ -2,8 +2,8 @@
 
 use super::graphs::app_gvk;
 use super::graphs::{Plan, Sort};
-use super::world::instance_key;
 use super::spoke_tables::{Bench, child, hub_id, settled, wish};
+use super::world::instance_key;
 use crate::api::Object;
 use crate::api::applyset::Inventory;
 use crate::api::keys::{hub, kro};

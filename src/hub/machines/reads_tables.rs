@@ -2,8 +2,8 @@
 
 use super::fleet_tables::{Bench as FleetBench, name};
 use super::graphs::{Blueprint, Outside, Plan, Sort, Wish, outside};
-use super::world::instance_key;
 use super::spoke_tables::{Bench, child, remove, run, wish};
+use super::world::instance_key;
 use crate::api::condition::{Condition, ConditionStatus};
 use crate::api::keys::hub;
 use crate::reconcile::fleet::aggregate::ClusterHealth;

@@ -201,14 +201,14 @@ impl Driven {
     /// When something is due by time alone.
     pub fn next_wake(&self) -> Option<u64> {
         let timers = self.timers.iter().map(|(at, _)| *at);
-        let lacks = self.actor.read_store(|s| !s.unserved().is_empty());
-        let tick = lacks.then_some(self.next_tick);
+        let tick = self.actor.lacks_kinds().then_some(self.next_tick);
         timers.chain(self.actor.next_wake()).chain(tick).min()
     }
 
     pub fn wake_due(&mut self, now: &Now) {
         self.actor.at(now.clone());
-        let (due, later) = std::mem::take(&mut self.timers).into_iter().partition(|(at, _)| *at <= now.millis);
+        let (due, later) =
+            std::mem::take(&mut self.timers).into_iter().partition(|(at, _)| *at <= now.millis);
         self.timers = later;
         let due: Vec<(u64, Event)> = due;
         due.into_iter().for_each(|(_, event)| self.actor.on_event(event));

@@ -487,8 +487,7 @@ impl World {
     /// The cluster's new actor hears of the definition, as those that are there did.
     fn define(&mut self, name: &ClusterName) {
         let graph = self.hub.graph.clone();
-        let side =
-            if has_hub_part(&graph) && *name != hub_site() { Side::Rest } else { Side::Whole };
+        let side = if has_hub_part(&graph) && *name != hub_site() { Side::Rest } else { Side::Whole };
         if let Some(driven) = self.sites.get_mut(name).and_then(|s| s.actor.as_mut()) {
             let definition = Definition { graph: graph.clone(), allow_breaking: false };
             driven.inbox.push_back(ToSpoke::Define(definition));
