@@ -50,7 +50,7 @@ pub async fn crds(client: &Verbs, told: impl Fn(CrdSeen) -> bool) {
 
 /// The CRDs as they were seen last: what changed since, also between two lists.
 #[derive(Default)]
-struct CrdNames {
+pub(crate) struct CrdNames {
     known: HashMap<String, Known>,
     /// Names in the list that is being received.
     listing: Option<HashSet<String>>,
@@ -74,7 +74,7 @@ impl Known {
 }
 
 impl CrdNames {
-    fn take(&mut self, event: Listed) -> Vec<CrdSeen> {
+    pub fn take(&mut self, event: Listed) -> Vec<CrdSeen> {
         match event {
             Listed::Started => {
                 self.listing = Some(HashSet::default());
