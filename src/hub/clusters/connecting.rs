@@ -6,7 +6,6 @@ use super::entry::ClusterEntry;
 use super::same;
 use super::source::{Blocked, Reason};
 use super::{Clusters, Due, Effect};
-use crate::api::cluster::conditions;
 use crate::api::keys::hub;
 use crate::api::names::ClusterName;
 use crate::hub::context::Context;
@@ -47,9 +46,7 @@ impl Clusters {
             Progress::Unrecognized(_, why) => self.unrecognized(ctx, name, why),
             Progress::Recognized(_, found) => effects.extend(self.returned(ctx, name, *found)),
             Progress::Unusable(message) => {
-                let condition = conditions::CREDENTIALS_VALID;
-                let blocked = Blocked { condition, reason: Reason::KubeconfigRefused, message };
-                self.block(ctx, name, blocked, false);
+                self.block(ctx, name, Blocked::new(Reason::KubeconfigRefused, message), false);
             }
             Progress::Failed(why) => self.failed(ctx, name, why),
             Progress::Stranger(found) => effects.extend(self.stranger(ctx, name, &found)),
@@ -96,7 +93,7 @@ impl Clusters {
         };
         if let Some(twin) = self.twin(name, &info, local).filter(|_| !implied) {
             let message = format!("{twin}; nothing is written through this Cluster");
-            return self.block(ctx, name, Blocked::ready(Reason::DuplicateCluster, message), true);
+            return self.block(ctx, name, Blocked::new(Reason::DuplicateCluster, message), true);
         }
         let Some(entry) = self.entries.get_mut(name) else { return };
         entry.info = Some(info.clone());
@@ -254,7 +251,7 @@ fn changed(known: &str, found: &str) -> Blocked {
         "the credentials lead to cluster {found}, but this Cluster was cluster {known}; nothing is read from it or written \
          to it. If that is meant: delete this Cluster and register it again"
     );
-    Blocked::ready(Reason::IdentityChanged, message)
+    Blocked::new(Reason::IdentityChanged, message)
 }
 
 fn claimed_by(owner: &str, ctx: &Context) -> Blocked {
@@ -264,5 +261,5 @@ fn claimed_by(owner: &str, ctx: &Context) -> Blocked {
         hub::CLAIM_CONFIGMAP,
         ctx.hub_id
     );
-    Blocked::claimed(message)
+    Blocked::new(Reason::ClaimedByAnotherHub, message)
 }

@@ -1,11 +1,10 @@
 //! One registered cluster: what its Cluster says, how far it is, and how placement sees it.
 
 use super::connection::{Connection, Fingerprint};
-use super::same;
 use super::source::Reason;
+use super::{same, status};
 use crate::api::Object;
 use crate::api::cluster::{Cluster, OnDeregister, SecretRef};
-use crate::api::condition::{ConditionStatus, READY};
 use crate::api::names::ClusterName;
 use crate::hub::identity::ClusterInfo;
 use crate::hub::writes::Writes;
@@ -49,14 +48,6 @@ pub(super) fn the_local<'a>(
 impl ClusterEntry {
     pub fn new(object: Arc<Object>, cluster: &Cluster) -> Self {
         let status = cluster.status.clone().unwrap_or_default();
-        let ready = status.conditions.iter().find(|c| c.type_ == READY);
-        // A restart does not forget since when there is no contact.
-        let lost_since = ready
-            .filter(|c| {
-                c.status == ConditionStatus::False
-                    && matches!(c.reason.as_str(), "Unreachable" | "Unauthorized")
-            })
-            .map(|c| c.last_transition_time.clone());
         Self {
             object,
             cluster: cluster.clone(),
@@ -65,7 +56,7 @@ impl ClusterEntry {
             info: None,
             left: None,
             instances: status.instances,
-            lost_since,
+            lost_since: status::lost_since(&status),
             notes: String::new(),
             writes: Writes::default(),
             departure: None,
@@ -172,7 +163,7 @@ mod tests {
     #[test]
     fn one_cluster_is_the_hub_itself() {
         let mut duplicate = local("");
-        duplicate.connection.refuse(Blocked::ready(Reason::DuplicateCluster, String::new()));
+        duplicate.connection.refuse(Blocked::new(Reason::DuplicateCluster, String::new()));
         let cases = [
             (vec![("a", local("")), ("b", local("x"))], Some("b"), "known before new, whatever its name"),
             (vec![("a", duplicate), ("b", local(""))], Some("b"), "not the duplicate"),

@@ -80,8 +80,8 @@ pub(super) struct Clusters {
     view: View,
     secrets: BTreeMap<String, View>,
     entries: BTreeMap<ClusterName, ClusterEntry>,
-    /// Secrets that were refused, with the uid and version for which that was said.
-    told: BTreeMap<Key, (String, String)>,
+    /// Secrets that were refused, as that was said.
+    told: BTreeMap<Key, registration::Told>,
     hub: ClusterInfo,
     epoch: u64,
     registrations: Registrations,
@@ -380,7 +380,7 @@ impl Clusters {
         match decided {
             _ if paused => {
                 let why = "spec.paused is true: nothing is written to it";
-                entry.connection.refuse(Blocked::ready(Reason::Paused, why.into()));
+                entry.connection.refuse(Blocked::new(Reason::Paused, why.into()));
             }
             // Whoever removes all of it removes the Secret as well, and what is being deleted there is to be deleted.
             Err(blocked)

@@ -20,8 +20,8 @@ impl Clusters {
             registration::Verdict::Nothing => self.registrations.settled(&place),
             registration::Verdict::Refuse(message) => {
                 self.registrations.settled(&place);
-                let version = (secret.uid().to_owned(), secret.resource_version().to_owned());
-                if self.told.insert(place, version.clone()) == Some(version) {
+                let told = registration::Told::of(secret);
+                if self.told.insert(place, told.clone()) == Some(told) {
                     return;
                 }
                 tracing::warn!(secret = secret.name(), namespace = secret.namespace(), message);

@@ -23,6 +23,19 @@ pub(super) enum Verdict {
     Refuse(String),
 }
 
+/// The version of a Secret for which it was said that it is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    uid: String,
+    version: String,
+}
+
+impl Told {
+    pub fn of(secret: &Object) -> Self {
+        Self { uid: secret.uid().to_owned(), version: secret.resource_version().to_owned() }
+    }
+}
+
 /// Decides what a Secret means for the Cluster of its name.
 pub(super) fn of(secret: &Object, cluster: Option<&Object>) -> Verdict {
     let labelled = hub::CLUSTER_LABELS.iter().any(|l| secret.label(l) == Some("true"));

@@ -1,7 +1,7 @@
 //! From a Cluster and its Secret to a way to reach it, or to the reason why there is none.
 
 use crate::api::Object;
-use crate::api::cluster::{ClusterSpec, SecretRef, conditions};
+use crate::api::cluster::{ClusterSpec, SecretRef};
 use crate::api::keys;
 use crate::spoke::kubeconfig::{self, Endpoint, Policy};
 use base64::Engine;
@@ -59,26 +59,39 @@ impl Reason {
             Self::Paused => "Paused",
         }
     }
+
+    pub fn concern(self) -> Concern {
+        match self {
+            Self::InvalidSpec
+            | Self::NamespaceNotAllowed
+            | Self::SecretMissing
+            | Self::KeyMissing
+            | Self::KubeconfigRefused => Concern::Credentials,
+            Self::ClaimedByAnotherHub => Concern::Claim,
+            Self::DuplicateCluster | Self::IdentityChanged | Self::Paused => Concern::Cluster,
+        }
+    }
 }
 
-/// Why a cluster is not used: the condition that is False, its reason, and a sentence.
+/// What a reason says something of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concern {
+    Credentials,
+    Claim,
+    /// Nothing is wrong with either; the cluster as a whole is not used.
+    Cluster,
+}
+
+/// Why a cluster is not used: in a word, and in a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocked {
-    pub condition: &'static str,
     pub reason: Reason,
     pub message: String,
 }
 
 impl Blocked {
-    fn credentials(reason: Reason, message: String) -> Self {
-        Self { condition: conditions::CREDENTIALS_VALID, reason, message }
-    }
-    /// Nothing is wrong with the credentials; the cluster as a whole is not used.
-    pub fn ready(reason: Reason, message: String) -> Self {
-        Self { condition: conditions::READY, reason, message }
-    }
-    pub fn claimed(message: String) -> Self {
-        Self { condition: conditions::CLAIMED, reason: Reason::ClaimedByAnotherHub, message }
+    pub fn new(reason: Reason, message: String) -> Self {
+        Self { reason, message }
     }
 }
 
@@ -100,13 +113,13 @@ pub fn of(
         (Some(credentials), false) => &credentials.secret_ref,
         (Some(_), true) => {
             let message = "spec: both local and credentials are set; keep one of them".to_owned();
-            return Err(Blocked::credentials(Reason::InvalidSpec, message));
+            return Err(Blocked::new(Reason::InvalidSpec, message));
         }
         (None, false) => {
             let message = "spec.credentials is missing; name the kubeconfig Secret in spec.credentials.secretRef, or set \
                            spec.local: true for the hub itself"
                 .to_owned();
-            return Err(Blocked::credentials(Reason::InvalidSpec, message));
+            return Err(Blocked::new(Reason::InvalidSpec, message));
         }
     };
     let SecretRef { name, namespace, .. } = reference;
@@ -116,17 +129,17 @@ pub fn of(
              controller with --cluster-namespaces",
             namespaces.join(", ")
         );
-        return Err(Blocked::credentials(Reason::NamespaceNotAllowed, message));
+        return Err(Blocked::new(Reason::NamespaceNotAllowed, message));
     }
     let Some(found) = secret(reference) else {
         let message = format!("Secret {namespace}/{name} does not exist; nothing on the cluster is changed");
-        return Err(Blocked::credentials(Reason::SecretMissing, message));
+        return Err(Blocked::new(Reason::SecretMissing, message));
     };
     let data = kubeconfig_of(&found, reference.key.as_deref())?;
     let public_roots = found.annotation(keys::hub::PUBLIC_ROOTS) == Some("true");
     let endpoint =
         kubeconfig::parse(&data, &Policy { public_roots, ..policy.clone() }).map_err(|refused| {
-            Blocked::credentials(Reason::KubeconfigRefused, format!("Secret {namespace}/{name}: {refused}"))
+            Blocked::new(Reason::KubeconfigRefused, format!("Secret {namespace}/{name}: {refused}"))
         })?;
     Ok(Source::Remote(Box::new(endpoint)))
 }
@@ -145,11 +158,11 @@ fn kubeconfig_of(secret: &Object, key: Option<&str>) -> Result<Vec<u8>, Blocked>
             keys.join(" or "),
             keys::hub::KEY
         );
-        return Err(Blocked::credentials(Reason::KeyMissing, message));
+        return Err(Blocked::new(Reason::KeyMissing, message));
     };
     base64::engine::general_purpose::STANDARD
         .decode(text)
-        .map_err(|_| Blocked::credentials(Reason::KeyMissing, format!("{place}: the value is not base64")))
+        .map_err(|_| Blocked::new(Reason::KeyMissing, format!("{place}: the value is not base64")))
 }
 
 #[cfg(test)]

@@ -1,13 +1,25 @@
 //! The status of a Cluster, from how it stands.
 
 use super::same;
-use super::source::Blocked;
+use super::source::{Blocked, Concern};
 use crate::api::cluster::{ClusterStatus, LeftBehind, conditions};
 use crate::api::condition::{ConditionStatus, Conditions};
 use crate::hub::identity::ClusterInfo;
 use crate::reconcile::Now;
 use crate::spoke::messages::ContactState;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// Reasons that say that there is no contact.
+const UNREACHABLE: &str = "Unreachable";
+const UNAUTHORIZED: &str = "Unauthorized";
+
+/// Since when there is no contact, as it was written: a restart does not forget it.
+pub fn lost_since(written: &ClusterStatus) -> Option<String> {
+    let ready = written.conditions.iter().find(|c| c.type_ == conditions::READY)?;
+    let lost = ready.status == ConditionStatus::False
+        && [UNREACHABLE, UNAUTHORIZED].contains(&ready.reason.as_str());
+    lost.then(|| ready.last_transition_time.clone())
+}
 
 /// How a registered cluster stands.
 #[derive(Clone, Debug)]
@@ -48,10 +60,10 @@ pub fn status(
         Standing::Blocked(blocked) => {
             let ready = (False, blocked.reason.text(), blocked.message.as_str());
             let unknown = (Unknown, "NotConnected", "");
-            match blocked.condition {
-                CREDENTIALS_VALID => (ready, unknown, unknown, ready),
-                CLAIMED => ((True, "Valid", ""), (True, "Connected", ""), ready, ready),
-                _ => ((True, "Valid", ""), unknown, unknown, ready),
+            match blocked.reason.concern() {
+                Concern::Credentials => (ready, unknown, unknown, ready),
+                Concern::Claim => ((True, "Valid", ""), (True, "Connected", ""), ready, ready),
+                Concern::Cluster => ((True, "Valid", ""), unknown, unknown, ready),
             }
         }
         Standing::Connecting(None | Some(ContactState::Ready)) => {
@@ -59,12 +71,12 @@ pub fn status(
             ((True, "Valid", ""), unknown, unknown, unknown)
         }
         Standing::Connecting(Some(ContactState::Unreachable(why))) => {
-            let lost = (False, "Unreachable", why.as_str());
-            ((True, "Valid", ""), lost, (Unknown, "Unreachable", ""), lost)
+            let lost = (False, UNREACHABLE, why.as_str());
+            ((True, "Valid", ""), lost, (Unknown, UNREACHABLE, ""), lost)
         }
         Standing::Connecting(Some(ContactState::Unauthorized(why))) => {
-            let refused = (False, "Unauthorized", why.as_str());
-            (refused, (True, "Connected", ""), (Unknown, "Unauthorized", ""), refused)
+            let refused = (False, UNAUTHORIZED, why.as_str());
+            (refused, (True, "Connected", ""), (Unknown, UNAUTHORIZED, ""), refused)
         }
         Standing::Connecting(Some(ContactState::Unusable { reason, message }))
         | Standing::Running(ContactState::Unusable { reason, message }) => (
@@ -81,11 +93,11 @@ pub fn status(
             ((True, "Valid", ""), fine, (True, "Claimed", ""), (True, "Ready", ""))
         }
         Standing::Running(ContactState::Unreachable(why)) => {
-            let lost = (False, "Unreachable", why.as_str());
+            let lost = (False, UNREACHABLE, why.as_str());
             ((True, "Valid", ""), lost, (True, "Claimed", ""), lost)
         }
         Standing::Running(ContactState::Unauthorized(why)) => {
-            let refused = (False, "Unauthorized", why.as_str());
+            let refused = (False, UNAUTHORIZED, why.as_str());
             (refused, (True, "Connected", ""), (True, "Claimed", ""), refused)
         }
     };
@@ -158,13 +170,9 @@ mod tests {
     #[test]
     fn standings() {
         let t = now("2026-01-01T00:00:00Z");
-        let refused = Blocked {
-            condition: conditions::CREDENTIALS_VALID,
-            reason: Reason::KubeconfigRefused,
-            message: "m".into(),
-        };
-        let twin = Blocked::ready(Reason::DuplicateCluster, "m".into());
-        let other = Blocked::claimed("m".into());
+        let refused = Blocked::new(Reason::KubeconfigRefused, "m".into());
+        let twin = Blocked::new(Reason::DuplicateCluster, "m".into());
+        let other = Blocked::new(Reason::ClaimedByAnotherHub, "m".into());
         let lost = ContactState::Unreachable("x".into());
         let unusable = ContactState::Unusable { reason: "MissingRight", message: "x".into() };
         let cases = [
@@ -205,9 +213,23 @@ mod tests {
     }
 
     #[test]
+    fn since_when_there_is_no_contact_is_read_back() {
+        let t = now("2026-01-01T00:00:00Z");
+        for (state, lost) in [
+            (ContactState::Ready, false),
+            (ContactState::Unreachable("x".into()), true),
+            (ContactState::Unauthorized("x".into()), true),
+            (ContactState::Unusable { reason: "MissingRight", message: "x".into() }, false),
+        ] {
+            let s = status(&ClusterStatus::default(), 1, &Standing::Running(&state), &Facts::default(), &t);
+            assert_eq!(lost_since(&s), lost.then(|| t.rfc3339.clone()), "{state:?}");
+        }
+    }
+
+    #[test]
     fn identity_is_kept_while_a_cluster_is_not_used() {
         let old = ClusterStatus { cluster_id: "x".into(), ..ClusterStatus::default() };
-        let blocked = Blocked::ready(Reason::IdentityChanged, String::new());
+        let blocked = Blocked::new(Reason::IdentityChanged, String::new());
         let new =
             status(&old, 1, &Standing::Blocked(&blocked), &Facts::default(), &now("2026-01-01T00:00:00Z"));
         assert_eq!(new.cluster_id, "x");

@@ -44,11 +44,12 @@ impl Definitions {
             Outcome::Issued(issue, result) => entry.issued(issue, result, wakes, now),
             Outcome::Fallback(graph) => effects = entry.fell_back(graph.as_ref(), live.as_deref()),
             Outcome::Crd(graph, result) => {
-                let of_instances = result.as_ref().map_or_else(|failure| failure.instances, |_| false);
-                match (of_instances, result.is_ok()) {
-                    (true, _) => drop(self.mendable.insert(graph.gvk.group_kind(), name.to_owned())),
-                    (false, true) => drop(self.mendable.remove(&graph.gvk.group_kind())),
-                    (false, false) => {}
+                match &result {
+                    Ok(_) => drop(self.mendable.remove(&graph.gvk.group_kind())),
+                    Err(failure) if failure.mends == crd::Mends::ByInstances => {
+                        self.mendable.insert(graph.gvk.group_kind(), name.to_owned());
+                    }
+                    Err(_) => {}
                 }
                 effects = entry.crd_ensured(&graph, result, wakes, now);
             }
@@ -158,7 +159,10 @@ impl DefinitionEntry {
                 self.serve(graph, self.allow_breaking(), &graph.crd)
             }
             Err(failure) => {
-                let pauses = if failure.retry { wakes::SOON } else { wakes::LASTING };
+                let pauses = match failure.mends {
+                    crd::Mends::ByItself => wakes::SOON,
+                    crd::Mends::BySomebody | crd::Mends::ByInstances => wakes::LASTING,
+                };
                 let retry = wakes.failed(name, Subject::Crd, pauses, now);
                 self.kind.failed(failure.message, retry);
                 Vec::new()

@@ -16,18 +16,25 @@ const ESTABLISH_POLLS: u32 = 3_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub message: String,
-    /// Nothing has to change for another try to succeed.
-    pub retry: bool,
-    /// It is because of what instances carry.
-    pub instances: bool,
+    pub mends: Mends,
+}
+
+/// What has to happen before another try can succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mends {
+    /// Nothing: it passes.
+    ByItself,
+    BySomebody,
+    /// An edit of what instances carry, or of the definition.
+    ByInstances,
 }
 
 impl Failure {
     fn passing(message: String) -> Self {
-        Self { message, retry: true, instances: false }
+        Self { message, mends: Mends::ByItself }
     }
     fn lasting(message: String) -> Self {
-        Self { message, retry: false, instances: false }
+        Self { message, mends: Mends::BySomebody }
     }
 }
 
@@ -87,7 +94,7 @@ pub(in crate::hub) async fn ensure(
                         return Err(Failure::lasting(message));
                     }
                     Conclusion::Refused(message) => {
-                        return Err(Failure { instances: true, ..Failure::lasting(message) });
+                        return Err(Failure { message, mends: Mends::ByInstances });
                     }
                 }
             }
@@ -178,7 +185,11 @@ mod tests {
         ];
         for (labels, part) in cases {
             let failure = owned_by(&crd(labels), "apps.kro.run", "app").unwrap_err();
-            assert!(failure.message.contains(part) && !failure.retry, "{}", failure.message);
+            assert!(
+                failure.message.contains(part) && failure.mends == Mends::BySomebody,
+                "{}",
+                failure.message
+            );
         }
     }
 

@@ -209,7 +209,7 @@ fn what_is_refused_is_tried_again_when_its_time_has_come_ever_less() {
     let mut driver = Driver::new(definition("integer", &[kro::FINALIZER]));
     let graph = driver.to_its_crd();
     driver.entry.writes.answered(Part::Status);
-    let failure = crd::Failure { message: "no".into(), retry: true, instances: false };
+    let failure = crd::Failure { message: "no".into(), mends: crd::Mends::ByItself };
     driver.crd(&graph, Err(failure));
     let deeds = driver.look();
     assert!(matches!(&deeds[..], [Deed::WriteStatus { .. }]), "{deeds:?}");

@@ -270,7 +270,7 @@ mod tests {
     }
     fn claimed() -> Connection {
         let mut connection = Connection::new();
-        connection.refuse(Blocked::claimed("m".into()));
+        connection.refuse(Blocked::new(Reason::ClaimedByAnotherHub, "m".into()));
         connection
     }
 
@@ -307,7 +307,7 @@ mod tests {
         let first = connection.ask(1, ([1; 32], None), &term, "");
         let second = connection.ask(2, ([1; 32], None), &term, "");
         assert!(first.is_cancelled() && !second.is_cancelled());
-        connection.refuse(Blocked::ready(Reason::Paused, String::new()));
+        connection.refuse(Blocked::new(Reason::Paused, String::new()));
         assert!(second.is_cancelled());
         let third = connection.ask(3, ([1; 32], None), &term, "");
         term.cancel();
@@ -318,14 +318,14 @@ mod tests {
     fn an_answer_that_comes_after_a_refusal_starts_nothing() {
         let mut connection = asking(3, Connection::new());
         assert!(connection.is_asking(3) && !connection.is_asking(2));
-        connection.refuse(Blocked::ready(Reason::Paused, String::new()));
+        connection.refuse(Blocked::new(Reason::Paused, String::new()));
         assert!(!connection.is_asking(3) && !connection.is_actor(3));
     }
 
     #[test]
     fn refused_credentials_are_tried_again_once_and_not_before_their_time() {
         let mut connection = asking(1, Connection::new());
-        connection.refuse_credentials(Blocked::claimed("m".into()), Some(100));
+        connection.refuse_credentials(Blocked::new(Reason::ClaimedByAnotherHub, "m".into()), Some(100));
         connection.try_again(99);
         assert!(connection.tried().is_some());
         connection.try_again(100);
@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn what_was_refused_for_another_reason_forgets_its_credentials() {
         let mut connection = asking(1, Connection::new());
-        connection.refuse(Blocked::ready(Reason::Paused, String::new()));
+        connection.refuse(Blocked::new(Reason::Paused, String::new()));
         assert!(connection.tried().is_none(), "they are used as soon as it is not paused");
     }
 }
