@@ -46,7 +46,7 @@ impl Definitions {
             Outcome::Crd(graph, result) => {
                 match &result {
                     Ok(_) => drop(self.mendable.remove(&graph.gvk.group_kind())),
-                    Err(failure) if failure.mends == crd::Mends::ByInstances => {
+                    Err(failure) if failure.mends == crd::Mends::Instances => {
                         self.mendable.insert(graph.gvk.group_kind(), name.to_owned());
                     }
                     Err(_) => {}
@@ -160,8 +160,8 @@ impl DefinitionEntry {
             }
             Err(failure) => {
                 let pauses = match failure.mends {
-                    crd::Mends::ByItself => wakes::SOON,
-                    crd::Mends::BySomebody | crd::Mends::ByInstances => wakes::LASTING,
+                    crd::Mends::Itself => wakes::SOON,
+                    crd::Mends::Somebody | crd::Mends::Instances => wakes::LASTING,
                 };
                 let retry = wakes.failed(name, Subject::Crd, pauses, now);
                 self.kind.failed(failure.message, retry);

@@ -19,22 +19,22 @@ pub struct Failure {
     pub mends: Mends,
 }
 
-/// What has to happen before another try can succeed.
+/// What makes another try succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mends {
-    /// Nothing: it passes.
-    ByItself,
-    BySomebody,
+    /// It passes.
+    Itself,
+    Somebody,
     /// An edit of what instances carry, or of the definition.
-    ByInstances,
+    Instances,
 }
 
 impl Failure {
     fn passing(message: String) -> Self {
-        Self { message, mends: Mends::ByItself }
+        Self { message, mends: Mends::Itself }
     }
     fn lasting(message: String) -> Self {
-        Self { message, mends: Mends::BySomebody }
+        Self { message, mends: Mends::Somebody }
     }
 }
 
@@ -94,7 +94,7 @@ pub(in crate::hub) async fn ensure(
                         return Err(Failure::lasting(message));
                     }
                     Conclusion::Refused(message) => {
-                        return Err(Failure { message, mends: Mends::ByInstances });
+                        return Err(Failure { message, mends: Mends::Instances });
                     }
                 }
             }
@@ -186,7 +186,7 @@ mod tests {
         for (labels, part) in cases {
             let failure = owned_by(&crd(labels), "apps.kro.run", "app").unwrap_err();
             assert!(
-                failure.message.contains(part) && failure.mends == Mends::BySomebody,
+                failure.message.contains(part) && failure.mends == Mends::Somebody,
                 "{}",
                 failure.message
             );

@@ -101,7 +101,7 @@ impl Driver {
     }
 
     /// Up to the question for its CRD.
-    fn to_its_crd(&mut self) -> Arc<Graph> {
+    fn bring_to_its_crd(&mut self) -> Arc<Graph> {
         let deeds = self.look();
         self.compile(&deeds);
         let deeds = self.look();
@@ -156,7 +156,7 @@ fn a_definition_is_guarded_compiled_issued_and_served_each_once() {
 #[test]
 fn the_crd_of_an_earlier_spec_does_not_count_for_the_present_one() {
     let mut driver = Driver::new(definition("integer", &[kro::FINALIZER]));
-    let earlier = driver.to_its_crd();
+    let earlier = driver.bring_to_its_crd();
     driver.edit(definition("string", &[kro::FINALIZER]));
     let deeds = driver.look();
     driver.compile(&deeds);
@@ -173,10 +173,10 @@ fn the_crd_of_an_earlier_spec_does_not_count_for_the_present_one() {
 #[test]
 fn a_spec_that_went_and_came_back_is_brought_about_anew() {
     let mut driver = Driver::new(definition("integer", &[kro::FINALIZER]));
-    let first = driver.to_its_crd();
+    let first = driver.bring_to_its_crd();
     driver.crd(&first, Ok("App".into()));
     driver.edit(definition("string", &[kro::FINALIZER]));
-    let between = driver.to_its_crd();
+    let between = driver.bring_to_its_crd();
     driver.edit(definition("integer", &[kro::FINALIZER]));
     let deeds = driver.look();
     driver.compile(&deeds);
@@ -207,9 +207,9 @@ fn what_is_refused_is_tried_again_when_its_time_has_come_ever_less() {
 
     // The CRD, and the status that says so.
     let mut driver = Driver::new(definition("integer", &[kro::FINALIZER]));
-    let graph = driver.to_its_crd();
+    let graph = driver.bring_to_its_crd();
     driver.entry.writes.answered(Part::Status);
-    let failure = crd::Failure { message: "no".into(), mends: crd::Mends::ByItself };
+    let failure = crd::Failure { message: "no".into(), mends: crd::Mends::Itself };
     driver.crd(&graph, Err(failure));
     let deeds = driver.look();
     assert!(matches!(&deeds[..], [Deed::WriteStatus { .. }]), "{deeds:?}");
@@ -225,7 +225,7 @@ fn what_is_refused_is_tried_again_when_its_time_has_come_ever_less() {
 #[test]
 fn a_finalizer_that_could_not_be_added_is_said_until_it_is_there() {
     let mut driver = Driver::new(definition("integer", &[kro::FINALIZER]));
-    let graph = driver.to_its_crd();
+    let graph = driver.bring_to_its_crd();
     driver.crd(&graph, Ok("App".into()));
     driver.entry.writes.answered(Part::Status);
     driver.edit(definition("integer", &[]));
@@ -244,7 +244,7 @@ fn a_finalizer_that_could_not_be_added_is_said_until_it_is_there() {
 #[test]
 fn what_does_not_compile_serves_on_and_is_compiled_again_when_its_kinds_may_have_come() {
     let mut driver = Driver::new(definition("integer", &[kro::FINALIZER]));
-    let graph = driver.to_its_crd();
+    let graph = driver.bring_to_its_crd();
     driver.crd(&graph, Ok("App".into()));
     driver.edit(definition("no-such-type", &[kro::FINALIZER]));
     let deeds = driver.look();
