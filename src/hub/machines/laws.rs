@@ -44,6 +44,15 @@ const REPAIRS: usize = 16;
 /// Writes of one object within ten minutes while nobody wants anything else: about twenty, and those whose answer was lost.
 const WRITES: usize = 40;
 
+/// One step of an instance on a cluster, and what it saw there.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    pub site: &'a ClusterName,
+    pub store: &'a Store,
+    pub task: &'a Task,
+    pub step: &'a Step,
+}
+
 impl Laws {
     pub fn is_broken(&self) -> bool {
         !self.broken.is_empty()
@@ -129,7 +138,8 @@ impl Laws {
     }
 
     /// What a write is held back from is told, and is not well.
-    pub fn held_back(&mut self, site: &ClusterName, task: &Task, step: &Step) {
+    pub fn held_back(&mut self, look: &Look<'_>) {
+        let Look { site, task, step, .. } = *look;
         let Some(report) = step.report.as_ref().filter(|_| !step.held.is_empty()) else { return };
         let named = step.held.iter().any(|object| report.message.contains(&object.to_string()));
         if report.state == InstanceState::Active || !named {
@@ -146,15 +156,8 @@ impl Laws {
     }
 
     /// What a step wants follows from its task and from what the cluster shows.
-    pub fn stepped(
-        &mut self,
-        site: &ClusterName,
-        store: &Store,
-        all: &[Arc<Blueprint>],
-        task: &Task,
-        step: &Step,
-        hub_server: Option<&Server>,
-    ) {
+    pub fn stepped(&mut self, look: &Look<'_>, all: &[Arc<Blueprint>], hub_server: Option<&Server>) {
+        let Look { site, store, task, step } = *look;
         // On the hub the answer to a write of ours may be newer than the task.
         let live = hub_server.and_then(|s| s.object(&task.key.object()));
         if let (Home::Local { instance }, Some(live)) = (&task.home, live)
@@ -163,7 +166,7 @@ impl Laws {
             return;
         }
         let Goal::Run { graph, mirror, suspended, cluster, .. } = &task.goal else {
-            return self.goes_in_order(site, store, task, step);
+            return self.goes_in_order(look);
         };
         if *suspended {
             let child = |a: &&Action| match a {
@@ -254,7 +257,8 @@ impl Laws {
     }
 
     /// What others may depend on goes after them, and the mirror last.
-    fn goes_in_order(&mut self, site: &ClusterName, store: &Store, task: &Task, step: &Step) {
+    fn goes_in_order(&mut self, look: &Look<'_>) {
+        let Look { site, store, task, step } = *look;
         let order = |o: &Object| o.annotation(kro::APPLY_ORDER).map_or(0, |v| v.parse::<u64>().unwrap_or(0));
         let key = &task.key;
         let mut members = store.members(&task.applyset());
@@ -282,8 +286,7 @@ impl Laws {
     pub fn content_written(
         &mut self,
         site: &ClusterName,
-        target: &ObjectRef,
-        live: &Value,
+        (target, live): (&ObjectRef, &Value),
         hub_server: &Server,
         left: &LeftRecords,
     ) {

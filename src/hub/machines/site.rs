@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 /// A request that the actor wants made.
 pub enum Wanted {
-    Perform { key: InstanceKey, task: Arc<Task>, action: Action, resource: Option<ApiResource> },
+    Perform { key: InstanceKey, task: Arc<Task>, action: Box<Action>, resource: Option<ApiResource> },
     Crd { graph: Arc<Graph>, allow_breaking: bool },
 }
 
@@ -82,6 +82,7 @@ impl Driven {
             match effect {
                 Effect::Say(said) => says.push(said),
                 Effect::Perform { key, task, action, resource } => {
+                    let action = Box::new(action);
                     wanted.push(Wanted::Perform { key, task, action, resource });
                 }
                 Effect::EnsureCrd { graph, allow_breaking } => {

@@ -4,7 +4,7 @@
 use super::api_server::{Kind, Server, Snapshot, namespace_kind};
 use super::graphs::{Blueprint, NAMESPACE, OTHER_NAMESPACE, Sort, app_kind, operator_value};
 use super::hub_side::HubSide;
-use super::laws::Laws;
+use super::laws::{Laws, Look};
 use super::random::Random;
 use super::site::{Driven, News, Wanted};
 use super::watch::Watch;
@@ -265,9 +265,9 @@ impl World {
         let (work, line) = match wanted {
             Wanted::Perform { key, task, action, resource } => {
                 self.note(|| format!("{name}: {key} wants {}", short(&action)));
-                let work = Work::Spoke { task: task.clone(), action: action.clone() };
+                let work = Work::Spoke { task: task.clone(), action: (*action).clone() };
                 let request = Request::new(|client| async move {
-                    let done = perform::perform(&client, &task, action, resource).await;
+                    let done = perform::perform(&client, &task, *action, resource).await;
                     Ended::Actor(Event::Done(key, done))
                 });
                 (work, request)
@@ -527,9 +527,10 @@ impl World {
         for stepped in &stepped {
             let (_, step) = stepped.step.as_ref().expect("no step panics");
             driven.actor.read_store(|store| {
-                self.laws.stepped(name, store, &self.blueprints, &stepped.task, step, hub);
+                let look = Look { site: name, store, task: &stepped.task, step };
+                self.laws.stepped(&look, &self.blueprints, hub);
+                self.laws.held_back(&look);
             });
-            self.laws.held_back(name, &stepped.task, step);
         }
         self.tell(name, |driven, _| driven.actor.end_turn(stepped));
     }
@@ -601,7 +602,7 @@ impl World {
                     && matches!(request.work, Work::Spoke { .. })
                 {
                     let hub = &self.sites[&hub_site()].server;
-                    self.laws.content_written(&name, &target, &live, hub, &self.left);
+                    self.laws.content_written(&name, (&target, &live), hub, &self.left);
                 }
                 (asked.is_write(), asked.verb())
             }
@@ -621,11 +622,11 @@ impl World {
             Line::Record { outcome, .. } => outcome.map(Ended::Instance),
         };
         match ended {
-            Some(Ended::Actor(event)) => {
-                if self.sites[&site].actor.as_ref().is_some_and(|a| a.epoch == epoch) {
-                    self.note(|| format!("{site}: answer {:.160}", format!("{event:?}")));
-                    self.tell(&site, |driven, _| driven.actor.on_event(event));
-                }
+            Some(Ended::Actor(event))
+                if self.sites[&site].actor.as_ref().is_some_and(|a| a.epoch == epoch) =>
+            {
+                self.note(|| format!("{site}: answer {:.160}", format!("{event:?}")));
+                self.tell(&site, |driven, _| driven.actor.on_event(event));
             }
             Some(Ended::Instance(outcome)) => {
                 let Work::Fleet { key, uid, .. } = &work else { return };
@@ -637,7 +638,7 @@ impl World {
                     self.after_hub();
                 }
             }
-            None => {}
+            Some(Ended::Actor(_)) | None => {}
         }
     }
 

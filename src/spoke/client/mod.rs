@@ -290,7 +290,7 @@ impl SpokeClient {
     where
         F: Future<Output = Result<http::Response<kube::client::Body>, &'static str>> + Send + 'static,
     {
-        let server = tower::service_fn(move |request| answer(request));
+        let server = tower::service_fn(answer);
         let hook = Hook {
             cluster: "c".into(),
             metrics: Metrics::default(),
