@@ -559,11 +559,11 @@ fn pictures() {
     "#);
     insta::assert_snapshot!(run(&["graph", "-o", "dot", "-"], APP).out, @r#"
     digraph "App (app)" {
-      node [shape=box, style=rounded, fontname="sans-serif"];
-      edge [fontname="sans-serif", fontsize=10];
-      "settings" [label="settings\nConfigMap", style="rounded"];
-      "deployment" [label="deployment\nDeployment · conditional", style="rounded,dashed"];
-      "settings" -> "deployment" [label="matchLabels.app +1"];
+        node [shape=box, style=rounded, fontname="sans-serif"];
+        edge [fontname="sans-serif", fontsize=10];
+        0 [ label="settings\nConfigMap", style="rounded"]
+        1 [ label="deployment\nDeployment · conditional", style="rounded,dashed"]
+        0 -> 1 [ label="matchLabels.app +1"]
     }
     "#);
     let json: Value = serde_json::from_str(&run(&["graph", "-o", "json", "-"], APP).out).unwrap();
@@ -579,6 +579,35 @@ fn pictures() {
         .code,
         2
     );
+}
+
+#[test]
+fn a_reduced_picture_leaves_out_what_a_longer_way_shows() {
+    let resource = |id: &str, reads: &[&str]| {
+        let reads: String =
+            reads.iter().map(|r| format!("          {r}: ${{{r}.metadata.name}}\n")).collect();
+        format!(
+            "  - id: {id}\n    template:\n      apiVersion: v1\n      kind: ConfigMap\n      metadata:\n        \
+             name: {id}\n        annotations:\n          own: x\n{reads}"
+        )
+    };
+    let definition = format!(
+        "apiVersion: kro.run/v1alpha1\nkind: ResourceGraphDefinition\nmetadata: {{name: app}}\nspec:\n  schema: \
+         {{apiVersion: v1alpha1, kind: App, spec: {{x: string}}}}\n  resources:\n{}",
+        [("a", &[][..]), ("b", &["a"]), ("c", &["a", "b"]), ("d", &["a", "c", "b"]), ("e", &["a"])]
+            .map(|(id, reads)| resource(id, reads))
+            .concat()
+    );
+    let edges = |args: &[&str]| {
+        let said = run(args, &definition);
+        assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+        let picture: Value = serde_json::from_str(&said.out).unwrap();
+        let end = |edge: &Value, key: &str| edge[key].as_str().unwrap().to_owned();
+        let all = picture["edges"].as_array().unwrap();
+        all.iter().map(|e| end(e, "from") + &end(e, "to")).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(edges(&["graph", "-o", "json", "-"]), "ab ac ad ae bc bd cd");
+    assert_eq!(edges(&["graph", "-o", "json", "--reduce", "-"]), "ab ae bc cd");
 }
 
 proptest! {

@@ -2,12 +2,13 @@
 
 use super::diagnostic::{Diagnostic, Path, Problems};
 use super::expression::{Expression, Expressions};
+use super::order::Dependencies;
 use super::read::{Draft, Reader};
 use super::validate::place::Known;
 use super::validate::shape::{self, Shape};
 use super::validate::{annotations, hub_side, identity, rules};
 use super::variables::{self, Variables};
-use super::{External, Graph, Node, Options, hash, order, status};
+use super::{External, Graph, Node, Options, hash, status};
 use crate::api::rgd::{Dependency, ResourceGraphDefinition, ResourceInformation};
 use crate::cel::Type;
 use crate::schema::kinds::Kinds;
@@ -74,7 +75,7 @@ pub fn compile(
     let objects: Vec<Type> = rgd.spec.resources.iter().map(|r| variables.object(&r.id)).collect();
 
     let needs = dependencies(rgd, &drafts);
-    let order = order::topological(&needs);
+    let order = needs.topological();
     if let Err(cycles) = &order {
         for cycle in cycles {
             report_cycle(cycle, rgd, &drafts, &mut problems);
@@ -160,16 +161,14 @@ fn instance_spec(rgd: &ResourceGraphDefinition, problems: &mut Problems) -> Opti
     }
 }
 
-/// For each resource, by its position: the positions of the resources that it depends on.
-fn dependencies(rgd: &ResourceGraphDefinition, drafts: &[Draft]) -> Vec<BTreeSet<usize>> {
+/// Which resource reads which.
+fn dependencies(rgd: &ResourceGraphDefinition, drafts: &[Draft]) -> Dependencies {
     let mut positions: BTreeMap<&str, usize> = BTreeMap::new();
     for (position, resource) in rgd.spec.resources.iter().enumerate() {
         positions.entry(resource.id.as_str()).or_insert(position);
     }
-    drafts
-        .iter()
-        .map(|d| d.reads.keys().filter_map(|id| positions.get(id.as_str()).copied()).collect())
-        .collect()
+    let of = |d: &Draft| d.reads.keys().filter_map(|id| positions.get(id.as_str()).copied()).collect();
+    Dependencies::new(&drafts.iter().map(of).collect::<Vec<_>>())
 }
 
 fn report_cycle(cycle: &[usize], rgd: &ResourceGraphDefinition, drafts: &[Draft], problems: &mut Problems) {
@@ -206,10 +205,10 @@ struct Read {
 fn nodes(
     Read { drafts, shapes, objects }: Read,
     on_hub: &BTreeSet<usize>,
-    needs: &[BTreeSet<usize>],
+    needs: &Dependencies,
     order: &[usize],
 ) -> (Vec<Node>, Vec<ResourceInformation>) {
-    let apply_order = order::apply_order(needs, order);
+    let apply_order = needs.apply_order(order);
     let index_of: BTreeMap<usize, usize> = order.iter().enumerate().map(|(index, p)| (*p, index)).collect();
     let read = drafts.into_iter().zip(shapes).zip(objects).enumerate();
     let mut read: BTreeMap<usize, ((Draft, Option<Shape>), Type)> = read.collect();
@@ -218,7 +217,7 @@ fn nodes(
     for position in order {
         let Some(((draft, Some(shape)), object)) = read.remove(position) else { continue };
         let dependencies: BTreeSet<usize> =
-            needs.get(*position).into_iter().flatten().filter_map(|p| index_of.get(p).copied()).collect();
+            needs.of(*position).filter_map(|p| index_of.get(&p).copied()).collect();
         if !dependencies.is_empty() {
             let ids = dependencies.iter().filter_map(|i| nodes.get(*i));
             resources.push(ResourceInformation {

@@ -1,91 +1,103 @@
 //! In which order nodes are made, in which they go, and what is said when there is no order.
+//!
+//! The graph and the walks over it are petgraph's. Three things are decided here: which of the nodes that may come next
+//! does, which cycle is shown of the many that a tangle may have, and in which order children are deleted.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use petgraph::Direction::Incoming;
+use petgraph::algo::{dijkstra, kosaraju_scc};
+use petgraph::graphmap::DiGraphMap;
+use petgraph::visit::{Reversed, VisitMap, Visitable};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// For each node, by its position in the definition: the positions of the nodes that it depends on.
-pub type Dependencies = [BTreeSet<usize>];
+/// Nodes by their position in the definition, with an edge from each to every one that it depends on.
+#[derive(Debug)]
+pub struct Dependencies(DiGraphMap<usize, ()>);
 
-/// Positions in topological order. Of the nodes whose dependencies are done, the one that stands first in the
-/// definition comes next.
-///
-/// # Errors
-/// The cycles, each as the positions along it, every node depending on the next and the last on the first.
-pub fn topological(dependencies: &Dependencies) -> Result<Vec<usize>, Vec<Vec<usize>>> {
-    let mut waiting: BTreeMap<usize, usize> =
-        dependencies.iter().enumerate().map(|(node, needs)| (node, needs.len())).collect();
-    let mut dependents: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (node, needs) in dependencies.iter().enumerate() {
-        for need in needs {
-            dependents.entry(*need).or_default().push(node);
+impl Dependencies {
+    /// `needs` are, for each node by its position, the positions of the nodes that it depends on.
+    pub fn new(needs: &[BTreeSet<usize>]) -> Self {
+        let mut graph = DiGraphMap::new();
+        for node in 0..needs.len() {
+            graph.add_node(node);
         }
-    }
-    let mut free: BTreeSet<usize> = waiting.iter().filter(|(_, n)| **n == 0).map(|(node, _)| *node).collect();
-    let mut order = Vec::with_capacity(dependencies.len());
-    while let Some(node) = free.pop_first() {
-        waiting.remove(&node);
-        order.push(node);
-        for dependent in dependents.get(&node).into_iter().flatten() {
-            if let Some(left) = waiting.get_mut(dependent) {
-                *left = left.saturating_sub(1);
-                if *left == 0 {
-                    free.insert(*dependent);
-                }
+        for (node, needs) in needs.iter().enumerate() {
+            for need in needs {
+                graph.add_edge(node, *need, ());
             }
         }
+        Self(graph)
     }
-    if waiting.is_empty() { Ok(order) } else { Err(cycles(dependencies, waiting.into_keys().collect())) }
-}
 
-/// The shortest cycle through each of the nodes that no reported cycle shows yet.
-fn cycles(dependencies: &Dependencies, stuck: BTreeSet<usize>) -> Vec<Vec<usize>> {
-    let mut shown: BTreeSet<usize> = BTreeSet::new();
-    let mut found = Vec::new();
-    for start in &stuck {
-        if shown.contains(start) {
-            continue;
-        }
-        if let Some(cycle) = shortest_cycle(dependencies, &stuck, *start) {
-            shown.extend(cycle.iter().copied());
-            found.push(cycle);
-        }
+    /// The nodes that one depends on.
+    pub fn of(&self, node: usize) -> impl Iterator<Item = usize> {
+        self.0.neighbors(node)
     }
-    found
-}
 
-fn shortest_cycle(dependencies: &Dependencies, within: &BTreeSet<usize>, start: usize) -> Option<Vec<usize>> {
-    let mut reached_from: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut queue = VecDeque::from([start]);
-    while let Some(node) = queue.pop_front() {
-        for need in dependencies.get(node).into_iter().flatten().filter(|n| within.contains(n)) {
-            if *need == start {
-                let mut cycle = vec![node];
-                while let Some(before) = cycle.last().and_then(|n| reached_from.get(n)) {
-                    cycle.push(*before);
-                }
-                cycle.reverse();
-                return Some(cycle);
+    /// Positions in topological order. Of the nodes whose dependencies are done, the one that stands first in the
+    /// definition comes next.
+    ///
+    /// # Errors
+    /// The cycles, each as the positions along it, every node depending on the next and the last on the first.
+    pub fn topological(&self) -> Result<Vec<usize>, Vec<Vec<usize>>> {
+        let mut done = self.0.visit_map();
+        let mut free: BTreeSet<usize> = self.0.nodes().filter(|n| self.of(*n).next().is_none()).collect();
+        let mut order = Vec::with_capacity(self.0.node_count());
+        while let Some(node) = free.pop_first() {
+            done.visit(node);
+            order.push(node);
+            let dependents = self.0.neighbors_directed(node, Incoming);
+            free.extend(dependents.filter(|d| self.of(*d).all(|need| done.is_visited(&need))));
+        }
+        if order.len() == self.0.node_count() { Ok(order) } else { Err(self.cycles()) }
+    }
+
+    /// The shortest cycle through each of the nodes that no reported cycle shows yet.
+    fn cycles(&self) -> Vec<Vec<usize>> {
+        // petgraph's other search for components calls itself once a node of a path, and a path may be long.
+        let components = kosaraju_scc(&self.0).into_iter();
+        let tangled: BTreeSet<usize> = components
+            .filter(|nodes| nodes.len() > 1 || nodes.iter().any(|n| self.0.contains_edge(*n, *n)))
+            .flatten()
+            .collect();
+        let mut shown: BTreeSet<usize> = BTreeSet::new();
+        let mut found = Vec::new();
+        for start in tangled {
+            if !shown.contains(&start) {
+                let cycle = self.shortest_cycle(start);
+                shown.extend(cycle.iter().copied());
+                found.push(cycle);
             }
-            if !reached_from.contains_key(need) {
-                reached_from.insert(*need, node);
-                queue.push_back(*need);
+        }
+        found
+    }
+
+    /// Of several that are equally short, the one whose first nodes stand first in the definition.
+    fn shortest_cycle(&self, start: usize) -> Vec<usize> {
+        let way_back = dijkstra(Reversed(&self.0), start, None, |_| 1_usize);
+        let length = self.of(start).filter_map(|n| way_back.get(&n)).min().copied().unwrap_or(0);
+        let mut cycle = vec![start];
+        let mut at = start;
+        for left in (1..=length).rev() {
+            let Some(next) = self.of(at).filter(|n| way_back.get(n) == Some(&left)).min() else { break };
+            cycle.push(next);
+            at = next;
+        }
+        cycle
+    }
+
+    /// The order in which children are deleted, highest first: layers peeled from the side of the dependents.
+    pub fn apply_order(&self, topological: &[usize]) -> BTreeMap<usize, u32> {
+        let mut layer: BTreeMap<usize, u32> = BTreeMap::new();
+        for node in topological.iter().rev() {
+            let own = *layer.entry(*node).or_insert(0);
+            for need in self.of(*node) {
+                let below = layer.entry(need).or_insert(0);
+                *below = (*below).max(own + 1);
             }
         }
+        let layers = layer.values().max().map_or(0, |deepest| deepest + 1);
+        layer.into_iter().map(|(node, layer)| (node, layers - layer)).collect()
     }
-    None
-}
-
-/// The order in which children are deleted, highest first: layers peeled from the side of the dependents.
-pub fn apply_order(dependencies: &Dependencies, topological: &[usize]) -> BTreeMap<usize, u32> {
-    let mut layer: BTreeMap<usize, u32> = BTreeMap::new();
-    for node in topological.iter().rev() {
-        let own = *layer.entry(*node).or_insert(0);
-        for need in dependencies.get(*node).into_iter().flatten() {
-            let below = layer.entry(*need).or_insert(0);
-            *below = (*below).max(own + 1);
-        }
-    }
-    let layers = layer.values().max().map_or(0, |deepest| deepest + 1);
-    layer.into_iter().map(|(node, layer)| (node, layers - layer)).collect()
 }
 
 #[cfg(test)]
@@ -93,50 +105,65 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn deps(edges: &[(usize, &[usize])], count: usize) -> Vec<BTreeSet<usize>> {
+    fn deps(edges: &[(usize, &[usize])], count: usize) -> Dependencies {
         let mut all = vec![BTreeSet::new(); count];
         for (node, needs) in edges {
             all[*node] = needs.iter().copied().collect();
         }
-        all
+        Dependencies::new(&all)
     }
 
     #[test]
     fn order_is_that_of_the_definition_where_dependencies_allow() {
         // svc(needs cm), dep(needs svc), cm, sec
         let graph = deps(&[(0, &[2]), (1, &[0])], 4);
-        let order = topological(&graph).unwrap();
+        let order = graph.topological().unwrap();
         assert_eq!(order, [2, 0, 1, 3]);
-        let apply: Vec<u32> = apply_order(&graph, &order).into_values().collect();
+        let apply: Vec<u32> = graph.apply_order(&order).into_values().collect();
         assert_eq!(apply, [2, 3, 1, 3], "svc, dep, cm, sec");
         // exts, one, ns, cm(needs ns)
         let graph = deps(&[(3, &[2])], 4);
-        let order = topological(&graph).unwrap();
+        let order = graph.topological().unwrap();
         assert_eq!(order, [0, 1, 2, 3]);
-        assert_eq!(apply_order(&graph, &order).into_values().collect::<Vec<_>>(), [2, 2, 1, 2]);
+        assert_eq!(graph.apply_order(&order).into_values().collect::<Vec<_>>(), [2, 2, 1, 2]);
         let alone = deps(&[], 1);
-        assert_eq!(apply_order(&alone, &topological(&alone).unwrap())[&0], 1);
+        assert_eq!(alone.apply_order(&alone.topological().unwrap())[&0], 1);
     }
 
     #[test]
     fn each_cycle_is_shown_whole_and_what_only_hangs_on_it_is_not() {
         let graph = deps(&[(0, &[1]), (1, &[2]), (2, &[0]), (3, &[0]), (4, &[5]), (5, &[4])], 6);
-        assert_eq!(topological(&graph), Err(vec![vec![0, 1, 2], vec![4, 5]]));
+        assert_eq!(graph.topological(), Err(vec![vec![0, 1, 2], vec![4, 5]]));
+        // Of a tangle, the shortest one through each node, and of several the one that stands first.
+        let tangle = deps(&[(0, &[1, 2, 3]), (1, &[3]), (2, &[0, 4]), (3, &[0]), (4, &[0]), (5, &[5])], 6);
+        assert_eq!(tangle.topological(), Err(vec![vec![0, 2], vec![1, 3, 0], vec![4, 0, 2], vec![5]]));
+    }
+
+    #[test]
+    fn a_long_path_takes_no_stack() {
+        let many = 50_000;
+        let line: Vec<BTreeSet<usize>> = (0..many).map(|n| (n + 1..many).take(1).collect()).collect();
+        let order = Dependencies::new(&line).topological().unwrap();
+        assert!(order.iter().copied().eq((0..many).rev()));
+        let mut ring = line;
+        ring[many - 1].insert(0);
+        assert_eq!(Dependencies::new(&ring).topological(), Err(vec![(0..many).collect::<Vec<_>>()]));
     }
 
     proptest! {
         #[test]
         fn every_node_follows_its_dependencies(edges in prop::collection::vec((0usize..12, 0usize..12), 0..40)) {
-            let mut graph = vec![BTreeSet::new(); 12];
+            let mut needs = vec![BTreeSet::new(); 12];
             for (a, b) in edges.into_iter().filter(|(a, b)| a != b) {
-                graph[a].insert(b);
+                needs[a].insert(b);
             }
-            match topological(&graph) {
+            let graph = Dependencies::new(&needs);
+            match graph.topological() {
                 Ok(order) => {
                     prop_assert_eq!(order.len(), 12);
                     let place = |n: usize| order.iter().position(|o| *o == n).unwrap();
-                    let apply = apply_order(&graph, &order);
-                    for (node, needs) in graph.iter().enumerate() {
+                    let apply = graph.apply_order(&order);
+                    for (node, needs) in needs.iter().enumerate() {
                         for need in needs {
                             prop_assert!(place(*need) < place(node));
                             prop_assert!(apply[need] < apply[&node]);
@@ -147,7 +174,7 @@ mod tests {
                     prop_assert!(!cycles.is_empty());
                     for cycle in cycles {
                         for (i, node) in cycle.iter().enumerate() {
-                            prop_assert!(graph[*node].contains(&cycle[(i + 1) % cycle.len()]));
+                            prop_assert!(needs[*node].contains(&cycle[(i + 1) % cycle.len()]));
                         }
                     }
                 }

@@ -1,7 +1,10 @@
 //! Where the parts of a picture go: layers from top to bottom, each part below all that it reads. An edge over several
 //! layers has a place of its own in each between, so that it goes around what stands there.
 
-use super::picture::Picture;
+use super::picture::{Part, Reading};
+use petgraph::Direction::Incoming;
+use petgraph::graph::DiGraph;
+use petgraph::visit::EdgeRef;
 use std::collections::BTreeMap;
 
 const GAP: f64 = 36.0;
@@ -25,8 +28,8 @@ pub struct Layout {
 }
 
 /// `widths` are those of the parts.
-pub fn of(picture: &Picture, widths: &[f64]) -> Layout {
-    let depth = depths(picture);
+pub fn of(graph: &DiGraph<Part, Reading>, widths: &[f64]) -> Layout {
+    let depth = depths(graph);
     let count = depth.iter().max().map_or(0, |d| d + 1);
     let mut layers: Vec<Vec<Item>> = vec![Vec::new(); count];
     let mut put = |layer: usize, item: Item| {
@@ -38,14 +41,15 @@ pub fn of(picture: &Picture, widths: &[f64]) -> Layout {
         put(*layer, Item::Part(part));
     }
     let mut routes = Vec::new();
-    for (position, edge) in picture.edges.iter().enumerate() {
+    for (position, edge) in graph.edge_references().enumerate() {
+        let (from, to) = (edge.source().index(), edge.target().index());
         let at = |i: usize| depth.get(i).copied().unwrap_or(0);
-        let mut route = vec![Item::Part(edge.from)];
-        for layer in at(edge.from) + 1..at(edge.to) {
+        let mut route = vec![Item::Part(from)];
+        for layer in at(from) + 1..at(to) {
             put(layer, Item::Bend(position, layer));
             route.push(Item::Bend(position, layer));
         }
-        route.push(Item::Part(edge.to));
+        route.push(Item::Part(to));
         routes.push(route);
     }
     untangle(&mut layers, &routes);
@@ -69,14 +73,11 @@ pub fn of(picture: &Picture, widths: &[f64]) -> Layout {
 }
 
 /// The layer of a part: one below the lowest part that it reads. Parts stand after all that they read.
-fn depths(picture: &Picture) -> Vec<usize> {
-    let mut depth = vec![0_usize; picture.parts.len()];
-    for part in 0..picture.parts.len() {
-        let above = picture.edges.iter().filter(|e| e.to == part).filter_map(|e| depth.get(e.from)).max();
-        let own = above.map_or(0, |d| d + 1);
-        if let Some(slot) = depth.get_mut(part) {
-            *slot = own;
-        }
+fn depths(graph: &DiGraph<Part, Reading>) -> Vec<usize> {
+    let mut depth: Vec<usize> = Vec::new();
+    for part in graph.node_indices() {
+        let read = graph.neighbors_directed(part, Incoming);
+        depth.push(read.filter_map(|p| depth.get(p.index())).max().map_or(0, |above| above + 1));
     }
     depth
 }

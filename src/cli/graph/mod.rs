@@ -25,6 +25,9 @@ pub struct Args {
     /// How to draw it
     #[arg(short, long, value_enum, default_value = "mermaid")]
     output: Format,
+    /// Leave out the lines between resources that a longer way joins too
+    #[arg(long)]
+    reduce: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -59,6 +62,7 @@ pub fn run(args: Args) -> ExitCode {
             }
         };
         let picture = Picture::new(&object.node, graph);
+        let picture = if args.reduce { picture.reduced() } else { picture };
         let text = match args.output {
             Format::Mermaid => picture.mermaid(),
             Format::Dot => picture.dot(),

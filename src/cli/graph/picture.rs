@@ -2,17 +2,21 @@
 
 use crate::cli::validate::{Node, expressions_within};
 use crate::graph::{External, Graph};
+use petgraph::algo::tred::{dag_to_toposorted_adjacency_list, dag_transitive_reduction_closure};
+use petgraph::dot::{Config, Dot};
+use petgraph::graph::{DiGraph, EdgeIndex, EdgeReference, NodeIndex};
+use petgraph::visit::EdgeRef;
 use serde_json::json;
 use std::collections::BTreeMap;
 
 pub struct Picture {
     /// `Kind (definition)`.
     pub title: String,
-    /// In the order they are applied.
-    pub parts: Vec<Part>,
-    pub edges: Vec<Edge>,
+    /// Parts in the order they are applied, each after all that it reads; an edge leads from what is read to its reader.
+    pub graph: DiGraph<Part, Reading>,
 }
 
+#[derive(Debug)]
 pub struct Part {
     pub id: String,
     pub api_version: String,
@@ -46,15 +50,14 @@ impl Part {
     }
 }
 
-/// `to` reads `from`.
-pub struct Edge {
-    pub from: usize,
-    pub to: usize,
+/// One part reads another.
+#[derive(Debug)]
+pub struct Reading {
     /// The fields whose expressions read it, as paths below the resource.
     pub fields: Vec<String>,
 }
 
-impl Edge {
+impl Reading {
     /// The first field by its last two names, and how many more there are.
     pub fn label(&self) -> String {
         let first = self.fields.first().map_or("", String::as_str);
@@ -74,12 +77,12 @@ impl Picture {
         let by_id: BTreeMap<String, &Node> = resources.iter().map(|r| (id_of(r), r)).collect();
         let index: BTreeMap<&str, usize> =
             graph.nodes.iter().enumerate().map(|(i, n)| (n.id.as_str(), i)).collect();
-        let mut parts = Vec::new();
+        let mut picture = DiGraph::new();
         let mut edges: BTreeMap<(usize, usize), Vec<String>> = BTreeMap::new();
         for (to, node) in graph.nodes.iter().enumerate() {
             let resource = by_id.get(&node.id);
             let conditions = resource.and_then(|r| r.get("includeWhen")).map(Node::items).unwrap_or_default();
-            parts.push(Part {
+            picture.add_node(Part {
                 id: node.id.clone(),
                 api_version: node.gvk.api_version(),
                 kind: node.gvk.kind.to_string(),
@@ -100,17 +103,34 @@ impl Picture {
                 }
             }
         }
-        Self {
-            title: format!("{} ({})", graph.gvk.kind, graph.rgd_name),
-            parts,
-            edges: edges.into_iter().map(|((from, to), fields)| Edge { from, to, fields }).collect(),
+        for ((from, to), fields) in edges {
+            picture.add_edge(NodeIndex::new(from), NodeIndex::new(to), Reading { fields });
         }
+        Self { title: format!("{} ({})", graph.gvk.kind, graph.rgd_name), graph: picture }
+    }
+
+    /// Without the edges between parts that a longer way joins too.
+    pub fn reduced(self) -> Self {
+        let order: Vec<NodeIndex> = self.graph.node_indices().collect();
+        let (sorted, _) = dag_to_toposorted_adjacency_list::<_, NodeIndex>(&self.graph, &order);
+        let (reduced, _) = dag_transitive_reduction_closure(&sorted);
+        let ends: Vec<_> = self.graph.edge_references().map(|e| (e.source(), e.target())).collect();
+        let stays = |edge: EdgeIndex| {
+            ends.get(edge.index()).is_some_and(|(from, to)| reduced.contains_edge(*from, *to))
+        };
+        let graph =
+            self.graph.filter_map_owned(|_, part| Some(part), |edge, reading| stays(edge).then_some(reading));
+        Self { graph, ..self }
+    }
+
+    pub fn part(&self, index: usize) -> Option<&Part> {
+        self.graph.node_weight(NodeIndex::new(index))
     }
 
     pub fn mermaid(&self) -> String {
         let safe = |t: &str| t.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
         let mut out = format!("---\ntitle: {}\n---\nflowchart TD\n", self.title);
-        for (i, part) in self.parts.iter().enumerate() {
+        for (i, part) in self.graph.node_weights().enumerate() {
             let (open, close) = match (part.external, part.collection) {
                 (true, _) => ("([", "])"),
                 (_, true) => ("[[", "]]"),
@@ -122,12 +142,13 @@ impl Picture {
                 safe(&part.subtitle())
             ));
         }
-        for edge in &self.edges {
-            out.push_str(&format!("  n{} -->|\"{}\"| n{}\n", edge.from, safe(&edge.label()), edge.to));
+        for edge in self.graph.edge_references() {
+            let (from, to) = (edge.source().index(), edge.target().index());
+            out.push_str(&format!("  n{from} -->|\"{}\"| n{to}\n", safe(&edge.weight().label())));
         }
         let dashed: Vec<String> = self
-            .parts
-            .iter()
+            .graph
+            .node_weights()
             .enumerate()
             .filter(|(_, p)| p.conditional)
             .map(|(i, _)| format!("n{i}"))
@@ -143,12 +164,7 @@ impl Picture {
 
     pub fn dot(&self) -> String {
         let text = |t: &str| format!("\"{}\"", t.replace('\\', "\\\\").replace('"', "\\\""));
-        let mut out = format!(
-            "digraph {} {{\n  node [shape=box, style=rounded, fontname=\"sans-serif\"];\n",
-            text(&self.title)
-        );
-        out.push_str("  edge [fontname=\"sans-serif\", fontsize=10];\n");
-        for part in &self.parts {
+        let part = |part: &Part| {
             let style = if part.conditional { "rounded,dashed" } else { "rounded" };
             let many = if part.collection { ", peripheries=2" } else { "" };
             let shape = if part.external { ", shape=ellipse" } else { "" };
@@ -156,35 +172,34 @@ impl Picture {
             let label = text(&part.id).trim_end_matches('"').to_owned()
                 + "\\n"
                 + text(&part.subtitle()).trim_start_matches('"');
-            out.push_str(&format!("  {} [label={label}, style=\"{style}\"{many}{shape}];\n", text(&part.id)));
-        }
-        let id = |i: usize| self.parts.get(i).map_or(String::new(), |p| text(&p.id));
-        for edge in &self.edges {
-            out.push_str(&format!(
-                "  {} -> {} [label={}];\n",
-                id(edge.from),
-                id(edge.to),
-                text(&edge.label())
-            ));
-        }
-        out.push_str("}\n");
-        out
+            format!("label={label}, style=\"{style}\"{many}{shape}")
+        };
+        let reading = |reading: &Reading| format!("label={}", text(&reading.label()));
+        let config = [Config::GraphContentOnly, Config::NodeNoLabel, Config::EdgeNoLabel];
+        let (of_node, of_edge) =
+            (|_, (_, p): (_, &Part)| part(p), |_, e: EdgeReference<Reading>| reading(e.weight()));
+        let content = Dot::with_attr_getters(&self.graph, &config, &of_edge, &of_node);
+        format!(
+            "digraph {} {{\n    node [shape=box, style=rounded, fontname=\"sans-serif\"];\n    \
+             edge [fontname=\"sans-serif\", fontsize=10];\n{content:?}}}\n",
+            text(&self.title)
+        )
     }
 
     pub fn json(&self) -> String {
-        let id = |i: usize| self.parts.get(i).map_or("", |p| p.id.as_str());
+        let id = |i: NodeIndex| self.graph.node_weight(i).map_or("", |p| p.id.as_str());
         let nodes: Vec<_> = self
-            .parts
-            .iter()
+            .graph
+            .node_weights()
             .map(|p| {
                 json!({"id": p.id, "apiVersion": p.api_version, "kind": p.kind, "collection": p.collection,
                     "conditional": p.conditional, "external": p.external, "onHub": p.on_hub})
             })
             .collect();
         let edges: Vec<_> = self
-            .edges
-            .iter()
-            .map(|e| json!({"from": id(e.from), "to": id(e.to), "fields": e.fields}))
+            .graph
+            .edge_references()
+            .map(|e| json!({"from": id(e.source()), "to": id(e.target()), "fields": e.weight().fields}))
             .collect();
         let all = json!({"title": self.title, "nodes": nodes, "edges": edges});
         serde_json::to_string_pretty(&all).unwrap_or_default() + "\n"

@@ -2,6 +2,8 @@
 
 use super::layout::{self, Item, Layout};
 use super::picture::{Part, Picture};
+use petgraph::graph::EdgeIndex;
+use petgraph::visit::EdgeRef;
 
 const MARGIN: f64 = 28.0;
 const HEAD: f64 = 44.0;
@@ -17,8 +19,8 @@ const STYLE: &str = "text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,
 .conditional{stroke-dasharray:6 4}.edge{fill:none;stroke:#8a94a6;stroke-width:1.4}";
 
 pub fn draw(picture: &Picture) -> String {
-    let widths: Vec<f64> = picture.parts.iter().map(width).collect();
-    let layout = layout::of(picture, &widths);
+    let widths: Vec<f64> = picture.graph.node_weights().map(width).collect();
+    let layout = layout::of(&picture.graph, &widths);
     let title = picture.title.chars().count() as f64 * 9.0;
     let total_width = layout.width.max(title) + 2.0 * MARGIN;
     let left = (total_width - layout.width) / 2.0;
@@ -41,7 +43,7 @@ pub fn draw(picture: &Picture) -> String {
     for (row, layer) in layout.layers.iter().enumerate() {
         for item in layer {
             if let (Item::Part(i), Some(x)) = (item, layout.x.get(item))
-                && let (Some(part), Some(width)) = (picture.parts.get(*i), widths.get(*i))
+                && let (Some(part), Some(width)) = (picture.part(*i), widths.get(*i))
             {
                 out.push_str(&part_box(part, left + x, top(row), *width));
             }
@@ -103,17 +105,17 @@ struct Ports {
 
 impl Ports {
     fn new(picture: &Picture, layout: &Layout, widths: &[f64]) -> Self {
-        let count = picture.edges.len();
+        let count = picture.graph.edge_count();
         let mut ports = Self { out: vec![0.0; count], into: vec![0.0; count], rank: vec![0; count] };
         let x = |item: Option<&Item>| item.and_then(|i| layout.x.get(i)).copied().unwrap_or(0.0);
         for (part, width) in widths.iter().enumerate() {
             for leaving in [true, false] {
                 let mut edges: Vec<(f64, usize)> = Vec::new();
-                for (position, edge) in picture.edges.iter().enumerate() {
+                for (position, edge) in picture.graph.edge_references().enumerate() {
                     let route = layout.routes.get(position).map(Vec::as_slice).unwrap_or_default();
-                    if leaving && edge.from == part {
+                    if leaving && edge.source().index() == part {
                         edges.push((x(route.get(1)), position));
-                    } else if !leaving && edge.to == part {
+                    } else if !leaving && edge.target().index() == part {
                         edges.push((x(route.iter().rev().nth(1)), position));
                     }
                 }
@@ -178,7 +180,9 @@ impl Drawing<'_> {
                 y2 - bow
             ));
         }
-        if let (Some(edge), [.., (x1, y1), (x2, y2)]) = (picture.edges.get(position), points.as_slice()) {
+        if let (Some(edge), [.., (x1, y1), (x2, y2)]) =
+            (picture.graph.edge_weight(EdgeIndex::new(position)), points.as_slice())
+        {
             // Labels of neighbouring edges stand at different heights, so that they do not meet.
             let rank = ports.rank.get(position).copied().unwrap_or(0);
             let along = [0.5, 0.72, 0.3].get(rank % 3).copied().unwrap_or(0.5);
