@@ -42,6 +42,9 @@ const IMPURE: [&str; 16] = [
 /// Only this layer knows the expression engine.
 const ENGINE: &str = "cel";
 
+/// Only this file knows the crate `dashmap`: what borrows from it is a lock, and no lint sees one held over an await.
+const SHARED: &str = "spoke/shared_map.rs";
+
 #[test]
 fn imports_point_only_downwards() {
     let allowed: BTreeMap<&str, &[&str]> = MAY_IMPORT.into();
@@ -63,6 +66,14 @@ fn imports_point_only_downwards() {
         }
     }
     assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+#[test]
+fn one_file_knows_the_maps_whose_entries_are_locks() {
+    let knows = |text: &str| text.lines().any(|line| code(line).contains("dashmap"));
+    let files: Vec<PathBuf> =
+        sources().into_iter().filter(|(_, _, text)| knows(text)).map(|(_, file, _)| file).collect();
+    assert!(matches!(files.as_slice(), [one] if one.ends_with(SHARED)), "{files:?}");
 }
 
 #[test]

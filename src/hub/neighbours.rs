@@ -4,10 +4,11 @@ use crate::api::names::{ClusterName, Gvk};
 use crate::spoke::actor::Handle;
 use crate::spoke::client::SpokeClient;
 use crate::spoke::schemas::{ClusterKinds, Reader};
+use crate::spoke::shared_map::SharedMap;
 use futures::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A cluster that does not answer in this time is not waited for.
@@ -26,21 +27,23 @@ pub struct Neighbour {
 }
 
 #[derive(Clone, Default)]
-pub struct Neighbours(Arc<Mutex<BTreeMap<ClusterName, Neighbour>>>);
+pub struct Neighbours(SharedMap<ClusterName, Neighbour>);
 
 impl Neighbours {
     pub fn add(&self, name: &ClusterName, neighbour: Neighbour) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), neighbour);
+        self.0.insert(name.clone(), neighbour);
     }
 
     /// What each cluster in contact says of these kinds; those that do not answer in time are left out.
     pub async fn kinds(&self, wanted: &BTreeSet<Gvk>) -> Vec<ClusterKinds> {
-        let all: Vec<Neighbour> = {
-            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            known.retain(|_, n| !n.handle.is_stopped());
-            known.values().filter(|n| n.trusted.load(Ordering::Acquire)).cloned().collect()
-        };
-        let asked = all.iter().map(|n| tokio::time::timeout(PATIENCE, n.kinds(wanted)));
+        self.0.retain(|_, n| !n.handle.is_stopped());
+        let mut all: BTreeMap<ClusterName, Neighbour> = BTreeMap::new();
+        self.0.each(|name, neighbour| {
+            if neighbour.trusted.load(Ordering::Acquire) {
+                all.insert(name.clone(), neighbour.clone());
+            }
+        });
+        let asked = all.values().map(|n| tokio::time::timeout(PATIENCE, n.kinds(wanted)));
         join_all(asked).await.into_iter().filter_map(Result::ok).collect()
     }
 }

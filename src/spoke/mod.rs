@@ -28,6 +28,7 @@ pub mod pool;
 mod redacted;
 pub(crate) mod references;
 pub mod schemas;
+pub mod shared_map;
 mod shared_watch;
 pub mod spans;
 pub mod store;

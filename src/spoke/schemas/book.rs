@@ -7,9 +7,10 @@ use crate::api::names::Gvk;
 use crate::metrics::Metrics;
 use crate::schema::kinds::Kind;
 use crate::schema::openapi;
+use crate::spoke::shared_map::SharedMap;
 use sha2::{Digest, Sha512};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// More entries than this are looked through for those that nobody uses.
 const MANY: usize = 64;
@@ -57,30 +58,26 @@ impl DocumentId {
 
 type Turn = Arc<tokio::sync::Mutex<()>>;
 
+/// One of its maps is never used while an entry of another one is looked at.
 #[derive(Clone, Default)]
 pub struct Book {
-    inner: Arc<Mutex<Inner>>,
-    metrics: Metrics,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
     /// By [`DocumentId`]. `None`: the document has no such kind.
-    documents: HashMap<DocumentId, HashMap<Gvk, Option<DescribedKind>>>,
+    documents: SharedMap<DocumentId, HashMap<Gvk, Option<DescribedKind>>>,
     /// Held while a document is read, so that it is read once for all clusters.
-    turns: HashMap<String, Turn>,
+    turns: SharedMap<String, Turn>,
     /// Documents differ between clusters more often than the kinds in them do.
-    kinds: HashMap<u64, Arc<Kind>>,
+    kinds: SharedMap<u64, Arc<Kind>>,
     /// Kinds that somebody asked for; what a document says of them is small.
-    wanted: BTreeSet<Gvk>,
+    wanted: SharedMap<Gvk, ()>,
     /// By the definition and the fingerprint of the kinds.
-    graphs: HashMap<(Key, u64), Verdict>,
+    graphs: SharedMap<(Key, u64), Verdict>,
+    metrics: Metrics,
 }
 
 impl Book {
     /// Counts into `metrics` what is read.
     pub fn counting(metrics: Metrics) -> Self {
-        Self { inner: Arc::default(), metrics }
+        Self { metrics, ..Self::default() }
     }
 
     pub fn count(&self, cluster: &str, bytes: usize) {
@@ -89,59 +86,58 @@ impl Book {
 
     /// These kinds are in use, or going to be: whoever reads a document reads all of them that stand in it.
     pub fn want(&self, kinds: &BTreeSet<Gvk>) {
-        let mut inner = self.lock();
-        inner.wanted.extend(kinds.iter().cloned());
+        for kind in kinds {
+            if self.wanted.look(kind, |()| ()).is_none() {
+                self.wanted.insert(kind.clone(), ());
+            }
+        }
     }
 
     /// The kinds in use that stand in a document of this name.
     pub fn wanted_in(&self, document: &str) -> BTreeSet<Gvk> {
-        self.lock().wanted.iter().filter(|gvk| openapi::document_of(gvk) == document).cloned().collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut found = BTreeSet::new();
+        self.wanted.each(|gvk, ()| {
+            if openapi::document_of(gvk) == document {
+                found.insert(gvk.clone());
+            }
+        });
+        found
     }
 
     /// What the document at a cluster's URL says of a kind; outer `None` if nobody read it for that kind yet.
     pub fn kind(&self, cluster: &str, url: &str, gvk: &Gvk) -> Option<Option<DescribedKind>> {
-        let inner = self.lock();
-        let of = |id: &DocumentId| inner.documents.get(id)?.get(gvk).cloned();
+        let of = |id: &DocumentId| self.documents.look(id, |kinds| kinds.get(gvk).cloned()).flatten();
         let shared = DocumentId::promised(url).and_then(|id| of(&id));
         shared.or_else(|| of(&DocumentId::Of(cluster.to_owned(), url.to_owned())))
     }
 
     /// Whoever reads the document at this URL holds this meanwhile.
     pub fn turn(&self, url: &str) -> Turn {
-        let mut inner = self.lock();
-        inner.turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-        inner.turns.entry(url.to_owned()).or_default().clone()
+        self.turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        self.turns.change(url.to_owned(), |turn| turn.clone())
     }
 
     pub fn learn(&self, id: &DocumentId, found: Vec<(Gvk, Option<Kind>)>) {
-        let mut inner = self.lock();
-        inner.forget_unused();
+        self.forget_unused();
         for (gvk, kind) in found {
             let entry = kind.map(|kind| {
                 let made = DescribedKind::of(kind);
-                let kind = inner.kinds.entry(made.print).or_insert(made.kind).clone();
-                DescribedKind { kind, ..made }
+                DescribedKind { kind: self.kinds.first(made.print, made.kind), ..made }
             });
-            inner.documents.entry(id.clone()).or_default().insert(gvk, entry);
+            self.documents.change(id.clone(), |kinds| kinds.insert(gvk, entry));
         }
     }
 
     pub fn graph(&self, key: &Key, kinds: u64) -> Option<Verdict> {
-        self.lock().graphs.get(&(key.clone(), kinds)).cloned()
+        self.graphs.look(&(key.clone(), kinds), Clone::clone)
     }
 
     pub fn keep(&self, key: Key, kinds: u64, verdict: Verdict) {
-        self.lock().graphs.insert((key, kinds), verdict);
+        self.graphs.insert((key, kinds), verdict);
     }
-}
 
-impl Inner {
     /// What no cluster's state holds any more can be made again.
-    fn forget_unused(&mut self) {
+    fn forget_unused(&self) {
         if self.graphs.len() > MANY {
             self.graphs.retain(|_, verdict| match verdict {
                 Ok(graph) => Arc::strong_count(graph) > 1,
@@ -149,11 +145,14 @@ impl Inner {
             });
         }
         if self.documents.len() > MANY {
-            // Each kind is held by the book twice: by its document and by its content.
+            // Each kind is held by the book twice: by its document and by its content. Whoever learns a kind meanwhile
+            // holds it too, so at worst something is forgotten that is read once more.
             let mut holders: HashMap<u64, usize> = HashMap::default();
-            for entry in self.documents.values().flat_map(HashMap::values).flatten() {
-                *holders.entry(entry.print).or_default() += 1;
-            }
+            self.documents.each(|_, kinds| {
+                for entry in kinds.values().flatten() {
+                    *holders.entry(entry.print).or_default() += 1;
+                }
+            });
             self.documents.retain(|_, kinds| {
                 kinds.values().flatten().any(|e| {
                     Arc::strong_count(&e.kind) > 1 + holders.get(&e.print).copied().unwrap_or_default()
