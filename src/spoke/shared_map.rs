@@ -50,7 +50,7 @@ impl<K: Eq + Hash, V> SharedMap<K, V> {
         self.0.retain(stays);
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 
@@ -80,7 +80,7 @@ mod tests {
             }
         });
         assert!((0..100).all(|key| map.look(&key, |count| *count) == Some(4)));
-        assert_eq!((map.len(), map.look(&5_000, |count| *count)), (200, None));
+        assert_eq!((map.count(), map.look(&5_000, |count| *count)), (200, None));
         map.insert(0, 9);
         map.retain(|key, _| *key < 2);
         let mut left = Vec::new();

@@ -138,13 +138,13 @@ impl Book {
 
     /// What no cluster's state holds any more can be made again.
     fn forget_unused(&self) {
-        if self.graphs.len() > MANY {
+        if self.graphs.count() > MANY {
             self.graphs.retain(|_, verdict| match verdict {
                 Ok(graph) => Arc::strong_count(graph) > 1,
                 Err(why) => Arc::strong_count(why) > 1,
             });
         }
-        if self.documents.len() > MANY {
+        if self.documents.count() > MANY {
             // Each kind is held by the book twice: by its document and by its content. Whoever learns a kind meanwhile
             // holds it too, so at worst something is forgotten that is read once more.
             let mut holders: HashMap<u64, usize> = HashMap::default();
