@@ -4,7 +4,7 @@ use super::layering::{code, name, product, sources};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Layers in which no circle of imports goes through two folders.
-const LAYERS: [&str; 1] = ["spoke"];
+const LAYERS: [&str; 2] = ["reconcile", "spoke"];
 /// Layers of which the folders do not import each other in a circle. What stands above them knows all of them and is known by
 /// all: of the hub, the events and the context.
 const LAYERS_BELOW: [&str; 1] = ["hub"];

@@ -17,6 +17,7 @@ pub mod ownership;
 mod retry;
 pub mod rivals;
 pub mod settled;
+mod side;
 pub mod spoke;
 pub mod world;
 

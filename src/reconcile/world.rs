@@ -1,7 +1,7 @@
 //! What a cluster shows: the read side of the machines.
 
 use super::rivals::{self, Rival};
-use super::spoke::Side;
+use super::side::Side;
 use super::{Now, ownership};
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
 use crate::api::naming;
@@ -249,7 +249,7 @@ pub trait World {
     fn get(&self, object: &ObjectRef) -> Option<Arc<Stored>>;
     /// Every known object that carries this ApplySet id in its `part-of` label.
     fn members(&self, applyset: &str) -> Vec<(ObjectRef, Arc<Stored>)>;
-    /// What is read and not ours. It is looked for as long as [`super::spoke::Step::reads`] names it.
+    /// What is read and not ours. It is looked for as long as a step names it among its reads.
     fn look(&self, lookup: &Lookup) -> Looked;
 }
 

@@ -23,11 +23,12 @@ mod unrest;
 mod write_budget;
 mod writing;
 
+pub use super::side::Side;
 pub use children::{being_deleted, owner_of};
 pub use identity::{Made, mirrored_uid, nested};
 pub use mirror::{MirrorContent, namespace_body};
 pub use nested::task as nested_task;
-pub use part::{HubValues, Part, Side, has_hub_part};
+pub use part::{HubValues, Part, has_hub_part};
 pub use status::{
     DEPENDENTS, FOR_TOOLS, GRAPH_RESOLVED, INSTANCE_MANAGED, InstanceState, RESOURCES_READY, Report,
     fingerprint as report_fingerprint, is_own, merge_patch,

@@ -2,6 +2,7 @@
 
 use crate::api::hash;
 use crate::graph::{Graph, Node};
+use crate::reconcile::side::Side;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,25 +19,8 @@ pub enum Part {
     Rest(Arc<HubValues>),
 }
 
-/// A [`Part`] without what it carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
-    Whole,
-    Hub,
-    Rest,
-}
-
-impl Side {
-    pub fn has(self, node: &Node) -> bool {
-        match self {
-            Self::Whole => true,
-            Self::Hub => node.on_hub,
-            Self::Rest => !node.on_hub,
-        }
-    }
-}
-
 impl Part {
+    /// It without what it carries.
     pub fn side(&self) -> Side {
         match self {
             Self::Whole => Side::Whole,
