@@ -69,8 +69,11 @@ impl Definitions {
 
     /// Exactly these clusters are registered.
     pub fn clusters_are(&mut self, ctx: &Context, registered: &BTreeSet<ClusterName>) {
+        let before = self.registered.replace(registered.len());
+        let first_or_last = before.map(|count| count == 0) != Some(registered.is_empty());
         let concerned = |(name, entry): (&String, &mut DefinitionEntry)| {
-            entry.verdicts.keep(registered).then(|| name.clone())
+            let lost = entry.verdicts.keep(registered);
+            (lost || first_or_last).then(|| name.clone())
         };
         let concerned: Vec<String> = self.entries.iter_mut().filter_map(concerned).collect();
         for name in concerned {

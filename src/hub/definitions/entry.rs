@@ -65,6 +65,8 @@ pub(super) struct Situation {
     pub snapshots: Revisions,
     /// Whether generated kinds have the column of the clusters; `None` until the clusters are known.
     pub column: Option<bool>,
+    /// How many clusters are registered; `None` until that is known.
+    pub clusters: Option<usize>,
     /// GraphRevisions kept; 0 keeps all.
     pub limit: usize,
 }
@@ -156,7 +158,7 @@ impl DefinitionEntry {
             // The kind is there from before: its instances are cared for.
             deeds.extend(self.fall_back(live, at));
         }
-        deeds.extend(self.write_status(at.snapshots.newest(), &at.now));
+        deeds.extend(self.write_status(at));
         deeds
     }
 
@@ -256,7 +258,8 @@ impl DefinitionEntry {
     }
 
     /// What is to be written to its status, if that may be written now and has to change.
-    pub fn write_status(&mut self, newest: Option<i64>, now: &Now) -> Option<Deed> {
+    pub fn write_status(&mut self, at: &Situation) -> Option<Deed> {
+        let now = &at.now;
         if self.compilation.is_under_way() || !self.writes.may_begin_status(&(), now.millis) {
             return None;
         }
@@ -271,7 +274,7 @@ impl DefinitionEntry {
         }
         let old = self.rgd.status.clone().unwrap_or_default();
         let generation = self.object.generation();
-        let new = status::status(&old, generation, &self.progress(newest), now);
+        let new = status::status(&old, generation, &self.progress(at), now);
         let patch = status::patch(self.object.0.get("status"), &new)?;
         if patch == json!({"observedGeneration": generation}) && self.observed == Some(generation) {
             return None;
@@ -281,7 +284,7 @@ impl DefinitionEntry {
         Some(Deed::WriteStatus { patch, news: status::news(&old, &new) })
     }
 
-    fn progress(&self, newest: Option<i64>) -> status::Progress {
+    fn progress(&self, at: &Situation) -> status::Progress {
         let accepted = self.compilation.last().map(|verdict| match &verdict.result {
             Ok(graph) => Ok(status::Compiled {
                 topological_order: graph.nodes.iter().map(|n| n.id.clone()).collect(),
@@ -290,14 +293,15 @@ impl DefinitionEntry {
             Err(why) => Err(why.clone()),
         });
         let serving = self.serving().map(|serving| serving.graph.hash.as_str());
+        let fleet_before = self.rgd.status.as_ref().and_then(|s| s.fleet.as_ref());
         status::Progress {
             accepted,
             kind: self.kind_said().map(|said| said.map(str::to_owned).map_err(str::to_owned)),
-            revision: self.snapshot.revision(newest),
+            revision: self.snapshot.revision(at.snapshots.newest()),
             running: self.is_watching(),
             held_by: self.held_by.clone().filter(|_| self.object.is_deleting()),
             unfit: serving.and_then(|hash| self.verdicts.unfit(hash)),
-            fleet: self.verdicts.fleet(self.rgd.status.as_ref().and_then(|s| s.fleet.as_ref())),
+            fleet: self.verdicts.fleet(fleet_before, at.clusters),
         }
     }
 }

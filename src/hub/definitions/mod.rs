@@ -69,6 +69,8 @@ pub(super) struct Definitions {
     entries: BTreeMap<String, DefinitionEntry>,
     /// `None` until the clusters are known: a CRD is not written twice after a start.
     clusters_column: Option<bool>,
+    /// How many clusters there are; `None` until they are known.
+    registered: Option<usize>,
     wakes: Wakes,
     /// Kinds whose CRD cannot be what it has to be because of what instances carry; and their definitions.
     mendable: BTreeMap<GroupKind, String>,
@@ -87,6 +89,7 @@ impl Definitions {
             crds: View::default(),
             entries: BTreeMap::new(),
             clusters_column: None,
+            registered: None,
             wakes: Wakes::default(),
             mendable: BTreeMap::new(),
         }
@@ -230,13 +233,7 @@ impl Definitions {
 
     /// Does what is to be done next for a definition.
     fn look(&mut self, ctx: &Context, name: &str) {
-        let at = Situation {
-            now: ctx.clock.now(),
-            served: self.served_crd(name),
-            snapshots: self.snapshots(name),
-            column: self.clusters_column,
-            limit: ctx.settings.max_graph_revisions,
-        };
+        let at = self.situation(ctx, name);
         let Some(entry) = self.entries.get_mut(name) else { return };
         let deeds = entry.look(&at, &mut self.wakes);
         self.perform(ctx, name, deeds);
@@ -252,14 +249,21 @@ impl Definitions {
     }
 
     fn write_status(&mut self, ctx: &Context, name: &str) {
-        let newest = self.snapshots(name).newest();
+        let at = self.situation(ctx, name);
         let Some(entry) = self.entries.get_mut(name) else { return };
-        let deed = entry.write_status(newest, &ctx.clock.now());
+        let deed = entry.write_status(&at);
         self.perform(ctx, name, deed);
     }
 
-    fn snapshots(&self, name: &str) -> Revisions {
-        Revisions::of(name, self.revisions.iter().map(|(_, o)| o))
+    fn situation(&self, ctx: &Context, name: &str) -> Situation {
+        Situation {
+            now: ctx.clock.now(),
+            served: self.served_crd(name),
+            snapshots: Revisions::of(name, self.revisions.iter().map(|(_, o)| o)),
+            column: self.clusters_column,
+            clusters: self.registered,
+            limit: ctx.settings.max_graph_revisions,
+        }
     }
 
     /// The generated CRDs on the hub of which a definition makes instances.

@@ -60,6 +60,7 @@ impl Driver {
             served: None,
             snapshots: Revisions::default(),
             column: Some(false),
+            clusters: Some(0),
             limit: 5,
         };
         self.entry.look(&at, &mut self.wakes)

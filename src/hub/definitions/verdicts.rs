@@ -43,11 +43,12 @@ impl Verdicts {
         self.0.len() != before
     }
 
-    /// `None` where there is nothing to say and nothing was said: no cluster was asked yet.
-    pub fn fleet(&self, before: Option<&Value>) -> Option<Value> {
+    /// `None` where there is nothing to say: there are no clusters. `before`: what was said; `clusters`: how many are
+    /// registered, once that is known.
+    pub fn fleet(&self, before: Option<&Value>, clusters: Option<usize>) -> Option<Value> {
         if self.0.is_empty() {
             // After a restart, what was said before stands until a cluster answers.
-            return before.cloned();
+            return before.filter(|_| clusters != Some(0)).cloned();
         }
         let bad = || self.0.iter().filter_map(|(name, verdict)| Some((name, verdict.fits.as_ref().err()?)));
         let problems: Vec<Value> = bad()
@@ -88,15 +89,23 @@ mod tests {
     fn problems_are_named_by_cluster() {
         let mut verdicts = verdicts(of("h", None), of("h", Some("no such kind")));
         assert_eq!(
-            verdicts.fleet(None),
+            verdicts.fleet(None, Some(2)),
             Some(json!({"clusters": 2, "compatible": 1, "problems": [
                 {"cluster": "b", "reason": "Incompatible", "message": "no such kind"},
             ]}))
         );
-        assert_eq!(Verdicts::default().fleet(None), None);
+        assert_eq!(Verdicts::default().fleet(None, None), None);
+        let before = json!({"clusters": 7});
+        let said = |clusters| Verdicts::default().fleet(Some(&before), clusters);
+        assert_eq!(
+            (said(None), said(Some(2))),
+            (Some(before.clone()), Some(before.clone())),
+            "none answered yet"
+        );
+        assert_eq!(said(Some(0)), None, "none is left");
         assert!(!verdicts.keep(&["a", "b"].map(ClusterName::new).into()));
         assert!(verdicts.keep(&[ClusterName::new("a")].into()));
-        assert_eq!(verdicts.fleet(None), Some(json!({"clusters": 1, "compatible": 1})));
+        assert_eq!(verdicts.fleet(None, Some(2)), Some(json!({"clusters": 1, "compatible": 1})));
     }
 
     #[test]

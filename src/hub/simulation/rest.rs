@@ -27,6 +27,11 @@ pub fn complaints(world: &World) -> Vec<String> {
     if rgd["status"]["observedGeneration"] != rgd["metadata"]["generation"] {
         bad.push(format!("the definition says nothing of its present spec: {}", rgd["status"]));
     }
+    let clusters = world.get(HUB, "/apis/hub.kro.run/v1alpha1/clusters").unwrap_or_default();
+    let asked = clusters["items"].as_array().map_or(0, Vec::len);
+    if rgd["status"]["fleet"]["clusters"].as_u64().unwrap_or(0) != asked as u64 {
+        bad.push(format!("the definition does not tell of {asked} clusters: {}", rgd["status"]["fleet"]));
+    }
     let mut wanted: BTreeMap<String, BTreeSet<Child>> = BTreeMap::new();
     for instance in world.instances() {
         let name = instance.name().to_owned();
