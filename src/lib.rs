@@ -3,12 +3,14 @@
 //! The layers, from the top; imports point only downwards (see docs/architecture.md):
 //! `cli` → `hub`, `spoke` → `reconcile` → `graph`, `schema`, `cel` → `api`.
 
-pub mod api;
+#![warn(missing_docs)]
+
+mod api;
 pub mod cel;
 pub mod cli;
-pub mod graph;
-pub mod hub;
+mod graph;
+mod hub;
 pub mod metrics;
-pub mod reconcile;
+mod reconcile;
 pub mod schema;
 pub mod spoke;

@@ -86,6 +86,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// A request of this verb ended: `code` is the HTTP status, `timeout` or `error`.
     pub fn request(&self, cluster: &str, verb: &'static str, code: &str) {
         let labels = RequestLabels { cluster: cluster.into(), verb, code: code.into() };
         self.requests.get_or_create(&labels).inc();
@@ -94,28 +95,36 @@ impl Metrics {
             self.contact.get_or_create(&of(cluster)).set(now);
         }
     }
+    /// So many instances wait for a step.
     pub fn queue_length(&self, cluster: &str, length: usize) {
         self.queue.get_or_create(&of(cluster)).set(i64::try_from(length).unwrap_or(i64::MAX));
     }
+    /// Whether there is contact with the cluster.
     pub fn healthy(&self, cluster: &str, healthy: bool) {
         self.healthy.get_or_create(&of(cluster)).set(i64::from(healthy));
     }
+    /// One more watch is open.
     pub fn watch_opened(&self, cluster: &str) {
         self.watches.get_or_create(&of(cluster)).inc();
     }
+    /// One watch less is open.
     pub fn watch_closed(&self, cluster: &str) {
         self.watches.get_or_create(&of(cluster)).dec();
     }
+    /// A step of one instance took so long.
     pub fn reconcile_seconds(&self, cluster: &str, took: Duration) {
         self.reconcile.get_or_create(&of(cluster)).observe(took.as_secs_f64());
     }
+    /// An OpenAPI document of so many bytes was read.
     pub fn schema_read(&self, cluster: &str, bytes: usize) {
         self.schema_documents.get_or_create(&of(cluster)).inc();
         self.schema_bytes.get_or_create(&of(cluster)).inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
+    /// So many events of the cluster wait to be heard.
     pub fn events_waiting(&self, cluster: &str, count: usize) {
         self.events.get_or_create(&of(cluster)).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
+    /// An event of the cluster waited so long.
     pub fn event_lag(&self, cluster: &str, lag: Duration) {
         self.lag.get_or_create(&of(cluster)).observe(lag.as_secs_f64());
     }

@@ -17,8 +17,7 @@ pub mod object;
 pub mod rgd;
 pub mod text;
 
-pub use cluster::Cluster;
 pub use condition::{Condition, ConditionStatus, Conditions};
-pub use names::{ClusterName, GroupKind, Gvk, HubId, InstanceKey, ObjectRef};
+pub use names::{GroupKind, Gvk, HubId};
 pub use object::Object;
 pub use rgd::ResourceGraphDefinition;

@@ -8,9 +8,11 @@ use super::types::Type;
 
 /// Functions of one library.
 pub struct Section {
+    /// As a heading.
     pub title: &'static str,
     /// Only kro has them.
     pub kro_only: bool,
+    /// Its functions and macros, each overload by itself.
     pub functions: Vec<Form>,
 }
 
@@ -23,6 +25,7 @@ pub struct Form {
     pub form: String,
     /// `string`; empty for a macro, whose result depends on what it is given.
     pub result: String,
+    /// What it does, in one line.
     pub doc: &'static str,
     /// The type before the dot; `None` for a function that is called by its name alone.
     pub receiver: Option<Type>,

@@ -9,6 +9,7 @@ use std::fmt;
 /// Why a source is not a valid expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct CompileError {
+    /// What is wrong, without a value.
     pub message: String,
     /// Byte offset in `source`.
     pub offset: usize,
@@ -61,16 +62,24 @@ impl fmt::Display for CompileError {
 pub enum EvalError {
     /// Some data is not there yet: a field, a key, a list element, a whole object. It may come.
     #[error("{message}")]
-    Pending { message: String },
+    Pending {
+        /// What is missing, without a value.
+        message: String,
+    },
     /// The expression is wrong for this data.
     #[error("{message}")]
-    Fatal { message: String },
+    Fatal {
+        /// What is wrong, without a value.
+        message: String,
+    },
 }
 
 impl EvalError {
+    /// Whether the data may come.
     pub fn is_pending(&self) -> bool {
         matches!(self, Self::Pending { .. })
     }
+    /// The text, without a value.
     pub fn message(&self) -> &str {
         match self {
             Self::Pending { message } | Self::Fatal { message } => message,

@@ -33,9 +33,19 @@ pub(super) struct References {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Condition {
     /// `runtime.newCondition({type: 'T', …})`; the status if it is written out too.
-    New { kind: String, status: Option<String> },
+    New {
+        /// The type of the condition.
+        kind: String,
+        /// `True`, `False` or `Unknown`.
+        status: Option<String>,
+    },
     /// `runtime.condition(variable, 'T')`
-    Read { variable: String, kind: String },
+    Read {
+        /// Whose conditions are read.
+        variable: String,
+        /// The type of the condition.
+        kind: String,
+    },
 }
 
 /// The free variables, the paths and the functions of trees.

@@ -14,12 +14,12 @@
 
 mod advice;
 mod budget;
-pub mod check;
+pub(crate) mod check;
 pub mod docs;
 mod error;
 mod eval;
 mod inspect;
-pub mod library;
+pub(crate) mod library;
 mod messages;
 mod re2;
 mod scope;
@@ -29,7 +29,7 @@ mod syntax;
 pub mod template;
 mod time;
 mod typed;
-pub mod types;
+pub(crate) mod types;
 mod value;
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub struct Scope<'a> {
 }
 
 impl Scope<'static> {
+    /// No variables.
     pub fn new() -> Self {
         Self::default()
     }

@@ -20,13 +20,16 @@ pub enum Text {
 /// A piece of a mixed text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
+    /// Text as it stands.
     Literal(String),
+    /// The source between `${` and `}`.
     Expr(String),
 }
 
 /// `${` inside an open expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct SplitError {
+    /// What is wrong.
     pub message: String,
     /// Byte offset of the inner `${`.
     pub offset: usize,

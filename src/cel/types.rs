@@ -10,17 +10,29 @@ use std::sync::Arc;
 pub enum Type {
     /// Anything, known only at run time.
     Dyn,
+    /// `null` alone.
     Null,
+    /// `true` and `false`.
     Bool,
+    /// Whole numbers of 64 bits.
     Int,
+    /// Whole numbers of 64 bits without a sign.
     Uint,
+    /// Floating-point numbers of 64 bits.
     Double,
+    /// Text in Unicode.
     String,
+    /// Bytes.
     Bytes,
+    /// A length of time.
     Duration,
+    /// A point in time.
     Timestamp,
+    /// With the type of its items.
     List(Arc<Type>),
+    /// With the types of its keys and values.
     Map(Arc<Type>, Arc<Type>),
+    /// With the type of what may be there.
     Optional(Arc<Type>),
     /// A protobuf wrapper around a simple type, or around anything: fits where that type fits, and may be compared
     /// with null.
@@ -69,15 +81,19 @@ impl PartialEq for Struct {
 impl Eq for Struct {}
 
 impl Type {
+    /// A list of such items.
     pub fn list(item: Type) -> Self {
         Self::List(Arc::new(item))
     }
+    /// A map of such keys and values.
     pub fn map(key: Type, value: Type) -> Self {
         Self::Map(Arc::new(key), Arc::new(value))
     }
+    /// A value of this type, or nothing.
     pub fn optional(inner: Type) -> Self {
         Self::Optional(Arc::new(inner))
     }
+    /// A type that a signature leaves open, by its name there.
     pub fn param(name: &str) -> Self {
         Self::Param(Arc::from(name))
     }

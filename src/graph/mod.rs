@@ -278,8 +278,4 @@ impl Graph {
         let options = Options { status_schema: Some(self.status_schema.clone()), ..self.options.clone() };
         compile(&self.definition, &options, kinds)
     }
-    /// Node ids in topological order.
-    pub fn topological_order(&self) -> Vec<String> {
-        self.nodes.iter().map(|n| n.id.clone()).collect()
-    }
 }

@@ -28,7 +28,7 @@ mod writes;
 
 pub use context::Settings;
 pub use lease::Times as LeaseTimes;
-pub use run::{RunError, run};
+pub use run::run;
 
 use crate::api::names::{ClusterName, GroupKind, InstanceKey};
 use crate::spoke::client::ApiError;

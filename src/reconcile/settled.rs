@@ -30,6 +30,7 @@ pub struct Rules<'s> {
 }
 
 impl Rules<'_> {
+    #[cfg(test)]
     pub const TO_THE_LETTER: Rules<'static> = Rules { schema: None, as_served: false };
 
     /// Whether an apply of `desired` would change nothing. `fields`: what our manager owns of `live`, as FieldsV1. Both

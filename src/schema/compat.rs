@@ -46,6 +46,7 @@ pub fn compare(old: &Value, new: &Value) -> Changes {
 }
 
 /// Why a CRD is not updated where instances carry what breaks; `None` when nothing breaks.
+#[cfg(test)]
 pub fn refusal(name: &str, changes: &Changes) -> Option<String> {
     let texts: Vec<String> = changes.breaking.iter().map(|b| b.text.clone()).collect();
     (!texts.is_empty()).then(|| refused(name, &texts))

@@ -37,8 +37,10 @@ pub trait Kinds {
 }
 
 /// Kinds of no cluster: every kind is unknown.
+#[cfg(test)]
 pub struct Anywhere;
 
+#[cfg(test)]
 impl Kinds for Anywhere {
     fn find(&self, _: &Gvk) -> Served {
         Served::Unknown

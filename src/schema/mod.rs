@@ -2,11 +2,11 @@
 //!
 //! Pure: JSON in, JSON or problems out. Types of expressions are not judged here, see [`crate::graph`].
 
-pub mod compat;
-pub mod crd;
-pub mod kept;
-pub mod kinds;
-pub mod openapi;
-pub mod plural;
-pub mod served;
+pub(crate) mod compat;
+pub(crate) mod crd;
+pub(crate) mod kept;
+pub(crate) mod kinds;
+pub(crate) mod openapi;
+pub(crate) mod plural;
+pub(crate) mod served;
 pub mod simple;

@@ -106,7 +106,7 @@ async fn try_ensure(
     let mut wanted = crd::for_spoke(&graph.crd, hub_id);
     wanted["metadata"]["annotations"][KIND_ANNOTATION] = json!(*graph.gvk.kind);
     let name = Object(wanted.clone()).name().to_owned();
-    if let Some(live) = client.get(&resource, "", &name).await? {
+    if let Some(live) = client.at(&resource, "", &name).get().await? {
         let live = Object(live);
         *judged = Some(Mark::of(&live));
         match judge(&live, &wanted, hub_id) {
@@ -122,14 +122,14 @@ async fn try_ensure(
             Verdict::Refused(reason, message) => return Err(Ended::Refused(reason, message)),
         }
     }
-    let mut live = Object(client.apply(&resource, "", &name, hub::MANAGER, &wanted).await?);
+    let mut live = Object(client.at(&resource, "", &name).apply(hub::MANAGER, &wanted).await?);
     for _ in 0..ESTABLISH_POLLS {
         *judged = Some(Mark::of(&live));
         if is_established(&live.0) {
             return Ok(());
         }
         tokio::time::sleep(ESTABLISH_POLL).await;
-        live = Object(client.get(&resource, "", &name).await?.unwrap_or_default());
+        live = Object(client.at(&resource, "", &name).get().await?.unwrap_or_default());
         if let Some(why) = names_refused(&live.0) {
             return Err(Ended::Refused("Conflict", format!("CustomResourceDefinition {name}: {why}")));
         }
@@ -221,9 +221,9 @@ pub async fn take_away(client: &Verbs, live: &Object) -> Result<(), ApiError> {
         crd = live.name(),
         "a CRD of another API without instances is replaced"
     );
-    client.delete(&resource, "", live.name(), live.uid()).await?;
+    client.at(&resource, "", live.name()).delete(live.uid()).await?;
     for _ in 0..GONE_POLLS {
-        let left = client.get(&resource, "", live.name()).await?;
+        let left = client.at(&resource, "", live.name()).get().await?;
         if left.is_none_or(|left| Object(left).uid() != live.uid()) {
             return Ok(());
         }

@@ -35,8 +35,10 @@ pub trait Host: Debug + Send + Sync {
     }
 }
 
+/// A machine, whichever it is.
 pub type AnyHost = Arc<dyn Host>;
 
+/// A connection that is being made.
 pub type Connecting = BoxFuture<'static, std::io::Result<Stream>>;
 
 /// The machine that this process really runs on.
@@ -87,15 +89,18 @@ pub struct Clock {
 }
 
 impl Clock {
+    /// A clock that counts from now.
     pub fn start(host: AnyHost) -> Self {
         Self { started: Instant::now(), host }
     }
 
+    /// Milliseconds since the start, and the time of day in whole seconds.
     pub fn now(&self) -> Now {
         let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Now { millis, rfc3339: self.wall().strftime("%Y-%m-%dT%H:%M:%SZ").to_string() }
     }
 
+    /// The time of day.
     pub fn wall(&self) -> Timestamp {
         self.host.wall()
     }
@@ -109,6 +114,7 @@ impl<T: Read + Write + Connection + Send + Unpin> Io for T {}
 pub struct Stream(Box<dyn Io>);
 
 impl Stream {
+    /// Over anything that carries bytes.
     pub fn new(io: impl Io + 'static) -> Self {
         Self(Box::new(io))
     }

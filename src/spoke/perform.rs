@@ -72,7 +72,7 @@ pub(crate) async fn perform(
         }
         Action::Delete { object, gvk, uid } => {
             let resource = resource_of(&gvk, resource, task);
-            match client.delete(&resource, &object.namespace, &object.name, &uid).await {
+            match client.at(&resource, &object.namespace, &object.name).delete(&uid).await {
                 Ok(None) => gone(object, uid),
                 Ok(Some(_)) => {
                     look(
@@ -94,7 +94,7 @@ pub(crate) async fn perform(
         }
         Action::Release { object, gvk, uid, patch } => {
             let resource = resource_of(&gvk, resource, task);
-            match client.merge_patch(&resource, &object.namespace, &object.name, &patch).await {
+            match client.at(&resource, &object.namespace, &object.name).merge_patch(&patch).await {
                 Ok(_) | Err(ApiError::NotFound) => gone(object, uid),
                 Err(error @ ApiError::Conflict { .. }) => {
                     let answer = redacted::text(&object, &error);
@@ -105,7 +105,7 @@ pub(crate) async fn perform(
         }
         Action::RemoveFinalizer { object, gvk, patch } => {
             let resource = resource_of(&gvk, resource, task);
-            match client.merge_patch(&resource, &object.namespace, &object.name, &patch).await {
+            match client.at(&resource, &object.namespace, &object.name).merge_patch(&patch).await {
                 Ok(live) => {
                     let seen = Some((object.clone(), Arc::new(Stored::new(live))));
                     Done { outcomes: vec![Outcome::FinalizerRemoved { object }], uid: None, seen }
@@ -151,8 +151,8 @@ async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource:
     };
     let found = match apply.guard {
         Guard::None => Ok(None),
-        Guard::MustBeFree => client.get_metadata(resource, &namespace, &name).await,
-        Guard::AdoptIfEqual => client.get(resource, &namespace, &name).await,
+        Guard::MustBeFree => client.at(resource, &namespace, &name).get_metadata().await,
+        Guard::AdoptIfEqual => client.at(resource, &namespace, &name).get().await,
     };
     match found {
         Err(error) => {
@@ -176,18 +176,18 @@ async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource:
         // With the uid, an apply cannot bring back an instance that was deleted meanwhile.
         sent["metadata"]["uid"] = json!(task.hub_uid);
     }
-    let mut written = client.apply(resource, &namespace, &name, apply.manager, &sent).await;
+    let mut written = client.at(resource, &namespace, &name).apply(apply.manager, &sent).await;
     if let Err(error) = &written
         && is_mirror(task, &apply)
         && is_untypable(error)
         && mend(client, task, resource, &apply).await
     {
-        written = client.apply(resource, &namespace, &name, apply.manager, &sent).await;
+        written = client.at(resource, &namespace, &name).apply(apply.manager, &sent).await;
     }
     if let Err(ApiError::Invalid { message }) = &written
         && hand_over(client, resource, &apply, message).await
     {
-        written = client.apply(resource, &namespace, &name, apply.manager, &sent).await;
+        written = client.at(resource, &namespace, &name).apply(apply.manager, &sent).await;
     }
     match written {
         Ok(live) => {
@@ -228,7 +228,7 @@ fn is_untypable(error: &ApiError) -> bool {
 /// the next apply replaces them.
 async fn hand_over(client: &SpokeClient, resource: &ApiResource, apply: &Apply, complaint: &str) -> bool {
     let (namespace, name) = (&apply.object.namespace, &apply.object.name);
-    let live = match client.get(resource, namespace, name).await {
+    let live = match client.at(resource, namespace, name).get().await {
         Ok(Some(live)) => live,
         Ok(None) => return false,
         Err(error) => {
@@ -237,7 +237,7 @@ async fn hand_over(client: &SpokeClient, resource: &ApiResource, apply: &Apply, 
         }
     };
     let Some(patch) = lists::hand_over(&live, &apply.body, apply.manager, complaint) else { return false };
-    let handed = client.json_patch(resource, namespace, name, &patch).await;
+    let handed = client.at(resource, namespace, name).json_patch(&patch).await;
     if let Err(error) = &handed {
         tracing::warn!(object = %apply.object, %error, "taking over list items failed");
     }
@@ -248,9 +248,9 @@ async fn hand_over(client: &SpokeClient, resource: &ApiResource, apply: &Apply, 
 /// its schema, the API server notes no owner for such a patch; the apply that follows becomes the only one.
 async fn mend(client: &SpokeClient, task: &Task, resource: &ApiResource, apply: &Apply) -> bool {
     let (namespace, name) = (&apply.object.namespace, &apply.object.name);
-    let mended = match client.get(resource, namespace, name).await {
+    let mended = match client.at(resource, namespace, name).get().await {
         Ok(Some(live)) => match mending(&Object(live), &apply.body, task.hub_id.as_str()) {
-            Some(patch) => client.merge_patch(resource, namespace, name, &patch).await.map(drop),
+            Some(patch) => client.at(resource, namespace, name).merge_patch(&patch).await.map(drop),
             None => return false,
         },
         Ok(None) => return true,
@@ -293,9 +293,8 @@ fn gone(object: ObjectRef, uid: String) -> Done {
 }
 
 fn delete_failed(object: ObjectRef, error: &ApiError) -> Done {
-    let trouble = trouble(error);
     let message = redacted::text(&object, error);
-    Outcome::DeleteFailed { object, message, trouble }.into()
+    Outcome::DeleteFailed { object, message }.into()
 }
 
 /// What a look by name is about.
@@ -314,7 +313,7 @@ async fn look(client: &SpokeClient, object: ObjectRef, resource: &ApiResource, m
             if resource.version.is_empty() {
                 return Err(ApiError::KindUnknown);
             }
-            client.get_metadata(&resource, &object.namespace, &object.name).await
+            client.at(&resource, &object.namespace, &object.name).get_metadata().await
         }
     };
     let mut found = read(resource.clone()).await;
@@ -345,7 +344,7 @@ fn judge_look(object: ObjectRef, meant: Meant<'_>, found: Result<Option<Object>,
         Meant::Deleted { uid, .. } if uid != found.uid() => gone(object, uid),
         Meant::Deleted { answer, .. } if !found.is_deleting() => {
             let message = format!("it is still there and not being deleted ({answer})");
-            Outcome::DeleteFailed { object, message, trouble: Trouble::Error }.into()
+            Outcome::DeleteFailed { object, message }.into()
         }
         _ => {
             let (uid, deleting) = (found.uid().to_owned(), found.is_deleting());
@@ -363,7 +362,7 @@ async fn write_status(
     patch: Value,
 ) -> Done {
     let patch = json!({"metadata": {"uid": uid}, "status": patch});
-    match client.merge_status(resource, &task.key.namespace, &task.key.name, &patch).await {
+    match client.at(resource, &task.key.namespace, &task.key.name).merge_status(&patch).await {
         Ok(live) => {
             let stored = Arc::new(Stored::new(live));
             Done {

@@ -27,6 +27,7 @@ pub struct Decls {
 }
 
 impl Decls {
+    /// No variables.
     pub fn new() -> Self {
         Self::default()
     }

@@ -48,10 +48,10 @@ struct OnHub<'a> {
 
 impl Maps for OnHub<'_> {
     async fn get(&self, name: &str) -> Result<Option<Value>, ApiError> {
-        self.client.get(&config_maps(), self.namespace, name).await
+        self.client.at(&config_maps(), self.namespace, name).get().await
     }
     async fn merge(&self, name: &str, patch: &Value) -> Result<(), ApiError> {
-        self.client.merge_patch(&config_maps(), self.namespace, name, patch).await.map(drop)
+        self.client.at(&config_maps(), self.namespace, name).merge_patch(patch).await.map(drop)
     }
     async fn create(&self, name: &str) -> Result<(), ApiError> {
         let body = json!({"apiVersion": "v1", "kind": "ConfigMap",
@@ -62,7 +62,7 @@ impl Maps for OnHub<'_> {
         }
     }
     async fn delete(&self, read: &Object) -> Result<(), ApiError> {
-        self.client.delete_unchanged(&config_maps(), self.namespace, read).await.map(drop)
+        self.client.at(&config_maps(), self.namespace, read.name()).delete_unchanged(read).await.map(drop)
     }
 }
 

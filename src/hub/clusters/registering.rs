@@ -34,7 +34,7 @@ impl Clusters {
                 let this = ctx.clone();
                 ctx.spawn(async move {
                     let (resource, name) = (clusters(), place.name.as_str());
-                    let written = this.client.apply(&resource, "", name, hub::MANAGER, &body).await;
+                    let written = this.client.at(&resource, "", name).apply(hub::MANAGER, &body).await;
                     this.tell(Event::Registered(place, written));
                 });
             }

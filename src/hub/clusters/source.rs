@@ -24,9 +24,6 @@ impl Source {
         };
         (way, in_flight)
     }
-    pub fn is_local(&self) -> bool {
-        matches!(self, Self::Local)
-    }
 }
 
 /// Why a cluster is not used, in one word.

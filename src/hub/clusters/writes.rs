@@ -74,7 +74,7 @@ pub(super) fn write_status(
     let (this, name) = (ctx.clone(), name.clone());
     let patch = json!({"metadata": {"uid": entry.object.uid()}, "status": patch});
     ctx.spawn(async move {
-        let written = this.client.merge_status(&clusters(), "", name.as_str(), &patch).await;
+        let written = this.client.at(&clusters(), "", name.as_str()).merge_status(&patch).await;
         this.tell(Event::ClusterWritten(name, Part::Status, written));
     });
 }
@@ -124,7 +124,7 @@ pub(super) fn write_finalizers(
     let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
     let (this, name) = (ctx.clone(), name.clone());
     ctx.spawn(async move {
-        let written = this.client.merge_patch(&clusters(), "", name.as_str(), &patch).await;
+        let written = this.client.at(&clusters(), "", name.as_str()).merge_patch(&patch).await;
         this.tell(Event::ClusterWritten(name, Part::Finalizers, written));
     });
 }

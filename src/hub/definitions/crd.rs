@@ -61,7 +61,7 @@ pub(in crate::hub) async fn ensure(
 ) -> Result<String, Failure> {
     let (client, resource) = (&ctx.client, crd_resource());
     let name = wanted.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-    let found = client.get(&resource, "", name).await?;
+    let found = client.at(&resource, "", name).get().await?;
     let mut live = match found {
         None if !may.create => {
             let message = format!("CustomResourceDefinition {name} is gone; the definition is being deleted");
@@ -82,7 +82,7 @@ pub(in crate::hub) async fn ensure(
                     false => look(client, &live, &changes.breaking).await?,
                 };
                 match found.conclude(name, may.break_stored) {
-                    Conclusion::Update => client.merge_patch(&resource, "", name, &patch(wanted)).await?,
+                    Conclusion::Update => client.at(&resource, "", name).merge_patch(&patch(wanted)).await?,
                     Conclusion::Replace if may.create => {
                         take_away(client, &Object(live)).await?;
                         client.create(&resource, "", wanted).await?
@@ -109,7 +109,7 @@ pub(in crate::hub) async fn ensure(
             return Ok(kind.unwrap_or_default().to_owned());
         }
         tokio::time::sleep(ESTABLISH_POLL).await;
-        live = client.get(&resource, "", name).await?.unwrap_or_default();
+        live = client.at(&resource, "", name).get().await?.unwrap_or_default();
     }
     Err(Failure::passing(format!("CustomResourceDefinition {name} did not become Established in time")))
 }

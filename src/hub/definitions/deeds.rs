@@ -114,7 +114,8 @@ impl Deed {
                 let patch = json!({"metadata": {"uid": object.uid()}, "status": patch});
                 let this = ctx.clone();
                 ctx.spawn(async move {
-                    let written = this.client.merge_status(&definitions(), "", teller.name(), &patch).await;
+                    let written =
+                        this.client.at(&definitions(), "", teller.name()).merge_status(&patch).await;
                     teller.tell(Outcome::Written(Part::Status, written));
                 });
             }
@@ -126,9 +127,9 @@ fn write_finalizers(ctx: &Context, patch: Value, delete_crd: Option<Arc<Object>>
     let this = ctx.clone();
     let write = async move |name: &str| -> Result<Value, ApiError> {
         if let Some(crd) = &delete_crd {
-            this.client.delete(&crd_resource(), "", crd.name(), crd.uid()).await?;
+            this.client.at(&crd_resource(), "", crd.name()).delete(crd.uid()).await?;
         }
-        this.client.merge_patch(&definitions(), "", name, &patch).await
+        this.client.at(&definitions(), "", name).merge_patch(&patch).await
     };
     ctx.spawn(async move {
         let written = write(teller.name()).await;

@@ -33,7 +33,7 @@ pub(super) fn issue_revision(
             let created = Object(created.clone());
             let now = this.clock.now().rfc3339;
             let status = json!({"status": revisions::verified_status(&graph, created.generation(), &now)});
-            if let Err(error) = this.client.merge_status(&resource, "", created.name(), &status).await {
+            if let Err(error) = this.client.at(&resource, "", created.name()).merge_status(&status).await {
                 tracing::warn!(revision = created.name(), %error, "writing the status of a revision failed");
             }
         }
@@ -95,7 +95,7 @@ fn patch_revision(ctx: &Context, name: &str, patch: Value) {
         if !this.may_write() {
             return;
         }
-        match this.client.merge_patch(&resources::revisions(), "", &name, &patch).await {
+        match this.client.at(&resources::revisions(), "", &name).merge_patch(&patch).await {
             // Somebody else changed it meanwhile: the watch shows it again.
             Ok(_) | Err(ApiError::NotFound | ApiError::Conflict { .. }) => {}
             Err(error) => tracing::warn!(revision = name, %error, "changing a revision failed"),
@@ -109,7 +109,7 @@ fn delete_revision(ctx: &Context, object: Arc<Object>) {
         if !this.may_write() {
             return;
         }
-        match this.client.delete(&resources::revisions(), "", object.name(), object.uid()).await {
+        match this.client.at(&resources::revisions(), "", object.name()).delete(object.uid()).await {
             Ok(_) | Err(ApiError::Conflict { .. }) => {}
             Err(error) => tracing::warn!(revision = object.name(), %error, "deleting an old revision failed"),
         }

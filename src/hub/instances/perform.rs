@@ -89,17 +89,17 @@ pub(in crate::hub) async fn write(client: &Verbs, target: &Target, action: Fleet
         FleetAction::PatchMeta { mut body } => {
             // With the uid, an apply cannot bring back an instance that was deleted meanwhile.
             body["metadata"]["uid"] = json!(uid);
-            Outcome::Meta(client.apply(resource, namespace, name, kro::MANAGER_LABELLER, &body).await)
+            Outcome::Meta(client.at(resource, namespace, name).apply(kro::MANAGER_LABELLER, &body).await)
         }
         FleetAction::WriteStatus { patch } => {
             let patch = json!({"metadata": {"uid": uid}, "status": patch});
-            Outcome::Status(client.merge_status(resource, namespace, name, &patch).await)
+            Outcome::Status(client.at(resource, namespace, name).merge_status(&patch).await)
         }
         FleetAction::RemoveFinalizer => {
             let rest: Vec<String> = target.object.finalizers_but(kro::FINALIZER);
             let version = target.object.resource_version();
             let patch = json!({"metadata": {"finalizers": rest, "resourceVersion": version}});
-            Outcome::Finalizer(client.merge_patch(resource, namespace, name, &patch).await)
+            Outcome::Finalizer(client.at(resource, namespace, name).merge_patch(&patch).await)
         }
         _ => return None,
     })

@@ -165,7 +165,6 @@ pub enum Outcome {
     DeleteFailed {
         object: ObjectRef,
         message: String,
-        trouble: Trouble,
     },
     FinalizerRemoved {
         object: ObjectRef,
@@ -381,7 +380,7 @@ impl Machine {
                     t.busy = false;
                 }
             }
-            Outcome::DeleteFailed { object, message, .. } => {
+            Outcome::DeleteFailed { object, message } => {
                 if let Some(t) = self.objects.get_mut(&object) {
                     t.busy = false;
                 }

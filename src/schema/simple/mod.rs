@@ -25,7 +25,9 @@ use std::fmt;
 pub struct Problem {
     /// Where it is wrong, as in `spec.schema.spec.ports[].name`.
     pub path: String,
+    /// What is wrong.
     pub message: String,
+    /// How to repair it, where that is known.
     pub help: Option<String>,
 }
 

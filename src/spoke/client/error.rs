@@ -11,47 +11,103 @@ const PLAIN: usize = 400;
 /// What an API server said, as far as decisions need it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
+    /// There is no object of this name.
     #[error("not found")]
     NotFound,
+    /// The server has no such path: the kind is not served, or not in this version.
     #[error("the cluster does not serve this kind")]
     KindUnknown,
+    /// The namespace that the object would be in is not there.
     #[error("namespace {namespace:?} does not exist")]
-    NamespaceMissing { namespace: String },
+    NamespaceMissing {
+        /// Its name.
+        namespace: String,
+    },
+    /// Another version or uid than was asked for, or fields of another manager (409).
     #[error("conflict: {message}")]
-    Conflict { message: String },
+    Conflict {
+        /// The server's words.
+        message: String,
+    },
+    /// An object of this name is there (409).
     #[error("already exists")]
     AlreadyExists,
+    /// The server refuses the object (400, 422).
     #[error("{message}")]
-    Invalid { message: String },
+    Invalid {
+        /// The server's words.
+        message: String,
+    },
+    /// The credentials lack a right (403).
     #[error("forbidden: {message}")]
-    Forbidden { message: String },
+    Forbidden {
+        /// The server's words.
+        message: String,
+    },
+    /// The credentials are not accepted (401).
     #[error("the credentials are not accepted (401)")]
     Unauthorized,
+    /// The object has a field that the kind's schema lacks: a matter of this kind, not of the cluster (500).
     #[error("{message}")]
-    FieldNotDeclared { message: String },
+    FieldNotDeclared {
+        /// The server's words.
+        message: String,
+    },
+    /// Too many requests (429).
     #[error("the cluster asks to slow down (429)")]
     Throttled,
+    /// The server cannot answer now (503).
     #[error("the cluster is unavailable: {message}")]
-    Unavailable { message: String },
+    Unavailable {
+        /// The server's words.
+        message: String,
+    },
+    /// No connection, or it broke.
     #[error("no contact: {message}")]
-    Connect { message: String },
+    Connect {
+        /// What the transport says.
+        message: String,
+    },
     /// What serves this group is dead, or is no API server: the rest of the cluster is not concerned.
     #[error("the API group {group} does not work on the cluster: {message}")]
-    GroupUnavailable { group: String, message: String },
+    GroupUnavailable {
+        /// The API group.
+        group: String,
+        /// What came instead of an answer.
+        message: String,
+    },
+    /// The answer is not one of an API server: a login page, a proxy, something cut short.
     #[error("what answers is not a Kubernetes API server: {message}")]
-    NotAnApi { message: String },
+    NotAnApi {
+        /// What came instead.
+        message: String,
+    },
+    /// The answer is larger than what is read of one.
     #[error("{message}")]
-    TooLarge { message: String },
-    /// With the identity that was found.
+    TooLarge {
+        /// What is too large, and the limit.
+        message: String,
+    },
+    /// Another cluster than before answers.
     #[error("another cluster answers at this address: {found}")]
-    Stranger { found: String },
+    Stranger {
+        /// The identity that was found.
+        found: String,
+    },
+    /// No answer in time.
     #[error("no answer in time")]
     Timeout,
     /// Nothing was sent.
     #[error("this process does not hold the lease")]
     NotLeading,
+    /// Any other refusal.
     #[error("{message}")]
-    Other { code: u16, message: String },
+    Other {
+        /// The HTTP status; 0 where the server said none.
+        code: u16,
+        /// The server's words.
+        message: String,
+    },
 }
 
 impl ApiError {

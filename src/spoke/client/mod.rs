@@ -6,7 +6,6 @@
 
 mod answers;
 mod error;
-mod former;
 mod object;
 mod verbs;
 
@@ -43,6 +42,7 @@ pub struct ClientSettings {
     pub cluster: ClusterName,
     /// Requests in flight, watches aside; one at least.
     pub in_flight: usize,
+    /// What requests are counted in.
     pub metrics: Metrics,
     /// What each answer says of the contact.
     pub contacts: UnboundedSender<Contact>,
@@ -205,6 +205,7 @@ impl HubClient {
         &self.host
     }
 
+    /// That of the configuration: where the controller runs.
     pub fn default_namespace(&self) -> &str {
         &self.config.default_namespace
     }

@@ -32,9 +32,11 @@ impl Verbs {
     pub(super) fn over(client: kube::Client, gate: Arc<Gate>, hook: Hook) -> Self {
         Self { client, gate, hook, may_write: None, kept: None }
     }
+    /// The client of the library: without turns, and without the time limit of a whole call.
     pub fn kube(&self) -> &kube::Client {
         &self.client
     }
+    /// The name that its requests are counted under.
     pub fn cluster(&self) -> &str {
         &self.hook.cluster
     }

@@ -17,7 +17,6 @@ mod tests;
 mod words;
 
 pub use guard::ShrinkHeld;
-pub use matches::MOST_NAMES;
 pub use names::{holds, names, names_text};
 pub use record::Record;
 pub use refusals::{Refusal, Refused};

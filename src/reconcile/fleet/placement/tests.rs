@@ -1,5 +1,6 @@
 //! Tables of where an instance goes, and what the guard keeps.
 
+use super::matches::MOST_NAMES;
 use super::*;
 
 fn clusters() -> BTreeMap<ClusterName, ClusterView> {
