@@ -8,4 +8,5 @@ mod documents;
 mod examples;
 mod fuzz;
 mod layering;
+mod toolchain;
 mod validate;
