@@ -1,5 +1,7 @@
 //! End-to-end tests on real API servers. `cargo test --test e2e -- NAME` runs those whose name contains NAME.
 
+#![allow(clippy::too_many_lines, clippy::too_many_arguments)] // A trial is one story.
+
 mod bench;
 mod commands;
 mod env;

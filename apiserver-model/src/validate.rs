@@ -312,6 +312,7 @@ fn has_format(text: &str, format: &str) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::too_many_lines)] // Tables.
 mod tests {
     use super::*;
     use serde_json::json;

@@ -39,6 +39,7 @@ mod conformance;
 #[cfg(test)]
 mod differential;
 #[cfg(test)]
+#[allow(clippy::too_many_lines)] // Tables.
 mod laws;
 #[cfg(test)]
 mod tests;

@@ -499,4 +499,5 @@ fn counts(text: &str) -> Read<Option<(u32, Option<u32>, usize)>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::too_many_lines)] // Tables.
 mod tests;

@@ -16,6 +16,7 @@ mod read;
 mod status;
 mod template;
 #[cfg(test)]
+#[allow(clippy::too_many_lines)] // Tables.
 mod tests;
 mod validate;
 mod variables;

@@ -14,6 +14,7 @@ mod install;
 mod instances;
 mod lease;
 #[cfg(test)]
+#[allow(clippy::too_many_lines, clippy::too_many_arguments)] // Of tests.
 mod machines;
 mod neighbours;
 mod request;
@@ -21,6 +22,7 @@ mod resources;
 mod run;
 mod server;
 #[cfg(test)]
+#[allow(clippy::too_many_lines, clippy::too_many_arguments)] // Of tests.
 mod simulation;
 mod timers;
 mod view;
