@@ -190,7 +190,8 @@ fn is_test_only(relative: &Path) -> bool {
             let mut lines = text.lines().map(str::trim);
             while let Some(line) = lines.next() {
                 let declared = |line: &str| line.ends_with(&format!("mod {name};"));
-                if line == "#[cfg(test)]" && lines.next().is_some_and(declared) {
+                // More attributes may stand before the module.
+                if line == "#[cfg(test)]" && lines.find(|line| !line.starts_with("#[")).is_some_and(declared) {
                     return true;
                 }
             }
