@@ -191,7 +191,8 @@ fn is_test_only(relative: &Path) -> bool {
             while let Some(line) = lines.next() {
                 let declared = |line: &str| line.ends_with(&format!("mod {name};"));
                 // More attributes may stand before the module.
-                if line == "#[cfg(test)]" && lines.find(|line| !line.starts_with("#[")).is_some_and(declared) {
+                if line == "#[cfg(test)]" && lines.find(|line| !line.starts_with("#[")).is_some_and(declared)
+                {
                     return true;
                 }
             }
