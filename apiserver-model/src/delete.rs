@@ -35,7 +35,18 @@ fn how(context: &Context<'_>, body: &Bytes) -> Result<How, Refusal> {
         |pointer: &str| options.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let query = context.query.get("propagationPolicy");
     let mut propagation = if query.is_empty() { text("/propagationPolicy") } else { query.to_owned() };
-    if propagation.is_empty() && options.get("orphanDependents") == Some(&json!(true)) {
+    let old = options.get("orphanDependents").filter(|old| !old.is_null());
+    if old.is_some() && !propagation.is_empty() {
+        let error = crate::admit::FieldError {
+            reason: "FieldValueInvalid",
+            path: "propagationPolicy".into(),
+            message: format!(
+                "Invalid value: {propagation:?}: orphanDependents and deletionPropagation cannot be both set"
+            ),
+        };
+        return Err(Refusal::invalid("meta.k8s.io", "DeleteOptions", "", &[error]));
+    }
+    if old == Some(&json!(true)) {
         propagation = "Orphan".into();
     }
     if !matches!(propagation.as_str(), "" | "Background" | "Foreground" | "Orphan") {
@@ -62,6 +73,22 @@ fn how(context: &Context<'_>, body: &Bytes) -> Result<How, Refusal> {
 pub(crate) enum Deleted {
     Gone,
     Going(Arc<Value>),
+}
+
+/// The finalizers of an object that is deleted with a policy: the latest one counts, and without one the earlier.
+fn with_policy(mut finalizers: Vec<String>, propagation: &str) -> Vec<String> {
+    const POLICIES: [&str; 2] = ["orphan", "foregroundDeletion"];
+    let wanted = match propagation {
+        "Orphan" => Some(POLICIES[0]),
+        "Foreground" => Some(POLICIES[1]),
+        "Background" => None,
+        _ => return finalizers,
+    };
+    finalizers.retain(|f| Some(f.as_str()) == wanted || !POLICIES.contains(&f.as_str()));
+    if let Some(wanted) = wanted.filter(|w| !finalizers.iter().any(|f| f == w)) {
+        finalizers.push(wanted.to_owned());
+    }
+    finalizers
 }
 
 impl Server {
@@ -150,17 +177,7 @@ impl Server {
         let stored = self.store.get(resource, key)?.clone();
         let mut object = (*stored.object).clone();
         let going = !text(&object, "deletionTimestamp").is_empty();
-        let mut finalizers = finalizers_of(&object);
-        if !going {
-            let wanted = match propagation {
-                "Orphan" => Some("orphan"),
-                "Foreground" => Some("foregroundDeletion"),
-                _ => None,
-            };
-            if let Some(wanted) = wanted.filter(|w| !finalizers.iter().any(|f| f == w)) {
-                finalizers.push(wanted.to_owned());
-            }
-        }
+        let mut finalizers = with_policy(finalizers_of(&object), propagation);
         if crds::is(resource) && !going && !finalizers.iter().any(|f| f == crds::FINALIZER) {
             finalizers.push(crds::FINALIZER.to_owned());
         }
@@ -171,8 +188,14 @@ impl Server {
             self.drop_object(now, resource, key);
             return Some(Deleted::Gone);
         }
-        if going {
+        if going && finalizers == finalizers_of(&object) {
             return Some(Deleted::Going(stored.object));
+        }
+        if going {
+            object["metadata"]["finalizers"] = json!(finalizers);
+            let object = self.store.put(resource, key, object, stored.stamp);
+            self.going(now, resource, key, &object);
+            return Some(Deleted::Going(object));
         }
         let time = seconds(now);
         if !finalizers.is_empty() {

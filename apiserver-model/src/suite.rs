@@ -35,6 +35,7 @@ pub const TOPICS: &[Topic] = topics![
     "errors",
     "events",
     "lease",
+    "leaving",
     "lists",
     "patches",
     "watches"
