@@ -59,6 +59,15 @@ impl Removed {
     }
 }
 
+#[cfg(test)]
+impl Objects {
+    /// One word for each object of ours, and for what is kept of it.
+    pub fn remembered(&self) -> Vec<String> {
+        let members = self.members.values().flatten().map(|object| format!("{object}, part of an instance"));
+        members.chain(self.wanted_by.keys().map(|object| format!("who wants {object}"))).collect()
+    }
+}
+
 impl Objects {
     /// A kind matters; from now on its objects are mirrors if they ever were said to be.
     pub fn watch(&mut self, gk: &GroupKind, generated: bool) {

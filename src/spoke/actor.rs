@@ -14,6 +14,8 @@ mod judging;
 mod lookups;
 mod nested;
 mod performing;
+#[cfg(test)]
+mod remembered;
 mod rereading;
 mod running;
 mod stepping;

@@ -81,6 +81,15 @@ pub struct References {
     serial: u64,
 }
 
+#[cfg(test)]
+impl References {
+    pub fn remembered(&self) -> Vec<String> {
+        let reads = self.reads.keys().map(|key| format!("reads of {key}"));
+        let lookups = self.lookups.keys().map(|lookup| format!("{lookup} is read"));
+        reads.chain(lookups).chain(self.served.keys().map(|gvk| format!("where {gvk} is served"))).collect()
+    }
+}
+
 impl References {
     /// An instance reads exactly these.
     pub fn read(&mut self, key: &InstanceKey, wanted: &BTreeSet<Lookup>) -> Changes {

@@ -16,6 +16,15 @@ pub(super) struct Holdings {
     counts: BTreeMap<ClusterName, i64>,
 }
 
+#[cfg(test)]
+impl Holdings {
+    pub fn remembered(&self) -> Vec<String> {
+        let keys = self.spokes.keys().chain(&self.local);
+        let counts = self.counts.keys().map(|name| format!("a count of {name}"));
+        keys.map(|key| format!("where {key} is")).chain(counts).collect()
+    }
+}
+
 impl Holdings {
     /// The instance is as it is now, or gone.
     pub fn note(&mut self, key: &InstanceKey, object: Option<&Object>) {

@@ -9,6 +9,8 @@ mod holdings;
 mod lanes;
 mod leftovers;
 mod perform;
+#[cfg(test)]
+mod remembered;
 mod stepping;
 
 pub(super) use effects::{Effect, Outcome, Target};

@@ -412,6 +412,16 @@ fn reason(object: &Object, type_: &str) -> String {
     condition.and_then(|c| c["reason"].as_str()).unwrap_or_default().to_owned()
 }
 
+/// What the controller still knows of instances when there are none any more: memory that would never be given back.
+pub fn remembered(world: &World) -> Vec<String> {
+    let hub = world.hub.instances.remembered().into_iter().map(|kept| format!("the hub side keeps {kept}"));
+    let actors = world.sites.iter().filter_map(|(name, site)| Some((name, site.actor.as_ref()?)));
+    let spokes = actors.flat_map(|(name, driven)| {
+        driven.actor.remembered().into_iter().map(move |kept| format!("the actor of {name} keeps {kept}"))
+    });
+    hub.chain(spokes).collect()
+}
+
 /// Everything is as the instances on the hub say; nothing else is left.
 pub fn at_rest(world: &World) -> Vec<String> {
     let mut bad = Vec::new();

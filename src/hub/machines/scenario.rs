@@ -104,7 +104,8 @@ pub fn crashing(seed: u64, write: u64, traced: bool) -> Run {
         found(laws::at_rest(&scenario.world))?;
         drop(scenario.world.hub_server().delete(&instance_key(NAMES[0]).object(), None));
         scenario.settle("the deletion")?;
-        found(laws::at_rest(&scenario.world))
+        found(laws::at_rest(&scenario.world))?;
+        found(laws::remembered(&scenario.world))
     };
     let verdict = live(&mut scenario);
     Run { world: scenario.world, verdict, acts: 0 }
@@ -165,6 +166,7 @@ pub fn removing_all(seed: u64, _: &Skip, traced: bool) -> Run {
         );
         let left = scenario.world.left.0.values().filter(|l| !l.is_empty()).count();
         bad.extend((left > 0).then(|| format!("something is left on {left} clusters")));
+        bad.extend(laws::remembered(&scenario.world));
         found(bad)
     });
     Run { world: scenario.world, verdict, acts: 0 }

@@ -29,6 +29,14 @@ pub(super) struct Nested {
     generated: HashMap<GroupKind, Arc<Graph>>,
 }
 
+#[cfg(test)]
+impl Nested {
+    pub fn remembered(&self) -> Vec<String> {
+        let displaced = self.displaced.keys().map(|key| format!("displaced: {key}"));
+        displaced.chain(self.applysets.values().map(|key| format!("ApplySet of {key}"))).collect()
+    }
+}
+
 impl Actor {
     pub(super) fn define(&mut self, definition: Definition) {
         let gk = definition.graph.gvk.group_kind();
