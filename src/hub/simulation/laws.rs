@@ -154,8 +154,10 @@ impl Laws {
                 .unwrap_or("")
                 .to_owned()
         } else {
-            match body.label(kro::INSTANCE_NAME) {
-                Some(name) if body.label(kro::INSTANCE_KIND) == Some(KIND) => name.to_owned(),
+            match (body.label(kro::INSTANCE_NAME), body.label(kro::INSTANCE_KIND)) {
+                (Some(name), Some(KIND)) => name.to_owned(),
+                // Its maker is on record, not itself.
+                (Some(name), Some("Sign")) => name.trim_end_matches(wishes::SIGN).to_owned(),
                 _ => return,
             }
         };
@@ -174,6 +176,7 @@ impl Laws {
         let plural = match plural {
             "configmaps" => "configmaps",
             "secrets" => "secrets",
+            "signs" => "signs",
             _ => return,
         };
         let key = (seen.site.to_owned(), (plural, name.to_owned()));

@@ -32,6 +32,10 @@ pub fn complaints(world: &World) -> Vec<String> {
     if rgd["status"]["fleet"]["clusters"].as_u64().unwrap_or(0) != asked as u64 {
         bad.push(format!("the definition does not tell of {asked} clusters: {}", rgd["status"]["fleet"]));
     }
+    let signs = world.get(HUB, &format!("{}/sign", wishes::RGDS)).unwrap_or_default();
+    if signs["status"]["state"] != "Active" {
+        bad.push(format!("the definition of signs is not Active: {}", signs["status"]));
+    }
     let mut wanted: BTreeMap<String, BTreeSet<Child>> = BTreeMap::new();
     for instance in world.instances() {
         let name = instance.name().to_owned();
@@ -48,11 +52,11 @@ pub fn complaints(world: &World) -> Vec<String> {
         let wish = Wish::read(&instance.0["spec"]);
         for place in &places {
             for (child, data) in wishes::children(&name, &wish, world.revision()) {
-                let path = path(&child);
+                let (path, field) = (path(&child), if child.0 == "signs" { "spec" } else { "data" });
                 match world.get(place, &path) {
                     // What others added stays.
-                    Some(live) if data.as_object().unwrap().iter().all(|(k, v)| live["data"][k] == *v) => {}
-                    Some(live) => bad.push(format!("{place}: {path} has {} instead of {data}", live["data"])),
+                    Some(live) if data.as_object().unwrap().iter().all(|(k, v)| live[field][k] == *v) => {}
+                    Some(live) => bad.push(format!("{place}: {path} has {} instead of {data}", live[field])),
                     None => bad.push(format!("{place}: {path} is missing")),
                 }
                 wanted.entry(place.clone()).or_default().insert(child);
@@ -82,7 +86,10 @@ pub fn complaints(world: &World) -> Vec<String> {
 }
 
 pub fn path((plural, name): &Child) -> String {
-    format!("/api/v1/namespaces/{NAMESPACE}/{plural}/{name}")
+    match *plural {
+        "signs" => format!("{}/{name}", wishes::SIGNS),
+        plural => format!("/api/v1/namespaces/{NAMESPACE}/{plural}/{name}"),
+    }
 }
 
 pub fn condition<'a>(object: &'a Value, of_type: &str) -> Option<&'a Value> {

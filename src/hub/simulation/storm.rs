@@ -187,8 +187,8 @@ impl Storm {
         self.until(cleared).await;
         bad.extend(rest::complaints(&self.world));
 
-        // On each site three kinds may be watched on: what was there may come again.
-        let most = streams + 3 * self.world.sites().len() as u64;
+        // On each site four kinds may be watched on: what was there may come again.
+        let most = streams + 4 * self.world.sites().len() as u64;
         if network.streams() > most {
             bad.push(format!(
                 "{} requests and watches are under way, {streams} were at first",
@@ -426,6 +426,7 @@ impl Storm {
         let path = if mirror { format!("{}/{}", super::wishes::SHOPS, child.1) } else { rest::path(child) };
         let body = match method {
             "PATCH" if child.0 == "configmaps" => json!({"data": {"value": "meddled", "more": "more"}}),
+            "PATCH" if child.0 == "signs" => json!({"spec": {"text": "meddled"}}),
             "PATCH" => json!({"data": {"of": "eA=="}}),
             _ => json!(null),
         };

@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const GROUP: &str = "kro.run";
 pub const KIND: &str = "Shop";
 pub const SHOPS: &str = "/apis/kro.run/v1alpha1/namespaces/default/shops";
+pub const SIGNS: &str = "/apis/kro.run/v1alpha1/namespaces/default/signs";
+/// The names of signs end so, after the name of the shop that made them.
+pub const SIGN: &str = "-sign";
 pub const RGDS: &str = "/apis/kro.run/v1alpha1/resourcegraphdefinitions";
 pub const NAMESPACE: &str = "default";
 
@@ -27,6 +30,10 @@ pub fn definition(number: u64) -> Value {
         resources.push(json!({"id": "key", "template": {"apiVersion": "v1", "kind": "Secret",
             "metadata": {"name": "${schema.metadata.name}-key"}, "type": "Opaque", "data": {"of": "dg=="}}}));
     }
+    if makes_signs(number) {
+        resources.push(json!({"id": "sign", "template": {"apiVersion": "kro.run/v1alpha1", "kind": "Sign",
+            "metadata": {"name": format!("${{schema.metadata.name}}{SIGN}")}, "spec": {"text": "${schema.spec.value}"}}}));
+    }
     json!({"apiVersion": "kro.run/v1alpha1", "kind": "ResourceGraphDefinition", "metadata": {"name": "shop"},
         "spec": {
             "schema": {"apiVersion": "v1alpha1", "kind": KIND,
@@ -38,6 +45,21 @@ pub fn definition(number: u64) -> Value {
 /// Every second revision has one more kind.
 pub fn makes_keys(revision: u64) -> bool {
     revision.is_multiple_of(2)
+}
+
+/// Every third revision makes an instance of another definition, the first one too.
+pub fn makes_signs(revision: u64) -> bool {
+    revision % 3 == 1
+}
+
+/// That other definition.
+pub fn definition_of_signs() -> Value {
+    json!({"apiVersion": "kro.run/v1alpha1", "kind": "ResourceGraphDefinition", "metadata": {"name": "sign"},
+        "spec": {
+            "schema": {"apiVersion": "v1alpha1", "kind": "Sign", "spec": {"text": "string"},
+                "status": {"shown": "${board.data.text}"}},
+            "resources": [{"id": "board", "template": {"apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": "${schema.metadata.name}-board"}, "data": {"text": "${schema.spec.text}"}}}]}})
 }
 
 /// Where an instance says that it goes.
@@ -117,7 +139,7 @@ pub fn instance(name: &str, wish: &Wish, words: &Words) -> Value {
 /// A child: its plural and its name.
 pub type Child = (&'static str, String);
 
-/// The children of an instance, with their data.
+/// The children of an instance, and theirs, with their content.
 pub fn children(name: &str, wish: &Wish, revision: u64) -> BTreeMap<Child, Value> {
     let mut out = BTreeMap::new();
     out.insert(
@@ -129,6 +151,11 @@ pub fn children(name: &str, wish: &Wish, revision: u64) -> BTreeMap<Child, Value
     }
     for zone in &wish.zones {
         out.insert(("configmaps", format!("{name}-zone-{zone}")), json!({"zone": zone}));
+    }
+    if makes_signs(revision) {
+        let text = json!({"text": wish.value});
+        out.insert(("signs", format!("{name}{SIGN}")), text.clone());
+        out.insert(("configmaps", format!("{name}{SIGN}-board")), text);
     }
     if makes_keys(revision) {
         out.insert(("secrets", format!("{name}-key")), json!({"of": "dg=="}));

@@ -3,7 +3,7 @@
 use super::act::NAMES;
 use super::network::{HUB, Network, address};
 use super::process::HUB_NAMESPACE;
-use super::rest::{condition, is_made};
+use super::rest::{self, condition, is_made};
 use super::trace::Trace;
 use super::wishes::{self, Child, NAMESPACE, Wish, Words};
 use crate::api::Object;
@@ -234,6 +234,9 @@ impl World {
 
     pub fn define(&mut self, revision: u64) {
         self.revision = revision;
+        if self.get(HUB, &format!("{}/sign", wishes::RGDS)).is_none() {
+            self.must(HUB, "POST", wishes::RGDS, &wishes::definition_of_signs());
+        }
         let body = wishes::definition(revision);
         let (code, live) = self.user(HUB, "GET", &format!("{}/shop", wishes::RGDS), &Value::Null);
         if code == 200 {
@@ -309,9 +312,9 @@ impl World {
     /// What a controller made at a site.
     pub fn made(&self, site: &str) -> Vec<(Child, Object)> {
         let mut out = Vec::new();
-        for plural in ["configmaps", "secrets"] {
-            let path = format!("/api/v1/namespaces/{NAMESPACE}/{plural}");
-            let made = self.list(site, &path).into_iter().filter(is_made);
+        for plural in ["configmaps", "secrets", "signs"] {
+            let path = rest::path(&(plural, String::new()));
+            let made = self.list(site, path.trim_end_matches('/')).into_iter().filter(is_made);
             out.extend(made.map(|object| ((plural, object.name().to_owned()), object)));
         }
         if site != HUB {
@@ -330,8 +333,13 @@ impl World {
     /// definition does not make any more while the only record of that is gone.
     pub fn is_excused(&self, site: &str, plural: &str, object: &Object) -> bool {
         let instance = object.label(kro::INSTANCE_NAME).unwrap_or_default();
-        let recorded = !self.unrecorded.contains(&(site.to_owned(), instance.to_owned()));
-        let made = plural != "secrets" || wishes::makes_keys(self.revision);
+        let maker = instance.strip_suffix(wishes::SIGN);
+        let recorded = !self.unrecorded.contains(&(site.to_owned(), maker.unwrap_or(instance).to_owned()));
+        let made = match plural {
+            "secrets" => wishes::makes_keys(self.revision),
+            "signs" => wishes::makes_signs(self.revision),
+            _ => maker.is_none() || wishes::makes_signs(self.revision),
+        };
         (site != HUB && !self.is_registered(site)) || self.forgot || !(recorded || made)
     }
 

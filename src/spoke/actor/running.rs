@@ -5,6 +5,7 @@ use super::performing::Beside;
 use super::{Actor, Event, TICK};
 use crate::api::names::{ClusterName, HubId};
 use crate::metrics::Metrics;
+use crate::spoke::backlog::Backlog;
 use crate::spoke::client::{MayWrite, SpokeClient};
 use crate::spoke::health::{Contact, Health};
 use crate::spoke::host::Clock;
@@ -62,9 +63,12 @@ pub fn start(
     term: &CancellationToken,
 ) -> Handle {
     settings.client = settings.client.guarded(settings.may_write.clone());
+    // Bounded by construction: the hub side says a thing once for each step of an instance, and each replaces the one before.
     let (tasks, inbox) = mpsc::unbounded_channel();
     let cancel = term.child_token();
     let handle = Handle { tasks, cancel: cancel.clone() };
+    // The same: one event for each object that a watch shows, which the store keeps in any case, and one for each request that
+    // is under way. The actor takes all of them before its next turn. What waits all the same is measured.
     let (events, incoming) = mpsc::unbounded_channel();
     let last_words = (settings.cluster.clone(), settings.epoch, hub.clone());
     let span = spans::cluster(&settings.cluster, settings.epoch);
@@ -112,6 +116,18 @@ async fn supervise(
     drop(hub.send(FromSpoke { cluster, epoch, said: Said::Ended(why) }));
 }
 
+/// Why an actor's task goes on.
+enum Heard {
+    Message(ToSpoke),
+    Event(Event),
+    Contact(Contact),
+    Tick,
+    /// Instances may be stepped.
+    Turn,
+    /// The time of some instance has come.
+    Nothing,
+}
+
 /// The task that owns an actor.
 pub(super) struct Running {
     pub(super) actor: Actor,
@@ -130,29 +146,54 @@ impl Running {
         self.beside.watch_crds();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut of_hub, mut of_events) = (Backlog::default(), Backlog::default());
         loop {
             // Before the steps: while the queue is never empty, nothing after them would ever have its turn.
             self.actor.at(self.settings.clock.now());
             let (busy, wake) = (self.actor.is_busy(), self.wake());
-            tokio::select! {
+            let heard = tokio::select! {
                 biased;
                 message = inbox.recv() => match message {
-                    Some(message) => self.now().on_message(message),
+                    Some(message) => Heard::Message(message),
                     None => return,
                 },
-                event = incoming.recv() => if let Some(event) = event { self.now().on_event(event) },
-                contact = self.settings.contacts.recv() => if let Some(contact) = contact { self.on_contact(contact) },
-                _ = tick.tick() => {
-                    let changed = self.notes.changed(Instant::now().into_std());
+                Some(event) = incoming.recv() => Heard::Event(event),
+                Some(contact) = self.settings.contacts.recv() => Heard::Contact(contact),
+                _ = tick.tick() => Heard::Tick,
+                () = std::future::ready(()), if busy => Heard::Turn,
+                () = tokio::time::sleep(wake) => Heard::Nothing,
+            };
+            let begin = Instant::now();
+            match heard {
+                Heard::Message(message) => {
+                    self.waited(of_hub.taken(begin));
+                    self.now().on_message(message);
+                }
+                Heard::Event(event) => {
+                    self.waited(of_events.taken(begin));
+                    self.now().on_event(event);
+                }
+                Heard::Contact(contact) => self.on_contact(contact),
+                Heard::Tick => {
+                    let changed = self.notes.changed(begin.into_std());
                     changed.into_iter().for_each(|notes| self.say(Said::Notes(notes)));
                     self.now().tick();
                 }
-                () = std::future::ready(()), if busy => self.take_turn().await,
-                () = tokio::time::sleep(wake) => {}
+                Heard::Turn => self.take_turn().await,
+                Heard::Nothing => {}
             }
             self.do_what_it_wants();
-            let length = self.actor.queue_length();
-            self.settings.metrics.queue_length(self.settings.cluster.as_str(), length);
+            of_hub.stands(inbox.len(), begin);
+            of_events.stands(incoming.len(), begin);
+            let (metrics, cluster) = (&self.settings.metrics, self.settings.cluster.as_str());
+            metrics.queue_length(cluster, self.actor.queue_length());
+            metrics.events_waiting(cluster, inbox.len() + incoming.len());
+        }
+    }
+
+    fn waited(&self, lag: Option<Duration>) {
+        if let Some(lag) = lag {
+            self.settings.metrics.event_lag(self.settings.cluster.as_str(), lag);
         }
     }
 
