@@ -8,6 +8,7 @@ use super::identity::ClusterInfo;
 use super::instances::Instances;
 use super::instances::beside::Beside;
 use super::{Event, Watched};
+use crate::reconcile::Moment;
 use crate::reconcile::spoke::Side;
 use crate::spoke::backlog::Backlog;
 use crate::spoke::messages::{FromSpoke, Said};
@@ -71,7 +72,7 @@ impl Hub {
         let cancel = self.ctx.cancel.clone();
         let (mut of_hub, mut of_spokes) = (Backlog::default(), Backlog::default());
         loop {
-            let now = self.ctx.clock.now().millis;
+            let now = self.ctx.clock.now().at;
             // Before the queue: that may never be empty.
             if self.clusters.next_wake().is_some_and(|at| at <= now) {
                 let effects = self.clusters.wake_due(&self.ctx);
@@ -113,7 +114,7 @@ impl Hub {
                 }
                 Turn::Pause => {}
             }
-            let now = self.ctx.clock.now().millis;
+            let now = self.ctx.clock.now().at;
             if self.settle.take(now, self.instances.has_work(now)) {
                 self.settle();
             }
@@ -167,7 +168,7 @@ impl Hub {
                 self.instances(|i| i.seen(&gk, listed));
                 self.definitions.instances_changed(&self.ctx, &gk);
                 self.look_after_itself();
-                self.settle.want(self.ctx.clock.now().millis);
+                self.settle.want(self.ctx.clock.now().at);
             }
             Event::Reread(gk, crd_hash) => self.instances(|i| i.reread(&gk, &crd_hash)),
             Event::Spoke(from) => self.on_spoke(from),
@@ -193,7 +194,7 @@ impl Hub {
                 if let Some((cluster, left)) = self.instances(|i| i.outcome(&key, &uid, outcome, &now)) {
                     self.clusters.left_recorded(&self.ctx, &cluster, left);
                 }
-                self.settle.want(self.ctx.clock.now().millis);
+                self.settle.want(self.ctx.clock.now().at);
             }
             Event::LeftForgotten(name, uid, true) => self.clusters.left_forgotten(&self.ctx, &name, &uid),
             Event::LeftForgotten(_, _, false) => {}
@@ -242,7 +243,7 @@ impl Hub {
                 }
             }
         }
-        self.settle.want(self.ctx.clock.now().millis);
+        self.settle.want(self.ctx.clock.now().at);
         self.tell_instances(effects);
         if self.clusters.is_synced() {
             let column = self.clusters.any_spoke();
@@ -252,7 +253,7 @@ impl Hub {
     }
 
     fn on_definitions(&mut self, effects: Vec<definitions::Effect>) {
-        self.settle.want(self.ctx.clock.now().millis);
+        self.settle.want(self.ctx.clock.now().at);
         for effect in effects {
             if let definitions::Effect::Serve { graph, allow_breaking } = &effect {
                 self.clusters.define(None, graph, *allow_breaking);
@@ -329,7 +330,7 @@ fn span_of(event: &Event) -> Option<Span> {
 }
 
 /// How long nothing has to be done by itself.
-fn wake_in(now: u64, instances: Option<u64>, settle: Option<u64>) -> Duration {
+fn wake_in(now: Moment, instances: Option<Moment>, settle: Option<Moment>) -> Duration {
     let next = instances.into_iter().chain(settle).min();
-    next.map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(now).max(1)))
+    next.map_or(IDLE, |at| at.since(now).max(Duration::from_millis(1)))
 }

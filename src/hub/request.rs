@@ -1,6 +1,8 @@
 //! What one thing asks an API server for: one request at a time; what was refused is not asked again before its time, and
 //! what was granted is not asked again at all. Another wish waits for neither.
 
+use crate::reconcile::Moment;
+
 /// How a request for a wish stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Request<T> {
@@ -27,13 +29,13 @@ pub(super) struct Failed<T> {
     pub of: T,
     /// `None`: it is no trouble that anybody has to hear of.
     pub why: Option<String>,
-    /// When the same may be asked again, in milliseconds of the clock. `None`: not by itself.
-    pub retry: Option<u64>,
+    /// When the same may be asked again. `None`: not by itself.
+    pub retry: Option<Moment>,
 }
 
 impl<T: PartialEq> Request<T> {
     /// Whether this may be asked for now.
-    pub fn may_begin(&self, wish: &T, now: u64) -> bool {
+    pub fn may_begin(&self, wish: &T, now: Moment) -> bool {
         match self {
             Self::Idle => true,
             Self::UnderWay(_) => false,
@@ -43,7 +45,7 @@ impl<T: PartialEq> Request<T> {
     }
 
     /// Takes it as asked for, if that may be now.
-    pub fn begin(&mut self, wish: T, now: u64) -> bool {
+    pub fn begin(&mut self, wish: T, now: Moment) -> bool {
         let may = self.may_begin(&wish, now);
         if may {
             let before = match std::mem::take(self) {
@@ -83,10 +85,10 @@ impl<T: PartialEq> Request<T> {
     }
 
     /// It was not granted. Does nothing where no answer is waited for.
-    pub fn failed(&mut self, why: Option<String>, retry: Option<u64>) {
+    pub fn failed(&mut self, why: Option<String>, retry: Option<Moment>) {
         *self = match std::mem::take(self) {
             Self::UnderWay(UnderWay { of, outdated, .. }) => {
-                Self::Failed(Failed { of, why, retry: if outdated { Some(0) } else { retry } })
+                Self::Failed(Failed { of, why, retry: if outdated { Some(Moment::START) } else { retry } })
             }
             other => other,
         };
@@ -104,7 +106,7 @@ impl<T: PartialEq> Request<T> {
     pub fn due(&mut self) {
         match self {
             Self::Idle | Self::UnderWay(_) => {}
-            Self::Failed(failed) => failed.retry = Some(0),
+            Self::Failed(failed) => failed.retry = Some(Moment::START),
             Self::Done(_) => *self = Self::Idle,
         }
     }
@@ -114,12 +116,15 @@ impl<T: PartialEq> Request<T> {
 mod tests {
     use super::*;
 
+    fn at(millis: u64) -> Moment {
+        Moment::from_millis(millis)
+    }
     fn under_way() -> Request<u8> {
         let mut request = Request::Idle;
-        assert!(request.begin(1, 0));
+        assert!(request.begin(1, at(0)));
         request
     }
-    fn failed(retry: Option<u64>) -> Request<u8> {
+    fn failed(retry: Option<Moment>) -> Request<u8> {
         let mut request = under_way();
         request.failed(Some("no".into()), retry);
         request
@@ -141,15 +146,19 @@ mod tests {
             ("one is under way", under_way(), false, false),
             ("it was granted", done(), false, true),
             ("it was granted, and changed since", changed(done()), true, true),
-            ("it was refused a moment ago", failed(Some(101)), false, true),
-            ("it was refused, and its time has come", failed(Some(100)), true, true),
+            ("it was refused a moment ago", failed(Some(at(101))), false, true),
+            ("it was refused, and its time has come", failed(Some(at(100))), true, true),
             ("it was refused for good", failed(None), false, true),
             ("it was refused, and what it looks at changed", changed(failed(None)), true, true),
             ("one is under way, and what it looks at changed", changed(under_way()), false, false),
         ] {
-            assert_eq!((request.may_begin(&1, 100), request.may_begin(&2, 100)), (same, other), "{name}");
+            assert_eq!(
+                (request.may_begin(&1, at(100)), request.may_begin(&2, at(100))),
+                (same, other),
+                "{name}"
+            );
             let mut begun = request.clone();
-            assert_eq!(begun.begin(1, 100), same, "{name}");
+            assert_eq!(begun.begin(1, at(100)), same, "{name}");
             assert!(!same || begun.awaits(&1), "{name}");
         }
     }
@@ -158,17 +167,17 @@ mod tests {
     fn a_change_while_it_is_under_way_makes_it_asked_for_again() {
         let mut granted = changed(under_way());
         granted.granted();
-        assert!(granted.may_begin(&1, 0));
+        assert!(granted.may_begin(&1, at(0)));
         let mut refused = changed(under_way());
         refused.failed(None, None);
-        assert!(refused.may_begin(&1, 0));
+        assert!(refused.may_begin(&1, at(0)));
     }
 
     #[test]
     fn what_was_wrong_is_said_until_there_is_an_answer() {
-        let mut request = failed(Some(1));
+        let mut request = failed(Some(at(1)));
         assert_eq!(request.why(), Some("no"));
-        assert!(request.begin(1, 1));
+        assert!(request.begin(1, at(1)));
         assert_eq!(request.why(), Some("no"));
         request.granted();
         assert_eq!(request.why(), None);
@@ -176,7 +185,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_nobody_waits_for_says_nothing() {
-        for before in [Request::Idle, failed(Some(1)), done()] {
+        for before in [Request::Idle, failed(Some(at(1))), done()] {
             let mut request = before.clone();
             request.granted();
             request.failed(Some("late".into()), None);

@@ -3,6 +3,7 @@
 //! Of two times the sooner counts. A failure that lasts costs ever less.
 
 use crate::api::maps::HashMap;
+use crate::reconcile::Moment;
 use crate::spoke::agenda::Agenda;
 use std::hash::Hash;
 use std::time::Duration;
@@ -35,8 +36,8 @@ impl<K> Default for Timers<K> {
 
 impl<K: Clone + Ord + Hash> Timers<K> {
     /// The subject is due after this time, if not sooner.
-    pub fn after(&mut self, subject: &K, now: u64, pause: Duration) {
-        let at = now.saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
+    pub fn after(&mut self, subject: &K, now: Moment, pause: Duration) {
+        let at = now.after(pause);
         if self.agenda.time(subject).is_none_or(|noted| at < noted) {
             self.agenda.set(subject, Some(at));
         }
@@ -44,7 +45,7 @@ impl<K: Clone + Ord + Hash> Timers<K> {
 
     /// The subject failed, and is due again after a pause. While a timer of it runs that changes nothing: whoever tells the
     /// same failure twice does not make it two.
-    pub fn failed(&mut self, subject: &K, now: u64, pauses: Pauses) {
+    pub fn failed(&mut self, subject: &K, now: Moment, pauses: Pauses) {
         if self.is_waiting(subject) {
             return;
         }
@@ -64,16 +65,16 @@ impl<K: Clone + Ord + Hash> Timers<K> {
         self.agenda.time(subject).is_some()
     }
 
-    pub fn time(&self, subject: &K) -> Option<u64> {
+    pub fn time(&self, subject: &K) -> Option<Moment> {
         self.agenda.time(subject)
     }
 
-    pub fn next(&self) -> Option<u64> {
+    pub fn next(&self) -> Option<Moment> {
         self.agenda.next()
     }
 
     /// Takes the subjects whose time has come.
-    pub fn due(&mut self, now: u64) -> Vec<K> {
+    pub fn due(&mut self, now: Moment) -> Vec<K> {
         self.agenda.due(now)
     }
 }
@@ -82,39 +83,43 @@ impl<K: Clone + Ord + Hash> Timers<K> {
 mod tests {
     use super::*;
 
+    fn at(millis: u64) -> Moment {
+        Moment::from_millis(millis)
+    }
+
     const PAUSES: Pauses = Pauses { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
 
     #[test]
     fn a_subject_has_one_timer_and_the_sooner_wins() {
         let mut timers = Timers::default();
-        timers.after(&"a", 0, Duration::from_millis(50));
-        timers.after(&"a", 0, Duration::from_millis(20));
-        timers.after(&"a", 0, Duration::from_millis(90));
-        timers.after(&"b", 0, Duration::from_millis(30));
-        assert_eq!(timers.next(), Some(20));
-        assert_eq!(timers.due(100), ["a", "b"]);
-        assert_eq!((timers.due(1_000), timers.next()), (Vec::new(), None));
+        timers.after(&"a", at(0), Duration::from_millis(50));
+        timers.after(&"a", at(0), Duration::from_millis(20));
+        timers.after(&"a", at(0), Duration::from_millis(90));
+        timers.after(&"b", at(0), Duration::from_millis(30));
+        assert_eq!(timers.next(), Some(at(20)));
+        assert_eq!(timers.due(at(100)), ["a", "b"]);
+        assert_eq!((timers.due(at(1_000)), timers.next()), (Vec::new(), None));
     }
 
     #[test]
     fn a_failure_that_lasts_costs_ever_less_however_often_it_is_told() {
         let mut timers = Timers::default();
         let mut tries = vec![0_u32; 10];
-        timers.failed(&"a", 0, PAUSES);
+        timers.failed(&"a", at(0), PAUSES);
         for now in (0..600_000).step_by(10) {
-            for subject in timers.due(now) {
+            for subject in timers.due(at(now)) {
                 tries[usize::try_from(now / 60_000).unwrap()] += 1;
-                timers.failed(&subject, now, PAUSES);
-                timers.failed(&subject, now, PAUSES);
+                timers.failed(&subject, at(now), PAUSES);
+                timers.failed(&subject, at(now), PAUSES);
             }
             // Somebody tells it over and over again.
-            timers.failed(&"a", now, PAUSES);
+            timers.failed(&"a", at(now), PAUSES);
         }
         assert!(tries[0] <= 6 && tries[0] > 3, "{tries:?}");
         assert!(tries.is_sorted_by(|a, b| a >= b) && tries[9] == 1, "{tries:?}");
         timers.settled(&"a");
         assert_eq!(timers.next(), None);
-        timers.failed(&"a", 0, PAUSES);
-        assert_eq!(timers.next(), Some(1_000), "forgotten");
+        timers.failed(&"a", at(0), PAUSES);
+        assert_eq!(timers.next(), Some(at(1_000)), "forgotten");
     }
 }

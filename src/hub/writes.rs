@@ -1,6 +1,7 @@
 //! What is written to one object of ours: its finalizers and its status, one write at a time.
 
 use super::request::Request;
+use crate::reconcile::Moment;
 
 /// Which part of an object is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,16 +30,16 @@ impl<S: PartialEq> Writes<S> {
 
     /// Takes a write of the finalizers as begun, if it may begin now: no other is under way, and the last one did not fail a
     /// moment ago.
-    pub fn begin_finalizers(&mut self, now: u64) -> bool {
+    pub fn begin_finalizers(&mut self, now: Moment) -> bool {
         !self.is_under_way() && self.finalizers.begin((), now)
     }
 
-    pub fn may_begin_status(&self, status: &S, now: u64) -> bool {
+    pub fn may_begin_status(&self, status: &S, now: Moment) -> bool {
         !self.is_under_way() && self.status.may_begin(status, now)
     }
 
     /// The same of the status.
-    pub fn begin_status(&mut self, status: S, now: u64) -> bool {
+    pub fn begin_status(&mut self, status: S, now: Moment) -> bool {
         !self.is_under_way() && self.status.begin(status, now)
     }
 
@@ -63,7 +64,7 @@ impl<S: PartialEq> Writes<S> {
     }
 
     /// `why`: trouble that the status has to say.
-    pub fn failed(&mut self, part: Part, why: Option<String>, retry: Option<u64>) {
+    pub fn failed(&mut self, part: Part, why: Option<String>, retry: Option<Moment>) {
         match part {
             Part::Finalizers => self.finalizers.failed(why, retry),
             Part::Status => self.status.failed(why, retry),
@@ -87,40 +88,44 @@ impl<S: PartialEq> Writes<S> {
 mod tests {
     use super::*;
 
+    fn at(millis: u64) -> Moment {
+        Moment::from_millis(millis)
+    }
+
     #[test]
     fn one_write_at_a_time_and_a_refused_part_holds_up_no_other() {
         let mut writes = Writes::default();
-        assert!(writes.begin_finalizers(0));
-        assert!(!writes.begin_status(1, 0) && !writes.begin_finalizers(0));
-        writes.failed(Part::Finalizers, Some("no".into()), Some(5_000));
-        assert!(!writes.begin_finalizers(4_999));
-        assert!(writes.begin_status(1, 0));
-        assert!(!writes.begin_finalizers(5_000));
+        assert!(writes.begin_finalizers(at(0)));
+        assert!(!writes.begin_status(1, at(0)) && !writes.begin_finalizers(at(0)));
+        writes.failed(Part::Finalizers, Some("no".into()), Some(at(5_000)));
+        assert!(!writes.begin_finalizers(at(4_999)));
+        assert!(writes.begin_status(1, at(0)));
+        assert!(!writes.begin_finalizers(at(5_000)));
         writes.answered(Part::Status);
         assert_eq!(writes.unguarded(), Some("no"));
-        assert!(writes.begin_finalizers(5_000));
+        assert!(writes.begin_finalizers(at(5_000)));
         assert_eq!(writes.unguarded(), Some("no"), "until there is an answer");
         writes.answered(Part::Finalizers);
         assert_eq!(writes.unguarded(), None);
-        assert!(writes.begin_status(1, 5_000));
+        assert!(writes.begin_status(1, at(5_000)));
     }
 
     #[test]
     fn a_status_that_does_not_stay_is_written_again_when_it_is_due_and_another_at_once() {
         let mut writes = Writes::default();
-        assert!(writes.begin_status(1, 0));
+        assert!(writes.begin_status(1, at(0)));
         writes.status_granted();
-        assert!(!writes.may_begin_status(&1, 9_000) && writes.may_begin_status(&2, 9_000));
+        assert!(!writes.may_begin_status(&1, at(9_000)) && writes.may_begin_status(&2, at(9_000)));
         // A write of the finalizers between two of them does not make it another.
-        assert!(writes.begin_finalizers(9_000));
+        assert!(writes.begin_finalizers(at(9_000)));
         writes.answered(Part::Finalizers);
-        assert!(!writes.begin_status(1, 9_000));
+        assert!(!writes.begin_status(1, at(9_000)));
         writes.due(Part::Status);
-        assert!(writes.begin_status(1, 9_000));
-        writes.failed(Part::Status, None, Some(10_000));
-        assert!(!writes.begin_status(1, 9_999) && writes.begin_status(2, 9_999));
+        assert!(writes.begin_status(1, at(9_000)));
+        writes.failed(Part::Status, None, Some(at(10_000)));
+        assert!(!writes.begin_status(1, at(9_999)) && writes.begin_status(2, at(9_999)));
         writes.status_granted();
         writes.status_stands();
-        assert!(writes.begin_status(2, 9_999), "it was as it had to be, and is not any more");
+        assert!(writes.begin_status(2, at(9_999)), "it was as it had to be, and is not any more");
     }
 }

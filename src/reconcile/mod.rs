@@ -12,6 +12,7 @@
 
 pub mod fleet;
 pub mod lists;
+mod moment;
 pub mod objects;
 pub mod ownership;
 mod retry;
@@ -21,13 +22,14 @@ mod side;
 pub mod spoke;
 pub mod world;
 
+pub use moment::Moment;
 pub use retry::Retry;
 
 /// The present, as the caller sees it.
 #[derive(Clone, Debug, Default)]
 pub struct Now {
-    /// Milliseconds of a monotonic clock.
-    pub millis: u64,
+    /// Of a monotonic clock.
+    pub at: Moment,
     /// RFC 3339 in UTC, whole seconds; goes into conditions.
     pub rfc3339: String,
 }

@@ -8,6 +8,7 @@ use crate::api::naming;
 use crate::api::{Object, hash, keys::kro};
 use crate::graph::Graph;
 use crate::graph::{Reference, Target};
+use crate::reconcile::Moment;
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
@@ -176,8 +177,8 @@ pub enum CrdState {
         message: String,
         /// What was refused: a wish for something else is tried at once.
         wish: CrdWish,
-        /// Milliseconds of [`super::Now`] from when on the same is tried again; `None` while it is being tried.
-        retry_at: Option<u64>,
+        /// From when on the same is tried again; `None` while it is being tried.
+        retry_at: Option<Moment>,
     },
 }
 
@@ -202,7 +203,7 @@ pub enum CrdAnswer {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Again {
     Now,
-    At(u64),
+    At(Moment),
     UnderWay,
 }
 
@@ -215,7 +216,7 @@ impl CrdState {
             Self::Ready { .. } if wanted.is_some_and(|last| last != wish.hash) => CrdAnswer::Outdated,
             Self::Refused { reason, message, wish: refused, retry_at } if refused == *wish => {
                 let again = match retry_at {
-                    Some(at) if at <= now.millis => Again::Now,
+                    Some(at) if at <= now.at => Again::Now,
                     Some(at) => Again::At(at),
                     None => Again::UnderWay,
                 };
@@ -257,6 +258,10 @@ pub trait World {
 mod tests {
     use super::*;
 
+    fn at(millis: u64) -> Moment {
+        Moment::from_millis(millis)
+    }
+
     #[test]
     fn a_lookup_says_what_it_looks_for_and_refuses_what_no_object_can_be() {
         let name = |n: &str| Target::Name(n.into());
@@ -287,7 +292,7 @@ mod tests {
 
     /// What an instance hears that wants content `new`, at time 100.
     fn answer(state: CrdState, wanted: Option<&str>) -> CrdAnswer {
-        state.answer(&wish("new", false), wanted, &Now { millis: 100, rfc3339: String::new() })
+        state.answer(&wish("new", false), wanted, &Now { at: at(100), rfc3339: String::new() })
     }
 
     fn ready(hash: &str) -> CrdState {
@@ -316,10 +321,10 @@ mod tests {
             CrdAnswer::Refused { again, .. } => Some(again),
             _ => None,
         };
-        assert_eq!(again(Some(101)), Some(Again::At(101)));
-        assert_eq!(again(Some(100)), Some(Again::Now));
+        assert_eq!(again(Some(at(101))), Some(Again::At(at(101))));
+        assert_eq!(again(Some(at(100))), Some(Again::Now));
         assert_eq!(again(None), Some(Again::UnderWay));
-        assert_eq!(answer(refused(wish("mended", false), Some(101)), None), CrdAnswer::Ensure);
-        assert_eq!(answer(refused(wish("new", true), Some(101)), None), CrdAnswer::Ensure);
+        assert_eq!(answer(refused(wish("mended", false), Some(at(101))), None), CrdAnswer::Ensure);
+        assert_eq!(answer(refused(wish("new", true), Some(at(101))), None), CrdAnswer::Ensure);
     }
 }

@@ -28,6 +28,7 @@ use super::messages::Said;
 use super::store::Store;
 use crate::api::maps::{HashMap, HashSet};
 use crate::api::names::{GroupKind, HubId, InstanceKey};
+use crate::reconcile::Moment;
 use crate::reconcile::Now;
 use crate::reconcile::spoke::{Goal, Machine};
 use crate::reconcile::world::KindState;
@@ -72,8 +73,8 @@ pub(crate) struct Actor {
     fresh: VecDeque<InstanceKey>,
     queued: HashSet<InstanceKey>,
     agenda: Agenda,
-    /// When the last of them was begun, in milliseconds of the clock.
-    begun: u64,
+    /// When the last of them was begun.
+    begun: Moment,
     /// Requests of instances that are under way, or wait for their turn.
     requests: usize,
     /// No contact: nothing is stepped until it is back.
@@ -88,7 +89,7 @@ pub(crate) struct Actor {
 /// While so many requests are under way, no further instance is begun.
 const ENOUGH: usize = 64;
 /// One that was never stepped is begun at least this often.
-const OVERDUE_MILLIS: u64 = 1_000;
+const OVERDUE: Duration = Duration::from_secs(1);
 /// So many instances are stepped in one turn.
 const TURN: usize = 8;
 /// How often [`Actor::tick`] is called.
@@ -110,7 +111,7 @@ impl Actor {
         Self {
             hub_id,
             local,
-            begun: now.millis,
+            begun: now.at,
             now,
             effects: Vec::new(),
             store: Arc::new(RwLock::new(Store::default())),
@@ -131,7 +132,7 @@ impl Actor {
     /// What is heard from now on is heard at this time; whose time has come is looked at.
     pub fn at(&mut self, now: Now) {
         self.now = now;
-        for key in self.agenda.due(self.now.millis) {
+        for key in self.agenda.due(self.now.at) {
             self.enqueue(&key);
         }
     }
@@ -141,8 +142,8 @@ impl Actor {
         std::mem::take(&mut self.effects)
     }
 
-    /// When some instance wants to be looked at if nothing happens before, in milliseconds of the clock.
-    pub fn next_wake(&self) -> Option<u64> {
+    /// When some instance wants to be looked at if nothing happens before.
+    pub fn next_wake(&self) -> Option<Moment> {
         self.agenda.next()
     }
 
@@ -216,13 +217,13 @@ impl Actor {
 
     /// Requests that hang must not keep out what is new for ever.
     fn is_overdue(&self) -> bool {
-        !self.fresh.is_empty() && self.now.millis.saturating_sub(self.begun) >= OVERDUE_MILLIS
+        !self.fresh.is_empty() && self.now.at.since(self.begun) >= OVERDUE
     }
 
     fn next_key(&mut self) -> Option<InstanceKey> {
         let first = if self.is_overdue() { None } else { self.queue.pop_front() };
         first.or_else(|| {
-            self.begun = self.now.millis;
+            self.begun = self.now.at;
             self.fresh.pop_front().or_else(|| self.queue.pop_front())
         })
     }

@@ -3,14 +3,16 @@
 use super::crd::{Ensured, Mark};
 use crate::api::maps::HashMap;
 use crate::api::names::GroupKind;
+use crate::reconcile::Moment;
 use crate::reconcile::world::{CrdState, CrdWish};
+use std::time::Duration;
 
 /// A refused CRD is looked at again after this, whatever was seen meanwhile.
-const RETRY_MILLIS: u64 = 60_000;
+const RETRY: Duration = Duration::from_secs(60);
 /// What is likely to pass by itself is looked at sooner.
-const RETRY_SOON_MILLIS: u64 = 10_000;
+const RETRY_SOON: Duration = Duration::from_secs(10);
 /// Both are doubled with each refusal in a row, up to this.
-const LONGEST_MILLIS: u64 = 300_000;
+const LONGEST: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Default)]
 pub struct CrdBook {
@@ -81,14 +83,14 @@ impl CrdBook {
     }
 
     /// What came of it.
-    pub fn ensured(&mut self, gk: &GroupKind, ensured: Ensured, now_millis: u64) {
+    pub fn ensured(&mut self, gk: &GroupKind, ensured: Ensured, now: Moment) {
         let Some(entry) = self.entries.get_mut(gk) else { return };
         entry.busy = false;
         entry.state = ensured.state;
         entry.judged = ensured.judged;
         if let CrdState::Refused { retry_at, .. } = &mut entry.state {
-            let first = if ensured.soon { RETRY_SOON_MILLIS } else { RETRY_MILLIS };
-            *retry_at = Some(now_millis + (first << entry.refusals.min(8)).min(LONGEST_MILLIS));
+            let first = if ensured.soon { RETRY_SOON } else { RETRY };
+            *retry_at = Some(now.after((first * (1 << entry.refusals.min(8))).min(LONGEST)));
             entry.refusals = entry.refusals.saturating_add(1);
         }
         for (mark, gone) in std::mem::take(&mut entry.meanwhile) {
@@ -125,6 +127,10 @@ impl CrdEntry {
 mod tests {
     use super::*;
 
+    fn at(millis: u64) -> Moment {
+        Moment::from_millis(millis)
+    }
+
     fn gk() -> GroupKind {
         GroupKind::new("kro.run", "App")
     }
@@ -141,21 +147,21 @@ mod tests {
         CrdState::Ready { hash: "h".into() }
     }
 
-    fn refused(reason: &'static str, retry_at: Option<u64>) -> CrdState {
+    fn refused(reason: &'static str, retry_at: Option<Moment>) -> CrdState {
         CrdState::Refused { reason, message: "m".into(), wish: wish("h"), retry_at }
     }
 
     fn book(state: CrdState, judged: Option<Mark>) -> CrdBook {
         let mut book = CrdBook::default();
         book.begin(&gk(), "apps.kro.run", &wish("h"));
-        book.ensured(&gk(), Ensured { state, judged, soon: false }, 1_000);
+        book.ensured(&gk(), Ensured { state, judged, soon: false }, at(1_000));
         book
     }
 
     #[test]
     fn a_refusal_is_looked_at_again_and_stays_visible_meanwhile() {
         let mut book = book(refused("Incompatible", None), Some(mark("u", 1)));
-        assert_eq!(book.state(&gk()), refused("Incompatible", Some(61_000)));
+        assert_eq!(book.state(&gk()), refused("Incompatible", Some(at(61_000))));
         assert!(book.begin(&gk(), "apps.kro.run", &wish("h")));
         assert_eq!(book.state(&gk()), refused("Incompatible", None));
         assert!(!book.begin(&gk(), "apps.kro.run", &wish("h")), "it is being tried");
@@ -166,10 +172,10 @@ mod tests {
             book.ensured(
                 &gk(),
                 Ensured { state: refused("Incompatible", None), judged: Some(mark("u", 1)), soon: false },
-                0,
+                at(0),
             );
             let CrdState::Refused { retry_at: Some(at), .. } = book.state(&gk()) else { panic!() };
-            pauses.push(at);
+            pauses.push(at.as_millis());
             assert!(book.begin(&gk(), "apps.kro.run", &wish("h")));
         }
         assert_eq!(pauses, [120_000, 240_000, 300_000, 300_000, 300_000]);
@@ -192,7 +198,7 @@ mod tests {
             ("an earlier one went", mark("t", 9), true, true),
         ];
         for (what, seen, gone, holds) in cases {
-            for state in [ready(), refused("Conflict", Some(61_000))] {
+            for state in [ready(), refused("Conflict", Some(at(61_000)))] {
                 let want = if holds { state.clone() } else { CrdState::Unknown };
                 let mut idle = book(state.clone(), Some(mark("u", 2)));
                 idle.seen(&gk(), &seen, gone);
@@ -202,7 +208,7 @@ mod tests {
                 let mut busy = book(CrdState::Unknown, None);
                 busy.begin(&gk(), "apps.kro.run", &wish("h"));
                 busy.seen(&gk(), &seen, gone);
-                busy.ensured(&gk(), Ensured { state, judged: Some(mark("u", 2)), soon: false }, 1_000);
+                busy.ensured(&gk(), Ensured { state, judged: Some(mark("u", 2)), soon: false }, at(1_000));
                 assert_eq!(busy.state(&gk()), want, "{what}, while busy");
             }
         }

@@ -50,6 +50,7 @@ mod tests {
     use super::*;
     use crate::api::Gvk;
     use crate::api::names::{GroupKind, HubId, InstanceKey};
+    use crate::reconcile::Moment;
     use crate::reconcile::spoke::Home;
 
     #[test]
@@ -62,7 +63,8 @@ mod tests {
             home: Home::Mirror,
             goal: Goal::Remove { group_kinds: std::collections::BTreeSet::new() },
         };
-        let report = crashed(&task, &Now { millis: 1, rfc3339: "2026-01-01T00:00:00Z".into() });
+        let report =
+            crashed(&task, &Now { at: Moment::from_millis(1), rfc3339: "2026-01-01T00:00:00Z".into() });
         assert_eq!((report.hub_uid.as_str(), report.state), ("u", InstanceState::Deleting));
         let ready = report.conditions.last().unwrap();
         assert_eq!((ready.type_.as_str(), ready.status), ("Ready", ConditionStatus::False));

@@ -1,6 +1,7 @@
 //! What the controller takes from the machine that it runs on: clocks, chance, threads, connections. Whoever runs it may
 //! put another machine in the place of the real one, and then nothing else comes from host.
 
+use crate::reconcile::Moment;
 use crate::reconcile::Now;
 use futures::future::BoxFuture;
 use http::Uri;
@@ -96,8 +97,10 @@ impl Clock {
 
     /// Milliseconds since the start, and the time of day in whole seconds.
     pub fn now(&self) -> Now {
-        let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now { millis, rfc3339: self.wall().strftime("%Y-%m-%dT%H:%M:%SZ").to_string() }
+        Now {
+            at: Moment::START.after(self.started.elapsed()),
+            rfc3339: self.wall().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        }
     }
 
     /// The time of day.

@@ -66,7 +66,7 @@ impl Clusters {
         let Some(entry) = self.entries.get_mut(name) else { return };
         let again_at = again.then(|| {
             let due = Due::TryAgain(name.clone());
-            self.timers.failed(&due, ctx.clock.now().millis, TRY_AGAIN);
+            self.timers.failed(&due, ctx.clock.now().at, TRY_AGAIN);
             self.timers.time(&due)
         });
         entry.connection.refuse_credentials(blocked, again_at.flatten());

@@ -57,7 +57,7 @@ pub(super) fn look(timers: &mut Timers<Due>, clock: &Clock, name: &ClusterName, 
         asked.map_or((Departure::Over, None), |asked| stage(asked, clock.wall(), settling(&entry.object)));
     if let Some(left) = left.filter(|_| entry.departure != Some(stage)) {
         // A moment later: the time it says is cut to seconds.
-        timers.after(&Due::Departure(name.clone()), clock.now().millis, left + Duration::from_millis(100));
+        timers.after(&Due::Departure(name.clone()), clock.now().at, left + Duration::from_millis(100));
     }
     entry.departure = Some(stage);
 }

@@ -43,7 +43,7 @@ impl Clusters {
     pub(super) fn connect_itself(&mut self, ctx: &Context) -> Vec<Effect> {
         let name = ClusterName::new(ITSELF);
         let Some(entry) = self.entries.get_mut(&name) else { return Vec::new() };
-        entry.connection.try_again(ctx.clock.now().millis);
+        entry.connection.try_again(ctx.clock.now().at);
         if entry.connection.tried().is_some() {
             return Vec::new();
         }

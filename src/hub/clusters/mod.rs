@@ -29,6 +29,7 @@ use crate::api::cluster::{Cluster, SecretRef};
 use crate::api::keys::hub;
 use crate::api::names::ClusterName;
 use crate::graph::Graph;
+use crate::reconcile::Moment;
 use crate::reconcile::fleet::{ClusterState, Left};
 use crate::reconcile::spoke::{Side, has_hub_part};
 use crate::reconcile::world::Definition;
@@ -286,13 +287,13 @@ impl Clusters {
         twins.into_iter().flat_map(|object| self.reconcile(ctx, &object)).collect()
     }
 
-    /// When something wants to be looked at by itself, in milliseconds of the clock.
-    pub fn next_wake(&self) -> Option<u64> {
+    /// When something wants to be looked at by itself.
+    pub fn next_wake(&self) -> Option<Moment> {
         self.timers.next().into_iter().chain(self.registrations.next()).min()
     }
 
     pub fn wake_due(&mut self, ctx: &Context) -> Vec<Effect> {
-        let now = ctx.clock.now().millis;
+        let now = ctx.clock.now().at;
         for place in self.registrations.due(now) {
             self.register_at(ctx, &place);
         }
@@ -344,7 +345,7 @@ impl Clusters {
                     ctx.publish(&entry.object, true, "WriteRefused", note);
                 }
                 let due = Due::Write(name.clone());
-                self.timers.failed(&due, ctx.clock.now().millis, WRITE_PAUSES);
+                self.timers.failed(&due, ctx.clock.now().at, WRITE_PAUSES);
                 entry.writes.failed(part, None, self.timers.time(&due));
                 return Vec::new();
             }
@@ -414,7 +415,7 @@ impl Clusters {
             let count = counts.get(name).copied().unwrap_or(0);
             if entry.instances != count {
                 entry.instances = count;
-                self.timers.after(&Due::Count(name.clone()), ctx.clock.now().millis, COUNT_PAUSE);
+                self.timers.after(&Due::Count(name.clone()), ctx.clock.now().at, COUNT_PAUSE);
             }
         }
     }
@@ -442,9 +443,7 @@ impl Clusters {
     /// Nothing holds content on a cluster that is being deregistered: let the Cluster go.
     pub fn release(&mut self, ctx: &Context, name: &ClusterName) {
         let Some(entry) = self.entries.get_mut(name) else { return };
-        if !entry.object.has_finalizer(hub::FINALIZER)
-            || !entry.writes.begin_finalizers(ctx.clock.now().millis)
-        {
+        if !entry.object.has_finalizer(hub::FINALIZER) || !entry.writes.begin_finalizers(ctx.clock.now().at) {
             return;
         }
         entry.connection.stop();

@@ -28,7 +28,7 @@ impl Clusters {
                 ctx.publish(secret, true, "ClusterNameTaken", message);
             }
             registration::Verdict::Apply(body) => {
-                if !self.registrations.may_apply(&place, &body, ctx.clock.now().millis) {
+                if !self.registrations.may_apply(&place, &body, ctx.clock.now().at) {
                     return;
                 }
                 let this = ctx.clone();
@@ -50,7 +50,7 @@ impl Clusters {
     ) -> Vec<Effect> {
         // Also after an answer that is good: the Cluster may not come to be seen, or may not stay as it was written.
         let why = result.as_ref().err().map(ToString::to_string);
-        let pause = self.registrations.answered(secret, why, ctx.clock.now().millis);
+        let pause = self.registrations.answered(secret, why, ctx.clock.now().at);
         let name = ClusterName::new(&secret.name);
         let effects = match result {
             Ok(value) => {

@@ -5,6 +5,7 @@ use crate::api::{Object, hash};
 use crate::hub::request::Request;
 use crate::hub::timers::{Pauses, Timers};
 use crate::hub::view::Key;
+use crate::reconcile::Moment;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -96,17 +97,17 @@ pub(super) struct Registrations {
 
 impl Registrations {
     /// Whether to apply this now, which is taken as begun. The same is not tried again before its time.
-    pub fn may_apply(&mut self, secret: &Key, body: &Value, now: u64) -> bool {
+    pub fn may_apply(&mut self, secret: &Key, body: &Value, now: Moment) -> bool {
         self.open.entry(secret.clone()).or_default().begin(hash::json(body), now)
     }
 
     /// There was an answer; `why`: it was refused. Tells when it is tried again, unless it turns out to be settled.
-    pub fn answered(&mut self, secret: &Key, why: Option<String>, now: u64) -> Option<Duration> {
+    pub fn answered(&mut self, secret: &Key, why: Option<String>, now: Moment) -> Option<Duration> {
         let request = self.open.get_mut(secret)?;
         self.timers.failed(secret, now, PAUSES);
         let at = self.timers.time(secret)?;
         request.failed(why, Some(at));
-        Some(Duration::from_millis(at.saturating_sub(now)))
+        Some(at.since(now))
     }
 
     /// All is as the Secret asks for, or it asks for nothing any more.
@@ -121,11 +122,11 @@ impl Registrations {
         self.open.keys().filter(|secret| secret.name == name).cloned().collect()
     }
 
-    pub fn next(&self) -> Option<u64> {
+    pub fn next(&self) -> Option<Moment> {
         self.timers.next()
     }
 
-    pub fn due(&mut self, now: u64) -> Vec<Key> {
+    pub fn due(&mut self, now: Moment) -> Vec<Key> {
         let due = self.timers.due(now);
         for secret in &due {
             self.open.entry(secret.clone()).and_modify(Request::due);
@@ -137,6 +138,10 @@ impl Registrations {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn at(millis: u64) -> Moment {
+        Moment::from_millis(millis)
+    }
 
     fn secret(namespace: &str, labels: Value) -> Object {
         Object(json!({"metadata": {"name": "eu", "namespace": namespace, "labels": labels}}))
@@ -182,10 +187,10 @@ mod tests {
         for now in (0..600_000_u64).step_by(10) {
             if answer.is_some_and(|at| at <= now) {
                 answer = None;
-                registrations.answered(&place, None, now);
+                registrations.answered(&place, None, at(now));
             }
-            registrations.due(now);
-            if registrations.may_apply(&place, &body, now) {
+            registrations.due(at(now));
+            if registrations.may_apply(&place, &body, at(now)) {
                 minutes[usize::try_from(now / 60_000).unwrap()] += 1;
                 answer = Some(now + answers);
             }
@@ -206,16 +211,16 @@ mod tests {
     fn another_wish_does_not_wait_for_the_one_that_was_refused() {
         let (mut registrations, place) = (Registrations::default(), Key::new("kro-hub", "eu"));
         let (refused, mended) = (json!({"a": 1}), json!({"a": 2}));
-        assert!(registrations.may_apply(&place, &refused, 10));
-        assert!(!registrations.may_apply(&place, &mended, 10), "one at a time");
-        assert_eq!(registrations.answered(&place, Some("no".into()), 0), Some(Duration::from_secs(1)));
-        assert!(!registrations.may_apply(&place, &refused, 10));
+        assert!(registrations.may_apply(&place, &refused, at(10)));
+        assert!(!registrations.may_apply(&place, &mended, at(10)), "one at a time");
+        assert_eq!(registrations.answered(&place, Some("no".into()), at(0)), Some(Duration::from_secs(1)));
+        assert!(!registrations.may_apply(&place, &refused, at(10)));
         assert_eq!(registrations.of("eu"), std::slice::from_ref(&place));
-        assert!(registrations.may_apply(&place, &mended, 10));
-        registrations.answered(&place, None, 10);
+        assert!(registrations.may_apply(&place, &mended, at(10)));
+        registrations.answered(&place, None, at(10));
         registrations.settled(&place);
         assert_eq!(registrations.next(), None);
-        assert!(registrations.may_apply(&place, &refused, 10), "it was deleted since");
+        assert!(registrations.may_apply(&place, &refused, at(10)), "it was deleted since");
     }
 
     #[test]

@@ -138,10 +138,11 @@ mod tests {
     use super::*;
     use crate::api::kstatus::{self, Kstatus};
     use crate::hub::clusters::source::Reason;
+    use crate::reconcile::Moment;
     use serde_json::json;
 
     fn now(text: &str) -> Now {
-        Now { millis: 0, rfc3339: text.into() }
+        Now { at: Moment::START, rfc3339: text.into() }
     }
     fn condition(status: &ClusterStatus, type_: &str) -> String {
         let c = status.conditions.iter().find(|c| c.type_ == type_).unwrap();

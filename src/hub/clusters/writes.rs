@@ -66,9 +66,9 @@ pub(super) fn write_status(
         }
         return;
     };
-    if !entry.writes.begin_status(print(&patch), now.millis) {
+    if !entry.writes.begin_status(print(&patch), now.at) {
         // The same was written before, and was refused or did not stay.
-        timers.failed(&due, now.millis, WRITE_PAUSES);
+        timers.failed(&due, now.at, WRITE_PAUSES);
         return;
     }
     let (this, name) = (ctx.clone(), name.clone());
@@ -108,7 +108,7 @@ fn print(patch: &Value) -> u64 {
 pub(super) fn add_finalizer(ctx: &Context, name: &ClusterName, entry: &mut ClusterEntry) {
     let mut finalizers = entry.object.finalizers();
     finalizers.push(hub::FINALIZER.to_owned());
-    if entry.writes.begin_finalizers(ctx.clock.now().millis) {
+    if entry.writes.begin_finalizers(ctx.clock.now().at) {
         write_finalizers(ctx, name, entry, &finalizers);
     }
 }

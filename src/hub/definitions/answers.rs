@@ -11,6 +11,7 @@ use crate::api::keys::kro;
 use crate::graph::Graph;
 use crate::hub::context::Context;
 use crate::hub::writes::Part;
+use crate::reconcile::Moment;
 use crate::spoke::client::ApiError;
 use serde_json::Value;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ impl Definitions {
     /// `uid`: of the definition for which it was done. There may be another of that name by now.
     pub fn outcome(&mut self, ctx: &Context, name: &str, uid: &str, outcome: Outcome) -> Vec<Effect> {
         let live = self.served_crd(name);
-        let now = ctx.clock.now().millis;
+        let now = ctx.clock.now().at;
         let Some(entry) = self.entries.get_mut(name).filter(|e| e.object.uid() == uid) else {
             return Vec::new();
         };
@@ -80,7 +81,7 @@ impl Definitions {
 }
 
 impl DefinitionEntry {
-    pub fn compiled(&mut self, print: Print, compiled: Compiled, wakes: &mut Wakes, now: u64) {
+    pub fn compiled(&mut self, print: Print, compiled: Compiled, wakes: &mut Wakes, now: Moment) {
         let lacking = compiled.lacking;
         let result = match compiled.result {
             Some(Ok(graph)) => Ok(graph),
@@ -106,7 +107,7 @@ impl DefinitionEntry {
         }
     }
 
-    pub fn issued(&mut self, issue: Issue, result: Result<(), ApiError>, wakes: &mut Wakes, now: u64) {
+    pub fn issued(&mut self, issue: Issue, result: Result<(), ApiError>, wakes: &mut Wakes, now: Moment) {
         if !self.snapshot.awaits(&issue) {
             return;
         }
@@ -143,7 +144,7 @@ impl DefinitionEntry {
         graph: &Arc<Graph>,
         result: Result<String, crd::Failure>,
         wakes: &mut Wakes,
-        now: u64,
+        now: Moment,
     ) -> Vec<Effect> {
         let current = self.compilation.graph().is_some_and(|present| Arc::ptr_eq(present, graph));
         if !current {
@@ -170,7 +171,7 @@ impl DefinitionEntry {
         }
     }
 
-    pub fn not_written(&mut self, part: Part, error: &ApiError, wakes: &mut Wakes, now: u64) {
+    pub fn not_written(&mut self, part: Part, error: &ApiError, wakes: &mut Wakes, now: Moment) {
         let name = self.object.name();
         tracing::debug!(rgd = name, %error, "writing a definition failed");
         let refused = !matches!(error, ApiError::Conflict { .. });

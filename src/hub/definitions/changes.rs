@@ -30,7 +30,7 @@ impl Definitions {
     /// Kinds of a group are served, or described, otherwise on the hub: what was refused is looked at again, and what was
     /// accepted though a kind was not known. `first`: they were there from the start.
     pub fn group_changed(&mut self, ctx: &Context, group: &str, first: bool) {
-        let now = ctx.clock.now().millis;
+        let now = ctx.clock.now().at;
         for (name, entry) in &self.entries {
             let concerned = entry.is_unsettled() || (entry.compilation.is_under_way() && !first);
             if concerned && graph::kinds_named_by(&entry.rgd).iter().any(|gvk| *gvk.group == *group) {
@@ -41,7 +41,7 @@ impl Definitions {
 
     /// The same of the one kind of a generated CRD, which needs no time until it is described.
     pub(super) fn kind_changed(&mut self, ctx: &Context, crd: &Object) {
-        let now = ctx.clock.now().millis;
+        let now = ctx.clock.now().at;
         for (name, entry) in &self.entries {
             if (entry.is_unsettled() || entry.compilation.is_under_way())
                 && graph::kinds_named_by(&entry.rgd).iter().any(|gvk| openapi::serves(&crd.0, gvk))
@@ -54,7 +54,7 @@ impl Definitions {
     /// Instances of a kind came, changed or went.
     pub fn instances_changed(&mut self, ctx: &Context, gk: &GroupKind) {
         if let Some(name) = self.mendable.remove(gk) {
-            self.wakes.within(&name, Subject::Crd, ctx.clock.now().millis, MENDED);
+            self.wakes.within(&name, Subject::Crd, ctx.clock.now().at, MENDED);
         }
     }
 

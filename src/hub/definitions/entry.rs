@@ -18,6 +18,7 @@ use crate::api::{Object, hash};
 use crate::graph::{self, Graph};
 use crate::hub::request::Request;
 use crate::hub::writes::{Part, Writes};
+use crate::reconcile::Moment;
 use crate::reconcile::Now;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -137,7 +138,7 @@ impl DefinitionEntry {
     pub fn look(&mut self, at: &Situation, wakes: &mut Wakes) -> Vec<Deed> {
         let mut deeds = Vec::new();
         // Compiling changes nothing, so it waits for nobody.
-        let guarded = self.guard(at.now.millis, &mut deeds);
+        let guarded = self.guard(at.now.at, &mut deeds);
         let name = self.object.name();
         let print = self.print();
         let begin = self.compilation.begin(print);
@@ -163,7 +164,7 @@ impl DefinitionEntry {
     }
 
     /// Whether the definition cannot go without us.
-    fn guard(&mut self, now: u64, deeds: &mut Vec<Deed>) -> bool {
+    fn guard(&mut self, now: Moment, deeds: &mut Vec<Deed>) -> bool {
         if self.has_finalizer() || self.object.is_deleting() {
             return true;
         }
@@ -184,7 +185,7 @@ impl DefinitionEntry {
     fn bring_about(&mut self, graph: &Arc<Graph>, at: &Situation, deeds: &mut Vec<Deed>) {
         if !self.object.is_deleting() {
             let written = self.rgd.status.as_ref().map_or(0, |s| s.last_issued_revision);
-            match self.snapshot.look(&graph.hash, written, &at.snapshots, at.now.millis) {
+            match self.snapshot.look(&graph.hash, written, &at.snapshots, at.now.at) {
                 Needs::Nothing => {}
                 Needs::Issue(issue) => {
                     deeds.push(Deed::Issue { graph: graph.clone(), issue });
@@ -197,7 +198,7 @@ impl DefinitionEntry {
         let wanted = !self.object.is_deleting() || at.served.is_some();
         let Some(column) = at.column.filter(|_| wanted) else { return };
         let wish = Wish { hash: graph.hash.clone(), column, break_stored: self.allow_breaking() };
-        if self.kind.begin(wish, at.now.millis) {
+        if self.kind.begin(wish, at.now.at) {
             let may = crd::May { create: !self.object.is_deleting(), break_stored: self.allow_breaking() };
             deeds.push(Deed::EnsureCrd { graph: graph.clone(), column, may });
         }
@@ -212,14 +213,14 @@ impl DefinitionEntry {
             wakes.settled(name, Subject::Upkeep);
         } else if !wakes.is_waiting(name, Subject::Upkeep) {
             // Whether they worked is seen when it is looked again, ever less.
-            wakes.failed(name, Subject::Upkeep, wakes::SOON, at.now.millis);
+            wakes.failed(name, Subject::Upkeep, wakes::SOON, at.now.at);
             deeds.extend(chores.into_iter().map(Deed::Upkeep));
         }
     }
 
     /// After a restart, a definition that is refused is served by its newest snapshot that fits the CRD on the hub.
     fn fall_back(&mut self, live: &Arc<Object>, at: &Situation) -> Option<Deed> {
-        if self.serving().is_some() || !self.fallback.begin((), at.now.millis) {
+        if self.serving().is_some() || !self.fallback.begin((), at.now.at) {
             return None;
         }
         let snapshots = at.snapshots.snapshots(&self.rgd.metadata.uid);
@@ -227,7 +228,7 @@ impl DefinitionEntry {
     }
 
     /// Lets a definition that is being deleted go, if that may be written now.
-    pub fn let_go(&mut self, delete_crd: Option<Arc<Object>>, now: u64) -> Option<Deed> {
+    pub fn let_go(&mut self, delete_crd: Option<Arc<Object>>, now: Moment) -> Option<Deed> {
         if !self.has_finalizer() || !self.writes.begin_finalizers(now) {
             return None;
         }
@@ -260,7 +261,7 @@ impl DefinitionEntry {
     /// What is to be written to its status, if that may be written now and has to change.
     pub fn write_status(&mut self, at: &Situation) -> Option<Deed> {
         let now = &at.now;
-        if self.compilation.is_under_way() || !self.writes.may_begin_status(&(), now.millis) {
+        if self.compilation.is_under_way() || !self.writes.may_begin_status(&(), now.at) {
             return None;
         }
         let verdict = self.compilation.last();
@@ -280,7 +281,7 @@ impl DefinitionEntry {
             return None;
         }
         self.observed = Some(generation);
-        self.writes.begin_status((), now.millis);
+        self.writes.begin_status((), now.at);
         Some(Deed::WriteStatus { patch, news: status::news(&old, &new) })
     }
 

@@ -1,6 +1,7 @@
 //! Whether the hub serves the kind of a definition as its graph wants it.
 
 use crate::hub::request::Request;
+use crate::reconcile::Moment;
 
 /// What the CRD on the hub is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub(super) struct Kind {
 
 impl Kind {
     /// Takes the CRD as asked for, if that is to be done now.
-    pub fn begin(&mut self, wish: Wish, now: u64) -> bool {
+    pub fn begin(&mut self, wish: Wish, now: Moment) -> bool {
         self.request.begin(wish, now)
     }
 
@@ -35,7 +36,7 @@ impl Kind {
         self.accepted = Some(kind);
     }
 
-    pub fn failed(&mut self, why: String, retry: Option<u64>) {
+    pub fn failed(&mut self, why: String, retry: Option<Moment>) {
         self.request.failed(Some(why), retry);
     }
 
@@ -63,6 +64,10 @@ impl Kind {
 mod tests {
     use super::*;
 
+    fn at(millis: u64) -> Moment {
+        Moment::from_millis(millis)
+    }
+
     fn wish(hash: &str) -> Wish {
         Wish { hash: hash.into(), column: false, break_stored: false }
     }
@@ -70,28 +75,28 @@ mod tests {
     #[test]
     fn what_is_served_is_not_asked_for_again_until_somebody_changes_it() {
         let mut kind = Kind::default();
-        assert!(kind.begin(wish("a"), 0) && !kind.begin(wish("a"), 0));
+        assert!(kind.begin(wish("a"), at(0)) && !kind.begin(wish("a"), at(0)));
         kind.granted("App".into());
-        assert!(!kind.begin(wish("a"), 0));
+        assert!(!kind.begin(wish("a"), at(0)));
         kind.changed();
-        assert!(kind.begin(wish("a"), 0));
+        assert!(kind.begin(wish("a"), at(0)));
         assert_eq!(kind.said(), Some(Ok("App")));
         // It changes again, before there is an answer.
         kind.changed();
         kind.granted("App".into());
-        assert!(kind.begin(wish("a"), 0));
+        assert!(kind.begin(wish("a"), at(0)));
     }
 
     #[test]
     fn what_was_refused_is_said_until_it_is_mended_and_another_wish_does_not_wait() {
         let mut kind = Kind::default();
-        assert!(kind.begin(wish("a"), 0));
-        kind.failed("no".into(), Some(60_000));
-        assert!(!kind.begin(wish("a"), 59_999));
-        assert!(kind.begin(wish("b"), 0));
+        assert!(kind.begin(wish("a"), at(0)));
+        kind.failed("no".into(), Some(at(60_000)));
+        assert!(!kind.begin(wish("a"), at(59_999)));
+        assert!(kind.begin(wish("b"), at(0)));
         assert_eq!(kind.said(), Some(Err("no")));
         kind.answered_for_another();
-        assert!(kind.begin(wish("b"), 0), "it is asked for at once");
+        assert!(kind.begin(wish("b"), at(0)), "it is asked for at once");
         kind.granted("App".into());
         assert_eq!(kind.said(), Some(Ok("App")));
     }

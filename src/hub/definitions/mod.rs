@@ -34,6 +34,7 @@ use crate::api::names::{GroupKind, Gvk};
 use crate::api::rgd::ResourceGraphDefinition;
 use crate::api::{Object, hash};
 use crate::graph::{self, Graph};
+use crate::reconcile::Moment;
 use crate::schema::openapi;
 use crate::spoke::crd::{crd_resource, is_established};
 use crate::spoke::watch::{Listed, Scope};
@@ -96,13 +97,13 @@ impl Definitions {
     }
 
     /// When something is to be tried again.
-    pub fn next_wake(&self) -> Option<u64> {
+    pub fn next_wake(&self) -> Option<Moment> {
         self.wakes.next()
     }
 
     /// Tries again what is due.
     pub fn wake_due(&mut self, ctx: &Context) {
-        for wake in self.wakes.due(ctx.clock.now().millis) {
+        for wake in self.wakes.due(ctx.clock.now().at) {
             if let Some(entry) = self.entries.get_mut(&wake.definition) {
                 entry.due(wake.subject);
                 self.look(ctx, &wake.definition);
@@ -300,7 +301,7 @@ impl Definitions {
         match deletion::verdict(facts) {
             deletion::Verdict::Go => {
                 let delete_crd = ctx.settings.allow_crd_deletion && !abandoned;
-                let deed = entry.let_go(served.filter(|_| delete_crd), ctx.clock.now().millis);
+                let deed = entry.let_go(served.filter(|_| delete_crd), ctx.clock.now().at);
                 self.perform(ctx, name, deed);
             }
             deletion::Verdict::Wait => {}

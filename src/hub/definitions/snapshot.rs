@@ -3,6 +3,7 @@
 use super::revisions::{Revisions, Standing};
 use super::status::Revision;
 use crate::hub::request::{Failed, Request, UnderWay};
+use crate::reconcile::Moment;
 
 /// A GraphRevision that there is, or is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub(super) enum Needs {
 
 impl Snapshot {
     /// Looks whether the graph of this hash has its snapshot. `written`: the number in the status of the definition.
-    pub fn look(&mut self, hash: &str, written: i64, snapshots: &Revisions, now: u64) -> Needs {
+    pub fn look(&mut self, hash: &str, written: i64, snapshots: &Revisions, now: Moment) -> Needs {
         if self.issued.as_ref().is_some_and(|issued| issued.hash == hash) {
             self.no_longer_wanted();
             return Needs::Nothing;
@@ -65,7 +66,7 @@ impl Snapshot {
         self.issued = Some(issue);
     }
 
-    pub fn failed(&mut self, why: String, retry: Option<u64>) {
+    pub fn failed(&mut self, why: String, retry: Option<Moment>) {
         self.request.failed(Some(why), retry);
     }
 
@@ -89,26 +90,30 @@ impl Snapshot {
 mod tests {
     use super::*;
 
+    fn at(millis: u64) -> Moment {
+        Moment::from_millis(millis)
+    }
+
     #[test]
     fn a_graph_is_issued_once_and_after_a_failure_not_before_its_time() {
         let (mut snapshot, none) = (Snapshot::default(), Revisions::default());
         let issue = |hash: &str, number| Issue { hash: hash.into(), number };
-        assert_eq!(snapshot.look("a", 0, &none, 0), Needs::Issue(issue("a", 1)));
-        assert_eq!(snapshot.look("a", 0, &none, 0), Needs::Wait);
+        assert_eq!(snapshot.look("a", 0, &none, at(0)), Needs::Issue(issue("a", 1)));
+        assert_eq!(snapshot.look("a", 0, &none, at(0)), Needs::Wait);
         let issuing = |why: Option<&str>| Revision::Issuing { number: 1, why: why.map(str::to_owned) };
         assert_eq!(snapshot.revision(None), issuing(None));
-        snapshot.failed("no".into(), Some(5_000));
-        assert_eq!(snapshot.look("a", 0, &none, 4_999), Needs::Wait);
+        snapshot.failed("no".into(), Some(at(5_000)));
+        assert_eq!(snapshot.look("a", 0, &none, at(4_999)), Needs::Wait);
         assert_eq!(snapshot.revision(None), issuing(Some("no")));
-        assert_eq!(snapshot.look("a", 0, &none, 5_000), Needs::Issue(issue("a", 1)));
+        assert_eq!(snapshot.look("a", 0, &none, at(5_000)), Needs::Issue(issue("a", 1)));
         assert_eq!(snapshot.revision(None), issuing(Some("no")), "until there is an answer");
         assert!(snapshot.awaits(&issue("a", 1)) && !snapshot.awaits(&issue("a", 2)));
         snapshot.granted(issue("a", 1));
-        assert_eq!(snapshot.look("a", 0, &none, 5_000), Needs::Nothing);
+        assert_eq!(snapshot.look("a", 0, &none, at(5_000)), Needs::Nothing);
         // It is not shown yet, and the next one has its own number.
-        assert_eq!(snapshot.look("b", 0, &none, 5_000), Needs::Issue(issue("b", 2)));
-        snapshot.failed("no".into(), Some(9_000));
-        assert_eq!(snapshot.look("a", 0, &none, 5_000), Needs::Nothing);
+        assert_eq!(snapshot.look("b", 0, &none, at(5_000)), Needs::Issue(issue("b", 2)));
+        snapshot.failed("no".into(), Some(at(9_000)));
+        assert_eq!(snapshot.look("a", 0, &none, at(5_000)), Needs::Nothing);
         assert_eq!(snapshot.revision(None), Revision::Active(1), "the graph of before is wanted again");
     }
 }

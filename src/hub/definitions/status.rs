@@ -200,9 +200,10 @@ pub fn news(old: &RgdStatus, new: &RgdStatus) -> Vec<News> {
 mod tests {
     use super::*;
     use crate::api::kstatus::{self, Kstatus};
+    use crate::reconcile::Moment;
 
     fn of(progress: &Progress) -> RgdStatus {
-        let now = Now { millis: 0, rfc3339: "2026-01-01T00:00:00Z".into() };
+        let now = Now { at: Moment::START, rfc3339: "2026-01-01T00:00:00Z".into() };
         status(&RgdStatus::default(), 1, progress, &now)
     }
     fn ready(status: &RgdStatus) -> String {
@@ -275,7 +276,7 @@ mod tests {
         let refused = of(&Progress { accepted: Some(Err("bad".into())), ..Progress::default() });
         let has = |status: &RgdStatus| status.conditions.iter().any(|c| c.type_ == "Stalled");
         assert!(has(&refused));
-        let now = Now { millis: 1, rfc3339: "2026-01-01T00:00:01Z".into() };
+        let now = Now { at: Moment::from_millis(1), rfc3339: "2026-01-01T00:00:01Z".into() };
         let looked_at = status(&refused, 2, &Progress::default(), &now);
         assert!(!has(&looked_at) && looked_at.observed_generation == 2, "the mended one is looked at");
     }
@@ -304,7 +305,7 @@ mod tests {
             running: true,
             ..Progress::default()
         };
-        let later = Now { millis: 9, rfc3339: "2026-02-02T00:00:00Z".into() };
+        let later = Now { at: Moment::from_millis(9), rfc3339: "2026-02-02T00:00:00Z".into() };
         for overruled in [
             Progress { held_by: Some(Held { count: 1, first: vec!["n/a".into()] }), ..fine.clone() },
             Progress { unfit: Some(Unfit { clusters: 1, first: "eu: no".into() }), ..fine.clone() },
@@ -324,7 +325,7 @@ mod tests {
             ..Progress::default()
         };
         let first = of(&fine);
-        let later = Now { millis: 9, rfc3339: "2026-02-02T00:00:00Z".into() };
+        let later = Now { at: Moment::from_millis(9), rfc3339: "2026-02-02T00:00:00Z".into() };
         assert_eq!(status(&first, 1, &fine, &later), first);
         let broken = Progress { accepted: Some(Err("x".into())), ..fine };
         assert!(status(&first, 2, &broken, &later).topological_order.is_empty());

@@ -10,6 +10,7 @@ use crate::api::keys::kro;
 use crate::api::rgd::ResourceGraphDefinition;
 use crate::graph::{self, Graph, Options};
 use crate::hub::writes::Part;
+use crate::reconcile::Moment;
 use crate::reconcile::Now;
 use crate::schema::kinds::Anywhere;
 use crate::spoke::client::ApiError;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 struct Driver {
     entry: DefinitionEntry,
     wakes: Wakes,
-    now: u64,
+    now: Moment,
 }
 
 fn read(object: &Value) -> ResourceGraphDefinition {
@@ -46,7 +47,11 @@ fn forbidden() -> ApiError {
 impl Driver {
     fn new(object: Value) -> Self {
         let rgd = read(&object);
-        Self { entry: DefinitionEntry::new(Arc::new(Object(object)), rgd), wakes: Wakes::default(), now: 0 }
+        Self {
+            entry: DefinitionEntry::new(Arc::new(Object(object)), rgd),
+            wakes: Wakes::default(),
+            now: Moment::START,
+        }
     }
 
     fn edit(&mut self, object: Value) {
@@ -56,7 +61,7 @@ impl Driver {
 
     fn look(&mut self) -> Vec<Deed> {
         let at = Situation {
-            now: Now { millis: self.now, rfc3339: "2026-01-01T00:00:00Z".into() },
+            now: Now { at: self.now, rfc3339: "2026-01-01T00:00:00Z".into() },
             served: None,
             snapshots: Revisions::default(),
             column: Some(false),
@@ -195,8 +200,8 @@ fn what_is_refused_is_tried_again_when_its_time_has_come_ever_less() {
     let is_finalizer = |deed: &Deed| matches!(deed, Deed::WriteFinalizers { .. });
     let mut times = Vec::new();
     let mut deeds = driver.look();
-    while driver.now < 60_000 {
-        assert!(deeds.iter().any(is_finalizer), "{}: {deeds:?}", driver.now);
+    while driver.now < Moment::from_millis(60_000) {
+        assert!(deeds.iter().any(is_finalizer), "{:?}: {deeds:?}", driver.now);
         driver.refuse(Part::Finalizers);
         assert!(!driver.look().iter().any(is_finalizer), "not before its time");
         driver.entry.writes.answered(Part::Status);
@@ -204,7 +209,7 @@ fn what_is_refused_is_tried_again_when_its_time_has_come_ever_less() {
         times.push(driver.now);
         deeds = driver.look();
     }
-    assert_eq!(times, [5_000, 15_000, 35_000, 75_000]);
+    assert_eq!(times, [5_000, 15_000, 35_000, 75_000].map(Moment::from_millis));
 
     // The CRD, and the status that says so.
     let mut driver = Driver::new(definition("integer", &[kro::FINALIZER]));
@@ -217,7 +222,7 @@ fn what_is_refused_is_tried_again_when_its_time_has_come_ever_less() {
     driver.refuse(Part::Status);
     assert!(driver.look().is_empty());
     driver.wait();
-    assert_eq!(driver.now, 5_000);
+    assert_eq!(driver.now, Moment::from_millis(5_000));
     let deeds = driver.look();
     assert!(wanted_crd(&deeds).is_some(), "{deeds:?}");
     assert!(deeds.iter().any(|d| matches!(d, Deed::WriteStatus { .. })), "{deeds:?}");
@@ -255,6 +260,6 @@ fn what_does_not_compile_serves_on_and_is_compiled_again_when_its_kinds_may_have
     assert!(!driver.look().iter().any(is_compile));
     assert!(driver.entry.serving().is_some_and(|serving| Arc::ptr_eq(&serving.graph, &graph)));
     driver.wait();
-    assert_eq!(driver.now, 5_000);
+    assert_eq!(driver.now, Moment::from_millis(5_000));
     assert!(driver.look().iter().any(is_compile));
 }

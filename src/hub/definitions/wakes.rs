@@ -3,6 +3,7 @@
 
 use crate::hub::timers::{Pauses, Timers};
 use crate::hub::writes::Part;
+use crate::reconcile::Moment;
 use crate::spoke::agenda::Agenda;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -47,9 +48,9 @@ pub const LASTING: Pauses = Pauses { first: Duration::from_secs(60), longest: LO
 pub const OVERTAKEN: Pauses = Pauses { first: Duration::from_secs(1), longest: LONGEST };
 
 /// A kind is described a moment after its CRD changed; how soon is not told. Since the change.
-const DESCRIBED: [u64; 3] = [400, 2_000, 7_000];
+const DESCRIBED: [Duration; 3] = [Duration::from_millis(400), Duration::from_secs(2), Duration::from_secs(7)];
 /// Changes that follow each other are taken together: such looks begin at most this often.
-const APART: u64 = 10_000;
+const APART: Duration = Duration::from_secs(10);
 
 /// One subject of one definition.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,14 +73,14 @@ pub struct Wakes {
 
 impl Wakes {
     /// It failed. Returns when it is tried again.
-    pub fn failed(&mut self, name: &str, subject: Subject, pauses: Pauses, now: u64) -> Option<u64> {
+    pub fn failed(&mut self, name: &str, subject: Subject, pauses: Pauses, now: Moment) -> Option<Moment> {
         let wake = Wake::new(name, subject);
         self.retries.failed(&wake, now, pauses);
         self.retries.time(&wake)
     }
 
     /// It is to be looked at after this time, if not sooner.
-    pub fn within(&mut self, name: &str, subject: Subject, now: u64, pause: Duration) {
+    pub fn within(&mut self, name: &str, subject: Subject, now: Moment, pause: Duration) {
         self.retries.after(&Wake::new(name, subject), now, pause);
     }
 
@@ -89,7 +90,7 @@ impl Wakes {
     }
 
     /// What it looks at changed, and reads as it is now a moment later only.
-    pub fn changed(&mut self, name: &str, subject: Subject, now: u64) {
+    pub fn changed(&mut self, name: &str, subject: Subject, now: Moment) {
         self.looks.changed(&Wake::new(name, subject), now);
     }
 
@@ -106,12 +107,12 @@ impl Wakes {
         }
     }
 
-    pub fn next(&self) -> Option<u64> {
+    pub fn next(&self) -> Option<Moment> {
         self.retries.next().into_iter().chain(self.looks.agenda.next()).min()
     }
 
     /// Takes those whose time has come, each once.
-    pub fn due(&mut self, now: u64) -> BTreeSet<Wake> {
+    pub fn due(&mut self, now: Moment) -> BTreeSet<Wake> {
         self.retries.due(now).into_iter().chain(self.looks.due(now)).collect()
     }
 }
@@ -126,30 +127,30 @@ struct Looks {
 #[derive(Debug)]
 struct Series {
     /// Since when its looks are counted.
-    since: u64,
+    since: Moment,
     done: usize,
 }
 
 impl Series {
-    fn next(&self) -> Option<u64> {
-        Some(self.since + DESCRIBED.get(self.done)?)
+    fn next(&self) -> Option<Moment> {
+        Some(self.since.after(*DESCRIBED.get(self.done)?))
     }
 }
 
 impl Looks {
-    fn changed(&mut self, wake: &Wake, now: u64) {
+    fn changed(&mut self, wake: &Wake, now: Moment) {
         let last = self.series.get(wake).map(|series| series.since);
         // Looks that have not begun come after this change too.
         if last.is_some_and(|since| since > now) {
             return;
         }
-        let series = Series { since: last.map_or(now, |last| now.max(last + APART)), done: 0 };
+        let series = Series { since: last.map_or(now, |last| now.max(last.after(APART))), done: 0 };
         let pending = self.agenda.time(wake);
         self.agenda.set(wake, series.next().into_iter().chain(pending).min());
         self.series.insert(wake.clone(), series);
     }
 
-    fn due(&mut self, now: u64) -> Vec<Wake> {
+    fn due(&mut self, now: Moment) -> Vec<Wake> {
         let due = self.agenda.due(now);
         for wake in &due {
             let Some(series) = self.series.get_mut(wake) else { continue };
@@ -170,19 +171,23 @@ impl Looks {
 mod tests {
     use super::*;
 
+    fn at(millis: u64) -> Moment {
+        Moment::from_millis(millis)
+    }
+
     const TEN_MINUTES: u64 = 600_000;
 
     /// How often it is tried in each of ten minutes, if every try fails and `changes` come meanwhile.
     fn tries_of(subject: Subject, pauses: Pauses, changes: impl Fn(u64) -> bool) -> Vec<usize> {
         let (mut wakes, mut tried) = (Wakes::default(), vec![0; 10]);
-        wakes.failed("a", subject, pauses, 0);
+        wakes.failed("a", subject, pauses, at(0));
         for now in (0..TEN_MINUTES).step_by(100) {
             if changes(now) {
-                wakes.changed("a", subject, now);
+                wakes.changed("a", subject, at(now));
             }
-            for wake in wakes.due(now) {
+            for wake in wakes.due(at(now)) {
                 tried[usize::try_from(now / 60_000).unwrap()] += 1;
-                wakes.failed(&wake.definition, wake.subject, pauses, now);
+                wakes.failed(&wake.definition, wake.subject, pauses, at(now));
             }
         }
         tried
@@ -226,9 +231,9 @@ mod tests {
         let mut looks = Vec::new();
         for now in (0..60_000).step_by(100) {
             if now == 1_000 || now == 4_000 {
-                wakes.changed("a", Subject::Compile, now);
+                wakes.changed("a", Subject::Compile, at(now));
             }
-            looks.extend(wakes.due(now).iter().map(|_| now));
+            looks.extend(wakes.due(at(now)).iter().map(|_| now));
         }
         assert_eq!(looks, [1_400, 3_000, 8_000, 13_000, 18_000]);
     }
@@ -236,20 +241,20 @@ mod tests {
     #[test]
     fn each_subject_has_one_time_and_the_sooner_wins() {
         let mut wakes = Wakes::default();
-        wakes.failed("a", Subject::Crd, LASTING, 0);
-        wakes.failed("a", Subject::Crd, LASTING, 0);
-        wakes.failed("a", Subject::Status, SOON, 0);
+        wakes.failed("a", Subject::Crd, LASTING, at(0));
+        wakes.failed("a", Subject::Crd, LASTING, at(0));
+        wakes.failed("a", Subject::Status, SOON, at(0));
         assert!(wakes.is_waiting("a", Subject::Crd) && !wakes.is_waiting("b", Subject::Crd));
-        assert_eq!(wakes.due(10_000), BTreeSet::from([Wake::new("a", Subject::Status)]));
-        assert_eq!(wakes.next(), Some(60_000));
-        wakes.within("a", Subject::Crd, 20_000, Duration::ZERO);
-        assert_eq!(wakes.due(20_000).len(), 1);
+        assert_eq!(wakes.due(at(10_000)), BTreeSet::from([Wake::new("a", Subject::Status)]));
+        assert_eq!(wakes.next(), Some(at(60_000)));
+        wakes.within("a", Subject::Crd, at(20_000), Duration::ZERO);
+        assert_eq!(wakes.due(at(20_000)).len(), 1);
         assert_eq!(wakes.next(), None);
-        wakes.failed("a", Subject::Crd, SOON, 20_000);
+        wakes.failed("a", Subject::Crd, SOON, at(20_000));
         wakes.settled("a", Subject::Crd);
         assert_eq!((wakes.next(), wakes.is_waiting("a", Subject::Crd)), (None, false));
-        wakes.failed("a", Subject::Crd, SOON, 20_000);
-        assert_eq!(wakes.next(), Some(25_000), "earlier failures are forgotten");
+        wakes.failed("a", Subject::Crd, SOON, at(20_000));
+        assert_eq!(wakes.next(), Some(at(25_000)), "earlier failures are forgotten");
         wakes.forget("a");
         assert_eq!(wakes.next(), None);
     }

@@ -3,29 +3,31 @@
 
 use crate::api::Object;
 use crate::api::condition::{Condition, ConditionStatus, Conditions, READY};
+use crate::reconcile::Moment;
 use crate::reconcile::Now;
 use crate::reconcile::fleet::FleetStep;
 use crate::reconcile::spoke::{InstanceState, merge_patch};
 use serde_json::{Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
-const AGAIN_MILLIS: u64 = 60_000;
+const AGAIN: Duration = Duration::from_secs(60);
 const MESSAGE: &str = "internal error, see the log of kro-hub; tried again every minute";
 
 /// A step that panicked: when the next may be tried, and for which generation nothing is tried before.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Crash {
-    pub until: u64,
+    pub until: Moment,
     generation: i64,
 }
 
 impl Crash {
-    pub fn of(instance: &Object, now: u64) -> Self {
-        Self { until: now.saturating_add(AGAIN_MILLIS), generation: instance.generation() }
+    pub fn of(instance: &Object, now: Moment) -> Self {
+        Self { until: now.after(AGAIN), generation: instance.generation() }
     }
 
     /// Whether the instance waits still.
-    pub fn holds(&self, instance: &Object, now: u64) -> bool {
+    pub fn holds(&self, instance: &Object, now: Moment) -> bool {
         now < self.until && instance.generation() == self.generation
     }
 }
@@ -54,6 +56,10 @@ pub(super) fn status(instance: &Object, now: &Now) -> Option<Value> {
 mod tests {
     use super::*;
 
+    fn at(millis: u64) -> Moment {
+        Moment::from_millis(millis)
+    }
+
     fn instance(generation: i64, status: Value) -> Object {
         Object(json!({"metadata": {"name": "a", "generation": generation}, "status": status}))
     }
@@ -66,15 +72,15 @@ mod tests {
 
     #[test]
     fn it_is_tried_again_slowly_or_when_it_was_edited() {
-        let crash = Crash::of(&instance(2, json!({})), 1_000);
-        assert!(crash.holds(&instance(2, json!({"state": "ERROR"})), 60_999));
-        assert!(!crash.holds(&instance(2, json!({})), 61_000));
-        assert!(!crash.holds(&instance(3, json!({})), 1_001));
+        let crash = Crash::of(&instance(2, json!({})), at(1_000));
+        assert!(crash.holds(&instance(2, json!({"state": "ERROR"})), at(60_999)));
+        assert!(!crash.holds(&instance(2, json!({})), at(61_000)));
+        assert!(!crash.holds(&instance(3, json!({})), at(1_001)));
     }
 
     #[test]
     fn the_status_says_so_once_and_keeps_what_else_it_says() {
-        let now = Now { millis: 1, rfc3339: "2026-01-01T00:00:00Z".into() };
+        let now = Now { at: Moment::from_millis(1), rfc3339: "2026-01-01T00:00:00Z".into() };
         let mut object = instance(2, json!({"state": "ACTIVE", "url": "x"}));
         let patch = status(&object, &now).unwrap();
         assert_eq!((&patch["state"], patch.get("url")), (&json!("ERROR"), None));

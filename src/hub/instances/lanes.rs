@@ -3,6 +3,7 @@
 
 use crate::api::maps::HashSet;
 use crate::api::names::InstanceKey;
+use crate::reconcile::Moment;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ pub(super) struct Lanes {
     /// Instances whose last step took long.
     long: HashSet<InstanceKey>,
     /// No slow one before this time.
-    pause_until: u64,
+    pause_until: Moment,
 }
 
 impl Lanes {
@@ -29,7 +30,7 @@ impl Lanes {
     }
 
     /// The next one. A slow one goes first when its time has come, so that a busy lane starves nobody.
-    pub fn pop(&mut self, now: u64) -> Option<InstanceKey> {
+    pub fn pop(&mut self, now: Moment) -> Option<InstanceKey> {
         let slow = if now >= self.pause_until { self.slow.pop_front() } else { None };
         let key = slow.or_else(|| self.quick.pop_front())?;
         self.queued.remove(&key);
@@ -37,28 +38,27 @@ impl Lanes {
     }
 
     /// How long its step took, which ended now.
-    pub fn took(&mut self, key: &InstanceKey, long: Duration, now: u64) {
+    pub fn took(&mut self, key: &InstanceKey, long: Duration, now: Moment) {
         if long < LONG {
             self.long.remove(key);
             return;
         }
         self.long.insert(key.clone());
-        let pause = u64::try_from(long.as_millis()).unwrap_or(u64::MAX).saturating_mul(2);
-        self.pause_until = now.saturating_add(pause);
+        self.pause_until = now.after(long.saturating_mul(2));
     }
 
     pub fn forget(&mut self, key: &InstanceKey) {
         self.long.remove(key);
     }
 
-    pub fn has_work(&self, now: u64) -> bool {
+    pub fn has_work(&self, now: Moment) -> bool {
         !self.quick.is_empty() || (!self.slow.is_empty() && now >= self.pause_until)
     }
     pub fn len(&self) -> usize {
         self.queued.len()
     }
     /// When a slow one may go that has to wait.
-    pub fn next(&self) -> Option<u64> {
+    pub fn next(&self) -> Option<Moment> {
         (!self.slow.is_empty()).then_some(self.pause_until)
     }
 }
@@ -68,6 +68,9 @@ mod tests {
     use super::*;
     use crate::api::names::GroupKind;
 
+    fn at(millis: u64) -> Moment {
+        Moment::from_millis(millis)
+    }
     fn key(name: &str) -> InstanceKey {
         InstanceKey::new(GroupKind::new("kro.run", "App"), "n", name)
     }
@@ -83,13 +86,13 @@ mod tests {
                 lanes.push(key);
             }
             lanes.push(&key("quick"));
-            let Some(next) = lanes.pop(now) else {
-                now = lanes.next().unwrap();
+            let Some(next) = lanes.pop(at(now)) else {
+                now = lanes.next().unwrap().as_millis();
                 continue;
             };
             let takes = if next == key("quick") { 1 } else { 100 };
             now += takes;
-            lanes.took(&next, Duration::from_millis(takes), now);
+            lanes.took(&next, Duration::from_millis(takes), at(now));
             if takes == 1 {
                 quick += 1;
                 longest_wait = longest_wait.max(now - last);
@@ -108,16 +111,19 @@ mod tests {
     fn what_is_quick_again_is_treated_so() {
         let mut lanes = Lanes::default();
         lanes.push(&key("a"));
-        let a = lanes.pop(0).unwrap();
-        lanes.took(&a, Duration::from_millis(50), 50);
+        let a = lanes.pop(at(0)).unwrap();
+        lanes.took(&a, Duration::from_millis(50), at(50));
         lanes.push(&a);
         assert!(
-            !lanes.has_work(60) && lanes.len() == 1 && lanes.next() == Some(150) && lanes.pop(60).is_none()
+            !lanes.has_work(at(60))
+                && lanes.len() == 1
+                && lanes.next() == Some(at(150))
+                && lanes.pop(at(60)).is_none()
         );
-        assert!(lanes.has_work(150));
-        lanes.pop(150).unwrap();
-        lanes.took(&a, Duration::from_millis(1), 151);
+        assert!(lanes.has_work(at(150)));
+        lanes.pop(at(150)).unwrap();
+        lanes.took(&a, Duration::from_millis(1), at(151));
         lanes.push(&a);
-        assert!(lanes.has_work(152) && lanes.next().is_none());
+        assert!(lanes.has_work(at(152)) && lanes.next().is_none());
     }
 }

@@ -24,6 +24,7 @@ use crate::api::maps::HashMap;
 use crate::api::names::{ClusterName, GroupKind, Gvk, HubId, InstanceKey};
 use crate::api::text;
 use crate::graph::Graph;
+use crate::reconcile::Moment;
 use crate::reconcile::Now;
 use crate::reconcile::fleet::placement::DefaultPlacement;
 use crate::reconcile::fleet::{ClusterState, Fleet, Left};
@@ -386,19 +387,19 @@ impl Instances {
         }
     }
 
-    pub fn has_work(&self, now: u64) -> bool {
+    pub fn has_work(&self, now: Moment) -> bool {
         self.lanes.has_work(now)
     }
     pub fn queue_length(&self) -> usize {
         self.lanes.len()
     }
 
-    /// When the next instance wants to be looked at, in milliseconds of the clock.
-    pub fn next_wake(&self) -> Option<u64> {
+    /// When the next instance wants to be looked at.
+    pub fn next_wake(&self) -> Option<Moment> {
         self.agenda.next().into_iter().chain(self.lanes.next()).min()
     }
 
-    pub fn wake_due(&mut self, now: u64) {
+    pub fn wake_due(&mut self, now: Moment) {
         for key in self.agenda.due(now) {
             self.enqueue(&key);
         }

@@ -8,19 +8,18 @@ use crate::reconcile::Now;
 use crate::reconcile::fleet::{Fleet, FleetAction, FleetStep, Inputs};
 use crate::spoke::messages::ToSpoke;
 use crate::spoke::spans;
-use std::time::Duration;
 use tokio::time::Instant;
 
 impl Instances {
     /// Steps the next instance that wants it; which that was, if there was one.
     pub fn step_next(&mut self, now: &Now) -> Option<InstanceKey> {
-        let key = self.lanes.pop(now.millis)?;
+        let key = self.lanes.pop(now.at)?;
         let kind = self.kinds.get_mut(&key.gk).filter(|k| k.view.is_synced())?;
         let object = kind.view.get(&Key::new(&key.namespace, &key.name)).cloned()?;
         let slot = kind.slots.get_mut(&key)?;
         let _in = spans::instance(&key).entered();
         let began = Instant::now();
-        if let Some(crash) = slot.crash.filter(|crash| crash.holds(&object, now.millis)) {
+        if let Some(crash) = slot.crash.filter(|crash| crash.holds(&object, now.at)) {
             self.agenda.set(&key, Some(crash.until));
             return None;
         }
@@ -39,7 +38,7 @@ impl Instances {
         slot.crash = None;
         let step = stepped.unwrap_or_else(|| {
             tracing::error!("a step panicked; starting it afresh");
-            let crash = Crash::of(&object, now.millis);
+            let crash = Crash::of(&object, now.at);
             slot.fleet = Fleet::new(key.clone(), kind.gvk.clone());
             slot.crash = Some(crash);
             let patch = crash::status(&object, now);
@@ -47,7 +46,7 @@ impl Instances {
             FleetStep { actions, wake_at: Some(crash.until) }
         });
         let took = began.elapsed();
-        self.lanes.took(&key, took, now.millis.saturating_add(millis(took)));
+        self.lanes.took(&key, took, now.at.after(took));
         self.agenda.set(&key, step.wake_at);
         let slow = slot.slow;
         let target = Target { key: key.clone(), object, resource: kind.resource.clone() };
@@ -67,8 +66,4 @@ impl Instances {
         }
         Some(key)
     }
-}
-
-fn millis(of: Duration) -> u64 {
-    u64::try_from(of.as_millis()).unwrap_or(u64::MAX)
 }

@@ -355,8 +355,8 @@ fn case_135_a_refused_write_is_an_error_that_ends_by_itself() {
     bench.step();
     assert_eq!((bench.report().0.as_str(), resources_ready(&bench).as_str()), ("ERROR", "False NotReady"));
     let due = bench.last.wake_at.unwrap();
-    assert!(due > bench.now.millis, "it is tried again without an event");
-    bench.now.millis = due;
+    assert!(due > bench.now.at, "it is tried again without an event");
+    bench.now.at = due;
     bench.rounds();
     assert_eq!(bench.report().0, "ACTIVE");
 }
@@ -372,7 +372,7 @@ fn a_refused_prune_is_shown_and_tried_again() {
     let (state, message) = bench.report();
     assert_eq!((state.as_str(), resources_ready(&bench).as_str()), ("ERROR", "False NotReady"));
     assert!(message.contains("prune of ConfigMap apps/app-n1"), "{message}");
-    bench.now.millis = bench.last.wake_at.unwrap();
+    bench.now.at = bench.last.wake_at.unwrap();
     bench.rounds();
     assert_eq!((names(&bench), bench.report().0), (vec!["n0".to_owned()], "ACTIVE".to_owned()));
 }

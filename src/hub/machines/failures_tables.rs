@@ -5,13 +5,14 @@ use super::graphs::{NAMESPACE, Plan, Sort};
 use super::spoke_tables::{Bench, remove, settled, words};
 use super::wire::Fault;
 use crate::api::names::ObjectRef;
+use std::time::Duration;
 
 /// Requests in each of ten minutes, if what these words name fails all the time, and something looks every so many
 /// milliseconds.
 fn requests(mut bench: Bench, fails: &str, look: usize) -> Vec<usize> {
-    let (begun, mut counts) = (bench.now.millis, vec![0; 10]);
+    let (begun, mut counts) = (bench.now.at, vec![0; 10]);
     for millis in (0..600_000_u64).step_by(look) {
-        bench.now.millis = begun + millis;
+        bench.now.at = begun.after(Duration::from_millis(millis));
         loop {
             let actions = bench.step();
             if actions.is_empty() {

@@ -3,24 +3,30 @@
 use super::graphs::{Blueprint, Outside, Plan, Sort, Wish};
 use super::spoke_tables::{Bench, child, run, settled, wish};
 use super::world::instance_key;
+use crate::reconcile::Moment;
 use crate::reconcile::world::{Looked, Stored};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-const TEN_MINUTES: u64 = 600_000;
+const TEN_MINUTES: Duration = Duration::from_secs(600);
 /// Writes of one object that ten minutes may see.
 const BOUND: usize = 24;
 
 /// When each thing was written.
-type Times = BTreeMap<String, Vec<u64>>;
+type Times = BTreeMap<String, Vec<Moment>>;
 
 /// Lets something move whenever all that may be written is written. Says what was said last.
-fn contest(bench: &mut Bench, millis: u64, mut moves: impl FnMut(&mut Bench)) -> (Times, (String, String)) {
-    let (end, mut times, mut said) = (bench.now.millis + millis, Times::new(), None);
-    while bench.now.millis < end {
+fn contest(
+    bench: &mut Bench,
+    span: Duration,
+    mut moves: impl FnMut(&mut Bench),
+) -> (Times, (String, String)) {
+    let (end, mut times, mut said) = (bench.now.at.after(span), Times::new(), None);
+    while bench.now.at < end {
         moves(bench);
-        let now = bench.now.millis;
+        let now = bench.now.at;
         for round in bench.rounds() {
             for write in round.split("; ").filter(|w| w.starts_with("apply")) {
                 times.entry(write.to_owned()).or_default().push(now);
@@ -31,14 +37,14 @@ fn contest(bench: &mut Bench, millis: u64, mut moves: impl FnMut(&mut Bench)) ->
             assert_ne!(report.0, "ACTIVE", "what is fought over is not well in between: {said:?}");
         }
         if bench.last.held.is_empty() {
-            bench.now.millis += 10;
+            bench.now.at = bench.now.at.after(Duration::from_millis(10));
             continue;
         }
         for held in &bench.last.held {
             assert!(report.1.contains(&held.to_string()), "{held}: {}", report.1);
         }
         said = Some(report);
-        bench.now.millis = bench.last.wake_at.unwrap();
+        bench.now.at = bench.last.wake_at.unwrap();
     }
     (times, said.unwrap())
 }
@@ -51,7 +57,7 @@ fn reason(bench: &Bench) -> String {
 fn bounded(times: &Times) {
     for (write, times) in times {
         for (index, start) in times.iter().enumerate() {
-            let within = times[index..].iter().take_while(|t| **t < start + TEN_MINUTES).count();
+            let within = times[index..].iter().take_while(|t| **t < start.after(TEN_MINUTES)).count();
             assert!(within <= BOUND, "{write}: {within} times in ten minutes: {times:?}");
         }
     }
@@ -59,9 +65,9 @@ fn bounded(times: &Times) {
 
 /// What is there is as wanted, and a minute after it was written all is well.
 fn rests(bench: &mut Bench, case: &str) {
-    bench.now.millis += TEN_MINUTES;
+    bench.now.at = bench.now.at.after(TEN_MINUTES);
     bench.rounds();
-    bench.now.millis += 60_000;
+    bench.now.at = bench.now.at.after(Duration::from_millis(60_000));
     bench.rounds();
     assert_eq!(bench.report(), ("ACTIVE".into(), String::new()), "{case}");
 }
@@ -102,7 +108,7 @@ fn what_others_move_is_written_ever_more_slowly_and_named() {
         (
             "changes one field, while others write others",
             Box::new(move |bench| {
-                let n = bench.now.millis.to_string();
+                let n = bench.now.at.as_millis().to_string();
                 drop(bench.server.change(&n0, "fighter", false, |v| v["data"]["x"] = json!(n)));
                 drop(bench.server.change(&n0, "bystander", false, |v| v["data"]["seen"] = json!(n)));
             }),
@@ -203,21 +209,21 @@ fn what_our_own_writes_move_is_named_with_the_field_that_moves() {
 fn a_status_that_moves_is_written_at_most_once_a_minute_in_the_end() {
     let mut bench = follower(|d| d["spec"]["schema"]["status"]["first"] = json!("${read.data.value}"));
     let (mut times, mut turn) = (Vec::new(), 0);
-    let end = bench.now.millis + TEN_MINUTES;
-    while bench.now.millis < end {
+    let end = bench.now.at.after(TEN_MINUTES);
+    while bench.now.at < end {
         turn += 1;
         show(&mut bench, &format!("v{turn}"));
         for _ in 0..6 {
             let round = bench.round();
-            times.extend(round.contains("status").then_some(bench.now.millis));
+            times.extend(round.contains("status").then_some(bench.now.at));
         }
-        bench.now.millis += 500;
+        bench.now.at = bench.now.at.after(Duration::from_millis(500));
     }
     assert!(times.len() <= 45, "{}", times.len());
     show(&mut bench, "last");
-    bench.now.millis += 120_000;
+    bench.now.at = bench.now.at.after(Duration::from_millis(120_000));
     bench.rounds();
-    bench.now.millis += 120_000;
+    bench.now.at = bench.now.at.after(Duration::from_millis(120_000));
     bench.rounds();
     let mirror = bench.server.object(&instance_key("app").object()).unwrap();
     assert_eq!(mirror.str_at("/status/first"), "last");

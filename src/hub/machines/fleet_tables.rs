@@ -10,6 +10,7 @@ use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, HubId, ObjectRef};
 use crate::hub::instances::{Outcome, Target, write};
+use crate::reconcile::Moment;
 use crate::reconcile::Now;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::placement::DefaultPlacement;
@@ -18,6 +19,7 @@ use crate::reconcile::spoke::{Goal, InstanceState, Report, StatusTrouble};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(super) struct Bench {
     pub server: Server,
@@ -68,7 +70,7 @@ impl Bench {
             undefined: false,
             status_trouble: StatusTrouble::Passing,
             fault: None,
-            now: Now { millis: 1_000, rfc3339: "2026-01-01T00:00:01Z".into() },
+            now: Now { at: Moment::from_millis(1_000), rfc3339: "2026-01-01T00:00:01Z".into() },
         }
     }
 
@@ -83,15 +85,15 @@ impl Bench {
         self.server.change(&instance_key("app").object(), "user", false, |v| merge(v, &patch)).unwrap();
     }
     pub fn later(&mut self, seconds: u64) {
-        self.now.millis += seconds * 1000;
-        self.now.rfc3339 = format!("2026-01-01T00:00:{:02}Z", self.now.millis / 1000);
+        self.now.at = self.now.at.after(Duration::from_millis(seconds * 1000));
+        self.now.rfc3339 = format!("2026-01-01T00:00:{:02}Z", self.now.at.as_millis() / 1000);
     }
 
     /// One step, everything in it done at once; in a few words, without status writes.
     pub fn round(&mut self) -> Vec<String> {
         let Some(instance) = self.instance() else { return Vec::new() };
         // Long enough for what passes by itself to be written.
-        self.now.millis += 100;
+        self.now.at = self.now.at.after(Duration::from_millis(100));
         let step = self.undone();
         let mut out = Vec::new();
         for action in step.actions {
@@ -312,7 +314,7 @@ fn few_that_are_lost_go_after_a_pause_that_a_further_loss_begins_anew() {
     assert_eq!(bench.rounds(), [""; 0]);
     bench.later(3);
     assert_eq!(bench.rounds(), [""; 0]);
-    assert_eq!(bench.undone().wake_at.map(|at| at > bench.now.millis), Some(true));
+    assert_eq!(bench.undone().wake_at.map(|at| at > bench.now.at), Some(true));
     bench.later(3);
     assert_eq!(bench.rounds(), ["record", "remove a, remove b"]);
     // The controller ends while they are being cleaned: that is not begun anew.

@@ -8,6 +8,7 @@ use crate::api::names::{ClusterName, HubId, InstanceKey};
 use crate::graph::Graph;
 use crate::hub::definitions;
 use crate::hub::instances::{Effect, Instances, Outcome};
+use crate::reconcile::Moment;
 use crate::reconcile::Now;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::over_all::Question;
@@ -31,7 +32,7 @@ pub struct HubSide {
     /// Fields that are being evaluated, with key and uid of their instance.
     pub questions: VecDeque<(InstanceKey, String, Question)>,
     /// When the instances are to be listed anew, for which CRD.
-    pub rereads: Vec<(u64, String)>,
+    pub rereads: Vec<(Moment, String)>,
 }
 
 impl HubSide {
@@ -161,16 +162,15 @@ impl HubSide {
         self.instances.outcome(&key, &uid, answer, now);
     }
 
-    pub fn next_wake(&self) -> Option<u64> {
+    pub fn next_wake(&self) -> Option<Moment> {
         self.instances.next_wake().into_iter().chain(self.rereads.iter().map(|(at, _)| *at)).min()
     }
 
     pub fn wake_due(&mut self, now: &Now) {
-        self.instances.wake_due(now.millis);
-        let (due, later) =
-            std::mem::take(&mut self.rereads).into_iter().partition(|(at, _)| *at <= now.millis);
+        self.instances.wake_due(now.at);
+        let (due, later) = std::mem::take(&mut self.rereads).into_iter().partition(|(at, _)| *at <= now.at);
         self.rereads = later;
-        let due: Vec<(u64, String)> = due;
+        let due: Vec<(Moment, String)> = due;
         due.iter().for_each(|(_, hash)| self.instances.reread(&app_kind(), hash));
     }
 }

@@ -10,6 +10,7 @@ use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, ObjectRef};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// More moves than any way to rest takes.
 const LIMIT: u64 = 4_000;
@@ -236,8 +237,8 @@ pub fn fighting(seed: u64, _: &Skip, traced: bool) -> Run {
         let fighter = scenario.random.pick(&[Fighter::Insists, Fighter::Deletes]);
         scenario.world.fights.insert(place, fighter);
     }
-    let end = scenario.world.now.millis + 3_600_000;
-    while scenario.world.now.millis < end && scenario.world.advance() && !scenario.world.laws.is_broken() {}
+    let end = scenario.world.now.at.after(Duration::from_millis(3_600_000));
+    while scenario.world.now.at < end && scenario.world.advance() && !scenario.world.laws.is_broken() {}
     let run = scenario.finish();
     Run { verdict: lived.and(run.verdict), ..run }
 }

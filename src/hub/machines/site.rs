@@ -8,6 +8,7 @@ use super::watch::{Shown, Watch};
 use crate::api::Object;
 use crate::api::names::{GroupKind, HubId, InstanceKey};
 use crate::graph::Graph;
+use crate::reconcile::Moment;
 use crate::reconcile::Now;
 use crate::reconcile::spoke::{Action, Task};
 use crate::reconcile::world::{Lookup, Selection, Stored};
@@ -49,12 +50,8 @@ pub struct Driven {
     references: Vec<(Subject, u64, Watch)>,
     asks: VecDeque<Lookup>,
     judging: VecDeque<ToJudge>,
-    timers: Vec<(u64, Event)>,
-    next_tick: u64,
-}
-
-fn tick() -> u64 {
-    u64::try_from(TICK.as_millis()).unwrap_or(u64::MAX)
+    timers: Vec<(Moment, Event)>,
+    next_tick: Moment,
 }
 
 impl Driven {
@@ -71,7 +68,7 @@ impl Driven {
             asks: VecDeque::new(),
             judging: VecDeque::new(),
             timers: Vec::new(),
-            next_tick: now.millis + tick(),
+            next_tick: now.at.after(TICK),
         }
     }
 
@@ -109,8 +106,7 @@ impl Driven {
                     self.judging.extend(wanted);
                 }
                 Effect::After(pause, event) => {
-                    let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-                    self.timers.push((now.millis + millis, event));
+                    self.timers.push((now.at.after(pause), event));
                 }
             }
         }
@@ -202,7 +198,7 @@ impl Driven {
     }
 
     /// When something is due by time alone.
-    pub fn next_wake(&self) -> Option<u64> {
+    pub fn next_wake(&self) -> Option<Moment> {
         let timers = self.timers.iter().map(|(at, _)| *at);
         let tick = self.actor.lacks_kinds().then_some(self.next_tick);
         timers.chain(self.actor.next_wake()).chain(tick).min()
@@ -210,13 +206,12 @@ impl Driven {
 
     pub fn wake_due(&mut self, now: &Now) {
         self.actor.at(now.clone());
-        let (due, later) =
-            std::mem::take(&mut self.timers).into_iter().partition(|(at, _)| *at <= now.millis);
+        let (due, later) = std::mem::take(&mut self.timers).into_iter().partition(|(at, _)| *at <= now.at);
         self.timers = later;
-        let due: Vec<(u64, Event)> = due;
+        let due: Vec<(Moment, Event)> = due;
         due.into_iter().for_each(|(_, event)| self.actor.on_event(event));
-        if self.next_tick <= now.millis {
-            self.next_tick = now.millis + tick();
+        if self.next_tick <= now.at {
+            self.next_tick = now.at.after(TICK);
             self.actor.tick();
         }
     }

@@ -9,6 +9,7 @@ use super::world::instance_key;
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, HubId, ObjectRef};
+use crate::reconcile::Moment;
 use crate::reconcile::Now;
 use crate::reconcile::spoke::tracked::Trouble;
 use crate::reconcile::spoke::{
@@ -18,6 +19,7 @@ use crate::reconcile::world::{CrdState, CrdWish, KindState, Looked, Lookup, Stor
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(super) struct Bench {
     pub server: Server,
@@ -84,7 +86,7 @@ impl Bench {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
         server.create(&ObjectRef::new(namespace_kind(), "", NAMESPACE), "admin", &namespace).unwrap();
         let machine = Machine::new(task(run(&blueprint, &wish()), "u1"));
-        let now = Now { millis: 1_000, rfc3339: "2026-01-01T00:00:01Z".into() };
+        let now = Now { at: Moment::from_millis(1_000), rfc3339: "2026-01-01T00:00:01Z".into() };
         Self {
             server,
             machine,
@@ -419,20 +421,20 @@ fn a_fight_is_bounded_and_ends_in_a_repair_whatever_failed_in_between() {
     fight(&mut bench);
     assert_eq!(bench.rounds(), [""; 0]);
     assert!(bench.report().1.contains("again and again by fighter"), "{}", bench.report().1);
-    assert_eq!(bench.last.wake_at, Some(bench.now.millis + 600_000));
+    assert_eq!(bench.last.wake_at, Some(bench.now.at.after(Duration::from_millis(600_000))));
     // Who goes on after the pause is repaired once.
     for _ in 0..2 {
-        bench.now.millis += 600_000;
+        bench.now.at = bench.now.at.after(Duration::from_millis(600_000));
         assert_eq!(bench.rounds(), ["apply n0"]);
-        assert_eq!(bench.last.wake_at, Some(bench.now.millis + 60_000));
+        assert_eq!(bench.last.wake_at, Some(bench.now.at.after(Duration::from_millis(60_000))));
         assert_eq!(bench.report().0, "ERROR");
         fight(&mut bench);
         assert_eq!(bench.rounds(), [""; 0]);
-        assert_eq!(bench.last.wake_at, Some(bench.now.millis + 600_000));
+        assert_eq!(bench.last.wake_at, Some(bench.now.at.after(Duration::from_millis(600_000))));
     }
-    bench.now.millis += 600_000;
+    bench.now.at = bench.now.at.after(Duration::from_millis(600_000));
     assert_eq!(bench.rounds(), ["apply n0"]);
-    bench.now.millis += 60_000;
+    bench.now.at = bench.now.at.after(Duration::from_millis(60_000));
     bench.rounds();
     assert_eq!(bench.report(), ("ACTIVE".into(), String::new()));
     assert_eq!(bench.last.wake_at, None);
@@ -451,7 +453,7 @@ fn a_repair_that_is_refused_is_none_and_its_error_is_shown() {
         let (state, message) = bench.report();
         assert_eq!(state, "ERROR");
         assert!(!message.contains("again and again"), "{message}");
-        bench.now.millis += 10_000;
+        bench.now.at = bench.now.at.after(Duration::from_millis(10_000));
     }
     assert_eq!(bench.rounds(), ["apply n0"]);
     assert_eq!(bench.report(), ("ACTIVE".into(), String::new()));
@@ -671,7 +673,7 @@ fn a_write_that_arrived_although_its_answer_was_lost_leaves_no_failure() {
     bench.server.apply(&apply.object, apply.manager, &apply.body).unwrap();
     bench.rounds();
     assert_eq!(bench.report(), ("ACTIVE".into(), String::new()));
-    bench.now.millis += 3_600_000;
+    bench.now.at = bench.now.at.after(Duration::from_millis(3_600_000));
     bench.step();
     assert_eq!(bench.last.wake_at, None);
 }
@@ -687,7 +689,7 @@ fn a_failure_of_what_is_wanted_no_more_wakes_nobody() {
     bench.perform(&apply, Some(Fault::Error));
     bench.redefine(vec![Plan::new("n0", Sort::ConfigMap)]);
     bench.rounds();
-    bench.now.millis += 60_000;
+    bench.now.at = bench.now.at.after(Duration::from_millis(60_000));
     bench.step();
     assert_eq!(bench.last.wake_at, None, "a time that has passed would wake it again and again");
 }
@@ -715,7 +717,7 @@ fn a_dropped_field_is_offered_again_when_its_time_comes() {
     bench.perform(&actions[0], Some(Fault::Lost));
     bench.rounds();
     assert!(bench.report().1.contains("dropped the field data.x"), "{}", bench.report().1);
-    bench.now.millis += 60_000;
+    bench.now.at = bench.now.at.after(Duration::from_millis(60_000));
     assert_eq!(bench.rounds(), ["apply n0"]);
     assert_eq!(bench.report(), ("ACTIVE".into(), String::new()));
 }
@@ -724,12 +726,12 @@ fn a_dropped_field_is_offered_again_when_its_time_comes() {
 fn a_refused_crd_is_tried_again_when_it_is_due() {
     let mut bench = Bench::new(vec![Plan::new("n0", Sort::ConfigMap)]);
     let wish = CrdWish { hash: bench.blueprint.graph.crd_hash(), allow_breaking: false };
-    let due = bench.now.millis + 60_000;
+    let due = bench.now.at.after(Duration::from_millis(60_000));
     bench.crd =
         Some(CrdState::Refused { reason: "Conflict", message: "no".into(), wish, retry_at: Some(due) });
     assert_eq!(words(&bench.step()), "");
     assert!(bench.report().1.contains("no"));
-    bench.now.millis = due;
+    bench.now.at = due;
     assert_eq!(words(&bench.step()), "crd");
     bench.crd = None;
     assert_eq!(bench.rounds(), ["apply mirror", "apply n0"]);
@@ -797,7 +799,7 @@ fn fields_that_the_cluster_refuses_are_named_and_the_rest_of_the_status_is_writt
         assert_eq!(words(&bench.step()), "status");
         let (message, trouble) = ("status.first: Invalid value".to_owned(), StatusTrouble::Refused);
         bench.machine.feed(Outcome::StatusFailed { message, trouble }, &bench.now);
-        bench.now.millis += 60_000;
+        bench.now.at = bench.now.at.after(Duration::from_millis(60_000));
     };
     refuse(&mut bench);
     assert_eq!(bench.rounds(), [""; 0]);

@@ -12,6 +12,7 @@ use super::wire::{self, Fault, Request};
 use crate::api::names::{ClusterName, HubId, InstanceKey, ObjectRef};
 use crate::hub::clusters::left_behind::Recorded;
 use crate::hub::instances::{Effect, Outcome, Target, write};
+use crate::reconcile::Moment;
 use crate::reconcile::Now;
 use crate::reconcile::fleet::{FleetAction, Left};
 use crate::reconcile::spoke::{Action, Goal, Side, Task, has_hub_part};
@@ -24,6 +25,7 @@ use crate::spoke::{crd, perform};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub struct Site {
     pub server: Server,
@@ -80,7 +82,7 @@ struct Pending {
     work: Work,
     line: Line,
     /// Not looked at before this time.
-    not_before: u64,
+    not_before: Moment,
 }
 
 impl Pending {
@@ -152,7 +154,7 @@ pub fn hub_site() -> ClusterName {
 }
 
 /// A run at rest looks no further into the future than this: longer than every back-off and pause.
-const HORIZON: u64 = 3 * 3_600_000;
+const HORIZON: Duration = Duration::from_secs(3 * 3_600);
 
 impl World {
     pub fn new(seed: u64, spokes: usize, local: bool, blueprint: Arc<Blueprint>, traced: bool) -> Self {
@@ -187,7 +189,7 @@ impl World {
         let hub = HubSide::new(1, hub_id.clone(), blueprint.graph.clone(), &clusters);
         let mut out = Self {
             random,
-            now: Now { millis: 0, rfc3339: rfc3339(0) },
+            now: Now { at: Moment::START, rfc3339: rfc3339(0) },
             hub_id,
             sites,
             hub,
@@ -220,7 +222,7 @@ impl World {
         self.sites.keys().filter(|n| **n != hub_site()).cloned().collect()
     }
     pub fn note(&mut self, text: impl FnOnce() -> String) {
-        let at = self.now.millis;
+        let at = self.now.at.as_millis();
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{at:>8} {}", text()));
         }
@@ -229,11 +231,11 @@ impl World {
         self.trace.as_deref().unwrap_or_default()
     }
 
-    fn pass(&mut self, millis: u64) {
-        self.now.millis += millis;
-        self.now.rfc3339 = rfc3339(self.now.millis / 1000);
+    fn pass(&mut self, span: Duration) {
+        self.now.at = self.now.at.after(span);
+        self.now.rfc3339 = rfc3339(self.now.at.as_millis() / 1000);
         let due = |site: &Site| {
-            site.actor.as_ref().is_some_and(|a| a.next_wake().is_some_and(|at| at <= self.now.millis))
+            site.actor.as_ref().is_some_and(|a| a.next_wake().is_some_and(|at| at <= self.now.at))
         };
         let due: Vec<ClusterName> =
             self.sites.iter().filter(|(_, s)| due(s)).map(|(n, _)| n.clone()).collect();
@@ -241,7 +243,7 @@ impl World {
             let now = self.now.clone();
             self.tell(&name, |driven, _| driven.wake_due(&now));
         }
-        if self.hub.next_wake().is_some_and(|w| w <= self.now.millis) {
+        if self.hub.next_wake().is_some_and(|w| w <= self.now.at) {
             self.hub.wake_due(&self.now);
             self.after_hub();
         }
@@ -333,7 +335,7 @@ impl World {
             }
         }
         for (index, request) in self.requests.iter().enumerate() {
-            if request.not_before <= self.now.millis {
+            if request.not_before <= self.now.at {
                 out.push(if request.is_ended() { Move::Answer(index) } else { Move::Call(index) });
             }
         }
@@ -352,7 +354,7 @@ impl World {
         if self.hub.watch.as_ref().is_some_and(|w| w.has_news(home)) {
             out.push(Move::HubSee);
         }
-        if self.hub.instances.has_work(self.now.millis) {
+        if self.hub.instances.has_work(self.now.at) {
             out.push(Move::HubStep);
         }
         if !self.hub.questions.is_empty() {
@@ -361,7 +363,7 @@ impl World {
         out
     }
 
-    fn next_wake(&self) -> Option<u64> {
+    fn next_wake(&self) -> Option<Moment> {
         let actors = self.sites.values().filter_map(|s| s.actor.as_ref()).filter(|a| a.in_contact);
         let wakes = actors.filter_map(Driven::next_wake).chain(self.hub.next_wake());
         wakes.chain(self.requests.iter().map(|r| r.not_before)).min()
@@ -370,13 +372,13 @@ impl World {
     /// One thing happens. False when nothing will.
     pub fn advance(&mut self) -> bool {
         let millis = self.random.below(self.pace + 1) as u64;
-        self.pass(millis);
+        self.pass(Duration::from_millis(millis));
         let moves = self.moves();
         if moves.is_empty() {
-            let Some(at) = self.next_wake().filter(|at| *at <= self.now.millis + HORIZON) else {
+            let Some(at) = self.next_wake().filter(|at| *at <= self.now.at.after(HORIZON)) else {
                 return false;
             };
-            let pause = at.saturating_sub(self.now.millis).max(1);
+            let pause = at.since(self.now.at).max(Duration::from_millis(1));
             self.moves += 1;
             self.pass(pause);
             return true;
@@ -463,7 +465,7 @@ impl World {
                 let change = |v: &mut serde_json::Value| v[field(&target)]["x"] = json!(FOUGHT);
                 site.server.change(&target, "fighter", false, change).unwrap();
                 let epoch = site.actor.as_ref().map_or(0, |a| a.epoch);
-                self.laws.fought(&name, &target, epoch, self.now.millis);
+                self.laws.fought(&name, &target, epoch, self.now.at.as_millis());
             }
             Move::Operate(name, target) => {
                 let flaps = self.random.chance(self.weather.operator);
@@ -481,7 +483,7 @@ impl World {
 
     fn request(&mut self, site: ClusterName, epoch: u64, work: Work, line: Line) {
         let slow = if self.random.chance(self.weather.calls) { self.random.below(3_000) as u64 } else { 0 };
-        let not_before = self.now.millis + slow;
+        let not_before = self.now.at.after(Duration::from_millis(slow));
         self.requests.push(Pending { site, epoch, work, line, not_before });
     }
 
@@ -566,7 +568,7 @@ impl World {
             let all = [Fault::Lost, Fault::Unheard, Fault::Error, Fault::Conflict];
             self.random.pick(&all)
         });
-        let now = self.now.millis;
+        let now = self.now.at;
         let request = &mut self.requests[index];
         let site = self.sites.get_mut(&request.site).unwrap();
         let spurious = fault == Some(Fault::Conflict)
@@ -587,7 +589,7 @@ impl World {
             Line::Server(line) => {
                 let happened = line.call(&mut site.server, fault);
                 let Some(asked) = happened.asked else {
-                    request.not_before = now + 2_000;
+                    request.not_before = now.after(Duration::from_secs(2));
                     return;
                 };
                 if let Work::Spoke { task, action: Action::Apply(apply) } = &request.work
@@ -595,7 +597,7 @@ impl World {
                     && matches!(fault, None | Some(Fault::Unheard))
                 {
                     let actor = (name.clone(), request.epoch);
-                    self.laws.wrote(actor, &apply.object, task.wish(), now);
+                    self.laws.wrote(actor, &apply.object, task.wish(), now.as_millis());
                 }
                 let content = happened.wrote.filter(|_| asked.is_apply() && name != hub_site());
                 if let Some((target, live)) = content
@@ -659,8 +661,7 @@ impl World {
                 Effect::Watch(gk, _) => self.hub.watch = Some(Watch::new(gk, None)),
                 Effect::EndWatch(_) => self.hub.watch = None,
                 Effect::RereadLater(_, hash) => {
-                    let pause = u64::try_from(CHANGED_CRD_SERVED.as_millis()).unwrap_or(u64::MAX);
-                    self.hub.rereads.push((self.now.millis + pause, hash));
+                    self.hub.rereads.push((self.now.at.after(CHANGED_CRD_SERVED), hash));
                 }
                 Effect::Request(target, action) => self.begin_fleet(target, action),
                 Effect::Evaluate { target, question, .. } => {

@@ -18,6 +18,7 @@ use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, GroupKind, Gvk, HubId, InstanceKey};
 use crate::graph::Graph;
+use crate::reconcile::Moment;
 use aggregate::ClusterHealth;
 use on_hub::{OnHub, has_part_on_hub};
 use over_all::OverAll;
@@ -132,7 +133,7 @@ impl Left {
 #[derive(Debug, Default)]
 pub struct FleetStep {
     pub actions: Vec<FleetAction>,
-    pub wake_at: Option<u64>,
+    pub wake_at: Option<Moment>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,7 +160,7 @@ pub struct Fleet {
     found: BTreeSet<ClusterName>,
     /// Clusters that were lost, and since when no other one was. A restart begins the pause anew: what is lost stands in
     /// the record.
-    lost: (BTreeSet<ClusterName>, u64),
+    lost: (BTreeSet<ClusterName>, Moment),
     /// Clusters that the last decision held: the record that says so may have landed unheard.
     held: BTreeSet<ClusterName>,
     /// The version of the instance that was looked at last.
@@ -175,13 +176,13 @@ pub struct Fleet {
     /// Back-off of the record (finalizer, holds, leftovers), and of the status: one must not wait for the other.
     record_retry: Retry,
     status_retry: Retry,
-    last_status_write: Option<u64>,
+    last_status_write: Option<Moment>,
     /// The author's fields that the status write under way offers; `None` where it leaves them as they are.
     status_offered: Option<u64>,
     /// What the API server said to those fields.
     status_refused: Option<(u64, String)>,
     /// Since when a state that may pass in a moment is to be written.
-    passing_since: Option<(u64, Haste)>,
+    passing_since: Option<(Moment, Haste)>,
     /// Why our finalizer and labels could not be written.
     unlabelled: Option<String>,
     /// Why our finalizer could not be taken off.
@@ -202,7 +203,7 @@ impl Fleet {
             left_busy: BTreeSet::new(),
             only_hub_part: false,
             found: BTreeSet::new(),
-            lost: (BTreeSet::new(), 0),
+            lost: (BTreeSet::new(), Moment::START),
             held: BTreeSet::new(),
             version: 0,
             had_record: false,
@@ -332,7 +333,7 @@ impl Fleet {
             self.status(&mut step, &situation, &holds);
         }
         let retries = [self.record_retry.at(), self.status_retry.at(), pause].into_iter().flatten();
-        let next = retries.chain(step.wake_at).filter(|at| *at > inputs.now.millis).min();
+        let next = retries.chain(step.wake_at).filter(|at| *at > inputs.now.at).min();
         step.wake_at = next;
         step
     }

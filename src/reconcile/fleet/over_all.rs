@@ -3,12 +3,14 @@
 
 use crate::api::{Object, hash};
 use crate::graph::Graph;
+use crate::reconcile::Moment;
 use crate::reconcile::Now;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A status is held back for so long by fields that are being evaluated. After that it says what they were before.
-const PATIENCE_MILLIS: u64 = 2_000;
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is to be evaluated.
 #[derive(Clone, Debug)]
@@ -62,14 +64,14 @@ pub(super) struct OverAll {
     /// The question that is under way, and the graph that it is about.
     asked: Option<(u64, String)>,
     /// Since when what is known is not what is asked for.
-    stale_since: Option<u64>,
+    stale_since: Option<Moment>,
 }
 
 /// What the status may say now.
 pub(super) enum Said {
     This(OverClusters),
     /// Nothing before the answer, or before this time.
-    Wait(Option<u64>),
+    Wait(Option<Moment>),
 }
 
 impl OverAll {
@@ -90,15 +92,15 @@ impl OverAll {
             self.stale_since = None;
             return (Said::This(known.said.clone()), None);
         }
-        let since = *self.stale_since.get_or_insert(now.millis);
+        let since = *self.stale_since.get_or_insert(now.at);
         let question = self.asked.is_none().then(|| {
             self.asked = Some((print, graph.hash.clone()));
             Question { print, graph: graph.clone(), instance: Arc::new(instance.clone()), clusters }
         });
         let known = self.known.as_ref().filter(|known| known.graph == graph.hash);
         let said = match known {
-            Some(known) if now.millis >= since + PATIENCE_MILLIS => Said::This(known.said.clone()),
-            known => Said::Wait(known.map(|_| since + PATIENCE_MILLIS)),
+            Some(known) if now.at >= since.after(PATIENCE) => Said::This(known.said.clone()),
+            known => Said::Wait(known.map(|_| since.after(PATIENCE))),
         };
         (said, question)
     }
@@ -153,9 +155,9 @@ mod tests {
         instance: &Object,
         clusters: usize,
         millis: u64,
-    ) -> (Result<Option<Value>, Option<u64>>, Option<Question>) {
+    ) -> (Result<Option<Value>, Option<Moment>>, Option<Question>) {
         let cluster = |n| json!({"name": format!("c{n}"), "state": "ACTIVE", "status": {}});
-        let now = Now { millis, rfc3339: String::new() };
+        let now = Now { at: Moment::from_millis(millis), rfc3339: String::new() };
         let (said, question) = over.of(graph, instance, || (0..clusters).map(cluster).collect(), &now);
         let said = match said {
             Said::This(said) => Ok(said.fields.get("n").cloned()),
@@ -175,7 +177,7 @@ mod tests {
         assert_eq!((said, question.is_none()), (Ok(Some(json!(2))), true), "our own write changes nothing");
         for (instance, clusters) in [(instance(2, "y"), 2), (instance(2, "x"), 3)] {
             let (said, question) = ask(&mut over, &size, &instance, clusters, 9_002);
-            assert_eq!(said, Err(Some(11_002)));
+            assert_eq!(said, Err(Some(Moment::from_millis(11_002))));
             over.answered(question.unwrap().evaluate());
             assert_eq!(ask(&mut over, &size, &instance, clusters, 9_003).0, Ok(Some(json!(clusters))));
         }
@@ -189,9 +191,9 @@ mod tests {
         assert_eq!(ask(&mut over, &size, &instance(1, "x"), 1, 1).0, Ok(Some(json!(1))));
         // Each answer is about what was before.
         let (said, question) = ask(&mut over, &size, &instance(1, "x"), 2, 1_000);
-        assert_eq!(said, Err(Some(3_000)));
+        assert_eq!(said, Err(Some(Moment::from_millis(3_000))));
         let (said, second) = ask(&mut over, &size, &instance(1, "x"), 3, 2_000);
-        assert_eq!((said, second.is_none()), (Err(Some(3_000)), true), "one at a time");
+        assert_eq!((said, second.is_none()), (Err(Some(Moment::from_millis(3_000))), true), "one at a time");
         over.answered(question.unwrap().evaluate());
         let (said, question) = ask(&mut over, &size, &instance(1, "x"), 4, 3_000);
         assert_eq!(said, Ok(Some(json!(2))));

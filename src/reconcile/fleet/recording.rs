@@ -9,26 +9,28 @@ use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, GroupKind};
 use crate::api::{Object, hash};
 use crate::graph::Graph;
+use crate::reconcile::Moment;
 use crate::reconcile::Now;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// What is lost within this time of another loss is judged together with it.
-const LOSS_PAUSE_MILLIS: u64 = 5_000;
+const LOSS_PAUSE: Duration = Duration::from_secs(5);
 
 impl Fleet {
     /// Clusters whose loss waited long enough without another one.
     pub(super) fn waited(&self, now: &Now) -> BTreeSet<ClusterName> {
-        let over = now.millis >= self.lost.1 + LOSS_PAUSE_MILLIS;
+        let over = now.at >= self.lost.1.after(LOSS_PAUSE);
         if over { self.lost.0.clone() } else { BTreeSet::new() }
     }
 
     /// When the pause after the last loss is over.
-    pub(super) fn note_losses(&mut self, decision: &Decision, now: &Now) -> Option<u64> {
+    pub(super) fn note_losses(&mut self, decision: &Decision, now: &Now) -> Option<Moment> {
         if self.lost.0 != decision.waiting {
-            self.lost = (decision.waiting.clone(), now.millis);
+            self.lost = (decision.waiting.clone(), now.at);
         }
-        (!self.lost.0.is_empty()).then_some(self.lost.1 + LOSS_PAUSE_MILLIS)
+        (!self.lost.0.is_empty()).then_some(self.lost.1.after(LOSS_PAUSE))
     }
 
     /// A cluster is told something only while the record names it, and the record loses it only after it confirmed that

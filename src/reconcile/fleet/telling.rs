@@ -10,17 +10,19 @@ use crate::api::keys::hub;
 use crate::api::names::ClusterName;
 use crate::api::{Object, hash};
 use crate::graph::Graph;
+use crate::reconcile::Moment;
 use crate::reconcile::spoke::{InstanceState, merge_patch};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A state on the way to another is shown when it lasts longer.
-const PASSING_MILLIS: u64 = 80;
+const PASSING: Duration = Duration::from_millis(80);
 /// The same while nothing has to happen but what is under way already; and while it is not even its turn. To say that
 /// of a thousand instances would take the time that they need.
-const UNDER_WAY_MILLIS: u64 = 3_000;
-const QUEUED_MILLIS: u64 = 15_000;
+const UNDER_WAY: Duration = Duration::from_secs(3);
+const QUEUED: Duration = Duration::from_secs(15);
 
 /// How soon a state that may pass is to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +47,11 @@ impl Haste {
             Self::Queued
         }
     }
-    fn millis(self) -> u64 {
+    fn pause(self) -> Duration {
         match self {
-            Self::Waiting => PASSING_MILLIS,
-            Self::UnderWay => UNDER_WAY_MILLIS,
-            Self::Queued => QUEUED_MILLIS,
+            Self::Waiting => PASSING,
+            Self::UnderWay => UNDER_WAY,
+            Self::Queued => QUEUED,
         }
     }
 }
@@ -196,7 +198,7 @@ impl Fleet {
         self.status_offered = aggregate.refused.is_none().then_some(fields);
         self.status_busy = true;
         self.last_state = Some(state);
-        self.last_status_write = Some(inputs.now.millis);
+        self.last_status_write = Some(inputs.now.at);
         step.actions.push(FleetAction::WriteStatus { patch });
     }
 
@@ -223,7 +225,7 @@ impl Fleet {
     }
 
     /// Since when a state that may pass is to be told. Whose turn it is now has waited, and begins only then.
-    pub(super) fn passing(&mut self, now: u64, haste: Haste) -> u64 {
+    pub(super) fn passing(&mut self, now: Moment, haste: Haste) -> Moment {
         let since = match self.passing_since {
             Some((_, Haste::Queued)) if haste == Haste::UnderWay => now,
             Some((since, _)) => since,
@@ -236,17 +238,22 @@ impl Fleet {
     /// When a status may be written, if not now. Leading edge: every change of state at once, others at most once a second,
     /// and a second more for each 16 KiB of object. What is on its way may be there before anybody could have read that
     /// it is: that is said only if it takes a while.
-    pub(super) fn status_due(&mut self, inputs: &Inputs, state: InstanceState, haste: Haste) -> Option<u64> {
-        let now = inputs.now.millis;
+    pub(super) fn status_due(
+        &mut self,
+        inputs: &Inputs,
+        state: InstanceState,
+        haste: Haste,
+    ) -> Option<Moment> {
+        let now = inputs.now.at;
         let passing = matches!(state, InstanceState::InProgress | InstanceState::Deleting);
         let due = if self.last_state == Some(state) {
-            let pause = 1_000 + 1_000 * (inputs.instance.0.to_string().len() as u64 / (16 << 10));
-            let pause = if passing { pause.max(haste.millis()) } else { pause };
-            self.last_status_write.map_or(0, |at| at + pause)
+            let pause = Duration::from_secs(1 + inputs.instance.0.to_string().len() as u64 / (16 << 10));
+            let pause = if passing { pause.max(haste.pause()) } else { pause };
+            self.last_status_write.map_or(Moment::START, |at| at.after(pause))
         } else if passing {
-            self.passing(now, haste) + haste.millis()
+            self.passing(now, haste).after(haste.pause())
         } else {
-            0
+            Moment::START
         };
         (now < due).then_some(due)
     }

@@ -43,10 +43,12 @@ use crate::api::Object;
 use crate::api::applyset::Inventory;
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
 use crate::graph::Graph;
+use crate::reconcile::Moment;
 use crate::schema::kinds::Kind;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tracked::{Tracked, Trouble};
 use write_budget::{STATUS, WriteBudget};
 
@@ -199,8 +201,8 @@ pub struct Step {
     pub report: Option<Report>,
     /// Everything is gone: the machine may be dropped.
     pub gone: bool,
-    /// Step again at this time (milliseconds of [`Now`]), if nothing happens before.
-    pub wake_at: Option<u64>,
+    /// Step again at this time, if nothing happens before.
+    pub wake_at: Option<Moment>,
     /// All that this instance reads and does not own: to be looked for, and looked at again whenever it changes.
     pub reads: BTreeSet<Lookup>,
     /// Objects that a write is held back from, since they do not come to rest: the report names them.
@@ -249,14 +251,14 @@ pub struct Machine {
     namespace_failure: Option<(String, Retry)>,
     last_report: Option<Report>,
     /// Milliseconds of the first step.
-    first_step: Option<u64>,
+    first_step: Option<Moment>,
     /// Author's fields of the last run, kept while suspended or deleting; before the first one, those on the wire.
     last_fields: Option<serde_json::Map<String, Value>>,
     /// What external references read, by node. One that waits for data goes on reading what it read last.
     reads: BTreeMap<String, Lookup>,
     delete_failures: BTreeMap<ObjectRef, (String, Retry)>,
     /// Objects that were asked to go and wait for their finalizers: when to look again.
-    leaving: BTreeMap<ObjectRef, u64>,
+    leaving: BTreeMap<ObjectRef, Moment>,
 }
 
 /// What a read without selector found by the name of an object.
@@ -268,7 +270,7 @@ struct Found {
 }
 
 /// An object that waits for its finalizers is looked at again after this long, if no event comes before.
-const LEAVING_MILLIS: u64 = 5_000;
+const LEAVING: Duration = Duration::from_secs(5);
 
 impl Machine {
     pub fn new(task: Arc<Task>) -> Self {
@@ -426,7 +428,7 @@ impl Machine {
             // Another object has the name: ours is gone.
             self.gone.insert(object);
         } else if found.deleting {
-            self.leaving.insert(object, now.millis + LEAVING_MILLIS);
+            self.leaving.insert(object, now.at.after(LEAVING));
         } else {
             self.strays.insert(object, found.uid);
         }
@@ -499,7 +501,7 @@ impl Machine {
     }
 
     /// When to step again if nothing happens before. What is due now was tried in this step, or waits for an event.
-    fn wake_at(&self, now: &Now) -> Option<u64> {
+    fn wake_at(&self, now: &Now) -> Option<Moment> {
         let objects = self.objects.values().filter_map(Tracked::wake_at);
         let failed = self.delete_failures.values().filter_map(|f| f.1.at());
         let deletes = failed.chain(self.leaving.values().copied());
@@ -515,6 +517,6 @@ impl Machine {
         let status = status.filter(|_| !self.status_busy);
         let namespace =
             self.namespace_failure.as_ref().and_then(|f| f.1.at()).filter(|_| !self.namespace_busy);
-        objects.chain(deletes).chain(late).chain(status).chain(namespace).filter(|at| *at > now.millis).min()
+        objects.chain(deletes).chain(late).chain(status).chain(namespace).filter(|at| *at > now.at).min()
     }
 }

@@ -158,7 +158,7 @@ impl Machine {
             self.extra_namespaces.insert(target.namespace.to_string());
         }
         if outside && !self.namespace_is_recorded(walk, &target.namespace) {
-            walk.step.wake_at = Some(walk.now.millis);
+            walk.step.wake_at = Some(walk.now.at);
             return Ok((Some(NodeState::Waiting(format!("recording namespace {}", target.namespace))), None));
         }
         let stored = walk.world.get(&target);

@@ -195,7 +195,7 @@ impl Machine {
     /// answer cannot be executed any more.
     pub(super) fn make_sure(&mut self, now: &Now, step: &mut Step, target: &ObjectRef) {
         let waits = self.delete_failures.get(target).is_some_and(|(_, retry)| !retry.is_due(now))
-            || self.leaving.get(target).is_some_and(|at| now.millis < *at);
+            || self.leaving.get(target).is_some_and(|at| now.at < *at);
         let Some(tracked) = self.objects.get_mut(target) else { return };
         if tracked.busy || waits || tracked.uncertain_until(now).is_some() {
             return;
@@ -273,7 +273,7 @@ impl Machine {
     /// Deletes one object, with its uid as precondition; or lets it live where its annotation says so.
     pub(super) fn take_away(&mut self, now: &Now, step: &mut Step, target: &ObjectRef, stored: &Stored) {
         let waits = self.delete_failures.get(target).is_some_and(|(_, retry)| !retry.is_due(now))
-            || self.leaving.get(target).is_some_and(|at| now.millis < *at);
+            || self.leaving.get(target).is_some_and(|at| now.at < *at);
         let tracked = self.objects.entry(target.clone()).or_default();
         if tracked.busy || waits {
             return;

@@ -371,6 +371,7 @@ pub fn fingerprint(report: &Report) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reconcile::Moment;
 
     #[test]
     fn merge_patches_change_one_value_into_the_other() {
@@ -451,7 +452,7 @@ mod tests {
             ("ours give way", old(&own), author(&[("A", "True")], true), vec![("A", True, after)]),
             ("an own Ready", old(&own), author(&[(READY, "True")], false), vec![(READY, True, before)]),
         ];
-        let now = Now { millis: 0, rfc3339: after.into() };
+        let now = Now { at: Moment::START, rfc3339: after.into() };
         for (case, existing, author, want) in table {
             let list = author_conditions(existing, 2, &now, &author);
             let got: Vec<_> =

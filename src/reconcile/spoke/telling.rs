@@ -10,9 +10,10 @@ use crate::reconcile::world::Stored;
 use crate::reconcile::{Now, Retry};
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// For so long a new machine keeps silent while first lists are under way.
-const STARTING_MILLIS: u64 = 10_000;
+const STARTING: Duration = Duration::from_secs(10);
 
 /// What a report is made of.
 pub(super) struct Told<'a> {
@@ -39,7 +40,7 @@ impl Machine {
         }
         if walk.unseen && self.is_starting(walk.now) {
             // What a restart left settled must not look unsettled only because it was not looked at yet.
-            step.wake_at = Some(walk.now.millis + STARTING_MILLIS);
+            step.wake_at = Some(walk.now.at.after(STARTING));
             return step;
         }
         let told = Told {
@@ -104,8 +105,8 @@ impl Machine {
 
     /// Whether this machine is young and has reported nothing yet.
     pub(super) fn is_starting(&mut self, now: &Now) -> bool {
-        let since = *self.first_step.get_or_insert(now.millis);
-        self.last_report.is_none() && now.millis.saturating_sub(since) < STARTING_MILLIS
+        let since = *self.first_step.get_or_insert(now.at);
+        self.last_report.is_none() && now.at.since(since) < STARTING
     }
 
     /// Our own conditions, on top of those that were said before.

@@ -2,6 +2,7 @@
 
 use super::write_budget::{Unrest, WriteBudget, span};
 use crate::api::hash;
+use crate::reconcile::Moment;
 use crate::reconcile::rivals::{Taken, taken};
 use crate::reconcile::settled::Rules;
 use crate::reconcile::world::Stored;
@@ -9,6 +10,7 @@ use crate::reconcile::{Now, Retry, ownership};
 use crate::schema::served::as_served;
 use serde_json::Value;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Why an object is not as it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +107,7 @@ pub struct Tracked {
     pub busy: bool,
     pub failure: Option<Failure>,
     /// Repairs of the last five minutes that were accepted: when, and of what.
-    repairs: VecDeque<(u64, Moved)>,
+    repairs: VecDeque<(Moment, Moved)>,
     /// Why the write under way is done.
     cause: Option<Cause>,
     /// What was taken for gone had only lost our labels.
@@ -122,7 +124,7 @@ pub struct Tracked {
     /// A write was started, whatever became of it.
     attempted: bool,
     /// When a write was given up unanswered: the API server may still execute it.
-    unanswered_at: Option<u64>,
+    unanswered_at: Option<Moment>,
 }
 
 /// A field that is not as we wrote it, and who has it now, if the record of field managers says so.
@@ -148,9 +150,9 @@ impl Moved {
 }
 
 /// An API server gives a request up after a minute at the latest.
-const LATE_WRITE_MILLIS: u64 = 60_000;
-const FIGHT_WINDOW_MILLIS: u64 = 5 * 60_000;
-const FIGHT_PAUSE_MILLIS: u64 = 10 * 60_000;
+const LATE_WRITE: Duration = Duration::from_secs(60);
+const FIGHT_WINDOW: Duration = Duration::from_secs(300);
+const FIGHT_PAUSE: Duration = Duration::from_secs(600);
 const FIGHT_REPAIRS: usize = 3;
 
 impl Tracked {
@@ -239,13 +241,13 @@ impl Tracked {
         self.writes.wrote(now);
         self.written = self.writes.is_busy().then(|| Box::new(desired.clone()));
         if let Some(repaired) = self.repairing.take() {
-            self.repairs.push_back((now.millis, *repaired));
+            self.repairs.push_back((now.at, *repaired));
         }
         if let Some(path) = ownership::dropped_leaf(desired, &stored.object.0) {
             self.fail(Trouble::FieldsDropped, format!("the cluster dropped the field {path}"), desired, now);
             // Only a changed schema helps; that wakes us. The timer is for a schema change that nobody saw.
             if let Some(failure) = &mut self.failure {
-                failure.retry.wait_until(now.millis + FIGHT_PAUSE_MILLIS);
+                failure.retry.wait_until(now.at.after(FIGHT_PAUSE));
             }
         }
     }
@@ -311,12 +313,12 @@ impl Tracked {
 
     /// A write got no answer in time.
     pub fn unanswered(&mut self, now: &Now) {
-        self.unanswered_at = Some(now.millis);
+        self.unanswered_at = Some(now.at);
     }
 
     /// Until when a write of ours may still be executed, if it may.
-    pub fn uncertain_until(&self, now: &Now) -> Option<u64> {
-        self.unanswered_at.map(|at| at + LATE_WRITE_MILLIS).filter(|until| now.millis < *until)
+    pub fn uncertain_until(&self, now: &Now) -> Option<Moment> {
+        self.unanswered_at.map(|at| at.after(LATE_WRITE)).filter(|until| now.at < *until)
     }
 
     /// Whether the object may be there later although nobody shows it now.
@@ -346,12 +348,12 @@ impl Tracked {
                 return true;
             }
             let moved = self.moved(desired, stored, manager);
-            self.repairs.retain(|(at, _)| now.millis.saturating_sub(*at) <= FIGHT_WINDOW_MILLIS);
+            self.repairs.retain(|(at, _)| now.at.since(*at) <= FIGHT_WINDOW);
             let same = self.repairs.iter().filter(|(_, m)| *m == moved).count();
             let goes_on =
                 self.contested.as_deref() == Some(&moved) && self.repairs.iter().any(|(_, m)| *m == moved);
             if same >= FIGHT_REPAIRS || goes_on {
-                self.writes.hold_until(now.millis + FIGHT_PAUSE_MILLIS, now);
+                self.writes.hold_until(now.at.after(FIGHT_PAUSE), now);
                 self.writes
                     .say(Trouble::Contested, format!("{}; repaired at most every 10 minutes", moved.say()));
                 self.contested = Some(Box::new(moved));
@@ -374,7 +376,7 @@ impl Tracked {
             }
             _ => (Trouble::Restless, self.what_changes(desired)),
         };
-        let (so_far, pause) = (self.writes.so_far(now), span(self.writes.interval_millis()));
+        let (so_far, pause) = (self.writes.so_far(now), span(self.writes.interval()));
         self.writes.say(
             trouble,
             format!("{what}; written {so_far} without coming to rest, now at most every {pause}"),
@@ -429,7 +431,7 @@ impl Tracked {
     }
 
     /// When this object wants to be looked at again, if nothing happens before.
-    pub fn wake_at(&self) -> Option<u64> {
+    pub fn wake_at(&self) -> Option<Moment> {
         let retry = self.failure.as_ref().and_then(|f| f.retry.at());
         // Written is only when neither stands in the way.
         let write = [retry, self.writes.held_until()].into_iter().flatten().max();

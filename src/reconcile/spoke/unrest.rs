@@ -26,7 +26,7 @@ impl Machine {
         if renames.allows(walk.now) {
             return None;
         }
-        let (so_far, pause) = (renames.so_far(walk.now), span(renames.interval_millis()));
+        let (so_far, pause) = (renames.so_far(walk.now), span(renames.interval()));
         renames.say(
             Trouble::Restless,
             format!("the names of its objects change again and again; replaced {so_far} without coming to rest, now at most every {pause}"),

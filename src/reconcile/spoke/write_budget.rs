@@ -5,7 +5,8 @@
 //! bursts or steadily, gets more than about twenty writes in ten minutes out of us.
 
 use super::tracked::Trouble;
-use crate::reconcile::Now;
+use crate::reconcile::{Moment, Now};
+use std::time::Duration;
 
 /// How writes of one thing are spaced.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,20 +14,20 @@ pub struct WritePace {
     /// So many follow each other freely.
     pub free: u32,
     /// The longest interval.
-    pub longest_millis: u64,
+    pub longest: Duration,
 }
 
 /// Of an object, and of a node whose names change.
-pub const OBJECT: WritePace = WritePace { free: 10, longest_millis: 10 * 60_000 };
+pub const OBJECT: WritePace = WritePace { free: 10, longest: Duration::from_secs(600) };
 /// Of a status, which may follow what it tells of, and is late at most by this much.
-pub const STATUS: WritePace = WritePace { free: 20, longest_millis: 60_000 };
+pub const STATUS: WritePace = WritePace { free: 20, longest: Duration::from_secs(60) };
 
 /// Without a write for so long a thing counts as calm.
-pub const CALM_MILLIS: u64 = 60_000;
+pub const CALM: Duration = Duration::from_secs(60);
 /// Intervals double so often at most.
 const STEPS: u32 = 12;
 /// What our own writes move is shown as an error from this interval on; before, it may be on its way to rest.
-const GRAVE_MILLIS: u64 = 8_000;
+const GRAVE: Duration = Duration::from_secs(8);
 
 /// Why something is held back, or was until a moment ago.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,15 +44,15 @@ pub struct WriteBudget {
     /// Writes that were not taken back by rest.
     level: u32,
     /// When a write was last needed, or rest was last counted.
-    mark: u64,
+    mark: Moment,
     /// When a write was last needed.
-    needed: u64,
-    last_write: u64,
+    needed: Moment,
+    last_write: Moment,
     /// Writes since `level` was nothing, and when that began.
     count: u32,
-    since: u64,
+    since: Moment,
     /// No write before this time.
-    held_until: Option<u64>,
+    held_until: Option<Moment>,
     unrest: Option<Box<Unrest>>,
 }
 
@@ -66,11 +67,11 @@ impl WriteBudget {
         Self {
             pace,
             level: 0,
-            mark: 0,
-            needed: 0,
-            last_write: 0,
+            mark: Moment::START,
+            needed: Moment::START,
+            last_write: Moment::START,
             count: 0,
-            since: 0,
+            since: Moment::START,
             held_until: None,
             unrest: None,
         }
@@ -85,33 +86,33 @@ impl WriteBudget {
     pub fn wrote(&mut self, now: &Now) {
         self.rest_until(now);
         if self.level == 0 {
-            (self.count, self.since) = (0, now.millis);
+            (self.count, self.since) = (0, now.at);
         }
         self.level = (self.level + 1).min(self.pace.free + STEPS);
         self.count = self.count.saturating_add(1);
-        (self.last_write, self.mark, self.needed) = (now.millis, now.millis, now.millis);
+        (self.last_write, self.mark, self.needed) = (now.at, now.at, now.at);
         self.held_until = None;
     }
 
     /// A write is needed: whether it may be done now. If not, the caller says why by [`Self::say`].
     pub fn allows(&mut self, now: &Now) -> bool {
         self.rest_until(now);
-        self.mark = self.mark.max(now.millis);
-        self.needed = now.millis;
-        let at = self.last_write + self.interval_millis();
-        let allowed = self.interval_millis() == 0 || now.millis >= at;
+        self.mark = self.mark.max(now.at);
+        self.needed = now.at;
+        let at = self.last_write.after(self.interval());
+        let allowed = self.interval().is_zero() || now.at >= at;
         self.held_until = (!allowed).then_some(at);
         allowed
     }
 
     /// A write is needed, and not done before this time.
-    pub fn hold_until(&mut self, at: u64, now: &Now) {
-        (self.mark, self.needed) = (now.millis, now.millis);
+    pub fn hold_until(&mut self, at: Moment, now: &Now) {
+        (self.mark, self.needed) = (now.at, now.at);
         self.held_until = Some(at);
     }
 
     pub fn say(&mut self, trouble: Trouble, message: String) {
-        let is_mild = trouble == Trouble::Restless && self.interval_millis() < GRAVE_MILLIS;
+        let is_mild = trouble == Trouble::Restless && self.interval() < GRAVE;
         self.unrest = Some(Box::new(Unrest { trouble, message, is_mild }));
     }
 
@@ -129,18 +130,18 @@ impl WriteBudget {
     }
 
     /// When the write that is held back is due.
-    pub fn held_until(&self) -> Option<u64> {
+    pub fn held_until(&self) -> Option<Moment> {
         self.held_until
     }
 
     /// When nothing is said any more, if no write is needed until then.
-    pub fn calm_at(&self) -> Option<u64> {
-        self.unrest.as_ref().filter(|_| self.held_until.is_none()).map(|_| self.needed + CALM_MILLIS)
+    pub fn calm_at(&self) -> Option<Moment> {
+        self.unrest.as_ref().filter(|_| self.held_until.is_none()).map(|_| self.needed.after(CALM))
     }
 
     /// A write is held back at this moment.
     pub fn holds(&self, now: &Now) -> bool {
-        self.held_until.is_some_and(|at| now.millis < at)
+        self.held_until.is_some_and(|at| now.at < at)
     }
 
     /// It was written several times without rest.
@@ -155,17 +156,17 @@ impl WriteBudget {
     }
 
     /// The pause before the next write, if it is needed at once.
-    pub fn interval_millis(&self) -> u64 {
+    pub fn interval(&self) -> Duration {
         match self.level.checked_sub(self.pace.free) {
-            Some(over) => (1_000_u64 << over.min(STEPS)).min(self.pace.longest_millis),
-            None => 0,
+            Some(over) => Duration::from_secs(1 << over.min(STEPS)).min(self.pace.longest),
+            None => Duration::ZERO,
         }
     }
 
     /// How often, in how long.
     pub fn so_far(&self, now: &Now) -> String {
         let times = if self.count == 1 { "once".into() } else { format!("{} times", self.count) };
-        format!("{times} in {}", span(now.millis.saturating_sub(self.since)))
+        format!("{times} in {}", span(now.at.since(self.since)))
     }
 
     /// Takes back a write for each rest.
@@ -174,23 +175,23 @@ impl WriteBudget {
             self.unrest = None;
         }
         while self.level > 0 {
-            let rest = CALM_MILLIS.max(2 * self.interval_millis());
-            if now.millis.saturating_sub(self.mark) < rest {
+            let rest = CALM.max(2 * self.interval());
+            if now.at.since(self.mark) < rest {
                 return;
             }
-            self.mark += rest;
+            self.mark = self.mark.after(rest);
             self.level -= 1;
         }
     }
 
     fn is_calm(&self, now: &Now) -> bool {
-        self.held_until.is_none() && now.millis >= self.needed + CALM_MILLIS
+        self.held_until.is_none() && now.at >= self.needed.after(CALM)
     }
 }
 
 /// A time in words, rounded up to what matters.
-pub fn span(millis: u64) -> String {
-    match millis.div_ceil(1_000) {
+pub fn span(time: Duration) -> String {
+    match time.as_millis().div_ceil(1_000) {
         seconds @ 0..120 => format!("{} s", seconds.max(1)),
         seconds @ 120..7_200 => format!("{} min", seconds.div_ceil(60)),
         seconds => format!("{} h", seconds.div_ceil(3_600)),
@@ -202,7 +203,7 @@ mod tests {
     use super::*;
 
     fn at(millis: u64) -> Now {
-        Now { millis, rfc3339: String::new() }
+        Now { at: Moment::from_millis(millis), rfc3339: String::new() }
     }
 
     /// When writes are done within `end`, of a thing that needs one `pause(n)` after the `n`th.
@@ -215,7 +216,7 @@ mod tests {
                 budget.calm(&at(now));
                 now += pause(done.len()).max(1);
             } else {
-                now = budget.held_until().unwrap();
+                now = budget.held_until().unwrap().as_millis();
             }
         }
         done
@@ -259,7 +260,7 @@ mod tests {
         let mut now = 0;
         for _ in 0..40 {
             while !budget.allows(&at(now)) {
-                now = budget.held_until().unwrap();
+                now = budget.held_until().unwrap().as_millis();
             }
             budget.wrote(&at(now));
         }
@@ -268,7 +269,7 @@ mod tests {
         assert!(!budget.allows(&at(now + 599_999)));
         assert!(!budget.is_blank(&at(now + 3_600_000)));
         assert!(budget.is_blank(&at(now + 3 * 3_600_000)));
-        let mut budget = WriteBudget { level: 40, last_write: 5, ..WriteBudget::default() };
+        let mut budget = WriteBudget { level: 40, last_write: at(5).at, ..WriteBudget::default() };
         assert!(!budget.allows(&at(6)));
         budget.start_afresh();
         assert!(budget.allows(&at(6)), "somebody wants something else");
@@ -276,13 +277,13 @@ mod tests {
 
     #[test]
     fn what_is_said_stands_while_a_write_is_held_and_a_minute_longer() {
-        let mut budget = WriteBudget { level: 13, last_write: 1_000, ..WriteBudget::default() };
+        let mut budget = WriteBudget { level: 13, last_write: at(1_000).at, ..WriteBudget::default() };
         assert!(!budget.allows(&at(2_000)));
         budget.say(Trouble::Restless, "moves".into());
-        assert_eq!(budget.held_until(), Some(9_000));
+        assert_eq!(budget.held_until(), Some(at(9_000).at));
         assert!(budget.unrest(&at(8_999)).is_some_and(|u| !u.is_mild));
         budget.wrote(&at(9_000));
-        assert_eq!((budget.held_until(), budget.calm_at()), (None, Some(69_000)));
+        assert_eq!((budget.held_until(), budget.calm_at()), (None, Some(at(69_000).at)));
         assert!(budget.unrest(&at(68_999)).is_some());
         assert_eq!(budget.unrest(&at(69_000)), None);
         assert!(budget.allows(&at(3_600_000)));
@@ -300,7 +301,7 @@ mod tests {
             (7_200_001, "3 h"),
         ];
         for (millis, want) in cases {
-            assert_eq!(span(millis), want);
+            assert_eq!(span(Duration::from_millis(millis)), want);
         }
     }
 }

@@ -83,7 +83,7 @@ impl Actor {
             Event::Served(gvk, served) => self.write_store(|s| s.references.note_served(gvk, served)),
             Event::Crd(seen) => self.on_crd(&seen),
             Event::Crds(gk, ensured) => {
-                let now = self.now.millis;
+                let now = self.now.at;
                 self.write_store(|s| s.crds.ensured(&gk, ensured, now));
                 let ready = matches!(self.read_store(|s| s.crd(&gk)), CrdState::Ready { .. });
                 if ready && self.read_store(|s| s.kind_state(&gk)) == KindState::Missing {

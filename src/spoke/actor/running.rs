@@ -205,8 +205,8 @@ impl Running {
 
     /// How long nothing has to be looked at by itself.
     fn wake(&self) -> Duration {
-        let now = self.settings.clock.now().millis;
-        self.actor.next_wake().map_or(TICK, |at| Duration::from_millis(at.saturating_sub(now).max(1)))
+        let now = self.settings.clock.now().at;
+        self.actor.next_wake().map_or(TICK, |at| at.since(now).max(Duration::from_millis(1)))
     }
 
     fn do_what_it_wants(&mut self) {

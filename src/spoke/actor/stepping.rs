@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// One panicked is tried again after this.
-const CRASHED_MILLIS: u64 = 60_000;
+const CRASHED: Duration = Duration::from_secs(60);
 
 /// Instances that are stepped now, wherever there is time for it: to hand each over alone would cost more than most steps
 /// do. The actor hears nothing else until their steps are brought back.
@@ -84,7 +84,7 @@ impl Actor {
     fn after_crash(&mut self, key: InstanceKey, task: Arc<Task>) {
         tracing::error!(instance = %key, "a step panicked; starting it afresh");
         let Some(slot) = self.slots.get_mut(&key) else { return };
-        self.agenda.set(&key, Some(self.now.millis + CRASHED_MILLIS));
+        self.agenda.set(&key, Some(self.now.at.after(CRASHED)));
         let report = fallback_report::crashed(&task, &self.now);
         slot.last_sent = Some(report_fingerprint(&report));
         slot.machine = Some(Machine::new(task.clone()));
@@ -107,7 +107,7 @@ impl Actor {
         if let Some(slot) = self.slots.get_mut(key) {
             slot.machine = Some(machine);
             // Not at once: whatever wants to be stepped without end leaves room for the rest.
-            self.agenda.set(key, step.wake_at.map(|at| at.max(self.now.millis + 1)));
+            self.agenda.set(key, step.wake_at.map(|at| at.max(self.now.at.after(Duration::from_millis(1)))));
             if let Some(report) = step.report.filter(|_| !task.is_nested()) {
                 let print = report_fingerprint(&report);
                 if slot.last_sent != Some(print) {

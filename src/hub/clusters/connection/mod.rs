@@ -6,6 +6,7 @@ mod contact;
 pub(super) use contact::{Actor, Contact};
 
 use super::source::Blocked;
+use crate::reconcile::Moment;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::spoke::client::SpokeClient;
 use crate::spoke::messages::ContactState;
@@ -29,8 +30,7 @@ pub(super) struct Refused {
     pub why: Blocked,
     /// The credentials that led to this: the same are not tried again before the time comes.
     tried: Option<Fingerprint>,
-    /// In milliseconds of the clock.
-    again_at: Option<u64>,
+    again_at: Option<Moment>,
 }
 
 pub(super) struct Asking {
@@ -98,7 +98,7 @@ impl Connection {
     }
 
     /// It is not used with these credentials; with the same again from `again_at` on, where that is known.
-    pub fn refuse_credentials(&mut self, why: Blocked, again_at: Option<u64>) {
+    pub fn refuse_credentials(&mut self, why: Blocked, again_at: Option<Moment>) {
         *self = Self::Refused(Refused { why, tried: self.tried(), again_at });
     }
 
@@ -148,7 +148,7 @@ impl Connection {
     }
 
     /// Refused credentials are tried again when their time has come.
-    pub fn try_again(&mut self, now: u64) {
+    pub fn try_again(&mut self, now: Moment) {
         if matches!(self, Self::Refused(refused) if refused.again_at.is_some_and(|at| at <= now)) {
             self.forget_credentials();
         }
@@ -263,6 +263,10 @@ mod tests {
     use super::*;
     use crate::hub::clusters::source::Reason;
 
+    fn at(millis: u64) -> Moment {
+        Moment::from_millis(millis)
+    }
+
     fn asking(epoch: u64, before: Connection) -> Connection {
         let mut connection = before;
         connection.ask(epoch, ([1; 32], None), &CancellationToken::new(), "");
@@ -325,10 +329,10 @@ mod tests {
     #[test]
     fn refused_credentials_are_tried_again_once_and_not_before_their_time() {
         let mut connection = asking(1, Connection::new());
-        connection.refuse_credentials(Blocked::new(Reason::ClaimedByAnotherHub, "m".into()), Some(100));
-        connection.try_again(99);
+        connection.refuse_credentials(Blocked::new(Reason::ClaimedByAnotherHub, "m".into()), Some(at(100)));
+        connection.try_again(at(99));
         assert!(connection.tried().is_some());
-        connection.try_again(100);
+        connection.try_again(at(100));
         assert!(connection.tried().is_none());
     }
 

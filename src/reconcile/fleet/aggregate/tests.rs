@@ -4,6 +4,7 @@ use super::*;
 use crate::api::condition::{ConditionStatus, unseen_status};
 use crate::api::kstatus::{self, Kstatus};
 use crate::api::names::ClusterName;
+use crate::reconcile::Moment;
 use crate::reconcile::fleet::placement::{Refusal, Refused};
 use crate::reconcile::spoke::DEPENDENTS;
 use std::sync::Arc;
@@ -65,7 +66,7 @@ fn of_entries(entries: Vec<ClusterLine>) -> Aggregate {
 /// What the status of an instance of generation 2 says with these entries, before and after the next edit.
 fn told(entries: Vec<ClusterLine>, invalid: Option<&str>) -> (Kstatus, Kstatus) {
     let aggregate = Aggregate { invalid: invalid.map(str::to_owned), ..of_entries(entries) };
-    let now = Now { millis: 0, rfc3339: "2026-01-01T00:00:00Z".into() };
+    let now = Now { at: Moment::START, rfc3339: "2026-01-01T00:00:00Z".into() };
     let status = aggregate.status(&unseen_status(), 2, &now);
     let of =
         |generation: i64| kstatus::of(&json!({"metadata": {"generation": generation}, "status": status}));
@@ -106,7 +107,7 @@ fn fields_over_all_clusters_that_nobody_can_say_are_an_error_once_all_else_is_we
         let entry = ClusterLine::of(&name, Some(&ClusterHealth::Ready), Some(&report(state, 2)), false, 2);
         let unresolved = vec!["status.n: 1 / 0: division by zero".to_owned()];
         let aggregate = Aggregate { unresolved, ..of_entries(vec![entry]) };
-        let now = Now { millis: 0, rfc3339: "2026-01-01T00:00:00Z".into() };
+        let now = Now { at: Moment::START, rfc3339: "2026-01-01T00:00:00Z".into() };
         let status = aggregate.status(&unseen_status(), 2, &now);
         let list = status["conditions"].as_array().unwrap();
         let ready = list.iter().find(|c| c["type"] == "Ready").unwrap();
@@ -121,7 +122,7 @@ fn fields_over_all_clusters_that_nobody_can_say_are_an_error_once_all_else_is_we
 fn the_default_of_a_crd_is_nobodys_word() {
     let entries = vec![refused(&ClusterName::new("eu"), Refusal::NotRegistered)];
     let aggregate = Aggregate { by_author: None, ..of_entries(entries) };
-    let now = Now { millis: 0, rfc3339: "2026-01-01T00:00:00Z".into() };
+    let now = Now { at: Moment::START, rfc3339: "2026-01-01T00:00:00Z".into() };
     let status = aggregate.status(&unseen_status(), 1, &now);
     let times: Vec<&Value> =
         status["conditions"].as_array().unwrap().iter().map(|c| &c["lastTransitionTime"]).collect();
