@@ -9,7 +9,7 @@ impl Instances {
         let mut kept: Vec<String> = slots.map(|key| format!("slot of {key}")).collect();
         let seen = self.kinds.values().flat_map(|kind| kind.view.iter());
         kept.extend(seen.map(|(key, _)| format!("view of {}/{}", key.namespace, key.name)));
-        kept.extend(self.agenda.next().map(|at| format!("due at {at}")));
+        kept.extend(self.agenda.next().map(|at| format!("due at {at:?}")));
         kept.extend((self.lanes.len() > 0).then(|| format!("{} in the lanes", self.lanes.len())));
         kept.extend(self.cleaning.keys().map(|(name, key)| format!("cleaning {key} on {name}")));
         kept.extend(self.unjudged.iter().map(|(name, left)| format!("unjudged: {} on {name}", left.key())));

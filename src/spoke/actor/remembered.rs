@@ -7,7 +7,7 @@ impl Actor {
     pub fn remembered(&self) -> Vec<String> {
         let mut kept: Vec<String> = self.slots.keys().map(|key| format!("slot of {key}")).collect();
         kept.extend(self.queued.iter().map(|key| format!("queued: {key}")));
-        kept.extend(self.agenda.next().map(|at| format!("due at {at}")));
+        kept.extend(self.agenda.next().map(|at| format!("due at {at:?}")));
         kept.extend(self.nested.remembered());
         self.read_store(|store| {
             kept.extend(store.objects.remembered());
