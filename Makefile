@@ -10,6 +10,8 @@ RUNS ?=
 INSTANCES ?=
 DOCS ?=
 CARGO ?= cargo
+# Answers of other implementations, which tests compare with; they say so where there are none.
+export KRO_HUB_CONFORMANCE ?= $(CURDIR)/../shared/conformance
 # The two are built by one call: by two, their common dependencies would be built twice.
 TESTENV = $(CARGO) run --quiet --locked --example testenv --
 
