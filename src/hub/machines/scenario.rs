@@ -173,6 +173,39 @@ pub fn removing_all(seed: u64, _: &Skip, traced: bool) -> Run {
     Run { world: scenario.world, verdict, acts: 0 }
 }
 
+/// An instance is let go of a cluster that does not answer, is deleted, and made again under its name; what it left there is
+/// its own, not that of the new one.
+pub fn recreating(seed: u64, _: &Skip, traced: bool) -> Run {
+    let mut scenario = Scenario::new(seed, traced);
+    scenario.calm_outside();
+    let name = NAMES[0];
+    scenario.create(name);
+    let lived = scenario.settle("the creation");
+    let spoke = scenario.random.pick(&scenario.world.spokes());
+    scenario.world.sites.get_mut(&spoke).unwrap().reachable = scenario.random.chance(20);
+    scenario.wait(60);
+    scenario.annotate(name, hub::RELEASE, Some(&spoke.to_string()));
+    scenario.wait(200);
+    for _ in 0..1 + scenario.random.below(2) {
+        drop(scenario.world.hub_server().delete(&instance_key(name).object(), None));
+        scenario.wait(150);
+        if scenario.random.chance(30) {
+            // The next list shows the new one, and nothing tells that the old one went.
+            scenario.world.list_hub_anew();
+        }
+        scenario.create(name);
+        scenario.wait(100);
+    }
+    if scenario.random.chance(30) {
+        scenario.world.crash();
+    }
+    scenario.wait(40);
+    match lived {
+        Ok(()) => scenario.finish(),
+        verdict => Run { world: scenario.world, verdict, acts: 0 },
+    }
+}
+
 /// Somebody labels clusters anew, one by one, and in the end as they were; requests fail and the controller dies meanwhile.
 pub fn relabelling(seed: u64, _: &Skip, traced: bool) -> Run {
     let mut scenario = Scenario::new(seed, traced);
@@ -253,6 +286,13 @@ impl Scenario {
 
     fn words(&mut self) -> Option<&'static str> {
         self.random.pick(&[None, Some("*"), Some("c0"), Some("c0,c1"), Some("c1,local"), Some("local")])
+    }
+
+    /// Up to so many things happen.
+    fn wait(&mut self, moves: usize) {
+        for _ in 0..self.random.below(moves) {
+            self.world.advance();
+        }
     }
 
     fn create(&mut self, name: &str) {
@@ -758,6 +798,11 @@ mod tests {
     #[test]
     fn what_is_deleted_with_its_clusters_leaves_nothing_behind() {
         check(200, 0, removing_all);
+    }
+
+    #[test]
+    fn what_an_earlier_instance_of_the_name_left_is_not_the_new_ones() {
+        check(300, 0, recreating);
     }
 
     #[test]

@@ -799,6 +799,11 @@ impl World {
         self.after_hub();
     }
 
+    /// The hub side's watch of the instances starts again with a list.
+    pub fn list_hub_anew(&mut self) {
+        self.hub.watch.iter_mut().for_each(Watch::relist);
+    }
+
     /// Every watch that lost something lists again, as it does sooner or later.
     pub fn cure_watches(&mut self) {
         for site in self.sites.values_mut() {
