@@ -187,11 +187,18 @@ pub fn recreating(seed: u64, _: &Skip, traced: bool) -> Run {
     scenario.annotate(name, hub::RELEASE, Some(&spoke.to_string()));
     scenario.wait(200);
     for _ in 0..1 + scenario.random.below(2) {
-        drop(scenario.world.hub_server().delete(&instance_key(name).object(), None));
-        scenario.wait(150);
-        if scenario.random.chance(30) {
+        let target = instance_key(name).object();
+        drop(scenario.world.hub_server().delete(&target, None));
+        let mut patience = 400;
+        while patience > 0 && scenario.world.hub_server().get(&target).is_some() {
+            scenario.world.advance();
+            patience -= 1;
+        }
+        if scenario.random.chance(50) {
             // The next list shows the new one, and nothing tells that the old one went.
             scenario.world.list_hub_anew();
+        } else {
+            scenario.wait(20);
         }
         scenario.create(name);
         scenario.wait(100);
