@@ -1,6 +1,6 @@
 //! Folders of one layer that import each other are one room with two doors: each is read only with the other.
 
-use super::layering::{code, name, product, sources};
+use super::layering::{code, entries, name, product, sources};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Layers in which no circle of imports goes through two folders.
@@ -136,21 +136,7 @@ fn imported(module: &Module, text: &str, known: impl Fn(&[String]) -> bool) -> B
 fn paths(base: &Module, text: &str, out: &mut BTreeSet<Module>) {
     let text = text.trim_start();
     if let Some(group) = text.strip_prefix('{') {
-        let (mut depth, mut begins) = (0, true);
-        for (at, c) in group.char_indices() {
-            match c {
-                '{' => depth += 1,
-                '}' if depth == 0 => return,
-                '}' => depth -= 1,
-                ',' if depth == 0 => begins = true,
-                c if begins && depth == 0 && !c.is_whitespace() => {
-                    paths(base, &group[at..], out);
-                    begins = false;
-                }
-                _ => {}
-            }
-        }
-        return;
+        return entries(group).into_iter().for_each(|entry| paths(base, entry, out));
     }
     let first = name(text);
     let below = [base.clone(), vec![first.clone()]].concat();

@@ -148,7 +148,7 @@ fn imports(text: &str) -> Vec<String> {
     let mut rest = text.as_str();
     while let Some((_, after)) = rest.split_once("crate::") {
         match after.strip_prefix('{') {
-            Some(group) => out.extend(first_names(group)),
+            Some(group) => out.extend(entries(group).into_iter().map(name)),
             None => out.push(name(after)),
         }
         rest = after;
@@ -156,8 +156,8 @@ fn imports(text: &str) -> Vec<String> {
     out
 }
 
-/// The first name of each path of a group, which begins behind its brace and may hold groups itself.
-fn first_names(group: &str) -> Vec<String> {
+/// Where each path of a group begins, which begins behind its brace and may hold groups itself.
+pub(super) fn entries(group: &str) -> Vec<&str> {
     let (mut depth, mut out, mut begins) = (0, Vec::new(), true);
     for (at, c) in group.char_indices() {
         match c {
@@ -166,7 +166,7 @@ fn first_names(group: &str) -> Vec<String> {
             '}' => depth -= 1,
             ',' if depth == 0 => begins = true,
             c if begins && depth == 0 && !c.is_whitespace() => {
-                out.push(name(&group[at..]));
+                out.push(&group[at..]);
                 begins = false;
             }
             _ => {}

@@ -36,28 +36,21 @@ fn how(context: &Context<'_>, body: &Bytes) -> Result<How, Refusal> {
     let query = context.query.get("propagationPolicy");
     let mut propagation = if query.is_empty() { text("/propagationPolicy") } else { query.to_owned() };
     let old = options.get("orphanDependents").filter(|old| !old.is_null());
+    let refused = |reason: &'static str, message: String| {
+        let error = crate::admit::FieldError { reason, path: "propagationPolicy".into(), message };
+        Refusal::invalid("meta.k8s.io", "DeleteOptions", "", &[error])
+    };
     if old.is_some() && !propagation.is_empty() {
-        let error = crate::admit::FieldError {
-            reason: "FieldValueInvalid",
-            path: "propagationPolicy".into(),
-            message: format!(
-                "Invalid value: {propagation:?}: orphanDependents and deletionPropagation cannot be both set"
-            ),
-        };
-        return Err(Refusal::invalid("meta.k8s.io", "DeleteOptions", "", &[error]));
+        let why = "orphanDependents and deletionPropagation cannot be both set";
+        return Err(refused("FieldValueInvalid", format!("Invalid value: {propagation:?}: {why}")));
     }
     if old == Some(&json!(true)) {
         propagation = "Orphan".into();
     }
     if !matches!(propagation.as_str(), "" | "Background" | "Foreground" | "Orphan") {
-        let error = crate::admit::FieldError {
-            reason: "FieldValueNotSupported",
-            path: "propagationPolicy".into(),
-            message: format!(
-                "Unsupported value: {propagation:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
-            ),
-        };
-        return Err(Refusal::invalid("meta.k8s.io", "DeleteOptions", "", &[error]));
+        let known = r#"supported values: "Foreground", "Background", "Orphan", "nil""#;
+        let message = format!("Unsupported value: {propagation:?}: {known}");
+        return Err(refused("FieldValueNotSupported", message));
     }
     let dry = context.query.get("dryRun") == "All"
         || options.get("dryRun").and_then(Value::as_array).is_some_and(|a| a.contains(&json!("All")));

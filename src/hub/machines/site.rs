@@ -4,7 +4,7 @@
 use super::api_server::{Server, crd_kind};
 use super::http_server::resource_of;
 use super::random::Random;
-use super::watch::{Shown, Watch};
+use super::watch::{Shown, Watch, pair};
 use crate::api::Object;
 use crate::api::names::{GroupKind, HubId, InstanceKey};
 use crate::graph::Graph;
@@ -230,10 +230,6 @@ impl Driven {
     pub fn cure_watches(&mut self) {
         self.all_watches().filter(|w| w.lossy).for_each(Watch::relist);
     }
-}
-
-fn pair(selector: &str) -> Option<(String, String)> {
-    selector.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()))
 }
 
 /// As a watch of one kind tells an actor.

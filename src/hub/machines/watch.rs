@@ -55,7 +55,7 @@ impl Watch {
         match &lookup.selection {
             Selection::Name(name) => watch.narrow.1 = Some(name.to_string()),
             Selection::Labels(labels) => {
-                watch.selector = labels.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
+                watch.selector = pair(labels);
             }
         }
         watch
@@ -171,4 +171,9 @@ impl Watch {
             }
         }
     }
+}
+
+/// A selector of one label.
+pub fn pair(selector: &str) -> Option<(String, String)> {
+    selector.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()))
 }

@@ -5,6 +5,7 @@ use super::performing::Beside;
 use super::{Actor, Event, TICK};
 use crate::api::names::{ClusterName, HubId};
 use crate::metrics::Metrics;
+use crate::reconcile::Moment;
 use crate::spoke::backlog::Backlog;
 use crate::spoke::client::{MayWrite, SpokeClient};
 use crate::spoke::health::{Contact, Health};
@@ -149,8 +150,10 @@ impl Running {
         let (mut of_hub, mut of_events) = (Backlog::default(), Backlog::default());
         loop {
             // Before the steps: while the queue is never empty, nothing after them would ever have its turn.
-            self.actor.at(self.settings.clock.now());
-            let (busy, wake) = (self.actor.is_busy(), self.wake());
+            let now = self.settings.clock.now();
+            let at = now.at;
+            self.actor.at(now);
+            let (busy, wake) = (self.actor.is_busy(), self.wake(at));
             let heard = tokio::select! {
                 biased;
                 message = inbox.recv() => match message {
@@ -204,8 +207,7 @@ impl Running {
     }
 
     /// How long nothing has to be looked at by itself.
-    fn wake(&self) -> Duration {
-        let now = self.settings.clock.now().at;
+    fn wake(&self, now: Moment) -> Duration {
         self.actor.next_wake().map_or(TICK, |at| at.since(now).max(Duration::from_millis(1)))
     }
 
