@@ -1,6 +1,6 @@
 # kro-hub: what people and the pipeline call. `make` alone says what there is.
 
-SPOKES ?= 2
+SPOKES ?=
 LOCAL ?=
 # Steps of the simulation in `make unit`.
 STEPS ?= 1000000
@@ -9,6 +9,8 @@ ONLY ?=
 RUNS ?=
 INSTANCES ?=
 DOCS ?=
+IMAGE ?= kro-hub:0.1.0
+IMAGE_TARGET ?= x86_64-unknown-linux-musl
 CARGO ?= cargo
 # Answers of other implementations, which tests compare with; they say so where there are none.
 export KRO_HUB_CONFORMANCE ?= $(CURDIR)/../shared/conformance
@@ -16,20 +18,22 @@ export KRO_HUB_CONFORMANCE ?= $(CURDIR)/../shared/conformance
 TESTENV = $(CARGO) run --quiet --locked --example testenv --
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint unit e2e deny kinds bench demo up down logs
+.PHONY: help build test lint unit e2e long deny kinds bench demo up down logs image
 
 help: ## Say what there is
 	@echo "kro-hub"
 	@echo
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)$$/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 	@echo
-	@echo "  SPOKES=n  spokes of \`make up\` (2); a second call with more adds them"
+	@echo "  SPOKES=n  spokes of \`make up\` (2; a second call with more adds them), and of the fleets of \`make bench\`"
 	@echo "  LOCAL=1   \`make up\`: the hub may run instances too"
-	@echo "  QUICK=1   \`make bench\`: one run, few instances, under five minutes; without crds"
-	@echo "  ONLY=a,b  \`make bench\`: some of kro, kro-tuned, local, fail, adopt, replay, fleet, crds"
+	@echo "  QUICK=1   \`make bench\`: one run, few instances, under five minutes; and only what is short"
+	@echo "  ONLY=a,b  \`make bench\`: some of kro, kro-tuned, local, fail, adopt, replay, fleet, crds,"
+	@echo "            memory, overloaded, idle-spokes, isolation, fleet-1000, rollout"
 	@echo "  RUNS=n    \`make bench\`: runs of each (5)"
 	@echo "  INSTANCES=n  \`make bench\`: so many at once, and no other batch"
 	@echo "  DOCS=1    \`make bench\`: write docs/performance.md anew"
+	@echo "  IMAGE=name:tag  \`make image\`: what the image is called where it is loaded (kro-hub:0.1.0)"
 	@echo
 	@echo "The first run builds the Kubernetes programs it starts, from Go modules: about nine minutes on two"
 	@echo "cores, once. They are kept in ~/.cache/kro-hub."
@@ -41,13 +45,19 @@ demo: build ## Show the whole journey: a hub, two spokes, one definition, two in
 	@$(TESTENV) demo
 
 up: build ## Start a hub and spokes in the background, registered and ready
-	@$(TESTENV) up --spokes $(SPOKES) $(if $(filter-out 0 false no,$(LOCAL)),--local)
+	@$(TESTENV) up --spokes $(or $(SPOKES),2) $(if $(filter-out 0 false no,$(LOCAL)),--local)
 
 down: ## End what `make up` started, and remove its data
 	@$(TESTENV) down
 
 logs: ## Follow the controller's log of `make up`
 	@$(TESTENV) logs
+
+image: ## Pack the static binary into an image for docker, podman and skopeo, with its SBOM; needs musl-gcc, no daemon
+	rustup target add $(IMAGE_TARGET)
+	$(CARGO) build --locked --release --target $(IMAGE_TARGET) --bin kro-hub
+	$(CARGO) run --quiet --locked -p kro-hub-image -- --binary target/$(IMAGE_TARGET)/release/kro-hub \
+	  --target $(IMAGE_TARGET) --name $(IMAGE) --out target/image
 
 kinds: ## Write anew the kinds built into `kro-hub validate`, from the cluster of KUBECONFIG
 	$(CARGO) run --quiet --locked --bin kro-hub -- kinds-file src/cli/validate/kubernetes.json.zlib
@@ -71,8 +81,14 @@ unit: ## Unit tests and specifications; no cluster
 e2e: ## Tests on real API servers
 	$(CARGO) test --locked --test e2e
 
+# Those of fleets run on the simulator.
+long: ## Tests that take minutes: kills at every step, simulated fleets, clusters that are lost for long
+	$(CARGO) build --locked --workspace --bin kro-hub --example kro-hub-fleet-sim
+	$(CARGO) test --locked --test e2e -- --ignored
+
 # Both in release: the replay is a benchmark of the client as much as the controller is.
 bench: ## Measure kro-hub beside kro on real API servers
-	$(CARGO) build --locked --release --bin kro-hub --example testenv
+	$(CARGO) build --locked --release --workspace --bin kro-hub --example testenv --example kro-hub-fleet-sim
 	@$(CARGO) run --quiet --locked --release --example testenv -- bench $(if $(filter-out 0 false no,$(QUICK)),--quick) \
-	  $(if $(ONLY),--only $(ONLY)) $(if $(RUNS),--runs $(RUNS)) $(if $(INSTANCES),--instances $(INSTANCES)) $(if $(filter-out 0 false no,$(DOCS)),--docs)
+	  $(if $(ONLY),--only $(ONLY)) $(if $(RUNS),--runs $(RUNS)) $(if $(INSTANCES),--instances $(INSTANCES)) \
+	  $(if $(SPOKES),--spokes $(SPOKES)) $(if $(filter-out 0 false no,$(DOCS)),--docs)

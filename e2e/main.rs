@@ -78,11 +78,12 @@ fn main() -> ExitCode {
     let clusters: Vec<Trial> = environment::trials(&fleet)
         .into_iter()
         .chain(for_people::trials())
-        .chain([model::trial()])
+        .chain([model::trial(), journeys::cluster_verbs::trial()])
         .chain(journeys::registration::trials(&registration))
         .collect();
     let mut instances = stands.trials();
     instances.push(journeys::takeover::trial());
+    instances.push(journeys::chart::trial());
     let trials = lanes::interleave(clusters, instances);
     if args.list {
         return libtest_mimic::run(&args, trials).exit_code();

@@ -35,6 +35,7 @@ pub struct Metrics {
     schema_bytes: Family<ClusterLabels, Counter>,
     events: Family<ClusterLabels, Gauge>,
     lag: Family<ClusterLabels, Histogram, fn() -> Histogram>,
+    in_flight: Family<ClusterLabels, Gauge>,
 }
 
 impl Default for Metrics {
@@ -65,10 +66,15 @@ impl Default for Metrics {
             schema_documents.clone(),
         );
         registry.register("schema_bytes", "Their size when unpacked, by cluster", schema_bytes.clone());
-        let events = Family::default();
+        let (events, in_flight) = (Family::default(), Family::default());
         let lag = Family::new_with_constructor(step_histogram as fn() -> Histogram);
         registry.register("events_waiting", "Events that wait to be taken, by cluster", events.clone());
         registry.register("event_lag_seconds", "How long events waited, sampled, by cluster", lag.clone());
+        registry.register(
+            "requests_in_flight_limit",
+            "Requests that may be in flight, watches aside, by cluster",
+            in_flight.clone(),
+        );
         Self {
             registry: Arc::new(registry),
             requests,
@@ -81,6 +87,7 @@ impl Default for Metrics {
             schema_bytes,
             events,
             lag,
+            in_flight,
         }
     }
 }
@@ -128,10 +135,16 @@ impl Metrics {
     pub fn event_lag(&self, cluster: &str, lag: Duration) {
         self.lag.get_or_create(&of(cluster)).observe(lag.as_secs_f64());
     }
+    /// So many requests may be in flight to the cluster by now.
+    pub fn in_flight_limit(&self, cluster: &str, limit: usize) {
+        self.in_flight.get_or_create(&of(cluster)).set(i64::try_from(limit).unwrap_or(i64::MAX));
+    }
     /// Forgets the series of a cluster that is gone, but for what is counted up.
     pub fn forget(&self, cluster: &str) {
         let labels = of(cluster);
-        for family in [&self.queue, &self.watches, &self.healthy, &self.contact, &self.events] {
+        for family in
+            [&self.queue, &self.watches, &self.healthy, &self.contact, &self.events, &self.in_flight]
+        {
             family.remove(&labels);
         }
         self.reconcile.remove(&labels);

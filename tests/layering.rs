@@ -5,21 +5,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each layer may import from this crate, besides itself.
-const MAY_IMPORT: [(&str, &[&str]); 10] = [
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("api", &[]),
     ("metrics", &[]),
     ("cel", &["api"]),
     ("schema", &["api"]),
     ("graph", &["api", "cel", "schema"]),
+    ("access", &["api", "schema", "graph"]),
     ("reconcile", &["api", "cel", "schema", "graph"]),
     ("spoke", &["api", "schema", "graph", "reconcile", "metrics"]),
     ("hub", &["api", "schema", "graph", "reconcile", "spoke", "metrics"]),
-    ("cli", &["api", "cel", "schema", "graph", "reconcile", "spoke", "hub", "metrics"]),
+    ("view", &["api", "cel", "schema", "graph", "reconcile"]),
+    ("edge", &["api", "cel", "schema", "graph", "access", "reconcile", "spoke", "hub", "view", "metrics"]),
+    (
+        "cli",
+        &["api", "cel", "schema", "graph", "access", "reconcile", "spoke", "hub", "view", "edge", "metrics"],
+    ),
     ("main", &["cli"]),
 ];
 
 /// Layers without I/O, clock or threads.
-const PURE: [&str; 5] = ["api", "cel", "schema", "graph", "reconcile"];
+const PURE: [&str; 7] = ["api", "cel", "schema", "graph", "access", "reconcile", "view"];
 const IMPURE: [&str; 16] = [
     "tokio",
     "std::fs",

@@ -2,6 +2,7 @@
 
 mod binary;
 mod cel;
+mod console;
 mod cycles;
 mod deploy;
 mod documents;

@@ -17,6 +17,7 @@ fn the_least_rust_is_the_same_wherever_it_is_said() {
     let least = env!("CARGO_PKG_RUST_VERSION");
     let places = [
         ("apiserver-model/Cargo.toml", format!("rust-version = \"{least}\"")),
+        ("deploy/image/Cargo.toml", format!("rust-version = \"{least}\"")),
         ("README.md", format!("Rust {least}** or newer")),
         ("CONTRIBUTING.md", format!("Rust {least} or newer")),
         (".ci/run", format!("Rust {least} or newer")),

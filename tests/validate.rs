@@ -84,7 +84,13 @@ fn a_clean_definition() {
 fn the_examples_are_clean() {
     for example in fs::read_dir(root().join("examples")).unwrap() {
         let path = example.unwrap().path();
-        let said = run(&["validate", path.to_str().unwrap()], "");
+        let mut files = vec![path.clone()];
+        // It steers the kind of another example.
+        if path.ends_with("fleet") {
+            files.push(root().join("examples/hello"));
+        }
+        let args = std::iter::once("validate").chain(files.iter().map(|file| file.to_str().unwrap()));
+        let said = run(&args.collect::<Vec<_>>(), "");
         assert!(said.code == 0 && said.out.ends_with("0 errors, 0 warnings\n"), "{}", said.out);
     }
 }
@@ -625,4 +631,97 @@ proptest! {
         let said = run(&["validate", "-"], &text);
         prop_assert!(said.code == 0 || said.code == 1, "{}", said.err);
     }
+}
+
+const PLACEMENTS: &str = "\
+apiVersion: hub.kro.run/v1alpha1
+kind: Placement
+metadata: {name: app, namespace: shop}
+spec:
+  instances: {kind: App}
+  clusters:
+    expression: cluster.version.minor >= 30 && cluster.region == 'eu'
+  overrides:
+  - clusters: {expression: cluster.version.minor}
+    spec:
+      replicas: ${cluster.name}
+      size: medium
+      sise: small
+  - clusters:
+      labelSelector:
+        matchExpressions:
+        - {key: tier, operator: Like, values: [edge]}
+    spec: {replicas: 9}
+---
+apiVersion: hub.kro.run/v1alpha1
+kind: ClusterPlacement
+metadata: {name: base}
+spec:
+  instances: {kind: Other}
+  clusters: {names: [a], failover: {after: 10m}}
+  overrides:
+  - spec: {x: 1}
+---
+apiVersion: hub.kro.run/v1alpha1
+kind: RolloutApproval
+metadata: {name: app-8-prod, namespace: shop}
+spec: {version: 8, stage: prod}
+---
+apiVersion: hub.kro.run/v1alpha1
+kind: RolloutApproval
+metadata: {name: app-9-prod, namespace: shop}
+spec: {instance: {kind: App, name: a}, version: '9', stage: prod}
+";
+
+#[test]
+fn placements_are_judged_with_the_definition_that_makes_the_kind() {
+    let said = run(&["validate", "-o", "json", "-"], &format!("{APP}---\n{PLACEMENTS}"));
+    let report: Value = serde_json::from_str(&said.out).unwrap();
+    let text = |finding: &Value, field: &str| finding[field].as_str().unwrap_or_default().to_owned();
+    let findings: Vec<String> = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| {
+            let line = &f["line"];
+            format!("{} {line} {}: {}", text(f, "severity"), text(f, "path"), text(f, "message"))
+        })
+        .collect();
+    let want = [
+        "spec.clusters.expression: undefined field 'region'",
+        "spec.overrides[0].clusters.expression: expected bool, got int",
+        "spec.overrides[0].spec.replicas: ${cluster.name}: expected int, got string",
+        "spec.overrides[0].spec.size: is none of the enum: `small`, `large`",
+        "spec.overrides[0].spec.sise: schema not found for field sise",
+        "spec.overrides[1].clusters.labelSelector.matchExpressions[0]: operator",
+        "spec.overrides[1].spec.replicas: is more than maximum=5",
+        "spec.clusters: prefer, spread and failover need max",
+        "spec.overrides: no definition among the files makes Other.kro.run: the overrides are not checked",
+        "spec: exactly one of instance and clusterPlacement says whose rollout is approved",
+        "spec.version: an integer is needed, found a string",
+    ];
+    assert_eq!(findings.len(), want.len(), "{findings:#?}");
+    for (found, want) in findings.iter().zip(want) {
+        assert!(found.contains(want), "{found}, wanted {want}");
+    }
+    assert_eq!((report["summary"]["placements"].as_u64(), said.code), (Some(4), 1));
+    let mended = PLACEMENTS
+        .split("---\n")
+        .next()
+        .unwrap()
+        .replace(" && cluster.region == 'eu'", "")
+        .replace("expression: cluster.version.minor}", "expression: cluster.version.minor > 1}")
+        .replace("${cluster.name}", "${cluster.version.minor}")
+        .replace("      size: medium\n      sise: small\n", "      size: ${cluster.labels.size}\n")
+        .replace("operator: Like", "operator: In");
+    let said = run(&["validate", "-"], &format!("{APP}---\n{mended}"));
+    assert!(
+        said.out.contains("spec.overrides[1].spec.replicas") || said.out.contains("maximum=5"),
+        "{}",
+        said.out
+    );
+    let said =
+        run(&["validate", "-"], &format!("{APP}---\n{}", mended.replace("replicas: 9", "replicas: 5")));
+    assert_eq!(said.code, 0, "{}", said.out);
+    assert!(said.out.ends_with("1 placement, 0 CRDs, 0 ignored: 0 errors, 0 warnings\n"), "{}", said.out);
 }

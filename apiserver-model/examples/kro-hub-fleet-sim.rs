@@ -5,35 +5,50 @@
 //! ```
 //!
 //! Writes one kubeconfig a server (`0000.kubeconfig`...) and says what an idle server costs. They serve until the process ends.
+//! With `--control PORT` it says what was asked of servers, and lets some fall silent: see [`control`].
 
 use anyhow::{Context, Result, bail};
-use apiserver_model::serve::{Http, Open, Shared, connection};
+use apiserver_model::serve::{Front, Http, Shared, connection};
 use apiserver_model::server::{Options, Server};
+use http::{StatusCode, header, request::Parts};
+use hyper::body::Bytes;
 use jiff::Timestamp;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use tokio::net::TcpListener;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context as Waker, Poll};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
+
+/// A watch that lags further behind lists anew.
+const HISTORY: usize = 1_024;
 
 struct Arguments {
     servers: u16,
     port: u16,
+    control: Option<u16>,
     dir: PathBuf,
 }
 
 fn arguments() -> Result<Arguments> {
-    let mut found = Arguments { servers: 10, port: 20_000, dir: PathBuf::from("fleet-sim") };
+    let mut found = Arguments { servers: 10, port: 20_000, control: None, dir: PathBuf::from("fleet-sim") };
     let mut all = std::env::args().skip(1);
     while let Some(name) = all.next() {
         let value = all.next().with_context(|| format!("{name} needs a value"))?;
         match name.as_str() {
             "--servers" => found.servers = value.parse().context("--servers")?,
             "--port" => found.port = value.parse().context("--port")?,
+            "--control" => found.control = Some(value.parse().context("--control")?),
             "--dir" => found.dir = value.into(),
-            _ => bail!("unknown flag {name}; there are --servers, --port and --dir"),
+            _ => bail!("unknown flag {name}; there are --servers, --port, --control and --dir"),
         }
     }
     found.port.checked_add(found.servers).context("the last port would be beyond 65535")?;
@@ -56,16 +71,20 @@ async fn main() -> Result<()> {
     // What all share is read before memory is measured.
     drop(Server::new(Options::default(), Timestamp::now()));
     let before = memory()?;
+    let mut members = Vec::new();
     for index in 0..arguments.servers {
         let port = arguments.port + index;
         let listener =
             TcpListener::bind(("127.0.0.1", port)).await.with_context(|| format!("port {port}"))?;
-        let options = Options { seed: u64::from(port), ..Options::default() };
+        let options =
+            Options { seed: u64::from(port), history: HISTORY, compact: true, ..Options::default() };
         let mut server = Server::new(options, Timestamp::now());
         let token = format!("fleet-sim-{port}");
         server.allow_token(&token, "admin");
         kubeconfig(&arguments.dir, index, port, &token, &ca)?;
-        tokio::spawn(accept(listener, acceptor.clone(), Shared::new(server, Timestamp::now)));
+        let member = Arc::new(Member { counts: Mutex::default(), silent: watch::channel(false).0 });
+        members.push(Arc::clone(&member));
+        tokio::spawn(accept(listener, acceptor.clone(), Shared::new(server, Timestamp::now), member));
     }
     let each = memory()?.saturating_sub(before) / u64::from(arguments.servers.max(1));
     println!(
@@ -77,19 +96,192 @@ async fn main() -> Result<()> {
         each / 1024,
         memory()? / 1024 / 1024
     );
-    std::future::pending::<()>().await;
-    Ok(())
+    match arguments.control {
+        None => std::future::pending().await,
+        Some(port) => control(TcpListener::bind(("127.0.0.1", port)).await?, members).await,
+    }
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, shared: Shared) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let (acceptor, shared) = (acceptor.clone(), shared.clone());
+/// What is known of a server beside what it keeps.
+struct Member {
+    /// `VERB resource/subresource`, and how many were answered.
+    counts: Mutex<BTreeMap<String, u64>>,
+    /// While it holds, nothing is accepted, read or written.
+    silent: watch::Sender<bool>,
+}
+
+impl Front for Member {
+    fn answered(&self, request: &Parts, _: &Bytes, _: StatusCode, _: &Server) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(asked(request)).or_default() += 1;
+    }
+}
+
+/// `PATCH benches/status`; an apply is APPLY, as in the metrics of an API server.
+fn asked(request: &Parts) -> String {
+    let words: Vec<&str> = request.uri.path().split('/').filter(|w| !w.is_empty()).collect();
+    let rest = match words.as_slice() {
+        ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => rest,
+        _ => &[],
+    };
+    // An object of a namespace, or a namespace itself.
+    let rest = match rest {
+        ["namespaces", _, inner @ ..] if !inner.is_empty() => inner,
+        _ => rest,
+    };
+    let content = request.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let watches =
+        request.uri.query().is_some_and(|q| q.split('&').any(|p| p == "watch=1" || p == "watch=true"));
+    let verb = match (request.method.as_str(), rest.len()) {
+        ("GET", _) if watches => "WATCH",
+        ("GET", 1) => "LIST",
+        ("PATCH", _) if content.starts_with("application/apply-patch") => "APPLY",
+        (method, _) => method,
+    };
+    match rest {
+        [] => format!("{verb} (no resource)"),
+        [plural] | [plural, _] => format!("{verb} {plural}"),
+        [plural, _, sub, ..] => format!("{verb} {plural}/{sub}"),
+    }
+}
+
+/// `GET /counts?servers=0-9`: what was asked of them, as JSON; `/silence` and `/speak` in the same way.
+async fn control(listener: TcpListener, members: Vec<Arc<Member>>) -> Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let mut stream = BufReader::new(stream);
+        let mut line = String::new();
+        // Whoever asks wrongly or goes away is not answered; the others are.
+        if stream.read_line(&mut line).await.is_err() {
+            continue;
+        }
+        let asked = line.split_whitespace().nth(1).unwrap_or_default();
+        let (code, text) = match answer(asked, &members) {
+            Ok(value) => ("200 OK", value.to_string()),
+            Err(error) => ("400 Bad Request", format!("{error:#}")),
+        };
+        let reply = format!("HTTP/1.0 {code}\r\ncontent-type: application/json\r\n\r\n{text}");
+        let _ = stream.get_mut().write_all(reply.as_bytes()).await;
+        let _ = stream.get_mut().shutdown().await;
+    }
+}
+
+fn answer(asked: &str, members: &[Arc<Member>]) -> Result<Value> {
+    let (what, range) = asked.split_once("?servers=").context("what of which servers?")?;
+    let chosen = members.get(range_of(range)?).context("there are not so many servers")?;
+    match what {
+        "/counts" => {
+            let mut sum: BTreeMap<String, u64> = BTreeMap::new();
+            for member in chosen {
+                let counts = member.counts.lock().unwrap_or_else(PoisonError::into_inner);
+                for (key, count) in counts.iter() {
+                    *sum.entry(key.clone()).or_default() += count;
+                }
+            }
+            return Ok(json!(sum));
+        }
+        "/silence" | "/speak" => {
+            let silent = what == "/silence";
+            for member in chosen {
+                member.silent.send_replace(silent);
+            }
+        }
+        _ => bail!("there are /counts, /silence and /speak"),
+    }
+    Ok(json!({}))
+}
+
+fn range_of(text: &str) -> Result<RangeInclusive<usize>> {
+    let (first, last) = text.split_once('-').context("servers are named as 3-7")?;
+    Ok(first.parse()?..=last.parse()?)
+}
+
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, shared: Shared, member: Arc<Member>) {
+    let mut silent = member.silent.subscribe();
+    loop {
+        let _ = silent.wait_for(|silent| !silent).await;
+        let Ok((stream, _)) = listener.accept().await else { return };
+        // Small answers must not wait for more of them.
+        let _ = stream.set_nodelay(true);
+        let stream = Gated { stream, gate: Gate::new(&member) };
+        let (acceptor, shared, member) = (acceptor.clone(), shared.clone(), Arc::clone(&member));
         tokio::spawn(async move {
             // Who cannot speak TLS is not answered.
             let Ok(stream) = acceptor.accept(stream).await else { return };
             let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            connection(stream, shared, Arc::new(Open), if two { Http::Two } else { Http::One }).await;
+            connection(stream, shared, member, if two { Http::Two } else { Http::One }).await;
         });
+    }
+}
+
+/// Whether a server speaks, for one direction or the other of a connection.
+struct Gate {
+    silent: watch::Receiver<bool>,
+    /// Until it speaks again.
+    waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Gate {
+    fn new(member: &Member) -> Self {
+        Self { silent: member.silent.subscribe(), waiting: None }
+    }
+
+    fn poll(&mut self, waker: &mut Waker<'_>) -> Poll<()> {
+        loop {
+            if let Some(waiting) = &mut self.waiting {
+                if waiting.as_mut().poll(waker).is_pending() {
+                    return Poll::Pending;
+                }
+                self.waiting = None;
+            }
+            if !*self.silent.borrow() {
+                return Poll::Ready(());
+            }
+            let mut silent = self.silent.clone();
+            self.waiting = Some(Box::pin(async move {
+                let _ = silent.wait_for(|silent| !silent).await;
+            }));
+        }
+    }
+}
+
+/// A connection on which nothing moves while its server is silent.
+struct Gated {
+    stream: TcpStream,
+    gate: Gate,
+}
+
+impl AsyncRead for Gated {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        waker: &mut Waker<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if self.gate.poll(waker).is_pending() {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.stream).poll_read(waker, buffer)
+    }
+}
+
+impl AsyncWrite for Gated {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        waker: &mut Waker<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        if self.gate.poll(waker).is_pending() {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.stream).poll_write(waker, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, waker: &mut Waker<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(waker)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, waker: &mut Waker<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(waker)
     }
 }
 

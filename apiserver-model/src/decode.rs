@@ -83,6 +83,8 @@ pub(crate) fn object(
     value["kind"] = json!(kind.kind);
     value["apiVersion"] = json!(kind.api_version());
     let unknown = unknown(context)?;
+    // What a ControllerRevision holds is kept to the letter.
+    let raw = if kind.group == "apps" { value.get_mut("data").map(Value::take) } else { None };
     if !kind.custom {
         without_nulls(&mut value, kind.generation);
         if let Err((what, path, want)) = typed(&value, kind.schema.top(), "") {
@@ -93,25 +95,16 @@ pub(crate) fn object(
             return Err(cannot(kind, &why));
         }
     }
-    if !kind.custom && kind.kind == "Lease" {
-        for field in ["acquireTime", "renewTime"] {
-            let time =
-                value.get("spec").and_then(|s| s.get(field)).and_then(Value::as_str).unwrap_or_default();
-            let rest = time.get(19..).unwrap_or_default();
-            if !time.is_empty() && !rest.starts_with('.') {
-                let why = format!(
-                    "parsing time {time:?} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse {rest:?} as \".000000\""
-                );
-                return Err(cannot(kind, &why));
-            }
-        }
-    }
+    lease_times(kind, &value)?;
     if !value.get("metadata").is_none_or(|m| m.is_object() || m.is_null()) {
         return Err(cannot(kind, "json: cannot unmarshal string into Go struct field of type v1.ObjectMeta"));
     }
     let kept = take_aside(kind, &mut value);
     let dropped = admit::prune(&mut value, &kind.schema);
     put_back(kind, &mut value, kept);
+    if let Some(raw) = raw {
+        value["data"] = raw;
+    }
     let mut warnings = Vec::new();
     if !dropped.is_empty() {
         let texts: Vec<String> = dropped.iter().map(|path| format!("unknown field {path:?}")).collect();
@@ -125,6 +118,24 @@ pub(crate) fn object(
     }
     metadata::tidy(&mut value);
     Ok((value, warnings))
+}
+
+/// Times of a Lease are written with their fractions.
+fn lease_times(kind: &Kind, value: &Value) -> Result<(), Refusal> {
+    if !kind.custom && kind.kind == "Lease" {
+        for field in ["acquireTime", "renewTime"] {
+            let time =
+                value.get("spec").and_then(|s| s.get(field)).and_then(Value::as_str).unwrap_or_default();
+            let rest = time.get(19..).unwrap_or_default();
+            if !time.is_empty() && !rest.starts_with('.') {
+                let why = format!(
+                    "parsing time {time:?} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse {rest:?} as \".000000\""
+                );
+                return Err(cannot(kind, &why));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What a schema does not describe well enough to be pruned by: metadata of a custom object, field owners, and the schemas in

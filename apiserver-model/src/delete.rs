@@ -92,7 +92,8 @@ impl Server {
         if kind.plural == "namespaces" && kind.group.is_empty() && own_namespaces(&context.name) {
             return Err(Refusal::forbidden(kind, &context.name, "this namespace may not be deleted"));
         }
-        let (uid, version) = (text(&stored.object, "uid"), text(&stored.object, "resourceVersion"));
+        let object = stored.object();
+        let (uid, version) = (text(&object, "uid"), text(&object, "resourceVersion"));
         let differs = |what: &str, asked: &str, found: &str, why: &str| {
             let why = format!(
                 "the {what} in the precondition ({asked}) does not match the {what} in record ({found}). The object might have been {why}"
@@ -113,7 +114,7 @@ impl Server {
         }
         match removed {
             Some(Deleted::Going(object)) => {
-                let stored = Stored { object, stamp: stored.stamp };
+                let stored = Stored::new(object, stored.stamp, false);
                 Ok(object_answer(200, &self.shown(kind, &stored), context.format))
             }
             _ => {
@@ -144,7 +145,7 @@ impl Server {
         let chosen: Vec<(String, Stored)> = self
             .store
             .of(&resource)
-            .filter(|(key, stored)| key.starts_with(&prefix) && selectors.match_object(&stored.object))
+            .filter(|(key, stored)| key.starts_with(&prefix) && selectors.match_object(&stored.object()))
             .map(|(key, stored)| (key.clone(), stored.clone()))
             .collect();
         let mut items = Vec::new();
@@ -168,7 +169,7 @@ impl Server {
         propagation: &str,
     ) -> Option<Deleted> {
         let stored = self.store.get(resource, key)?.clone();
-        let mut object = (*stored.object).clone();
+        let mut object = (*stored.object()).clone();
         let going = !text(&object, "deletionTimestamp").is_empty();
         let mut finalizers = with_policy(finalizers_of(&object), propagation);
         if crds::is(resource) && !going && !finalizers.iter().any(|f| f == crds::FINALIZER) {
@@ -182,7 +183,7 @@ impl Server {
             return Some(Deleted::Gone);
         }
         if going && finalizers == finalizers_of(&object) {
-            return Some(Deleted::Going(stored.object));
+            return Some(Deleted::Going(stored.object()));
         }
         if going {
             object["metadata"]["finalizers"] = json!(finalizers);
@@ -222,11 +223,11 @@ impl Server {
     pub(crate) fn drop_object(&mut self, now: Timestamp, resource: &Resource, key: &str) {
         let Some(stored) = self.store.remove(resource, key) else { return };
         if crds::is(resource) {
-            self.stop_serving(&stored.object);
+            self.stop_serving(&stored.object());
             self.look_at_names(now);
         }
         if let Some(delay) = self.options.collect_after {
-            self.tasks.after(now, delay, Task::Collect(text(&stored.object, "uid").to_owned()));
+            self.tasks.after(now, delay, Task::Collect(text(&stored.object(), "uid").to_owned()));
         }
     }
 }

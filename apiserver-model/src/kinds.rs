@@ -97,7 +97,7 @@ pub(crate) static BUILT_IN: LazyLock<BuiltIn> = LazyLock::new(read);
 type Row = (&'static str, &'static str, &'static str, bool, &'static [&'static str], &'static str);
 
 /// Group, kind, plural, namespaced, short names, name of the schema.
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 12] = [
     ("", "ConfigMap", "configmaps", true, &["cm"], "io.k8s.api.core.v1.ConfigMap"),
     ("", "Namespace", "namespaces", false, &["ns"], "io.k8s.api.core.v1.Namespace"),
     ("", "Secret", "secrets", true, &[], "io.k8s.api.core.v1.Secret"),
@@ -114,6 +114,7 @@ const ROWS: [Row; 11] = [
         &["crd", "crds"],
         "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
     ),
+    ("apps", "ControllerRevision", "controllerrevisions", true, &[], "io.k8s.api.apps.v1.ControllerRevision"),
     ("events.k8s.io", "Event", "events", true, &["ev"], "io.k8s.api.events.v1.Event"),
     ("coordination.k8s.io", "Lease", "leases", true, &[], "io.k8s.api.coordination.v1.Lease"),
 ];

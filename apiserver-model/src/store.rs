@@ -1,6 +1,7 @@
 //! What is kept, as etcd and the watch cache of a server keep it: objects by key, and the latest changes.
 
 use crate::kinds::Resource;
+use hyper::body::Bytes;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -8,8 +9,38 @@ use std::sync::Arc;
 /// An object as it was written, and by which schema of its kind.
 #[derive(Clone)]
 pub struct Stored {
-    pub object: Arc<Value>,
+    kept: Kept,
     pub stamp: u64,
+}
+
+#[derive(Clone)]
+enum Kept {
+    Whole(Arc<Value>),
+    /// As JSON: a tenth of the memory, read anew for each look.
+    Text(Bytes),
+}
+
+impl Stored {
+    pub fn new(object: Arc<Value>, stamp: u64, compact: bool) -> Self {
+        let kept = if compact { Kept::Text(object.to_string().into()) } else { Kept::Whole(object) };
+        Self { kept, stamp }
+    }
+
+    pub fn object(&self) -> Arc<Value> {
+        match &self.kept {
+            Kept::Whole(object) => Arc::clone(object),
+            // What was written as JSON is JSON.
+            Kept::Text(text) => Arc::new(serde_json::from_slice(text).unwrap_or_default()),
+        }
+    }
+
+    /// The object as JSON, where it is kept so.
+    pub fn text(&self) -> Option<&Bytes> {
+        match &self.kept {
+            Kept::Whole(_) => None,
+            Kept::Text(text) => Some(text),
+        }
+    }
 }
 
 /// One write.
@@ -32,6 +63,7 @@ pub(crate) struct Store {
     /// Changes up to this version are not known any more.
     pub forgotten: u64,
     history: usize,
+    compact: bool,
 }
 
 pub(crate) fn key(namespace: &str, name: &str) -> String {
@@ -39,8 +71,9 @@ pub(crate) fn key(namespace: &str, name: &str) -> String {
 }
 
 impl Store {
-    pub fn new(history: usize) -> Self {
-        Self { version: 1, objects: BTreeMap::new(), changes: VecDeque::new(), forgotten: 0, history }
+    pub fn new(history: usize, compact: bool) -> Self {
+        let (objects, changes) = (BTreeMap::new(), VecDeque::new());
+        Self { version: 1, objects, changes, forgotten: 0, history, compact }
     }
 
     pub fn get(&self, resource: &Resource, key: &str) -> Option<&Stored> {
@@ -62,7 +95,7 @@ impl Store {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         let object = Arc::new(object);
-        let after = Stored { object: Arc::clone(&object), stamp };
+        let after = Stored::new(Arc::clone(&object), stamp, self.compact);
         let before = self.objects.entry(resource.clone()).or_default().insert(key.to_owned(), after.clone());
         self.note(resource, key, before, Some(after));
         object

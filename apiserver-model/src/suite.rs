@@ -252,7 +252,13 @@ fn clean(value: &mut Value, name: &str, versions: &[u64], ids: &mut BTreeMap<Str
                 clean(inner, name, versions, ids);
             })
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| clean(item, name, versions, ids)),
+        Value::Array(items) => {
+            items.iter_mut().for_each(|item| clean(item, name, versions, ids));
+            // They stand in the order of their seconds, and two writes may fall into one or into two.
+            if name == "managedFields" {
+                items.sort_by_cached_key(Value::to_string);
+            }
+        }
         Value::String(text) => {
             let rank = |text: &str| versions.binary_search(&text.parse().ok()?).ok();
             *text = match name {

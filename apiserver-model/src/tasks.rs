@@ -5,6 +5,7 @@ use crate::kinds::Resource;
 use crate::managed::{self, Writer};
 use crate::metadata::text;
 use crate::server::{Server, crd_resource, seconds};
+use crate::store::Stored;
 use crate::{crds, store};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -80,7 +81,7 @@ impl Server {
     }
 
     fn crd(&self, name: &str) -> Option<Arc<Value>> {
-        self.store.get(&crd_resource(), name).map(|s| Arc::clone(&s.object))
+        self.store.get(&crd_resource(), name).map(Stored::object)
     }
 
     /// An object was made.
@@ -122,7 +123,7 @@ impl Server {
     pub(crate) fn resume(&mut self, now: Timestamp) {
         let going = |o: &Value| !text(o, "deletionTimestamp").is_empty();
         let all: Vec<(Resource, String, Arc<Value>)> =
-            self.store.all().map(|(r, k, s)| (r.clone(), k.clone(), Arc::clone(&s.object))).collect();
+            self.store.all().map(|(r, k, s)| (r.clone(), k.clone(), s.object())).collect();
         for (resource, key, object) in all {
             if going(&object) {
                 self.going(now, &resource, &key, &object);
@@ -136,8 +137,8 @@ impl Server {
     pub(crate) fn look_at_names(&mut self, now: Timestamp) {
         let waiting: Vec<String> = self
             .crds()
-            .filter(|s| crds::condition(&s.object, "NamesAccepted") == Some("False"))
-            .map(|s| text(&s.object, "name").to_owned())
+            .filter(|s| crds::condition(&s.object(), "NamesAccepted") == Some("False"))
+            .map(|s| text(&s.object(), "name").to_owned())
             .collect();
         for name in waiting {
             self.tasks.after(now, self.options.crd_delay / 2, Task::Accept(name));
@@ -174,8 +175,8 @@ impl Server {
         let group = crd["spec"]["group"].clone();
         let others: Vec<Arc<Value>> = self
             .crds()
-            .filter(|s| s.object["spec"]["group"] == group && text(&s.object, "name") != name)
-            .map(|s| Arc::clone(&s.object))
+            .map(Stored::object)
+            .filter(|crd| crd["spec"]["group"] == group && text(crd, "name") != name)
             .collect();
         crds::accept_names(&mut new, others.iter().map(|o| &**o), &seconds(at));
         self.write_status(at, &crd, &new);
@@ -255,7 +256,7 @@ impl Server {
             return;
         }
         let Some(stored) = self.store.get(&namespaces, name) else { return };
-        let mut object = (*stored.object).clone();
+        let mut object = (*stored.object()).clone();
         object["spec"] = json!({});
         if finalizers_of(&object).is_empty() {
             self.drop_object(at, &namespaces, name);
@@ -269,8 +270,8 @@ impl Server {
             let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
             owners.into_iter().flatten().any(|o| o["uid"] == uid)
         };
-        let all = self.store.all().filter(|(_, _, stored)| owned(&stored.object));
-        all.map(|(r, k, s)| (r.clone(), k.clone(), Arc::clone(&s.object))).collect()
+        let all = self.store.all().filter(|(_, _, stored)| owned(&stored.object()));
+        all.map(|(r, k, s)| (r.clone(), k.clone(), s.object())).collect()
     }
 
     /// Drops a reference to an owner.
@@ -287,7 +288,7 @@ impl Server {
     fn collect(&mut self, at: Timestamp, uid: &str) {
         for (resource, key, object) in self.dependents(uid) {
             let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-            let lives = |uid: &str| self.store.all().any(|(_, _, s)| text(&s.object, "uid") == uid);
+            let lives = |uid: &str| self.store.all().any(|(_, _, s)| text(&s.object(), "uid") == uid);
             let others = owners.into_iter().flatten().filter_map(|o| o["uid"].as_str());
             if others.filter(|other| *other != uid).any(lives) {
                 self.disown(&resource, &key, &object, uid);
@@ -299,7 +300,7 @@ impl Server {
 
     /// Does what the garbage collector's own finalizers are there for.
     fn release(&mut self, at: Timestamp, resource: &Resource, key: &str) {
-        let Some(object) = self.store.get(resource, key).map(|s| Arc::clone(&s.object)) else { return };
+        let Some(object) = self.store.get(resource, key).map(Stored::object) else { return };
         let finalizers = finalizers_of(&object);
         let uid = text(&object, "uid");
         let orphans = finalizers.iter().any(|f| f == "orphan");

@@ -55,6 +55,18 @@ impl Watch {
         line.into()
     }
 
+    /// The event of an object that was written, from its text where that is what this watch shows.
+    fn written(&self, ty: &str, shown: &Value, stored: Option<&Stored>) -> Bytes {
+        let text = stored.filter(|s| self.format == Format::Full && s.stamp == self.kind.stamp);
+        let own = shown.get("apiVersion").and_then(Value::as_str) == Some(&*self.kind.api_version());
+        match text.and_then(Stored::text).filter(|_| own) {
+            Some(text) => {
+                [br#"{"object":"#, &text[..], br#","type":""#, ty.as_bytes(), b"\"}\n"].concat().into()
+            }
+            None => self.event(ty, shown),
+        }
+    }
+
     /// What it has to go on from is forgotten.
     fn outdated(&mut self, oldest: u64) {
         let message = format!("too old resource version: {} ({oldest})", self.version);
@@ -179,8 +191,8 @@ impl Server {
             };
             let (before, after) = (show(&change.before), show(&change.after));
             let line = match (fits(&before), fits(&after), before, after) {
-                (false, true, _, Some(after)) => watch.event("ADDED", &after),
-                (true, true, _, Some(after)) => watch.event("MODIFIED", &after),
+                (false, true, _, Some(after)) => watch.written("ADDED", &after, change.after.as_ref()),
+                (true, true, _, Some(after)) => watch.written("MODIFIED", &after, change.after.as_ref()),
                 (true, false, Some(before), _) => {
                     let mut object = (*before).clone();
                     object["metadata"]["resourceVersion"] = json!(change.version.to_string());

@@ -133,7 +133,7 @@ impl Server {
         let Some(found) = self.store.get(&namespaces, &context.namespace) else {
             return Err(Refusal::no_namespace(&context.namespace));
         };
-        if text(&found.object, "deletionTimestamp").is_empty() {
+        if text(&found.object(), "deletionTimestamp").is_empty() {
             return Ok(());
         }
         let why = format!(
@@ -152,7 +152,7 @@ impl Server {
     fn crd_takes(&self, kind: &Kind) -> Result<(), Refusal> {
         let crd =
             kind.custom.then(|| self.store.get(&crate::server::crd_resource(), &kind.qualified())).flatten();
-        if crd.is_none_or(|crd| text(&crd.object, "deletionTimestamp").is_empty()) {
+        if crd.is_none_or(|crd| text(&crd.object(), "deletionTimestamp").is_empty()) {
             return Ok(());
         }
         let message = "create not allowed while custom resource definition is terminating";
@@ -322,8 +322,8 @@ impl Server {
         metadata::tidy(&mut object);
         let mut object = self.kept(kind, object);
         object["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
-        if same(&object, &stored.object) {
-            return Ok(respond(context, 200, &stored.object, &warnings));
+        if same(&object, &stored.object()) {
+            return Ok(respond(context, 200, &stored.object(), &warnings));
         }
         if dry {
             return Ok(respond(context, 200, &object, &warnings));

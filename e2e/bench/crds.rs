@@ -1,6 +1,6 @@
 //! Many kinds and many definitions: what it costs to know them, and what is asked at rest.
 //!
-//! 700 CRDs in 70 groups, as two cloud operators bring them, on the hub and on two spokes; then 60 definitions of such kinds,
+//! 900 CRDs in 90 groups, as two cloud operators bring them, on the hub and on two spokes; then 60 definitions of such kinds,
 //! of Kubernetes' own, and of each other, applied one after the other. Some of them are refused. An instance of each of the
 //! others goes to both spokes.
 
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const SPOKES: [&str; 2] = ["spoke-1", "spoke-2"];
-const GROUPS: usize = 70;
+const GROUPS: usize = 90;
 const KINDS_OF_A_GROUP: usize = 10;
 const KINDS: usize = GROUPS * KINDS_OF_A_GROUP;
 /// Fields of the smallest kind: a CRD of 20 KB. The largest has three times as many.
@@ -52,11 +52,19 @@ pub fn run(dir: &Path, plan: &Plan, run: usize, results: &mut Results) -> Result
 }
 
 fn measure(env: &Environment, controller: &Controller, plan: &Plan, run: &mut Run) -> Result<()> {
+    let usage = || Usage::of(&[controller.pid()]);
+    run.set("alone_mib", usage()?.resident_mib);
     for spoke in SPOKES {
+        let begun = Instant::now();
         env.register("hub", spoke, &[])?;
-    }
-    for spoke in SPOKES {
         env.wait_cluster_ready("hub", spoke, PATIENCE)?;
+        let (seconds, used) = (begun.elapsed().as_secs_f64(), usage()?);
+        run.set(&format!("connect_{spoke}_s"), seconds);
+        run.set(&format!("connected_{spoke}_peak_mib"), used.peak_mib);
+        println!(
+            "  {spoke} Ready after {seconds:.2} s; {:.0} MiB, at most {:.0}",
+            used.resident_mib, used.peak_mib
+        );
     }
     let hub = env.api("hub");
     hub.post("/api/v1/namespaces", &json!({"metadata": {"name": NAMESPACE}}))?;
@@ -83,6 +91,7 @@ fn measure(env: &Environment, controller: &Controller, plan: &Plan, run: &mut Ru
     let each = (after.sum() - before.sum()) / rest.as_secs_f64();
     run.set("rest_requests_per_s", each);
     run.set("rest_schema_documents", after.documents - before.documents);
+    run.set("rest_mib", usage()?.resident_mib);
     println!("  at rest for {} s: {each:.2} requests/s: {}", rest.as_secs(), after.since(&before));
     ensure!(
         before.documents <= DOCUMENTS_EACH * DEFINITIONS as f64,

@@ -4,9 +4,9 @@ use super::results::Results;
 use super::site::Variant;
 use super::stages::{Plan, percentiles};
 use super::watch::{Watch, active, name};
-use super::workload::{CONFIGS, INSTANCES, NAMESPACE, RGDS, definition, instance};
+use super::workload::{CONFIGS, INSTANCES, instance};
 use crate::env::controller::{Controller, Options};
-use crate::env::{Environment, Programs, eventually};
+use crate::env::{Environment, Programs};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -31,15 +31,7 @@ pub fn run(dir: &Path, plan: &Plan, run: usize, results: &mut Results) -> Result
 /// Milliseconds from before the write on the hub to the event on each spoke.
 fn edits(env: &Environment, spokes: &[String], plan: &Plan) -> Result<Vec<f64>> {
     let hub = env.api("hub");
-    for spoke in spokes {
-        env.register("hub", spoke, &[])?;
-    }
-    for spoke in spokes {
-        env.wait_cluster_ready("hub", spoke, PATIENCE)?;
-    }
-    hub.post("/api/v1/namespaces", &json!({"metadata": {"name": NAMESPACE}}))?;
-    hub.post(RGDS, &definition("bench", "Bench", Variant::Fleet))?;
-    eventually(PATIENCE, "the kind is served", || hub.get(INSTANCES)?.context("not yet"))?;
+    super::site::stand(env, spokes, Variant::Fleet, PATIENCE)?;
     let watch = Watch::open(hub, INSTANCES)?;
     hub.post(INSTANCES, &instance("all", Some("*")))?;
     watch.until(PATIENCE, |object| name(object) == "all" && active(object) && ready(object, spokes.len()))?;

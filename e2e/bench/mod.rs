@@ -6,15 +6,20 @@
 mod counts;
 mod crds;
 mod fleet;
+mod isolation;
+mod memory;
+mod overloaded;
 mod plot;
 mod replay;
 mod report;
 mod results;
+mod rollout;
+pub mod simulated;
 mod site;
 mod stages;
 mod usage;
 mod watch;
-mod workload;
+pub mod workload;
 
 use anyhow::{Context, Result, bail, ensure};
 use results::Results;
@@ -34,6 +39,8 @@ pub struct Options {
     pub runs: Option<usize>,
     /// Instances created at once, when it shall not be the usual number.
     pub instances: Option<usize>,
+    /// Spokes of the fleets, when it shall not be the usual number.
+    pub spokes: Option<u16>,
     /// Write docs/performance.md and its plot.
     pub docs: bool,
 }
@@ -48,6 +55,17 @@ pub fn bench(dir: &Path, options: &Options) -> Result<()> {
     let mut plan = if options.quick { Plan::quick() } else { Plan::full() };
     if let Some(instances) = options.instances {
         plan.batches = vec![instances];
+        plan.memory = vec![instances.div_ceil(5), instances];
+        plan.overloaded = instances;
+        plan.large_instances = instances;
+        plan.rollout_instances = instances;
+    }
+    if let Some(spokes) = options.spokes {
+        plan.spokes = usize::from(spokes);
+        plan.idle_spokes = spokes;
+        plan.large_spokes = vec![spokes];
+        plan.isolation_spokes = spokes;
+        plan.rollout_spokes = spokes;
     }
     let runs = options.runs.unwrap_or(if options.quick { 1 } else { 5 });
     fs::create_dir_all(dir)?;
@@ -69,6 +87,12 @@ pub fn bench(dir: &Path, options: &Options) -> Result<()> {
             let done = match variant {
                 Variant::Fleet => fleet::run(&here, &plan, run, &mut results),
                 Variant::Crds => crds::run(&here, &plan, run, &mut results),
+                Variant::Memory => memory::run(&here, &plan, run, &mut results),
+                Variant::Overloaded => overloaded::run(&here, &plan, run, &mut results),
+                Variant::IdleSpokes => simulated::idle_spokes(&here, &plan, run, &mut results),
+                Variant::Isolation => isolation::run(&here, &plan, run, &mut results),
+                Variant::Large => simulated::large(&here, &plan, run, &mut results),
+                Variant::Rollout => rollout::run(&here, &plan, run, &mut results),
                 Variant::Replay => {
                     if recording.is_none() {
                         println!("  recording the writes of kro-hub first");
@@ -101,13 +125,13 @@ pub fn bench(dir: &Path, options: &Options) -> Result<()> {
     let text = report::text(&results);
     println!("\n{text}");
     println!("Took {:.0} s. {} has all of it.", start.elapsed().as_secs_f32(), results.path().display());
-    let svg = plot::svg(&results);
-    fs::write(dir.join("bench.svg"), &svg)?;
-    if options.docs {
-        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
-        fs::write(docs.join("performance.svg"), &svg)?;
+    let docs = options.docs.then(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("docs"));
+    for (name, svg) in plot::all(&results) {
+        fs::write(docs.as_deref().unwrap_or(dir).join(name), svg)?;
+    }
+    if let Some(docs) = docs {
         report::into_document(&docs.join("performance.md"), &results)?;
-        println!("docs/performance.md and docs/performance.svg are written anew.");
+        println!("docs/performance.md and its plots are written anew.");
     }
     ensure!(!results.runs.is_empty(), "no variant gave a result");
     ensure!(results.failures.is_empty(), "left out: {}", results.failures.join("; "));
@@ -118,7 +142,7 @@ pub fn bench(dir: &Path, options: &Options) -> Result<()> {
 fn chosen(only: &[String], quick: bool) -> Result<Vec<Variant>> {
     if only.is_empty() {
         let all = Variant::ALL.into_iter();
-        return Ok(all.filter(|variant| !quick || *variant != Variant::Crds).collect());
+        return Ok(all.filter(|variant| !quick || !variant.is_long()).collect());
     }
     only.iter()
         .map(|name| match Variant::ALL.iter().find(|v| v.name() == name) {

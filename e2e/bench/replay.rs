@@ -166,7 +166,12 @@ impl Sender {
 
     /// Creates instances of these names as a user does, and for each does what was recorded for one.
     pub fn send(&self, recording: &Recording, names: &[String]) -> Result<()> {
-        let kube = self.client.kube();
+        let runtime = runtime()?;
+        // The library's client has a task of its own.
+        let kube = &{
+            let _within = runtime.enter();
+            self.client.kube()
+        };
         let places = Semaphore::new(recording.at_once);
         let one = |name: String, recorded: &str, steps: &[Vec<Write>]| {
             let requests: Result<Vec<Vec<_>>> = steps
@@ -191,7 +196,7 @@ impl Sender {
             async move { anyhow::Ok(kube.request::<Value>(request?).await.map(drop)?) }
         };
         let pairs = names.iter().zip(&recording.instances);
-        runtime()?.block_on(async {
+        runtime.block_on(async {
             // As with the controller: the user creates so many at once, and each goes on by itself as soon as it exists.
             let chains = futures::stream::iter(pairs)
                 .map(|(name, recorded)| async move {

@@ -2,6 +2,7 @@
 
 use super::crds;
 use super::results::{Results, machine};
+use super::site::Variant;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,13 @@ struct Budget {
 
 fn budgets(results: &Results) -> Vec<Budget> {
     let plan = |key: &str| results.plan[key].as_u64().unwrap_or_default();
+    let largest_fleet =
+        results.plan["large_spokes"].as_array().and_then(|s| s.iter().filter_map(Value::as_u64).max());
+    let largest_fleet = largest_fleet.unwrap_or_default();
+    let large = |value: &str| format!("spokes_{largest_fleet}_{value}");
+    // 1.5 GiB for 100,000 pairs, and in proportion what smaller fleets may take.
+    let pairs = largest_fleet * plan("large_instances");
+    let fleet_mib = 36.0 + 1500.0 * pairs as f64 / 100_000.0;
     let largest = results.plan["batches"].as_array().and_then(|b| b.iter().filter_map(Value::as_u64).max());
     let batch = format!("batch_{}_s", largest.unwrap_or_default());
     let many = plan("definitions");
@@ -42,7 +50,8 @@ fn budgets(results: &Results) -> Vec<Budget> {
         is("requests an instance, hub and spoke, Fail", "fail", "requests_per_instance", 13.0),
         is("requests an instance, hub and spoke, Adopt", "adopt", "requests_per_instance", 9.0),
         part("time of the largest batch, as a part of tuned kro's", "local", &batch, "kro-tuned", 0.25),
-        part("the same, as a multiple of the replay's", "local", &batch, "replay", 1.3),
+        part("the same, as a multiple of the replay's", "local", &batch, "replay", 1.12),
+        is("controller CPU an instance, local, ms", "local", "controller_cpu_ms_per_instance", 2.5),
         is("create to ACTIVE when idle, p50 in ms", "local", "create_p50_ms", 40.0),
         is("create to ACTIVE when idle, p95 in ms", "local", "create_p95_ms", 80.0),
         part("create to ACTIVE, p50 as a part of kro's", "local", "create_p50_ms", "kro", 1.0),
@@ -55,7 +64,62 @@ fn budgets(results: &Results) -> Vec<Budget> {
         all.push(is(&format!("writes at rest, {variant}"), variant, "rest_writes", 0.0));
         all.push(is(&format!("writes over a restart, {variant}"), variant, "restart_writes", 0.0));
     }
-    let documents = "documents of OpenAPI for each definition, 700 CRDs";
+    all.extend([
+        is("memory a pair of four children, local, KiB", "memory", "local_pair_kib", 12.0),
+        is("memory a pair of four children, on a spoke, KiB", "memory", "spoke_pair_kib", 12.0),
+        is("idle controller with two spokes, MiB", "memory", "idle_spoke_mib", 25.0),
+        is(
+            &format!("{} spokes with 10 instances each, MiB in all", plan("idle_spokes")),
+            "idle-spokes",
+            "all_mib",
+            25.0 + plan("idle_spokes") as f64 / 4.0,
+        ),
+        is(
+            "status writes on the hub an instance, overloaded",
+            "overloaded",
+            "hub_status_writes_per_instance",
+            3.0,
+        ),
+        is("hub write to child on every spoke, p50 in ms", "fleet", "hub_to_spoke_p50_ms", 40.0),
+        is("hub write to child on every spoke, p99 in ms", "fleet", "hub_to_spoke_p99_ms", 120.0),
+        is(
+            "a third silent, simulated: repairs, p99 as a part of that without",
+            "isolation",
+            "simulated_p99_ratio",
+            1.1,
+        ),
+        is(
+            "a third silent, real: repairs, p50 as a part of that without",
+            "isolation",
+            "real_p50_ratio",
+            1.25,
+        ),
+        is(
+            &format!("{pairs} pairs on {largest_fleet} spokes: controller at rest, MiB"),
+            "fleet-1000",
+            &large("mib"),
+            fleet_mib,
+        ),
+        is(
+            &format!("{pairs} pairs on {largest_fleet} spokes: the largest parent, kB"),
+            "fleet-1000",
+            &large("parent_kb"),
+            100.0,
+        ),
+        is(
+            &format!("{pairs} pairs on {largest_fleet} spokes: writes over a restart"),
+            "fleet-1000",
+            &large("restart_writes"),
+            0.0,
+        ),
+        is(
+            &format!("{pairs} pairs on {largest_fleet} spokes: ready after a restart, s"),
+            "fleet-1000",
+            &large("restart_ready_s"),
+            60.0,
+        ),
+    ]);
+    let documents = "documents of OpenAPI for each definition, 900 CRDs";
     all.push(is(documents, "crds", "schema_documents_per_definition", crds::DOCUMENTS_EACH));
     let rest = "requests a second at rest, 60 definitions on two spokes";
     all.push(is(rest, "crds", "rest_requests_per_s", crds::AT_REST));
@@ -63,6 +127,12 @@ fn budgets(results: &Results) -> Vec<Budget> {
 }
 
 impl Budget {
+    fn variant(&self) -> &'static str {
+        match self.measure {
+            Measure::Is(variant, _) | Measure::PartOf(variant, ..) => variant,
+        }
+    }
+
     fn value(&self, results: &Results) -> Option<f64> {
         match &self.measure {
             Measure::Is(variant, value) => results.median(variant, value),
@@ -92,24 +162,10 @@ fn met(value: f64, most: f64) -> bool {
 /// Everything as Markdown, which reads well on a terminal too.
 pub fn text(results: &Results) -> String {
     let mut out = String::new();
-    let profile = if cfg!(debug_assertions) { "debug build: times say nothing" } else { "release build" };
-    let runs = results.runs.iter().map(|run| run.run).max().unwrap_or_default();
-    let _ = writeln!(out, "{}; {profile}; medians of {runs} run(s).\n", machine());
-    values(&mut out, results);
-    requests(&mut out, results);
-    let _ = writeln!(out, "### Budgets\n");
-    let mut rows = Vec::new();
-    for budget in budgets(results) {
-        let value = budget.value(results);
-        let verdict = match value {
-            None => "not measured",
-            Some(value) if met(value, budget.most) => "met",
-            Some(_) => "**missed**",
-        };
-        let measured = value.map_or_else(String::new, number);
-        rows.push(vec![budget.what.clone(), number(budget.most), measured, verdict.to_owned()]);
+    for part in PARTS.iter().filter(|part| part.has_results(results)) {
+        out.push_str(&part.text(results));
+        out.push_str("\n\n");
     }
-    table(&mut out, &["", "at most", "measured", ""], &rows);
     if !results.failures.is_empty() {
         let _ = writeln!(out, "Left out:\n");
         for failure in &results.failures {
@@ -120,10 +176,69 @@ pub fn text(results: &Results) -> String {
     out.trim_end().to_owned()
 }
 
+/// What is measured together and stands together in the document.
+struct Part {
+    name: &'static str,
+    variants: &'static [Variant],
+}
+
+const PARTS: [Part; 8] = [
+    Part { name: "compared", variants: &Variant::COMPARED },
+    Part { name: "fleet", variants: &[Variant::Fleet] },
+    Part { name: "memory", variants: &[Variant::Memory, Variant::IdleSpokes] },
+    Part { name: "overloaded", variants: &[Variant::Overloaded] },
+    Part { name: "isolation", variants: &[Variant::Isolation] },
+    Part { name: "large", variants: &[Variant::Large] },
+    Part { name: "rollout", variants: &[Variant::Rollout] },
+    Part { name: "crds", variants: &[Variant::Crds] },
+];
+
+impl Part {
+    fn variants(&self, results: &Results) -> Vec<&'static str> {
+        let known = results.variants();
+        self.variants.iter().map(|v| v.name()).filter(|name| known.contains(name)).collect()
+    }
+
+    fn has_results(&self, results: &Results) -> bool {
+        !self.variants(results).is_empty()
+    }
+
+    fn text(&self, results: &Results) -> String {
+        let mut out = String::new();
+        let profile = if cfg!(debug_assertions) { "debug build: times say nothing" } else { "release build" };
+        let variants = self.variants(results);
+        let of = results.runs.iter().filter(|run| variants.contains(&run.variant));
+        let runs = of.map(|run| run.run).max().unwrap_or_default();
+        let quick = if results.quick { ", quick" } else { "" };
+        let _ = writeln!(out, "{}; {profile}; medians of {runs} run(s){quick}.\n", machine());
+        values(&mut out, results, &variants);
+        requests(&mut out, results, &variants);
+        verdicts(&mut out, results, &variants);
+        out.trim_end().to_owned()
+    }
+}
+
+fn verdicts(out: &mut String, results: &Results, variants: &[&str]) {
+    let mut rows = Vec::new();
+    for budget in budgets(results).iter().filter(|budget| variants.contains(&budget.variant())) {
+        let value = budget.value(results);
+        let verdict = match value {
+            None => "not measured",
+            Some(value) if met(value, budget.most) => "met",
+            Some(_) => "**missed**",
+        };
+        let measured = value.map_or_else(String::new, number);
+        rows.push(vec![budget.what.clone(), number(budget.most), measured, verdict.to_owned()]);
+    }
+    if !rows.is_empty() {
+        table(out, &["budget", "at most", "measured", ""], &rows);
+    }
+}
+
 /// One row a value, one column a variant.
-fn values(out: &mut String, results: &Results) {
-    let variants = results.variants();
-    let names: BTreeSet<&String> = results.runs.iter().flat_map(|run| run.values.keys()).collect();
+fn values(out: &mut String, results: &Results, variants: &[&str]) {
+    let of = results.runs.iter().filter(|run| variants.contains(&run.variant));
+    let names: BTreeSet<&String> = of.flat_map(|run| run.values.keys()).collect();
     let rows: Vec<Vec<String>> = names
         .into_iter()
         .map(|name| {
@@ -131,16 +246,18 @@ fn values(out: &mut String, results: &Results) {
             std::iter::once(words(name)).chain(cells).collect()
         })
         .collect();
-    let head: Vec<&str> = std::iter::once("").chain(variants).collect();
-    let _ = writeln!(out, "### Values\n");
+    let head: Vec<&str> = std::iter::once("").chain(variants.iter().copied()).collect();
     table(out, &head, &rows);
 }
 
 /// Requests an instance, by verb and resource.
-fn requests(out: &mut String, results: &Results) {
+fn requests(out: &mut String, results: &Results, variants: &[&'static str]) {
     let of: BTreeMap<&str, BTreeMap<String, f64>> =
-        results.variants().into_iter().map(|v| (v, results.requests(v, "per_instance"))).collect();
+        variants.iter().map(|v| (*v, results.requests(v, "per_instance"))).collect();
     let of: BTreeMap<_, _> = of.into_iter().filter(|(_, counts)| !counts.is_empty()).collect();
+    if of.is_empty() {
+        return;
+    }
     let keys: BTreeSet<&String> = of.values().flat_map(|counts| counts.keys()).collect();
     let mut rows: Vec<Vec<String>> = Vec::new();
     for key in keys {
@@ -153,8 +270,7 @@ fn requests(out: &mut String, results: &Results) {
     }
     let sums = of.values().map(|counts| format!("{:.2}", counts.values().sum::<f64>()));
     rows.push(std::iter::once("all, also those too rare to show".to_owned()).chain(sums).collect());
-    let head: Vec<&str> = std::iter::once("").chain(of.keys().copied()).collect();
-    let _ = writeln!(out, "### API requests an instance\n");
+    let head: Vec<&str> = std::iter::once("API requests an instance").chain(of.keys().copied()).collect();
     table(out, &head, &rows);
 }
 
@@ -195,18 +311,21 @@ fn table(out: &mut String, head: &[&str], rows: &[Vec<String>]) {
     let _ = writeln!(out);
 }
 
-const START: &str = "<!-- bench: written by `make bench DOCS=1` -->";
-const END: &str = "<!-- /bench -->";
-
-/// Replaces what an earlier run wrote into the document.
+/// Replaces what earlier runs wrote into the document of the parts that were measured now.
 ///
 /// # Errors
-/// The document has no place for it.
+/// The document has no place for one.
 pub fn into_document(path: &Path, results: &Results) -> Result<()> {
-    let document = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let parts = document.split_once(START).and_then(|(head, rest)| Some((head, rest.split_once(END)?.1)));
-    let (head, tail) = parts.with_context(|| format!("{} lacks {START} or {END}", path.display()))?;
-    let text = text(results);
-    fs::write(path, format!("{head}{START}\n\n{text}\n\n{END}{tail}"))
-        .with_context(|| format!("cannot write {}", path.display()))
+    let mut document = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    for part in PARTS.iter().filter(|part| part.has_results(results)) {
+        let (start, end) = (
+            format!("<!-- bench {}: written by `make bench DOCS=1` -->", part.name),
+            format!("<!-- /bench {} -->", part.name),
+        );
+        let parts =
+            document.split_once(&start).and_then(|(head, rest)| Some((head, rest.split_once(&end)?.1)));
+        let (head, tail) = parts.with_context(|| format!("{} lacks {start} or {end}", path.display()))?;
+        document = format!("{head}{start}\n\n{}\n\n{end}{tail}", part.text(results));
+    }
+    fs::write(path, document).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Of all runs so far.
 pub struct Results {
     path: PathBuf,
-    quick: bool,
+    pub quick: bool,
     wanted_runs: usize,
     pub plan: Value,
     pub runs: Vec<Run>,

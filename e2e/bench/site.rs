@@ -1,10 +1,11 @@
 //! Where one variant runs: fresh API servers and one controller.
 
+use super::workload::{INSTANCES, NAMESPACE, RGDS, definition};
 use crate::env::api::Api;
 use crate::env::controller::{Controller, Options};
 use crate::env::kro::Kro;
 use crate::env::{Environment, Programs, eventually};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
@@ -20,10 +21,16 @@ pub enum Variant {
     Replay,
     Fleet,
     Crds,
+    Memory,
+    Overloaded,
+    IdleSpokes,
+    Isolation,
+    Large,
+    Rollout,
 }
 
 impl Variant {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 14] = [
         Self::Kro,
         Self::KroTuned,
         Self::Local,
@@ -32,7 +39,22 @@ impl Variant {
         Self::Replay,
         Self::Fleet,
         Self::Crds,
+        Self::Memory,
+        Self::Overloaded,
+        Self::IdleSpokes,
+        Self::Isolation,
+        Self::Large,
+        Self::Rollout,
     ];
+
+    /// Those that are compared with each other, value by value.
+    pub const COMPARED: [Self; 6] =
+        [Self::Kro, Self::KroTuned, Self::Local, Self::Fail, Self::Adopt, Self::Replay];
+
+    /// Too long for a quick look.
+    pub fn is_long(self) -> bool {
+        matches!(self, Self::Crds | Self::Large | Self::Rollout | Self::Isolation | Self::Overloaded)
+    }
 
     pub fn name(self) -> &'static str {
         match self {
@@ -44,6 +66,12 @@ impl Variant {
             Self::Replay => "replay",
             Self::Fleet => "fleet",
             Self::Crds => "crds",
+            Self::Memory => "memory",
+            Self::Overloaded => "overloaded",
+            Self::IdleSpokes => "idle-spokes",
+            Self::Isolation => "isolation",
+            Self::Large => "fleet-1000",
+            Self::Rollout => "rollout",
         }
     }
 
@@ -55,8 +83,14 @@ impl Variant {
             Self::Fail => "kro-hub, one spoke, policy Fail",
             Self::Adopt => "kro-hub, one spoke, policy Adopt",
             Self::Replay => "replay of kro-hub's writes, no logic",
-            Self::Fleet => "kro-hub, ten spokes",
-            Self::Crds => "kro-hub, 700 CRDs and 60 definitions, the hub and two spokes",
+            Self::Fleet => "kro-hub, many real spokes",
+            Self::Crds => "kro-hub, 900 CRDs and 60 definitions, the hub and two spokes",
+            Self::Memory => "kro-hub, memory at rest, the hub and two spokes",
+            Self::Overloaded => "kro-hub, two spokes and an overloaded machine",
+            Self::IdleSpokes => "kro-hub, simulated spokes with little on them",
+            Self::Isolation => "kro-hub, a third of the spokes silent",
+            Self::Large => "kro-hub, a large simulated fleet",
+            Self::Rollout => "kro-hub, a change travels over a large simulated fleet, a third of it silent",
         }
     }
 
@@ -129,7 +163,7 @@ impl Site {
                 site.env.register("hub", "spoke", &[])?;
                 site.env.wait_cluster_ready("hub", "spoke", PATIENCE)?;
             }
-            Variant::Kro | Variant::KroTuned | Variant::Fleet | Variant::Crds => {}
+            _ => {}
         }
         Ok(site)
     }
@@ -164,6 +198,25 @@ impl Site {
     pub fn log_tail(&self) -> String {
         self.manager.as_ref().map(Manager::log_tail).unwrap_or_default()
     }
+}
+
+/// Registers spokes, and makes the kind of the bench; returns once all are ready and it is served.
+pub fn stand<S: AsRef<str>>(
+    env: &Environment,
+    spokes: &[S],
+    variant: Variant,
+    patience: Duration,
+) -> Result<()> {
+    let hub = env.api("hub");
+    for spoke in spokes {
+        env.register("hub", spoke.as_ref(), &[])?;
+    }
+    for spoke in spokes {
+        env.wait_cluster_ready("hub", spoke.as_ref(), patience)?;
+    }
+    hub.post("/api/v1/namespaces", &json!({"metadata": {"name": NAMESPACE}}))?;
+    hub.post(RGDS, &definition("bench", "Bench", variant))?;
+    eventually(patience, "the kind is served", || hub.get(INSTANCES)?.context("not yet")).map(drop)
 }
 
 /// As fast as kro goes: twenty workers everywhere, and no limit of its own.

@@ -29,9 +29,26 @@ pub struct Plan {
     pub batches: Vec<usize>,
     /// Definitions applied at once.
     pub definitions: usize,
-    /// Edits of an instance on ten spokes.
+    /// Edits of an instance on all real spokes.
     pub fleet_edits: usize,
     pub spokes: usize,
+    /// Settled pairs whose memory is measured, and seconds of rest before.
+    pub memory: Vec<usize>,
+    pub memory_rest_seconds: u64,
+    /// Instances created at once on an overloaded machine.
+    pub overloaded: usize,
+    pub idle_spokes: u16,
+    /// Simulated spokes and real ones, a third of which fall silent; repairs in a round, and rounds of either sort.
+    pub isolation_spokes: u16,
+    pub isolation_servers: u16,
+    pub repairs: usize,
+    pub isolation_rounds: usize,
+    /// Sizes of simulated fleets, and instances on all of their spokes.
+    pub large_spokes: Vec<u16>,
+    pub large_instances: usize,
+    /// Simulated spokes over which a change travels, and instances on all of them.
+    pub rollout_spokes: u16,
+    pub rollout_instances: usize,
     /// Seconds at rest with many definitions.
     pub crds_rest_seconds: u64,
     pub patience_seconds: u64,
@@ -46,7 +63,19 @@ impl Plan {
             batches: vec![200, 1000],
             definitions: 36,
             fleet_edits: 50,
-            spokes: 10,
+            spokes: 20,
+            memory: vec![1000, 5000],
+            memory_rest_seconds: 60,
+            overloaded: 400,
+            idle_spokes: 500,
+            isolation_spokes: 30,
+            isolation_servers: 9,
+            repairs: 200,
+            isolation_rounds: 5,
+            large_spokes: vec![100, 300, 1000],
+            large_instances: 100,
+            rollout_spokes: 1000,
+            rollout_instances: 100,
             crds_rest_seconds: 600,
             patience_seconds: 600,
         }
@@ -61,6 +90,18 @@ impl Plan {
             definitions: 12,
             fleet_edits: 10,
             spokes: 3,
+            memory: vec![200, 600],
+            memory_rest_seconds: 10,
+            overloaded: 100,
+            idle_spokes: 50,
+            isolation_spokes: 12,
+            isolation_servers: 0,
+            repairs: 30,
+            isolation_rounds: 1,
+            large_spokes: vec![30],
+            large_instances: 20,
+            rollout_spokes: 30,
+            rollout_instances: 10,
             crds_rest_seconds: 300,
             patience_seconds: 90,
         }
@@ -254,6 +295,8 @@ fn batch(
     run.set(&format!("batch_{size}_server_cpu_s"), after.1.cpu_seconds - used.1.cpu_seconds);
     run.set("controller_peak_mib", after.0.peak_mib);
     run.set("server_peak_mib", after.1.peak_mib);
+    let cpu = (after.0.cpu_seconds - used.0.cpu_seconds) * 1000.0 / size as f64;
+    run.set("controller_cpu_ms_per_instance", cpu);
     run.set("requests_per_instance", counts.sum());
     run.requests("per_instance", &counts);
     Ok(format!("{seconds:.2} s, {:.2} requests an instance", counts.sum()))

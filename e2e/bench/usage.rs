@@ -8,6 +8,8 @@ use std::fs;
 pub struct Usage {
     pub cpu_seconds: f64,
     pub peak_mib: f64,
+    /// VmRSS.
+    pub resident_mib: f64,
 }
 
 impl Usage {
@@ -25,9 +27,13 @@ impl Usage {
             // Linux counts hundredths of a second for programs, whatever its own clock does.
             sum.cpu_seconds += (ticks(11) + ticks(12)) / 100.0;
             let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-            let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            let kib = peak.and_then(|p| p.split_whitespace().next()?.parse::<f64>().ok());
-            sum.peak_mib += kib.unwrap_or_default() / 1024.0;
+            let mib = |field: &str| {
+                let line = status.lines().find_map(|line| line.strip_prefix(field));
+                let kib = line.and_then(|p| p.split_whitespace().next()?.parse::<f64>().ok());
+                kib.unwrap_or_default() / 1024.0
+            };
+            sum.peak_mib += mib("VmHWM:");
+            sum.resident_mib += mib("VmRSS:");
         }
         Ok(sum)
     }

@@ -33,7 +33,7 @@ impl Watch {
     }
 
     fn begin(api: &Api, path: &str) -> Result<Open> {
-        eventually(Duration::from_secs(20), &format!("{path} is watched"), || {
+        eventually(Duration::from_secs(120), &format!("{path} is watched"), || {
             let list = api.get(path)?.with_context(|| format!("{path} is not served"))?;
             let version = list["metadata"]["resourceVersion"].as_str().unwrap_or("0");
             let (task, events) =

@@ -44,6 +44,25 @@ pub fn definition(name: &str, kind: &str, variant: Variant) -> Value {
             "resources": resources}})
 }
 
+/// Four children of kinds that the simulator serves.
+pub fn small_definition() -> Value {
+    let name = "${schema.metadata.name}";
+    let resources = json!([
+        {"id": "config", "template": {"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name}, "data": {"text": "${schema.spec.text}"}}},
+        {"id": "account", "template": {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}},
+        {"id": "secret", "template": {"apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": name}, "stringData": {"config": "${config.metadata.uid}"}}},
+        {"id": "role", "template": {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": {"name": name},
+            "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"],
+                "resourceNames": ["${secret.metadata.name}"]}]}},
+    ]);
+    json!({"apiVersion": "kro.run/v1alpha1", "kind": "ResourceGraphDefinition", "metadata": {"name": "bench"},
+        "spec": {"schema": {"apiVersion": "v1alpha1", "kind": "Bench", "spec": {"text": "string"}},
+            "resources": resources}})
+}
+
 /// An instance; `clusters` is where it goes, None for the hub itself.
 pub fn instance(name: &str, clusters: Option<&str>) -> Value {
     let mut metadata = json!({"name": name});

@@ -3,6 +3,7 @@
 use super::screen::Screen;
 use super::table::{self, columns, placed};
 use crate::env::controller::{Controller, Options};
+use crate::env::registration::condition;
 use crate::env::{Environment, Scratch, eventually};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -38,6 +39,25 @@ metadata:
   namespace: demo
   annotations: {hub.kro.run/cluster-selector: region=eu}
 spec: {greeting: Hello Europe}
+"#;
+
+const ROLLOUT: &str = r#"
+apiVersion: hub.kro.run/v1alpha1
+kind: Placement
+metadata: {name: hello, namespace: demo}
+spec:
+  instances: {kind: Hello, names: [everywhere]}
+  rollout:
+    stages:
+    - {name: canary, clusters: {labelSelector: {matchLabels: {region: eu}}}}
+    - {name: prod, approval: true}
+"#;
+
+const APPROVAL: &str = r#"
+apiVersion: hub.kro.run/v1alpha1
+kind: RolloutApproval
+metadata: {name: everywhere-2-prod, namespace: demo}
+spec: {instance: {kind: Hello, name: everywhere}, version: 2, stage: prod}
 "#;
 
 /// # Errors
@@ -83,6 +103,7 @@ fn fleet(screen: &mut Screen, env: &Environment) -> Result<()> {
     create(screen, env)?;
     show_children(env)?;
     repair(screen, env)?;
+    roll_out(screen, env)?;
     delete(screen, env)
 }
 
@@ -220,14 +241,56 @@ fn repair(screen: &mut Screen, env: &Environment) -> Result<()> {
     Ok(())
 }
 
+fn roll_out(screen: &mut Screen, env: &Environment) -> Result<()> {
+    println!("\n8. A Placement for `everywhere`: a change goes to eu first, and on once somebody approved");
+    let hub = env.api("hub");
+    let everywhere =
+        || -> Result<Value> { hub.get(&format!("{INSTANCES}/everywhere"))?.context("the instance is gone") };
+    let page = |spoke: &str| -> Result<String> {
+        let page =
+            env.api(spoke).get(&format!("/api/v1/namespaces/{NAMESPACE}/configmaps/everywhere-page"))?;
+        let text = page.context("the page is gone")?["data"]["index.html"].take();
+        Ok(text.as_str().unwrap_or_default().to_owned())
+    };
+    env.apply("hub", ROLLOUT)?;
+    eventually(PATIENCE, "what runs is version 1", || {
+        let rollout = everywhere()?["status"]["fleet"]["rollout"].take();
+        ensure!(rollout["stable"] == 1, "rollout {rollout}");
+        Ok(())
+    })?;
+    let before = page("us")?;
+    let start = Instant::now();
+    let patch = json!({"spec": {"greeting": "Hello again"}}).to_string();
+    env.kubectl("hub", &["patch", "hello", "everywhere", "-n", NAMESPACE, "--type=merge", "-p", &patch])?;
+    let message = eventually(PATIENCE, "version 2 waits for approval", || {
+        let ready = condition(&everywhere()?, "Ready").cloned().unwrap_or_default();
+        ensure!(ready["reason"] == "RolloutAwaitingApproval", "{ready}");
+        Ok(ready["message"].as_str().unwrap_or_default().to_owned())
+    })?;
+    let (canary, other) = (page("eu")?, page("us")?);
+    ensure!(canary.contains("Hello again") && other == before, "eu says {canary}, us {other}");
+    println!("   eu says {canary}\n   us says {other}\n   {message}");
+    println!("   {} after {:.1} s; somebody approves:", screen.green("ok"), start.elapsed().as_secs_f32());
+    let start = Instant::now();
+    env.apply("hub", APPROVAL)?;
+    eventually(PATIENCE, "version 2 everywhere", || {
+        let (text, instance) = (page("us")?, everywhere()?);
+        let state = &instance["status"]["state"];
+        ensure!(text == canary && state == "ACTIVE", "us says {text}, state {state}");
+        Ok(())
+    })?;
+    println!("   us says {canary}\n   {} after {:.1} s", screen.green("ok"), start.elapsed().as_secs_f32());
+    Ok(())
+}
+
 fn delete(screen: &mut Screen, env: &Environment) -> Result<()> {
-    println!("\n8. Both instances deleted on the hub");
+    println!("\n9. Both instances deleted on the hub");
     let start = Instant::now();
     env.kubectl("hub", &["delete", "hello", "everywhere", "europe", "-n", NAMESPACE, "--wait=false"])?;
     watch(screen, env, start, "both instances gone from the hub", <[Value]>::is_empty)?;
     println!("   {} after {:.1} s", screen.green("ok"), start.elapsed().as_secs_f32());
 
-    println!("\n9. What is left on the spokes");
+    println!("\n10. What is left on the spokes");
     let mut rows = Vec::new();
     for (spoke, _) in SPOKES {
         let mirrors = env.api(spoke).list(INSTANCES)?;

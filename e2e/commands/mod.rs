@@ -50,7 +50,8 @@ enum Command {
         /// One run with few instances.
         #[arg(long)]
         quick: bool,
-        /// Only these variants: kro, kro-tuned, local, fail, adopt, replay, fleet, crds.
+        /// Only these variants: kro, kro-tuned, local, fail, adopt, replay, fleet, crds, memory, overloaded, idle-spokes,
+        /// isolation, fleet-1000.
         #[arg(long, value_delimiter = ',')]
         only: Vec<String>,
         /// Runs of each variant.
@@ -59,6 +60,9 @@ enum Command {
         /// Create so many instances at once, and no other batch.
         #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
         instances: Option<u16>,
+        /// Spokes of the fleets.
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..=2000))]
+        spokes: Option<u16>,
         /// Writes docs/performance.md and its plot.
         #[arg(long)]
         docs: bool,
@@ -73,9 +77,9 @@ pub fn run() -> ExitCode {
         Command::Down => down::down(&cli.dir),
         Command::Logs { name } => logs::logs(&cli.dir, &name),
         Command::Demo => demo::demo(),
-        Command::Bench { quick, only, runs, instances, docs } => {
+        Command::Bench { quick, only, runs, instances, spokes, docs } => {
             let (runs, instances) = (runs.map(usize::from), instances.map(usize::from));
-            bench::bench(&cli.dir, &bench::Options { quick, only, runs, instances, docs })
+            bench::bench(&cli.dir, &bench::Options { quick, only, runs, instances, spokes, docs })
         }
     };
     match result {

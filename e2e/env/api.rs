@@ -61,6 +61,16 @@ impl Api {
         Ok(Self { client: Arc::new(client), patient: Arc::new(patient) })
     }
 
+    /// Gets a connection that answers, where the last one was idle for longer than the time between two bytes may be.
+    ///
+    /// # Errors
+    /// No contact.
+    pub fn wake(&self) -> Result<()> {
+        super::eventually(Duration::from_secs(20), "the API server answers", || {
+            self.text("/readyz").map(drop)
+        })
+    }
+
     /// The text at `path`, e.g. `/readyz`.
     ///
     /// # Errors
@@ -106,7 +116,15 @@ impl Api {
     /// # Errors
     /// No contact, or refused.
     pub fn apply(&self, path: &str, body: &Value) -> Result<Value> {
-        let path = format!("{path}?fieldManager=test&force=true");
+        self.apply_as("test", path, body)
+    }
+
+    /// The same as this field manager.
+    ///
+    /// # Errors
+    /// No contact, or refused.
+    pub fn apply_as(&self, manager: &str, path: &str, body: &Value) -> Result<Value> {
+        let path = format!("{path}?fieldManager={manager}&force=true");
         self.send(Method::PATCH, &path, "application/apply-patch+yaml", Some(body))?
             .with_context(|| format!("{path} is not served"))
     }

@@ -119,6 +119,26 @@ impl Kro {
     }
 }
 
+/// Finds helm of the version in `e2e/assets/helm/go.mod`, or builds it: some four minutes the first time.
+///
+/// # Errors
+/// Go or its modules cannot be had, or the build fails.
+pub fn helm() -> Result<PathBuf> {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/assets/helm");
+    let folder = cache_folder(&module)?;
+    let place = folder.join("helm");
+    let program = Program { name: "helm", package: "helm.sh/helm/v3/cmd/helm", usual_seconds: 240 };
+    if !place.is_file() {
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let _lock = lock(&folder)?;
+        if !place.is_file() {
+            ensure_go(&[&program])?;
+            build(&module, &folder, &program, "-s -w", "helm")?;
+        }
+    }
+    Ok(place)
+}
+
 /// They stand in the module itself.
 fn copy_crds(module: &Path, to: &Path) -> Result<()> {
     // The folder of a module is known once its source has been fetched.

@@ -62,10 +62,7 @@ impl Cluster {
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let port = ports::kept(&shared.dir.join("ports.json"), name)?;
         let kubeconfig = shared.dir.join(format!("{name}.kubeconfig"));
-        let user = json!({
-            "client-certificate-data": base64_of_file(&shared.pki.admin_cert)?,
-            "client-key-data": base64_of_file(&shared.pki.admin_key)?,
-        });
+        let user = certificate(&shared.pki.admin_cert, &shared.pki.admin_key)?;
         pki::write_private(&kubeconfig, &kubeconfig_text(&shared.pki, name, port, &user)?)?;
         let cluster = Self {
             name: name.to_owned(),
@@ -98,6 +95,11 @@ impl Cluster {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Whether its API server was started, and not stopped since.
+    pub fn is_up(&self) -> bool {
+        lock(&self.server).is_some()
     }
 
     pub fn start_server(&self, shared: &Shared) -> Result<()> {
@@ -235,6 +237,11 @@ pub(super) fn kubeconfig_text(pki: &Pki, name: &str, port: u16, user: &serde_jso
         "contexts": [{"name": name, "context": {"cluster": name, "user": "user"}}],
     });
     Ok(serde_json::to_string_pretty(&config)?)
+}
+
+/// A user of a kubeconfig.
+pub(super) fn certificate(cert: &Path, key: &Path) -> Result<serde_json::Value> {
+    Ok(json!({"client-certificate-data": base64_of_file(cert)?, "client-key-data": base64_of_file(key)?}))
 }
 
 fn base64_of_file(path: &Path) -> Result<String> {

@@ -1,5 +1,6 @@
 //! The binary under test, as a process.
 
+use super::api::Api;
 use super::process::{self, Process};
 use super::wait::eventually;
 use super::{Environment, ports};
@@ -32,6 +33,13 @@ impl Default for Options {
     }
 }
 
+/// Where the controller finds its hub, and where its log goes.
+pub struct Hub<'a> {
+    pub dir: &'a Path,
+    pub kubeconfig: &'a Path,
+    pub api: &'a Api,
+}
+
 /// A running `kro-hub controller`; it ends when dropped.
 pub struct Controller {
     process: Process,
@@ -45,9 +53,19 @@ impl Controller {
     /// # Errors
     /// The binary is not built, or ends, or does not get ready; with the end of its log.
     pub fn start(env: &Environment, options: Options) -> Result<Self> {
+        let hub =
+            Hub { dir: env.dir(), kubeconfig: env.kubeconfig(&options.hub), api: env.api(&options.hub) };
+        Self::start_at(hub, options)
+    }
+
+    /// As [`Controller::start`], for a hub that is no cluster of an environment.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_at(hub: Hub<'_>, options: Options) -> Result<Self> {
         let binary = binary()?;
-        create_namespace(env, &options.hub)?;
-        let (metrics_port, health_port) = ports_of(env, &options.name)?;
+        create_namespace(hub.api)?;
+        let (metrics_port, health_port) = ports_in(hub.dir, &options.name)?;
         let mut command = Command::new(binary);
         // Its flags can be set by the environment; those of whoever runs this must not leak in.
         for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("KRO_HUB_")) {
@@ -56,13 +74,13 @@ impl Controller {
         command
             .arg("controller")
             .arg("--kubeconfig")
-            .arg(env.kubeconfig(&options.hub))
+            .arg(hub.kubeconfig)
             .args(["--namespace", NAMESPACE])
             .args(["--metrics-bind-address", &format!("127.0.0.1:{metrics_port}")])
             .args(["--health-probe-bind-address", &format!("127.0.0.1:{health_port}")])
             .args(&options.args)
             .envs(options.env);
-        let process = Process::spawn(command, env.dir(), &options.name)?;
+        let process = Process::spawn(command, hub.dir, &options.name)?;
         let controller = Self { process, metrics_port, health_port };
         controller.wait_ready()?;
         Ok(controller)
@@ -165,23 +183,38 @@ pub fn binary() -> Result<PathBuf> {
         ensure!(path.is_file(), "KRO_HUB_BIN: {} does not exist", path.display());
         return Ok(path);
     }
+    built("kro-hub")
+}
+
+/// A program that cargo built with the profile of this one.
+///
+/// # Errors
+/// It is not there; with how to build it.
+pub(super) fn built(name: &str) -> Result<PathBuf> {
     let this = std::env::current_exe()?;
     // This is target/<profile>/{deps,examples}/<name>.
     let profile =
         this.parent().and_then(Path::parent).context("this program does not stand in a target folder")?;
-    let path = profile.join("kro-hub");
-    ensure!(path.is_file(), "{} does not exist; build it with: cargo build --bin kro-hub", path.display());
+    let path = profile.join(name);
+    let how = match name.strip_prefix("examples/") {
+        Some(example) => format!("--workspace --example {example}"),
+        None => format!("--bin {name}"),
+    };
+    ensure!(path.is_file(), "{} does not exist; build it with: cargo build {how}", path.display());
     Ok(path)
 }
 
 /// For metrics and health; the same after a restart.
 pub(super) fn ports_of(env: &Environment, name: &str) -> Result<(u16, u16)> {
-    let file = env.dir().join("ports.json");
+    ports_in(env.dir(), name)
+}
+
+fn ports_in(dir: &Path, name: &str) -> Result<(u16, u16)> {
+    let file = dir.join("ports.json");
     Ok((ports::kept(&file, &format!("{name}-metrics"))?, ports::kept(&file, &format!("{name}-health"))?))
 }
 
-fn create_namespace(env: &Environment, hub: &str) -> Result<()> {
-    let api = env.api(hub);
+fn create_namespace(api: &Api) -> Result<()> {
     if api.get(&format!("/api/v1/namespaces/{NAMESPACE}"))?.is_none() {
         api.post("/api/v1/namespaces", &serde_json::json!({"metadata": {"name": NAMESPACE}}))?;
     }

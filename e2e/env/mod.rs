@@ -15,6 +15,7 @@ pub mod api;
 pub mod assets;
 mod cluster;
 pub mod controller;
+mod etcd;
 pub mod kro;
 mod kubectl;
 mod pki;
@@ -22,6 +23,8 @@ mod ports;
 pub mod process;
 mod programs;
 pub mod registration;
+mod rights;
+pub mod simulator;
 pub mod wait;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -44,6 +47,7 @@ const ETCD: &str = "etcd";
 /// Running clusters. Those that this run started end when it is dropped; see [`Environment::release`].
 pub struct Environment {
     shared: Shared,
+    rights: rights::Rights,
     // Clusters end before the store they write to.
     clusters: BTreeMap<String, Cluster>,
     etcd: Process,
@@ -90,7 +94,7 @@ impl Environment {
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| died())).collect()
         });
         let clusters = started.into_iter().collect::<Result<_>>()?;
-        Ok(Self { shared, clusters, etcd })
+        Ok(Self { shared, rights: rights::Rights::default(), clusters, etcd })
     }
 
     /// The folder of logs, kubeconfigs and data.
@@ -190,7 +194,8 @@ impl Environment {
     /// # Errors
     /// It runs already, or does not get ready.
     pub fn start_server(&self, name: &str) -> Result<()> {
-        self.cluster(name).start_server(&self.shared)
+        self.cluster(name).start_server(&self.shared)?;
+        self.grant_on(name)
     }
 
     /// Stops the API server without ending it: connections stay open and nothing answers.
@@ -198,13 +203,16 @@ impl Environment {
     /// # Errors
     /// It does not run.
     pub fn freeze(&self, name: &str) -> Result<()> {
+        self.note_frozen(name, true);
         self.cluster(name).signal_server("STOP")
     }
 
     /// # Errors
     /// It does not run.
     pub fn thaw(&self, name: &str) -> Result<()> {
-        self.cluster(name).signal_server("CONT")
+        self.cluster(name).signal_server("CONT")?;
+        self.note_frozen(name, false);
+        self.grant_on(name)
     }
 
     /// Process id of the API server.
@@ -245,12 +253,27 @@ impl Environment {
             });
             api.post(bindings, &body)?;
         }
+        self.account_kubeconfig(name, ("kube-system", account), valid)
+    }
+
+    /// A kubeconfig with a token of a ServiceAccount that is there, with no rights but its own.
+    ///
+    /// # Errors
+    /// The API server refuses.
+    pub fn account_kubeconfig(
+        &self,
+        name: &str,
+        (namespace, account): (&str, &str),
+        valid: Duration,
+    ) -> Result<String> {
+        let cluster = self.cluster(name);
         let request = json!({
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
             "spec": {"expirationSeconds": valid.as_secs()},
         });
-        let answer = api.post(&format!("{accounts}/{account}/token"), &request)?;
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
+        let answer = cluster.api().post(&path, &request)?;
         let token =
             answer.pointer("/status/token").and_then(|t| t.as_str()).context("no token in the answer")?;
         cluster::kubeconfig_text(&self.shared.pki, name, cluster.port(), &json!({"token": token}))

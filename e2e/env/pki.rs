@@ -19,6 +19,9 @@ pub struct Pki {
     pub server_key: PathBuf,
     pub admin_cert: PathBuf,
     pub admin_key: PathBuf,
+    /// Of a hub: in the group that has what `kro-hub rbac` prints, and no other right.
+    pub hub_cert: PathBuf,
+    pub hub_key: PathBuf,
     pub service_account_key: PathBuf,
     pub service_account_public: PathBuf,
 }
@@ -35,10 +38,12 @@ impl Pki {
             server_key: dir.join("server.key"),
             admin_cert: dir.join("admin.crt"),
             admin_key: dir.join("admin.key"),
+            hub_cert: dir.join("hub.crt"),
+            hub_key: dir.join("hub.key"),
             service_account_key: dir.join("service-account.key"),
             service_account_public: dir.join("service-account.pub"),
         };
-        let complete = dir.join("complete");
+        let complete = dir.join("written");
         if !complete.is_file() {
             fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
             pki.write().context("cannot create the certificates")?;
@@ -69,11 +74,17 @@ impl Pki {
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         sign(server, &issuer, &self.server_cert, &self.server_key)?;
 
-        let mut admin = CertificateParams::new(Vec::new())?;
-        admin.distinguished_name.push(DnType::CommonName, "admin");
-        admin.distinguished_name.push(DnType::OrganizationName, "system:masters");
-        admin.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        sign(admin, &issuer, &self.admin_cert, &self.admin_key)?;
+        let clients = [
+            ("admin", "system:masters", &self.admin_cert, &self.admin_key),
+            ("kro-hub", super::rights::GROUP, &self.hub_cert, &self.hub_key),
+        ];
+        for (name, group, cert, key) in clients {
+            let mut client = CertificateParams::new(Vec::new())?;
+            client.distinguished_name.push(DnType::CommonName, name);
+            client.distinguished_name.push(DnType::OrganizationName, group);
+            client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            sign(client, &issuer, cert, key)?;
+        }
 
         let accounts = KeyPair::generate()?;
         write_private(&self.service_account_key, &accounts.serialize_pem())?;

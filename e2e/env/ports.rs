@@ -11,6 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Below the range that systems take outgoing ports from: a stopped server's port is not lost to a client.
 const FIRST: u16 = 18_000;
 const COUNT: u16 = 14_000;
+/// The first port beyond.
+pub const END: u16 = FIRST + COUNT;
 
 static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 

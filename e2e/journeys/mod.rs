@@ -1,5 +1,7 @@
 //! What users do, on real API servers.
 
+pub mod chart;
+pub mod cluster_verbs;
 mod definitions;
 mod definitions_edits;
 mod definitions_judged;
@@ -7,6 +9,7 @@ mod faults_isolation;
 mod faults_restart;
 mod faults_settled;
 mod faults_spoke_down;
+mod fleets;
 mod instances_conflicts;
 mod instances_drift;
 mod instances_fanout;
@@ -15,7 +18,12 @@ mod instances_moves;
 mod instances_nested;
 mod instances_on_hub;
 mod instances_reads;
+mod people;
+mod placement;
 pub mod registration;
+mod rollout;
+mod rollout_kinds;
+mod rollout_lives;
 mod schemas;
 mod stand;
 pub mod takeover;
@@ -58,8 +66,14 @@ impl Stands {
             instances_on_hub::TRIALS,
             instances_conflicts::TRIALS,
             schemas::TRIALS,
+            people::TRIALS,
+            placement::TRIALS,
+            rollout::TRIALS,
+            rollout_kinds::TRIALS,
             faults_restart::TRIALS,
             faults_settled::TRIALS,
+            rollout::FAULTS,
+            rollout_lives::FAULTS,
         ]
         .concat();
         let faults = [
@@ -70,7 +84,9 @@ impl Stands {
         ]
         .concat();
         let calm = calm.into_iter().map(|run| trial(&self.calm, run));
-        calm.chain(faults.into_iter().map(|run| trial(&self.faults, run))).collect()
+        let faults = faults.into_iter().map(|run| trial(&self.faults, run));
+        let long = rollout_kinds::LONG.iter().map(|run| trial(&self.calm, *run).with_ignored_flag(true));
+        calm.chain(faults).chain(long).chain(fleets::trials()).collect()
     }
 
     pub fn end(&self) {
@@ -79,8 +95,8 @@ impl Stands {
     }
 }
 
-/// Trials that measure time.
-const MEASURING: &[&str] = &["faults::a_spoke_that_is_down_slows_no_other"];
+/// Trials that measure time, or that keep the instances of others away.
+const ALONE: &[&str] = &["faults::a_spoke_that_is_down_slows_no_other", placement::TAINTS];
 
 fn trial(stand: &Lazy, (name, run): Run) -> Trial {
     let stand = stand.clone();
@@ -90,6 +106,6 @@ fn trial(stand: &Lazy, (name, run): Run) -> Trial {
             Ok(run(&stand)
                 .map_err(|e| format!("{e:#}\nthe controller's log ends with:\n{}", stand.log_tail()))?)
         };
-        if MEASURING.contains(&name) { INSTANCES.run_alone(work) } else { INSTANCES.run(work) }
+        if ALONE.contains(&name) { INSTANCES.run_alone(work) } else { INSTANCES.run(work) }
     })
 }

@@ -31,7 +31,7 @@ impl Stand {
         let env = Environment::start_with(&scratch_folder().join(name), &names, programs)?;
         let controller = Controller::start(&env, Options::default())?;
         for spoke in spokes {
-            env.register("hub", spoke, &[("name", spoke)])?;
+            env.register_least("hub", spoke, &[("name", spoke)])?;
         }
         for spoke in spokes {
             env.wait_cluster_ready("hub", spoke, PATIENCE)?;
@@ -91,6 +91,7 @@ impl Stand {
         let text =
             |pointer: &str| rgd.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (name, kind) = (text("/metadata/name"), text("/spec/schema/kind"));
+        self.env.allow(&rgd)?;
         self.api("hub").post(RGDS, &rgd).with_context(|| format!("creating {name}"))?;
         let namespaces = "/api/v1/namespaces";
         if self.api("hub").get(&format!("{namespaces}/{name}"))?.is_none() {
@@ -142,7 +143,11 @@ impl Kind<'_> {
 
     /// Merges a patch in YAML into the definition.
     pub fn edit_definition(&self, patch: &str) -> Result<()> {
-        self.stand.api("hub").merge_patch(&self.rgd_path(), &parse(patch)?).map(drop)
+        let patch = parse(patch)?;
+        let mut edited = self.stand.api("hub").get(&self.rgd_path())?.context("the definition is gone")?;
+        merge(&mut edited, &patch);
+        self.stand.env.allow(&edited)?;
+        self.stand.api("hub").merge_patch(&self.rgd_path(), &patch).map(drop)
     }
 
     /// Creates an instance on clusters: `eu,us`, `*`, or `?selector`.
@@ -330,6 +335,23 @@ pub fn summary(instance: &Value) -> String {
     let mut metadata = instance["metadata"].clone();
     metadata["managedFields"].take();
     format!("{metadata} {}", instance["status"])
+}
+
+/// A JSON merge patch.
+fn merge(object: &mut Value, patch: &Value) {
+    let Some(fields) = patch.as_object() else {
+        *object = patch.clone();
+        return;
+    };
+    if !object.is_object() {
+        *object = json!({});
+    }
+    for (key, value) in fields {
+        match value {
+            Value::Null => drop(object.as_object_mut().and_then(|o| o.remove(key))),
+            value => merge(&mut object[key], value),
+        }
+    }
 }
 
 pub fn parse(yaml: &str) -> Result<Value> {

@@ -3,10 +3,12 @@
 use super::keys::kro;
 use super::names::{GroupKind, InstanceKey};
 use super::naming::{is_dns_label, is_dns_subdomain};
+use super::shared::Shared;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
 
 /// `applyset-<base64url(sha256(name.namespace.Kind.group))>-v1`.
 pub fn id(key: &InstanceKey) -> String {
@@ -15,7 +17,7 @@ pub fn id(key: &InstanceKey) -> String {
 }
 
 /// Kinds and namespaces that may hold children of one instance: always a superset of what exists.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Inventory {
     pub group_kinds: BTreeSet<GroupKind>,
     /// Never lists the instance's own namespace.
@@ -40,6 +42,11 @@ pub enum InventoryError {
 }
 
 impl Inventory {
+    /// One that is kept once for all instances that have the same.
+    pub fn shared(&self) -> Arc<Self> {
+        static ALL: LazyLock<Shared<Inventory>> = LazyLock::new(Shared::new);
+        ALL.one(self, |own| Arc::new(own.clone()))
+    }
     fn group_kinds_text(&self) -> String {
         let names: BTreeSet<String> = self.group_kinds.iter().map(GroupKind::to_string).collect();
         names.into_iter().collect::<Vec<_>>().join(",")

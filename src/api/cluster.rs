@@ -18,6 +18,9 @@ use std::collections::BTreeMap;
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Version","type":"string","jsonPath":".status.kubernetesVersion"}"#,
     printcolumn = r#"{"name":"Instances","type":"integer","jsonPath":".status.instances"}"#,
+    printcolumn = r#"{"name":"Credential","type":"string","priority":1,"jsonPath":".status.credentials.type"}"#,
+    printcolumn = r#"{"name":"Issued","type":"date","priority":1,"jsonPath":".status.credentials.issuedAt"}"#,
+    printcolumn = r#"{"name":"Expires","type":"string","priority":1,"jsonPath":".status.credentials.expiresAt"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
@@ -31,6 +34,7 @@ pub struct ClusterSpec {
     /// Facts about the cluster that are not labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: BTreeMap<String, String>,
+    /// What keeps instances away that do not tolerate it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taints: Vec<Taint>,
     /// Nothing is written to a paused cluster.
@@ -65,12 +69,49 @@ pub struct SecretRef {
     pub key: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Taint {
     pub key: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub value: String,
-    pub effect: String,
+    pub effect: Effect,
+}
+
+/// What a taint does to instances that do not tolerate it.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Effect {
+    /// None is placed here, and one that is here leaves.
+    #[default]
+    NoSelect,
+    /// None is placed here; one that is here stays.
+    NoSelectIfNew,
+    /// Where only some clusters are taken, this one is taken last.
+    PreferNoSelect,
+    /// Nothing that we know: a Cluster from before effects were checked.
+    #[serde(other)]
+    #[schemars(skip)]
+    Other,
+}
+
+impl std::fmt::Display for Effect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NoSelect => "NoSelect",
+            Self::NoSelectIfNew => "NoSelectIfNew",
+            Self::PreferNoSelect => "PreferNoSelect",
+            Self::Other => "unknown",
+        })
+    }
+}
+
+impl std::fmt::Display for Taint {
+    /// As `kubectl` writes taints: `gpu=yes:NoSelect`, `gpu:NoSelect`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let equals = if self.value.is_empty() { "" } else { "=" };
+        write!(f, "{}{equals}{}:{}", self.key, self.value, self.effect)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -85,7 +126,7 @@ pub enum OnDeregister {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// Requests in flight to this cluster at one time.
+    /// Most requests in flight to this cluster at one time; 32 where it is not said. A slow cluster gets fewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<u32>,
 }
@@ -108,6 +149,9 @@ pub struct ClusterStatus {
     /// Hub instances that hold content here.
     #[serde(default)]
     pub instances: i64,
+    /// What the kubeconfig says of its credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<CredentialsStatus>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_behind: Option<LeftBehind>,
     /// The generation that the status is about.
@@ -115,6 +159,23 @@ pub struct ClusterStatus {
     pub observed_generation: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+/// Whose credentials are, and for how long.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialsStatus {
+    /// `ClientCertificate`, `Token` (which says of itself what follows) or `OpaqueToken`.
+    #[serde(rename = "type")]
+    pub type_: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// As they say it, else when their Secret was last written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_at: Option<Time>,
+    /// Absent: they do not say that they end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
 }
 
 /// Content that was let go without being deleted.

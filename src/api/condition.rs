@@ -1,10 +1,12 @@
 //! Status conditions and their bookkeeping, as kro keeps them.
 
+use super::shared::Shared;
 use super::text;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::sync::{Arc, LazyLock};
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum ConditionStatus {
     True,
     False,
@@ -12,7 +14,7 @@ pub enum ConditionStatus {
 }
 
 /// One condition. Times are RFC 3339 in UTC, whole seconds.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
     #[serde(rename = "type")]
@@ -56,6 +58,12 @@ pub fn unseen_status() -> Value {
         "conditions": [{"type": READY, "status": "Unknown", "reason": "AwaitingReconciliation",
             "message": "waiting for the controller", "lastTransitionTime": UNSEEN}],
     })
+}
+
+/// A list that is kept once for all objects that have the same.
+pub fn shared(list: &[Condition]) -> Arc<[Condition]> {
+    static ALL: LazyLock<Shared<[Condition]>> = LazyLock::new(Shared::new);
+    ALL.one(list, |own| own.into())
 }
 
 impl Condition {

@@ -1,4 +1,6 @@
-//! The CRDs that kro-hub installs on the hub: kro's own two, as kro 0.9.4 ships them, and `Cluster`.
+//! The CRDs that kro-hub installs on the hub: kro's own two, as kro 0.9.4 ships them, and those of its own group.
+
+mod policy;
 
 use super::cluster::Cluster;
 use super::condition::unseen_status;
@@ -10,19 +12,40 @@ use serde_json::{Value, json};
 pub const RGD_CRD: &str = "resourcegraphdefinitions.kro.run";
 
 const STATUS: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/status";
+const SPEC: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
 
 /// Fields of ours that a CRD of kro's lacks. They are added without asking.
 pub const OURS: [&str; 3] = ["status.fleet", "status.observedGeneration", "status (default)"];
 
 /// All CRDs, in the order they are installed.
 pub fn all() -> Vec<Value> {
-    vec![rgd(), graph_revision(), cluster()]
+    vec![
+        rgd(),
+        graph_revision(),
+        cluster(),
+        policy::placement(),
+        policy::cluster_placement(),
+        policy::rollout_approval(),
+        policy::instance_report(),
+    ]
 }
 
 fn cluster() -> Value {
     let mut crd = serde_json::to_value(Cluster::crd()).unwrap_or_default();
     if let Some(status) = crd.pointer_mut(STATUS) {
         status["default"] = unseen_status();
+    }
+    if let Some(spec) = crd.pointer_mut(SPEC) {
+        let is_local = |spec: &str| format!("(has({spec}.local) && {spec}.local)");
+        let (now, before) = (is_local("self"), is_local("oldSelf"));
+        spec["x-kubernetes-validations"] = json!([{
+            "rule": format!("has(self.credentials) != {now}"),
+            "message": "write one of the two: credentials.secretRef names the kubeconfig Secret, local: true is the hub itself",
+        }, {
+            // What it holds would be looked for in another cluster.
+            "rule": format!("{now} == {before}"),
+            "message": "local does not change: delete this Cluster, then make another one",
+        }]);
     }
     crd
 }
@@ -51,8 +74,9 @@ fn rgd() -> Value {
             {"name": "AGE", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
         ]),
         selectable: json!([]),
-        spec: graph_spec(),
-        status,
+        scope: "Cluster",
+        required: &[],
+        parts: vec![("spec", graph_spec()), ("status", status)],
     })
 }
 
@@ -94,8 +118,9 @@ fn graph_revision() -> Value {
         group: "internal.kro.run",
         columns: Value::Array(columns),
         selectable: json!([{"jsonPath": ".spec.snapshot.name"}]),
-        spec,
-        status: graph_status(),
+        scope: "Cluster",
+        required: &[],
+        parts: vec![("spec", spec), ("status", graph_status())],
     })
 }
 
@@ -103,33 +128,40 @@ fn graph_revision() -> Value {
 struct Definition {
     names: Value,
     group: &'static str,
+    scope: &'static str,
     columns: Value,
     /// Fields that a selector may name.
     selectable: Value,
-    spec: Value,
-    status: Value,
+    /// Top-level fields that an object must have.
+    required: &'static [&'static str],
+    /// Schemas of the top-level fields. One named `status` is a subresource.
+    parts: Vec<(&'static str, Value)>,
 }
 
 fn crd(definition: Definition) -> Value {
-    let Definition { names, group, columns, selectable, spec, status } = definition;
+    let Definition { names, group, scope, columns, selectable, required, parts } = definition;
     let plural = names.get("plural").and_then(Value::as_str).unwrap_or_default();
+    let mut schema = json!({"type": "object", "properties": {
+        "apiVersion": {"type": "string"},
+        "kind": {"type": "string"},
+        "metadata": {"type": "object"},
+    }});
+    if !required.is_empty() {
+        schema["required"] = json!(required);
+    }
     let mut version = json!({
         "name": kro::VERSION,
         "served": true,
         "storage": true,
-        "subresources": {"status": {}},
         "additionalPrinterColumns": columns,
-        "schema": {"openAPIV3Schema": {
-            "type": "object",
-            "properties": {
-                "apiVersion": {"type": "string"},
-                "kind": {"type": "string"},
-                "metadata": {"type": "object"},
-                "spec": spec,
-                "status": status,
-            },
-        }},
     });
+    for (name, part) in parts {
+        if name == "status" {
+            version["subresources"] = json!({"status": {}});
+        }
+        schema["properties"][name] = part;
+    }
+    version["schema"] = json!({"openAPIV3Schema": schema});
     if selectable.as_array().is_some_and(|s| !s.is_empty()) {
         version["selectableFields"] = selectable;
     }
@@ -137,7 +169,7 @@ fn crd(definition: Definition) -> Value {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {"name": format!("{plural}.{group}")},
-        "spec": {"group": group, "names": names, "scope": "Cluster", "versions": [version]},
+        "spec": {"group": group, "names": names, "scope": scope, "versions": [version]},
     })
 }
 
@@ -281,6 +313,12 @@ fn lacks_default(live: &Value, wanted: &Value) -> bool {
     has(wanted) && !has(live)
 }
 
+/// The same without what is ours in a CRD of kro's.
+pub fn lacks(live: &Value, wanted: &Value) -> Vec<String> {
+    let missing = missing_properties(live, wanted);
+    missing.into_iter().filter(|m| !OURS.contains(&m.as_str())).collect()
+}
+
 /// Paths of properties that `wanted` has and `live` lacks.
 pub fn missing_properties(live: &Value, wanted: &Value) -> Vec<String> {
     fn walk(live: &Value, wanted: &Value, path: &str, out: &mut Vec<String>) {
@@ -370,7 +408,7 @@ mod tests {
 
     #[test]
     fn nobody_takes_an_object_for_ready_that_nobody_looked_at() {
-        for crd in [rgd(), cluster()] {
+        for crd in [rgd(), cluster(), policy::placement(), policy::cluster_placement()] {
             let status = crd.pointer(&format!("{STATUS}/default")).unwrap();
             let object = json!({"metadata": {"generation": 1}, "status": status});
             assert_eq!(kstatus::of(&object), kstatus::Kstatus::InProgress);
@@ -381,6 +419,17 @@ mod tests {
     fn names() {
         let names: Vec<String> =
             all().iter().map(|c| c["metadata"]["name"].as_str().unwrap_or_default().to_owned()).collect();
-        assert_eq!(names, [RGD_CRD, "graphrevisions.internal.kro.run", "clusters.hub.kro.run"]);
+        assert_eq!(
+            names,
+            [
+                RGD_CRD,
+                "graphrevisions.internal.kro.run",
+                "clusters.hub.kro.run",
+                "placements.hub.kro.run",
+                "clusterplacements.hub.kro.run",
+                "rolloutapprovals.hub.kro.run",
+                "instancereports.hub.kro.run",
+            ]
+        );
     }
 }

@@ -76,6 +76,14 @@ pub mod hub {
     pub const DECIDED: &str = "hub.kro.run/decided";
     pub const RELEASE: &str = "hub.kro.run/release";
     pub const ALLOW_SHRINK: &str = "hub.kro.run/allow-shrink";
+    /// On a mirror: the version of the instance's rollout that stands there, and since when.
+    pub const VERSION: &str = "hub.kro.run/version";
+    /// On a mirror: the revision of its definition that it runs by, where the whole kind moves as one; and since when.
+    pub const REVISION: &str = "hub.kro.run/revision";
+    /// On a ControllerRevision: the instance that it is a version of, by uid.
+    pub const VERSION_OF: &str = "hub.kro.run/version-of";
+    /// On a ControllerRevision: every cluster within reach completed it.
+    pub const STABLE: &str = "hub.kro.run/stable";
 
     pub const ON_DELETE: &str = "hub.kro.run/on-delete";
     pub const ON_EXISTING: &str = "hub.kro.run/on-existing";
@@ -135,11 +143,15 @@ pub fn is_own_finalizer(name: &str) -> bool {
 /// the resource.
 const FOR_AUTHORS: [&str; 3] = [kro::RECONCILE, kro::ALLOW_BREAKING, "kro.run/cluster"];
 /// Keys of our group that are bookkeeping about the object that carries them.
-const KEPT_BY_US: [&str; 6] = [
+const KEPT_BY_US: [&str; 10] = [
     hub::HUB_ID,
     hub::INSTANCE_UID,
     hub::HOLDS,
     hub::DECIDED,
+    hub::VERSION,
+    hub::REVISION,
+    hub::VERSION_OF,
+    hub::STABLE,
     hub::FULL_INSTANCE_NAME,
     hub::FULL_INSTANCE_NAMESPACE,
 ];

@@ -1,7 +1,9 @@
 //! Names as types, so that a cluster cannot be passed where an instance is meant.
 
+use super::shared;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// Name of a `Cluster` object. `local` is an ordinary name; what makes a cluster local is its spec.
@@ -14,7 +16,7 @@ pub const ITSELF: &str = "@hub";
 
 impl ClusterName {
     pub fn new(name: &str) -> Self {
-        Self(name.into())
+        Self(shared::text(name))
     }
     pub fn as_str(&self) -> &str {
         &self.0
@@ -60,7 +62,7 @@ pub struct GroupKind {
 }
 impl GroupKind {
     pub fn new(group: &str, kind: &str) -> Self {
-        Self { group: group.into(), kind: kind.into() }
+        Self { group: shared::text(group), kind: shared::text(kind) }
     }
     /// Reads `Kind.group` or `Kind`.
     pub fn parse(text: &str) -> Self {
@@ -86,7 +88,7 @@ pub struct Gvk {
 }
 impl Gvk {
     pub fn new(group: &str, version: &str, kind: &str) -> Self {
-        Self { group: group.into(), version: version.into(), kind: kind.into() }
+        Self { group: shared::text(group), version: shared::text(version), kind: shared::text(kind) }
     }
     /// From `apiVersion` (`v1`, `apps/v1`) and `kind`.
     pub fn from_api(api_version: &str, kind: &str) -> Self {
@@ -110,16 +112,38 @@ impl fmt::Display for Gvk {
     }
 }
 
-/// One object in one cluster. `namespace` is empty for cluster-scoped objects.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ObjectRef {
+/// Kind, namespace and name. `namespace` is empty for what is cluster-scoped.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Place {
     pub gk: GroupKind,
     pub namespace: Arc<str>,
     pub name: Arc<str>,
 }
+
+impl Place {
+    fn new(gk: GroupKind, namespace: &str, name: &str) -> Arc<Self> {
+        Arc::new(Self { gk, namespace: shared::text(namespace), name: shared::text(name) })
+    }
+}
+
+/// One object in one cluster. Its copies are one: maps of many objects hold it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef(Arc<Place>);
+
 impl ObjectRef {
     pub fn new(gk: GroupKind, namespace: &str, name: &str) -> Self {
-        Self { gk, namespace: namespace.into(), name: name.into() }
+        Self(Place::new(gk, namespace, name))
+    }
+}
+impl Deref for ObjectRef {
+    type Target = Place;
+    fn deref(&self) -> &Place {
+        &self.0
+    }
+}
+impl fmt::Debug for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 impl fmt::Display for ObjectRef {
@@ -132,20 +156,21 @@ impl fmt::Display for ObjectRef {
     }
 }
 
-/// An instance on the hub, and each of its mirrors: all have one key. `namespace` is empty for cluster-scoped kinds.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct InstanceKey {
-    pub gk: GroupKind,
-    pub namespace: Arc<str>,
-    pub name: Arc<str>,
-}
+/// An instance on the hub, and each of its mirrors: all have one key.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceKey(Arc<Place>);
+
 impl InstanceKey {
     pub fn new(gk: GroupKind, namespace: &str, name: &str) -> Self {
-        Self { gk, namespace: namespace.into(), name: name.into() }
+        Self(Place::new(gk, namespace, name))
+    }
+    /// The key of the instance that this object is.
+    pub fn of(object: &ObjectRef) -> Self {
+        Self(object.0.clone())
     }
     /// The object of this instance in a cluster: the instance itself on the hub, its mirror on a spoke.
     pub fn object(&self) -> ObjectRef {
-        ObjectRef { gk: self.gk.clone(), namespace: self.namespace.clone(), name: self.name.clone() }
+        ObjectRef(self.0.clone())
     }
     /// `namespace/name`, or the name alone.
     pub fn short(&self) -> String {
@@ -154,6 +179,17 @@ impl InstanceKey {
         } else {
             format!("{}/{}", self.namespace, self.name)
         }
+    }
+}
+impl Deref for InstanceKey {
+    type Target = Place;
+    fn deref(&self) -> &Place {
+        &self.0
+    }
+}
+impl fmt::Debug for InstanceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 impl fmt::Display for InstanceKey {

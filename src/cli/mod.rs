@@ -1,14 +1,28 @@
 //! The commands. No logic of their own: arguments become settings before anything runs.
 
+mod approve;
 mod cel;
+mod check;
+mod cluster;
+mod completion;
+mod connection;
 mod controller;
 mod crd;
 mod descriptors;
+mod events;
+mod explain;
+mod find;
 mod gates;
+mod get;
 mod graph;
+mod rbac;
+mod render;
+mod show;
+mod trace;
 mod validate;
+mod wait;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -21,6 +35,23 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show instances and how they stand on their clusters; or clusters, or definitions
+    Get(Box<get::Args>),
+    /// Show an instance down to its resources on each cluster
+    #[command(visible_alias = "tree")]
+    Trace(Box<trace::Args>),
+    /// Say what a reason means, or why an instance is on its clusters
+    Explain(Box<explain::Args>),
+    /// Wait until an instance is active, deleted, or at a revision
+    Wait(Box<wait::Args>),
+    /// Show what happened to an instance, on the hub and on its clusters
+    Events(Box<events::Args>),
+    /// Let the version of an instance that waits enter its next stage
+    Approve(Box<approve::Args>),
+    /// Print a script that completes commands and names in a shell
+    Completion(completion::Args),
+    #[command(name = "__complete", hide = true)]
+    Complete(completion::Asked),
     /// Run the controller
     Controller(Box<controller::Args>),
     /// Check and evaluate expressions
@@ -31,6 +62,15 @@ enum Command {
     Graph(Box<graph::Args>),
     /// Print the CRD that a definition generates
     Crd(Box<crd::Args>),
+    /// Print what instances make on a cluster, without one
+    Render(Box<render::Args>),
+    /// Look for what is wrong with the hub, and say what mends it
+    Check(Box<check::Args>),
+    /// Register clusters, look after them, take them out
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Print the least rights that definitions need, each with its reason
+    Rbac(Box<rbac::Args>),
     /// Write the file of the built-in kinds from what a cluster serves
     #[command(hide = true)]
     KindsFile(Box<validate::BundleArgs>),
@@ -40,12 +80,28 @@ enum Command {
 
 /// Parses the command line, runs the command, and gives the exit code.
 pub fn run() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = match parsed() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    let result = match cli.command {
+        Command::Get(args) => return get::run(*args),
+        Command::Trace(args) => return trace::run(*args),
+        Command::Explain(args) => return explain::run(*args),
+        Command::Wait(args) => return wait::run(*args),
+        Command::Events(args) => return events::run(*args),
+        Command::Approve(args) => return approve::run(*args),
+        Command::Completion(args) => return completion::run(&args),
+        Command::Complete(asked) => return completion::complete(asked),
         Command::Controller(args) => controller::run(*args).map(|()| true),
         Command::Cel(args) => cel::run(*args),
         Command::Validate(args) => return validate::run(*args),
         Command::Graph(args) => return graph::run(*args),
         Command::Crd(args) => return crd::run(*args),
+        Command::Render(args) => return render::run(*args),
+        Command::Check(args) => return check::run(*args),
+        Command::Cluster(command) => return cluster::run(command),
+        Command::Rbac(args) => return rbac::run(*args),
         Command::KindsFile(args) => validate::write_bundle(&args).map(|()| true),
         Command::Crds => print_crds().map(|()| true),
     };
@@ -60,6 +116,37 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// How the command is called: as a plugin, kubectl calls it.
+fn program() -> &'static str {
+    let path = std::env::args_os().next().unwrap_or_default();
+    let name = std::path::Path::new(&path).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    called(&name)
+}
+
+fn called(name: &str) -> &'static str {
+    if name.starts_with("kubectl-kro") { "kubectl kro-hub" } else { "kro-hub" }
+}
+
+/// Commands whose exit code for wrong flags is documented as 2.
+const TWO: [&str; 3] = ["validate", "graph", "crd"];
+
+/// The command line, or the exit code where it says nothing to do. Elsewhere 2 means that there are changes, so what is
+/// mistyped is 1.
+fn parsed() -> Result<Cli, ExitCode> {
+    let name = program();
+    let command = Cli::command().name(name).bin_name(name);
+    let read = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    read.map_err(|error| {
+        let _seen = error.print();
+        let verb = std::env::args().nth(1).unwrap_or_default();
+        match error.exit_code() {
+            0 => ExitCode::SUCCESS,
+            _ if TWO.contains(&verb.as_str()) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    })
+}
+
 fn print_crds() -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for crd in crate::api::crds::all() {
@@ -71,4 +158,18 @@ fn print_crds() -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The stack of the controller's evaluating threads, so that limits are the same.
+const STACK_BYTES: usize = 16 << 20;
+
+/// Runs what compiles and evaluates, as the controller does.
+///
+/// # Errors
+/// No thread can be had, or it panicked.
+fn on_large_stack<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    let thread = std::thread::Builder::new().name("work".into()).stack_size(STACK_BYTES).spawn(work)?;
+    thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("an internal error, told above")))
 }

@@ -1,7 +1,7 @@
 //! From a definition to a graph, or to everything that is wrong with it.
 
 use super::diagnostic::{Diagnostic, Path, Problems};
-use super::expression::{Expression, Expressions};
+use super::expression::Expressions;
 use super::order::Dependencies;
 use super::read::{Draft, Reader};
 use super::validate::place::Known;
@@ -86,8 +86,9 @@ pub fn compile(
     };
     let status_schema = options.status_schema.clone().unwrap_or(status.schema);
     let crd = crd::generate(rgd, spec, status_schema.clone());
-    let cluster_reads = cluster_reads(expressions.all(), rgd);
-    let (nodes, resources) = nodes(Read { drafts, shapes, objects }, &on_hub, &needs, &order);
+    let cluster_reads = variables::cluster_reads(expressions.all(), |name| names_other(rgd, name));
+    let variables = expressions.all().flat_map(|e| e.program.variables()).cloned().collect();
+    let (nodes, resources) = nodes(Read { drafts, shapes, objects, variables }, &on_hub, &needs, &order);
     Ok(Graph {
         rgd_name: rgd.metadata.name.clone(),
         rgd_uid: rgd.metadata.uid.clone(),
@@ -112,31 +113,10 @@ pub fn compile(
     })
 }
 
-/// The fields of `kro.cluster` that expressions read, as paths below it.
-fn cluster_reads<'e>(
-    expressions: impl Iterator<Item = &'e Arc<Expression>>,
-    rgd: &ResourceGraphDefinition,
-) -> BTreeSet<Vec<String>> {
-    let resources = &rgd.spec.resources;
-    let is_other = |name: &str| {
-        resources.iter().any(|r| r.id == name || r.for_each.iter().any(|d| d.contains_key(name)))
-    };
-    let mut reads = BTreeSet::new();
-    for path in expressions.flat_map(|e| e.program.paths()) {
-        match path.steps.as_slice() {
-            [first, rest @ ..] if first == variables::CLUSTER && !is_other(first) => {
-                reads.insert(rest.to_vec());
-            }
-            [first, second, rest @ ..] if first == variables::KRO && second == variables::CLUSTER => {
-                reads.insert(rest.to_vec());
-            }
-            [first] if first == variables::KRO => {
-                reads.insert(Vec::new());
-            }
-            _ => {}
-        }
-    }
-    reads
+/// Whether a resource or an iterator has this name.
+fn names_other(rgd: &ResourceGraphDefinition, name: &str) -> bool {
+    let of = |r: &crate::api::rgd::Resource| r.id == name || r.for_each.iter().any(|d| d.contains_key(name));
+    rgd.spec.resources.iter().any(of)
 }
 
 /// OpenAPI of the instance's spec; `None` when it has problems.
@@ -199,11 +179,13 @@ struct Read {
     drafts: Vec<Draft>,
     shapes: Vec<Option<Shape>>,
     objects: Vec<Type>,
+    /// All that expressions read, by their names.
+    variables: BTreeSet<String>,
 }
 
 /// The nodes in topological order, and what the definition's status says of them.
 fn nodes(
-    Read { drafts, shapes, objects }: Read,
+    Read { drafts, shapes, objects, variables }: Read,
     on_hub: &BTreeSet<usize>,
     needs: &Dependencies,
     order: &[usize],
@@ -226,6 +208,7 @@ fn nodes(
             });
         }
         nodes.push(Node {
+            is_read: variables.contains(&draft.id) || !draft.ready_when.is_empty(),
             id: draft.id,
             gvk: shape.gvk,
             apply_order: apply_order.get(position).copied().unwrap_or(1),

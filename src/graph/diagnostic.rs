@@ -156,6 +156,10 @@ impl Problems {
     pub fn push(&mut self, diagnostic: Diagnostic) {
         self.0.push(diagnostic);
     }
+    /// Where there are problems.
+    pub fn paths(&self) -> std::collections::BTreeSet<String> {
+        self.0.iter().map(|problem| problem.path.clone()).collect()
+    }
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -12,14 +12,15 @@ mod expression;
 mod hash;
 mod order;
 mod pass;
+pub mod patch;
 mod read;
 mod status;
 mod template;
 #[cfg(test)]
 #[allow(clippy::too_many_lines)] // Tables.
-mod tests;
+pub(in crate::graph) mod tests;
 mod validate;
-mod variables;
+pub mod variables;
 
 pub use crate::cel::EvalError;
 pub use compile::compile;
@@ -127,6 +128,8 @@ pub struct Node {
     pub on_hub: bool,
     /// What the cluster says of the kind, where it is known.
     pub kind: Option<Arc<Kind>>,
+    /// Some expression reads its objects.
+    is_read: bool,
     /// The type of one object.
     object: Type,
     /// `metadata.namespace`, when it is a literal.
@@ -143,6 +146,10 @@ impl Node {
     /// Whether the node may give any number of objects. Its readers see a list then.
     pub fn is_collection(&self) -> bool {
         !self.for_each.is_empty() || self.external == Some(External::Selected)
+    }
+    /// Whether some expression reads its objects, those of its own readyWhen among them.
+    pub fn is_read(&self) -> bool {
+        self.is_read
     }
     /// Whether the node has an includeWhen.
     pub fn is_conditional(&self) -> bool {
@@ -224,6 +231,10 @@ impl Graph {
     fn made(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(|n| n.external.is_none())
     }
+    /// The nodes that a node's expressions read.
+    pub fn read_by<'g>(&'g self, node: &'g Node) -> impl Iterator<Item = &'g Node> {
+        node.dependencies.iter().filter_map(|index| self.nodes.get(*index))
+    }
     /// OpenAPI of an instance.
     pub fn schema(&self) -> Option<&Value> {
         served::schema_of_crd(&self.crd)
@@ -239,6 +250,10 @@ impl Graph {
     /// Fingerprint of the generated CRD.
     pub fn crd_hash(&self) -> String {
         self.crd_hash.clone()
+    }
+    /// The definition as it was written.
+    pub fn definition(&self) -> &ResourceGraphDefinition {
+        &self.definition
     }
     pub fn crd_name(&self) -> &str {
         self.crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()

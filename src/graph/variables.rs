@@ -1,11 +1,13 @@
 //! The variables of a definition's expressions, with their types.
 
 use super::diagnostic::TYPE_PREFIX;
+use super::expression::Expression;
 use super::validate::shape::Shape;
 use crate::api::rgd::Scope;
 use crate::cel::{Decls, Type};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The instance.
 pub const SCHEMA: &str = "schema";
@@ -43,8 +45,7 @@ impl<'a> Variables<'a> {
     pub fn new(instance: &Instance, resources: &[(&'a str, Option<&Shape>, bool)]) -> Self {
         let mut all = Decls::new();
         all.declare(SCHEMA, instance.rendered.clone());
-        all.declare(KRO, Type::from_openapi(&kro(), KRO).unwrap_or(Type::Dyn));
-        all.declare(CLUSTER, Type::from_openapi(&cluster(), "kro.cluster").unwrap_or(Type::Dyn));
+        declare_cluster(&mut all);
         let mut variables = Self {
             ids: resources.iter().map(|(id, ..)| *id).collect(),
             all,
@@ -174,6 +175,35 @@ pub fn object_meta() -> Value {
     }})
 }
 
+/// Declares the cluster that is rendered for, under both its names.
+pub fn declare_cluster(decls: &mut Decls) {
+    decls.declare(KRO, kro_type());
+    decls.declare(CLUSTER, cluster_type());
+}
+
+/// The fields of `kro.cluster` that expressions read, as paths below it. `is_other`: what `cluster` stands for otherwise.
+pub fn cluster_reads<'e>(
+    expressions: impl Iterator<Item = &'e Arc<Expression>>,
+    is_other: impl Fn(&str) -> bool,
+) -> BTreeSet<Vec<String>> {
+    let mut reads = BTreeSet::new();
+    for path in expressions.flat_map(|e| e.program.paths()) {
+        match path.steps.as_slice() {
+            [first, rest @ ..] if first == CLUSTER && !is_other(first) => {
+                reads.insert(rest.to_vec());
+            }
+            [first, second, rest @ ..] if first == KRO && second == CLUSTER => {
+                reads.insert(rest.to_vec());
+            }
+            [first] if first == KRO => {
+                reads.insert(Vec::new());
+            }
+            _ => {}
+        }
+    }
+    reads
+}
+
 /// OpenAPI of what an expression may know of a cluster. No health and no clock: a rendering must not change by itself.
 fn cluster() -> Value {
     let text = json!({"type": "string"});
@@ -182,6 +212,16 @@ fn cluster() -> Value {
         "name": text, "id": text, "labels": texts, "properties": texts,
         "version": {"type": "object", "properties": {"major": {"type": "integer"}, "minor": {"type": "integer"}}},
     }})
+}
+
+/// The type of `cluster`.
+pub fn cluster_type() -> Type {
+    Type::from_openapi(&cluster(), "kro.cluster").unwrap_or(Type::Dyn)
+}
+
+/// The type of `kro` in most places.
+pub fn kro_type() -> Type {
+    Type::from_openapi(&kro(), KRO).unwrap_or(Type::Dyn)
 }
 
 /// OpenAPI of `kro` in most places.

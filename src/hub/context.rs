@@ -14,6 +14,7 @@ use crate::spoke::host::{AnyHost, Clock};
 use crate::spoke::kubeconfig::Policy;
 use crate::spoke::pool::Pool;
 use crate::spoke::schemas::{Book, Reader};
+use crate::spoke::share::Clusters;
 use crate::spoke::spans;
 use crate::spoke::watch::{self, Scope};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -73,12 +74,16 @@ impl Evaluators {
 pub(super) struct Context {
     pub client: HubClient,
     pub hub_id: HubId,
+    /// No controller ever wrote anything for this hub before.
+    pub is_first: bool,
     pub settings: Arc<Settings>,
     pub metrics: Metrics,
     pub clock: Clock,
     /// The right to write, of this term alone.
     pub lease: Term,
     pub pool: Pool,
+    /// Clusters that are talked to.
+    pub talking: Clusters,
     pub evaluators: Evaluators,
     pub book: Book,
     /// The hub's own schemas.

@@ -5,14 +5,18 @@ use super::context::Context;
 use super::debounce::Debounce;
 use super::definitions::{self, Definitions};
 use super::identity::ClusterInfo;
-use super::instances::Instances;
 use super::instances::beside::Beside;
-use super::{Event, Watched};
+use super::instances::{self, Instances};
+use super::placements::Placements;
+use super::{Event, Watched, resources};
+use crate::api::keys::hub;
 use crate::reconcile::Moment;
+use crate::reconcile::fleet::rollout::QUIET;
 use crate::reconcile::spoke::Side;
 use crate::spoke::backlog::Backlog;
 use crate::spoke::messages::{FromSpoke, Said};
 use crate::spoke::spans;
+use crate::spoke::watch::Scope;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -24,6 +28,7 @@ pub(super) struct Hub {
     ctx: Context,
     clusters: Clusters,
     definitions: Definitions,
+    placements: Placements,
     instances: Instances,
     beside: Beside,
     /// Set once everything was seen.
@@ -51,11 +56,23 @@ impl Hub {
     ) -> Self {
         let clusters = Clusters::new(&ctx, info, from_spokes);
         let definitions = Definitions::new(&ctx);
-        let instances = Instances::new(ctx.hub_id.clone(), ctx.settings.default_placement);
+        let placements = Placements::new(&ctx);
+        ctx.watch(Watched::Reports, resources::reports(), Scope::default(), ctx.cancel.clone());
+        let mut instances = Instances::new(ctx.hub_id.clone(), ctx.settings.default_placement);
+        instances.lives_in(&ctx.settings.namespace);
+        // What an earlier life sent may land until then.
+        if !ctx.is_first {
+            instances.quiet_until(ctx.clock.now().at.after(QUIET));
+        }
+        let versions = Scope { selector: Some(hub::VERSION_OF.to_owned()), ..Scope::default() };
+        ctx.watch(Watched::Versions, resources::controller_revisions(), versions, ctx.cancel.clone());
+        let approvals = resources::rollout_approvals();
+        ctx.watch(Watched::Approvals, approvals, Scope::default(), ctx.cancel.clone());
         Self {
             ctx,
             clusters,
             definitions,
+            placements,
             instances,
             beside: Beside::default(),
             ready,
@@ -81,14 +98,14 @@ impl Hub {
             if self.definitions.next_wake().is_some_and(|at| at <= now) {
                 self.definitions.wake_due(&self.ctx);
             }
-            let next = self.instances.next_wake();
-            if next.is_some_and(|at| at <= now) {
-                self.instances.wake_due(now);
-            }
+            self.place();
+            let next = self.instances.wake_due(now);
             let work = self.instances.has_work(now);
             let busy = self.may_step() && work;
+            self.tell_placements();
             let others = self.clusters.next_wake().into_iter().chain(self.definitions.next_wake());
-            let next = next.filter(|at| *at > now).into_iter().chain(others).min();
+            let others = others.chain(self.placements.due().filter(|at| *at > now));
+            let next = next.into_iter().chain(others).min();
             let wake = wake_in(now, next, self.settle.due(work));
             let turn = tokio::select! {
                 biased;
@@ -134,11 +151,32 @@ impl Hub {
     /// Decisions need the complete picture: all clusters, all Secrets, all definitions. No instance waits for the
     /// definition of another: its kind is watched only once its own was compiled.
     fn may_step(&mut self) -> bool {
-        let synced = self.clusters.is_synced() && self.definitions.is_synced();
+        let synced =
+            self.clusters.is_synced() && self.definitions.is_synced() && self.placements.are_decided();
+        let synced = synced && self.instances.knows_reports() && self.instances.rollouts_are_synced();
         if synced && !self.ready.load(Ordering::Acquire) && self.definitions.are_compiled() {
             self.ready.store(true, Ordering::Release);
         }
         synced
+    }
+
+    /// What Placements mean. The clusters are complete before any is judged by them.
+    fn place(&mut self) {
+        if self.clusters.is_synced() {
+            let now = self.ctx.clock.now().at;
+            self.placements.decide_if_due(&self.clusters, &mut self.instances, now);
+        }
+    }
+
+    /// What the status of Placements says.
+    fn tell_placements(&mut self) {
+        for gk in self.instances.take_counted() {
+            self.placements.count_anew(&gk);
+        }
+        let now = self.ctx.clock.now().at;
+        if self.ready.load(Ordering::Acquire) && self.placements.due().is_some_and(|at| at <= now) {
+            self.placements.tell(&self.ctx, &self.instances);
+        }
     }
 
     fn on(&mut self, event: Event) {
@@ -159,6 +197,15 @@ impl Hub {
             Event::Seen(Watched::Revisions, listed) => {
                 let effects = self.definitions.seen_revision(&self.ctx, listed);
                 self.on_definitions(effects);
+                for gk in self.instances.moved_kinds() {
+                    self.instances.know_revisions(&gk, self.definitions.numbers(&gk));
+                }
+            }
+            Event::Seen(watched @ (Watched::Placements | Watched::ClusterPlacements), listed) => {
+                self.placements.seen(&watched, listed, self.ctx.clock.now().at);
+            }
+            Event::PlacementWritten(name, result) => {
+                self.placements.written(&name, result, self.ctx.clock.now().at);
             }
             Event::Seen(Watched::Crds, listed) => {
                 let effects = self.definitions.seen_crd(&self.ctx, listed);
@@ -170,7 +217,15 @@ impl Hub {
                 self.look_after_itself();
                 self.settle.want(self.ctx.clock.now().at);
             }
+            Event::Seen(Watched::Reports, listed) => self.instances(|i| i.seen_report(listed)),
+            Event::Seen(Watched::Versions, listed) => self.instances(|i| i.seen_version(listed)),
+            Event::Seen(Watched::Approvals, listed) => self.instances(|i| i.seen_approval(listed)),
             Event::Reread(gk, crd_hash) => self.instances(|i| i.reread(&gk, &crd_hash)),
+            Event::KindVersion(gk, result) => {
+                let now = self.ctx.clock.now();
+                self.instances(|i| i.kind_version_written(&gk, result, &now));
+            }
+            Event::Former(graph) => self.instances(|i| i.know_former(graph)),
             Event::Spoke(from) => self.on_spoke(from),
             Event::Connect(name, epoch, progress) => {
                 let effects = self.clusters.progress(&self.ctx, &name, epoch, progress);
@@ -255,7 +310,7 @@ impl Hub {
     fn on_definitions(&mut self, effects: Vec<definitions::Effect>) {
         self.settle.want(self.ctx.clock.now().at);
         for effect in effects {
-            if let definitions::Effect::Serve { graph, allow_breaking } = &effect {
+            if let definitions::Effect::Serve { graph, allow_breaking, .. } = &effect {
                 self.clusters.define(None, graph, *allow_breaking);
                 self.clusters.judge(None, graph);
             }
@@ -268,7 +323,13 @@ impl Hub {
     fn instances<T>(&mut self, tell: impl FnOnce(&mut Instances) -> T) -> T {
         let told = tell(&mut self.instances);
         for effect in self.instances.take_effects() {
-            self.beside.begin(&self.ctx, &self.clusters, effect);
+            match effect {
+                instances::Effect::Number(gk) => {
+                    self.instances.know_revisions(&gk, self.definitions.numbers(&gk));
+                }
+                instances::Effect::Need(gk, hash) => self.definitions.need(&self.ctx, &gk, &hash),
+                effect => self.beside.begin(&self.ctx, &self.clusters, effect),
+            }
         }
         told
     }
@@ -278,15 +339,27 @@ impl Hub {
         if effects.is_empty() {
             return;
         }
-        let states = self.clusters.states();
-        self.instances(|i| i.clusters_changed(states));
+        self.placements.clusters_changed(self.ctx.clock.now().at);
+        for effect in &effects {
+            let name = effect.cluster();
+            match self.clusters.state(name).filter(|_| !self.instances.know_as_hub(name)) {
+                Some(state) => self.instances(|i| i.cluster_changed(name, state)),
+                None => self.look_at_clusters(),
+            }
+        }
         for effect in effects {
             match effect {
-                clusters::Effect::Changed => {}
+                clusters::Effect::Changed(_) => {}
                 clusters::Effect::Connected(name, left) => self.instances(|i| i.connected(&name, left)),
                 clusters::Effect::Returned(name, left) => self.instances(|i| i.returned(&name, left)),
             }
         }
+    }
+
+    /// Which cluster stands for the hub, and which does no more, is seen from all of them.
+    fn look_at_clusters(&mut self) {
+        let states = self.clusters.states();
+        self.instances(|i| i.clusters_changed(states));
     }
 
     /// Before an instance is looked at, it is known who acts on the hub.
@@ -300,6 +373,7 @@ impl Hub {
         if !self.may_step() {
             return;
         }
+        self.look_at_clusters();
         let all_watched = self.definitions.all_watched();
         self.instances(|i| i.judge_leftovers(all_watched));
         let all_seen = all_watched && self.instances.are_synced();

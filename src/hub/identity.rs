@@ -1,6 +1,8 @@
 //! Who this hub is, and which cluster it stands on.
 
 use super::resources::{config_maps, namespaces};
+use crate::api::Object;
+use crate::api::cluster::ClusterSpec;
 use crate::api::keys::hub;
 use crate::api::names::HubId;
 use crate::api::text;
@@ -29,6 +31,20 @@ impl ClusterInfo {
             part.get(..end)?.parse().ok()
         };
         Some((number()?, number()?))
+    }
+
+    /// What `kro.cluster` is in expressions; `None` while the cluster did not say all of it.
+    pub fn facts(&self, cluster: &Object, spec: &ClusterSpec) -> Option<Value> {
+        let (major, minor) = self.version_numbers()?;
+        (!self.id.is_empty()).then(|| {
+            json!({
+                "name": cluster.name(),
+                "id": self.id,
+                "labels": cluster.labels(),
+                "properties": spec.properties,
+                "version": {"major": major, "minor": minor},
+            })
+        })
     }
 
     /// Whether both are one cluster.
@@ -161,7 +177,8 @@ fn owner_of(claim: &Value, hub_id: &HubId) -> Claim {
     if owner == hub_id.as_str() { Claim::Ours } else { Claim::Other(owner.to_owned()) }
 }
 
-/// The id of this hub: what the flag says, else what the ConfigMap `kro-hub-id` says, else a new random one, kept there.
+/// The id of this hub: what the flag says, else what the ConfigMap `kro-hub-id` says, else a new random one, kept there. And
+/// whether it is new: then no controller ever wrote anything for this hub.
 ///
 /// # Errors
 /// The hub could not be asked; or the flag contradicts the ConfigMap.
@@ -169,7 +186,7 @@ pub async fn of_hub(
     client: &HubClient,
     namespace: &str,
     wanted: Option<&str>,
-) -> Result<HubId, IdentityError> {
+) -> Result<(HubId, bool), IdentityError> {
     let (resource, name) = (config_maps(), hub::HUB_ID_CONFIGMAP);
     if let Some(found) = client.at(&resource, namespace, name).get().await? {
         let id = found.pointer("/data/id").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -180,7 +197,7 @@ pub async fn of_hub(
                 wanted: wanted.to_owned(),
             }),
             _ if id.is_empty() => Err(IdentityError::Empty { namespace: namespace.to_owned() }),
-            _ => Ok(HubId::new(&id)),
+            _ => Ok((HubId::new(&id), false)),
         };
     }
     let id = wanted.map_or_else(|| random_id(client.host()), str::to_owned);
@@ -188,7 +205,7 @@ pub async fn of_hub(
         "metadata": {"name": name, "namespace": namespace}, "data": {"id": id}});
     client.create(&resource, namespace, &body).await?;
     tracing::info!(id, "this hub has a new id; keep ConfigMap {namespace}/{name} in Git or in a backup");
-    Ok(HubId::new(&id))
+    Ok((HubId::new(&id), wanted.is_none()))
 }
 
 #[derive(Debug, thiserror::Error)]

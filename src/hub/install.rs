@@ -73,8 +73,7 @@ pub async fn crds(client: &HubClient, upgrade: bool) -> Result<(), InstallError>
 fn improved(name: &str, live: &Value, wanted: &Value, upgrade: bool) -> Result<Option<Value>, InstallError> {
     let missing = crds::missing_properties(live, wanted);
     let ours = name.ends_with(".hub.kro.run");
-    let foreign: Vec<String> =
-        missing.iter().filter(|m| !crds::OURS.contains(&m.as_str())).cloned().collect();
+    let foreign = crds::lacks(live, wanted);
     if !foreign.is_empty() && !upgrade && !ours {
         return Err(InstallError::Old { name: name.to_owned(), missing: foreign });
     }

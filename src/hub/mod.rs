@@ -9,7 +9,7 @@ mod context;
 mod controller;
 mod debounce;
 pub mod definitions;
-mod identity;
+pub mod identity;
 mod install;
 mod instances;
 mod lease;
@@ -17,8 +17,9 @@ mod lease;
 #[allow(clippy::too_many_lines, clippy::too_many_arguments)] // Of tests.
 mod machines;
 mod neighbours;
+mod placements;
 mod request;
-mod resources;
+pub mod resources;
 mod run;
 mod server;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use lease::Times as LeaseTimes;
 pub use run::run;
 
 use crate::api::names::{ClusterName, GroupKind, InstanceKey};
+use crate::reconcile::policy::PolicyName;
 use crate::spoke::client::ApiError;
 use crate::spoke::messages::FromSpoke;
 use crate::spoke::watch::Listed;
@@ -47,9 +49,16 @@ enum Watched {
     Clusters,
     Definitions,
     Revisions,
+    Placements,
+    ClusterPlacements,
     /// The generated CRDs on the hub.
     Crds,
     Instances(GroupKind),
+    /// InstanceReports.
+    Reports,
+    /// ControllerRevisions of ours.
+    Versions,
+    Approvals,
 }
 
 /// Everything that the one task hears.
@@ -77,6 +86,12 @@ enum Event {
         outcome: definitions::Outcome,
     },
     Instance(InstanceKey, String, instances::Outcome),
+    /// The status of a Placement was written, or not.
+    PlacementWritten(PolicyName, Result<Value, ApiError>),
+    /// A version of a whole kind was written, and whether it is there now.
+    KindVersion(GroupKind, Result<(Value, bool), ApiError>),
+    /// An earlier revision of a definition, for instances that still run by it.
+    Former(Arc<crate::graph::Graph>),
     /// A record of what is left on a cluster was taken out: cluster and uid of the hub instance.
     LeftForgotten(ClusterName, String, bool),
 }

@@ -25,8 +25,23 @@ pub fn namespaces() -> ApiResource {
 pub fn clusters() -> ApiResource {
     resource("hub.kro.run", "v1alpha1", "Cluster", "clusters")
 }
+pub fn reports() -> ApiResource {
+    resource("hub.kro.run", "v1alpha1", "InstanceReport", "instancereports")
+}
+pub fn placements() -> ApiResource {
+    resource("hub.kro.run", "v1alpha1", "Placement", "placements")
+}
+pub fn cluster_placements() -> ApiResource {
+    resource("hub.kro.run", "v1alpha1", "ClusterPlacement", "clusterplacements")
+}
 pub fn definitions() -> ApiResource {
     resource("kro.run", "v1alpha1", "ResourceGraphDefinition", "resourcegraphdefinitions")
+}
+pub fn controller_revisions() -> ApiResource {
+    resource("apps", "v1", "ControllerRevision", "controllerrevisions")
+}
+pub fn rollout_approvals() -> ApiResource {
+    resource("hub.kro.run", "v1alpha1", "RolloutApproval", "rolloutapprovals")
 }
 pub fn revisions() -> ApiResource {
     resource("internal.kro.run", "v1alpha1", "GraphRevision", "graphrevisions")

@@ -13,6 +13,7 @@ use crate::spoke::client::{BuildError, HubClient, MayWrite};
 use crate::spoke::host::{Clock, ThisHost};
 use crate::spoke::pool::Pool;
 use crate::spoke::schemas::{Book, Reader};
+use crate::spoke::share::Clusters;
 use kube::runtime::events::{Recorder, Reporter};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -138,13 +139,14 @@ impl Candidate {
         // What a former term has begun ends with its connections.
         let client = self.client.apart()?.guarded(may.clone()).fenced(may);
         install::crds(&client, settings.upgrade_crds).await?;
-        let hub_id = identity::of_hub(&client, &settings.namespace, settings.hub_id.as_deref()).await?;
+        let (hub_id, is_first) =
+            identity::of_hub(&client, &settings.namespace, settings.hub_id.as_deref()).await?;
         let info = identity::of_cluster(&client).await?;
         tracing::info!(%hub_id, cluster_id = info.id, version = info.version, "this hub");
         let host = client.host().clone();
         let pool = Pool::start(settings.step_threads, &host).map_err(RunError::Threads)?;
         let reporter = Reporter { controller: "hub.kro.run/kro-hub".into(), instance: Some(host.name()) };
-        let recorder = Recorder::new(client.kube().clone(), reporter);
+        let recorder = Recorder::new(client.kube(), reporter);
         // Bounded by construction: one event for each object that a watch on the hub shows, which the hub keeps in any case,
         // and one for each request that is under way. The hub takes all of them before it steps an instance, and waits for
         // nothing meanwhile. What waits all the same is measured.
@@ -156,11 +158,13 @@ impl Candidate {
             neighbours: Neighbours::default(),
             client,
             hub_id,
+            is_first,
             settings: Arc::new(settings),
             metrics,
             clock: Clock::start(host.clone()),
             lease,
             pool,
+            talking: Clusters::default(),
             evaluators: Evaluators::start(&host).map_err(RunError::Threads)?,
             recorder,
             events: sender,

@@ -4,6 +4,7 @@
 //! read to its end, or a deletion that the watch showed, takes an object out.
 
 use crate::api::Object;
+use crate::reconcile::world::Stored;
 use crate::spoke::watch::Listed;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,17 +21,54 @@ impl Key {
     pub fn new(namespace: &str, name: &str) -> Self {
         Self { namespace: namespace.to_owned(), name: name.to_owned() }
     }
-    fn of(object: &Object) -> Self {
-        Self::new(object.namespace(), object.name())
+}
+
+/// What is kept of an object.
+pub trait Kept: Sized + PartialEq {
+    fn read(shown: Value) -> Self;
+    fn key(&self) -> Key;
+    fn uid(&self) -> &str;
+    /// Its resource version.
+    fn version(&self) -> u64;
+}
+
+impl Kept for Object {
+    fn read(shown: Value) -> Self {
+        Self(shown)
+    }
+    fn key(&self) -> Key {
+        Key::new(self.namespace(), self.name())
+    }
+    fn uid(&self) -> &str {
+        self.uid()
+    }
+    fn version(&self) -> u64 {
+        self.version()
+    }
+}
+
+/// Of kinds with many objects.
+impl Kept for Stored {
+    fn read(shown: Value) -> Self {
+        Self::new(shown)
+    }
+    fn key(&self) -> Key {
+        Key::new(self.object.namespace(), self.object.name())
+    }
+    fn uid(&self) -> &str {
+        self.object.uid()
+    }
+    fn version(&self) -> u64 {
+        self.object.version()
     }
 }
 
 /// One object appeared, changed or went.
 #[derive(Clone, Debug)]
-pub struct Change {
+pub struct Change<T = Object> {
     pub key: Key,
-    pub before: Option<Arc<Object>>,
-    pub after: Option<Arc<Object>>,
+    pub before: Option<Arc<T>>,
+    pub after: Option<Arc<T>>,
 }
 
 /// A list that is being read.
@@ -41,36 +79,42 @@ struct Listing {
     written: BTreeSet<Key>,
 }
 
-#[derive(Debug, Default)]
-pub struct View {
-    objects: BTreeMap<Key, Arc<Object>>,
+#[derive(Debug)]
+pub struct View<T = Object> {
+    objects: BTreeMap<Key, Arc<T>>,
     listing: Option<Listing>,
     synced: bool,
 }
 
-impl View {
+impl<T> Default for View<T> {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new(), listing: None, synced: false }
+    }
+}
+
+impl<T: Kept> View<T> {
     /// Whether a list was read to its end.
     pub fn is_synced(&self) -> bool {
         self.synced
     }
-    pub fn get(&self, key: &Key) -> Option<&Arc<Object>> {
+    pub fn get(&self, key: &Key) -> Option<&Arc<T>> {
         self.objects.get(key)
     }
-    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Arc<Object>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Arc<T>)> {
         self.objects.iter()
     }
 
     /// Takes in what the watch showed.
-    pub fn take(&mut self, listed: Listed) -> Vec<Change> {
+    pub fn take(&mut self, listed: Listed) -> Vec<Change<T>> {
         match listed {
             Listed::Started => {
                 self.listing = Some(Listing::default());
                 Vec::new()
             }
             Listed::Object(value) => {
-                let (object, mut may_go_back) = (Object(value), false);
+                let (object, mut may_go_back) = (T::read(value), false);
                 if let Some(listing) = &mut self.listing {
-                    let key = Key::of(&object);
+                    let key = object.key();
                     // After a restore of etcd, a list shows older versions of what was known, and they are the truth.
                     may_go_back = !listing.written.contains(&key);
                     listing.shown.insert(key);
@@ -78,8 +122,8 @@ impl View {
                 self.upsert(object, may_go_back).into_iter().collect()
             }
             Listed::Left(value) => {
-                let object = Object(value);
-                let key = Key::of(&object);
+                let object = T::read(value);
+                let key = object.key();
                 if self.objects.get(&key).is_some_and(|known| known.uid() != object.uid()) {
                     return Vec::new();
                 }
@@ -96,22 +140,22 @@ impl View {
     }
 
     /// Takes in the answer to a write of ours. An object that the watch has removed meanwhile is not brought back.
-    pub fn refresh(&mut self, value: Value) -> Option<Change> {
-        let object = Object(value);
-        let known = self.objects.get(&Key::of(&object))?;
+    pub fn refresh(&mut self, value: Value) -> Option<Change<T>> {
+        let object = T::read(value);
+        let known = self.objects.get(&object.key())?;
         if known.uid() != object.uid() {
             return None;
         }
         if let Some(listing) = &mut self.listing {
-            listing.written.insert(Key::of(&object));
+            listing.written.insert(object.key());
         }
         self.upsert(object, false)
     }
 
-    fn upsert(&mut self, object: Object, may_go_back: bool) -> Option<Change> {
-        let key = Key::of(&object);
+    fn upsert(&mut self, object: T, may_go_back: bool) -> Option<Change<T>> {
+        let key = object.key();
         let before = self.objects.get(&key).cloned();
-        let old = |b: &Object| match b.version().cmp(&object.version()) {
+        let old = |b: &T| match b.version().cmp(&object.version()) {
             // The same version reads differently in a list after the kind's schema changed.
             std::cmp::Ordering::Equal => !may_go_back || *b == object,
             std::cmp::Ordering::Greater => !may_go_back,
@@ -125,7 +169,7 @@ impl View {
         Some(Change { key, before, after: Some(after) })
     }
 
-    fn remove(&mut self, key: Key) -> Option<Change> {
+    fn remove(&mut self, key: Key) -> Option<Change<T>> {
         let before = self.objects.remove(&key)?;
         Some(Change { key, before: Some(before), after: None })
     }
@@ -145,7 +189,7 @@ mod tests {
 
     #[test]
     fn only_a_complete_list_removes() {
-        let mut view = View::default();
+        let mut view: View = View::default();
         view.take(Listed::Started);
         view.take(Listed::Object(object("a", "1", 1)));
         view.take(Listed::Object(object("b", "2", 2)));
@@ -163,7 +207,7 @@ mod tests {
 
     #[test]
     fn old_news_changes_nothing() {
-        let mut view = View::default();
+        let mut view: View = View::default();
         view.take(Listed::Object(object("a", "1", 5)));
         assert!(view.take(Listed::Object(object("a", "1", 5))).is_empty());
         assert!(view.take(Listed::Object(object("a", "1", 4))).is_empty());
@@ -175,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_list_after_a_change_of_the_schema_is_believed_though_no_version_changed() {
-        let mut view = View::default();
+        let mut view: View = View::default();
         view.take(Listed::Object(object("a", "1", 5)));
         let mut defaulted = object("a", "1", 5);
         defaulted["spec"] = json!({"tier": "small"});
@@ -187,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_list_after_a_restore_is_believed_though_it_is_older() {
-        let mut view = View::default();
+        let mut view: View = View::default();
         for name in ["a", "b"] {
             view.take(Listed::Object(object(name, "1", 9)));
         }

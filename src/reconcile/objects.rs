@@ -5,7 +5,7 @@
 
 use super::spoke::mirrored_uid;
 use super::world::Stored;
-use crate::api::Object;
+use crate::api::PackedObject;
 use crate::api::keys::{hub, kro};
 use crate::api::maps::{HashMap, HashSet};
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
@@ -38,6 +38,8 @@ pub struct Objects {
     members: HashMap<String, BTreeSet<ObjectRef>>,
     /// Which instance wants an object, also where the object's own labels do not say so.
     wanted_by: HashMap<ObjectRef, InstanceKey>,
+    /// Objects that are being written, and the version that was known when that began.
+    being_written: HashMap<ObjectRef, u64>,
     removed: Removed,
 }
 
@@ -64,7 +66,9 @@ impl Objects {
     /// One word for each object of ours, and for what is kept of it.
     pub fn remembered(&self) -> Vec<String> {
         let members = self.members.values().flatten().map(|object| format!("{object}, part of an instance"));
-        members.chain(self.wanted_by.keys().map(|object| format!("who wants {object}"))).collect()
+        let wanted = self.wanted_by.keys().map(|object| format!("who wants {object}"));
+        let written = self.being_written.keys().map(|object| format!("a write of {object}"));
+        members.chain(wanted).chain(written).collect()
     }
 }
 
@@ -93,12 +97,22 @@ impl Objects {
     pub fn mirrors(&self, gk: &GroupKind, hub_id: &str) -> Vec<(InstanceKey, String)> {
         let mirror = |(r, s): (&ObjectRef, &Arc<Stored>)| {
             let uid = mirrored_uid(s, hub_id)?;
-            Some((InstanceKey::new(r.gk.clone(), &r.namespace, &r.name), uid.to_owned()))
+            Some((InstanceKey::of(r), uid.to_owned()))
         };
         self.of_kind(gk).filter_map(mirror).collect()
     }
     pub fn note_wanted(&mut self, object: &ObjectRef, key: &InstanceKey) {
         self.wanted_by.insert(object.clone(), key.clone());
+    }
+    /// A write of an object begins.
+    pub fn write_begins(&mut self, object: &ObjectRef) {
+        if let Some(known) = self.get(object).map(|known| known.object.version()) {
+            self.being_written.insert(object.clone(), known);
+        }
+    }
+    /// It ended without an answer that shows the object.
+    pub fn write_failed(&mut self, object: &ObjectRef) {
+        self.being_written.remove(object);
     }
     pub fn forget_wanted(&mut self, key: &InstanceKey) {
         self.wanted_by.retain(|_, k| k != key);
@@ -118,6 +132,12 @@ impl Objects {
     /// Takes in the answer to a request; returns the instances it concerns, none if it was known already.
     pub fn upsert(&mut self, target: &ObjectRef, stored: Arc<Stored>) -> Vec<InstanceKey> {
         self.note_change(target);
+        let known = self.being_written.remove(target);
+        // Nothing newer was seen since the write began, and its answer is older than that: the server went back. A list that
+        // is being received may have been made before the write, and shows nothing of it.
+        let went_back = known.is_some_and(|known| {
+            stored.object.version() < known && self.get(target).is_some_and(|s| s.object.version() == known)
+        });
         // The answer may come after a list that was made after the write, and that knows the object no more.
         let gone = |k: &KindIndex| {
             k.listing.is_none() && !k.objects.contains_key(target) && stored.object.version() <= k.listed
@@ -125,7 +145,7 @@ impl Objects {
         if self.kinds.get(&target.gk).is_some_and(gone) {
             return Vec::new();
         }
-        self.take(target, stored, false)
+        self.take(target, stored, went_back)
     }
 
     fn note_change(&mut self, target: &ObjectRef) {
@@ -231,7 +251,7 @@ impl Objects {
     fn concerned(&self, target: &ObjectRef, stored: &Stored, generated: bool) -> HashSet<InstanceKey> {
         let mut out = HashSet::default();
         if generated {
-            out.insert(InstanceKey::new(target.gk.clone(), &target.namespace, &target.name));
+            out.insert(InstanceKey::of(target));
         }
         out.extend(owner(&stored.object));
         out.extend(self.wanted_by.get(target).cloned());
@@ -240,7 +260,7 @@ impl Objects {
 }
 
 /// The instance that the labels of a child name.
-fn owner(object: &Object) -> Option<InstanceKey> {
+fn owner(object: &PackedObject) -> Option<InstanceKey> {
     let full = |label: &str, long: &str| {
         let long = object.annotation(long);
         long.or_else(|| object.label(label)).unwrap_or_default().to_owned()
@@ -322,6 +342,29 @@ pub(crate) mod tests {
                 assert_eq!(version(&store).as_deref(), Some(want), "removed {removed}, written {written}");
                 assert_eq!(concerned.is_empty(), written);
                 assert!(store.show(&target, child(4, "x")).is_empty(), "an event that comes late is none");
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_older_than_what_was_known_when_its_write_began_is_believed() {
+        let target = ObjectRef::new(GroupKind::new("", "ConfigMap"), "n", "c");
+        // A later event, if one came before the answer; what is known then.
+        for (event, want) in [(None, 5), (Some(12), 12)] {
+            for listing in [false, true] {
+                let mut store = Objects::default();
+                store.watch(&target.gk, false);
+                store.show(&target, child(9, "x"));
+                if listing {
+                    store.list_started(&target.gk);
+                }
+                store.write_begins(&target);
+                event.map(|version| store.show(&target, child(version, "x")));
+                store.upsert(&target, child(5, "x"));
+                let known = |store: &Objects| store.get(&target).map(|s| s.object.version());
+                assert_eq!(known(&store), Some(want), "{event:?}, {listing}");
+                store.upsert(&target, child(4, "x"));
+                assert_eq!(known(&store), Some(want), "an answer to nothing");
             }
         }
     }

@@ -7,6 +7,7 @@
 //! The record also tells how lists are keyed, so that `ports` or `containers` match by their keys here as they do in
 //! the API server.
 
+use crate::api::packed::{At, Packed, Packer};
 use crate::schema::kept::is_zero;
 use serde_json::{Map, Value};
 
@@ -20,32 +21,37 @@ pub fn applied_fields<'a>(object: &'a Value, manager: &str) -> Option<&'a Value>
 }
 
 /// The live values at the paths of `fields`: the part of the object that the manager owns, as it is now.
-pub fn project(fields: &Value, live: &Value) -> Value {
-    let Some(fields) = fields.as_object().filter(|f| !f.is_empty()) else {
-        return live.clone();
-    };
-    match live {
-        Value::Object(map) => {
-            let mut out = Map::new();
-            for (key, inner) in fields {
-                if let Some(name) = key.strip_prefix("f:")
-                    && let Some(value) = map.get(name)
-                {
-                    out.insert(name.to_owned(), project(inner, value));
+pub fn project(fields: At, live: At) -> Packed {
+    let mut packer = Packer::default();
+    project_into(fields, live, &mut packer);
+    packer.packed()
+}
+
+fn project_into(fields: At, live: At, packer: &mut Packer) {
+    if fields.entries().next().is_none() {
+        packer.at(live);
+    } else if live.is_map() {
+        packer.map(|packer| {
+            // The keys of both are in one order, also without what FieldsV1 puts before them.
+            for (key, inner) in fields.entries() {
+                if let Some((name, value)) = key.strip_prefix("f:").and_then(|n| Some((n, live.get(n)?))) {
+                    packer.text(name);
+                    project_into(inner, value, packer);
                 }
             }
-            Value::Object(out)
-        }
-        Value::Array(items) => {
-            let entries: Vec<(ListKey, &Value)> =
-                fields.iter().filter_map(|(k, v)| Some((ListKey::parse(k)?, v))).collect();
-            let kept = items.iter().enumerate().filter_map(|(index, item)| {
-                let (_, inner) = entries.iter().find(|(key, _)| key.matches(index, item))?;
-                Some(project(inner, item))
-            });
-            Value::Array(kept.collect())
-        }
-        other => other.clone(),
+        });
+    } else if live.is_list() {
+        let entries: Vec<(ListKey, At)> =
+            fields.entries().filter_map(|(k, v)| Some((ListKey::parse(k)?, v))).collect();
+        packer.list(|packer| {
+            for (index, item) in live.items().enumerate() {
+                if let Some((_, inner)) = entries.iter().find(|(key, _)| key.is_of(index, item)) {
+                    project_into(*inner, item, packer);
+                }
+            }
+        });
+    } else {
+        packer.at(live);
     }
 }
 
@@ -88,6 +94,14 @@ impl ListKey {
                 keys.keys().filter(|k| wanted.get(*k).is_some()).all(|k| wanted.get(k) == there.get(k))
             }
             Self::Value(_) | Self::Index(_) => wanted == there,
+        }
+    }
+    /// The same of an item that is packed.
+    fn is_of(&self, index: usize, item: At) -> bool {
+        match self {
+            Self::Keys(keys) => keys.iter().all(|(k, v)| item.get(k).is_some_and(|own| own.unpack() == *v)),
+            Self::Value(value) => item.unpack() == *value,
+            Self::Index(i) => *i == index,
         }
     }
     pub(super) fn matches(&self, index: usize, item: &Value) -> bool {

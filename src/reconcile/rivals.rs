@@ -3,17 +3,17 @@
 use super::ownership::ListKey;
 use serde_json::Value;
 
-/// What another field manager owns of an object. Kept as text: it is read only in a fight.
+/// What another field manager owns of an object.
 #[derive(Debug, Clone)]
 pub struct Rival {
-    manager: Box<str>,
+    pub manager: String,
     /// FieldsV1.
-    fields: Box<str>,
+    pub fields: Value,
 }
 
 /// The managers besides `ours`, the last writer first. What a status subresource owns of the status is left out: nothing
 /// of ours is there.
-pub fn rivals(object: &Value, ours: &[&str]) -> Box<[Rival]> {
+pub fn rivals(object: &Value, ours: &[&str]) -> Vec<Rival> {
     let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
     let text =
         |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -24,16 +24,16 @@ pub fn rivals(object: &Value, ours: &[&str]) -> Box<[Rival]> {
             let manager = text(entry, "manager");
             let fields = entry.get("fieldsV1").filter(|_| !ours.contains(&manager.as_str()))?;
             let fields = if text(entry, "subresource").is_empty() {
-                fields.to_string()
+                fields.clone()
             } else {
                 let mut rest = fields.as_object()?.clone();
                 rest.remove("f:status");
                 if rest.is_empty() {
                     return None;
                 }
-                Value::Object(rest).to_string()
+                Value::Object(rest)
             };
-            Some((text(entry, "time"), Rival { manager: manager.into(), fields: fields.into() }))
+            Some((text(entry, "time"), Rival { manager, fields }))
         })
         .collect();
     found.sort_by(|a, b| b.0.cmp(&a.0));
@@ -49,9 +49,7 @@ pub struct Taken {
 
 /// The first such field. `ours` is what our own entry says, as FieldsV1.
 pub fn taken(desired: &Value, live: &Value, ours: Option<&Value>, rivals: &[Rival]) -> Option<Taken> {
-    let parsed: Vec<(&str, Value)> =
-        rivals.iter().filter_map(|r| Some((&*r.manager, serde_json::from_str(&r.fields).ok()?))).collect();
-    let theirs: Vec<(&str, &Value)> = parsed.iter().map(|(manager, fields)| (*manager, fields)).collect();
+    let theirs: Vec<(&str, &Value)> = rivals.iter().map(|r| (r.manager.as_str(), &r.fields)).collect();
     below(desired, Some(live), ours, &theirs, "")
 }
 

@@ -1,11 +1,13 @@
 //! What a cluster shows: the read side of the machines.
 
-use super::rivals::{self, Rival};
+use super::managers::Managers;
+use super::rivals::Rival;
 use super::side::Side;
 use super::{Now, ownership};
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
 use crate::api::naming;
-use crate::api::{Object, hash, keys::kro};
+use crate::api::packed::{At, Packed};
+use crate::api::{Object, PackedObject, hash};
 use crate::graph::Graph;
 use crate::graph::{Reference, Target};
 use crate::reconcile::Moment;
@@ -14,51 +16,60 @@ use std::fmt;
 use std::sync::Arc;
 
 /// An object as the cluster's watch (or the response to our own write) showed it last, prepared for judging.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Stored {
     /// Without `managedFields`.
-    pub object: Object,
-    /// FieldsV1 of each of our field managers that applied something.
-    owned: Vec<(&'static str, Value)>,
-    /// What other managers own.
-    pub rivals: Box<[Rival]>,
+    pub object: PackedObject,
+    managers: Managers,
 }
 
-const OUR_MANAGERS: [&str; 3] = [kro::MANAGER_APPLYSET, kro::MANAGER_PARENT, kro::MANAGER_LABELLER];
+/// Whatever the record of field managers says.
+impl PartialEq for Stored {
+    fn eq(&self, other: &Self) -> bool {
+        self.object == other.object
+    }
+}
+
+/// Its name alone: values may be secret.
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stored({} as of {})", self.object.object_ref(), self.object.resource_version())
+    }
+}
 
 impl Stored {
     pub fn new(mut object: Value) -> Self {
-        let owned = OUR_MANAGERS
-            .iter()
-            .filter_map(|m| Some((*m, ownership::applied_fields(&object, m)?.clone())))
-            .collect();
-        let rivals = rivals::rivals(&object, &OUR_MANAGERS);
+        let managers = Managers::of(&object);
         if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
             meta.remove("managedFields");
         }
-        Self { object: Object(object), owned, rivals }
+        Self { object: Object(object).pack(), managers }
     }
 
-    /// What `manager` applied, as FieldsV1.
-    pub fn fields(&self, manager: &str) -> Option<&Value> {
-        self.owned.iter().find(|(m, _)| *m == manager).map(|(_, f)| f)
+    /// What one of our field managers applied, as FieldsV1.
+    pub fn fields(&self, manager: &str) -> Option<At<'_>> {
+        self.managers.fields(manager)
+    }
+
+    /// What other field managers own, the last writer first.
+    pub fn rivals(&self) -> Vec<Rival> {
+        self.managers.rivals()
     }
 
     /// Whether `manager` applied what stands at this path, given in the words of FieldsV1, and nobody changed it since.
     pub fn covers(&self, manager: &str, path: &[&str]) -> bool {
-        let fields = self.fields(manager);
-        fields.and_then(|fields| path.iter().try_fold(fields, |at, step| at.get(*step))).is_some()
+        self.fields(manager).and_then(|fields| fields.at(path)).is_some()
     }
 
     /// The live values that `manager` owns.
-    pub fn projection(&self, manager: &str) -> Option<Value> {
-        Some(ownership::project(self.fields(manager)?, &self.object.0))
+    pub fn projection(&self, manager: &str) -> Option<Packed> {
+        Some(ownership::project(self.fields(manager)?, self.object.0.root()))
     }
 
     /// Fingerprints of what `manager` owns: of the set of fields, and of their live values.
     pub fn fingerprint(&self, manager: &str) -> Option<(u64, u64)> {
-        let fields = self.fields(manager)?;
-        Some((hash::json(fields), hash::json(&self.projection(manager)?)))
+        let values = self.projection(manager)?;
+        Some((hash::fnv64(self.fields(manager)?.bytes()), hash::fnv64(values.root().bytes())))
     }
 }
 
@@ -162,14 +173,25 @@ pub struct CrdWish {
     pub allow_breaking: bool,
 }
 
+/// Where a revision stands among those of its definition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rank {
+    /// 0 where nobody knows it.
+    pub number: u64,
+    /// The hub has a newer one: its CRD goes where none of a later number is, and is never brought back.
+    pub behind: bool,
+}
+
 /// The state of a generated CRD on this cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CrdState {
     Unknown,
     Working,
-    /// Established, with this content ([`hash::json_hex`] of what we wanted).
+    /// Established, with this content ([`hash::json_hex`] of what we wanted; empty where it is of a newer revision).
     Ready {
         hash: String,
+        /// It serves the revisions up to this number; 0 where nobody counts.
+        serves: u64,
     },
     /// It is not ours, or changing it would break what is stored, or it did not become ready.
     Refused {
@@ -209,9 +231,12 @@ pub enum Again {
 
 impl CrdState {
     /// `wanted`: the content that the hub asked for last, for whichever instance of the kind.
-    pub fn answer(self, wish: &CrdWish, wanted: Option<&str>, now: &Now) -> CrdAnswer {
+    pub fn answer(self, wish: &CrdWish, rank: Rank, wanted: Option<&str>, now: &Now) -> CrdAnswer {
+        // Who is behind does not go by what the hub wants by now.
+        let wanted = wanted.filter(|_| !rank.behind);
         match self {
-            Self::Ready { hash } if hash == wish.hash => CrdAnswer::Ready,
+            Self::Ready { hash, .. } if hash == wish.hash => CrdAnswer::Ready,
+            Self::Ready { serves, .. } if rank.behind && serves >= rank.number => CrdAnswer::Ready,
             // Not by generation: a definition may be made again, or come from a backup.
             Self::Ready { .. } if wanted.is_some_and(|last| last != wish.hash) => CrdAnswer::Outdated,
             Self::Refused { reason, message, wish: refused, retry_at } if refused == *wish => {
@@ -292,11 +317,28 @@ mod tests {
 
     /// What an instance hears that wants content `new`, at time 100.
     fn answer(state: CrdState, wanted: Option<&str>) -> CrdAnswer {
-        state.answer(&wish("new", false), wanted, &Now { at: at(100), rfc3339: String::new() })
+        ranked(state, Rank::default(), wanted)
+    }
+
+    fn ranked(state: CrdState, rank: Rank, wanted: Option<&str>) -> CrdAnswer {
+        state.answer(&wish("new", false), rank, wanted, &Now { at: at(100), rfc3339: String::new() })
     }
 
     fn ready(hash: &str) -> CrdState {
-        CrdState::Ready { hash: hash.into() }
+        CrdState::Ready { hash: hash.into(), serves: 4 }
+    }
+
+    #[test]
+    fn who_is_behind_is_served_by_what_is_newer_and_brings_what_is_older_up() {
+        for (number, answer) in
+            [(3, CrdAnswer::Ready), (4, CrdAnswer::Ready), (5, CrdAnswer::Ensure), (0, CrdAnswer::Ready)]
+        {
+            let behind = Rank { number, behind: true };
+            assert_eq!(ranked(ready("other"), behind, Some("newest")), answer, "{number}");
+        }
+        let behind = Rank { number: 5, behind: true };
+        assert_eq!(ranked(ready("new"), behind, Some("newest")), CrdAnswer::Ready);
+        assert_eq!(ranked(CrdState::Unknown, behind, Some("newest")), CrdAnswer::Ensure);
     }
 
     #[test]

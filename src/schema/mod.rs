@@ -10,3 +10,4 @@ pub(crate) mod openapi;
 pub(crate) mod plural;
 pub(crate) mod served;
 pub mod simple;
+pub(crate) mod unmet;

@@ -25,6 +25,7 @@ pub use running::{Handle, Settings, start};
 
 use super::agenda::Agenda;
 use super::messages::Said;
+use super::share;
 use super::store::Store;
 use crate::api::maps::{HashMap, HashSet};
 use crate::api::names::{GroupKind, HubId, InstanceKey};
@@ -41,17 +42,19 @@ use nested::Nested;
 
 struct Slot {
     /// Away while it is being stepped.
-    machine: Option<Machine>,
+    machine: Option<Box<Machine>>,
     last_sent: Option<u64>,
     /// It was never stepped.
     fresh: bool,
+    /// It forgot all that it has nothing of at rest.
+    rested: bool,
 }
 
 impl Slot {
     fn new(machine: Machine) -> Self {
         // What is to be taken away waits for nobody.
-        let fresh = matches!(machine.task().goal, Goal::Run { .. });
-        Self { machine: Some(machine), last_sent: None, fresh }
+        let fresh = matches!(machine.task().goal, Goal::Run { .. } | Goal::GoOn { .. } | Goal::Stay { .. });
+        Self { machine: Some(Box::new(machine)), last_sent: None, fresh, rested: false }
     }
     /// Whether the instance is at home on this cluster.
     fn is_nested(&self) -> bool {
@@ -77,6 +80,8 @@ pub(crate) struct Actor {
     begun: Moment,
     /// Requests of instances that are under way, or wait for their turn.
     requests: usize,
+    /// While so many are, no further instance is begun.
+    enough: usize,
     /// No contact: nothing is stepped until it is back.
     parked: bool,
     nested: Nested,
@@ -86,8 +91,6 @@ pub(crate) struct Actor {
     changes: HashMap<GroupKind, u64>,
 }
 
-/// While so many requests are under way, no further instance is begun.
-const ENOUGH: usize = 64;
 /// One that was never stepped is begun at least this often.
 const OVERDUE: Duration = Duration::from_secs(1);
 /// So many instances are stepped in one turn.
@@ -121,6 +124,7 @@ impl Actor {
             queued: HashSet::default(),
             agenda: Agenda::default(),
             requests: 0,
+            enough: share::MOST,
             parked: false,
             nested: Nested::default(),
             schemas_serial: 0,
@@ -140,6 +144,11 @@ impl Actor {
     /// What is to be done because of what was heard since this was asked last, in this order.
     pub fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
+    }
+
+    /// While so many requests are under way, no further instance is begun.
+    pub fn begin_until(&mut self, requests: usize) {
+        self.enough = requests;
     }
 
     /// When some instance wants to be looked at if nothing happens before.
@@ -174,6 +183,9 @@ impl Actor {
 
     /// Called every [`TICK`]. Kinds of aggregated APIs come and go without an event of a CRD.
     pub fn tick(&mut self) {
+        for slot in self.slots.values_mut().filter(|slot| !slot.rested) {
+            slot.rested = slot.machine.as_mut().is_some_and(|machine| machine.rest(&self.now));
+        }
         self.write_store(|s| s.objects.forget_removed());
         self.judge_unfit();
         let reopened = self.write_store(|s| s.references.retry(None));
@@ -212,7 +224,8 @@ impl Actor {
     }
 
     fn has_work(&self) -> bool {
-        !self.queue.is_empty() || (!self.fresh.is_empty() && (self.requests < ENOUGH || self.is_overdue()))
+        !self.queue.is_empty()
+            || (!self.fresh.is_empty() && (self.requests < self.enough || self.is_overdue()))
     }
 
     /// Requests that hang must not keep out what is new for ever.

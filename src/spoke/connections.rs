@@ -31,6 +31,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const STREAMS: usize = 80;
 /// HTTP/2 connections to one server.
 const LINES: usize = 10;
+/// Turns of other tasks until an HTTP/1.1 connection whose answer was read is idle.
+const PARKING: usize = 4;
 /// Tries of one request that was never sent.
 const TRIES: usize = 3;
 
@@ -214,7 +216,7 @@ impl Connections {
 
     /// A connection to send a request over.
     async fn line(&self) -> Result<HttpConnection, Refusal> {
-        let mut closed = 0;
+        let (mut closed, mut patience) = (0, PARKING);
         while closed < TRIES {
             let connecting = {
                 let mut state = self.state();
@@ -249,6 +251,11 @@ impl Connections {
                     connecting.await?;
                     // Others may have filled it already.
                     closed += usize::from(self.state().shared.is_empty());
+                }
+                // The one of the last answer is about to come back: who asks one thing after the other needs no second.
+                None if patience > 0 => {
+                    patience -= 1;
+                    tokio::task::yield_now().await;
                 }
                 None => match self.connect().await? {
                     (_, line @ HttpConnection::One(_)) => return Ok(line),

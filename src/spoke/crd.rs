@@ -6,7 +6,7 @@ use crate::api::Object;
 use crate::api::keys::hub;
 use crate::api::names::HubId;
 use crate::graph::Graph;
-use crate::reconcile::world::{CrdState, CrdWish};
+use crate::reconcile::world::{CrdState, CrdWish, Rank};
 use crate::schema::compat::{self, Break, Conclusion, Look};
 use crate::schema::crd;
 use kube::core::ApiResource;
@@ -59,13 +59,21 @@ pub struct Ensured {
 /// Contact problems are no state of the CRD; another try follows after this.
 const PAUSE: Duration = Duration::from_secs(2);
 
+/// What may be done to a CRD of ours that is there.
+#[derive(Clone, Copy, Debug)]
+pub struct May {
+    /// It may break what is stored: the author says so.
+    pub break_it: bool,
+    pub rank: Rank,
+}
+
 /// Makes the cluster serve the graph's kind. Trouble with contact leaves the state unknown, so that it is tried again.
-pub async fn ensure(client: &SpokeClient, graph: &Graph, hub_id: &HubId, allow_breaking: bool) -> Ensured {
+pub async fn ensure(client: &SpokeClient, graph: &Graph, hub_id: &HubId, may: May) -> Ensured {
     let mut judged = None;
-    let ended = try_ensure(client, graph, hub_id, allow_breaking, &mut judged).await;
+    let ended = try_ensure(client, graph, hub_id, may, &mut judged).await;
     let (reason, message, soon) = match ended {
-        Ok(()) => {
-            let state = CrdState::Ready { hash: graph.crd_hash() };
+        Ok(Serves(hash, serves)) => {
+            let state = CrdState::Ready { hash, serves };
             return Ensured { state, judged, soon: false };
         }
         Err(Ended::Refused(reason, message)) => (reason, message, false),
@@ -78,7 +86,7 @@ pub async fn ensure(client: &SpokeClient, graph: &Graph, hub_id: &HubId, allow_b
             ("CRDNotReady", format!("CustomResourceDefinition: {error}"), true)
         }
     };
-    let wish = CrdWish { hash: graph.crd_hash(), allow_breaking };
+    let wish = CrdWish { hash: graph.crd_hash(), allow_breaking: may.break_it };
     Ensured { state: CrdState::Refused { reason, message, wish, retry_at: None }, judged, soon }
 }
 
@@ -95,25 +103,54 @@ impl From<ApiError> for Ended {
     }
 }
 
+/// What is there: the hash of its content (empty: it is of a newer revision), and the highest revision that it serves.
+struct Serves(String, u64);
+
+/// On a CRD: the number of the revision that it is of, and the uid of the definition whose numbers these are.
+const REVISION_ANNOTATION: &str = "hub.kro.run/crd-revision";
+
+/// The number of the revision that a live CRD is of, by the numbers of this definition.
+fn numbered(live: &Object, rgd_uid: &str) -> Option<u64> {
+    let (number, of) = live.annotation(REVISION_ANNOTATION)?.split_once(' ')?;
+    number.parse().ok().filter(|_| of == rgd_uid)
+}
+
+/// Whether a live CRD serves what is behind as it is. One without a number is newer where it knows what `wanted` does not.
+fn is_newer(live: &Object, wanted: &Value, rgd_uid: &str, number: u64) -> bool {
+    match numbered(live, rgd_uid) {
+        Some(of) => of > number,
+        None => number == 0 || !compat::compare(&live.0, wanted).breaking.is_empty(),
+    }
+}
+
 async fn try_ensure(
     client: &SpokeClient,
     graph: &Graph,
     hub_id: &HubId,
-    allow_breaking: bool,
+    may: May,
     judged: &mut Option<Mark>,
-) -> Result<(), Ended> {
+) -> Result<Serves, Ended> {
     let resource = crd_resource();
     let mut wanted = crd::for_spoke(&graph.crd, hub_id);
     wanted["metadata"]["annotations"][KIND_ANNOTATION] = json!(*graph.gvk.kind);
     let name = Object(wanted.clone()).name().to_owned();
+    let Rank { number, behind } = may.rank;
     if let Some(live) = client.at(&resource, "", &name).get().await? {
         let live = Object(live);
         *judged = Some(Mark::of(&live));
         match judge(&live, &wanted, hub_id) {
-            Verdict::Settled => return Ok(()),
+            Verdict::Settled => {
+                let serves = numbered(&live, &graph.rgd_uid).unwrap_or_default().max(number);
+                return Ok(Serves(graph.crd_hash(), serves));
+            }
+            Verdict::Write | Verdict::Look(_)
+                if behind && is_established(&live.0) && is_newer(&live, &wanted, &graph.rgd_uid, number) =>
+            {
+                return Ok(Serves(String::new(), numbered(&live, &graph.rgd_uid).unwrap_or(number)));
+            }
             Verdict::Write => {}
             Verdict::Look(breaking) => {
-                match look(client, &live.0, &breaking).await?.conclude(&name, allow_breaking) {
+                match look(client, &live.0, &breaking).await?.conclude(&name, may.break_it) {
                     Conclusion::Update => {}
                     Conclusion::Replace => take_away(client, &live).await?,
                     Conclusion::Refused(message) => return Err(Ended::Refused("Incompatible", message)),
@@ -122,11 +159,14 @@ async fn try_ensure(
             Verdict::Refused(reason, message) => return Err(Ended::Refused(reason, message)),
         }
     }
+    if number > 0 {
+        wanted["metadata"]["annotations"][REVISION_ANNOTATION] = json!(format!("{number} {}", graph.rgd_uid));
+    }
     let mut live = Object(client.at(&resource, "", &name).apply(hub::MANAGER, &wanted).await?);
     for _ in 0..ESTABLISH_POLLS {
         *judged = Some(Mark::of(&live));
         if is_established(&live.0) {
-            return Ok(());
+            return Ok(Serves(graph.crd_hash(), number));
         }
         tokio::time::sleep(ESTABLISH_POLL).await;
         live = Object(client.at(&resource, "", &name).get().await?.unwrap_or_default());
@@ -281,5 +321,36 @@ mod tests {
         let mut deleting = crd("string");
         deleting["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         assert!(matches!(verdict(deleting), Verdict::Refused("CRDNotReady", _)));
+    }
+
+    #[test]
+    fn a_crd_is_newer_by_its_number_and_without_one_by_what_it_knows() {
+        let live = |annotation: Option<&str>, fields: Value| {
+            let mut live = crd("string");
+            *live
+                .pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties")
+                .unwrap() = fields;
+            if let Some(text) = annotation {
+                live["metadata"]["annotations"] = json!({REVISION_ANNOTATION: text});
+            }
+            Object(live)
+        };
+        let (a, ab) =
+            (json!({"a": {"type": "string"}}), json!({"a": {"type": "string"}, "b": {"type": "string"}}));
+        // "1" is the uid of the definition.
+        for (annotation, fields, number, newer) in [
+            (Some("5 1"), &a, 4, true),
+            (Some("5 1"), &ab, 5, false),
+            (Some("5 1"), &ab, 6, false),
+            // Numbers of another definition, or none: what it knows says it.
+            (Some("5 2"), &ab, 6, true),
+            (Some("5 2"), &a, 4, false),
+            (Some("five 1"), &ab, 6, true),
+            (None, &a, 4, false),
+            (None, &a, 0, true),
+        ] {
+            let found = is_newer(&live(annotation, fields.clone()), &crd("string"), "1", number);
+            assert_eq!(found, newer, "{annotation:?} {fields} {number}");
+        }
     }
 }

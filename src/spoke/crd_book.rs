@@ -28,6 +28,8 @@ struct CrdEntry {
     state: CrdState,
     /// The live CRD that the state was told from.
     judged: Option<Mark>,
+    /// Hash of its content and the highest revision that it serves, as they were told last.
+    content: Option<(String, u64)>,
     /// How often in a row it was refused.
     refusals: u32,
     /// It is being brought there.
@@ -61,6 +63,7 @@ impl CrdBook {
             name: name.to_owned(),
             state: CrdState::Unknown,
             judged: None,
+            content: None,
             refusals: 0,
             busy: false,
             meanwhile: Vec::new(),
@@ -87,7 +90,21 @@ impl CrdBook {
         let Some(entry) = self.entries.get_mut(gk) else { return };
         entry.busy = false;
         entry.state = ensured.state;
+        // What was told of the same CRD before still holds: one who is behind does not know its content, and who does may not
+        // know its number.
+        let same = entry.judged == ensured.judged;
         entry.judged = ensured.judged;
+        if let CrdState::Ready { hash, serves } = &mut entry.state {
+            if let Some((known, served)) = entry.content.take().filter(|_| same) {
+                if hash.is_empty() {
+                    *hash = known;
+                    *serves = served.max(*serves);
+                } else if *hash == known {
+                    *serves = served.max(*serves);
+                }
+            }
+            entry.content = Some((hash.clone(), *serves));
+        }
         if let CrdState::Refused { retry_at, .. } = &mut entry.state {
             let first = if ensured.soon { RETRY_SOON } else { RETRY };
             *retry_at = Some(now.after((first * (1 << entry.refusals.min(8))).min(LONGEST)));
@@ -144,7 +161,7 @@ mod tests {
     }
 
     fn ready() -> CrdState {
-        CrdState::Ready { hash: "h".into() }
+        CrdState::Ready { hash: "h".into(), serves: 0 }
     }
 
     fn refused(reason: &'static str, retry_at: Option<Moment>) -> CrdState {
@@ -211,6 +228,28 @@ mod tests {
                 busy.ensured(&gk(), Ensured { state, judged: Some(mark("u", 2)), soon: false }, at(1_000));
                 assert_eq!(busy.state(&gk()), want, "{what}, while busy");
             }
+        }
+    }
+
+    #[test]
+    fn what_was_told_of_the_same_crd_is_told_by_whoever_looks_next() {
+        let told = |hash: &str, serves| CrdState::Ready { hash: hash.into(), serves };
+        let mut book = CrdBook::default();
+        // Whose definition is the newest, who is behind, and the first one again: neither has to look once more.
+        for (said, generation, known) in [
+            (told("h", 0), 2, told("h", 0)),
+            (told("", 4), 2, told("h", 4)),
+            (told("h", 0), 2, told("h", 4)),
+            (told("i", 0), 3, told("i", 0)),
+            (told("", 5), 4, told("", 5)),
+        ] {
+            book.begin(&gk(), "apps.kro.run", &wish("h"));
+            book.ensured(
+                &gk(),
+                Ensured { state: said, judged: Some(mark("u", generation)), soon: false },
+                at(1_000),
+            );
+            assert_eq!(book.state(&gk()), known, "{generation}");
         }
     }
 

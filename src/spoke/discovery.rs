@@ -1,6 +1,6 @@
 //! Where a cluster serves a kind.
 
-use super::client::{ApiError, SpokeClient, Verbs};
+use super::client::{ApiError, Verbs};
 use crate::api::names::{GroupKind, Gvk};
 use kube::core::ApiResource;
 use serde_json::Value;
@@ -17,11 +17,7 @@ pub struct Served {
 ///
 /// # Errors
 /// The cluster could not be asked; says nothing about the kind.
-pub async fn discover(
-    client: &SpokeClient,
-    gk: &GroupKind,
-    gvk: Option<&Gvk>,
-) -> Result<Option<Served>, ApiError> {
+pub async fn discover(client: &Verbs, gk: &GroupKind, gvk: Option<&Gvk>) -> Result<Option<Served>, ApiError> {
     let wanted = gvk.map(|gvk| gvk.version.to_string()).filter(|v| !v.is_empty());
     if let Some(version) = &wanted
         && let Some(served) = find_in(client, gk, version).await?

@@ -2,7 +2,7 @@
 
 use crate::api::condition::{ConditionStatus, Conditions};
 use crate::reconcile::Now;
-use crate::reconcile::spoke::{Goal, InstanceState, Report, Task};
+use crate::reconcile::spoke::{Goal, InstanceState, Report, Stands, Task};
 
 /// kro's condition for all that concerns the resources of an instance.
 const RESOURCES_READY: &str = "ResourcesReady";
@@ -24,6 +24,9 @@ fn report(task: &Task, now: &Now, reason: &str, message: &str) -> Report {
         Goal::Run { graph, mirror, .. } => {
             (InstanceState::Error, mirror.generation, graph.hash.clone(), graph.nodes.len())
         }
+        Goal::GoOn { graph, .. } | Goal::Stay { graph } => {
+            (InstanceState::Error, 0, graph.hash.clone(), graph.nodes.len())
+        }
         Goal::Remove { .. } => (InstanceState::Deleting, 0, String::new(), 0),
     };
     let mut conditions = Conditions::new(Vec::new(), generation, &now.rfc3339);
@@ -37,11 +40,13 @@ fn report(task: &Task, now: &Now, reason: &str, message: &str) -> Report {
         ready: 0,
         total,
         message: message.to_owned(),
-        conditions: conditions.into_list(),
+        conditions: conditions.into_list().into(),
         author: None,
         hub_values: std::sync::Arc::default(),
         fields: serde_json::Map::new(),
         settled: false,
+        stands: Stands::Unknown,
+        admitted: None,
     }
 }
 

@@ -125,6 +125,11 @@ impl Server {
         Self { client, contacts, asked, connections, accepting }
     }
 
+    /// Until the client has seen it: what is sent at the very moment fails, since the server may have read it.
+    async fn end_connections(&self) {
+        self.break_connections();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     fn break_connections(&self) {
         self.connections.lock().unwrap().drain(..).for_each(|c| c.abort());
     }
@@ -167,12 +172,12 @@ async fn every_connection_says_first_who_answers_and_another_cluster_gets_no_req
         let asked = server.asked();
         assert_eq!((asked.first().unwrap().as_str(), asked.len()), (SYSTEM, 6), "one proof for a connection");
 
-        server.break_connections();
+        server.end_connections().await;
         assert!(client.at(&resource, "n", "x").get().await.is_ok(), "the same cluster again");
         assert_eq!(server.asked(), [SYSTEM, "GET /api/v1/namespaces/n/configmaps/x"]);
 
         uid.store(2, Ordering::SeqCst);
-        server.break_connections();
+        server.end_connections().await;
         server.contacts();
         let body = json!({});
         let writes = (0..8).map(|_| client.at(&resource, "n", "x").merge_patch(&body));
@@ -232,7 +237,7 @@ async fn where_kube_system_is_hidden_the_property_says_who_answers() {
     let server = Server::start(true, behaviour).await;
     assert!(server.client.at(&config_maps(), "n", "x").get().await.is_ok());
     *id.lock().unwrap() = "p2";
-    server.break_connections();
+    server.end_connections().await;
     let asked = server.client.at(&config_maps(), "n", "x").get().await;
     assert_eq!(asked, Err(ApiError::Stranger { found: "p2".into() }));
 }
@@ -401,7 +406,7 @@ async fn retry_after_is_obeyed() {
     let all = futures::future::join_all(asking);
     assert!(tokio::time::timeout(Duration::from_millis(2_500), all).await.is_err());
     let sent = server.asked().len();
-    assert!((11..=14).contains(&sent), "{sent} requests in 2.5 s, ten of them at once");
+    assert!((9..=12).contains(&sent), "{sent} requests in 2.5 s, eight of them at once");
     assert!(server.contacts().contains(&Contact::Throttled));
 }
 

@@ -268,7 +268,7 @@ impl References {
                 reference.listing = Some(HashSet::default());
                 false
             }
-            Seen::Object(object) => reference.upsert(lookup, Stored::new(object)),
+            Seen::Object(object) => reference.upsert(lookup, object),
             Seen::Left(target, uid, _) => reference.remove(&target, &uid),
             Seen::ListDone { .. } => reference.listed(),
         };
@@ -308,12 +308,12 @@ impl Reference {
         changed
     }
 
-    fn upsert(&mut self, lookup: &Lookup, stored: Stored) -> bool {
+    fn upsert(&mut self, lookup: &Lookup, stored: Arc<Stored>) -> bool {
         let target = stored.object.object_ref();
         if matches!(&lookup.selection, Selection::Name(name) if *name != target.name) {
             return false;
         }
-        let place = (target.namespace, target.name);
+        let place = (target.namespace.clone(), target.name.clone());
         if let Some(listing) = &mut self.listing {
             listing.insert(place.clone());
         }
@@ -326,7 +326,7 @@ impl Reference {
         {
             return false;
         }
-        self.objects.insert(place, Arc::new(stored));
+        self.objects.insert(place, stored);
         self.state == ReferenceState::Synced
     }
 
@@ -366,6 +366,10 @@ mod tests {
     fn reader(name: &str) -> InstanceKey {
         InstanceKey::new(GroupKind::new("kro.run", "App"), "n", name)
     }
+    fn object(object: Value) -> Seen {
+        Seen::Object(Arc::new(Stored::new(object)))
+    }
+
     fn config_map(name: &str, version: u64) -> Value {
         json!({"apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": name, "namespace": "n", "uid": name, "resourceVersion": version.to_string()}})
@@ -396,12 +400,12 @@ mod tests {
         let mut see = |seen| book.seen(&subject(), 1, seen).len();
         assert_eq!(see(Seen::ListStarted), 0);
         assert_eq!(see(Seen::Failed("403".into())), 1);
-        assert_eq!(see(Seen::Object(config_map("a", 1))), 0);
-        assert_eq!(see(Seen::Object(config_map("b", 1))), 0, "not what was asked for");
+        assert_eq!(see(object(config_map("a", 1))), 0);
+        assert_eq!(see(object(config_map("b", 1))), 0, "not what was asked for");
         assert_eq!(see(Seen::ListDone { namespaced: true, version: 1 }), 1);
         assert_eq!(see(Seen::Failed("403".into())), 0, "what was seen stands");
-        assert_eq!(see(Seen::Object(config_map("a", 1))), 0, "nothing new");
-        assert_eq!(see(Seen::Object(config_map("a", 2))), 1);
+        assert_eq!(see(object(config_map("a", 1))), 0, "nothing new");
+        assert_eq!(see(object(config_map("a", 2))), 1);
         assert_eq!(names(&book.look(&by_name())), Some(vec!["a".into()]));
     }
 
@@ -413,16 +417,16 @@ mod tests {
         let whole = Subject::Lookup(all.clone());
         for seen in [
             Seen::ListStarted,
-            Seen::Object(config_map("c", 1)),
-            Seen::Object(config_map("a", 2)),
+            object(config_map("c", 1)),
+            object(config_map("a", 2)),
             Seen::ListDone { namespaced: true, version: 1 },
-            Seen::Object(config_map("b", 3)),
+            object(config_map("b", 3)),
         ] {
             book.seen(&whole, 1, seen);
         }
         assert_eq!(names(&book.look(&all)), Some(vec!["a".into(), "b".into(), "c".into()]));
         book.seen(&whole, 1, Seen::ListStarted);
-        book.seen(&whole, 1, Seen::Object(config_map("b", 3)));
+        book.seen(&whole, 1, object(config_map("b", 3)));
         assert_eq!(names(&book.look(&all)).map(|n| n.len()), Some(3), "the list is not complete yet");
         assert_eq!(book.seen(&whole, 1, Seen::ListDone { namespaced: true, version: 1 }).len(), 1);
         assert_eq!(names(&book.look(&all)), Some(vec!["b".into()]));
@@ -444,11 +448,9 @@ mod tests {
         assert_eq!(opened.len(), OWN_WATCHES + 1);
         let serial = opened.last().map(|o| o.serial).unwrap();
         assert_eq!(opened.pop().unwrap().subject, watch);
-        for seen in [
-            Seen::ListStarted,
-            Seen::Object(config_map("c20", 1)),
-            Seen::ListDone { namespaced: true, version: 1 },
-        ] {
+        for seen in
+            [Seen::ListStarted, object(config_map("c20", 1)), Seen::ListDone { namespaced: true, version: 1 }]
+        {
             book.seen(&watch, serial, seen);
         }
         assert_eq!(names(&book.look(&named(20))), Some(vec!["c20".into()]));

@@ -126,7 +126,7 @@ impl SharedWatch {
                 self.members.values_mut().for_each(|m| m.listed = false);
                 BTreeSet::new()
             }
-            Seen::Object(object) => self.shown(&Arc::new(Stored::new(object))),
+            Seen::Object(object) => self.shown(&object),
             Seen::Left(target, uid, version) => {
                 let mut concerned = BTreeSet::new();
                 for member in self.of(&target.name, &target.namespace) {
@@ -255,6 +255,10 @@ mod tests {
     fn reader(name: &str) -> InstanceKey {
         InstanceKey::new(GroupKind::new("kro.run", "App"), "n", name)
     }
+    fn object(object: Value) -> Seen {
+        Seen::Object(Arc::new(Stored::new(object)))
+    }
+
     fn config_map(name: &str, version: u64) -> Value {
         json!({"apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": name, "namespace": "n", "uid": name, "resourceVersion": version.to_string()}})
@@ -282,7 +286,7 @@ mod tests {
         }
         watch.seen(Seen::ListStarted);
         for name in names {
-            watch.seen(Seen::Object(config_map(name, 5)));
+            watch.seen(object(config_map(name, 5)));
         }
         watch.seen(done());
         watch
@@ -291,9 +295,9 @@ mod tests {
     #[test]
     fn only_readers_of_a_name_hear_of_it_and_nothing_else_is_kept() {
         let mut watch = synced(&["a", "b"]);
-        assert_eq!(watch.seen(Seen::Object(config_map("a", 6))), BTreeSet::from([reader("a")]));
-        assert!(watch.seen(Seen::Object(config_map("a", 6))).is_empty(), "nothing new");
-        assert!(watch.seen(Seen::Object(config_map("c", 7))).is_empty());
+        assert_eq!(watch.seen(object(config_map("a", 6))), BTreeSet::from([reader("a")]));
+        assert!(watch.seen(object(config_map("a", 6))).is_empty(), "nothing new");
+        assert!(watch.seen(object(config_map("c", 7))).is_empty());
         assert_eq!(
             (watch.members.len(), looked(&watch, "a"), looked(&watch, "c")),
             (2, "6".into(), "not yet".into())
@@ -322,11 +326,11 @@ mod tests {
     #[test]
     fn the_watch_and_the_answer_may_come_in_any_order() {
         let answers: [(&str, Vec<Seen>, Option<u64>, &str); 5] = [
-            ("the watch is newer", vec![Seen::Object(config_map("b", 9))], Some(7), "9"),
-            ("the answer is newer", vec![Seen::Object(config_map("b", 7))], Some(9), "9"),
+            ("the watch is newer", vec![object(config_map("b", 9))], Some(7), "9"),
+            ("the answer is newer", vec![object(config_map("b", 7))], Some(9), "9"),
             ("it was deleted meanwhile", vec![left("b", 8)], Some(7), ""),
             ("it was made again meanwhile", vec![left("b", 8)], Some(9), "9"),
-            ("it was made after the answer", vec![Seen::Object(config_map("b", 9))], None, "9"),
+            ("it was made after the answer", vec![object(config_map("b", 9))], None, "9"),
         ];
         for (case, seen, answer, want) in answers {
             let mut watch = synced(&["a"]);
@@ -348,8 +352,8 @@ mod tests {
         watch.seen(Seen::ListStarted);
         let mut zone = config_map("a", 5);
         zone["metadata"]["namespace"] = Value::Null;
-        assert_eq!(watch.seen(Seen::Object(zone)).len(), 2);
-        assert_eq!(watch.seen(Seen::Object(config_map("a", 6))), BTreeSet::from([reader("x")]));
+        assert_eq!(watch.seen(object(zone)).len(), 2);
+        assert_eq!(watch.seen(object(config_map("a", 6))), BTreeSet::from([reader("x")]));
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use super::connections::{Connections, Refusal, Streamed, Told};
 use super::dial::Dial;
 use super::fence::{Closed, Fence, MayWrite};
+use super::gate::{Gate, retry_after};
 use super::health::Contact;
+use super::in_flight::{Begun, Outcome, Sort};
 use super::limits::{Asked, Bounded, UnderWay, not_an_api};
-use super::throttle::{Throttle, retry_after};
 use crate::metrics::Metrics;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
@@ -13,10 +14,9 @@ use hyper::body::{Body as HttpBody, Bytes, Frame};
 use kube::client::Body;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 use tower_http::timeout::TimeoutBody;
 
@@ -25,8 +25,6 @@ const HEAD_LIMIT: Duration = Duration::from_secs(10);
 const IDLE_LIMIT: Duration = Duration::from_secs(70);
 /// What the server may need beyond the time that a watch was asked for.
 const IDLE_MORE: Duration = Duration::from_secs(15);
-/// Pages of lists that are received at the same time.
-const PAGES: usize = 2;
 
 pub(super) const AGENT: &str = concat!("kro-hub/", env!("CARGO_PKG_VERSION"));
 
@@ -80,29 +78,6 @@ impl Hook {
     }
 }
 
-/// When a request may go out.
-#[derive(Debug)]
-pub(super) struct Gate {
-    /// Requests in flight, watches aside.
-    pub in_flight: Arc<Semaphore>,
-    pub pages: Arc<Semaphore>,
-    pub throttle: Throttle,
-    /// Requests share connections, and PINGs notice one that fell silent.
-    pub shares: AtomicBool,
-}
-
-impl Gate {
-    pub fn new(in_flight: usize) -> Arc<Self> {
-        let in_flight = Arc::new(Semaphore::new(in_flight.max(1)));
-        Arc::new(Self {
-            in_flight,
-            pages: Arc::new(Semaphore::new(PAGES)),
-            throttle: Throttle::default(),
-            shares: AtomicBool::new(false),
-        })
-    }
-}
-
 /// The API server that requests go to.
 pub(super) struct Server {
     /// Where its paths begin.
@@ -134,6 +109,20 @@ impl Guard {
     }
 }
 
+/// A request that is under way.
+struct Sent<'a> {
+    verb: &'static str,
+    path: &'a str,
+    sort: Sort,
+    begun: Begun,
+}
+
+impl Sent<'_> {
+    fn reads(&self) -> bool {
+        self.sort == Sort::Read
+    }
+}
+
 /// Marks a request whose sender waited for its turn already.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Permitted;
@@ -151,19 +140,32 @@ impl Transport {
         &self.connections
     }
 
+    fn load(&self, request: &Sent<'_>, outcome: Outcome) {
+        self.gate.heard(request.begun, outcome);
+    }
+
     /// The answer, as far as it is one; and what it says of the contact.
     fn judge(
         &self,
         parts: &http::response::Parts,
         body: &Answer,
-        reads: bool,
-        path: &str,
+        request: &Sent<'_>,
     ) -> (Option<Contact>, Option<Trouble>) {
         let (status, headers, empty) = (parts.status, &parts.headers, body.is_end_stream());
+        let (path, reads) = (request.path, request.reads());
         let busy = status == StatusCode::TOO_MANY_REQUESTS && !body.is_of_a_kind_that_begins();
-        self.gate.throttle.answered(busy.then(|| retry_after(headers)));
         // Of a group that another server serves it says nothing about this one.
         let own = aggregated(path).is_none();
+        self.load(
+            request,
+            match status {
+                StatusCode::TOO_MANY_REQUESTS if busy => Outcome::SlowDown(retry_after(headers)),
+                StatusCode::SERVICE_UNAVAILABLE if own => Outcome::Unavailable(retry_after(headers)),
+                StatusCode::GATEWAY_TIMEOUT => Outcome::TimedOut,
+                _ if request.verb == "watch" => Outcome::Watching,
+                _ => Outcome::Answered,
+            },
+        );
         if let Some(why) = not_an_api(status, headers, empty, reads, path) {
             let contact = own.then(|| Contact::NotAnApi(why.as_str().into()));
             return (contact, Some(Trouble::NotAnApi(why)));
@@ -185,7 +187,8 @@ impl Transport {
     ) -> Result<Response<Answer>, BoxError> {
         let limit = if verb == "watch" { IDLE_LIMIT } else { HEAD_LIMIT };
         let idle = idle_limit(request.uri());
-        let reads = request.method() == http::Method::GET;
+        let sort = if request.method() == http::Method::GET { Sort::Read } else { Sort::Write };
+        let this = Sent { verb, path, sort, begun: self.gate.begin(sort) };
         let answer = tokio::time::timeout(limit, self.connections.send(request)).await;
         let mut sent = true;
         let (parts, body) = match answer {
@@ -224,11 +227,14 @@ impl Transport {
                 // No loss of contact: a proxy that holds the head of a watch back until something happens, and a group whose
                 // own server does not answer.
                 let lost = verb != "watch" && aggregated(path).is_none();
+                if verb != "watch" {
+                    self.load(&this, Outcome::TimedOut);
+                }
                 self.hook.done(verb, "timeout", lost.then_some(Contact::Timeout));
                 return Err(Trouble::Late.into());
             }
         };
-        let (contact, trouble) = self.judge(&parts, &body, reads, path);
+        let (contact, trouble) = self.judge(&parts, &body, &this);
         if sent {
             self.hook.counted(verb, parts.status.as_str());
         }
@@ -332,14 +338,14 @@ impl tower::Service<Request<Body>> for Transport {
             }
             request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(AGENT));
             let permitted = request.extensions().get::<Permitted>().is_some();
-            let _permit = match verb {
-                "watch" => None,
+            let _turn = match verb {
                 _ if permitted => None,
-                _ => Some(this.gate.in_flight.clone().acquire_owned().await?),
+                "watch" => {
+                    this.gate.open().await;
+                    None
+                }
+                _ => Some(this.gate.turn().await?),
             };
-            if !permitted {
-                this.gate.throttle.pass().await;
-            }
             let guard = request.extensions().get::<Guard>();
             // Asked again over the connection; none is made for nothing.
             this.hook.fence.check().and(guard.map_or(Ok(()), Guard::check))?;

@@ -34,7 +34,7 @@ pub(super) fn tls_config(endpoint: &Endpoint) -> Result<rustls::ClientConfig, Bu
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Verifier { authorities, given }));
-    Ok(match endpoint.client_identity_pem() {
+    let mut tls = match endpoint.client_identity_pem() {
         Some((cert, key)) => {
             let identity = client_identity(cert, key).map_err(|error| match error {
                 BuildError::Identity(why) => BuildError::Field(endpoint.client_certificate_field(), why),
@@ -43,7 +43,15 @@ pub(super) fn tls_config(endpoint: &Endpoint) -> Result<rustls::ClientConfig, Bu
             builder.with_client_cert_resolver(identity)
         }
         None => builder.with_no_client_auth(),
-    })
+    };
+    tls.resumption = one_server();
+    Ok(tls)
+}
+
+/// Sessions of one server: by itself the library keeps room for those of thirty-two.
+pub(super) fn one_server() -> rustls::client::Resumption {
+    const SESSIONS: usize = 4;
+    rustls::client::Resumption::in_memory_sessions(SESSIONS)
 }
 
 /// The client certificate to show. It is for the server to judge: certificates that this library would not accept from a

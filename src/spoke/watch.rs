@@ -13,6 +13,7 @@ use crate::api::names::{GroupKind, Gvk, ObjectRef};
 use crate::reconcile::world::{Lookup, Selection, Stored};
 use kube::core::ApiResource;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// An API server serves a changed CRD a moment later: what is watched of its kind is listed anew after this.
@@ -25,7 +26,8 @@ pub enum Seen {
     NotServed,
     Failed(String),
     ListStarted,
-    Object(Value),
+    /// Prepared where it came in: what waits for the actor is small, and the actor's own thread has the less to do.
+    Object(Arc<Stored>),
     /// It left the selection: reference, uid, and the version as of which it did.
     Left(ObjectRef, String, u64),
     /// The list is complete, as of this version.
@@ -176,7 +178,7 @@ async fn follow(
     let namespaced = served.namespaced;
     let listed = |listed: Listed| match listed {
         Listed::Started => tell(Seen::ListStarted),
-        Listed::Object(object) => tell(Seen::Object(object)),
+        Listed::Object(object) => tell(Seen::Object(Arc::new(Stored::new(object)))),
         Listed::Left(object) => {
             let object = crate::api::Object(object);
             let version = object.version();

@@ -32,6 +32,8 @@ pub struct Options {
     pub seed: u64,
     /// So many changes are known to watches and to pages of lists.
     pub history: usize,
+    /// Objects are kept as JSON: much less memory, and somewhat more work for each look at one.
+    pub compact: bool,
     /// So many of the latest requests are known to tests.
     pub log: usize,
     /// From a change of a CRD until it is served.
@@ -46,6 +48,7 @@ impl Default for Options {
         Self {
             seed: 0,
             history: 4_096,
+            compact: false,
             log: 0,
             crd_delay: Duration::from_millis(60),
             collect_after: Some(Duration::from_millis(200)),
@@ -150,7 +153,7 @@ impl Server {
     pub fn new(options: Options, now: Timestamp) -> Self {
         let kinds = BUILT_IN.kinds.iter().map(|k| (place_of(k), Arc::clone(k))).collect();
         let mut server = Self {
-            store: Store::new(options.history),
+            store: Store::new(options.history, options.compact),
             options,
             kinds,
             documents: Documents::default(),
@@ -222,7 +225,7 @@ impl Server {
         self.tasks = Tasks::default();
         self.kinds.retain(|_, kind| !kind.custom);
         self.documents.forget();
-        let all: Vec<Arc<Value>> = self.crds().map(|s| Arc::clone(&s.object)).collect();
+        let all: Vec<Arc<Value>> = self.crds().map(Stored::object).collect();
         for crd in &all {
             if crds::condition(crd, "Established") == Some("True") {
                 self.serve(crd);
@@ -232,13 +235,13 @@ impl Server {
     }
 
     /// All objects, by resource and key (`namespace/name`).
-    pub fn objects(&self) -> impl Iterator<Item = (&Resource, &str, &Value)> {
-        self.store.all().map(|(resource, key, stored)| (resource, key.as_str(), &*stored.object))
+    pub fn objects(&self) -> impl Iterator<Item = (&Resource, &str, Arc<Value>)> {
+        self.store.all().map(|(resource, key, stored)| (resource, key.as_str(), stored.object()))
     }
 
     #[must_use]
-    pub fn get(&self, resource: &Resource, namespace: &str, name: &str) -> Option<&Value> {
-        self.store.get(resource, &key(namespace, name)).map(|s| &*s.object)
+    pub fn get(&self, resource: &Resource, namespace: &str, name: &str) -> Option<Arc<Value>> {
+        self.store.get(resource, &key(namespace, name)).map(Stored::object)
     }
 
     /// The latest requests, as many as the options say.
@@ -289,15 +292,16 @@ impl Server {
 
     /// An object as a version of its kind shows it.
     pub(crate) fn shown(&self, kind: &Kind, stored: &Stored) -> Arc<Value> {
-        let version = stored.object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+        let object = stored.object();
+        let version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
         let same = match version.split_once('/') {
             Some((_, version)) => version == kind.version,
             None => version == kind.version,
         };
         if !kind.custom || (same && stored.stamp == kind.stamp) {
-            return Arc::clone(&stored.object);
+            return object;
         }
-        let mut object = (*stored.object).clone();
+        let mut object = (*object).clone();
         object["apiVersion"] = json!(kind.api_version());
         let metadata = object.get("metadata").cloned().unwrap_or_default();
         crate::admit::prune(&mut object, &kind.schema);

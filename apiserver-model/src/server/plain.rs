@@ -5,6 +5,7 @@ use crate::discovery::{self, Document};
 use crate::kinds::BUILT_IN;
 use crate::request::Query;
 use crate::status::{Refusal, answer};
+use crate::store::Stored;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, header};
 use hyper::body::Bytes;
@@ -24,9 +25,9 @@ impl Server {
             let custom = kinds.values().filter(|k| k.custom);
             custom
                 .map(|kind| {
-                    let crd = store.get(&crd_resource(), &kind.qualified());
+                    let crd = store.get(&crd_resource(), &kind.qualified()).map(Stored::object);
                     let versions =
-                        crd.and_then(|c| c.object.pointer("/spec/versions")).and_then(Value::as_array);
+                        crd.as_ref().and_then(|c| c.pointer("/spec/versions")).and_then(Value::as_array);
                     let this = versions.into_iter().flatten().find(|v| v["name"] == kind.version.as_str());
                     let schema = this.and_then(|v| v.pointer("/schema/openAPIV3Schema")).cloned();
                     (Arc::clone(kind), schema.unwrap_or_else(|| json!({"type": "object"})))

@@ -6,6 +6,7 @@ use crate::access::Asked;
 use crate::kinds::Kind;
 use crate::request::{self, Place, Query};
 use crate::status::Refusal;
+use crate::store::Stored;
 use http::request::Parts;
 use http::{Method, Response};
 use hyper::body::Bytes;
@@ -90,8 +91,8 @@ impl Server {
     }
 
     fn has_scale(&self, kind: &Kind) -> bool {
-        let crd = self.store.get(&crd_resource(), &kind.qualified());
-        let versions = crd.and_then(|c| c.object.pointer("/spec/versions")).and_then(Value::as_array);
+        let crd = self.store.get(&crd_resource(), &kind.qualified()).map(Stored::object);
+        let versions = crd.as_ref().and_then(|c| c.pointer("/spec/versions")).and_then(Value::as_array);
         let this = versions.into_iter().flatten().find(|v| v["name"] == kind.version.as_str());
         this.is_some_and(|v| v.pointer("/subresources/scale").is_some())
     }

@@ -14,10 +14,10 @@ pub fn a_token_takes_over_from_a_certificate(stage: &Stage) -> Result<()> {
     let content = stage.content("eu")?;
     let pid = stage.on_controller(|c| Ok(c.pid()))?;
     // Both work: which of them is used shows when the account of the token goes.
-    stage.put_secret("eu", &stage.env.token_kubeconfig("eu", "rotated", HOUR)?)?;
+    stage.put_secret("eu", &stage.env.least_kubeconfig_of("eu", "rotated", HOUR)?)?;
     ensure!(cluster_id(&stage.ready("eu")?) == cluster_id(&before), "another id");
     stage.drift_is_repaired("eu", "kept")?;
-    stage.env.api("eu").delete("/api/v1/namespaces/kube-system/serviceaccounts/rotated")?;
+    stage.env.api("eu").delete("/api/v1/namespaces/kro-hub-access/serviceaccounts/rotated")?;
     // Open watches outlive the account; the next request is refused.
     let refused = eventually(SOON, "the token of a deleted account is refused", || {
         let path = format!("/api/v1/namespaces/{HOME}/configmaps/kept-second");

@@ -108,7 +108,7 @@ pub fn a_found_mirror_is_let_go_too(stage: &Stage) -> Result<()> {
     stage.register("us")?;
     stage.placed_note("kept", "eu,us")?;
     // A rotation: the hub has found the mirror there, and not only written it.
-    stage.put_secret("eu", &stage.env.token_kubeconfig("eu", "robot", Duration::from_secs(3600))?)?;
+    stage.put_secret("eu", &stage.env.least_kubeconfig_of("eu", "robot", Duration::from_secs(3600))?)?;
     stage.ready("eu")?;
     stage.drift_is_repaired("eu", "kept")?;
     leave(stage, "eu", &["kept"])?;

@@ -8,7 +8,6 @@ use crate::env::{Environment, Programs};
 use crate::scratch_folder;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -85,6 +84,7 @@ impl Stage {
             Environment::start_with(&scratch_folder().join("registration"), &names, Programs::ServerOnly)?;
         let controller = Controller::start(&env, Options::default())?;
         let stage = Self { controller: Mutex::new(Some(controller)), env };
+        stage.env.allow(&serde_saphyr::from_str(DEFINITION)?)?;
         stage.env.apply("hub", DEFINITION)?;
         let path = "/apis/kro.run/v1alpha1/resourcegraphdefinitions/note";
         eventually(SOON, "ResourceGraphDefinition note Active", || {
@@ -119,9 +119,9 @@ impl Stage {
         self.on_controller(|c| Ok(c.log_tail(12))).unwrap_or_else(|error| error.to_string())
     }
 
-    /// The admin's kubeconfig of a cluster.
+    /// A kubeconfig with a certificate, and the rights that the definition needs there and no other.
     pub fn kubeconfig(&self, cluster: &str) -> Result<String> {
-        Ok(fs::read_to_string(self.env.kubeconfig(cluster))?)
+        self.env.least_certificate(cluster)
     }
 
     /// Creates or changes the kubeconfig Secret `name`.

@@ -1,8 +1,8 @@
 //! `kro-hub graph`: a definition as a picture.
 
 mod layout;
-mod picture;
-mod svg;
+pub mod picture;
+pub mod svg;
 
 use super::validate::{self, World};
 use anyhow::{anyhow, bail};

@@ -2,12 +2,35 @@
 
 use crate::cli::validate::{Node, expressions_within};
 use crate::graph::{External, Graph};
+use crate::view::Mark;
+use crate::view::nodes::NodeLine;
 use petgraph::algo::tred::{dag_to_toposorted_adjacency_list, dag_transitive_reduction_closure};
 use petgraph::dot::{Config, Dot};
 use petgraph::graph::{DiGraph, EdgeIndex, EdgeReference, NodeIndex};
 use petgraph::visit::EdgeRef;
 use serde_json::json;
 use std::collections::BTreeMap;
+
+/// What a part that stands like this is called in styles.
+pub fn class(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Ready => "ready",
+        Mark::Moving => "moving",
+        Mark::Failed => "failed",
+        Mark::Silent => "silent",
+        Mark::Absent => "absent",
+        Mark::Unplaced => "unplaced",
+    }
+}
+
+fn colour(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Ready => "#1a7f37",
+        Mark::Moving => "#9a6700",
+        Mark::Failed => "#cf222e",
+        Mark::Silent | Mark::Absent | Mark::Unplaced => "#6b7280",
+    }
+}
 
 pub struct Picture {
     /// `Kind (definition)`.
@@ -28,6 +51,8 @@ pub struct Part {
     /// The node is read and never written.
     pub external: bool,
     pub on_hub: bool,
+    /// How it stands, where the picture is of an instance.
+    pub mark: Option<Mark>,
 }
 
 impl Part {
@@ -90,6 +115,7 @@ impl Picture {
                 conditional: !conditions.is_empty(),
                 external: matches!(node.external, Some(External::Named | External::Selected)),
                 on_hub: node.on_hub,
+                mark: None,
             });
             for key in ["forEach", "includeWhen", "template", "externalRef"] {
                 let Some(part) = resource.and_then(|r| r.get(key)) else { continue };
@@ -107,6 +133,35 @@ impl Picture {
             picture.add_edge(NodeIndex::new(from), NodeIndex::new(to), Reading { fields });
         }
         Self { title: format!("{} ({})", graph.gvk.kind, graph.rgd_name), graph: picture }
+    }
+
+    /// The resources of an instance, as they stand.
+    pub fn of_instance(title: String, nodes: &[NodeLine]) -> Self {
+        let mut picture = Self { title, graph: DiGraph::new() };
+        let index: BTreeMap<&str, usize> =
+            nodes.iter().enumerate().map(|(at, node)| (node.id.as_str(), at)).collect();
+        for node in nodes {
+            picture.graph.add_node(Part {
+                id: node.id.clone(),
+                api_version: node.api_version.clone(),
+                kind: format!("{} · {}", node.object, node.state),
+                collection: node.there > 1,
+                conditional: node.excluded,
+                external: node.external,
+                on_hub: false,
+                mark: Some(node.mark),
+            });
+        }
+        for (to, node) in nodes.iter().enumerate() {
+            for from in node.reads.iter().filter_map(|id| index.get(id.as_str())) {
+                picture.graph.add_edge(
+                    NodeIndex::new(*from),
+                    NodeIndex::new(to),
+                    Reading { fields: Vec::new() },
+                );
+            }
+        }
+        picture
     }
 
     /// Without the edges between parts that a longer way joins too.
@@ -144,7 +199,10 @@ impl Picture {
         }
         for edge in self.graph.edge_references() {
             let (from, to) = (edge.source().index(), edge.target().index());
-            out.push_str(&format!("  n{from} -->|\"{}\"| n{to}\n", safe(&edge.weight().label())));
+            match edge.weight().label() {
+                label if label.is_empty() => out.push_str(&format!("  n{from} --> n{to}\n")),
+                label => out.push_str(&format!("  n{from} -->|\"{}\"| n{to}\n", safe(&label))),
+            }
         }
         let dashed: Vec<String> = self
             .graph
@@ -159,6 +217,17 @@ impl Picture {
                 dashed.join(",")
             ));
         }
+        for mark in [Mark::Ready, Mark::Moving, Mark::Failed, Mark::Silent, Mark::Absent] {
+            let parts = self.graph.node_weights().enumerate().filter(|(_, p)| p.mark == Some(mark));
+            let parts: Vec<String> = parts.map(|(i, _)| format!("n{i}")).collect();
+            if !parts.is_empty() {
+                let (name, colour) = (class(mark), colour(mark));
+                out.push_str(&format!(
+                    "  classDef {name} stroke:{colour}\n  class {} {name}\n",
+                    parts.join(",")
+                ));
+            }
+        }
         out
     }
 
@@ -172,7 +241,8 @@ impl Picture {
             let label = text(&part.id).trim_end_matches('"').to_owned()
                 + "\\n"
                 + text(&part.subtitle()).trim_start_matches('"');
-            format!("label={label}, style=\"{style}\"{many}{shape}")
+            let colour = part.mark.map(|mark| format!(", color=\"{}\"", colour(mark))).unwrap_or_default();
+            format!("label={label}, style=\"{style}\"{many}{shape}{colour}")
         };
         let reading = |reading: &Reading| format!("label={}", text(&reading.label()));
         let config = [Config::GraphContentOnly, Config::NodeNoLabel, Config::EdgeNoLabel];

@@ -1,7 +1,7 @@
 //! The picture as SVG, in lines and colours of our own: no program is needed to draw it.
 
 use super::layout::{self, Item, Layout};
-use super::picture::{Part, Picture};
+use super::picture::{self, Part, Picture};
 use petgraph::graph::EdgeIndex;
 use petgraph::visit::EdgeRef;
 
@@ -16,7 +16,8 @@ const STYLE: &str = "text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,
 .title{font-size:16px;font-weight:600;fill:#1f2937}.id{font-size:14px;font-weight:600;fill:#111827}\
 .kind{font-size:12px;fill:#4b5563}.label{font-size:10.5px;fill:#6b7280;paint-order:stroke;stroke:#fff;stroke-width:4px}\
 .box{fill:#eef4ff;stroke:#3b6fd4;stroke-width:1.4}.external{fill:#f3f4f6;stroke:#6b7280}.hub{fill:#fff4e5;stroke:#c77700}\
-.conditional{stroke-dasharray:6 4}.edge{fill:none;stroke:#8a94a6;stroke-width:1.4}";
+.conditional{stroke-dasharray:6 4}.ready{stroke:#1a7f37;fill:#effaf2}.moving{stroke:#9a6700;fill:#fff8e5}\
+.failed{stroke:#cf222e;fill:#fff0f0;stroke-width:2.4}.silent,.absent,.unplaced{stroke:#6b7280;fill:#f3f4f6}.edge{fill:none;stroke:#8a94a6;stroke-width:1.4}";
 
 pub fn draw(picture: &Picture) -> String {
     let widths: Vec<f64> = picture.graph.node_weights().map(width).collect();
@@ -71,6 +72,10 @@ fn part_box(part: &Part, x: f64, y: f64, width: f64) -> String {
         if is {
             class.push_str(name);
         }
+    }
+    if let Some(mark) = part.mark {
+        class.push(' ');
+        class.push_str(picture::class(mark));
     }
     let left = x - width / 2.0;
     let round = if part.external { HEIGHT / 2.0 } else { 8.0 };

@@ -1,4 +1,4 @@
-//! What is wrong with the objects of the files: definitions, their instances, clusters.
+//! What is wrong with the objects of the files: definitions, their instances, clusters, placements.
 
 use super::finding::{Finding, Rule, Severity};
 use super::kinds::{Known, is_crd};
@@ -6,10 +6,10 @@ use super::report_to::{Findings, Words};
 use super::source::{File, Object, Refused, is_helm_template};
 use super::structural;
 use super::yaml::{Content, Node, Refusal};
-use super::{expressions, portable};
+use super::{expressions, policies, portable};
 use crate::api::keys::{hub, kro};
 use crate::api::rgd::ResourceGraphDefinition;
-use crate::api::{Gvk, crds};
+use crate::api::{GroupKind, Gvk, crds};
 use crate::graph::{self, Graph};
 use crate::reconcile::fleet::placement::Selector;
 use crate::schema::kinds::{Kinds, Served};
@@ -38,6 +38,8 @@ pub struct Counts {
     pub definitions: usize,
     pub instances: usize,
     pub clusters: usize,
+    /// Placements, ClusterPlacements and RolloutApprovals.
+    pub placements: usize,
     pub crds: usize,
     pub ignored: usize,
 }
@@ -47,6 +49,8 @@ pub struct Checked {
     pub counts: Counts,
     /// The definitions that compile, by the position of their object.
     pub graphs: Vec<(usize, Graph)>,
+    /// The kinds that they were judged by, their own among them.
+    pub known: Known,
 }
 
 struct Definition<'o> {
@@ -126,11 +130,18 @@ pub fn check(read: Read<'_>, mut known: Known, judge: &Judge) -> Checked {
     let graphs = compile_all(definitions, &mut known, judge, &mut findings);
     findings.without_warnings_beside_errors();
 
+    let made: BTreeSet<GroupKind> = generated.iter().map(Gvk::group_kind).collect();
+    let kinds = policies::Kinds { graphs: &graphs, generated: &made };
     let crds: BTreeMap<&Gvk, &Value> = graphs.iter().map(|(_, g)| (&g.gvk, &g.crd)).collect();
     for object in objects.iter().filter(|o| !is_crd(o) && !is_definition(o)) {
         if is_cluster(object) {
             counts.clusters += 1;
             cluster(object, &mut findings);
+        } else if let Some(plural) = policies::plural(object) {
+            counts.placements += 1;
+            let schema = own_schema(&format!("{plural}.{}", hub::GROUP));
+            named(object, &mut findings);
+            policies::check(object, schema.as_ref(), &kinds, &mut findings);
         } else if let Some(crd) = crds.get(&object.gvk) {
             counts.instances += 1;
             instance(object, crd, &mut findings);
@@ -143,7 +154,7 @@ pub fn check(read: Read<'_>, mut known: Known, judge: &Judge) -> Checked {
             other_version(object, &crds, &mut findings);
         }
     }
-    Checked { findings: findings.sorted(), counts, graphs }
+    Checked { findings: findings.sorted(), counts, graphs, known }
 }
 
 /// The problem of a document that cannot be read. `None` if the document is of no concern: no object of Kubernetes,

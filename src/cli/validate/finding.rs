@@ -62,7 +62,7 @@ impl Rule {
             Self::Definition => "A ResourceGraphDefinition does not compile",
             Self::UnknownKind => "A resource is of a kind that nobody serves",
             Self::Instance => "An instance does not fit the kind that its definition generates",
-            Self::Placement => "The words that place an instance cannot be read",
+            Self::Placement => "What places instances, or says what differs where, cannot be read",
             Self::Cluster => "A Cluster has a form that its CRD does not allow",
             Self::Portable => "kro itself would not take this, or take it differently",
         }

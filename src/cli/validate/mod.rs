@@ -1,4 +1,4 @@
-//! `kro-hub validate`: definitions, instances and clusters in files, judged before anybody applies them.
+//! `kro-hub validate`: definitions, instances, clusters and placements in files, judged before anybody applies them.
 
 mod bundle;
 mod check;
@@ -8,6 +8,8 @@ mod finding;
 mod kinds;
 mod live;
 mod locate;
+mod of_hub;
+mod policies;
 mod portable;
 mod report;
 mod report_to;
@@ -17,6 +19,7 @@ mod structural;
 mod yaml;
 
 use super::gates::Gates;
+use crate::api::Gvk;
 use crate::graph::{self, Graph};
 use crate::schema::openapi::Document;
 use anyhow::{Context, anyhow, bail};
@@ -27,6 +30,7 @@ pub use expressions::within as expressions_within;
 use finding::Severity;
 use kinds::Known;
 use live::Live;
+pub use of_hub::{Definitions, OfHub};
 pub use report::Format;
 use report::Report;
 use source::{File, Files, Object, Refused};
@@ -34,9 +38,6 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 pub use yaml::Node;
-
-/// The stack of the controller's evaluating threads, so that limits are the same.
-const STACK_BYTES: usize = 16 << 20;
 
 #[derive(Debug, ClapArgs)]
 pub struct Args {
@@ -56,6 +57,19 @@ pub struct Args {
 /// What definitions are judged by.
 #[derive(Debug, ClapArgs)]
 pub struct World {
+    #[command(flatten)]
+    judging: Judging,
+    /// Take the kinds from the cluster of this kubeconfig instead of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; takes the kinds from its cluster
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+/// The same without a cluster.
+#[derive(Debug, Default, ClapArgs)]
+pub struct Judging {
     /// Kinds beside the built-in ones: a file or folder of CRDs or OpenAPI v3 documents
     #[arg(long, value_name = "PATH")]
     schemas: Vec<PathBuf>,
@@ -65,12 +79,6 @@ pub struct World {
     /// Only warn of a kind that is not known
     #[arg(long)]
     allow_unknown_kinds: bool,
-    /// Take the kinds from the cluster of this kubeconfig instead of the built-in ones
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig; takes the kinds from its cluster
-    #[arg(long, value_name = "NAME")]
-    context: Option<String>,
     /// As kro's flag: CELOmitFunction=true allows omit()
     #[arg(long, value_name = "NAME=BOOL,…", default_value = "", hide_default_value = true)]
     feature_gates: Gates,
@@ -90,6 +98,17 @@ impl Judged {
         graphs.filter_map(|(position, graph)| Some((self.objects.get(*position)?, graph))).collect()
     }
 
+    /// The objects of a kind, in any version, in the order of the files.
+    pub fn objects_of(&self, group: &str, kind: &str) -> Vec<crate::api::Object> {
+        let of_kind = self.objects.iter().filter(|o| *o.gvk.group == *group && *o.gvk.kind == *kind);
+        of_kind.map(|o| crate::api::Object(o.node.value())).collect()
+    }
+
+    /// What a kind is called in paths, where anybody knows it.
+    pub fn plural(&self, gvk: &Gvk) -> Option<String> {
+        self.checked.known.plural(gvk)
+    }
+
     pub fn has_errors(&self) -> bool {
         self.checked.findings.iter().any(|f| f.severity == Severity::Error)
     }
@@ -101,7 +120,7 @@ impl World {
     /// # Errors
     /// A file, a folder or the cluster cannot be read.
     pub fn judge(&self, paths: &[PathBuf], portable: bool) -> anyhow::Result<Judged> {
-        self.judge_those(paths, portable, |_| true)
+        self.judging.judge_those(paths, portable, self.live()?.as_ref(), |_| true)
     }
 
     /// Reads and judges the definitions alone.
@@ -109,13 +128,54 @@ impl World {
     /// # Errors
     /// As [`Self::judge`].
     pub fn judge_definitions(&self, paths: &[PathBuf]) -> anyhow::Result<Judged> {
-        self.judge_those(paths, false, |object| check::is_definition(object) || kinds::is_crd(object))
+        self.judging.judge_those(paths, false, self.live()?.as_ref(), is_of_definitions)
+    }
+
+    /// All objects of files, unjudged.
+    ///
+    /// # Errors
+    /// A file or folder cannot be read, or a document in it.
+    pub fn objects(&self, paths: &[PathBuf]) -> anyhow::Result<Vec<crate::api::Object>> {
+        let mut all = Vec::new();
+        for file in source::files(paths, &Excluded::new(&self.judging.exclude)?)?.files {
+            let found = source::objects(0, &file.text);
+            if let Some(refused) = found.refusals.first() {
+                bail!("{}: {}", file.name, refused.refusal.message);
+            }
+            all.extend(found.objects.iter().map(|o| crate::api::Object(o.node.value())));
+        }
+        Ok(all)
+    }
+
+    fn live(&self) -> anyhow::Result<Option<Live>> {
+        let asked = self.kubeconfig.is_some() || self.context.is_some();
+        asked.then(|| Live::connect(self.kubeconfig.as_deref(), self.context.as_deref())).transpose()
+    }
+}
+
+fn is_of_definitions(object: &Object) -> bool {
+    check::is_definition(object) || kinds::is_crd(object)
+}
+
+impl Judging {
+    /// Whether `omit()` may be used.
+    pub fn omit(&self) -> bool {
+        self.feature_gates.omit
+    }
+
+    /// Reads and judges the definitions alone, by the built-in kinds and those that are given.
+    ///
+    /// # Errors
+    /// A file or a folder cannot be read.
+    pub fn judge_definitions(&self, paths: &[PathBuf]) -> anyhow::Result<Judged> {
+        self.judge_those(paths, false, None, is_of_definitions)
     }
 
     fn judge_those(
         &self,
         paths: &[PathBuf],
         portable: bool,
+        live: Option<&Live>,
         wanted: impl Fn(&Object) -> bool,
     ) -> anyhow::Result<Judged> {
         let Files { files, mut ignored } = source::files(paths, &Excluded::new(&self.exclude)?)?;
@@ -126,24 +186,22 @@ impl World {
             refusals.extend(found.refusals.into_iter().map(|r| (position, r)));
             ignored += found.others;
         }
-        let known = self.known(&objects)?;
+        let known = self.known(&objects, live)?;
         let options = graph::Options { omit: self.feature_gates.omit, ..graph::Options::default() };
         let read = Read { files: &files, objects: &objects, refusals, ignored };
         let checked = check::check(read, known, &Judge { options, portable });
         Ok(Judged { files, objects, checked })
     }
 
-    fn known(&self, objects: &[Object]) -> anyhow::Result<Known> {
+    fn known(&self, objects: &[Object], live: Option<&Live>) -> anyhow::Result<Known> {
         let (mut documents, mut crds) = (Vec::new(), Vec::new());
         for path in &self.schemas {
             self.read_schemas(path, &mut documents, &mut crds)?;
         }
-        let live = self.kubeconfig.is_some() || self.context.is_some();
-        if live {
-            let live = Live::connect(self.kubeconfig.as_deref(), self.context.as_deref())?;
+        if let Some(live) = live {
             documents.extend(live.documents(&check::named_kinds(objects))?);
         }
-        let mut known = Known::new(documents, !live, self.allow_unknown_kinds)?;
+        let mut known = Known::new(documents, live.is_none(), self.allow_unknown_kinds)?;
         crds.iter().for_each(|crd: &Node| known.add_crd(&crd.value()));
         Ok(known)
     }
@@ -208,12 +266,7 @@ pub fn shown(judged: &Judged, format: Format, aside: bool) -> ExitCode {
 
 /// Compiles as the controller does, and ends with 2 if that could not begin.
 pub fn on_large_stack(work: impl FnOnce() -> anyhow::Result<ExitCode> + Send + 'static) -> ExitCode {
-    let thread = std::thread::Builder::new().name("validate".into()).stack_size(STACK_BYTES).spawn(work);
-    let done = thread.map_err(anyhow::Error::from).and_then(|t| match t.join() {
-        Ok(done) => done,
-        Err(_) => Err(anyhow!("an internal error, told above")),
-    });
-    done.unwrap_or_else(|error| {
+    super::on_large_stack(work).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::from(2)
     })

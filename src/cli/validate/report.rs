@@ -61,15 +61,15 @@ impl Report<'_> {
 
     fn summary(&self) -> String {
         let number = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
-        let Counts { definitions, instances, clusters, crds, ignored } = self.counts;
-        let parts = [
+        let Counts { definitions, instances, clusters, placements, crds, ignored } = self.counts;
+        let mut parts = vec![
             number(self.files.len(), "file"),
             number(definitions, "definition"),
             number(instances, "instance"),
             number(clusters, "cluster"),
-            number(crds, "CRD"),
-            format!("{ignored} ignored"),
         ];
+        parts.extend((placements > 0).then(|| number(placements, "placement")));
+        parts.extend([number(crds, "CRD"), format!("{ignored} ignored")]);
         let errors = number(self.count(Severity::Error), "error");
         let warnings = number(self.count(Severity::Warning), "warning");
         format!("{}: {errors}, {warnings}\n", parts.join(", "))
@@ -131,7 +131,7 @@ impl Report<'_> {
             "findings": findings,
             "summary": {
                 "files": self.files.len(), "definitions": counts.definitions, "instances": counts.instances,
-                "clusters": counts.clusters, "crds": counts.crds, "ignored": counts.ignored,
+                "clusters": counts.clusters, "placements": counts.placements, "crds": counts.crds, "ignored": counts.ignored,
                 "errors": self.count(Severity::Error), "warnings": self.count(Severity::Warning),
             },
         })

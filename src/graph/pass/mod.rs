@@ -61,20 +61,7 @@ impl<'g> Pass<'g> {
     /// Begins a pass. `parent` is the object that the children belong to: the instance, or its mirror. `cluster` is
     /// what `kro.cluster` gives: name, id, labels, properties, version.
     pub fn new(graph: &'g Graph, parent: &Value, cluster: &Value) -> Self {
-        let field = |name: &str| parent.get(name).filter(|v| !v.is_null()).cloned();
-        let mut metadata = field("metadata").unwrap_or_else(|| json!({}));
-        let mut generation = None;
-        if let Some(metadata) = metadata.as_object_mut() {
-            RESTLESS.iter().for_each(|name| drop(metadata.remove(*name)));
-            generation = metadata.remove(GENERATION);
-            hide_bookkeeping(metadata);
-        }
-        let instance = json!({
-            "apiVersion": field("apiVersion").unwrap_or_else(|| json!(graph.gvk.api_version())),
-            "kind": field("kind").unwrap_or_else(|| json!(graph.gvk.kind)),
-            "metadata": metadata,
-            "spec": field("spec").unwrap_or_else(|| json!({})),
-        });
+        let (instance, generation) = visible(graph, parent);
         let mut scope = Scope::new();
         scope.bind_typed(SCHEMA, &instance, &graph.instance);
         if !cluster.is_null() {
@@ -180,28 +167,27 @@ impl<'g> Pass<'g> {
             self.scope.bind_typed(&node.id, object, &node.object);
         }
         let readiness = self.judge(node, objects, desired);
-        if let Some(state) = self.nodes.get_mut(index) {
-            state.observed = node.is_collection() || !objects.is_empty();
+        self.observed(index, objects.len(), readiness);
+    }
+
+    /// As [`Self::observe`], of a node whose objects no expression reads: so many of them are there.
+    pub fn count(&mut self, index: usize, there: usize, desired: usize) {
+        let Some(node) = self.graph.nodes.get(index) else { return };
+        self.observed(index, there, not_there(node, there, desired).unwrap_or(Readiness::Ready));
+    }
+
+    fn observed(&mut self, index: usize, there: usize, readiness: Readiness) {
+        if let (Some(node), Some(state)) = (self.graph.nodes.get(index), self.nodes.get_mut(index)) {
+            state.observed = node.is_collection() || there > 0;
             state.readiness = readiness;
         }
     }
 
     fn judge(&mut self, node: &'g Node, objects: &[&Value], desired: usize) -> Readiness {
-        if node.is_collection() && objects.len() < desired {
-            return Readiness::Waiting(format!(
-                "{}: observed {} but desired {desired}",
-                node.id,
-                objects.len()
-            ));
+        if let Some(waiting) = not_there(node, objects.len(), desired) {
+            return waiting;
         }
         if !node.is_collection() {
-            if objects.is_empty() {
-                let why = match node.external {
-                    Some(_) => format!("waiting for external reference {}: not found", node.id),
-                    None => format!("{} does not exist yet", node.id),
-                };
-                return Readiness::Waiting(why);
-            }
             for condition in &node.ready_when {
                 let result = self.shared(condition);
                 if let Some(not) = unready(node, condition, None, result) {
@@ -242,6 +228,25 @@ impl<'g> Pass<'g> {
     }
 }
 
+/// The instance as expressions see it that decide what is rendered, and its generation.
+pub(super) fn visible(graph: &Graph, parent: &Value) -> (Value, Option<Value>) {
+    let field = |name: &str| parent.get(name).filter(|v| !v.is_null()).cloned();
+    let mut metadata = field("metadata").unwrap_or_else(|| json!({}));
+    let mut generation = None;
+    if let Some(metadata) = metadata.as_object_mut() {
+        RESTLESS.iter().for_each(|name| drop(metadata.remove(*name)));
+        generation = metadata.remove(GENERATION);
+        hide_bookkeeping(metadata);
+    }
+    let instance = json!({
+        "apiVersion": field("apiVersion").unwrap_or_else(|| json!(graph.gvk.api_version())),
+        "kind": field("kind").unwrap_or_else(|| json!(graph.gvk.kind)),
+        "metadata": metadata,
+        "spec": field("spec").unwrap_or_else(|| json!({})),
+    });
+    (instance, generation)
+}
+
 /// Takes the bookkeeping of kro and of ours out of an instance's metadata. A map that becomes empty stays, so that
 /// `has(metadata.labels)` does not depend on who else wrote labels.
 fn hide_bookkeeping(metadata: &mut Map<String, Value>) {
@@ -265,6 +270,19 @@ fn shared(
         Some(result) => result.get_or_insert_with(|| expression.program.eval(scope, budget)).clone(),
         None => expression.program.eval(scope, budget),
     }
+}
+
+/// What is waited for while objects of a node are not there.
+fn not_there(node: &Node, there: usize, desired: usize) -> Option<Readiness> {
+    let why = match node.external {
+        _ if node.is_collection() && there < desired => {
+            format!("{}: observed {there} but desired {desired}", node.id)
+        }
+        _ if node.is_collection() || there > 0 => return None,
+        Some(_) => format!("waiting for external reference {}: not found", node.id),
+        None => format!("{} does not exist yet", node.id),
+    };
+    Some(Readiness::Waiting(why))
 }
 
 /// What a condition's result says against the node's readiness.

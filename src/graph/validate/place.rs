@@ -30,6 +30,8 @@ pub enum Place<'a> {
     Status,
     /// `status.conditions`
     Condition,
+    /// A patch of the instance for one cluster.
+    Override,
 }
 
 /// What the definition has to say about names and functions.

@@ -55,7 +55,7 @@ impl Clusters {
         }
         self.write_status(ctx, name);
         if self.entries.get(name).map(ClusterEntry::state) != Some(before) {
-            effects.insert(0, Effect::Changed);
+            effects.insert(0, Effect::Changed(name.clone()));
         }
         effects
     }
@@ -135,6 +135,7 @@ impl Clusters {
                 health: Arc::new(Mutex::default()),
                 contacts: line.contacts,
                 pool: ctx.pool.clone(),
+                clusters: ctx.talking.clone(),
                 reader: reader.clone(),
                 metrics: ctx.metrics.clone(),
                 clock: ctx.clock.clone(),
@@ -177,7 +178,7 @@ impl Clusters {
         ctx.metrics.healthy(name.as_str(), false);
         entry.note_lost(&now.rfc3339);
         self.write_status(ctx, name);
-        vec![Effect::Changed]
+        vec![Effect::Changed(name.clone())]
     }
 
     /// Something answers again, but not who it is: nothing is written there, and the Cluster says why.
@@ -224,7 +225,7 @@ impl Clusters {
         tracing::error!(cluster = %name, known, found, "a connection led to another cluster; it is not used");
         self.block(ctx, name, changed(&known, found), true);
         self.write_status(ctx, name);
-        vec![Effect::Changed]
+        vec![Effect::Changed(name.clone())]
     }
 
     /// What people should know of a cluster that can be talked to.

@@ -4,14 +4,14 @@ use super::connection::{Connection, Fingerprint};
 use super::source::Reason;
 use super::{same, status};
 use crate::api::Object;
-use crate::api::cluster::{Cluster, OnDeregister, SecretRef};
+use crate::api::cluster::{Cluster, CredentialsStatus, OnDeregister, SecretRef};
 use crate::api::names::ClusterName;
 use crate::hub::identity::ClusterInfo;
 use crate::hub::writes::Writes;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::placement::ClusterView;
 use crate::reconcile::fleet::{ClusterState, Departure, Left};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,8 @@ pub(super) struct ClusterEntry {
     /// What is recorded as left behind, once it was read.
     pub left: Option<BTreeMap<String, Left>>,
     pub instances: i64,
+    /// What its Secret says of the credentials in it.
+    pub credentials: Option<CredentialsStatus>,
     pub lost_since: Option<String>,
     /// What people should know of it though it can be talked to.
     pub notes: String,
@@ -56,6 +58,7 @@ impl ClusterEntry {
             info: None,
             left: None,
             instances: status.instances,
+            credentials: None,
             lost_since: status::lost_since(&status),
             notes: String::new(),
             writes: Writes::default(),
@@ -88,12 +91,7 @@ impl ClusterEntry {
     pub fn state(&self) -> ClusterState {
         let spec = &self.cluster.spec;
         ClusterState {
-            view: ClusterView {
-                labels: self.object.labels(),
-                local: spec.local,
-                allowed_namespaces: spec.allowed_namespaces.clone(),
-                leaving: self.object.is_deleting(),
-            },
+            view: ClusterView::of(&self.object, spec),
             health: self.health(),
             delete_on_leave: spec.on_deregister == OnDeregister::Delete,
             departure: self.departure.unwrap_or_default(),
@@ -104,17 +102,7 @@ impl ClusterEntry {
 
     /// What `kro.cluster` is in expressions, once the cluster said all of it.
     fn facts(&self) -> Option<Arc<Value>> {
-        let identity = self.identity();
-        let (major, minor) = identity.version_numbers()?;
-        (!identity.id.is_empty()).then(|| {
-            Arc::new(json!({
-                "name": self.object.name(),
-                "id": identity.id,
-                "labels": self.object.labels(),
-                "properties": self.cluster.spec.properties,
-                "version": {"major": major, "minor": minor},
-            }))
-        })
+        self.identity().facts(&self.object, &self.cluster.spec).map(Arc::new)
     }
 
     pub fn health(&self) -> ClusterHealth {
@@ -138,6 +126,7 @@ impl ClusterEntry {
 mod tests {
     use super::*;
     use crate::hub::clusters::source::Blocked;
+    use serde_json::json;
 
     fn entry(spec: serde_json::Value, id: &str) -> ClusterEntry {
         let object = json!({"metadata": {"name": "c"}, "spec": spec, "status": {"clusterID": id}});

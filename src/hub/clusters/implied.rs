@@ -33,7 +33,7 @@ impl Clusters {
             (false, true) => {
                 self.entries.remove(&name);
                 ctx.metrics.forget(name.as_str());
-                vec![Effect::Changed]
+                vec![Effect::Changed(name)]
             }
             _ => Vec::new(),
         }
@@ -50,7 +50,7 @@ impl Clusters {
         self.epoch += 1;
         let until = entry.ask(self.epoch, Source::Local.fingerprint(None), &ctx.cancel);
         connect::identify(Asker::new(ctx, &name, self.epoch, until), &Source::Local, None);
-        vec![Effect::Changed]
+        vec![Effect::Changed(name)]
     }
 }
 

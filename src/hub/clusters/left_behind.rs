@@ -249,6 +249,7 @@ mod tests {
             name: "a".repeat(200),
             group_kinds: BTreeSet::from(["ConfigMap".to_owned()]),
             since: "2026-01-01T00:00:00Z".into(),
+            stays: false,
         }
     }
 

@@ -6,6 +6,7 @@
 pub mod connect;
 mod connecting;
 mod connection;
+mod credentials;
 mod departure;
 mod entry;
 mod implied;
@@ -13,6 +14,7 @@ pub mod left_behind;
 mod registering;
 mod registration;
 mod same;
+mod small;
 pub mod source;
 pub mod status;
 mod writes;
@@ -51,8 +53,8 @@ use tokio::sync::mpsc::UnboundedSender;
 /// What the rest of the hub side has to hear of.
 #[derive(Debug)]
 pub(super) enum Effect {
-    /// Anything that placement or status looks at; [`Clusters::states`] tells what.
-    Changed,
+    /// Anything of this cluster that placement or status looks at; [`Clusters::state`] tells what.
+    Changed(ClusterName),
     /// The cluster has a new actor, which knows nothing; and what was left there earlier.
     Connected(ClusterName, Vec<Left>),
     /// Contact is back; and what somebody let go there meanwhile.
@@ -128,6 +130,11 @@ impl Clusters {
         real.map(|(name, entry)| (name.clone(), entry.state())).collect()
     }
 
+    /// One of them, where it can be told without looking at the others: it is no candidate for the hub itself.
+    pub fn state(&self, name: &ClusterName) -> Option<ClusterState> {
+        self.entries.get(name).filter(|e| !e.cluster.spec.local && !e.implied).map(ClusterEntry::state)
+    }
+
     pub fn any_spoke(&self) -> bool {
         self.entries.values().any(|e| !e.cluster.spec.local)
     }
@@ -190,7 +197,7 @@ impl Clusters {
     pub fn seen_secret(&mut self, ctx: &Context, namespace: &str, listed: Listed) -> Vec<Effect> {
         let Some(view) = self.secrets.get_mut(namespace) else { return Vec::new() };
         let was_synced = self.view.is_synced() && view.is_synced();
-        let changes = view.take(listed);
+        let changes = view.take(small::listed(listed));
         if !self.is_synced() {
             return Vec::new();
         }
@@ -202,7 +209,7 @@ impl Clusters {
 
     pub fn seen_cluster(&mut self, ctx: &Context, listed: Listed) -> Vec<Effect> {
         let was_synced = self.view.is_synced();
-        let changes = self.view.take(listed);
+        let changes = self.view.take(small::listed(listed));
         if !self.is_synced() {
             return Vec::new();
         }
@@ -261,7 +268,7 @@ impl Clusters {
                 }
                 self.entries.remove(&name);
                 ctx.metrics.forget(name.as_str());
-                let mut effects = vec![Effect::Changed];
+                let mut effects = vec![Effect::Changed(name)];
                 // Its Secret, if it still asks for a Cluster, makes a new one; a twin may be free now.
                 let all: Vec<Arc<Object>> =
                     self.secrets.values().flat_map(|v| v.iter().map(|(_, o)| o.clone())).collect();
@@ -351,7 +358,7 @@ impl Clusters {
             }
         }
         let Ok(value) = result else { return Vec::new() };
-        self.view.refresh(value);
+        self.view.refresh(small::object(value));
         self.look_again(ctx, name)
     }
 
@@ -368,12 +375,15 @@ impl Clusters {
         };
         let before = self.entries.get(&name).map(ClusterEntry::state);
         let decided = self.source(ctx, &cluster);
+        let secret = cluster.spec.credentials.as_ref().and_then(|c| self.secret(&c.secret_ref));
+        let told = decided.as_ref().ok().and_then(|source| credentials::status(source, secret.map(|s| &**s)));
         let entry =
             self.entries.entry(name.clone()).or_insert_with(|| ClusterEntry::new(object.clone(), &cluster));
         entry.object = object.clone();
         departure::look(&mut self.timers, &ctx.clock, &name, entry);
         let paused = cluster.spec.paused;
         entry.cluster = cluster;
+        entry.credentials = told;
         if !object.has_finalizer(hub::FINALIZER) && !object.is_deleting() {
             writes::add_finalizer(ctx, &name, entry);
         }
@@ -398,15 +408,16 @@ impl Clusters {
         }
         self.write_status(ctx, &name);
         let after = self.entries.get(&name).map(ClusterEntry::state);
-        if before == after { Vec::new() } else { vec![Effect::Changed] }
+        if before == after { Vec::new() } else { vec![Effect::Changed(name)] }
     }
 
     fn source(&self, ctx: &Context, cluster: &Cluster) -> Result<Source, Blocked> {
-        let lookup = |r: &SecretRef| {
-            let found = self.secrets.get(&r.namespace)?.get(&Key::new(&r.namespace, &r.name))?;
-            Some((**found).clone())
-        };
+        let lookup = |r: &SecretRef| self.secret(r).map(|found| (**found).clone());
         source::of(&cluster.spec, lookup, &ctx.settings.cluster_namespaces, &ctx.settings.policy)
+    }
+
+    fn secret(&self, reference: &SecretRef) -> Option<&Arc<Object>> {
+        self.secrets.get(&reference.namespace)?.get(&Key::new(&reference.namespace, &reference.name))
     }
 
     /// How many instances hold content on a cluster; written a little later, with others.
@@ -459,6 +470,15 @@ impl Clusters {
         }
         tracing::info!(cluster = %name, left = left.len(), "deregistered");
         writes::write_finalizers(ctx, name, entry, &entry.object.finalizers_but(hub::FINALIZER));
+    }
+}
+
+impl Effect {
+    /// The cluster that it is about.
+    pub fn cluster(&self) -> &ClusterName {
+        match self {
+            Self::Changed(name) | Self::Connected(name, _) | Self::Returned(name, _) => name,
+        }
     }
 }
 

@@ -54,7 +54,7 @@ impl Clusters {
         let name = ClusterName::new(&secret.name);
         let effects = match result {
             Ok(value) => {
-                self.view.refresh(value);
+                self.view.refresh(super::small::object(value));
                 self.look_again(ctx, &name)
             }
             Err(error) => {

@@ -2,7 +2,7 @@
 
 use super::same;
 use super::source::{Blocked, Concern};
-use crate::api::cluster::{ClusterStatus, LeftBehind, conditions};
+use crate::api::cluster::{ClusterStatus, CredentialsStatus, LeftBehind, conditions};
 use crate::api::condition::{ConditionStatus, Conditions};
 use crate::hub::identity::ClusterInfo;
 use crate::reconcile::Now;
@@ -38,6 +38,7 @@ pub struct Facts {
     pub info: Option<ClusterInfo>,
     pub instances: i64,
     pub left_behind: Option<LeftBehind>,
+    pub credentials: Option<CredentialsStatus>,
     /// What people should know of it though it can be talked to.
     pub notes: String,
     /// What is said while it is being deregistered.
@@ -124,6 +125,7 @@ pub fn status(
         last_contact: old.last_contact.clone(),
         instances: facts.instances,
         left_behind: facts.left_behind.clone(),
+        credentials: facts.credentials.clone(),
         observed_generation: generation,
         conditions: list.into_list(),
     };

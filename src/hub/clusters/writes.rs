@@ -48,6 +48,7 @@ pub(super) fn write_status(
     let facts = Facts {
         info: entry.info.clone(),
         instances: if counted { entry.instances } else { old.instances },
+        credentials: entry.credentials.clone(),
         notes: entry.notes.clone(),
         leaving: super::departure::message(entry),
         left_behind: match &entry.left {

@@ -7,6 +7,7 @@ use crate::api::Object;
 use crate::api::names::{ClusterName, Gvk};
 use crate::api::rgd::ResourceGraphDefinition;
 use crate::graph::{self, Diagnostic, Graph, Options};
+use crate::hub::Event;
 use crate::hub::context::Context;
 use crate::schema::compat;
 use crate::schema::crd::for_hub;
@@ -150,6 +151,23 @@ pub(super) fn fall_back(ctx: &Context, search: Search, teller: Teller) {
         let found =
             this.pool.run(move || newest_that_fits(&snapshots, &options, &kinds, &live)).await.flatten();
         teller.tell(Outcome::Fallback(found));
+    });
+}
+
+/// Compiles a snapshot that is not the newest, for instances that still run by it.
+pub(super) fn former(ctx: &Context, rgd: ResourceGraphDefinition, own: Vec<Arc<Object>>) {
+    let (this, gk) = (ctx.clone(), rgd.spec.schema.gvk().group_kind());
+    ctx.spawn(async move {
+        let options =
+            Options { status_schema: revisions::status_schema(&rgd), ..this.settings.compile.clone() };
+        let kinds = on_hub(&this, std::slice::from_ref(&rgd), false, &own).await;
+        let compiled = this.pool.run(move || graph::compile(&rgd, &options, &kinds).map(Arc::new)).await;
+        match compiled {
+            Some(Ok(graph)) => this.tell(Event::Former(graph)),
+            Some(Err(_)) | None => {
+                tracing::warn!(kind = %gk, "an earlier revision that instances are held at does not compile");
+            }
+        }
     });
 }
 

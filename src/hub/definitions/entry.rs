@@ -253,7 +253,8 @@ impl DefinitionEntry {
         let same = |s: &Serving| Arc::ptr_eq(&s.graph, graph) && s.allow_breaking == allow_breaking;
         if !self.serving().is_some_and(same) {
             self.care = Care::Serving(Serving { graph: graph.clone(), allow_breaking });
-            effects.push(Effect::Serve { graph: graph.clone(), allow_breaking });
+            let revision = self.snapshot.number_of(&graph.hash);
+            effects.push(Effect::Serve { graph: graph.clone(), allow_breaking, revision });
         }
         effects
     }

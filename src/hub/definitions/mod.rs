@@ -14,7 +14,7 @@ mod deletion;
 mod entry;
 mod kind;
 mod revision_writes;
-mod revisions;
+pub mod revisions;
 mod snapshot;
 pub mod status;
 #[cfg(test)]
@@ -43,7 +43,7 @@ use entry::{DefinitionEntry, Serving, Situation};
 use revision_writes::let_revision_go;
 use revisions::Revisions;
 use status::Held;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wakes::Wakes;
 
@@ -58,7 +58,12 @@ pub(super) enum Effect {
     /// Instances of this kind are to be watched.
     Watch { gvk: Gvk, plural: String },
     /// Instances run with this graph from now on.
-    Serve { graph: Arc<Graph>, allow_breaking: bool },
+    Serve {
+        graph: Arc<Graph>,
+        allow_breaking: bool,
+        /// Number of its revision; 0 where it is not known.
+        revision: u64,
+    },
     /// Nobody serves the kind any more.
     Stop(GroupKind),
 }
@@ -75,6 +80,8 @@ pub(super) struct Definitions {
     wakes: Wakes,
     /// Kinds whose CRD cannot be what it has to be because of what instances carry; and their definitions.
     mendable: BTreeMap<GroupKind, String>,
+    /// Hashes of graphs that versions of instances were made with.
+    needed: BTreeSet<String>,
 }
 
 impl Definitions {
@@ -93,6 +100,7 @@ impl Definitions {
             registered: None,
             wakes: Wakes::default(),
             mendable: BTreeMap::new(),
+            needed: BTreeSet::new(),
         }
     }
 
@@ -260,7 +268,7 @@ impl Definitions {
         Situation {
             now: ctx.clock.now(),
             served: self.served_crd(name),
-            snapshots: Revisions::of(name, self.revisions.iter().map(|(_, o)| o)),
+            snapshots: Revisions::of(name, self.revisions.iter().map(|(_, o)| o)).needing(&self.needed),
             column: self.clusters_column,
             clusters: self.registered,
             limit: ctx.settings.max_graph_revisions,
@@ -311,6 +319,34 @@ impl Definitions {
                 self.write_status(ctx, name);
             }
         }
+    }
+
+    /// Versions of instances were made with the graph of this hash: its snapshot stays, and it is compiled where it is not
+    /// the newest.
+    pub fn need(&mut self, ctx: &Context, gk: &GroupKind, hash: &str) {
+        self.needed.insert(hash.to_owned());
+        let Some((name, entry)) = self.entries.iter().find(|(_, entry)| entry.gvk().group_kind() == *gk)
+        else {
+            return;
+        };
+        if entry.serving().is_some_and(|serving| serving.graph.hash == hash) {
+            return;
+        }
+        let snapshots =
+            Revisions::of(name, self.revisions.iter().map(|(_, o)| o)).snapshots(entry.object.uid());
+        if let Some(rgd) = snapshots.into_iter().find(|rgd| graph::spec_hash(&rgd.spec) == hash) {
+            let own = self.own_crds(&rgd);
+            compile::former(ctx, rgd, own);
+        }
+    }
+
+    /// Hashes of the graphs of a kind's revisions, by number.
+    pub fn numbers(&self, gk: &GroupKind) -> BTreeMap<u64, String> {
+        let found = self.entries.iter().find(|(_, entry)| entry.gvk().group_kind() == *gk);
+        let of = |(name, _): (&String, &DefinitionEntry)| {
+            Revisions::of(name, self.revisions.iter().map(|(_, o)| o)).numbers()
+        };
+        found.map(of).unwrap_or_default()
     }
 
     /// What instances run with.

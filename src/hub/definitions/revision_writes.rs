@@ -70,10 +70,11 @@ pub(super) fn chores(
     limit: usize,
 ) -> Vec<Chore> {
     let adopt = if definition.is_deleting() { Vec::new() } else { snapshots.to_adopt(rgd) };
-    let surplus = if served { snapshots.surplus(limit) } else { &[] };
-    let adopt = adopt.into_iter().filter(|(object, _)| !surplus.iter().any(|s| s.uid() == object.uid()));
-    let adopt = adopt.map(|(object, owners)| Chore::Adopt(object, owners));
-    adopt.chain(surplus.iter().cloned().map(Chore::Delete)).collect()
+    let surplus = if served { snapshots.surplus(limit) } else { Vec::new() };
+    let adopt: Vec<_> =
+        adopt.into_iter().filter(|(object, _)| !surplus.iter().any(|s| s.uid() == object.uid())).collect();
+    let adopt = adopt.into_iter().map(|(object, owners)| Chore::Adopt(object, owners));
+    adopt.chain(surplus.into_iter().map(Chore::Delete)).collect()
 }
 
 impl Chore {

@@ -8,9 +8,11 @@ use crate::api::rgd::{Metadata, ResourceGraphDefinition, RgdSpec};
 use crate::api::{Condition, ConditionStatus, Conditions, Object};
 use crate::graph::{self, Graph};
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-const HASH_LABEL: &str = "kro.run/graph-revision-hash";
+/// On a GraphRevision: hash of its graph.
+pub const HASH_LABEL: &str = "kro.run/graph-revision-hash";
 const STATUS_SCHEMA: &str = "hub.kro.run/status-schema";
 const MAX_NAME: usize = 253;
 
@@ -20,6 +22,8 @@ pub struct Revisions {
     /// Ascending by number; without those that are being deleted.
     live: Vec<Arc<Object>>,
     highest: i64,
+    /// Hashes of graphs that instances may run by.
+    needed: BTreeSet<String>,
 }
 
 /// Whether the graph that compiles now has its snapshot.
@@ -43,7 +47,7 @@ impl Revisions {
             }
         }
         live.sort_by_key(|o| number(o));
-        Self { live, highest }
+        Self { live, highest, needed: BTreeSet::new() }
     }
 
     /// Whether the newest snapshot is that of `hash`. The label is not asked: another program may hash in another way.
@@ -69,14 +73,28 @@ impl Revisions {
         self.live.iter().rev().filter_map(|o| snapshot(o, rgd_uid)).collect()
     }
 
+    /// Hashes of the graphs, by number.
+    pub fn numbers(&self) -> BTreeMap<u64, String> {
+        let of = |o: &Arc<Object>| Some((u64::try_from(number(o)).ok()?, snapshot_hash(o)?));
+        self.live.iter().filter_map(of).collect()
+    }
+
     pub fn newest(&self) -> Option<i64> {
         self.live.last().map(|o| number(o))
     }
 
+    /// The same, of which those of these graphs never exceed the limit.
+    pub fn needing(self, needed: &BTreeSet<String>) -> Self {
+        Self { needed: needed.clone(), ..self }
+    }
+
     /// What exceeds the limit; 0 keeps all.
-    pub fn surplus(&self, limit: usize) -> &[Arc<Object>] {
+    pub fn surplus(&self, limit: usize) -> Vec<Arc<Object>> {
         let count = if limit == 0 { 0 } else { self.live.len().saturating_sub(limit) };
-        self.live.get(..count).unwrap_or_default()
+        let is_needed = |o: &Object| {
+            !self.needed.is_empty() && snapshot_hash(o).is_some_and(|hash| self.needed.contains(&hash))
+        };
+        self.live.iter().take(count).filter(|o| !is_needed(o)).cloned().collect()
     }
 
     /// Revisions that the definition with this uid does not own yet, with the ownerReferences that they should have.
@@ -108,7 +126,8 @@ fn number(object: &Object) -> i64 {
     object.0.pointer("/spec/revision").and_then(Value::as_i64).unwrap_or_default()
 }
 
-fn snapshot(object: &Object, rgd_uid: &str) -> Option<ResourceGraphDefinition> {
+/// The definition that a GraphRevision keeps.
+pub fn snapshot(object: &Object, rgd_uid: &str) -> Option<ResourceGraphDefinition> {
     let snapshot = object.0.pointer("/spec/snapshot")?;
     let spec: RgdSpec = serde_json::from_value(snapshot.get("spec")?.clone()).ok()?;
     let annotations = object.0.pointer("/metadata/annotations").cloned().unwrap_or_default();
@@ -215,6 +234,15 @@ mod tests {
         let all: Vec<_> = (1..=6).map(|n| revision("a", n, "One")).collect();
         let revisions = Revisions::of("a", all.iter());
         assert_eq!(revisions.surplus(5).iter().map(|o| number(o)).collect::<Vec<_>>(), [1]);
+        let needed = snapshot_hash(&revisions.live[0]).into_iter().collect();
+        assert!(
+            revisions
+                .clone()
+                .needing(&needed)
+                .surplus(1)
+                .iter()
+                .all(|o| snapshot_hash(o) != snapshot_hash(&revisions.live[0]))
+        );
         assert!(revisions.surplus(0).is_empty() && revisions.surplus(9).is_empty());
     }
 

@@ -57,6 +57,12 @@ impl Snapshot {
         }
     }
 
+    /// The number of the snapshot of this hash, where it is the newest; 0 else.
+    pub fn number_of(&self, hash: &str) -> u64 {
+        let issued = self.issued.as_ref().filter(|issued| issued.hash == hash);
+        issued.and_then(|issued| u64::try_from(issued.number).ok()).unwrap_or_default()
+    }
+
     pub fn awaits(&self, issue: &Issue) -> bool {
         self.request.awaits(issue)
     }

@@ -55,11 +55,23 @@ impl Verdicts {
             .take(SHOWN)
             .map(|(name, why)| json!({"cluster": name.as_str(), "reason": "Incompatible", "message": text::shorten(why, MESSAGE)}))
             .collect();
+        if let Some(before) = before.filter(|before| self.repeats(before, &problems, clusters)) {
+            return Some(before.clone());
+        }
         let mut fleet = json!({"clusters": self.0.len(), "compatible": self.0.len() - bad().count()});
         if let (false, Some(fleet)) = (problems.is_empty(), fleet.as_object_mut()) {
             fleet.insert("problems".into(), Value::Array(problems));
         }
         Some(fleet)
+    }
+
+    /// Whether those that answered since a restart say nothing but what was said before, of clusters that are all
+    /// registered still.
+    fn repeats(&self, before: &Value, problems: &[Value], clusters: Option<usize>) -> bool {
+        let counted = before.get("clusters").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+        let told = before.get("problems").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        counted.is_some_and(|n| self.0.len() < n && clusters.is_none_or(|registered| n <= registered))
+            && problems.iter().all(|problem| told.contains(problem))
     }
 
     /// `hash`: of the graph that instances run with; what was said of another one counts for nothing.
@@ -106,6 +118,28 @@ mod tests {
         assert!(!verdicts.keep(&["a", "b"].map(ClusterName::new).into()));
         assert!(verdicts.keep(&[ClusterName::new("a")].into()));
         assert_eq!(verdicts.fleet(None, Some(2)), Some(json!({"clusters": 1, "compatible": 1})));
+    }
+
+    #[test]
+    fn clusters_that_answer_one_by_one_after_a_restart_change_nothing_while_they_repeat_what_was_said() {
+        let (a, b) = (of("h", None), of("h", Some("no such kind")));
+        let before = verdicts(a.clone(), b.clone()).fleet(None, Some(2)).unwrap();
+        let only =
+            |name: &str, verdict: &Verdict| Verdicts([(ClusterName::new(name), verdict.clone())].into());
+        for (said, registered, stands) in [
+            (only("a", &a), Some(2), true),
+            (only("b", &b), Some(2), true),
+            (only("a", &a), None, true),
+            (only("a", &a), Some(1), false),
+            (only("a", &b), Some(2), false),
+        ] {
+            let fleet = said.fleet(Some(&before), registered).unwrap();
+            assert_eq!(fleet == before, stands, "{said:?} of {registered:?}");
+        }
+        assert_eq!(
+            verdicts(a.clone(), a).fleet(Some(&before), Some(2)),
+            Some(json!({"clusters": 2, "compatible": 2}))
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the instances want done is begun here, beside the hub's task.
 
-use super::{Effect, perform};
+use super::{Effect, kind_rollouts, perform};
 use crate::api::maps::HashMap;
 use crate::api::names::GroupKind;
 use crate::hub::clusters::Clusters;
@@ -18,6 +18,9 @@ pub(in crate::hub) struct Beside {
 impl Beside {
     pub fn begin(&mut self, ctx: &Context, clusters: &Clusters, effect: Effect) {
         match effect {
+            // The definitions are asked for it.
+            Effect::Need(..) | Effect::Number(..) => {}
+            Effect::KindVersion(gk, action) => kind_rollouts::write(ctx, gk, action),
             Effect::Send(name, message) => clusters.send(&name, message),
             Effect::SendToAll(message) => clusters.broadcast(|| message.clone()),
             Effect::Watch(gk, resource) => {

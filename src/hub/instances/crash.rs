@@ -34,7 +34,14 @@ impl Crash {
 
 /// The step, unless it panicked.
 pub(super) fn guarded(step: impl FnOnce() -> FleetStep) -> Option<FleetStep> {
-    catch_unwind(AssertUnwindSafe(step)).ok()
+    let stepped = catch_unwind(AssertUnwindSafe(step));
+    #[cfg(test)]
+    let stepped =
+        stepped.map_err(|panic| match panic.downcast::<crate::reconcile::fleet::afresh::Disagreement>() {
+            Ok(disagreement) => panic!("{}", disagreement.0),
+            Err(panic) => panic,
+        });
+    stepped.ok()
 }
 
 /// The patch of the status that says so, unless it does already.

@@ -15,6 +15,12 @@ use std::time::Duration;
 /// What is to be done because of the instances.
 #[derive(Debug)]
 pub(in crate::hub) enum Effect {
+    /// Versions of instances of the kind were made with the graph of this hash.
+    Need(GroupKind, String),
+    /// The numbers of the kind's revisions are to be known: [`super::Instances::know_revisions`].
+    Number(GroupKind),
+    /// A version of a whole kind is to be written: [`super::Instances::kind_version_written`].
+    KindVersion(GroupKind, FleetAction),
     /// An actor is to hear this.
     Send(ClusterName, ToSpoke),
     /// All actors are.
@@ -53,6 +59,10 @@ pub(in crate::hub) enum Outcome {
     Status(Result<Value, ApiError>),
     Finalizer(Result<Value, ApiError>),
     Left(ClusterName, Result<Recorded, ApiError>),
+    /// The write of the report of this number, and what stands there now.
+    Report(usize, Result<Option<Value>, ApiError>),
+    /// A version, and whether it is there now.
+    Version(Result<(Value, bool), ApiError>),
     /// Fields of the status, and how long they took.
     Evaluated(Answer, Duration),
 }

@@ -1,7 +1,7 @@
 //! Which clusters hold content of which instances, kept while instances change: nobody walks over all of them.
 
-use crate::api::Object;
-use crate::api::keys::kro;
+use crate::api::PackedObject;
+use crate::api::keys::{hub, kro};
 use crate::api::maps::{HashMap, HashSet};
 use crate::api::names::{ClusterName, GroupKind, InstanceKey};
 use crate::reconcile::fleet::Fleet;
@@ -26,9 +26,28 @@ impl Holdings {
 }
 
 impl Holdings {
+    /// The instance was so, and is so now. Most changes are of its status, and change nothing here.
+    pub fn changed(
+        &mut self,
+        key: &InstanceKey,
+        before: Option<&PackedObject>,
+        after: Option<&PackedObject>,
+    ) {
+        let says = |object: &'_ PackedObject| {
+            let holds = object.annotation(hub::HOLDS).unwrap_or_default().to_owned();
+            (holds, object.label(kro::APPLYSET_ID).is_some())
+        };
+        if before.is_none() || before.map(says) != after.map(says) {
+            self.note(key, after);
+        }
+    }
+
     /// The instance is as it is now, or gone.
-    pub fn note(&mut self, key: &InstanceKey, object: Option<&Object>) {
+    fn note(&mut self, key: &InstanceKey, object: Option<&PackedObject>) {
         let holds = object.map(Fleet::holds).unwrap_or_default();
+        // All instances of a cluster share its name.
+        let shared = |n| self.counts.get_key_value(&n).map_or(n, |(known, _)| known.clone());
+        let holds: BTreeSet<ClusterName> = holds.into_iter().map(shared).collect();
         let before = if holds.is_empty() {
             self.spokes.remove(key)
         } else {
@@ -88,16 +107,16 @@ impl Holdings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::keys::hub;
+    use crate::api::Object;
     use serde_json::json;
 
     fn key(kind: &str, name: &str) -> InstanceKey {
         InstanceKey::new(GroupKind::new("kro.run", kind), "n", name)
     }
 
-    fn instance(holds: &str, local: bool) -> Object {
+    fn instance(holds: &str, local: bool) -> PackedObject {
         let labels = if local { json!({kro::APPLYSET_ID: "x"}) } else { json!({}) };
-        Object(json!({"metadata": {"annotations": {hub::HOLDS: holds}, "labels": labels}}))
+        Object(json!({"metadata": {"annotations": {hub::HOLDS: holds}, "labels": labels}})).pack()
     }
 
     #[test]
@@ -107,7 +126,7 @@ mod tests {
         let counts = |h: &Holdings| -> Vec<String> {
             h.counts(Some(&local)).into_iter().map(|(name, n)| format!("{name} {n}")).collect()
         };
-        let steps: [(InstanceKey, Option<Object>, &[&str]); 7] = [
+        let steps: [(InstanceKey, Option<PackedObject>, &[&str]); 7] = [
             (key("A", "x"), Some(instance("a,b", false)), &["a 1", "b 1"]),
             (key("A", "x"), Some(instance("a,b", false)), &["a 1", "b 1"]),
             (key("A", "y"), Some(instance("b", true)), &["a 1", "b 2", "local 1"]),
@@ -116,8 +135,11 @@ mod tests {
             (key("B", "x"), None, &["b 2", "local 1"]),
             (key("A", "y"), Some(instance("", false)), &["b 1"]),
         ];
+        let mut known = BTreeMap::new();
         for (key, object, want) in steps {
-            holdings.note(&key, object.as_ref());
+            let before: Option<PackedObject> = known.remove(&key);
+            holdings.changed(&key, before.as_ref(), object.as_ref());
+            known.extend(object.map(|object| (key, object)));
             assert_eq!(counts(&holdings), want);
         }
         assert!(holdings.any(&ClusterName::new("b")) && !holdings.any(&ClusterName::new("a")));

@@ -1,7 +1,7 @@
 //! What stands on clusters and is not where its instance is now: on record as left there, or found there.
 
 use super::{Effect, Instances};
-use crate::api::Object;
+use crate::api::PackedObject;
 use crate::api::keys::hub;
 use crate::api::names::{ClusterName, InstanceKey};
 use crate::hub::view::Key;
@@ -36,7 +36,7 @@ impl Instances {
                 continue;
             }
             let instance = kind.and_then(|k| k.view.get(&Key::new(&key.namespace, &key.name)));
-            let same = instance.filter(|i| i.uid() == left.hub_uid);
+            let same = instance.map(|i| &i.object).filter(|i| i.uid() == left.hub_uid);
             let slot = kind.and_then(|k| k.slots.get(&key));
             if same.is_some() && slot.is_some_and(|s| !s.fleet.is_recorded()) {
                 // Where it goes is being written right now.
@@ -50,6 +50,9 @@ impl Instances {
             } else if same.is_some_and(|i| Fleet::holds(i).contains(&name)) {
                 // It is placed there again: its own record tells what to do from now on.
                 self.ask(Effect::ForgetLeft(name, left.hub_uid));
+            } else if left.stays {
+                // Whoever let go said that it stays, until the instance is placed there again.
+                self.unjudged.push((name, left));
             } else {
                 tracing::info!(cluster = %name, instance = %key, "cleaning what was left behind");
                 let removal = Arc::new(left.removal(&self.hub_id));
@@ -59,12 +62,12 @@ impl Instances {
         }
     }
 
-    fn is_let_go(&self, instance: &Object, name: &ClusterName) -> bool {
+    fn is_let_go(&self, instance: &PackedObject, name: &ClusterName) -> bool {
         placement::names(instance.annotation(hub::RELEASE)).contains(name)
             || self.clusters.get(name).is_some_and(|c| c.view.leaving)
     }
 
-    fn names_unregistered(&self, instance: &Object) -> bool {
+    fn names_unregistered(&self, instance: &PackedObject) -> bool {
         let named = placement::names(instance.annotation(hub::CLUSTERS));
         named.iter().any(|n| n.as_str() != "*" && !self.clusters.contains_key(n))
     }

@@ -2,33 +2,48 @@
 //!
 //! Nothing here does I/O or asks a clock: what is to be done is said by [`Effect`]s, which [`beside`] begins.
 
+mod awake;
 pub(super) mod beside;
 mod crash;
 mod effects;
 mod holdings;
+mod kind_rollouts;
 mod lanes;
 mod leftovers;
+mod overridden;
+#[cfg(test)]
+mod passed_over;
 mod perform;
+mod pins;
+mod policies;
 #[cfg(test)]
 mod remembered;
+mod reported;
+mod rollouts;
 mod stepping;
 
 pub(super) use effects::{Effect, Outcome, Target};
 #[cfg(test)]
 pub(super) use perform::write;
+pub(super) use policies::Policed;
+#[cfg(test)]
+pub(super) use rollouts::write_version;
 
 use super::clusters::left_behind::Recorded;
 use super::definitions;
 use super::view::{Change, Key, View};
 use crate::api::maps::HashMap;
 use crate::api::names::{ClusterName, GroupKind, Gvk, HubId, InstanceKey};
-use crate::api::text;
+use crate::api::{Object, PackedObject, text};
 use crate::graph::Graph;
 use crate::reconcile::Moment;
 use crate::reconcile::Now;
 use crate::reconcile::fleet::placement::DefaultPlacement;
-use crate::reconcile::fleet::{ClusterState, Fleet, Left};
+use crate::reconcile::fleet::rollout::kind::KindRollout;
+use crate::reconcile::fleet::{ClusterState, Fleet, Left, Registered, Turn};
+use crate::reconcile::rollout::Progress;
 use crate::reconcile::spoke::{StatusTrouble, has_hub_part};
+use crate::reconcile::world::Stored;
 use crate::spoke::agenda::Agenda;
 use crate::spoke::client::ApiError;
 use crate::spoke::messages::{Said, ToSpoke};
@@ -38,9 +53,13 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use awake::Awake;
 use crash::Crash;
 use holdings::Holdings;
 use lanes::Lanes;
+use policies::Policies;
+use reported::Reported;
+use rollouts::Rollouts;
 
 struct Slot {
     uid: String,
@@ -50,15 +69,51 @@ struct Slot {
     /// Its status took long to evaluate.
     slow: bool,
     crash: Option<Crash>,
+    /// What a machine that crashed sent may land until then.
+    quiet_until: Moment,
+    /// How far its rollout was when the Placement's status counted it last.
+    rolled: Option<Box<Progress>>,
+    /// The instance as its steps read it, and what it was unpacked from.
+    open: Option<Open>,
+}
+
+struct Open {
+    from: Arc<Stored>,
+    object: Arc<Object>,
+    /// When it was read last.
+    at: Moment,
+}
+
+impl Slot {
+    /// The instance as a step reads it.
+    fn open(&mut self, stored: &Arc<Stored>, at: Moment) -> Arc<Object> {
+        let known = self.open.take().filter(|open| Arc::ptr_eq(&open.from, stored));
+        let object = known.map_or_else(|| Arc::new(stored.object.unpack()), |open| open.object);
+        self.open = Some(Open { from: stored.clone(), object: object.clone(), at });
+        object
+    }
+}
+
+/// What is kept of an instance, without who applied what.
+fn packed(stored: Option<&Arc<Stored>>) -> Option<&PackedObject> {
+    stored.map(|stored| &stored.object)
 }
 
 struct InstanceKind {
     gvk: Gvk,
     resource: ApiResource,
-    view: View,
-    slots: HashMap<InstanceKey, Slot>,
+    view: View<Stored>,
+    slots: HashMap<InstanceKey, Box<Slot>>,
     graph: Option<Arc<Graph>>,
+    /// Graphs that served before, by hash: instances that a rollout moves may run by them.
+    former: Arc<BTreeMap<String, Arc<Graph>>>,
     allow_breaking: bool,
+    /// Where its revision moves as one.
+    rollout: Option<Box<KindRollout>>,
+    /// Hashes of the graphs of its revisions, by number: all of them where somebody asked.
+    revisions: BTreeMap<u64, String>,
+    /// Somebody asked, and was answered.
+    is_numbered: bool,
 }
 
 pub(super) struct Instances {
@@ -67,15 +122,24 @@ pub(super) struct Instances {
     effects: Vec<Effect>,
     kinds: BTreeMap<GroupKind, InstanceKind>,
     holdings: Holdings,
-    clusters: BTreeMap<ClusterName, ClusterState>,
+    policies: Policies,
+    reported: Reported,
+    rollouts: Rollouts,
+    /// Kinds of which something changed that Placements count.
+    counted: BTreeSet<GroupKind>,
+    clusters: Registered,
     lanes: Lanes,
     agenda: Agenda,
+    awake: Awake,
     /// Content of an earlier time that is being cleaned before an instance of that name may go there again.
     cleaning: BTreeMap<(ClusterName, InstanceKey), Left>,
     /// Mirrors that clusters showed before the instances of their kind were listed.
     undiscovered: BTreeMap<(ClusterName, GroupKind), Vec<(InstanceKey, String)>>,
     /// Leftovers that nobody could judge yet, because their kind was not yet listed.
     unjudged: Vec<(ClusterName, Left)>,
+    /// Instances that a change of a cluster was found not to concern.
+    #[cfg(test)]
+    passed_over: BTreeSet<InstanceKey>,
 }
 
 impl Instances {
@@ -86,12 +150,19 @@ impl Instances {
             effects: Vec::new(),
             kinds: BTreeMap::new(),
             holdings: Holdings::default(),
-            clusters: BTreeMap::new(),
+            policies: Policies::default(),
+            reported: Reported::default(),
+            rollouts: Rollouts::default(),
+            counted: BTreeSet::new(),
+            clusters: Registered::default(),
             lanes: Lanes::default(),
             agenda: Agenda::default(),
+            awake: Awake::default(),
             cleaning: BTreeMap::new(),
             undiscovered: BTreeMap::new(),
             unjudged: Vec::new(),
+            #[cfg(test)]
+            passed_over: BTreeSet::new(),
         }
     }
 
@@ -111,16 +182,22 @@ impl Instances {
     pub fn serve(&mut self, effect: definitions::Effect) {
         match effect {
             definitions::Effect::Watch { gvk, plural } => self.watch(gvk, plural),
-            definitions::Effect::Serve { graph, allow_breaking } => {
+            definitions::Effect::Serve { graph, allow_breaking, revision } => {
                 let gk = graph.gvk.group_kind();
                 if let Some(kind) = self.kinds.get_mut(&gk) {
                     let hash = graph.crd_hash();
+                    if revision > 0 {
+                        kind.revisions.insert(revision, graph.hash.clone());
+                    }
                     if kind.graph.as_ref().is_some_and(|before| before.crd_hash() != hash) {
                         self.effects.push(Effect::RereadLater(gk.clone(), hash));
                     }
-                    kind.graph = Some(graph);
+                    if let Some(before) = kind.graph.replace(graph) {
+                        Arc::make_mut(&mut kind.former).insert(before.hash.clone(), before);
+                    }
                     kind.allow_breaking = allow_breaking;
                 }
+                self.need_graphs();
                 self.enqueue_kind(&gk);
             }
             definitions::Effect::Stop(gk) => {
@@ -164,7 +241,11 @@ impl Instances {
             view: View::default(),
             slots: HashMap::default(),
             graph: None,
+            former: Arc::default(),
             allow_breaking: false,
+            rollout: None,
+            revisions: BTreeMap::new(),
+            is_numbered: false,
         };
         self.kinds.insert(gk, kind);
     }
@@ -174,10 +255,12 @@ impl Instances {
         let was_synced = kind.view.is_synced();
         let changes = kind.view.take(listed);
         for change in changes {
+            self.note_selected(gk, &change);
             self.changed(gk, &change);
         }
         let synced = self.kinds.get(gk).is_some_and(|k| k.view.is_synced());
         if synced && !was_synced {
+            self.counted.insert(gk.clone());
             self.enqueue_kind(gk);
             let waiting: Vec<ClusterName> = self
                 .undiscovered
@@ -192,27 +275,43 @@ impl Instances {
         }
     }
 
-    fn changed(&mut self, gk: &GroupKind, change: &Change) {
+    fn changed(&mut self, gk: &GroupKind, change: &Change<Stored>) {
         let Some(kind) = self.kinds.get_mut(gk) else { return };
         let key = InstanceKey::new(gk.clone(), &change.key.namespace, &change.key.name);
-        self.holdings.note(&key, change.after.as_deref());
-        match &change.after {
+        self.holdings.changed(&key, packed(change.before.as_ref()), packed(change.after.as_ref()));
+        match change.after.as_deref().map(|stored| &stored.object) {
             Some(object) => {
                 let before = kind.slots.get(&key).map(|s| s.uid.clone());
                 if before.as_deref() != Some(object.uid()) {
-                    if before.is_some() {
+                    if let Some(before) = &before {
                         // An instance of the same name: nobody cares for the old one any more.
                         self.effects.push(Effect::SendToAll(ToSpoke::Forget(key.clone())));
+                        self.rollouts.forget(&key, before);
                     }
-                    let fleet = Fleet::new(key.clone(), kind.gvk.clone());
-                    let slot =
-                        Slot { uid: object.uid().to_owned(), told: None, fleet, slow: false, crash: None };
-                    kind.slots.insert(key.clone(), slot);
+                    if let Some(rollout) = &mut kind.rollout {
+                        rollout.forget(&key);
+                    }
+                    let mut fleet = Fleet::new(key.clone(), kind.gvk.clone());
+                    self.reported.tell(object.uid(), &mut fleet);
+                    let slot = Slot {
+                        uid: object.uid().to_owned(),
+                        told: None,
+                        fleet,
+                        slow: false,
+                        crash: None,
+                        rolled: None,
+                        quiet_until: Moment::START,
+                        open: None,
+                    };
+                    kind.slots.insert(key.clone(), Box::new(slot));
                 }
                 self.enqueue(&key);
             }
             None => {
-                kind.slots.remove(&key);
+                if let Some(slot) = kind.slots.remove(&key) {
+                    self.rollouts.forget(&key, &slot.uid);
+                }
+                self.leaves_kind(&key);
                 self.lanes.forget(&key);
                 // What is being cleaned there goes on without the instance.
                 for name in self.clusters.keys() {
@@ -227,24 +326,43 @@ impl Instances {
     /// The registered clusters are these, as they are now.
     pub fn clusters_changed(&mut self, states: BTreeMap<ClusterName, ClusterState>) {
         for (name, state) in &states {
-            let before = self.clusters.get(name).and_then(|c| c.facts.as_ref());
-            if let Some(facts) = state.facts.as_ref().filter(|f| before != Some(f)) {
-                self.effects.push(Effect::Send(name.clone(), ToSpoke::Facts(facts.clone())));
-            }
+            self.tell_facts(name, state);
         }
-        let changed: BTreeSet<ClusterName> = states
-            .iter()
-            .filter(|(n, s)| self.clusters.get(*n) != Some(*s))
-            .map(|(n, _)| n.clone())
-            .chain(self.clusters.keys().filter(|n| !states.contains_key(*n)).cloned())
-            .collect();
-        self.clusters = states;
-        if !changed.is_empty() {
-            let kinds: Vec<GroupKind> = self.kinds.keys().cloned().collect();
-            for gk in &kinds {
-                self.enqueue_kind(gk);
-            }
+        for (name, turn) in self.clusters.replace(states) {
+            self.enqueue_minding(&name, turn);
         }
+    }
+
+    /// One of them is like this now.
+    pub fn cluster_changed(&mut self, name: &ClusterName, state: ClusterState) {
+        self.tell_facts(name, &state);
+        if let Some(turn) = self.clusters.set(name, Some(state)) {
+            self.enqueue_minding(name, turn);
+        }
+    }
+
+    /// Whether the cluster stands for the hub, as far as is known here.
+    pub fn know_as_hub(&self, name: &ClusterName) -> bool {
+        self.clusters.get(name).is_some_and(|c| c.view.local || c.implied)
+    }
+
+    fn tell_facts(&mut self, name: &ClusterName, state: &ClusterState) {
+        let before = self.clusters.get(name).and_then(|c| c.facts.as_ref());
+        if let Some(facts) = state.facts.as_ref().filter(|f| before != Some(f)) {
+            self.effects.push(Effect::Send(name.clone(), ToSpoke::Facts(facts.clone())));
+        }
+    }
+
+    /// Instances that a change of the cluster may concern: where they are held, or where they may go.
+    fn enqueue_minding(&mut self, name: &ClusterName, turn: Turn) {
+        let slots = self.kinds.values().flat_map(|kind| &kind.slots);
+        let minding = slots.filter(|(_, slot)| slot.crash.is_some() || slot.fleet.minds(name, turn));
+        let minding: Vec<InstanceKey> = minding.map(|(key, _)| key.clone()).collect();
+        for key in &minding {
+            self.enqueue(key);
+        }
+        #[cfg(test)]
+        self.pass_over_others();
     }
 
     /// A cluster has a new actor, and perhaps leftovers.
@@ -257,13 +375,10 @@ impl Instances {
                 slot.fleet.actor_restarted(name);
             }
         }
+        self.enqueue_minding(name, Turn::Passing);
         self.cleaning.retain(|(cluster, _), _| cluster != name);
         self.unjudged.retain(|(cluster, _)| cluster != name);
         self.unjudged.extend(left.into_iter().map(|l| (name.clone(), l)));
-        let kinds: Vec<GroupKind> = self.kinds.keys().cloned().collect();
-        for gk in &kinds {
-            self.enqueue_kind(gk);
-        }
     }
 
     /// What an actor said, as far as it concerns instances.
@@ -310,8 +425,8 @@ impl Instances {
     ) -> Option<(ClusterName, Recorded)> {
         let kind = self.kinds.get_mut(&key.gk)?;
         let mut recorded = None;
-        let mut refreshed = None;
-        let object = kind.view.get(&Key::new(&key.namespace, &key.name)).cloned();
+        let (mut refreshed, mut version) = (None, None);
+        let stored = kind.view.get(&Key::new(&key.namespace, &key.name)).cloned();
         if let Some(slot) = kind.slots.get_mut(key).filter(|s| s.uid == uid) {
             let mut told = |what: &str, result: Result<Value, ApiError>| match result {
                 Ok(value) => {
@@ -337,6 +452,7 @@ impl Instances {
                     let refused = result.as_ref().err().filter(|(t, _)| *t == StatusTrouble::Refused);
                     let refused = refused.map(|(_, why)| why.clone());
                     if let Some(why) = refused.clone().filter(|_| slot.told != refused) {
+                        let object = stored.map(|stored| Arc::new(stored.object.unpack()));
                         self.effects.push(Effect::TellRefused(object, why));
                     }
                     slot.told = refused.or_else(|| slot.told.take());
@@ -346,9 +462,24 @@ impl Instances {
                     let result = told("removing the finalizer", result).map_err(text);
                     slot.fleet.finalizer_removed(result, now);
                 }
+                Outcome::Report(index, result) => {
+                    if let Err(error) = &result {
+                        tracing::debug!(instance = %key, %error, index, "writing a report failed");
+                    }
+                    let stands = result.as_ref().map(Option::as_ref).map_err(|_| ());
+                    slot.fleet.report_written(index, stands, now);
+                }
                 Outcome::Evaluated(answer, took) => {
                     slot.slow = took >= lanes::LONG;
                     slot.fleet.evaluated(answer);
+                }
+                Outcome::Version(result) => {
+                    if let Err(error) = &result {
+                        tracing::debug!(instance = %key, %error, "writing a version failed");
+                        slot.fleet.version_refused(text::plain(&error.to_string()));
+                    }
+                    slot.fleet.version_written(result.is_ok(), now);
+                    version = result.ok();
                 }
                 Outcome::Left(cluster, result) => {
                     slot.fleet.left_recorded(&cluster, result.is_ok(), now);
@@ -359,8 +490,11 @@ impl Instances {
         if let Some(value) = refreshed {
             let change = kind.view.refresh(value);
             if let Some(change) = change {
-                self.holdings.note(key, change.after.as_deref());
+                self.holdings.changed(key, packed(change.before.as_ref()), packed(change.after.as_ref()));
             }
+        }
+        if let Some((answer, is_there)) = version {
+            self.version_answered(answer, is_there);
         }
         self.enqueue(key);
         recorded
@@ -368,12 +502,13 @@ impl Instances {
 
     /// The instance as it was seen last.
     #[cfg(test)]
-    pub fn get(&self, key: &InstanceKey) -> Option<&Arc<crate::api::Object>> {
-        self.kinds.get(&key.gk)?.view.get(&Key::new(&key.namespace, &key.name))
+    pub fn get(&self, key: &InstanceKey) -> Option<Arc<Object>> {
+        let stored = self.kinds.get(&key.gk)?.view.get(&Key::new(&key.namespace, &key.name))?;
+        Some(Arc::new(stored.object.unpack()))
     }
 
     fn slot(&mut self, key: &InstanceKey) -> Option<&mut Slot> {
-        self.kinds.get_mut(&key.gk)?.slots.get_mut(key)
+        self.kinds.get_mut(&key.gk)?.slots.get_mut(key).map(|slot| &mut **slot)
     }
 
     fn enqueue(&mut self, key: &InstanceKey) {
@@ -395,13 +530,31 @@ impl Instances {
     }
 
     /// When the next instance wants to be looked at.
+    #[cfg(test)]
     pub fn next_wake(&self) -> Option<Moment> {
-        self.agenda.next().into_iter().chain(self.lanes.next()).min()
+        [self.agenda.next(), self.lanes.next(), self.awake.next()].into_iter().flatten().min()
     }
 
-    pub fn wake_due(&mut self, now: Moment) {
+    /// Looks after all whose time has come. Returns the next time that something wants to be done by itself: always one
+    /// that is still to come, since what waits in a lane that may go now is work and not a time.
+    pub fn wake_due(&mut self, now: Moment) -> Option<Moment> {
+        self.let_rest(now);
         for key in self.agenda.due(now) {
             self.enqueue(&key);
+        }
+        let times = [self.agenda.next(), self.lanes.next(), self.awake.next()];
+        times.into_iter().flatten().filter(|at| *at > now).min()
+    }
+
+    /// Packs what was not read for a while.
+    fn let_rest(&mut self, now: Moment) {
+        while let Some((key, at)) = self.awake.tired(now) {
+            // One that was read since stands in line once more.
+            if let Some(slot) = self.slot(&key).filter(|s| s.open.as_ref().is_some_and(|open| open.at == at))
+            {
+                slot.open = None;
+                slot.fleet.rest();
+            }
         }
     }
 
@@ -464,5 +617,27 @@ impl Instances {
                 .is_none_or(|s| s.fleet.is_clean_on_hub(name))
         };
         self.holdings.any(name) || (local && self.holdings.local().any(|key| !is_gone(key)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One time that came must not hide another: each of the three is looked at anew.
+    #[test]
+    fn what_came_due_hides_nothing_that_is_still_to_come() {
+        let key = |name: &str| InstanceKey::new(GroupKind::new("kro.run", "App"), "n", name);
+        let at = Moment::from_millis;
+        let mut instances = Instances::new(HubId::new("h"), DefaultPlacement::Local);
+        instances.awake.stepped(&key("a"), at(0));
+        instances.agenda.set(&key("b"), Some(at(10_080)));
+        assert_eq!(instances.wake_due(at(9_000)), Some(at(10_000)));
+        assert_eq!(instances.wake_due(at(10_000)), Some(at(10_080)), "one went to rest");
+        // A step that takes long puts its instance into a lane that pauses.
+        instances.lanes.took(&key("b"), std::time::Duration::from_millis(50), at(10_050));
+        assert_eq!(instances.wake_due(at(10_080)), Some(at(10_150)), "it is due, and waits for its lane");
+        assert!(!instances.has_work(at(10_080)) && instances.has_work(at(10_150)));
+        assert_eq!(instances.wake_due(at(10_150)), None);
     }
 }

@@ -1,5 +1,7 @@
 //! Performs what a fleet machine decided; each request is answered by exactly one outcome.
 
+use super::reported::write_report;
+use super::rollouts::write_version;
 use super::{Outcome, Target};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
@@ -73,11 +75,18 @@ async fn perform(
             }
             Some(Outcome::Left(cluster, result))
         }
+        FleetAction::WriteReport(write) => {
+            let written = write_report(&ctx.client, &ctx.settings.namespace, target, &write).await;
+            Some(Outcome::Report(write.index, written))
+        }
         FleetAction::Tell { reason, message } => {
             ctx.publish(&target.object, true, reason, message);
             None
         }
-        action => write(&ctx.client, target, action).await,
+        action => match write_version(&ctx.client, &ctx.settings.namespace, target, &action).await {
+            Some(outcome) => Some(outcome),
+            None => write(&ctx.client, target, action).await,
+        },
     }
 }
 

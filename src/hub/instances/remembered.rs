@@ -15,6 +15,7 @@ impl Instances {
         kept.extend(self.unjudged.iter().map(|(name, left)| format!("unjudged: {} on {name}", left.key())));
         let found = self.undiscovered.values().flatten();
         kept.extend(found.map(|(key, _)| format!("found: {key}")));
+        kept.extend(self.reported.remembered());
         kept.extend(self.holdings.remembered());
         kept
     }

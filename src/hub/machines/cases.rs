@@ -7,6 +7,7 @@ use super::world::instance_key;
 use crate::api::keys::kro;
 use crate::api::names::ObjectRef;
 use crate::reconcile::spoke::{Goal, Home, Machine, Task};
+use crate::reconcile::world::{Rank, Stored};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -295,7 +296,7 @@ fn case_130_on_the_hub_itself_the_inventory_names_what_the_instance_does_not_lea
     let rounds = |bench: &mut Bench| {
         let instance = bench.server.object(&target).unwrap();
         let hub_uid = instance.uid().to_owned();
-        let home = Home::Local { instance: Arc::new(instance) };
+        let home = Home::Local { instance: Arc::new(Stored::new(instance.0)) };
         bench.machine.retarget(Arc::new(Task { home, hub_uid, ..(*task(goal.clone(), "")).clone() }));
         let rounds = bench.rounds().join(", ");
         let instance = bench.server.object(&target).unwrap();
@@ -419,10 +420,18 @@ fn case_148_150_all_that_is_ready_is_said_once_and_at_once() {
 fn case_149_a_suspended_instance_keeps_its_fields_and_says_so_also_after_a_restart() {
     let mut bench = settled(vec![Plan::new("n0", Sort::ConfigMap)]);
     let suspend = |bench: &Bench| match run(&bench.blueprint, &wish()) {
-        Goal::Run { graph, part, mirror, allow_breaking, cluster, .. } => {
-            Goal::Run { graph, part, mirror, suspended: true, allow_breaking, cluster }
-        }
-        other @ Goal::Remove { .. } => other,
+        Goal::Run { graph, part, mirror, allow_breaking, cluster, .. } => Goal::Run {
+            graph,
+            part,
+            mirror,
+            suspended: true,
+            allow_breaking,
+            cluster,
+            mark: None,
+            admitted: None,
+            rank: Rank::default(),
+        },
+        other => other,
     };
     bench.want(suspend(&bench));
     bench.server.delete(&child(Sort::ConfigMap, "n0"), None).unwrap();

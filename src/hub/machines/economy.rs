@@ -80,3 +80,24 @@ fn one_request_more_says_that_it_takes_a_while() {
         }
     }
 }
+
+#[test]
+fn many_at_once_cost_the_hub_few_status_writes_however_long_they_take() {
+    const MANY: usize = 40;
+    // So many milliseconds pass with each thing that happens: from as fast as it goes to a minute and more for all.
+    for pace in [0, 4, 16, 64] {
+        let blueprint = Blueprint::new(four_children(true), 1);
+        let mut world = World::new(1, 2, false, blueprint, false);
+        world.pace = pace;
+        create(&mut world, "first", Some("c0,c1"));
+        world.run_to_rest(20_000).unwrap();
+        world.calls.clear();
+        let began = world.now.at;
+        (0..MANY).for_each(|n| create(&mut world, &format!("many-{n}"), Some("c0,c1")));
+        world.run_to_rest(200_000).unwrap();
+        world.laws.verdict().unwrap();
+        let writes = world.calls.get("hub status").copied().unwrap_or_default();
+        let took = world.now.at.since(began);
+        assert!(writes <= 3 * MANY as u64, "pace {pace}: {writes} writes for {MANY} instances in {took:?}");
+    }
+}

@@ -13,9 +13,12 @@ use crate::hub::instances::{Outcome, Target, write};
 use crate::reconcile::Moment;
 use crate::reconcile::Now;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
+use crate::reconcile::fleet::overriding::Layer;
 use crate::reconcile::fleet::placement::DefaultPlacement;
-use crate::reconcile::fleet::{ClusterState, Departure, Fleet, FleetAction, FleetStep, Inputs};
+use crate::reconcile::fleet::{ClusterState, Departure, Fleet, FleetAction, FleetStep, Inputs, Registered};
+use crate::reconcile::policy::Effective;
 use crate::reconcile::spoke::{Goal, InstanceState, Report, StatusTrouble};
+use crate::reconcile::world::Stored;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +29,17 @@ pub(super) struct Bench {
     pub fleet: Fleet,
     pub blueprint: Arc<Blueprint>,
     pub clusters: BTreeMap<ClusterName, ClusterState>,
+    registered: Registered,
+    /// The instance as the last step saw it.
+    seen: Option<Arc<Object>>,
+    /// What the Placements say that concern the instance.
+    pub placements: Vec<Arc<Effective>>,
+    /// The spec that each cluster was sent last.
+    pub sent: BTreeMap<ClusterName, Value>,
+    /// The next report is refused.
+    refuses: bool,
+    /// What its reports say.
+    pub reports: BTreeMap<usize, Value>,
     left: LeftRecords,
     pub now: Now,
     /// The definition did not compile since the start.
@@ -66,6 +80,12 @@ impl Bench {
             fleet: Fleet::new(instance_key("app"), app_gvk()),
             blueprint: Blueprint::new(vec![Plan::new("n0", Sort::ConfigMap)], 1),
             clusters: clusters.into(),
+            registered: Registered::default(),
+            seen: None,
+            placements: Vec::new(),
+            sent: BTreeMap::new(),
+            refuses: false,
+            reports: BTreeMap::new(),
             left: LeftRecords::default(),
             undefined: false,
             status_trouble: StatusTrouble::Passing,
@@ -74,6 +94,10 @@ impl Bench {
         }
     }
 
+    /// The next report is refused.
+    pub fn fails_once(&mut self) {
+        self.refuses = true;
+    }
     pub fn instance(&self) -> Option<Object> {
         self.server.object(&instance_key("app").object())
     }
@@ -100,7 +124,15 @@ impl Bench {
             match &action {
                 FleetAction::PatchMeta { .. } => out.push("record".to_owned()),
                 FleetAction::Send { cluster, task } => {
-                    let what = if matches!(task.goal, Goal::Run { .. }) { "run" } else { "remove" };
+                    let what = match &task.goal {
+                        Goal::Run { mirror, .. } => {
+                            self.sent.insert(cluster.clone(), mirror.spec());
+                            "run"
+                        }
+                        Goal::GoOn { .. } => "go on",
+                        Goal::Stay { .. } => "stay",
+                        Goal::Remove { .. } => "remove",
+                    };
                     out.push(format!("{what} {cluster}"));
                     continue;
                 }
@@ -114,11 +146,27 @@ impl Bench {
                     continue;
                 }
                 FleetAction::WriteStatus { .. } => {}
+                FleetAction::WriteReport(write) => {
+                    out.push(format!("report {}", write.index));
+                    if std::mem::take(&mut self.refuses) {
+                        self.fleet.report_written(write.index, Err(()), &self.now);
+                        continue;
+                    }
+                    match &write.report {
+                        Some(report) => drop(self.reports.insert(write.index, report.clone())),
+                        None => drop(self.reports.remove(&write.index)),
+                    }
+                    self.fleet.report_written(write.index, Ok(write.report.as_ref()), &self.now);
+                    continue;
+                }
                 FleetAction::Evaluate(question) => {
                     self.fleet.evaluated(question.evaluate());
                     continue;
                 }
                 FleetAction::RemoveFinalizer => out.push("finalizer".to_owned()),
+                FleetAction::RecordVersion { .. }
+                | FleetAction::MarkStable { .. }
+                | FleetAction::DropVersion { .. } => panic!("no rollout is in effect"),
             }
             let object = Arc::new(instance.clone());
             let object = match action {
@@ -151,13 +199,28 @@ impl Bench {
     pub fn undone(&mut self) -> FleetStep {
         let Some(instance) = self.instance() else { return FleetStep::default() };
         let hub_id = HubId::new("hub-1");
+        self.registered.replace(self.clusters.clone());
+        // As the hub's view: what did not change is the same object.
+        let instance =
+            self.seen.take().filter(|seen| **seen == instance).unwrap_or_else(|| Arc::new(instance));
+        self.seen = Some(instance.clone());
+        let overrides: Vec<Arc<Layer>> = self
+            .placements
+            .iter()
+            .filter(|of| !of.overrides.is_empty())
+            .map(|of| Arc::new(Layer::read(of, &self.blueprint.graph)))
+            .collect();
         self.fleet.step(&Inputs {
             instance: &instance,
+            stored: &Arc::new(Stored::new(instance.0.clone())),
             graph: Some(&self.blueprint.graph).filter(|_| !self.undefined),
             allow_breaking: false,
-            clusters: &self.clusters,
+            clusters: &self.registered,
             hub_id: &hub_id,
             default_placement: DefaultPlacement::Local,
+            placements: &self.placements,
+            overrides: &overrides,
+            rolled: crate::reconcile::fleet::rollout::Rolled::default(),
             now: &self.now,
         })
     }
@@ -182,11 +245,13 @@ impl Bench {
             ready: 1,
             total: 1,
             message: String::new(),
-            conditions: Vec::new(),
+            conditions: Vec::new().into(),
             author: None,
             hub_values: Arc::default(),
             fields: Map::new(),
             settled: true,
+            stands: crate::reconcile::spoke::Stands::Unknown,
+            admitted: None,
         }
     }
     pub fn placed(words: &str) -> Self {
@@ -534,4 +599,35 @@ fn fields_that_the_hub_refuses_are_named_and_the_rest_of_the_status_is_written()
     bench.rounds();
     let instance = bench.instance().unwrap();
     assert_eq!((instance.str_at("/status/state"), instance.str_at("/status/first")), ("ACTIVE", "n1"));
+}
+
+#[test]
+fn an_edit_of_what_runs_on_the_hub_is_told_as_done_once_it_is() {
+    let mut bench = Bench::new(json!({}));
+    let mut own = ClusterState { health: ClusterHealth::Ready, ..ClusterState::default() };
+    own.view.local = true;
+    bench.clusters.insert(name("local"), own);
+    let told = |bench: &mut Bench| {
+        bench.later(5);
+        bench.rounds();
+        let status = bench.instance().unwrap().0["status"].clone();
+        (status["state"].as_str().unwrap_or_default().to_owned(), status["observedGeneration"].clone())
+    };
+    bench.rounds();
+    bench.active(&["local"]);
+    assert_eq!(told(&mut bench), ("ACTIVE".to_owned(), json!(1)));
+    let edit = json!({"spec": {"x": "y"}});
+    bench.server.change(&instance_key("app").object(), "user", false, |v| merge(v, &edit)).unwrap();
+    bench.rounds();
+    assert_eq!(told(&mut bench), ("ACTIVE".to_owned(), json!(1)), "nobody has acted on it yet");
+    bench.later(15);
+    assert_eq!(told(&mut bench).0, "IN_PROGRESS", "for long");
+    let report = Report { generation: 2, ..bench.report() };
+    bench.fleet.report(&name("local"), report);
+    assert_eq!(told(&mut bench), ("ACTIVE".to_owned(), json!(2)));
+    // What keeps it from being told is no deletion.
+    bench.clusters.get_mut(&name("local")).unwrap().health =
+        ClusterHealth::NotReady { reason: "Paused".into(), message: "spec.paused is true".into() };
+    told(&mut bench);
+    assert!(!bench.ready().1.contains("deletion"), "{:?}", bench.ready());
 }

@@ -5,12 +5,12 @@ use super::fleet_tables::{Bench as FleetBench, name};
 use super::graphs::{Blueprint, Plan, Sort};
 use super::spoke_tables::{Bench, child, run, task, wish};
 use super::world::instance_key;
-use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::on_hub::ITSELF;
 use crate::reconcile::fleet::{ClusterState, Fleet};
 use crate::reconcile::spoke::{Goal, Home, HubValues, InstanceState, Machine, Part, Report, Task};
+use crate::reconcile::world::{Rank, Stored};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -25,10 +25,18 @@ fn plans() -> Vec<Plan> {
 
 fn goal(blueprint: &Blueprint, part: Part) -> Goal {
     match run(blueprint, &wish()) {
-        Goal::Run { graph, mirror, suspended, allow_breaking, cluster, .. } => {
-            Goal::Run { graph, part, mirror, suspended, allow_breaking, cluster }
-        }
-        removal @ Goal::Remove { .. } => removal,
+        Goal::Run { graph, mirror, suspended, allow_breaking, cluster, .. } => Goal::Run {
+            graph,
+            part,
+            mirror,
+            suspended,
+            allow_breaking,
+            cluster,
+            mark: None,
+            admitted: None,
+            rank: Rank::default(),
+        },
+        other => other,
     }
 }
 
@@ -72,7 +80,7 @@ fn the_hub_makes_its_part_alone_and_shows_what_is_ready() {
     let of = |server: &Server| {
         let instance = server.object(&target).unwrap();
         let hub_uid = instance.uid().to_owned();
-        let home = Home::Local { instance: Arc::new(Object(instance.0)) };
+        let home = Home::Local { instance: Arc::new(Stored::new(instance.0)) };
         Arc::new(Task { home, hub_uid, ..(*task(goal.clone(), "")).clone() })
     };
     bench.machine = Machine::new(of(&bench.server));

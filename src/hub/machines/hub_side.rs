@@ -62,7 +62,7 @@ impl HubSide {
 
     pub fn serve(&mut self, graph: Arc<Graph>) {
         self.graph = graph.clone();
-        self.instances.serve(definitions::Effect::Serve { graph, allow_breaking: false });
+        self.instances.serve(definitions::Effect::Serve { graph, allow_breaking: false, revision: 0 });
     }
 
     /// What the instances want done.

@@ -86,7 +86,7 @@ impl Laws {
         }
         // Nobody said so: not the words, which are as they were, and no acknowledgement.
         let untouched = !self.edited.contains(&task.key) && instance.annotation(hub::ALLOW_SHRINK).is_none();
-        let record = placement::Record::read(instance.annotation(hub::DECIDED));
+        let record = placement::Record::on(instance);
         // It was let go while others were placed, which may have been lost since, and are held.
         let earlier = record.gone.contains(cluster) && !(record.placed.is_empty() && record.held.is_empty());
         let chosen = places.iter().any(|(name, tier)| chooses(instance, name, tier));
@@ -102,7 +102,7 @@ impl Laws {
         let text = instance.annotation(hub::DECIDED);
         if self.answered.get(&key).is_none_or(|answered| answered.as_deref() != text) {
             self.answered.remove(&key);
-            let record = placement::Record::read(text);
+            let record = placement::Record::on(instance);
             self.held.extend(record.held.into_iter().map(|n| (key.clone(), n)));
         }
         let chosen = |n: &ClusterName| places.get(n).is_none_or(|tier| chooses(instance, n, tier));
@@ -161,7 +161,7 @@ impl Laws {
         // On the hub the answer to a write of ours may be newer than the task.
         let live = hub_server.and_then(|s| s.object(&task.key.object()));
         if let (Home::Local { instance }, Some(live)) = (&task.home, live)
-            && live.0["spec"] != instance.0["spec"]
+            && live.0["spec"] != instance.object.unpack().0["spec"]
         {
             return;
         }
@@ -181,13 +181,13 @@ impl Laws {
         }
         let Some(blueprint) = all.iter().find(|b| b.graph.hash == graph.hash) else { return };
         let spec = match &task.home {
-            Home::Local { instance } => instance.0["spec"].clone(),
-            Home::Mirror | Home::Nested => mirror.spec.clone(),
+            Home::Local { instance } => instance.object.unpack().0["spec"].clone(),
+            Home::Mirror | Home::Nested => mirror.spec(),
         };
         let wish = Wish::read(&spec);
         let parent = store.get(&task.key.object()).map(|s| s.object.uid().to_owned());
         let uid = match &task.home {
-            Home::Local { instance } => instance.uid().to_owned(),
+            Home::Local { instance } => instance.object.uid().to_owned(),
             Home::Mirror | Home::Nested => parent.unwrap_or_default(),
         };
         let expected = blueprint.expected(&task.key.name, &uid, &wish);
@@ -200,7 +200,8 @@ impl Laws {
                 }
                 Action::Delete { object, .. } | Action::Release { object, .. }
                     if store.get(object).is_some_and(|s| {
-                        !task.is_local() && is_renamed(blueprint, &task.key, &wish, object, &s.object)
+                        !task.is_local()
+                            && is_renamed(blueprint, &task.key, &wish, object, &s.object.unpack())
                     }) =>
                 {
                     let why = "whose name only the uid of the mirror changed";
@@ -240,7 +241,7 @@ impl Laws {
                             let ready = store.get(&object).is_some_and(|s| {
                                 !s.object.is_deleting()
                                     && (!read.waits
-                                        || s.object.0.pointer("/status/ready") == Some(&json!(true)))
+                                        || s.object.unpack().0.pointer("/status/ready") == Some(&json!(true)))
                             });
                             if !ready {
                                 self.breach(format!(
@@ -274,7 +275,7 @@ impl Laws {
             };
             let earlier = members.iter().find(|(_, s)| {
                 s.object.label(kro::INSTANCE_ID) == Some(parent)
-                    && (is_mirror || order(&s.object) > order(&going.object))
+                    && (is_mirror || order(&s.object.unpack()) > order(&going.object.unpack()))
             });
             if let Some((earlier, _)) = earlier {
                 self.breach(format!("{site}: the removal of {key} deletes {object} before {earlier}"));
@@ -311,7 +312,9 @@ fn shown(store: &Store, step: &Step, plan: &Plan, wish: &Wish) -> Option<String>
     });
     match (found.map(|lookup| store.look(lookup)), plan.outside) {
         (Some(Looked::Found(found)), Some(Outside::Selected)) => Some(found.len().to_string()),
-        (Some(Looked::Found(found)), _) => found.first().map(|s| s.object.str_at("/data/value").to_owned()),
+        (Some(Looked::Found(found)), _) => {
+            found.first().map(|s| s.object.unpack().str_at("/data/value").to_owned())
+        }
         _ => None,
     }
 }
@@ -319,7 +322,7 @@ fn shown(store: &Store, step: &Step, plan: &Plan, wish: &Wish) -> Option<String>
 fn owner(target: &ObjectRef, live: &Object) -> Option<InstanceKey> {
     live.label(hub::HUB_ID)?;
     if target.gk == app_kind() {
-        return Some(InstanceKey::new(target.gk.clone(), &target.namespace, &target.name));
+        return Some(InstanceKey::of(target));
     }
     Some(instance_key(live.label(kro::INSTANCE_NAME)?))
 }

@@ -26,7 +26,7 @@ fn made(bench: &mut Bench, labels: &Value) -> Object {
 fn look(bench: &mut Bench) {
     let Some(object) = bench.server.object(&instance_key("app").object()) else { return };
     let definition = Definition { graph: bench.blueprint.graph.clone(), allow_breaking: false };
-    let task = Arc::new(nested_task(&object, Some(&definition), &hub_id(), None).unwrap());
+    let task = Arc::new(nested_task(&object.pack(), Some(&definition), &hub_id(), None).unwrap());
     if bench.machine.task().is_nested() {
         bench.machine.retarget(task);
     } else {
@@ -105,7 +105,7 @@ fn one_that_goes_is_let_go_also_when_its_definition_went_before() {
     let key = instance_key("app").object();
     let task_without = |bench: &Bench| {
         let object = bench.server.object(&key).unwrap();
-        nested_task(&object, None, &hub_id(), None)
+        nested_task(&object.pack(), None, &hub_id(), None)
     };
     assert!(task_without(&bench).is_none(), "nothing is done for it while it stays");
     bench.server.delete(&key, None).unwrap();

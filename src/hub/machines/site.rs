@@ -25,7 +25,7 @@ use std::sync::Arc;
 /// A request that the actor wants made.
 pub enum Wanted {
     Perform { key: InstanceKey, task: Arc<Task>, action: Box<Action>, resource: Option<ApiResource> },
-    Crd { graph: Arc<Graph>, allow_breaking: bool },
+    Crd { graph: Arc<Graph>, may: crate::spoke::crd::May },
 }
 
 /// What may be heard next beside messages.
@@ -82,8 +82,9 @@ impl Driven {
                     let action = Box::new(action);
                     wanted.push(Wanted::Perform { key, task, action, resource });
                 }
-                Effect::EnsureCrd { graph, allow_breaking } => {
-                    wanted.push(Wanted::Crd { graph, allow_breaking });
+                Effect::EnsureCrd { graph, allow_breaking, rank } => {
+                    let may = crate::spoke::crd::May { break_it: allow_breaking, rank };
+                    wanted.push(Wanted::Crd { graph, may });
                 }
                 Effect::Watch { gk, selector, serial, .. } => {
                     let watch = Watch::new(gk.clone(), selector.as_deref().and_then(pair));
@@ -238,7 +239,7 @@ fn seen(shown: Shown) -> Seen {
         Shown::Served(gk) => Seen::Served(resource_of(&gk)),
         Shown::NotServed => Seen::NotServed,
         Shown::ListStarted => Seen::ListStarted,
-        Shown::Object(value) => Seen::Object((*value).clone()),
+        Shown::Object(value) => Seen::Object(Arc::new(Stored::new((*value).clone()))),
         Shown::Left(value, version) => {
             let object = Object((*value).clone());
             Seen::Left(object.object_ref(), object.uid().to_owned(), version)

@@ -11,11 +11,12 @@ use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, HubId, ObjectRef};
 use crate::reconcile::Moment;
 use crate::reconcile::Now;
+use crate::reconcile::rollout::Mark;
 use crate::reconcile::spoke::tracked::Trouble;
 use crate::reconcile::spoke::{
-    Action, Goal, Home, Machine, MirrorContent, Outcome, Part, StatusTrouble, Step, Task,
+    Action, Goal, Home, Machine, MirrorContent, Outcome, Part, Stands, StatusTrouble, Step, Task,
 };
-use crate::reconcile::world::{CrdState, CrdWish, KindState, Looked, Lookup, Stored};
+use crate::reconcile::world::{CrdState, CrdWish, KindState, Looked, Lookup, Rank, Stored};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -52,7 +53,7 @@ pub(super) fn task(goal: Goal, uid: &str) -> Arc<Task> {
 }
 
 pub(super) fn run(blueprint: &Blueprint, wish: &Wish) -> Goal {
-    let mirror = MirrorContent { spec: wish.value(), generation: 1, ..MirrorContent::default() };
+    let mirror = MirrorContent::new(&BTreeMap::new(), &BTreeMap::new(), &wish.value(), 1);
     Goal::Run {
         graph: blueprint.graph.clone(),
         part: Part::Whole,
@@ -60,6 +61,9 @@ pub(super) fn run(blueprint: &Blueprint, wish: &Wish) -> Goal {
         suspended: false,
         allow_breaking: false,
         cluster: Arc::default(),
+        mark: None,
+        admitted: None,
+        rank: Rank::default(),
     }
 }
 
@@ -115,7 +119,7 @@ impl Bench {
     fn given(&self) -> Given {
         let kinds: Vec<GroupKind> = Sort::ALL.iter().map(|s| s.gk()).chain([app_kind()]).collect();
         let hash = self.blueprint.graph.crd_hash();
-        let crd = self.crd.clone().unwrap_or(CrdState::Ready { hash });
+        let crd = self.crd.clone().unwrap_or(CrdState::Ready { hash, serves: 0 });
         let mut given = Given::complete(&self.server, &kinds, crd);
         for (gk, state) in &self.unlisted {
             given.store.kind_mut(gk).state = state.clone();
@@ -460,6 +464,41 @@ fn a_repair_that_is_refused_is_none_and_its_error_is_shown() {
 }
 
 #[test]
+fn after_a_restart_a_settled_status_stands_while_lists_are_under_way_and_a_new_instance_says_so_soon() {
+    let silent_for = |bench: &mut Bench| {
+        let begun = bench.now.at;
+        bench.unlisted = vec![(Sort::ConfigMap.gk(), KindState::Syncing)];
+        while bench.now.at.since(begun) < Duration::from_secs(600) {
+            bench.round();
+            if bench.last.report.is_some() {
+                break;
+            }
+            bench.now.at = bench.now.at.after(Duration::from_secs(1));
+        }
+        bench.now.at.since(begun).as_secs()
+    };
+    let mut bench = settled(chain());
+    bench.restart();
+    assert_eq!(silent_for(&mut bench), 120);
+    // Nor is it known whether one stands before the mirrors were listed.
+    bench.restart();
+    let begun = bench.now.at;
+    bench.unlisted = vec![(app_kind(), KindState::Syncing)];
+    while bench.now.at.since(begun) < Duration::from_secs(119) {
+        bench.round();
+        assert!(bench.last.report.is_none());
+        bench.now.at = bench.now.at.after(Duration::from_secs(1));
+    }
+    bench.unlisted.clear();
+    assert_eq!(bench.rounds(), [""; 0]);
+    let mirror = instance_key("app").object();
+    let blank = |v: &mut Value| v["status"]["conditions"] = json!([]);
+    bench.server.change(&mirror, "user", true, blank).unwrap();
+    bench.restart();
+    assert_eq!(silent_for(&mut bench), 10);
+}
+
+#[test]
 fn a_mirror_of_an_earlier_instance_is_relabelled() {
     let mut bench = settled(chain());
     let goal = bench.machine.task().goal.clone();
@@ -738,6 +777,78 @@ fn a_refused_crd_is_tried_again_when_it_is_due() {
 }
 
 #[test]
+fn while_the_next_definition_does_not_fit_the_one_of_before_serves_on() {
+    let mut bench = Bench::new(vec![Plan::new("n0", Sort::ConfigMap)]);
+    bench.rounds();
+    bench.redefine(vec![Plan { suffix: "n1".into(), ..Plan::new("n0", Sort::ConfigMap) }]);
+    let wish = CrdWish { hash: bench.blueprint.graph.crd_hash(), allow_breaking: false };
+    let due = bench.now.at.after(Duration::from_millis(60_000));
+    bench.crd =
+        Some(CrdState::Refused { reason: "Incompatible", message: "no".into(), wish, retry_at: Some(due) });
+    assert!(bench.rounds().is_empty());
+    let (state, message) = bench.report();
+    assert!(state == "ERROR" && message.contains("no; the revision of before serves on"), "{message}");
+    let n0 = child(Sort::ConfigMap, "n0");
+    bench.server.change(&n0, "somebody", false, |v| v["data"] = json!({"x": "theirs"})).unwrap();
+    assert_eq!(bench.rounds(), ["apply n0"], "it is repaired");
+    bench.crd = None;
+    let rounds = bench.rounds().join("; ");
+    assert!(rounds.contains("apply n1") && rounds.contains("delete n0"), "{rounds}");
+    assert_eq!(bench.report().0, "ACTIVE");
+    // There is nothing left of the one of before.
+    bench.now.at = due;
+    assert!(bench.rounds().is_empty());
+}
+
+#[test]
+fn what_nothing_new_can_be_made_for_is_looked_after_as_it_stands() {
+    let mut bench = Bench::new(vec![Plan::new("n0", Sort::ConfigMap)]);
+    bench.rounds();
+    let Goal::Run { graph, part, suspended, cluster, rank, .. } = run(&bench.blueprint, &wish()) else {
+        panic!()
+    };
+    let goal = Goal::GoOn { graph, part, suspended, cluster, rank };
+    let fresh = |bench: &mut Bench| bench.machine = Machine::new(task(goal.clone(), "u1"));
+    fresh(&mut bench);
+    assert!(bench.rounds().is_empty(), "nothing is to be repaired");
+    assert_eq!(bench.report().0, "ACTIVE");
+    let n0 = child(Sort::ConfigMap, "n0");
+    bench.server.change(&n0, "somebody", false, |v| v["data"] = json!({"x": "theirs"})).unwrap();
+    assert_eq!(bench.rounds(), ["apply n0"]);
+    // Where there is none, none is made.
+    bench.server.delete(&instance_key("app").object(), None).unwrap();
+    fresh(&mut bench);
+    assert!(bench.rounds().is_empty());
+    assert_eq!(bench.last.report.as_ref().unwrap().stands, Stands::Nothing);
+}
+
+#[test]
+fn what_a_rollout_wrote_on_a_mirror_stays_until_the_next_change() {
+    let mut bench = Bench::new(vec![Plan::new("n0", Sort::ConfigMap)]);
+    let moved = |goal: Goal| match goal {
+        Goal::Run { graph, part, mirror, suspended, allow_breaking, cluster, admitted, rank, .. } => {
+            let mark = Some(Mark { version: 7, since: 1_795_860_000, unjudged: false });
+            Goal::Run { graph, part, mirror, suspended, allow_breaking, cluster, mark, admitted, rank }
+        }
+        other => other,
+    };
+    let plain = |bench: &Bench, wish: &Wish| run(&bench.blueprint, wish);
+    bench.want(moved(plain(&bench, &wish())));
+    bench.rounds();
+    let mark = |bench: &Bench| {
+        let mirror = Object(Value::clone(bench.server.get(&instance_key("app").object()).unwrap()));
+        mirror.annotation(hub::VERSION).map(str::to_owned)
+    };
+    assert!(mark(&bench).is_some());
+    bench.want(plain(&bench, &wish()));
+    assert!(bench.rounds().is_empty(), "nothing else changed");
+    assert!(mark(&bench).is_some());
+    bench.want(plain(&bench, &Wish { x: "other".into(), ..wish() }));
+    assert!(bench.rounds().join(" ").contains("apply mirror"));
+    assert!(mark(&bench).is_none());
+}
+
+#[test]
 fn a_removal_waits_for_writes_that_are_under_way() {
     let mut bench = Bench::new(vec![Plan::new("n0", Sort::ConfigMap)]);
     bench.round();
@@ -821,7 +932,7 @@ fn fields_that_the_cluster_refuses_are_named_and_the_rest_of_the_status_is_writt
 #[test]
 fn a_definition_that_went_back_is_brought_there_when_the_hub_says_so() {
     let mut bench = settled(vec![Plan::new("n0", Sort::ConfigMap)]);
-    bench.crd = Some(CrdState::Ready { hash: "of a later generation".into() });
+    bench.crd = Some(CrdState::Ready { hash: "of a later generation".into(), serves: 0 });
     // Another instance has heard of it.
     bench.crd_wanted = Some("of a later generation".into());
     assert_eq!(bench.round(), "status");

@@ -11,7 +11,7 @@ use super::watch::Watch;
 use super::wire::{self, Fault, Request};
 use crate::api::names::{ClusterName, HubId, InstanceKey, ObjectRef};
 use crate::hub::clusters::left_behind::Recorded;
-use crate::hub::instances::{Effect, Outcome, Target, write};
+use crate::hub::instances::{Effect, Outcome, Target, write, write_version};
 use crate::reconcile::Moment;
 use crate::reconcile::Now;
 use crate::reconcile::fleet::{FleetAction, Left};
@@ -274,11 +274,11 @@ impl World {
                 });
                 (work, request)
             }
-            Wanted::Crd { graph, allow_breaking } => {
+            Wanted::Crd { graph, may } => {
                 self.note(|| format!("{name}: wants the CRD of generation {}", graph.generation));
                 let hub_id = self.hub_id.clone();
                 let request = Request::new(|client| async move {
-                    let ensured = crd::ensure(&client, &graph, &hub_id, allow_breaking).await;
+                    let ensured = crd::ensure(&client, &graph, &hub_id, may).await;
                     Ended::Actor(Event::Crds(graph.gvk.group_kind(), ensured))
                 });
                 (Work::Crd, request)
@@ -298,7 +298,12 @@ impl World {
             action => {
                 let action = action.clone();
                 Line::Server(Request::new(|client| async move {
-                    Ended::Instance(write(&client, &target, action).await.expect("a write"))
+                    let version = write_version(&client, "kro-hub", &target, &action).await;
+                    let ended = match version {
+                        Some(ended) => Some(ended),
+                        None => write(&client, &target, action).await,
+                    };
+                    Ended::Instance(ended.expect("a write"))
                 }))
             }
         };
@@ -501,7 +506,7 @@ impl World {
     fn step_hub(&mut self) {
         let now = &self.now;
         let Some(key) = wire::on_the_clock(|| self.hub.instances.step_next(now)) else { return };
-        let object = self.hub.instances.get(&key).cloned();
+        let object = self.hub.instances.get(&key);
         let places = self.sites.iter().filter(|(_, s)| s.registered && !s.leaving);
         let places = places.map(|(name, site)| (name.clone(), site.tier)).collect();
         let live = self.sites[&hub_site()].server.object(&key.object());
@@ -675,7 +680,8 @@ impl World {
                         }
                     }
                 }
-                Effect::TellRefused(..) => {}
+                Effect::TellRefused(..) | Effect::Need(..) | Effect::Number(..) | Effect::KindVersion(..) => {
+                }
             }
         }
     }
@@ -854,8 +860,16 @@ fn told(message: &ToSpoke) -> String {
         ToSpoke::Forget(key) => format!("forget {key}"),
         ToSpoke::Task(task) => match &task.goal {
             Goal::Run { graph, mirror, .. } => {
-                format!("run {} uid {} at {} with {}", task.key, task.hub_uid, graph.generation, mirror.spec)
+                format!(
+                    "run {} uid {} at {} with {}",
+                    task.key,
+                    task.hub_uid,
+                    graph.generation,
+                    mirror.spec()
+                )
             }
+            Goal::GoOn { .. } => format!("go on {} uid {}", task.key, task.hub_uid),
+            Goal::Stay { .. } => format!("stay {} uid {}", task.key, task.hub_uid),
             Goal::Remove { .. } => format!("remove {} uid {}", task.key, task.hub_uid),
         },
     }

@@ -1,8 +1,10 @@
 //! What happens in a storm, from outside of the controller.
 
+use super::steering;
 use super::weather::Weather;
 use super::wishes::{Wish, Words};
 use crate::hub::machines::random::Random;
+use serde_json::Value;
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub enum Act {
     },
     KillAtWrite {
         after: u64,
+        /// At those alone whose path has this in it.
+        at: &'static str,
         done: bool,
         restart: Duration,
     },
@@ -88,6 +92,43 @@ pub enum Act {
     },
     /// The hub is as it was some time ago.
     Restore,
+    /// A Placement is made or edited, or is deleted.
+    Steer {
+        policy: String,
+        of_cluster: bool,
+        spec: Value,
+    },
+    Unsteer {
+        policy: String,
+        of_cluster: bool,
+    },
+    Label {
+        site: String,
+        key: &'static str,
+        value: &'static str,
+    },
+    Taint {
+        site: String,
+        taints: Value,
+    },
+    Approve {
+        pick: usize,
+        stage: &'static str,
+    },
+    Withdraw {
+        pick: usize,
+    },
+    Pause {
+        policy: String,
+        of_cluster: bool,
+        on: bool,
+    },
+    /// The kind goes to so many revisions before the newest.
+    Pin {
+        back: u64,
+    },
+    /// What a guard holds is let go.
+    Acknowledge,
 }
 
 /// When, since the begin of the storm, and what.
@@ -108,6 +149,45 @@ pub fn random(random: &mut Random, spokes: &[String], until: Duration) -> Vec<Ti
     }
     acts.sort_by_key(|(at, _)| *at);
     acts
+}
+
+/// The acts of a storm over a fleet that is steered. Where all is moved by stages, little happens in a short time.
+pub fn steered(random: &mut Random, spokes: &[String], until: Duration) -> Vec<Timed> {
+    let until = until.as_millis() as usize / random.pick(&[1, 1, 1, 3]);
+    let restores = random.chance(8);
+    let mut acts = Vec::new();
+    for n in 0..30 + random.below(50) {
+        let at = Duration::from_millis(random.below(until) as u64);
+        let act = if n % 5 < 2 { steering::random(random, spokes) } else { one(random, spokes, restores) };
+        acts.push((at, placed_by_others(act, random)));
+    }
+    // Something is there from the beginning.
+    for (n, name) in NAMES.into_iter().enumerate() {
+        let (wish, words) = (Wish::random(random), Words::None);
+        acts.push((Duration::from_millis(10 * n as u64), Act::Create { name: name.to_owned(), wish, words }));
+    }
+    for n in 0..3 {
+        acts.push((Duration::from_millis(n), steering::random(random, spokes)));
+    }
+    acts.sort_by_key(|(at, _)| *at);
+    acts
+}
+
+/// Most instances say nothing of where they go; some never get ready.
+fn placed_by_others(act: Act, random: &mut Random) -> Act {
+    match act {
+        Act::Create { name, wish, .. } if random.chance(80) => Act::Create { name, wish, words: Words::None },
+        Act::Place { name, .. } if random.chance(60) => Act::Place { name, words: Words::None },
+        Act::Edit { name, wish } if random.chance(20) => Act::Edit { name, wish: wish.ill() },
+        // Half of what is deleted stays: else nothing is left to be moved.
+        Act::Delete { name } if random.chance(60) => Act::Edit { name, wish: Wish::random(random) },
+        Act::Deregister { .. } | Act::Create { .. } if random.chance(50) => Act::Revise,
+        Act::KillAtWrite { after, done, restart, .. } => {
+            let at = random.pick(&["", "/controllerrevisions", "placements/", "/shops"]);
+            Act::KillAtWrite { after: if at.is_empty() { after } else { after % 4 }, at, done, restart }
+        }
+        act => act,
+    }
 }
 
 fn one(random: &mut Random, spokes: &[String], restores: bool) -> Act {
@@ -133,7 +213,7 @@ fn one(random: &mut Random, spokes: &[String], restores: bool) -> Act {
         79..82 => Act::Kill { restart: restart(random) },
         82..87 => {
             let (after, done) = (random.below(20) as u64, random.chance(50));
-            Act::KillAtWrite { after, done, restart: restart(random) }
+            Act::KillAtWrite { after, at: "", done, restart: restart(random) }
         }
         87..88 => Act::Stop { restart: restart(random) },
         88..90 => Act::Standby,

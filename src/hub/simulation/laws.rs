@@ -1,5 +1,14 @@
 //! What holds at every request of a controller.
 
+mod admission;
+mod choice;
+mod content;
+pub mod pairs;
+mod removal;
+mod tests;
+
+use super::ground::{Ground, Unit};
+use super::history::History;
 use super::network::HUB;
 use super::process::{HUB_NAMESPACE, ProcessId, TIMES};
 use super::wishes::{self, Child, KIND};
@@ -7,6 +16,9 @@ use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::ClusterName;
 use crate::reconcile::fleet::Fleet;
+use admission::Case;
+use apiserver_model::server::Server;
+use pairs::{Pair, Pairs};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,6 +58,11 @@ pub struct Laws {
     pub amnesia: bool,
     pub writes: u64,
     pub last_write: u64,
+    pub history: History,
+    pub pairs: Pairs,
+    pub fields: content::Fields,
+    /// Instances, by uid, with the clusters that they were put on.
+    there: BTreeSet<(String, String)>,
 }
 
 impl Laws {
@@ -107,6 +124,116 @@ impl Laws {
         }
         self.only_where_it_is_recorded(seen, instance);
         self.nothing_that_is_wanted_goes(seen);
+    }
+
+    /// Somebody wrote to the hub.
+    pub fn note(&mut self, now: u64, hub: &Server) {
+        self.history.note(now, Ground::read(hub));
+    }
+
+    /// What holds of placements and rollouts. `runs`: what stands on the cluster of a pair.
+    pub fn of_the_fleet(&mut self, seen: &Seen, server: &Server, runs: impl Fn(&Pair) -> Option<Object>) {
+        if !seen.success || seen.method == "GET" || self.amnesia {
+            return;
+        }
+        let broken = if seen.site == HUB {
+            self.on_the_hub(seen, server, runs)
+        } else if self.strangers.contains(seen.site) {
+            Vec::new()
+        } else {
+            self.on_a_spoke(seen, server)
+        };
+        broken.into_iter().for_each(|what| self.breach(seen, &what));
+    }
+
+    fn on_the_hub(
+        &mut self,
+        seen: &Seen,
+        server: &Server,
+        runs: impl Fn(&Pair) -> Option<Object>,
+    ) -> Vec<String> {
+        let of = |kinds: &[&str]| kinds.iter().any(|kind| seen.path.contains(kind));
+        let all = ["/clusters/", "placements/", "/shops/", "/controllerrevisions", "/graphrevisions"];
+        if !of(&all) || (seen.path.ends_with("/status") && of(&["/shops/", "/graphrevisions"])) {
+            return Vec::new();
+        }
+        let before = self.history.changes();
+        self.note(seen.now, server);
+        if self.history.changes() == before {
+            return Vec::new();
+        }
+        let (history, pairs, now) = (&self.history, &self.pairs, seen.now);
+        if of(&["/controllerrevisions"]) && seen.method == "DELETE" {
+            content::no_version_is_deleted_that_a_pair_runs(history, pairs, now, runs).into_iter().collect()
+        } else if of(&["/graphrevisions"]) && seen.method == "DELETE" {
+            content::no_revision_is_deleted_that_a_pair_runs_by(history, pairs, now, runs)
+                .into_iter()
+                .collect()
+        } else if let Some(name) = pairs::instance_at(seen.path) {
+            choice::a_choice_stands(history, now, name).into_iter().collect()
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn on_a_spoke(&mut self, seen: &Seen, server: &Server) -> Vec<String> {
+        let mut broken = Vec::new();
+        let (at, now) = ((seen.now, seen.site), seen.now);
+        if seen.path.contains("/customresourcedefinitions") {
+            broken.extend(self.fields.never_go_back(seen.site, server));
+        }
+        if let Some(name) = pairs::instance_at(seen.path) {
+            let mirror = pairs::mirror(server, name);
+            if seen.method == "DELETE" {
+                broken.extend(removal::nothing_that_is_kept_is_taken_away(&self.history, at, name));
+                self.there.retain(|(of, site)| of != name || site != seen.site);
+            } else if let Some(mirror) = mirror {
+                broken.extend(removal::a_deleted_instance_gets_removals_only(
+                    &self.history,
+                    at,
+                    name,
+                    &mirror,
+                ));
+                broken.extend(content::a_mirror_has_the_content_of_its_version(
+                    &self.history,
+                    now,
+                    seen.site,
+                    &mirror,
+                ));
+                if seen.created && self.there.insert((name.to_owned(), seen.site.to_owned())) {
+                    broken.extend(choice::nobody_is_where_no_word_takes_it(
+                        &self.history,
+                        now,
+                        seen.site,
+                        name,
+                    ));
+                }
+                let Some(ground) = self.history.now() else { return broken };
+                for pair in self.pairs.landed(ground, seen.site, name, &mirror) {
+                    broken.extend(self.admitted(now, &pair, &mirror));
+                }
+            }
+        }
+        self.pairs.look(now, seen.site, server);
+        broken
+    }
+
+    /// A version came to a pair for the first time.
+    fn admitted(&self, now: u64, pair: &Pair, mirror: &Object) -> Vec<String> {
+        let case = Case { history: &self.history, pairs: &self.pairs, now, pair };
+        let revision = pairs::Marks::of(mirror).admitted.map(|a| a.revision);
+        [
+            admission::no_more_at_a_time_than_the_stage_allows(&case),
+            admission::nothing_goes_on_after_too_many_failures(&case),
+            admission::what_comes_is_on_record(&case),
+            admission::nobody_is_moved_without_leave(&case),
+            admission::no_revision_is_above_the_ceiling(&case, revision.filter(|_| pair.unit == Unit::Kind)),
+            admission::stages_are_begun_in_order(&case),
+            content::nothing_older_comes(&case),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     fn never_too_many(&mut self, seen: &Seen) {

@@ -9,11 +9,14 @@
 //! of its [`trace`].
 
 mod act;
+mod ground;
+mod history;
 mod host;
 mod laws;
 mod network;
 mod process;
 mod rest;
+mod steering;
 mod storm;
 mod tests;
 mod trace;

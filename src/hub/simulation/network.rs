@@ -1,5 +1,6 @@
 //! The network between processes and servers, and what goes wrong in it.
 
+use super::laws::pairs::{self, Pair};
 use super::laws::{Laws, Seen};
 use super::process::ProcessId;
 use super::trace::Trace;
@@ -57,6 +58,8 @@ pub struct Place {
 pub struct Doom {
     /// So many writes are still answered.
     pub after: u64,
+    /// At those alone whose path has this in it.
+    pub at: &'static str,
     /// Whether the last one is done before the process dies.
     pub done: bool,
 }
@@ -354,7 +357,7 @@ impl Front for Door {
         let chance = |percent: u64| network.random.lock().unwrap().chance(percent);
         let verdict = if network.is_silent(self.process, &self.site) {
             Verdict::Hang
-        } else if writes && let Some(done) = network.doomed(self.process) {
+        } else if writes && let Some(done) = network.doomed(self.process, request.uri.path()) {
             if done { Verdict::Lose } else { Verdict::Cut }
         } else {
             match weather {
@@ -419,9 +422,12 @@ impl Front for Door {
         let instance = |name: &str| {
             let hub = hub.as_ref()?;
             let shops = Resource::new(wishes::GROUP, "shops");
-            hub.with(|server| server.get(&shops, wishes::NAMESPACE, name).cloned())
+            hub.with(|server| server.get(&shops, wishes::NAMESPACE, name).map(|object| (*object).clone()))
         };
-        network.laws.lock().unwrap().at(&seen, instance);
+        let runs = |pair: &Pair| network.shared(&pair.site).with(|site| pairs::mirror(site, &pair.instance));
+        let mut laws = network.laws.lock().unwrap();
+        laws.at(&seen, instance);
+        laws.of_the_fleet(&seen, server, runs);
     }
 
     fn begun(&self, request: &Parts) -> Box<dyn Send> {
@@ -449,9 +455,9 @@ impl Front for Door {
 
 impl Network {
     /// Whether the process dies at this write, and whether that is done before.
-    fn doomed(&self, process: ProcessId) -> Option<bool> {
+    fn doomed(&self, process: ProcessId, path: &str) -> Option<bool> {
         let mut state = self.state();
-        let doom = state.doom.as_mut()?;
+        let doom = state.doom.as_mut().filter(|doom| path.contains(doom.at))?;
         if doom.after > 0 {
             doom.after -= 1;
             return None;

@@ -43,6 +43,10 @@ pub fn complaints(world: &World) -> Vec<String> {
             bad.push(format!("{name} is still being deleted: {}", instance.0["status"]));
             continue;
         }
+        if world.steered {
+            bad.extend(steered(world, &instance, &mut wanted));
+            continue;
+        }
         let places = world.places_of(&instance);
         let nowhere = places.is_empty() || world.names_unknown(&instance);
         let want = if nowhere { "IN_PROGRESS" } else { "ACTIVE" };
@@ -81,6 +85,71 @@ pub fn complaints(world: &World) -> Vec<String> {
                 bad.push(format!("{site}: {plural} {name} is left over"));
             }
         }
+    }
+    bad
+}
+
+/// The same of an instance that Placements may say something of.
+fn steered(world: &World, instance: &Object, wanted: &mut BTreeMap<String, BTreeSet<Child>>) -> Vec<String> {
+    let (ground, name) = (world.ground(), instance.name());
+    let known = &ground.instances[name];
+    let on: BTreeSet<String> = known.holds.iter().map(|n| n.as_str().to_owned()).collect();
+    let (must, may) = (ground.must(name), ground.may(name, true));
+    let mut bad = Vec::new();
+    if !must.is_subset(&on) || !on.is_subset(&may) {
+        bad.push(format!(
+            "{name} is on {on:?}; it must be on {must:?} and may be on {may:?}: {}",
+            instance.0["status"]
+        ));
+    }
+    let (mut free, mut most) = (ground.named(known, true), 0);
+    for policy in ground.selecting(name) {
+        let candidates = ground.candidates(policy, true);
+        match policy.spec.clusters.as_ref().and_then(|words| words.max) {
+            None => free.extend(candidates),
+            Some(max) => {
+                most += max as usize;
+                let least = ground.candidates(policy, false).len().min(max as usize);
+                if on.intersection(&candidates).count() < least {
+                    bad.push(format!(
+                        "{name} is on {on:?}: of {candidates:?} {} may take {max}",
+                        policy.name
+                    ));
+                }
+            }
+        }
+    }
+    if on.difference(&free).count() > most {
+        bad.push(format!("{name} is on {on:?}: {free:?} and {most} more are chosen"));
+    }
+    let is_plain = ground.clusters.values().all(|cluster| cluster.taints.is_empty()) && most == 0;
+    if is_plain && !on.is_empty() && instance.str_at("/status/state") != "ACTIVE" {
+        bad.push(format!("{name} is not ACTIVE: {}", instance.0["status"]));
+    }
+    for site in on {
+        let mirror = world.get(&site, &format!("{}/{name}", wishes::SHOPS)).unwrap_or_default();
+        let contents = ground.contents_now(name, &instance.0["spec"], &site);
+        if !contents.contains(&mirror["spec"]) {
+            bad.push(format!(
+                "{site}: the mirror of {name} has {} ({}), of {contents:?}; {}",
+                mirror["spec"], mirror["metadata"]["annotations"], instance.0["status"]
+            ));
+        }
+        if mirror["status"]["state"] != "ACTIVE" {
+            bad.push(format!("{site}: the mirror of {name} says {}", mirror["status"]));
+        }
+        for (child, data) in wishes::children(name, &Wish::read(&mirror["spec"]), world.revision()) {
+            let (path, field) = (path(&child), if child.0 == "signs" { "spec" } else { "data" });
+            let live = world.get(&site, &path).unwrap_or_default();
+            if !data.as_object().unwrap().iter().all(|(k, v)| live[field][k] == *v) {
+                bad.push(format!(
+                    "{site}: {path} has {} instead of {data}; {}",
+                    live[field], instance.0["status"]
+                ));
+            }
+            wanted.entry(site.clone()).or_default().insert(child);
+        }
+        wanted.entry(site).or_default().insert(("shops", name.to_owned()));
     }
     bad
 }

@@ -24,6 +24,8 @@ const LOST_AFTER: Duration = Duration::from_secs(120);
 /// The longest that a request may be under way, and a watch: each has a limit on the client's side.
 const CALL_LIMIT: Duration = Duration::from_secs(16);
 const WATCH_LIMIT: Duration = Duration::from_secs(330);
+/// After trouble everything shows what it is.
+const SHOWN: u64 = 60_000;
 const CLEARED: Duration = Duration::from_secs(10 * 60);
 
 /// What a run came to.
@@ -33,6 +35,8 @@ pub struct Verdict {
     pub print: u64,
     pub requests: u64,
     pub writes: u64,
+    /// Versions that came to clusters.
+    pub landings: usize,
     pub tail: String,
 }
 
@@ -49,12 +53,16 @@ enum Due {
     EndToken(String, u64),
     SwapBack(String),
     Register(String),
+    /// Somebody looks after what waits for people.
+    Tend,
 }
 
 struct Storm {
     world: World,
     seed: u64,
     processes: Vec<Process>,
+    /// Since when no process runs.
+    nobody_since: Option<u64>,
     started: u32,
     /// At which time of the run, in order of time and number.
     due: BTreeMap<(u64, u64), Due>,
@@ -67,24 +75,40 @@ struct Storm {
     ends: Vec<String>,
 }
 
-pub fn spokes(seed: u64) -> Vec<String> {
-    let number = 1 + Random::new(seed).below(3);
-    (1..=number).map(|n| format!("c{n}")).collect()
+/// What storms are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// Instances say where they go.
+    Plain,
+    /// Placements do, and changes travel by stages.
+    Steered,
 }
 
-/// The acts of a seed.
-pub fn acts(seed: u64) -> Vec<Timed> {
-    act::random(&mut Random::new(seed ^ 0x5704), &spokes(seed), STORMY)
+impl Sort {
+    pub fn spokes(self, seed: u64) -> Vec<String> {
+        let least = if self == Self::Plain { 1 } else { 3 };
+        let number = least + Random::new(seed).below(3);
+        (1..=number).map(|n| format!("c{n}")).collect()
+    }
+
+    /// The acts of a seed.
+    pub fn acts(self, seed: u64) -> Vec<Timed> {
+        let random = &mut Random::new(seed ^ 0x5704);
+        match self {
+            Self::Plain => act::random(random, &self.spokes(seed), STORMY),
+            Self::Steered => act::steered(random, &self.spokes(seed), STORMY),
+        }
+    }
 }
 
 /// Runs a storm in a thread of its own, which has a stack that is deep enough for any expression.
-pub fn run(seed: u64, acts: Vec<Timed>, loud: bool) -> Verdict {
+pub fn run(sort: Sort, seed: u64, acts: Vec<Timed>, loud: bool) -> Verdict {
     let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(move || {
         maps::repeat(seed);
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let local = tokio::task::LocalSet::new();
-        let verdict = local.block_on(&runtime, Storm::blow(seed, acts, loud));
+        let verdict = local.block_on(&runtime, Storm::blow(sort, seed, acts, loud));
         drop(local);
         runtime.shutdown_background();
         verdict
@@ -93,12 +117,12 @@ pub fn run(seed: u64, acts: Vec<Timed>, loud: bool) -> Verdict {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned()));
         let bad = vec![format!("panicked: {}", text.unwrap_or_default())];
-        Verdict { bad, print: 0, requests: 0, writes: 0, tail: String::new() }
+        Verdict { bad, print: 0, requests: 0, writes: 0, landings: 0, tail: String::new() }
     })
 }
 
 /// The fewest acts of a failing storm that fail still.
-pub fn minimised(seed: u64, acts: Vec<Timed>) -> Vec<Timed> {
+pub fn minimised(sort: Sort, seed: u64, acts: Vec<Timed>) -> Vec<Timed> {
     let mut acts = acts;
     let mut size = acts.len() / 2;
     while size > 0 {
@@ -106,7 +130,7 @@ pub fn minimised(seed: u64, acts: Vec<Timed>) -> Vec<Timed> {
         while at < acts.len() {
             let mut fewer = acts.clone();
             fewer.drain(at..(at + size).min(acts.len()));
-            if run(seed, fewer.clone(), false).bad.is_empty() {
+            if run(sort, seed, fewer.clone(), false).bad.is_empty() {
                 at += size;
             } else {
                 acts = fewer;
@@ -118,12 +142,13 @@ pub fn minimised(seed: u64, acts: Vec<Timed>) -> Vec<Timed> {
 }
 
 impl Storm {
-    async fn blow(seed: u64, acts: Vec<Timed>, loud: bool) -> Verdict {
-        let world = World::new(seed, &spokes(seed), Trace::new(loud));
+    async fn blow(sort: Sort, seed: u64, acts: Vec<Timed>, loud: bool) -> Verdict {
+        let world = World::new(seed, &sort.spokes(seed), Trace::new(loud), sort == Sort::Steered);
         let mut storm = Self {
             world,
             seed,
             processes: Vec::new(),
+            nobody_since: None,
             started: 0,
             due: BTreeMap::new(),
             numbers: 0,
@@ -135,8 +160,10 @@ impl Storm {
         let mut bad = storm.course(acts).await;
         let network = storm.world.network.clone();
         bad.extend(network.laws.lock().unwrap().breaches.clone());
-        let (trace, writes) = (network.trace.lock().unwrap(), network.laws.lock().unwrap().writes);
-        Verdict { bad, print: trace.print(), requests: trace.lines, writes, tail: trace.tail() }
+        let (trace, laws) = (network.trace.lock().unwrap(), network.laws.lock().unwrap());
+        let landings = laws.pairs.0.values().map(Vec::len).sum();
+        let (print, requests, writes) = (trace.print(), trace.lines, laws.writes);
+        Verdict { bad, print, requests, writes, landings, tail: trace.tail() }
     }
 
     async fn course(&mut self, acts: Vec<Timed>) -> Vec<String> {
@@ -169,6 +196,9 @@ impl Storm {
         self.until(calm_until).await;
         let mut bad = std::mem::take(&mut self.ends);
         bad.extend(rest::complaints(&self.world));
+        if self.world.steered && bad.is_empty() {
+            bad.extend(self.a_restart_writes_nothing().await);
+        }
         let last = self.world.network.laws.lock().unwrap().last_write;
         if last + QUIET > self.now() {
             bad.push(format!("it still writes: the last time at {:.3}", last as f64 / 1_000.0));
@@ -197,6 +227,20 @@ impl Storm {
         }
         bad.extend(self.world.instances().iter().map(|i| format!("{} is still there: {}", i.name(), i.0)));
         bad
+    }
+
+    /// L12: who starts again where everything is at rest writes nothing.
+    async fn a_restart_writes_nothing(&mut self) -> Option<String> {
+        let written = |this: &Self| this.world.network.laws.lock().unwrap().writes;
+        let before = written(self);
+        for process in std::mem::take(&mut self.processes) {
+            process.kill(&self.world.network);
+        }
+        self.start();
+        let until = self.now() + QUIET + 30_000;
+        self.until(until).await;
+        let after = written(self);
+        (after != before).then(|| format!("L12: {} writes after a restart at rest", after - before))
     }
 
     fn broken(&self) -> Vec<String> {
@@ -254,6 +298,10 @@ impl Storm {
                     self.world.swap_back(&site, old);
                 }
             }
+            Due::Tend => {
+                self.world.tend();
+                self.later(Duration::from_secs(20), Due::Tend);
+            }
             // Whoever answered would be the cluster from then on.
             Due::Register(site) if self.swapped.contains_key(&site) => {
                 self.later(Duration::from_secs(10), Due::Register(site));
@@ -271,15 +319,32 @@ impl Storm {
             return;
         }
         self.started += 1;
+        let now = self.now();
+        let mut laws = self.world.network.laws.lock().unwrap();
+        laws.history.starts.push(now);
+        // What happened while nobody looked is decided now.
+        if let Some(since) = self.nobody_since.take() {
+            laws.history.blind(since, now + SHOWN);
+        }
+        drop(laws);
         let id = ProcessId(self.started);
         self.processes.push(Process::start(id, &self.world.network, self.seed));
+    }
+
+    /// Takes a process out.
+    fn take(&mut self, at: usize) -> Process {
+        let process = self.processes.remove(at);
+        if self.processes.is_empty() {
+            self.nobody_since = Some(self.now());
+        }
+        process
     }
 
     /// Those that died at a write are gone, and come back.
     fn bury(&mut self) {
         for fallen in self.world.network.take_fallen() {
             if let Some(at) = self.processes.iter().position(|p| p.id == fallen) {
-                self.processes.remove(at).kill(&self.world.network);
+                self.take(at).kill(&self.world.network);
                 self.later(self.restart, Due::Start);
             }
         }
@@ -298,7 +363,7 @@ impl Storm {
             if !why.contains("the weather is bad") {
                 bad.push(format!("{} ended: {why}", self.processes[at].id));
             }
-            self.processes.remove(at).kill(&self.world.network);
+            self.take(at).kill(&self.world.network);
             self.later(Duration::from_secs(10), Due::Start);
         }
         bad
@@ -321,6 +386,10 @@ impl Storm {
         if self.processes.is_empty() {
             self.start();
         }
+        if self.world.steered {
+            self.world.settle();
+            self.later(Duration::from_secs(20), Due::Tend);
+        }
     }
 
     /// Whether one process leads, and nothing stands between it and the hub.
@@ -340,8 +409,16 @@ impl Storm {
                 | Act::ChildDeleted { .. }
                 | Act::ChildEdited { .. }
                 | Act::Weather { .. }
+                | Act::Steer { .. }
+                | Act::Unsteer { .. }
+                | Act::Approve { .. }
+                | Act::Withdraw { .. }
+                | Act::Pause { .. }
+                | Act::Pin { .. }
+                | Act::Acknowledge
         );
         self.disturbed += u32::from(!harmless);
+        self.note_trouble(&act);
         match act {
             Act::Create { name, wish, words } => self.world.create(&name, &wish, &words),
             Act::Edit { name, wish } => self.world.edit(&name, &wish),
@@ -366,17 +443,17 @@ impl Storm {
             }
             Act::Kill { restart } => {
                 if !self.processes.is_empty() {
-                    self.processes.remove(0).kill(&self.world.network);
+                    self.take(0).kill(&self.world.network);
                     self.later(restart, Due::Start);
                 }
             }
-            Act::KillAtWrite { after, done, restart } => {
+            Act::KillAtWrite { after, at, done, restart } => {
                 self.restart = restart;
-                self.world.network.doom(Some(Doom { after, done }));
+                self.world.network.doom(Some(Doom { after, at, done }));
             }
             Act::Stop { restart } => {
                 if !self.processes.is_empty() {
-                    self.processes.remove(0).stop().await;
+                    self.take(0).stop().await;
                     self.later(restart, Due::Start);
                 }
             }
@@ -411,8 +488,48 @@ impl Storm {
                 self.later(again, Due::Register(site));
             }
             Act::Restore => self.world.restore(),
+            Act::Steer { policy, of_cluster, spec } => self.world.steer(&policy, of_cluster, &spec),
+            Act::Unsteer { policy, of_cluster } => self.world.unsteer(&policy, of_cluster),
+            Act::Label { site, key, value } => self.world.label(&site, key, value),
+            Act::Taint { site, taints } => self.world.taint(&site, &taints),
+            Act::Approve { pick, stage } => self.world.approve(pick, stage),
+            Act::Withdraw { pick } => self.world.withdraw(pick),
+            Act::Pause { policy, of_cluster, on } => self.world.pause(&policy, of_cluster, on),
+            Act::Pin { back } => self.world.pin(back),
+            Act::Acknowledge => self.world.acknowledge(),
         }
         self.world.remember();
+    }
+
+    /// What makes a controller see late what is so.
+    fn note_trouble(&self, act: &Act) {
+        let now = self.now();
+        let mut laws = self.world.network.laws.lock().unwrap();
+        // Some silences are noticed only when a watch is over.
+        let weather = |weather: &Weather, lasting: Duration| {
+            let quiet = matches!(weather, Weather::Silent | Weather::Watches { .. });
+            now + millis(lasting) + if quiet { millis(WATCH_LIMIT) } else { SHOWN }
+        };
+        match act {
+            Act::Weather { site, weather: of, lasting } if site == HUB => {
+                laws.history.blind(now, weather(of, *lasting));
+            }
+            Act::Weather { site, weather: of, lasting } => {
+                laws.history.trouble(site, now, weather(of, *lasting));
+            }
+            Act::Cut { site } | Act::Compact { site } if site == HUB => laws.history.blind(now, now + SHOWN),
+            Act::Cut { site } | Act::Compact { site } => laws.history.trouble(site, now, now + SHOWN),
+            Act::CutOff { lasting } => laws.history.blind(now, now + millis(*lasting) + SHOWN),
+            Act::Sleep { millis } => laws.history.blind(now, now + millis + SHOWN),
+            Act::Rotate { site, grace: lasting } | Act::Deregister { site, again: lasting } => {
+                laws.history.trouble(site, now, now + millis(*lasting) + SHOWN);
+            }
+            Act::Swap { site, lasting } => {
+                laws.history.trouble(site, now, now + millis(*lasting) + SHOWN);
+                laws.fields.forget(site);
+            }
+            _ => {}
+        }
     }
 
     /// Somebody else deletes or changes what a controller made.

@@ -13,12 +13,18 @@ pub const SIGN: &str = "-sign";
 pub const RGDS: &str = "/apis/kro.run/v1alpha1/resourcegraphdefinitions";
 pub const NAMESPACE: &str = "default";
 
+/// What is asked for with a value that begins so never gets ready.
+const ILL: &str = "ill";
+/// Every so many revisions the kind gains a field, which nobody uses.
+const GAINS: u64 = 3;
+
 /// Revision `number` of the definition.
 pub fn definition(number: u64) -> Value {
     let mut resources = vec![
         json!({"id": "front", "template": {"apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": "${schema.metadata.name}-front"},
-            "data": {"value": "${schema.spec.value}", "revision": format!("r{number}")}}}),
+            "data": {"value": "${schema.spec.value}", "revision": format!("r{number}")}},
+            "readyWhen": [format!("${{!front.data.value.startsWith(\"{ILL}\")}}")]}),
         json!({"id": "back", "includeWhen": ["${schema.spec.extra}"], "template": {"apiVersion": "v1",
             "kind": "ConfigMap", "metadata": {"name": "${schema.metadata.name}-back"},
             "data": {"of": "${front.data.value}"}}}),
@@ -34,10 +40,14 @@ pub fn definition(number: u64) -> Value {
         resources.push(json!({"id": "sign", "template": {"apiVersion": "kro.run/v1alpha1", "kind": "Sign",
             "metadata": {"name": format!("${{schema.metadata.name}}{SIGN}")}, "spec": {"text": "${schema.spec.value}"}}}));
     }
+    let mut fields = json!({"value": "string", "extra": "boolean | default=false", "zones": "[]string"});
+    for earlier in (GAINS..=number).step_by(GAINS as usize) {
+        fields[format!("note{earlier}")] = json!("string");
+    }
     json!({"apiVersion": "kro.run/v1alpha1", "kind": "ResourceGraphDefinition", "metadata": {"name": "shop"},
         "spec": {
             "schema": {"apiVersion": "v1alpha1", "kind": KIND,
-                "spec": {"value": "string", "extra": "boolean | default=false", "zones": "[]string"},
+                "spec": fields,
                 "status": {"seen": "${front.data.value}"}},
             "resources": resources}})
 }
@@ -112,6 +122,14 @@ impl Wish {
         Self { value: format!("v{}", random.below(1_000)), extra: random.chance(50), zones }
     }
 
+    pub fn ill(self) -> Self {
+        Self { value: format!("{ILL}-{}", self.value), ..self }
+    }
+
+    pub fn is_ill(&self) -> bool {
+        self.value.starts_with(ILL)
+    }
+
     pub fn spec(&self) -> Value {
         json!({"value": self.value, "extra": self.extra, "zones": self.zones})
     }
@@ -133,7 +151,8 @@ pub fn instance(name: &str, wish: &Wish, words: &Words) -> Value {
         annotations.insert("hub.kro.run/clusters".into(), json!(text));
     }
     json!({"apiVersion": "kro.run/v1alpha1", "kind": KIND,
-        "metadata": {"name": name, "namespace": NAMESPACE, "annotations": annotations}, "spec": wish.spec()})
+        "metadata": {"name": name, "namespace": NAMESPACE, "annotations": annotations,
+            "labels": {"tier": if name < "p" { "a" } else { "b" }}}, "spec": wish.spec()})
 }
 
 /// A child: its plural and its name.

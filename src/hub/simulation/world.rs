@@ -37,10 +37,13 @@ pub struct World {
     forgot: bool,
     /// Sites where somebody deleted the mirror of an instance: the only record of kinds that its definition made before.
     unrecorded: BTreeSet<(String, String)>,
+    /// Labels of clusters, where users steer the fleet.
+    pub labels: BTreeMap<String, BTreeMap<String, String>>,
+    pub steered: bool,
 }
 
 impl World {
-    pub fn new(seed: u64, spokes: &[String], trace: Trace) -> Self {
+    pub fn new(seed: u64, spokes: &[String], trace: Trace, steered: bool) -> Self {
         let network = Network::new(seed, trace);
         let mut world = Self {
             network,
@@ -51,6 +54,8 @@ impl World {
             snapshots: Vec::new(),
             forgot: false,
             unrecorded: BTreeSet::new(),
+            labels: BTreeMap::new(),
+            steered,
         };
         let server = world.server();
         world.network.place(HUB, server);
@@ -64,6 +69,13 @@ impl World {
                 world.has_namespace(name, namespace);
             }
             world.spokes.insert(name.clone(), Spoke { registered: false, token: 0 });
+            if steered {
+                let stage = if name == "c1" { "canary" } else { "prod" };
+                let region = if world.spokes.len().is_multiple_of(2) { "eu" } else { "us" };
+                let labels =
+                    [("stage", stage), ("region", region)].map(|(k, v)| (k.to_owned(), v.to_owned()));
+                world.labels.insert(name.clone(), labels.into());
+            }
             world.register(name);
         }
         world
@@ -111,7 +123,14 @@ impl World {
             .body(bytes)
             .unwrap();
         let shared = self.network.shared(site);
-        match shared.with(|server| server.handle(shared.now(), &request)) {
+        let answer = shared.with(|server| {
+            let answer = server.handle(shared.now(), &request);
+            if site == HUB && method != "GET" {
+                self.network.laws.lock().unwrap().note(self.network.clock.millis(), server);
+            }
+            answer
+        });
+        match answer {
             Answer::Reply(reply) => {
                 let code = reply.status().as_u16();
                 (code, serde_json::from_slice(reply.body()).unwrap_or_default())
@@ -131,14 +150,14 @@ impl World {
         value
     }
 
-    fn list(&self, site: &str, path: &str) -> Vec<Object> {
+    pub fn list(&self, site: &str, path: &str) -> Vec<Object> {
         let list = self.get(site, path).unwrap_or_default();
         list["items"].as_array().into_iter().flatten().map(|v| Object(v.clone())).collect()
     }
 
     // Clusters.
 
-    fn secret_path(name: &str) -> String {
+    pub fn secret_path(name: &str) -> String {
         format!("/api/v1/namespaces/{HUB_NAMESPACE}/secrets/{name}")
     }
 
@@ -155,8 +174,10 @@ impl World {
         let spoke = self.spokes.get_mut(name).unwrap();
         spoke.registered = true;
         self.allow(name);
+        let mut labels = self.labels.get(name).cloned().unwrap_or_default();
+        labels.insert(hub::CLUSTER_LABEL.into(), "true".into());
         let secret = json!({"apiVersion": "v1", "kind": "Secret",
-            "metadata": {"name": name, "namespace": HUB_NAMESPACE, "labels": {hub::CLUSTER_LABEL: "true"},
+            "metadata": {"name": name, "namespace": HUB_NAMESPACE, "labels": labels,
                 "annotations": {hub::PUBLIC_ROOTS: "true"}},
             "data": {"kubeconfig": self.kubeconfig(name)}});
         if self.get(HUB, &Self::secret_path(name)).is_none() {
@@ -280,6 +301,9 @@ impl World {
 
     /// The sites that an instance chooses.
     pub fn places_of(&self, instance: &Object) -> BTreeSet<String> {
+        if self.steered {
+            return self.ground().must(instance.name());
+        }
         let Some(text) = instance.annotation(hub::CLUSTERS) else { return [HUB.to_owned()].into() };
         let registered = self.spokes.iter().filter(|(_, s)| s.registered).map(|(name, _)| name.clone());
         if text == "*" {
@@ -302,7 +326,10 @@ impl World {
             for place in self.places_of(&instance) {
                 // What the present revision makes, or the one that comes.
                 for (child, _) in wishes::children(instance.name(), &wish, self.revision) {
-                    wanted.push((place.clone(), child));
+                    // Where changes travel by stages, a cluster may run an older revision, or an older wish.
+                    if !self.steered || child.1.ends_with("-front") {
+                        wanted.push((place.clone(), child));
+                    }
                 }
             }
         }

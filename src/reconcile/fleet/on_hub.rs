@@ -16,6 +16,7 @@ pub use crate::api::names::ITSELF;
 
 /// Who acts on the hub.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct OnHub {
     pub name: ClusterName,
     /// A Cluster stands for the hub.
@@ -43,10 +44,12 @@ impl OnHub {
     }
 }
 
+const CONNECTING: ClusterHealth = ClusterHealth::Connecting;
+
 /// How a cluster is. The hub itself is connected when it is needed.
-pub(super) fn health(inputs: &Inputs, name: &ClusterName) -> Option<ClusterHealth> {
-    let known = inputs.clusters.get(name).map(|c: &ClusterState| c.health.clone());
-    known.or_else(|| (name.as_str() == ITSELF).then_some(ClusterHealth::Connecting))
+pub(super) fn health<'a>(inputs: &'a Inputs, name: &ClusterName) -> Option<&'a ClusterHealth> {
+    let known = inputs.clusters.get(name).map(|c: &ClusterState| &c.health);
+    known.or_else(|| (name.as_str() == ITSELF).then_some(&CONNECTING))
 }
 
 /// Why the resources that live on the hub do not go on.
@@ -74,6 +77,6 @@ pub(super) fn has_part_on_hub(
 
 /// Whether the record says that the instance made nothing on the hub but what lives there.
 pub(super) fn is_part_on_record(instance: &Object) -> bool {
-    let record = Record::read(instance.annotation(hub::DECIDED));
+    let record = Record::on(instance);
     record.words.is_some() && !record.local
 }

@@ -36,6 +36,13 @@ impl Question {
     }
 }
 
+#[cfg(test)]
+impl std::fmt::Display for Question {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:x}", self.print)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Answer {
     print: u64,
@@ -51,6 +58,7 @@ pub(super) struct OverClusters {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Known {
     print: u64,
     graph: String,
@@ -59,12 +67,31 @@ struct Known {
 
 /// What is known of these fields for one instance.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct OverAll {
     known: Option<Known>,
     /// The question that is under way, and the graph that it is about.
     asked: Option<(u64, String)>,
     /// Since when what is known is not what is asked for.
     stale_since: Option<Moment>,
+    /// The print of what was read last, and when that was.
+    read: Option<(Read, u64)>,
+}
+
+/// Whose fields they are.
+#[derive(Clone, Copy)]
+pub(super) struct Subject<'a> {
+    pub graph: &'a Arc<Graph>,
+    pub instance: &'a Arc<Object>,
+}
+
+/// Stands for all that the fields read: while it is the same, they read the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Read {
+    /// Counts the plans: instance and definition.
+    pub plan: u64,
+    pub lines: u64,
+    pub clusters: u64,
 }
 
 /// What the status may say now.
@@ -78,16 +105,22 @@ impl OverAll {
     /// The fields for what the clusters show, and what is to be evaluated first, if anything is.
     pub fn of(
         &mut self,
-        graph: &Arc<Graph>,
-        instance: &Object,
-        clusters: impl FnOnce() -> Vec<Value>,
+        read: Read,
+        subject: Subject,
+        clusters: impl Fn() -> Vec<Value>,
         now: &Now,
     ) -> (Said, Option<Question>) {
+        let Subject { graph, instance } = subject;
         if !graph.reads_clusters() {
             return (Said::This(OverClusters::default()), None);
         }
-        let clusters = Value::Array(clusters());
-        let print = hash::json(&json!([graph.hash, read_of(instance), clusters]));
+        let mut shown = None;
+        let known = self.read.filter(|(known, _)| *known == read).map(|(_, print)| print);
+        let print = known.unwrap_or_else(|| {
+            let clusters = shown.insert(Value::Array(clusters()));
+            hash::json(&json!([graph.hash, read_of(instance), clusters]))
+        });
+        self.read = Some((read, print));
         if let Some(known) = self.known.as_ref().filter(|known| known.print == print) {
             self.stale_since = None;
             return (Said::This(known.said.clone()), None);
@@ -95,7 +128,8 @@ impl OverAll {
         let since = *self.stale_since.get_or_insert(now.at);
         let question = self.asked.is_none().then(|| {
             self.asked = Some((print, graph.hash.clone()));
-            Question { print, graph: graph.clone(), instance: Arc::new(instance.clone()), clusters }
+            let clusters = shown.unwrap_or_else(|| Value::Array(clusters()));
+            Question { print, graph: graph.clone(), instance: instance.clone(), clusters }
         });
         let known = self.known.as_ref().filter(|known| known.graph == graph.hash);
         let said = match known {
@@ -142,9 +176,9 @@ mod tests {
         Arc::new(compile(&definition, &Options::default(), &Anywhere).unwrap())
     }
 
-    fn instance(version: u64, x: &str) -> Object {
-        Object(json!({"apiVersion": "kro.run/v1alpha1", "kind": "App", "spec": {"x": x},
-            "metadata": {"name": "a", "resourceVersion": version.to_string()}}))
+    fn instance(version: u64, x: &str) -> Arc<Object> {
+        Arc::new(Object(json!({"apiVersion": "kro.run/v1alpha1", "kind": "App", "spec": {"x": x},
+            "metadata": {"name": "a", "resourceVersion": version.to_string()}})))
     }
 
     /// What is asked for when so many clusters are there: `n` of the fields that may be told, or until when to wait; and
@@ -152,13 +186,15 @@ mod tests {
     fn ask(
         over: &mut OverAll,
         graph: &Arc<Graph>,
-        instance: &Object,
+        instance: &Arc<Object>,
         clusters: usize,
         millis: u64,
     ) -> (Result<Option<Value>, Option<Moment>>, Option<Question>) {
         let cluster = |n| json!({"name": format!("c{n}"), "state": "ACTIVE", "status": {}});
         let now = Now { at: Moment::from_millis(millis), rfc3339: String::new() };
-        let (said, question) = over.of(graph, instance, || (0..clusters).map(cluster).collect(), &now);
+        let read = Read { plan: instance.version(), lines: clusters as u64, clusters: millis };
+        let (said, question) =
+            over.of(read, Subject { graph, instance }, || (0..clusters).map(cluster).collect(), &now);
         let said = match said {
             Said::This(said) => Ok(said.fields.get("n").cloned()),
             Said::Wait(until) => Err(until),

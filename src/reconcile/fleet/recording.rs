@@ -2,6 +2,7 @@
 
 use super::aggregate::ClusterHealth;
 use super::on_hub::may_be_local;
+use super::pairs::Pair;
 use super::placement::{Decision, Past};
 use super::situation::Situation;
 use super::{ClusterState, Fleet, FleetAction, FleetStep, Inputs, Left, placement};
@@ -25,21 +26,24 @@ impl Fleet {
         if over { self.lost.0.clone() } else { BTreeSet::new() }
     }
 
-    /// When the pause after the last loss is over.
-    pub(super) fn note_losses(&mut self, decision: &Decision, now: &Now) -> Option<Moment> {
+    pub(super) fn note_losses(&mut self, decision: &Decision, now: &Now) {
         if self.lost.0 != decision.waiting {
             self.lost = (decision.waiting.clone(), now.at);
         }
+    }
+
+    /// When the pause after the last loss is over.
+    pub(super) fn pause_after_losses(&self) -> Option<Moment> {
         (!self.lost.0.is_empty()).then_some(self.lost.1.after(LOSS_PAUSE))
     }
 
     /// A cluster is told something only while the record names it, and the record loses it only after it confirmed that
     /// nothing is left, or was let go. A record without it is an older one: the hub was restored, or somebody edited it.
-    pub(super) fn find_unrecorded(&mut self, inputs: &Inputs) {
-        let holds = Self::holds(inputs.instance);
+    pub(super) fn find_unrecorded(&mut self, inputs: &Inputs, holds: &BTreeSet<ClusterName>) {
         let is_spoke = |n: &ClusterName| inputs.clusters.get(n).is_some_and(|c| !c.view.local);
-        let lost = self.sent.keys().filter(|n| is_spoke(n) && !holds.contains(*n) && !self.gone.contains(*n));
-        self.found.extend(lost.cloned());
+        for (name, pair) in self.pairs.iter_mut() {
+            pair.found |= pair.sent.is_some() && !pair.gone && !holds.contains(name) && is_spoke(name);
+        }
     }
 
     /// An instance that is older than it was, or lost its record, comes from a restore of the hub. On the hub itself it is
@@ -53,16 +57,16 @@ impl Fleet {
             return;
         }
         for (name, _) in inputs.clusters.iter().filter(|(_, c)| c.view.local) {
-            self.gone.remove(name);
+            if let Some(pair) = self.pairs.get_mut(name) {
+                pair.gone = false;
+            }
             self.forget(step, name);
         }
     }
 
-    pub(super) fn past(&self, inputs: &Inputs) -> Past {
-        let holds = Self::holds(inputs.instance);
+    pub(super) fn past(&self, inputs: &Inputs, holds: BTreeSet<ClusterName>) -> Past {
         let released = placement::names(inputs.instance.annotation(hub::RELEASE));
-        let known = |n: &ClusterName| holds.contains(n) || released.contains(n) || self.left.contains(n);
-        let mut record = placement::Record::read(inputs.instance.annotation(hub::DECIDED));
+        let mut record = placement::Record::on(&**inputs.instance);
         if record.words.is_none() {
             // An instance that only ever ran on the hub has no record: its ApplySet inventory is one.
             record.local = may_be_local(inputs.instance);
@@ -72,8 +76,11 @@ impl Fleet {
         if inputs.clusters.values().any(taken_away) {
             record.local = false;
         }
+        let is_news =
+            |n: &ClusterName, p: &Pair| p.found && !p.left && !holds.contains(n) && !released.contains(n);
+        let found = self.pairs.iter().filter(|(n, p)| is_news(n, p)).map(|(n, _)| n.clone()).collect();
         Past {
-            found: self.found.iter().filter(|n| !known(n)).cloned().collect(),
+            found,
             record,
             allow_shrink: inputs.instance.annotation(hub::ALLOW_SHRINK).map(str::to_owned),
             waited: self.waited(inputs.now),
@@ -86,11 +93,10 @@ impl Fleet {
     pub(super) fn wanted_holds(
         &mut self,
         step: &mut FleetStep,
-        situation: &Situation,
+        situation: Situation,
     ) -> BTreeSet<ClusterName> {
-        let Situation { inputs, past, spokes, .. } = situation;
-        // Discovery is news once; from then on the record speaks.
-        self.found.retain(|n| !past.holds.contains(n));
+        let Situation { inputs, plan } = situation;
+        let (past, spokes) = (&plan.past, &plan.spokes);
         // Nothing was ever written to a cluster that was not ready: there is nothing to hold.
         let ready =
             |n: &ClusterName| inputs.clusters.get(n).is_some_and(|c| c.health == ClusterHealth::Ready);
@@ -103,31 +109,46 @@ impl Fleet {
             }
             if situation.is_let_go(name) {
                 self.forget(step, name);
-                if self.left.contains(name) {
+                if self.pairs.is(name, |p| p.left) {
                     continue;
                 }
-                self.record_left(step, inputs, name);
-            } else if self.gone.contains(name) {
+                let released = past.released.contains(name);
+                let stays = plan.decision.orphaned.contains(name) && !released;
+                self.record_left_as(step, inputs, (name, stays));
+            } else if self.pairs.is(name, |p| p.gone) {
                 continue;
             }
             holds.insert(name.clone());
         }
-        // A cluster that is placed again starts anew.
-        self.left.retain(|n| !spokes.contains(n));
-        self.reports.retain(|n, _| holds.contains(n) || inputs.clusters.get(n).is_some_and(|c| c.view.local));
+        let is_local = |n: &ClusterName| inputs.clusters.get(n).is_some_and(|c| c.view.local);
+        for (name, pair) in self.pairs.iter_mut() {
+            // Discovery is news once; from then on the record speaks.
+            pair.found &= !past.holds.contains(name);
+            // A cluster that is placed again starts anew.
+            pair.left &= !spokes.contains(name);
+            if pair.report.is_some() && !holds.contains(name) && !is_local(name) {
+                pair.report = None;
+            }
+        }
         holds
     }
 
     /// What is let go is not touched any more.
     pub(super) fn forget(&mut self, step: &mut FleetStep, name: &ClusterName) {
-        if self.sent.remove(name).is_some() {
+        if self.pairs.get_mut(name).and_then(|pair| pair.sent.take()).is_some() {
             step.actions.push(FleetAction::Forget { cluster: name.clone() });
         }
     }
 
     pub(super) fn record_left(&mut self, step: &mut FleetStep, inputs: &Inputs, name: &ClusterName) {
-        if self.record_retry.is_due(inputs.now) && self.left_busy.insert(name.clone()) {
-            let left = self.left_behind(inputs);
+        self.record_left_as(step, inputs, (name, false));
+    }
+
+    fn record_left_as(&mut self, step: &mut FleetStep, inputs: &Inputs, (name, stays): (&ClusterName, bool)) {
+        if self.record_retry.is_due(inputs.now)
+            && !std::mem::replace(&mut self.pairs.at(name).left_busy, true)
+        {
+            let left = Left { stays, ..self.left_behind(inputs) };
             step.actions.push(FleetAction::RecordLeft { cluster: name.clone(), left });
         }
     }
@@ -142,18 +163,14 @@ impl Fleet {
             name: self.key.name.to_string(),
             group_kinds: inputs.graph.map(|g| kinds(g)).unwrap_or_default(),
             since: inputs.now.rfc3339.clone(),
+            stays: false,
         }
     }
 
-    pub(super) fn patch_meta(
-        &mut self,
-        step: &mut FleetStep,
-        situation: &Situation,
-        holds: &BTreeSet<ClusterName>,
-    ) {
-        let inputs = situation.inputs;
+    pub(super) fn patch_meta(&mut self, step: &mut FleetStep, situation: Situation) {
+        let (inputs, holds) = (situation.inputs, &situation.plan.holds);
         let may = !self.meta_busy && self.record_retry.is_due(inputs.now);
-        let body = self.meta_body(situation, holds);
+        let body = self.meta_body(situation);
         // A record that may have landed or not is written again, whatever the instance seems to say.
         let Some(body) = body.filter(|b| self.recording.is_some() || !is_applied(b, inputs.instance)) else {
             // What could not be written is not to be written any more.
@@ -179,8 +196,9 @@ impl Fleet {
         }
     }
 
-    fn meta_body(&self, situation: &Situation, holds: &BTreeSet<ClusterName>) -> Option<Value> {
-        let Situation { inputs, decision, .. } = situation;
+    fn meta_body(&self, situation: Situation) -> Option<Value> {
+        let Situation { inputs, plan } = situation;
+        let (decision, holds) = (&plan.decision, &plan.holds);
         let placed = !holds.is_empty() || decision.local.is_some();
         if !placed && !situation.managed {
             return None;
@@ -205,7 +223,7 @@ impl Fleet {
             let decided = if situation.deleting {
                 inputs.instance.annotation(hub::DECIDED).unwrap_or_default().to_owned()
             } else {
-                decision.record.text()
+                decision.record.text(holds)
             };
             metadata["annotations"] =
                 json!({hub::HOLDS: placement::names_text(holds), hub::DECIDED: decided});

@@ -1,18 +1,18 @@
 //! What the status of the instance says, and when it is written.
 
-use super::aggregate::{Aggregate, ClusterLine, LineState};
+use super::aggregate::{Aggregate, ClusterLine, Lines, MAX_ENTRIES, Written};
 use super::on_hub::{has_part_on_hub, may_be_local};
 use super::over_all::OverClusters;
-use super::placement::{Decision, Refusal, Refused};
-use super::situation::Situation;
+use super::placement::{Refusal, Refused};
+use super::situation::{Plan, Situation};
 use super::{Fleet, FleetAction, FleetStep, Inputs, on_hub, over_all};
-use crate::api::keys::hub;
+use crate::api::hash;
 use crate::api::names::ClusterName;
-use crate::api::{Object, hash};
 use crate::graph::Graph;
 use crate::reconcile::Moment;
+use crate::reconcile::rollout::unit::{Progress, Reason};
 use crate::reconcile::spoke::{InstanceState, merge_patch};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,12 @@ const PASSING: Duration = Duration::from_millis(80);
 /// of a thousand instances would take the time that they need.
 const UNDER_WAY: Duration = Duration::from_secs(3);
 const QUEUED: Duration = Duration::from_secs(15);
+/// What goes on being under way is told again ever later, so many times the pause before.
+const EVER_LATER: u32 = 3;
+/// A hub that takes long to write a status has the status of an instance to write one in so many parts of the time.
+const SHARE_OF_TIME: u32 = 8;
+/// The longest that either of them puts off.
+const AT_MOST: Duration = Duration::from_secs(30);
 
 /// How soon a state that may pass is to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +43,14 @@ pub(super) enum Haste {
 
 impl Haste {
     fn of(aggregate: &Aggregate) -> Self {
-        let entries = &aggregate.entries;
+        let lines = aggregate.lines;
         let asks = aggregate.held.is_some() || aggregate.invalid.is_some() || aggregate.unmanaged.is_some();
-        if asks || entries.is_empty() || !entries.iter().all(ClusterLine::is_under_way) {
+        // Who waits for a word is to hear of it at once.
+        let waits = |r: &Progress| !matches!(r.reason, Reason::Complete | Reason::InProgress);
+        let asks = asks || aggregate.rollout.as_ref().is_some_and(waits);
+        if asks || lines.len() == 0 || !lines.all_under_way() {
             Self::Waiting
-        } else if entries.iter().any(ClusterLine::has_begun) {
+        } else if lines.any_begun() {
             Self::UnderWay
         } else {
             Self::Queued
@@ -54,166 +63,199 @@ impl Haste {
             Self::Queued => QUEUED,
         }
     }
-}
 
-/// Since when a cluster's line is as it is.
-#[derive(Clone, Debug)]
-pub(super) struct Since {
-    state: String,
-    since: String,
-}
-
-impl Since {
-    /// What stands in the status.
-    fn written(instance: &Object, name: &ClusterName) -> Option<Self> {
-        let list = instance.0.pointer("/status/fleet/clusters")?.as_array()?;
-        let text = |line: &'_ Value, field| Some(line.get(field)?.as_str()?.to_owned());
-        let line = list.iter().find(|e| e.get("name").and_then(Value::as_str) == Some(name.as_str()))?;
-        Some(Self { state: text(line, "state")?, since: text(line, "since")? })
+    /// After a state was told so often in a row.
+    fn pause_after(self, told: u32) -> Duration {
+        match self {
+            Self::Waiting => PASSING,
+            haste => {
+                let longer = EVER_LATER.saturating_pow(told.saturating_sub(1));
+                haste.pause().saturating_mul(longer).min(AT_MOST)
+            }
+        }
     }
-}
-
-/// What there is to say of each cluster.
-struct Lines {
-    of_clusters: Vec<ClusterLine>,
-    /// The instance is on the hub, where a Cluster stands for it, and nowhere else.
-    only_local: bool,
 }
 
 impl Fleet {
-    pub(super) fn status(
-        &mut self,
-        step: &mut FleetStep,
-        situation: &Situation,
-        holds: &BTreeSet<ClusterName>,
-    ) {
-        if let Some(aggregate) = self.aggregate(step, situation, holds) {
-            self.write_status(step, situation.inputs, aggregate);
+    /// `written`: what stands on the instance.
+    pub(super) fn status(&mut self, step: &mut FleetStep, situation: Situation, written: &Written) {
+        let mut lines = std::mem::take(&mut self.lines);
+        if let Some(aggregate) = self.aggregate(step, situation, &mut lines) {
+            self.write_status(step, situation.inputs, aggregate, written);
         }
+        self.lines = lines;
+    }
+
+    /// Writes what the status has no room for.
+    pub(super) fn write_reports(&mut self, step: &mut FleetStep, inputs: &Inputs) {
+        if !self.lines.are_dated() {
+            return;
+        }
+        self.reports.take(&mut self.lines, MAX_ENTRIES);
+        let (writes, wake) = self.reports.due(&self.key, &self.lines, inputs.now);
+        step.actions.extend(writes.into_iter().map(FleetAction::WriteReport));
+        step.wake_at = step.wake_at.into_iter().chain(wake).min();
     }
 
     /// What the status is to say; `None` while what was written before stands.
-    fn aggregate(
+    fn aggregate<'l>(
         &mut self,
         step: &mut FleetStep,
-        situation: &Situation,
-        holds: &BTreeSet<ClusterName>,
-    ) -> Option<Aggregate> {
-        let Situation { inputs, decision, deleting, .. } = situation;
-        let (inputs, deleting) = (*inputs, *deleting);
-        let Lines { of_clusters, only_local } = self.lines(situation, holds);
+        situation: Situation,
+        lines: &'l mut Lines,
+    ) -> Option<Aggregate<'l>> {
+        let Situation { inputs, plan } = situation;
         // After a restart, what was written before stands until every cluster that can speak has spoken.
-        // The part on the hub is asked to go only when nothing reads it any more.
-        let unheard = |e: &ClusterLine| e.is_unheard() && !(deleting && e.hub_part);
-        if self.is_restarted(inputs) && of_clusters.iter().any(unheard) {
+        if lines.any_unheard(plan.deleting) && self.is_restarted(inputs) {
             return None;
         }
-        let entries: Vec<ClusterLine> = of_clusters.into_iter().map(|e| self.dated(inputs, e)).collect();
-        let over_all = match inputs.graph.filter(|_| !deleting) {
-            Some(graph) => self.over_all(step, inputs, graph, &entries)?,
+        let reported = |name: &ClusterName| self.reports.since(name);
+        lines.date(&inputs.now.rfc3339, inputs.instance.0.get("status"), reported);
+        let over_all = match inputs.graph.filter(|_| !plan.deleting) {
+            Some(graph) => self.over_all(step, inputs, graph, lines)?,
             None => OverClusters::default(),
         };
         Some(Aggregate {
             over_all: over_all.fields,
             unresolved: over_all.problems,
-            entries,
-            only_local,
-            deleting,
-            held: decision.held.clone().filter(|_| !deleting && is_on_record(inputs.instance, decision)),
-            invalid: decision.invalid.clone(),
+            lines,
+            only_local: plan.only_local,
+            deleting: plan.deleting,
+            held: plan.decision.held.clone().filter(|_| !plan.deleting && plan.is_on_record),
+            invalid: plan.decision.invalid.clone(),
             graph_missing: inputs.graph.is_none(),
             unmanaged: self.stuck.clone().or_else(|| self.unlabelled.clone()),
             by_author: inputs.graph.map(|g| g.has_conditions()),
-            has_local: situation.on_hub.registered,
+            has_local: plan.on_hub.registered,
             refused: None,
+            rollout: self.progress().filter(|_| !plan.deleting).cloned(),
         })
     }
 
-    /// A line for each cluster where something of the instance is, may be or is to be, and for each that refuses it.
-    fn lines(&self, situation: &Situation, holds: &BTreeSet<ClusterName>) -> Lines {
-        let Situation { inputs, decision, on_hub, deleting, .. } = situation;
+    /// A line for each cluster where something of the instance is, may be or is to be, and for each that refuses it; and
+    /// whether the instance is on the hub alone, where a Cluster stands for it.
+    pub(super) fn all_lines(&self, inputs: &Inputs, plan: &Plan) -> (Vec<ClusterLine>, bool) {
+        let Plan { decision, on_hub, deleting, holds, .. } = plan;
         let (deleting, local) = (*deleting, &on_hub.name);
-        let mut names: BTreeSet<ClusterName> = holds.clone();
-        names.extend(decision.local.iter().cloned());
+        let mut names: BTreeSet<&ClusterName> = holds.iter().collect();
+        names.extend(&decision.local);
         if deleting && may_be_local(inputs.instance) {
-            names.insert(local.clone());
+            names.insert(local);
         }
         if !deleting {
-            names.extend(decision.spokes.iter().cloned());
+            names.extend(&decision.spokes);
         }
         let hub_part = decision.local.is_none() && has_part_on_hub(inputs, &decision.spokes, holds);
         let let_go = hub_part && on_hub.left && !deleting;
         if hub_part && !let_go {
-            names.insert(local.clone());
+            names.insert(local);
         }
-        let line = |n: &ClusterName| {
-            let of_hub = hub_part && n == local;
-            let leaves = deleting || (!decision.spokes.contains(n) && !of_hub);
-            let mut line = self.line(inputs, n, leaves);
+        let line = |n: &&ClusterName| {
+            let of_hub = hub_part && *n == local;
+            let leaves = deleting || !(of_hub || plan.runs_on(n));
+            let mut line = self.line(Situation { inputs, plan }, n, leaves);
             line.hub_part = of_hub;
             line
         };
-        let mut of_clusters: Vec<ClusterLine> = names.iter().map(line).collect();
+        let mut lines: Vec<ClusterLine> = names.iter().map(line).collect();
         if let_go {
-            let refused = Refused { why: Refusal::NotRegistered, message: on_hub::left_message() };
-            of_clusters.push(ClusterLine::refused(local, &refused));
+            let refused =
+                Refused { why: Refusal::NotRegistered, message: on_hub::left_message(), named: true };
+            lines.push(ClusterLine::left_on_hub(local, &refused));
         }
         if !deleting {
             let refused = decision.refused.iter().filter(|(name, _)| !names.contains(*name));
-            of_clusters.extend(refused.map(|(name, why)| ClusterLine::refused(name, why)));
+            lines.extend(refused.map(|(name, why)| ClusterLine::refused(name, why)));
         }
-        let all_local = !names.is_empty() && names.iter().all(|n| n == local);
-        Lines { only_local: on_hub.registered && all_local && of_clusters.len() == names.len(), of_clusters }
+        let all_local = !names.is_empty() && names.iter().all(|n| *n == local);
+        let only_local = on_hub.registered && all_local && lines.len() == names.len();
+        (lines, only_local)
+    }
+
+    pub(super) fn line(&self, situation: Situation, name: &ClusterName, leaves: bool) -> ClusterLine {
+        let Situation { inputs, plan } = situation;
+        let report = self.pairs.report(name).filter(|r| r.hub_uid == inputs.instance.uid());
+        let report = report.filter(|r| leaves || !self.only_looked(inputs, r));
+        let generation = inputs.instance.generation();
+        let health = on_hub::health(inputs, name);
+        let line = match self.line_rollout(name, inputs.instance.uid()).filter(|_| !leaves) {
+            Some(rollout) => ClusterLine::of_version(name, health, report, rollout),
+            None => ClusterLine::of(name, health, report, leaves, generation),
+        };
+        let line = match plan.decision.stays.get(name).filter(|_| !leaves) {
+            Some(why) => line.unmatched(why),
+            None => line,
+        };
+        match self.pairs.get(name).and_then(|pair| pair.applied.as_deref()).filter(|_| !leaves) {
+            Some(applied) => line.overridden(applied.shown()),
+            None => line,
+        }
     }
 
     /// Writes the status where it says something else than before, and it is time to say so.
-    fn write_status(&mut self, step: &mut FleetStep, inputs: &Inputs, mut aggregate: Aggregate) {
+    fn write_status(
+        &mut self,
+        step: &mut FleetStep,
+        inputs: &Inputs,
+        mut aggregate: Aggregate,
+        written: &Written,
+    ) {
         if !self.status_retry.is_due(inputs.now) {
             return;
         }
-        let old = inputs.instance.0.get("status").cloned().unwrap_or_else(|| json!({}));
-        let fields = hash::json(&Value::Object(aggregate.fields(&old)));
+        let (old, generation) = (written.status(), inputs.instance.generation());
+        let print = |aggregate: &Aggregate| hash::json(&json!(*aggregate.fields(old)));
         // What was refused is not offered again while it is the same: the rest of the status says so.
-        self.status_refused = self.status_refused.take().filter(|(print, _)| *print == fields);
+        self.status_refused = self.status_refused.take().filter(|(refused, _)| *refused == print(&aggregate));
         aggregate.refused = self.status_refused.as_ref().map(|(_, why)| why.clone());
-        let new = aggregate.status(&old, inputs.instance.generation(), inputs.now);
-        // What stood before it was written is good as it is: an upgrade writes nothing.
-        let for_that_alone = |patch: &Value| {
-            old.get("observedGeneration").is_none()
-                && *patch == json!({"observedGeneration": inputs.instance.generation()})
-        };
-        let Some(patch) = merge_patch(&old, &new).filter(|p| !for_that_alone(p)) else {
+        let differs = aggregate.differs(written, generation, inputs.now);
+        #[cfg(test)]
+        super::afresh::agree(
+            differs,
+            written.is_changed_by(&aggregate.status(old, generation, inputs.now), generation),
+        );
+        if !differs {
             self.passing_since = None;
+            self.is_told = true;
             return;
-        };
+        }
         if self.status_busy {
             return;
         }
         let state = aggregate.state();
-        if let Some(due) = self.status_due(inputs, state, Haste::of(&aggregate)) {
+        if let Some(due) = self.status_due(inputs, state, Haste::of(&aggregate), written) {
             step.wake_at = Some(due);
             return;
         }
+        let nothing = json!({});
+        let old = if old.is_null() { &nothing } else { old };
+        let Some(patch) = merge_patch(old, &aggregate.status(old, generation, inputs.now)) else { return };
         self.passing_since = None;
-        self.status_offered = aggregate.refused.is_none().then_some(fields);
+        self.status_offered = aggregate.refused.is_none().then(|| print(&aggregate));
         self.status_busy = true;
+        self.in_a_row = if self.last_state == Some(state) { self.in_a_row.saturating_add(1) } else { 1 };
         self.last_state = Some(state);
+        // What waits for a first word is told now.
+        self.news.everything |= self.last_status_write.is_none();
         self.last_status_write = Some(inputs.now.at);
         step.actions.push(FleetAction::WriteStatus { patch });
     }
 
     /// The author's fields over all clusters; `None` while they are being evaluated.
-    pub(super) fn over_all(
+    fn over_all(
         &mut self,
         step: &mut FleetStep,
         inputs: &Inputs,
         graph: &Arc<Graph>,
-        entries: &[ClusterLine],
+        lines: &Lines,
     ) -> Option<OverClusters> {
         let facts = |name| inputs.clusters.get(name).and_then(|c| c.facts.as_deref());
-        let seen = entries.iter().filter(|e| !e.hub_part);
-        let clusters = || seen.map(|e| e.shown(facts(&e.name))).collect();
-        let (said, question) = self.over_all.of(graph, inputs.instance, clusters, inputs.now);
+        let seen = || lines.iter().filter(|e| !e.hub_part);
+        let clusters = || seen().map(|e| e.shown(facts(&e.name))).collect();
+        let clusters_version = inputs.clusters.version();
+        let read = over_all::Read { plan: self.plans, lines: lines.version(), clusters: clusters_version };
+        let subject = over_all::Subject { graph, instance: inputs.instance };
+        let (said, question) = self.over_all.of(read, subject, clusters, inputs.now);
         step.actions.extend(question.map(FleetAction::Evaluate));
         match said {
             over_all::Said::This(said) => Some(said),
@@ -225,7 +267,7 @@ impl Fleet {
     }
 
     /// Since when a state that may pass is to be told. Whose turn it is now has waited, and begins only then.
-    pub(super) fn passing(&mut self, now: Moment, haste: Haste) -> Moment {
+    fn passing(&mut self, now: Moment, haste: Haste) -> Moment {
         let since = match self.passing_since {
             Some((_, Haste::Queued)) if haste == Haste::UnderWay => now,
             Some((since, _)) => since,
@@ -238,17 +280,19 @@ impl Fleet {
     /// When a status may be written, if not now. Leading edge: every change of state at once, others at most once a second,
     /// and a second more for each 16 KiB of object. What is on its way may be there before anybody could have read that
     /// it is: that is said only if it takes a while.
-    pub(super) fn status_due(
+    fn status_due(
         &mut self,
         inputs: &Inputs,
         state: InstanceState,
         haste: Haste,
+        written: &Written,
     ) -> Option<Moment> {
         let now = inputs.now.at;
         let passing = matches!(state, InstanceState::InProgress | InstanceState::Deleting);
         let due = if self.last_state == Some(state) {
-            let pause = Duration::from_secs(1 + inputs.instance.0.to_string().len() as u64 / (16 << 10));
-            let pause = if passing { pause.max(haste.pause()) } else { pause };
+            let pause = Duration::from_secs(1 + written.size() as u64 / (16 << 10));
+            let pause = if passing { pause.max(haste.pause_after(self.in_a_row)) } else { pause };
+            let pause = pause.max(self.status_took.saturating_mul(SHARE_OF_TIME).min(AT_MOST));
             self.last_status_write.map_or(Moment::START, |at| at.after(pause))
         } else if passing {
             self.passing(now, haste).after(haste.pause())
@@ -257,33 +301,4 @@ impl Fleet {
         };
         (now < due).then_some(due)
     }
-
-    fn line(&self, inputs: &Inputs, name: &ClusterName, leaves: bool) -> ClusterLine {
-        let health = on_hub::health(inputs, name);
-        let report = self.reports.get(name).filter(|r| r.hub_uid == inputs.instance.uid());
-        let generation = inputs.instance.generation();
-        ClusterLine::of(name, health.as_ref(), report, leaves, generation)
-    }
-
-    /// Notes since when an entry is as it is; a restart finds it in the status that was written.
-    pub(super) fn dated(&mut self, inputs: &Inputs, mut entry: ClusterLine) -> ClusterLine {
-        let known =
-            self.since.get(&entry.name).cloned().or_else(|| Since::written(inputs.instance, &entry.name));
-        let state = entry.state.text();
-        let since = match (known, &entry.state) {
-            (Some(known), _) if known.state == state => known.since,
-            (_, LineState::Unreachable { since }) => since.clone(),
-            _ => inputs.now.rfc3339.clone(),
-        };
-        let noted = Since { state: state.to_owned(), since: since.clone() };
-        self.since.insert(entry.name.clone(), noted);
-        entry.since = since;
-        entry
-    }
-}
-
-/// Whether what was decided stands on the instance, where it has a record: what is said before a restart forgets it.
-pub(super) fn is_on_record(instance: &Object, decision: &Decision) -> bool {
-    let decided = instance.annotation(hub::DECIDED);
-    decided.is_none_or(|decided| decided == decision.record.text())
 }

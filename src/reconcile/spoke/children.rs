@@ -1,10 +1,10 @@
 //! Children: what kro puts on them, who else may own them, and which policy applies.
 
 use super::{Task, nested};
-use crate::api::Object;
 use crate::api::hash::label_value;
 use crate::api::keys::{self, hub, kro};
 use crate::api::names::ObjectRef;
+use crate::api::{Object, PackedObject};
 use crate::graph::{Node, Rendered};
 use crate::reconcile::ownership;
 use serde_json::{Map, Value, json};
@@ -145,13 +145,13 @@ pub fn owner_of(found: &Object) -> String {
 }
 
 /// Whether deleting this object is replaced by letting it live.
-pub(super) fn is_orphaned_on_delete(object: &Object) -> bool {
+pub(super) fn is_orphaned_on_delete(object: &PackedObject) -> bool {
     object.annotation(hub::ON_DELETE) == Some("Orphan")
 }
 
 /// Takes kro's and our labels off an object that is to live on; the uid guards against another object of that name. An
 /// instance that nobody will serve any more must not wait for us when it is deleted.
-pub(super) fn release_patch(object: &Object) -> Value {
+pub(super) fn release_patch(object: &PackedObject) -> Value {
     let labels = [
         kro::OWNED,
         kro::KRO_VERSION,
@@ -179,7 +179,7 @@ pub(super) fn release_patch(object: &Object) -> Value {
 }
 
 /// The position in deletion: higher is deleted earlier; what does not say is deleted last.
-pub(super) fn apply_order(object: &Object) -> u64 {
+pub(super) fn apply_order(object: &PackedObject) -> u64 {
     object.annotation(kro::APPLY_ORDER).and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 

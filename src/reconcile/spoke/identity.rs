@@ -4,7 +4,7 @@
 //! the API server records (`managedFields`), and the uids and names that a machine knows of its own writes.
 
 use super::{Home, Machine, Task, owner_of};
-use crate::api::Object;
+use crate::api::PackedObject;
 use crate::api::applyset::Inventory;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{InstanceKey, ObjectRef};
@@ -68,7 +68,7 @@ pub(super) fn whose(task: &Task, known: Option<&(String, String)>, found: &Store
         return Whose::This;
     }
     if is_made(found) {
-        return Whose::Other(owner_of(&found.object));
+        return Whose::Other(owner_of(&found.object.unpack()));
     }
     match (hub_said(found, task.hub_id.as_str()), said(found, hub::INSTANCE_UID)) {
         (Some(id), _) if id != task.hub_id.as_str() => Whose::Other(format!("another hub ({id})")),
@@ -138,7 +138,7 @@ fn names(record: &Inventory, maker: &InstanceKey, object: &ObjectRef) -> bool {
 impl Machine {
     /// Whose the object is that has the mirror's name.
     pub(super) fn whose(&self, found: &Stored) -> Whose {
-        whose(&self.task, self.mirror_written.as_ref(), found)
+        whose(&self.task, self.mirror_written.as_deref(), found)
     }
 
     /// Whether this instance made the object `target` of this uid here: it wants it, wrote it or found it settled; as long
@@ -166,7 +166,7 @@ impl Machine {
     }
 
     /// Whether it is the very object that this machine wrote or asked to go.
-    pub(super) fn is_known(&self, target: &ObjectRef, found: &Object) -> bool {
+    pub(super) fn is_known(&self, target: &ObjectRef, found: &PackedObject) -> bool {
         let uid = self.objects.get(target).and_then(|t| t.uid());
         uid.is_some_and(|uid| uid == found.uid())
     }

@@ -2,11 +2,13 @@
 
 use super::identity::Whose;
 use super::{Machine, Task};
-use crate::api::Object;
 use crate::api::applyset::{Inventory, InventoryError};
 use crate::api::keys::{self, hub, kro};
 use crate::api::names::ObjectRef;
+use crate::api::packed::{At, Packed, Packer};
+use crate::api::{Object, hash};
 use crate::reconcile::Now;
+use crate::reconcile::rollout::{Admitted, Mark};
 use crate::reconcile::world::{KindState, Stored, World};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -14,43 +16,99 @@ use std::collections::BTreeMap;
 /// What of a hub instance travels to its mirrors. Everything else stays on the hub.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MirrorContent {
-    pub labels: BTreeMap<String, String>,
-    pub annotations: BTreeMap<String, String>,
-    pub spec: Value,
+    /// Labels, annotations and spec.
+    content: Packed,
     /// `metadata.generation` of the hub instance this was taken from.
     pub generation: i64,
 }
 
 impl MirrorContent {
+    pub fn new(labels: &Words, annotations: &Words, spec: &Value, generation: i64) -> Self {
+        let mut packer = Packer::default();
+        packer.list(|packer| {
+            for words in [labels, annotations] {
+                packer.map(|packer| {
+                    for (key, value) in words {
+                        packer.text(key);
+                        packer.text(value);
+                    }
+                });
+            }
+            packer.value(spec);
+        });
+        Self { content: packer.packed(), generation }
+    }
+
     pub fn of(instance: &Object) -> Self {
-        let keep =
-            |map: BTreeMap<String, String>| map.into_iter().filter(|(k, _)| keys::is_mirrored(k)).collect();
-        Self {
-            labels: keep(instance.labels()),
-            annotations: keep(instance.annotations()),
-            spec: instance.0.get("spec").cloned().unwrap_or(Value::Null),
-            generation: instance.generation(),
-        }
+        let keep = |map: Words| map.into_iter().filter(|(k, _)| keys::is_mirrored(k)).collect();
+        let (labels, annotations) = (keep(instance.labels()), keep(instance.annotations()));
+        let spec = instance.0.get("spec").unwrap_or(&Value::Null);
+        Self::new(&labels, &annotations, spec, instance.generation())
+    }
+
+    /// What we applied of a mirror that stands, as far as it travelled there. `None` where nothing of ours does.
+    pub fn of_mirror(found: &Stored) -> Option<Self> {
+        let ours = found.projection(kro::MANAGER_LABELLER)?.unpack();
+        let words = |map: &str| -> Words {
+            let words =
+                ours.pointer(&format!("/metadata/{map}")).and_then(Value::as_object).into_iter().flatten();
+            let words = words.filter(|(key, _)| keys::is_mirrored(key));
+            words.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+        };
+        let spec = ours.get("spec").unwrap_or(&Value::Null);
+        Some(Self::new(&words("labels"), &words("annotations"), spec, 0))
+    }
+
+    pub fn labels(&self) -> Words {
+        self.words(0)
+    }
+    pub fn annotations(&self) -> Words {
+        self.words(1)
+    }
+    pub fn spec(&self) -> Value {
+        self.part(2).map(At::unpack).unwrap_or_default()
+    }
+    /// Fingerprint of labels, annotations and spec.
+    pub fn fingerprint(&self) -> u64 {
+        hash::fnv64(self.content.root().bytes())
+    }
+
+    fn part(&self, index: usize) -> Option<At<'_>> {
+        self.content.root().items().nth(index)
+    }
+    fn words(&self, index: usize) -> Words {
+        let all = self.part(index).into_iter().flat_map(At::entries);
+        all.filter_map(|(key, value)| Some((key.to_owned(), value.as_str()?.to_owned()))).collect()
     }
 }
 
+/// Labels or annotations.
+type Words = BTreeMap<String, String>;
+
+/// What rollouts write on a mirror.
+type Marks = (Option<Mark>, Option<Admitted>);
+
 /// The mirror as we apply it.
-pub(super) fn body(task: &Task, content: &MirrorContent, inventory: &Inventory) -> Value {
+pub(super) fn body(task: &Task, content: &MirrorContent, marks: Marks, inventory: &Inventory) -> Value {
     let id = task.applyset();
-    let mut labels = content.labels.clone();
+    let mut labels = content.labels();
     labels.insert(hub::HUB_ID.into(), task.hub_id.as_str().into());
     labels.insert(hub::INSTANCE_UID.into(), task.hub_uid.clone());
     labels.insert(kro::APPLYSET_ID.into(), id.clone());
-    let mut annotations = content.annotations.clone();
+    let mut annotations = content.annotations();
     annotations.extend(inventory.annotations(&id));
+    let (mark, admitted) = marks;
+    annotations.extend(mark.map(|mark| (hub::VERSION.to_owned(), mark.text())));
+    annotations.extend(admitted.map(|admitted| (hub::REVISION.to_owned(), admitted.text())));
     let mut metadata = json!({"name": *task.key.name, "labels": labels, "annotations": annotations});
     if !task.key.namespace.is_empty() {
         metadata["namespace"] = json!(*task.key.namespace);
     }
     let mut body =
         json!({"apiVersion": task.gvk.api_version(), "kind": *task.gvk.kind, "metadata": metadata});
-    if !content.spec.is_null() {
-        body["spec"] = content.spec.clone();
+    let spec = content.spec();
+    if !spec.is_null() {
+        body["spec"] = spec;
     }
     body
 }
@@ -124,12 +182,12 @@ impl Machine {
         if self.record.is_none()
             && let Some(parent) = parent
         {
-            self.record = self.recorded_inventory(parent)?;
+            self.record = self.recorded_inventory(parent)?.map(|record| record.shared());
             let lists = format!("f:{}", kro::APPLYSET_GROUP_KINDS);
             self.record_is_ours =
                 parent.covers(kro::MANAGER_LABELLER, &["f:metadata", "f:annotations", &lists]);
         }
-        Ok(self.record.clone())
+        Ok(self.record.as_deref().cloned())
     }
 
     /// Reads the record of a parent that is there. What it made before goes on also while nothing new can be made.
@@ -146,7 +204,7 @@ impl Machine {
     /// Notes the record that our own write left.
     pub(super) fn note_record(&mut self, written: &Stored) {
         if let Ok(Some(record)) = self.recorded_inventory(written) {
-            self.record = Some(record);
+            self.record = Some(record.shared());
             self.record_is_ours = true;
         }
     }
@@ -185,8 +243,8 @@ mod tests {
                 "applyset.kubernetes.io/tooling": "kro/x", "kustomize.toolkit.fluxcd.io/name": "n"}},
             "spec": {"a": 1}}));
         let content = MirrorContent::of(&instance);
-        assert_eq!(content.labels.keys().collect::<Vec<_>>(), ["team"]);
-        assert_eq!(content.annotations.keys().collect::<Vec<_>>(), ["note"]);
-        assert_eq!((content.spec, content.generation), (json!({"a": 1}), 3));
+        assert_eq!(content.labels().keys().collect::<Vec<_>>(), ["team"]);
+        assert_eq!(content.annotations().keys().collect::<Vec<_>>(), ["note"]);
+        assert_eq!((content.spec(), content.generation), (json!({"a": 1}), 3));
     }
 }

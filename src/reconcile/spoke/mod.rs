@@ -7,6 +7,7 @@
 mod children;
 mod identity;
 mod mirror;
+mod moving;
 mod nested;
 mod nodes;
 mod parent;
@@ -16,6 +17,7 @@ mod remove;
 mod replaced;
 mod run;
 mod status;
+mod stay;
 mod task;
 mod telling;
 pub mod tracked;
@@ -30,18 +32,19 @@ pub use mirror::{MirrorContent, namespace_body};
 pub use nested::task as nested_task;
 pub use part::{HubValues, Part, has_hub_part};
 pub use status::{
-    DEPENDENTS, FOR_TOOLS, GRAPH_RESOLVED, INSTANCE_MANAGED, InstanceState, RESOURCES_READY, Report,
+    DEPENDENTS, FOR_TOOLS, GRAPH_RESOLVED, INSTANCE_MANAGED, InstanceState, RESOURCES_READY, Report, Stands,
     fingerprint as report_fingerprint, is_own, merge_patch,
 };
 
 pub use task::{Goal, Home, Task};
 
 use super::settled::Rules;
-use super::world::{Lookup, Stored, World};
+use super::world::{Lookup, Rank, Stored, World};
 use super::{Now, Retry};
 use crate::api::Object;
 use crate::api::applyset::Inventory;
 use crate::api::names::{GroupKind, Gvk, ObjectRef};
+use crate::api::packed::Packed;
 use crate::graph::Graph;
 use crate::reconcile::Moment;
 use crate::schema::kinds::Kind;
@@ -49,6 +52,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use telling::LastReport;
 use tracked::{Tracked, Trouble};
 use write_budget::{STATUS, WriteBudget};
 
@@ -73,6 +77,7 @@ pub enum Action {
     EnsureCrd {
         graph: Arc<Graph>,
         allow_breaking: bool,
+        rank: Rank,
     },
     EnsureNamespace(String),
     Apply(Box<Apply>),
@@ -213,7 +218,9 @@ pub struct Step {
 #[derive(Debug)]
 pub struct Machine {
     task: Arc<Task>,
-    objects: BTreeMap<ObjectRef, Tracked>,
+    /// The task that runs on while the definition of the present one does not fit here.
+    served: Option<Arc<Task>>,
+    objects: BTreeMap<ObjectRef, Box<Tracked>>,
     /// [`Task::wish`] that the present counts of writes began with.
     wish: u64,
     /// Of objects that are neither wanted nor there, and were written lately.
@@ -228,9 +235,9 @@ pub struct Machine {
     /// Objects of ours that a read found although our selection does not show them: uid by name.
     strays: BTreeMap<ObjectRef, String>,
     /// The mirror that we wrote last or found as we want it, and uid of the hub instance it was for.
-    mirror_written: Option<(String, String)>,
+    mirror_written: Option<Box<(String, String)>>,
     /// What the parent records, as we wrote it last or found it first.
-    record: Option<Inventory>,
+    record: Option<Arc<Inventory>>,
     /// Nobody else wrote at the record that was found.
     record_is_ours: bool,
     /// All instances of other definitions that this one wants here, once a pass went through all that it wants.
@@ -249,11 +256,11 @@ pub struct Machine {
     namespace_missing: Option<String>,
     /// What was said.
     namespace_failure: Option<(String, Retry)>,
-    last_report: Option<Report>,
+    last_report: Option<LastReport>,
     /// Milliseconds of the first step.
     first_step: Option<Moment>,
     /// Author's fields of the last run, kept while suspended or deleting; before the first one, those on the wire.
-    last_fields: Option<serde_json::Map<String, Value>>,
+    last_fields: Option<Packed>,
     /// What external references read, by node. One that waits for data goes on reading what it read last.
     reads: BTreeMap<String, Lookup>,
     delete_failures: BTreeMap<ObjectRef, (String, Retry)>,
@@ -277,6 +284,7 @@ impl Machine {
         Self {
             wish: task.wish(),
             task,
+            served: None,
             objects: BTreeMap::new(),
             former: BTreeMap::new(),
             renames: BTreeMap::new(),
@@ -313,23 +321,43 @@ impl Machine {
     /// The hub wants something else of the same instance. Knowledge of objects stays.
     pub fn retarget(&mut self, task: Arc<Task>) {
         self.forget_former_parent(&task);
-        self.task = task;
+        let before = std::mem::replace(&mut self.task, task);
+        // Until the next definition is known to fit, the one of before is what works here.
+        match (&before.goal, &self.task.goal) {
+            (Goal::Run { graph: old, .. }, Goal::Run { graph: new, .. }) if before.is_mirrored() => {
+                if old.hash != new.hash && self.last_report.is_some() {
+                    self.served.get_or_insert(before);
+                }
+            }
+            _ => self.served = None,
+        }
         let wish = self.task.wish();
         if std::mem::replace(&mut self.wish, wish) != wish {
-            self.objects.values_mut().for_each(Tracked::start_afresh);
+            self.objects.values_mut().for_each(|tracked| tracked.start_afresh());
             self.status_writes.start_afresh();
             self.former.clear();
             self.renames.clear();
         }
     }
 
+    /// Forgets what an instance has nothing of that was at rest for a while; says whether there is nothing more to forget.
+    pub fn rest(&mut self, now: &Now) -> bool {
+        let mut all = true;
+        for tracked in self.objects.values_mut() {
+            all &= tracked.rest(now);
+        }
+        all
+    }
+
     pub fn step(&mut self, world: &dyn World, now: &Now) -> Step {
         self.learn_record(world);
         let mut step = match self.task.goal.clone() {
-            Goal::Run { graph, part, mirror, suspended, allow_breaking, cluster } => {
-                let wanted = run::Wanted { graph, part, mirror, suspended, allow_breaking, cluster };
-                self.run(world, now, &wanted)
-            }
+            Goal::Run { .. } => match run::Wanted::of(&self.task.goal) {
+                Some(wanted) => self.run(world, now, &wanted),
+                None => Step::default(),
+            },
+            Goal::GoOn { .. } => self.go_on(world, now),
+            Goal::Stay { graph } => self.stay(world, &graph),
             Goal::Remove { group_kinds } => {
                 self.reads.clear();
                 self.remove(world, now, &group_kinds)
@@ -485,7 +513,7 @@ impl Machine {
         let labels = body.pointer("/metadata/labels");
         let hub_uid = labels.and_then(|l| l.get(crate::api::keys::hub::INSTANCE_UID)).and_then(Value::as_str);
         if let Some(hub_uid) = hub_uid.filter(|_| self.task.is_mirrored()) {
-            self.mirror_written = Some((stored.object.uid().to_owned(), hub_uid.to_owned()));
+            self.mirror_written = Some(Box::new((stored.object.uid().to_owned(), hub_uid.to_owned())));
         }
     }
 
@@ -502,7 +530,7 @@ impl Machine {
 
     /// When to step again if nothing happens before. What is due now was tried in this step, or waits for an event.
     fn wake_at(&self, now: &Now) -> Option<Moment> {
-        let objects = self.objects.values().filter_map(Tracked::wake_at);
+        let objects = self.objects.values().filter_map(|tracked| tracked.wake_at());
         let failed = self.delete_failures.values().filter_map(|f| f.1.at());
         let deletes = failed.chain(self.leaving.values().copied());
         let late = self.objects.values().filter_map(|t| t.uncertain_until(now));

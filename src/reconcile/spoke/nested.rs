@@ -1,23 +1,23 @@
 //! Instances whose home is a spoke: a resource of another definition made them there, and nobody else may.
 
 use super::{Goal, Home, MirrorContent, Part, Task};
-use crate::api::Object;
 use crate::api::applyset::Inventory;
 use crate::api::hash::label_value;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{HubId, InstanceKey};
+use crate::api::object::{Document, Object, PackedObject};
 use crate::graph::Graph;
-use crate::reconcile::world::Definition;
+use crate::reconcile::world::{Definition, Rank};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// The finalizers that stay when ours goes; `None` if ours is not there.
-pub(super) fn finalizers_but_ours(object: &Object) -> Option<Vec<String>> {
+pub(super) fn finalizers_but_ours<D: Document>(object: &Object<D>) -> Option<Vec<String>> {
     object.has_finalizer(kro::FINALIZER).then(|| object.finalizers_but(kro::FINALIZER))
 }
 
 /// Takes `kro.run/finalizer` off; the version guards what others write meanwhile.
-pub(super) fn finalizer_patch(object: &Object) -> Option<Value> {
+pub(super) fn finalizer_patch(object: &PackedObject) -> Option<Value> {
     let rest = finalizers_but_ours(object)?;
     let (uid, version) = (object.uid(), object.resource_version());
     Some(json!({"metadata": {"finalizers": rest, "uid": uid, "resourceVersion": version}}))
@@ -26,7 +26,7 @@ pub(super) fn finalizer_patch(object: &Object) -> Option<Value> {
 /// What is to be done for such an instance: nothing without a definition, unless it is going; nor before it is known what
 /// the definition reads of the cluster. `facts` is what `kro.cluster` is in expressions.
 pub fn task(
-    object: &Object,
+    object: &PackedObject,
     definition: Option<&Definition>,
     hub_id: &HubId,
     facts: Option<&Arc<Value>>,
@@ -41,10 +41,13 @@ pub fn task(
         Goal::Run {
             graph: graph.clone(),
             part: Part::Whole,
-            mirror: Arc::new(MirrorContent::of(object)),
+            mirror: Arc::new(MirrorContent::of(&object.unpack())),
             suspended: object.is_suspended(),
             allow_breaking: *allow_breaking,
             cluster: facts.cloned().unwrap_or_default(),
+            mark: None,
+            admitted: None,
+            rank: Rank::default(),
         }
     };
     let gvk = definition.map_or_else(|| object.gvk(), |d| d.graph.gvk.clone());

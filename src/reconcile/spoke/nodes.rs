@@ -2,7 +2,7 @@
 
 use super::run::{Fatal, Situation, Walk, readiness};
 use super::status::NodeState;
-use super::tracked::{Tracked, Trouble};
+use super::tracked::Trouble;
 use super::writing::Wish;
 use super::{Guard, HubValues, Machine, Part, children, identity};
 use crate::api::Object;
@@ -89,16 +89,16 @@ impl Machine {
             }
             observed.extend(seen);
         }
-        let definition = walk.world.definition(&node.gvk.group_kind());
-        let shown = |s: &Arc<Stored>| Some(definition.as_ref()?.graph.as_served(&s.object)?.0);
-        let shown: Vec<Option<Value>> = observed.iter().map(shown).collect();
-        let views: Vec<&Value> =
-            observed.iter().zip(&shown).map(|(s, shown)| shown.as_ref().unwrap_or(&s.object.0)).collect();
-        pass.observe(index, &views, rendered.len());
+        let views = if node.is_read() || node.on_hub { walk.views(node, &observed) } else { Vec::new() };
+        if node.is_read() {
+            pass.observe(index, &views.iter().collect::<Vec<_>>(), rendered.len());
+        } else {
+            pass.count(index, observed.len(), rendered.len());
+        }
         if let Some(state) = NodeState::of_objects(states) {
             return Ok(state);
         }
-        Ok(walk.readiness(pass, index, node, &views))
+        Ok(walk.readiness(pass, index, node, views))
     }
 
     /// A node that is only read: nothing of it is ever written, labelled, pruned or deleted.
@@ -132,13 +132,14 @@ impl Machine {
                 return Ok(NodeState::Failed(Trouble::Incompatible, message));
             }
         };
-        let views: Vec<&Value> = found.iter().map(|s| &s.object.0).collect();
-        if node.external == Some(External::Named) && views.is_empty() {
-            pass.observe(index, &views, 1);
+        let views: Vec<Value> = found.iter().map(|s| s.object.unpack().0).collect();
+        let missing = node.external == Some(External::Named) && views.is_empty();
+        let wanted = if missing { 1 } else { views.len() };
+        pass.observe(index, &views.iter().collect::<Vec<_>>(), wanted);
+        if missing {
             return Ok(NodeState::Waiting(format!("waiting for external reference {lookup}: not found")));
         }
-        pass.observe(index, &views, views.len());
-        Ok(walk.readiness(pass, index, node, &views))
+        Ok(walk.readiness(pass, index, node, views))
     }
 
     /// One desired object: its trouble, if any, and what is there of it that dependents may read.
@@ -167,7 +168,7 @@ impl Machine {
             let part_of = found.object.label(kro::APPLYSET_PART_OF);
             let mirror = !self.task.is_local() && identity::is_mirror(found);
             if mirror || part_of.is_some_and(|id| id != self.task.applyset()) {
-                let owner = children::owner_of(&found.object);
+                let owner = children::owner_of(&found.object.unpack());
                 let message =
                     format!("{target} exists and belongs to {owner}, a different ApplySet; cannot reassign");
                 return Ok((Some(NodeState::Failed(Trouble::Conflict, message)), None));
@@ -179,7 +180,7 @@ impl Machine {
                 return Ok((Some(NodeState::Terminating(children::being_deleted(&target))), None));
             }
         }
-        if stored.is_none() && !self.objects.get(&target).is_some_and(Tracked::was_ours) {
+        if stored.is_none() && !self.objects.get(&target).is_some_and(|tracked| tracked.was_ours()) {
             if let Some(held) = self.hold_new_name(walk, &node.id, &target) {
                 return Ok((Some(held), None));
             }

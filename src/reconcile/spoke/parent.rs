@@ -6,10 +6,10 @@ use super::run::{Walk, Wanted, ensure_kind};
 use super::status::{NodeState, Summary};
 use super::writing::Wish;
 use super::{Action, Home, Machine, Task, mirror, nested};
-use crate::api::Object;
 use crate::api::applyset::Inventory;
 use crate::api::keys::{hub, kro};
 use crate::api::names::GroupKind;
+use crate::api::{Object, PackedObject};
 use crate::reconcile::world::{KindState, Stored};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,11 +32,12 @@ impl Machine {
     /// The hub instance, as it was sent to us or as our own write returned it, whichever is newer.
     pub(super) fn local_parent(&self) -> Option<Arc<Stored>> {
         let Home::Local { instance } = &self.task.home else { return None };
-        let newer =
-            |written: &Object| written.uid() == instance.uid() && instance.version() < written.version();
+        let newer = |written: &PackedObject| {
+            written.uid() == instance.object.uid() && instance.object.version() < written.version()
+        };
         match &self.written_parent {
             Some(written) if newer(&written.object) => Some(written.clone()),
-            _ => Some(Arc::new(Stored::new(instance.0.clone()))),
+            _ => Some(instance.clone()),
         }
     }
 
@@ -44,7 +45,7 @@ impl Machine {
     pub(super) fn forget_former_parent(&mut self, next: &Task) {
         if let (Home::Local { instance: before }, Home::Local { instance: now }) =
             (&self.task.home, &next.home)
-            && (before.uid() != now.uid() || now.version() < before.version())
+            && (before.object.uid() != now.object.uid() || now.object.version() < before.object.version())
         {
             self.written_parent = None;
         }
@@ -81,7 +82,7 @@ impl Machine {
             Some(_) if recorded.union(inventory) != recorded => {
                 Err(Summary::waiting("recording the inventory"))
             }
-            _ => Ok(stored.object.clone()),
+            _ => Ok(stored.object.unpack()),
         }
     }
 
@@ -173,7 +174,8 @@ impl Machine {
             return Err(Summary::waiting(&why));
         }
         let inventory = self.inventory_for(walk, wanted, stored.as_deref(), kinds)?;
-        let body = mirror::body(&task, &wanted.mirror, &inventory);
+        let marks = self.marks(stored.as_deref(), wanted);
+        let body = mirror::body(&task, &wanted.mirror, marks, &inventory);
         let wish = Wish::mirror(body, &wanted.graph);
         let busy_or_failed = self.apply_if_needed(walk, &key, stored.clone(), wish);
         match (stored, busy_or_failed) {
@@ -183,8 +185,8 @@ impl Machine {
             // A mirror of an older spec stays the base of its children until the newer one is answered.
             (Some(_), Some(_)) | (None, _) => Err(Summary::waiting("writing the mirror")),
             (Some(found), None) => {
-                self.mirror_written = Some((found.object.uid().to_owned(), task.hub_uid.clone()));
-                Ok(found.object.clone())
+                self.mirror_written = Some(Box::new((found.object.uid().to_owned(), task.hub_uid.clone())));
+                Ok(found.object.unpack())
             }
         }
     }
@@ -240,7 +242,7 @@ mod tests {
     fn task(uid: &str, version: u64) -> Arc<Task> {
         let key = InstanceKey::new(GroupKind::new("kro.run", "App"), "n", "a");
         let gvk = Gvk { group: "kro.run".into(), version: "v1alpha1".into(), kind: "App".into() };
-        let home = Home::Local { instance: Arc::new(instance(uid, version)) };
+        let home = Home::Local { instance: Arc::new(Stored::new(instance(uid, version).0)) };
         let goal = Goal::Remove { group_kinds: BTreeSet::new() };
         Arc::new(Task { key, gvk, hub_uid: uid.into(), hub_id: HubId::new("h"), home, goal })
     }
@@ -257,7 +259,7 @@ mod tests {
             let mut machine = Machine::new(task("u", 5));
             machine.written_parent = Some(Arc::new(Stored::new(instance("u", 9).0)));
             machine.retarget(task(uid, version));
-            let parent = machine.local_parent().unwrap().object.clone();
+            let parent = machine.local_parent().unwrap().object.unpack();
             assert_eq!(
                 (parent.uid(), parent.resource_version()),
                 (want.0, want.1.to_string().as_str()),

@@ -27,10 +27,11 @@ impl Machine {
             .filter(|(o, t)| !there(o) && t.uid().is_some() && !self.gone.contains(*o))
             .map(|(o, _)| o.clone())
             .collect();
-        let goes = |(o, t): &(&ObjectRef, &Tracked)| !t.may_come(walk.now) && !there(o) && !lost.contains(o);
-        let forgotten: Vec<ObjectRef> = self.objects.iter().filter(goes).map(|(o, _)| o.clone()).collect();
+        let goes = |o: &ObjectRef, t: &Tracked| !t.may_come(walk.now) && !there(o) && !lost.contains(o);
+        let forgotten = self.objects.iter().filter(|(o, t)| goes(o, t)).map(|(o, _)| o.clone());
+        let forgotten: Vec<ObjectRef> = forgotten.collect();
         for object in forgotten {
-            let writes = self.objects.remove(&object).map(Tracked::into_writes);
+            let writes = self.objects.remove(&object).map(|tracked| tracked.into_writes());
             self.former.extend(writes.map(|writes| (object, writes)));
         }
         for (object, writes) in &mut self.former {

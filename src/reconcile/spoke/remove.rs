@@ -37,7 +37,7 @@ impl Machine {
         if !step.gone {
             let parent = world.get(&self.task.key.object());
             let last = self.last_report.as_ref();
-            let revision = last.map(|r| r.revision.clone()).unwrap_or_default();
+            let revision = last.map(|r| r.revision.to_string()).unwrap_or_default();
             let told = Told {
                 parent: parent.as_deref(),
                 summary: &Summary::deleting(message),
@@ -66,7 +66,7 @@ impl Machine {
     /// The mirror, or the instance itself on the hub. `Ok(None)`: there is none.
     fn parent_of_removal(&self, world: &dyn World, step: &mut Step) -> Result<Option<Arc<Stored>>, String> {
         if let super::Home::Local { instance } = &self.task.home {
-            return Ok(Some(Arc::new(Stored::new(instance.0.clone()))));
+            return Ok(Some(instance.clone()));
         }
         match world.kind(&self.task.key.gk) {
             KindState::Synced { .. } => Ok(world.get(&self.task.key.object())),
@@ -177,7 +177,7 @@ impl Machine {
         let named: BTreeSet<ObjectRef> = members.iter().map(|(target, _)| target.clone()).collect();
         let mirror = self.task.key.object();
         // Without a mirror, the last one tells.
-        let parent = parent.or(self.mirror_written.as_ref().map(|(uid, _)| uid.as_str()));
+        let parent = parent.or(self.mirror_written.as_ref().map(|written| written.0.as_str()));
         let elsewhere = |t: &&ObjectRef| **t != mirror && !named.contains(*t) && !self.gone.contains(*t);
         for target in self.objects.keys().filter(elsewhere) {
             let Some(stored) = world.get(target).filter(|s| self.is_known(target, &s.object)) else {

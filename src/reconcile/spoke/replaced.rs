@@ -48,8 +48,7 @@ impl<'a> FormerMirror<'a> {
                 return self.names(index, node).is_none_or(|names| names.contains(target));
             }
             let Some(seen) = self.seen(index, node) else { return true };
-            let views: Vec<&Value> = seen.iter().map(|s| &s.object.0).collect();
-            self.pass.observe(index, &views, views.len());
+            self.pass.observe(index, &seen.iter().collect::<Vec<_>>(), seen.len());
         }
         true
     }
@@ -66,24 +65,26 @@ impl<'a> FormerMirror<'a> {
 
     /// What later nodes read of a node: the objects of its former names, which are there as long as they are kept, else
     /// those that took their place.
-    fn seen(&mut self, index: usize, node: &Node) -> Option<Vec<Arc<Stored>>> {
+    fn seen(&mut self, index: usize, node: &Node) -> Option<Vec<Value>> {
+        let values = |seen: Vec<Arc<Stored>>| seen.iter().map(|s| s.object.unpack().0).collect();
         let world = self.walk.world;
-        if let Part::Rest(values) = &self.situation.wanted.part
+        if let Part::Rest(of_hub) = &self.situation.wanted.part
             && node.on_hub
         {
-            return Some(values.get(&node.id)?.iter().map(|v| Arc::new(Stored::new(v.clone()))).collect());
+            return Some(of_hub.get(&node.id)?.to_vec());
         }
         if node.external.is_some() {
             return match world.look(self.machine.reads.get(&node.id)?) {
-                Looked::Found(found) => Some(found),
+                Looked::Found(found) => Some(values(found)),
                 _ => None,
             };
         }
         let names = self.names(index, node)?;
         let kept: Option<Vec<Arc<Stored>>> = names.iter().map(|name| world.get(name)).collect();
-        kept.or_else(|| {
+        let kept = kept.or_else(|| {
             let present = self.walk.desired.iter().filter(|(_, id)| **id == node.id);
             present.map(|(name, _)| world.get(name)).collect()
-        })
+        });
+        kept.map(values)
     }
 }

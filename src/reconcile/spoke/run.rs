@@ -1,13 +1,16 @@
 //! The instance shall be there: CRD, mirror, children by dependency, prune, status.
 
-use super::status::{NodeState, Summary};
+use super::status::{INCOMPATIBLE, NodeState, Summary};
 use super::tracked::Trouble;
-use super::{Action, HubValues, Machine, MirrorContent, Part, Step, has_hub_part, nested};
-use crate::api::Object;
+use super::{Action, Goal, HubValues, Machine, MirrorContent, Part, Step, has_hub_part, nested};
 use crate::api::names::{GroupKind, ObjectRef};
+use crate::api::{Object, PackedObject};
 use crate::graph::{Graph, Node, Pass, Readiness};
 use crate::reconcile::Now;
-use crate::reconcile::world::{Again, Compiled, CrdAnswer, CrdWish, Definition, KindState, World};
+use crate::reconcile::rollout::{Admitted, Mark};
+use crate::reconcile::world::{
+    Again, Compiled, CrdAnswer, CrdWish, Definition, KindState, Rank, Stored, World,
+};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,6 +24,9 @@ pub(super) struct Wanted {
     pub suspended: bool,
     pub allow_breaking: bool,
     pub cluster: Arc<Value>,
+    pub mark: Option<Mark>,
+    pub admitted: Option<Admitted>,
+    pub rank: Rank,
 }
 
 /// What all nodes of one step go by.
@@ -62,6 +68,25 @@ pub(super) struct Walk<'a> {
 }
 
 impl Wanted {
+    pub fn of(goal: &Goal) -> Option<Self> {
+        let Goal::Run { graph, part, mirror, suspended, allow_breaking, cluster, mark, admitted, rank } =
+            goal
+        else {
+            return None;
+        };
+        Some(Self {
+            graph: graph.clone(),
+            part: part.clone(),
+            mirror: mirror.clone(),
+            suspended: *suspended,
+            allow_breaking: *allow_breaking,
+            cluster: cluster.clone(),
+            mark: *mark,
+            admitted: *admitted,
+            rank: *rank,
+        })
+    }
+
     /// The nodes that this cluster makes.
     pub fn made(&self) -> impl Iterator<Item = &Node> {
         self.graph.nodes.iter().filter(|n| n.external.is_none() && self.part.has(n))
@@ -70,13 +95,14 @@ impl Wanted {
         self.made().map(|n| n.gvk.group_kind()).collect()
     }
     /// Without the kinds that the instance's own words leave out, as kro records them.
-    pub fn kinds_to_record(&self, instance: &Object) -> BTreeSet<GroupKind> {
+    pub fn kinds_to_record(&self, instance: &PackedObject) -> BTreeSet<GroupKind> {
         let nodes = &self.graph.nodes;
         if !nodes.iter().any(Node::is_conditional) {
             return self.group_kinds();
         }
-        let shown = self.graph.as_served(instance);
-        let mut pass = Pass::new(&self.graph, &shown.as_ref().unwrap_or(instance).0, &self.cluster);
+        let instance = instance.unpack();
+        let shown = self.graph.as_served(&instance).unwrap_or(instance);
+        let mut pass = Pass::new(&self.graph, &shown.0, &self.cluster);
         let may_be = |(index, node)| (!matches!(pass.included(index), Ok(false))).then_some(node);
         let may_be: Vec<&Node> = nodes.iter().enumerate().filter_map(may_be).collect();
         let made = may_be.into_iter().filter(|n| n.external.is_none() && self.part.has(n));
@@ -90,12 +116,22 @@ impl Walk<'_> {
         self.desired.get(object).map(String::as_str)
     }
     /// How a node stands after it was observed. What is ready of the hub's part is for other clusters to read.
-    pub fn readiness(&mut self, pass: &Pass, index: usize, node: &Node, views: &[&Value]) -> NodeState {
+    pub fn readiness(&mut self, pass: &Pass, index: usize, node: &Node, views: Vec<Value>) -> NodeState {
         let state = readiness(pass, index);
         if node.on_hub && state == NodeState::Ready {
-            self.hub_values.insert(&node.id, views.iter().map(|v| (*v).clone()).collect());
+            self.hub_values.insert(&node.id, views);
         }
         state
+    }
+    /// Objects of a node as expressions see them.
+    pub fn views(&self, node: &Node, observed: &[Arc<Stored>]) -> Vec<Value> {
+        let definition = self.world.definition(&node.gvk.group_kind());
+        let view = |stored: &Arc<Stored>| {
+            let object = stored.object.unpack();
+            let shown = definition.as_ref().and_then(|d| d.graph.as_served(&object));
+            shown.unwrap_or(object).0
+        };
+        observed.iter().map(view).collect()
     }
     pub fn wait(&mut self, message: String) -> NodeState {
         self.incomplete = true;
@@ -129,13 +165,16 @@ impl Machine {
         let summary = match world.graph(&wanted.graph, side) {
             // The generated CRD is the same everywhere.
             Compiled::Fits(_) if self.task.is_nested() && has_hub_part(&wanted.graph) => {
-                Summary::blocked("Incompatible", nested::no_hub_part(&wanted.graph))
+                Summary::blocked(INCOMPATIBLE, nested::no_hub_part(&wanted.graph))
             }
             Compiled::Fits(graph) => {
                 let wanted = Wanted { graph, ..wanted.clone() };
                 self.advance(&mut walk, &wanted)
             }
-            Compiled::Incompatible(why) => Summary::blocked("Incompatible", why),
+            Compiled::Incompatible(why) => {
+                let blocked = Summary::blocked(INCOMPATIBLE, why);
+                self.serve_on(&mut walk, blocked)
+            }
             Compiled::Working => unseen(&mut walk),
             Compiled::Unknown => {
                 walk.step.actions.push(Action::EnsureGraph(wanted.graph.clone(), side));
@@ -153,8 +192,28 @@ impl Machine {
         };
         self.reads.retain(|id, _| read_here(id));
         if let Some(blocked) = self.ensure_crds(walk, wanted) {
-            return blocked;
+            return if blocked.reason == INCOMPATIBLE { self.serve_on(walk, blocked) } else { blocked };
         }
+        self.served = None;
+        self.make(walk, wanted)
+    }
+
+    /// What does not fit here leaves what did: its mirror and its resources are looked after as before.
+    fn serve_on(&mut self, walk: &mut Walk, blocked: Summary) -> Summary {
+        let Some(wanted) = self.served.as_ref().and_then(|task| Wanted::of(&task.goal)) else {
+            return blocked;
+        };
+        let Compiled::Fits(graph) = walk.world.graph(&wanted.graph, wanted.part.side()) else {
+            return blocked;
+        };
+        let made = self.make(walk, &Wanted { graph, ..wanted });
+        let message = format!("{}; the revision of before serves on", blocked.message);
+        Summary { ready: made.ready, total: made.total, fields: made.fields, message, ..blocked }
+    }
+
+    /// The mirror and all that the definition makes.
+    fn make(&mut self, walk: &mut Walk, wanted: &Wanted) -> Summary {
+        let graph = &*wanted.graph;
         let mut kinds: BTreeSet<GroupKind> = wanted.group_kinds();
         for node in wanted.made() {
             ensure_kind(walk, &node.gvk.group_kind(), Some(node.gvk.clone()));
@@ -222,7 +281,7 @@ impl Machine {
             return summary;
         }
         let parent = &situation.parent;
-        let own = self.own_conditions(Some(parent), parent.generation(), walk.now, &summary);
+        let own = self.own_conditions(Some(&parent.pack()), parent.generation(), walk.now, &summary);
         let own = serde_json::to_value(own).unwrap_or_default();
         summary.with_author_conditions(pass.conditions(&own))
     }
@@ -238,18 +297,22 @@ impl Machine {
         let nested = made.iter().filter(|gk| **gk != self.task.key.gk);
         let nested: Vec<Definition> = nested.filter_map(|gk| walk.world.definition(gk)).collect();
         let mut all = std::iter::once(own).chain(nested);
-        all.find_map(|definition| ensure_crd(walk, definition))
+        let own_kind = &self.task.key.gk;
+        all.find_map(|definition| {
+            let own = definition.graph.gvk.group_kind() == *own_kind;
+            ensure_crd(walk, definition, if own { wanted.rank } else { Rank::default() })
+        })
     }
 }
 
 /// `Some` while the CRD of a definition keeps us from going on.
-fn ensure_crd(walk: &mut Walk, definition: Definition) -> Option<Summary> {
+fn ensure_crd(walk: &mut Walk, definition: Definition, rank: Rank) -> Option<Summary> {
     let Definition { graph, allow_breaking } = definition;
     let gk = graph.gvk.group_kind();
     let wish = CrdWish { hash: graph.crd_hash(), allow_breaking };
     let state = walk.world.crd(&gk);
-    let ensure = Action::EnsureCrd { graph, allow_breaking };
-    match state.answer(&wish, walk.world.crd_wanted(&gk).as_deref(), walk.now) {
+    let ensure = Action::EnsureCrd { graph, allow_breaking, rank };
+    match state.answer(&wish, rank, walk.world.crd_wanted(&gk).as_deref(), walk.now) {
         CrdAnswer::Ready => None,
         // Another instance brought what the hub wants by now; this one hears of it soon. Going back would be a fight.
         CrdAnswer::Outdated => Some(Summary::waiting("waiting for the newer revision of the definition")),

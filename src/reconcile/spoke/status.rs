@@ -3,12 +3,14 @@
 use super::part::HubValues;
 use super::tracked::{Failure, Trouble};
 use super::write_budget::Unrest;
-use crate::api::Object;
+use crate::api::PackedObject;
 use crate::api::condition::{Condition, ConditionStatus, Conditions, READY};
 use crate::api::names::ObjectRef;
+use crate::api::packed::At;
 use crate::api::{hash, text};
 use crate::graph::AuthorConditions;
 use crate::reconcile::Now;
+use crate::reconcile::rollout::{Admitted, Mark};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -227,15 +229,30 @@ pub struct Report {
     pub total: usize,
     /// Essence of what is going on, empty when all is well.
     pub message: String,
-    pub conditions: Vec<Condition>,
+    pub conditions: Arc<[Condition]>,
     /// What is written in their place, where the author defines conditions.
-    pub author: Option<Vec<Condition>>,
+    pub author: Option<Arc<[Condition]>>,
     /// What other clusters read of the hub's part.
     pub hub_values: Arc<HubValues>,
     /// The author's status fields.
     pub fields: Map<String, Value>,
     /// Nothing is under way.
     pub settled: bool,
+    /// What stands on the cluster of the instance.
+    pub stands: Stands,
+    /// What stands on the mirror of the revision that it runs by.
+    pub admitted: Option<Admitted>,
+}
+
+/// What stands on a cluster of an instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stands {
+    /// Not known.
+    #[default]
+    Unknown,
+    Nothing,
+    /// A mirror, which may say what version it is.
+    Mirror(Option<Mark>),
 }
 
 impl Report {
@@ -243,7 +260,15 @@ impl Report {
     pub fn shown(&self) -> &[Condition] {
         self.author.as_ref().unwrap_or(&self.conditions)
     }
+
+    /// What is wanted cannot be here: the cluster lacks a kind or a field, or its CRD cannot follow.
+    pub fn does_not_fit(&self) -> bool {
+        self.state == InstanceState::Error && self.conditions.iter().any(|c| c.reason == INCOMPATIBLE)
+    }
 }
+
+/// The reason of what does not fit a cluster.
+pub(super) const INCOMPATIBLE: &str = "Incompatible";
 
 /// The complete `.status` as kro writes it.
 pub(super) fn status_value(report: &Report) -> Value {
@@ -254,17 +279,24 @@ pub(super) fn status_value(report: &Report) -> Value {
 }
 
 /// The conditions that stand in an object.
-pub(super) fn written(object: &Object) -> Vec<Condition> {
-    let list = object.0.pointer("/status/conditions").cloned().unwrap_or_default();
+pub(super) fn written(object: &PackedObject) -> Vec<Condition> {
+    let list = object.0.root().at(&["status", "conditions"]).map(At::unpack).unwrap_or_default();
     let list: Vec<Condition> = serde_json::from_value(list).unwrap_or_default();
     list.into_iter().filter(Condition::is_said).collect()
 }
 
+/// Whether an object has a status that was written about it as it is now.
+pub(super) fn is_of_present(object: &PackedObject) -> bool {
+    let conditions = written(object);
+    let generation = object.generation();
+    !conditions.is_empty() && conditions.iter().all(|c| c.observed_generation == generation)
+}
+
 /// The author's fields that stand in an object.
-pub(super) fn written_fields(object: &Object) -> Map<String, Value> {
-    let mut fields = object.0.get("status").and_then(Value::as_object).cloned().unwrap_or_default();
-    fields.retain(|key, _| !matches!(key.as_str(), "state" | "conditions" | "fleet" | "observedGeneration"));
-    fields
+pub(super) fn written_fields(object: &PackedObject) -> Map<String, Value> {
+    let own = |key: &str| matches!(key, "state" | "conditions" | "fleet" | "observedGeneration");
+    let fields = object.0.root().get("status").into_iter().flat_map(At::entries);
+    fields.filter(|(key, _)| !own(key)).map(|(key, value)| (key.to_owned(), value.unpack())).collect()
 }
 
 /// Whether a list of conditions is our own, and not an author's in its place.
@@ -353,6 +385,11 @@ pub fn fingerprint(report: &Report) -> u64 {
     let texts = |list: &[Condition]| -> Vec<Value> {
         list.iter().map(|c| json!([c.type_, c.status, c.reason, c.message])).collect()
     };
+    let stands = match report.stands {
+        Stands::Unknown => Value::Null,
+        Stands::Nothing => json!(false),
+        Stands::Mirror(mark) => json!([mark.map(Mark::text)]),
+    };
     hash::json(&json!([
         report.generation,
         report.revision,
@@ -363,8 +400,10 @@ pub fn fingerprint(report: &Report) -> u64 {
         texts(&report.conditions),
         report.author.as_deref().map(texts),
         report.hub_values.mark(),
+        report.admitted.map(Admitted::text),
         report.fields,
-        report.settled
+        report.settled,
+        stands
     ]))
 }
 

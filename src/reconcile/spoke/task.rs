@@ -2,8 +2,10 @@
 
 use super::{MirrorContent, Part};
 use crate::api::names::{GroupKind, Gvk, HubId, InstanceKey};
-use crate::api::{Object, applyset, hash};
+use crate::api::{applyset, hash};
 use crate::graph::Graph;
+use crate::reconcile::rollout::{Admitted, Mark};
+use crate::reconcile::world::{Rank, Stored};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -25,7 +27,7 @@ pub struct Task {
 #[derive(Clone, Debug)]
 pub enum Home {
     /// The hub itself: the instance is its own mirror. The hub side owns its finalizer, labels and status.
-    Local { instance: Arc<Object> },
+    Local { instance: Arc<Stored> },
     /// A spoke: we keep a mirror there.
     Mirror,
     /// A spoke, where the instance itself is a child: a resource of another definition made it. It is its own mirror, and
@@ -44,7 +46,17 @@ pub enum Goal {
         allow_breaking: bool,
         /// What `kro.cluster` is in expressions.
         cluster: Arc<Value>,
+        /// The version of the instance that this is, where a rollout moves it.
+        mark: Option<Mark>,
+        /// The revision that it was let run by, where the whole kind moves as one.
+        admitted: Option<Admitted>,
+        /// Which revision of the definition this is.
+        rank: Rank,
     },
+    /// Nothing new can be made for it: what the mirror says is looked after as it is.
+    GoOn { graph: Arc<Graph>, part: Part, suspended: bool, cluster: Arc<Value>, rank: Rank },
+    /// Leave all as it is, and say what stands there.
+    Stay { graph: Arc<Graph> },
     /// Take everything away. `group_kinds` are kinds that may hold children besides those of the inventory.
     Remove { group_kinds: BTreeSet<GroupKind> },
 }
@@ -62,7 +74,9 @@ impl Task {
     /// Plural of the generated kind, where the graph is known.
     pub fn plural(&self) -> Option<String> {
         match &self.goal {
-            Goal::Run { graph, .. } => graph.crd.pointer("/spec/names/plural")?.as_str().map(str::to_owned),
+            Goal::Run { graph, .. } | Goal::GoOn { graph, .. } | Goal::Stay { graph } => {
+                graph.crd.pointer("/spec/names/plural")?.as_str().map(str::to_owned)
+            }
             Goal::Remove { .. } => None,
         }
     }
@@ -77,16 +91,14 @@ impl Task {
             return 0;
         };
         let words = match &self.home {
-            Home::Local { instance } => Cow::Owned(MirrorContent::of(instance)),
+            Home::Local { instance } => Cow::Owned(MirrorContent::of(&instance.object.unpack())),
             Home::Mirror | Home::Nested => Cow::Borrowed(&**mirror),
         };
         hash::json(&json!([
             self.hub_uid,
             graph.hash,
             graph.rgd_uid,
-            words.labels,
-            words.annotations,
-            words.spec,
+            words.fingerprint(),
             suspended,
             allow_breaking,
             facts(graph, cluster)
@@ -98,31 +110,37 @@ impl Task {
         let home = match &self.home {
             Home::Mirror | Home::Nested => Value::Null,
             Home::Local { instance } => {
-                let mut seen = instance.0.clone();
+                let mut seen = instance.object.unpack().0;
                 if let Some(top) = seen.as_object_mut() {
                     top.remove("status");
                 }
                 if let Some(meta) = seen.get_mut("metadata").and_then(Value::as_object_mut) {
-                    meta.remove("managedFields");
                     meta.remove("resourceVersion");
                 }
                 seen
             }
         };
         let goal = match &self.goal {
-            Goal::Run { graph, part, mirror, suspended, allow_breaking, cluster } => json!([
-                graph.hash,
-                graph.rgd_uid,
-                graph.crd_hash(),
-                mirror.labels,
-                mirror.annotations,
-                mirror.spec,
-                mirror.generation,
-                suspended,
-                allow_breaking,
-                part.mark(),
-                facts(graph, cluster)
-            ]),
+            Goal::Run { graph, part, mirror, suspended, allow_breaking, cluster, mark, admitted, rank } => {
+                json!([
+                    graph.hash,
+                    graph.rgd_uid,
+                    graph.crd_hash(),
+                    mirror.fingerprint(),
+                    mirror.generation,
+                    suspended,
+                    allow_breaking,
+                    part.mark(),
+                    facts(graph, cluster),
+                    mark.map(Mark::text),
+                    admitted.map(Admitted::text),
+                    rank.behind
+                ])
+            }
+            Goal::GoOn { graph, part, suspended, cluster, rank } => {
+                json!(["on", graph.hash, part.mark(), suspended, facts(graph, cluster), rank.behind])
+            }
+            Goal::Stay { graph } => json!(["stay", graph.hash]),
             Goal::Remove { group_kinds } => {
                 json!(["remove", group_kinds.iter().map(GroupKind::to_string).collect::<Vec<_>>()])
             }

@@ -3,10 +3,11 @@
 use super::run::{Walk, Wanted};
 use super::status::{InstanceState, Report, Summary, merge_patch, status_value};
 use super::{Action, Machine, Part, Step, status};
-use crate::api::condition::{Condition, ConditionStatus};
-use crate::api::{Object, hash};
+use crate::api::condition::{self, Condition, ConditionStatus};
+use crate::api::packed::{At, Packed};
+use crate::api::{PackedObject, hash, shared};
 use crate::graph::AuthorConditions;
-use crate::reconcile::world::Stored;
+use crate::reconcile::world::{KindState, Stored, World};
 use crate::reconcile::{Now, Retry};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 /// For so long a new machine keeps silent while first lists are under way.
 const STARTING: Duration = Duration::from_secs(10);
+/// The same where a status stands that is about what is wanted, or may: very many lists may be under way after a restart.
+const STANDING: Duration = Duration::from_secs(120);
 
 /// What a report is made of.
 pub(super) struct Told<'a> {
@@ -28,6 +31,26 @@ pub(super) struct Told<'a> {
     pub by_author: bool,
 }
 
+/// What is remembered of the report before: many instances say the same.
+#[derive(Debug)]
+pub(super) struct LastReport {
+    pub generation: i64,
+    pub revision: Arc<str>,
+    pub conditions: Arc<[Condition]>,
+    pub author: Option<Arc<[Condition]>>,
+}
+
+impl LastReport {
+    fn of(report: &Report) -> Self {
+        Self {
+            generation: report.generation,
+            revision: shared::text(&report.revision),
+            conditions: report.conditions.clone(),
+            author: report.author.clone(),
+        }
+    }
+}
+
 impl Machine {
     /// Turns the outcome into a report and, on a spoke, into at most one status write.
     pub(super) fn finish_run(&mut self, walk: Walk, wanted: &Wanted, summary: Summary) -> Step {
@@ -36,9 +59,9 @@ impl Machine {
         let parent = self.local_parent().or_else(|| walk.world.get(&self.task.key.object()));
         let summary = self.without_refused_fields(summary, parent.as_deref());
         if let Some(fields) = &summary.fields {
-            self.last_fields = Some(fields.clone());
+            self.last_fields = Some(Packed::of(&Value::Object(fields.clone())));
         }
-        if walk.unseen && self.is_starting(walk.now) {
+        if walk.unseen && self.is_starting(walk.world, walk.now, parent.as_deref()) {
             // What a restart left settled must not look unsettled only because it was not looked at yet.
             step.wake_at = Some(walk.now.at.after(STARTING));
             return step;
@@ -70,7 +93,8 @@ impl Machine {
             return;
         }
         let (Some(parent), Some(report)) = (parent, &step.report) else { return };
-        let old = parent.object.0.get("status").cloned().unwrap_or_else(|| serde_json::json!({}));
+        let old = parent.object.0.root().get("status").map(At::unpack);
+        let old = old.unwrap_or_else(|| serde_json::json!({}));
         if let Some(patch) = merge_patch(&old, &status_value(report)) {
             if !self.status_writes.allows(now) {
                 return;
@@ -104,21 +128,26 @@ impl Machine {
     }
 
     /// Whether this machine is young and has reported nothing yet.
-    pub(super) fn is_starting(&mut self, now: &Now) -> bool {
+    pub(super) fn is_starting(&mut self, world: &dyn World, now: &Now, parent: Option<&Stored>) -> bool {
         let since = *self.first_step.get_or_insert(now.at);
-        self.last_report.is_none() && now.at.since(since) < STARTING
+        let may_stand = match parent {
+            Some(parent) => status::is_of_present(&parent.object),
+            None => matches!(world.kind(&self.task.key.gk), KindState::Unknown | KindState::Syncing),
+        };
+        let patience = if may_stand { STANDING } else { STARTING };
+        self.last_report.is_none() && now.at.since(since) < patience
     }
 
     /// Our own conditions, on top of those that were said before.
     pub(super) fn own_conditions(
         &self,
-        parent: Option<&Object>,
+        parent: Option<&PackedObject>,
         generation: i64,
         now: &Now,
         summary: &Summary,
     ) -> Vec<Condition> {
         let before = match &self.last_report {
-            Some(last) => last.conditions.clone(),
+            Some(last) => last.conditions.to_vec(),
             None => parent.map(status::written).unwrap_or_default(),
         };
         status::conditions(before, generation, now, summary)
@@ -127,10 +156,10 @@ impl Machine {
     pub(super) fn report(&mut self, step: &mut Step, now: &Now, told: &Told) {
         let Told { parent, summary, generation, revision, by_author } = *told;
         let parent = parent.map(|p| &p.object);
-        let observed = parent.map_or(generation, Object::generation);
+        let observed = parent.map_or(generation, PackedObject::generation);
         let author = by_author.then(|| {
             let before = match &self.last_report {
-                Some(Report { author: Some(author), .. }) => author.clone(),
+                Some(LastReport { author: Some(author), .. }) => author.to_vec(),
                 Some(_) => Vec::new(),
                 None => parent.map(status::written).unwrap_or_default(),
             };
@@ -140,6 +169,10 @@ impl Machine {
             status::author_conditions(before, observed, now, made)
         });
         let on_wire = || parent.map(status::written_fields).unwrap_or_default();
+        let last_fields = self.last_fields.as_ref().and_then(|fields| match fields.unpack() {
+            Value::Object(fields) => Some(fields),
+            _ => None,
+        });
         let report = Report {
             hub_uid: self.task.hub_uid.clone(),
             generation,
@@ -152,13 +185,15 @@ impl Machine {
             } else {
                 summary.message.clone()
             },
-            conditions: self.own_conditions(parent, observed, now, summary),
-            author,
+            conditions: condition::shared(&self.own_conditions(parent, observed, now, summary)),
+            author: author.as_deref().map(condition::shared),
             hub_values: Arc::default(),
-            fields: self.last_fields.clone().unwrap_or_else(on_wire),
+            fields: last_fields.unwrap_or_else(on_wire),
             settled: self.is_quiet(),
+            stands: self.stands(parent),
+            admitted: self.admitted(parent),
         };
-        self.last_report = Some(report.clone());
+        self.last_report = Some(LastReport::of(&report));
         step.report = Some(report);
     }
 }

@@ -57,11 +57,11 @@ impl Machine {
         let desired = Desired { body: &body, manager, rules };
         let is_parent = *target == self.task.key.object();
         let tracked = self.tracked(target);
-        let verdict = tracked.judge(desired, stored.as_deref(), walk.now);
+        let verdict = tracked.judge(desired, stored.as_ref(), walk.now);
         let unrest =
             |tracked: &Tracked| tracked.unrest(walk.now).map(|u| NodeState::of_unrest(target, u, is_parent));
         let Verdict::Write(cause) = verdict else {
-            let failed = tracked.failure.as_ref().map(NodeState::of_failure);
+            let failed = tracked.failure.as_deref().map(NodeState::of_failure);
             let said = unrest(tracked).filter(|_| failed.is_none());
             match (said, walk.node_of(target).map(str::to_owned)) {
                 (Some(said), Some(node)) => walk.restless.push((node, said)),
@@ -75,7 +75,7 @@ impl Machine {
             return Some(unrest(tracked).unwrap_or_else(writing));
         }
         if !tracked.may_try(&body, walk.now) {
-            return tracked.failure.as_ref().map(NodeState::of_failure);
+            return tracked.failure.as_deref().map(NodeState::of_failure);
         }
         if tracked.is_held(cause, desired, stored.as_deref(), walk.now) {
             walk.held.insert(target.clone());
@@ -88,7 +88,7 @@ impl Machine {
             guard
         };
         // A retry does not hide what it retries, nor does one more write that it is one of many.
-        let failed = tracked.failure.as_ref().map(NodeState::of_failure).or_else(|| unrest(tracked));
+        let failed = tracked.failure.as_deref().map(NodeState::of_failure).or_else(|| unrest(tracked));
         let our_uid = tracked.uid().map(str::to_owned);
         self.apply(walk, target, Wish { guard, kind, ..Wish::new(body, manager) }, our_uid);
         Some(failed.unwrap_or_else(writing))
@@ -97,9 +97,9 @@ impl Machine {
     /// What is remembered of an object, also if it was gone for a while.
     pub(super) fn tracked(&mut self, target: &ObjectRef) -> &mut Tracked {
         let former = &mut self.former;
-        self.objects
-            .entry(target.clone())
-            .or_insert_with(|| former.remove(target).map(Tracked::of_name).unwrap_or_default())
+        self.objects.entry(target.clone()).or_insert_with(|| {
+            former.remove(target).map(|writes| Box::new(Tracked::of_name(writes))).unwrap_or_default()
+        })
     }
 
     pub(super) fn apply(&mut self, walk: &mut Walk, target: &ObjectRef, wish: Wish, our_uid: Option<String>) {

@@ -75,9 +75,12 @@ impl Break {
 
     fn breaks(&self, instance: &Value) -> bool {
         match &self.matters {
-            Matters::Has(place) => !place.values(instance).is_empty(),
+            Matters::Has(place) => !place.values(instance).is_empty() && is_said(instance, place),
             Matters::Says(place, _) if place.is_computed() => false,
-            Matters::Says(place, schema) => place.values(instance).iter().any(|v| !says_nothing(v, schema)),
+            Matters::Says(place, schema) => {
+                let says = |v: &&Value| !says_nothing(v, schema);
+                place.values(instance).iter().any(says) && is_said(instance, place)
+            }
             Matters::Lacks(place, name) => {
                 place.values(instance).iter().any(|v| v.is_object() && v.get(name).is_none_or(Value::is_null))
             }
@@ -103,6 +106,31 @@ fn says_nothing(value: &Value, schema: &Value) -> bool {
             fields.iter().all(|(name, v)| known.get(name).is_some_and(|schema| says_nothing(v, schema)))
         }
         _ => false,
+    }
+}
+
+/// Whether somebody set what an instance has there. What nobody owns was stored by the default of an earlier schema, also
+/// where that schema is gone: a write may still be served by it a moment after the CRD was changed.
+fn is_said(instance: &Value, place: &Place) -> bool {
+    let Some((Step::Field(top), _)) = place.0.split_first() else { return true };
+    let records = instance.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
+    let records: Vec<&Value> = records.filter_map(|record| record.get("fieldsV1")).collect();
+    // Who took the record off left no word of whose anything is.
+    let is_recorded = records.iter().any(|fields| fields.get(format!("f:{top}")).is_some());
+    !is_recorded || records.iter().any(|fields| owns(fields, &place.0))
+}
+
+/// Whether the fields of a manager have one there.
+fn owns(fields: &Value, place: &[Step]) -> bool {
+    let Some((step, rest)) = place.split_first() else { return true };
+    let below = || fields.as_object().into_iter().flatten().filter(|(key, _)| *key != ".");
+    // What is owned as a whole has all that is below.
+    if below().next().is_none() {
+        return true;
+    }
+    match step {
+        Step::Field(name) => fields.get(format!("f:{name}")).is_some_and(|below| owns(below, rest)),
+        Step::Items => below().any(|(_, item)| owns(item, rest)),
     }
 }
 

@@ -352,6 +352,34 @@ fn a_change_breaks_only_what_is_there() {
     }
 }
 
+/// A write may be served by the schema of before, a moment after the CRD was changed: it stores the default of a field that
+/// is gone, which a field of that name would show again.
+#[test]
+fn what_nobody_owns_was_set_by_nobody() {
+    let (old, new) = (fields(json!({"a": "string", "b": "object"})), fields(json!({"a": "string"})));
+    let changes = compare(&old, &new);
+    let concluded = |fields: &[Value]| {
+        let records: Vec<Value> = fields.iter().map(|f| json!({"manager": "m", "fieldsV1": f})).collect();
+        let mut look = Look::new(&changes.breaking);
+        look.at(&json!({"metadata": {"name": "i", "managedFields": records}, "spec": {"a": "1", "b": "x"}}));
+        look.conclude("x", false) == Conclusion::Update
+    };
+    let (labels, a) = (json!({"f:metadata": {"f:labels": {}}}), json!({"f:spec": {".": {}, "f:a": {}}}));
+    let both = json!({"f:spec": {"f:a": {}, "f:b": {"f:c": {}}}});
+    for (records, passes) in [
+        (vec![a.clone()], true),
+        (vec![labels.clone(), a.clone()], true),
+        (vec![a.clone(), both], false),
+        (vec![a, json!({"f:spec": {"f:b": {}}})], false),
+        // Owned as a whole; and nothing is known of who owns it.
+        (vec![json!({"f:spec": {}})], false),
+        (vec![labels], false),
+        (Vec::new(), false),
+    ] {
+        assert_eq!(concluded(&records), passes, "{records:?}");
+    }
+}
+
 #[test]
 fn what_the_status_showed_is_no_reason_to_keep_a_field() {
     let status = |fields: &[&str]| {

@@ -13,11 +13,18 @@ use resolve::Resolver;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
+/// Where objects of a kind are.
+#[derive(Clone)]
+struct Place {
+    namespaced: bool,
+    plural: String,
+}
+
 /// The document of one group and version, as `/openapi/v3/apis/<group>/<version>` serves it.
 pub struct Document {
     schemas: Map<String, Value>,
-    /// Name of the schema, and whether objects of the kind have a namespace.
-    kinds: BTreeMap<Gvk, (String, bool)>,
+    /// Name of the schema, and where objects of the kind are.
+    kinds: BTreeMap<Gvk, (String, Place)>,
 }
 
 impl Document {
@@ -41,14 +48,14 @@ impl Document {
         let Some(paths) = whole.paths else {
             return Err("not an OpenAPI v3 document: it has no paths".to_owned());
         };
-        let namespaced = scopes(&paths);
+        let places = places(&paths);
         let schemas: Map<String, Value> =
             whole.components.schemas.into_iter().map(|(name, schema)| (name, schema.0)).collect();
         let mut kinds = BTreeMap::new();
         for (name, schema) in &schemas {
             for gvk in schema.get(GVK).map(gvks).unwrap_or_default() {
-                if let Some(namespaced) = namespaced.get(&gvk) {
-                    kinds.insert(gvk, (name.clone(), *namespaced));
+                if let Some(place) = places.get(&gvk) {
+                    kinds.insert(gvk, (name.clone(), place.clone()));
                 }
             }
         }
@@ -62,9 +69,14 @@ impl Document {
 
     /// A kind with its whole schema.
     pub fn kind(&self, gvk: &Gvk) -> Option<Kind> {
-        let (name, namespaced) = self.kinds.get(gvk)?;
+        let (name, place) = self.kinds.get(gvk)?;
         let schema = Resolver::new(&self.schemas).object(name)?;
-        Some(Kind { namespaced: *namespaced, schema })
+        Some(Kind { namespaced: place.namespaced, schema })
+    }
+
+    /// What a kind is called in paths.
+    pub fn plural(&self, gvk: &Gvk) -> Option<&str> {
+        self.kinds.get(gvk).map(|(_, place)| place.plural.as_str())
     }
 }
 
@@ -80,8 +92,8 @@ fn gvks(named: &Value) -> Vec<Gvk> {
 }
 
 /// The kinds that have objects with names of their own, told from the paths: `…/pods/{name}`, not `…/pods/{name}/status`.
-fn scopes(paths: &BTreeMap<String, Operations>) -> BTreeMap<Gvk, bool> {
-    let mut scopes = BTreeMap::new();
+fn places(paths: &BTreeMap<String, Operations>) -> BTreeMap<Gvk, Place> {
+    let mut places = BTreeMap::new();
     for (path, operations) in paths {
         let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
         let below = match parts.as_slice() {
@@ -89,16 +101,16 @@ fn scopes(paths: &BTreeMap<String, Operations>) -> BTreeMap<Gvk, bool> {
             ["apis", _group, _version, below @ ..] => below,
             _ => continue,
         };
-        let namespaced = match below {
-            ["namespaces", "{namespace}", _plural, "{name}"] => true,
-            [_plural, "{name}"] => false,
+        let (namespaced, plural) = match below {
+            ["namespaces", "{namespace}", plural, "{name}"] => (true, plural),
+            [plural, "{name}"] => (false, plural),
             _ => continue,
         };
         for gvk in operations.get.as_ref().map(|get| gvks(&get.kind)).unwrap_or_default() {
-            scopes.insert(gvk, namespaced);
+            places.insert(gvk, Place { namespaced, plural: (*plural).to_owned() });
         }
     }
-    scopes
+    places
 }
 
 /// The documents that a server has: by `api/v1` or `apis/<group>/<version>`, the path to fetch each from. The path
@@ -166,6 +178,7 @@ mod tests {
         let gvk = Gvk::new("x.io", "v1", "Thing");
         let kind = document().kind(&gvk).unwrap();
         assert!(kind.namespaced);
+        assert_eq!(document().plural(&gvk), Some("things"));
         assert_eq!(
             kind.schema,
             json!({"type": "object", "properties": {

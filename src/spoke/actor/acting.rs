@@ -19,17 +19,20 @@ impl Actor {
                 self.ensure_kind(&gk, gvk, generated && !self.local);
             }
             Action::EnsureGraph(graph, side) => self.ensure_judged(&graph, side),
-            Action::EnsureCrd { graph, allow_breaking } => {
+            Action::EnsureCrd { graph, allow_breaking, rank } => {
                 let gk = graph.gvk.group_kind();
                 let wish = CrdWish { hash: graph.crd_hash(), allow_breaking };
                 // Else another instance asked for it in the same turn.
                 if self.write_store(|s| s.crds.begin(&gk, Object(graph.crd.clone()).name(), &wish)) {
-                    self.ask(Effect::EnsureCrd { graph, allow_breaking });
+                    self.ask(Effect::EnsureCrd { graph, allow_breaking, rank });
                 }
             }
             action => {
                 if let Action::Apply(apply) = &action {
-                    self.write_store(|s| s.objects.note_wanted(&apply.object, key));
+                    self.write_store(|s| {
+                        s.objects.note_wanted(&apply.object, key);
+                        s.objects.write_begins(&apply.object);
+                    });
                 }
                 let gk = perform::target(&action).unwrap_or(&key.gk);
                 let resource = self.read_store(|s| s.resource(gk).cloned());

@@ -5,7 +5,7 @@ use crate::api::Gvk;
 use crate::api::names::{GroupKind, InstanceKey};
 use crate::graph::Graph;
 use crate::reconcile::spoke::{Action, Task};
-use crate::reconcile::world::{Lookup, Stored};
+use crate::reconcile::world::{Lookup, Rank, Stored};
 use crate::spoke::crd::Ensured;
 use crate::spoke::crd_names::CrdSeen;
 use crate::spoke::discovery::Served;
@@ -62,6 +62,7 @@ pub(crate) enum Effect {
     EnsureCrd {
         graph: Arc<Graph>,
         allow_breaking: bool,
+        rank: Rank,
     },
     /// Objects of a kind are to be watched, and are no longer by an earlier watch of the kind.
     Watch {

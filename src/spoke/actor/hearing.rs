@@ -8,7 +8,6 @@ use crate::reconcile::spoke::Machine;
 use crate::reconcile::spoke::Outcome;
 use crate::reconcile::world::CrdState;
 use crate::reconcile::world::KindState;
-use crate::reconcile::world::Stored;
 use crate::reconcile::world::World;
 use crate::spoke::crd_names;
 use crate::spoke::messages::Said;
@@ -16,7 +15,6 @@ use crate::spoke::messages::ToSpoke;
 use crate::spoke::perform::Done;
 use crate::spoke::store::Store;
 use crate::spoke::watch::Seen;
-use std::sync::Arc;
 
 impl Actor {
     /// Something that the hub side says.
@@ -24,7 +22,9 @@ impl Actor {
         match message {
             ToSpoke::Task(task) => {
                 let key = task.key.clone();
-                if let (Goal::Run { graph, .. }, false) = (&task.goal, task.is_local()) {
+                if let (Goal::Run { graph, rank, .. }, false) = (&task.goal, task.is_local())
+                    && !rank.behind
+                {
                     self.write_store(|s| s.crds.want(&key.gk, graph.crd_hash()));
                 }
                 if !task.is_local()
@@ -136,6 +136,7 @@ impl Actor {
                 Outcome::Applied { object, stored, .. } => {
                     concerned.extend(self.write_store(|s| s.objects.upsert(object, stored.clone())));
                 }
+                Outcome::ApplyFailed { object, .. } => self.write_store(|s| s.objects.write_failed(object)),
                 Outcome::Gone { object } => concerned
                     .extend(self.write_store(|s| s.objects.remove(object, done.uid.as_deref(), None))),
                 _ => {}
@@ -176,8 +177,7 @@ impl Actor {
                 self.write_store(|s| s.objects.list_started(gk));
                 Vec::new()
             }
-            Seen::Object(object) => {
-                let stored = Arc::new(Stored::new(object));
+            Seen::Object(stored) => {
                 let target = stored.object.object_ref();
                 let concerned = self.write_store(|s| s.objects.show(&target, stored));
                 self.settle_home(&target);

@@ -5,7 +5,7 @@ use super::{Actor, Slot};
 use crate::api::keys::kro;
 use crate::api::maps::HashMap;
 use crate::api::names::{GroupKind, Gvk, InstanceKey, ObjectRef};
-use crate::api::{Object, applyset};
+use crate::api::{PackedObject, applyset};
 use crate::graph::Graph;
 use crate::reconcile::spoke::{Goal, Machine, Made, Task, nested, nested_task, owner_of};
 use crate::reconcile::world::{Definition, Stored, World};
@@ -93,7 +93,7 @@ impl Actor {
         if self.local || (definition.is_none() && !generated) {
             return;
         }
-        let key = InstanceKey::new(target.gk.clone(), &target.namespace, &target.name);
+        let key = InstanceKey::of(target);
         let hub_id = &self.hub_id;
         let stored = self.read_store(|s| s.get(target)).filter(|s| self.is_at_home(&key, target, s));
         let facts = self.nested.facts.as_ref();
@@ -109,7 +109,7 @@ impl Actor {
             Some(slot) if slot.is_nested() => {
                 let Some(machine) = &mut slot.machine else { return };
                 if machine.task().hub_uid != task.hub_uid {
-                    *machine = Machine::new(task);
+                    **machine = Machine::new(task);
                 } else if machine.task().fingerprint() != task.fingerprint() {
                     machine.retarget(task);
                 }
@@ -165,7 +165,7 @@ impl Actor {
         }
         let labelled = self.read_store(|s| s.instances_of(&applyset::id(key)));
         for target in labelled.into_iter().filter(|target| *target != key.object()) {
-            let made = InstanceKey::new(target.gk.clone(), &target.namespace, &target.name);
+            let made = InstanceKey::of(&target);
             let found = self.read_store(|s| s.get(&target));
             let at_home = found.is_some_and(|found| self.is_at_home(&made, &target, &found));
             if at_home != self.slots.get(&made).is_some_and(Slot::is_nested) {
@@ -184,7 +184,7 @@ impl Actor {
         nested && found.is_some()
     }
 
-    fn displace(&mut self, task: Arc<Task>, found: &Object) {
+    fn displace(&mut self, task: Arc<Task>, found: &PackedObject) {
         let key = task.key.clone();
         if matches!(task.goal, Goal::Remove { .. }) {
             // All that stands there belongs to the one that is at home here.
@@ -192,7 +192,7 @@ impl Actor {
             self.say(Said::Gone { key, hub_uid: task.hub_uid.clone() });
             return;
         }
-        let report = fallback_report::conflict(&task, &self.now, &owner_of(found));
+        let report = fallback_report::conflict(&task, &self.now, &owner_of(&found.unpack()));
         self.nested.displaced.insert(key.clone(), task);
         self.say(Said::Report { key, report: Box::new(report) });
     }

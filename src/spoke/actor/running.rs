@@ -14,6 +14,7 @@ use crate::spoke::messages::{FromSpoke, Said, ToSpoke};
 use crate::spoke::notes::Notes;
 use crate::spoke::pool::Pool;
 use crate::spoke::schemas::Reader;
+use crate::spoke::share::{Clusters, Member};
 use crate::spoke::spans;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub struct Settings {
     pub health: Arc<Mutex<Health>>,
     pub contacts: mpsc::UnboundedReceiver<Contact>,
     pub pool: Pool,
+    /// All clusters that are talked to.
+    pub clusters: Clusters,
     /// The schemas of the cluster.
     pub reader: Reader,
     pub metrics: Metrics,
@@ -77,6 +80,7 @@ pub fn start(
         actor: Actor::new(settings.hub_id.clone(), settings.local, settings.clock.now()),
         beside: Beside::new(&settings, events, cancel.clone()),
         notes: Notes::default(),
+        member: settings.clusters.join(),
         hub,
         settings,
     };
@@ -135,6 +139,7 @@ pub(super) struct Running {
     pub(super) settings: Settings,
     pub(super) notes: Notes,
     beside: Beside,
+    member: Member,
     hub: mpsc::UnboundedSender<FromSpoke>,
 }
 
@@ -153,6 +158,7 @@ impl Running {
             let now = self.settings.clock.now();
             let at = now.at;
             self.actor.at(now);
+            self.actor.begin_until(self.member.share());
             let (busy, wake) = (self.actor.is_busy(), self.wake(at));
             let heard = tokio::select! {
                 biased;

@@ -19,7 +19,7 @@ const CRASHED: Duration = Duration::from_secs(60);
 /// Instances that are stepped now, wherever there is time for it: to hand each over alone would cost more than most steps
 /// do. The actor hears nothing else until their steps are brought back.
 pub(crate) struct Turn {
-    machines: Vec<(InstanceKey, Arc<Task>, Machine)>,
+    machines: Vec<(InstanceKey, Arc<Task>, Box<Machine>)>,
     store: Arc<RwLock<Store>>,
     now: Now,
 }
@@ -29,13 +29,13 @@ pub(crate) struct Stepped {
     pub key: InstanceKey,
     pub task: Arc<Task>,
     /// `None`: the step panicked.
-    pub step: Option<(Machine, Step)>,
+    pub step: Option<(Box<Machine>, Step)>,
 }
 
 impl Turn {
     /// What comes back if nobody takes the turn to its end.
     pub fn lost(&self) -> Vec<Stepped> {
-        let lost = |(key, task, _): &(InstanceKey, Arc<Task>, Machine)| Stepped {
+        let lost = |(key, task, _): &(InstanceKey, Arc<Task>, Box<Machine>)| Stepped {
             key: key.clone(),
             task: task.clone(),
             step: None,
@@ -46,7 +46,7 @@ impl Turn {
     /// Steps each; `took` hears how long.
     pub fn run(self, took: impl Fn(Duration)) -> Vec<Stepped> {
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
-        let step = |(key, task, machine): (InstanceKey, Arc<Task>, Machine)| {
+        let step = |(key, task, machine): (InstanceKey, Arc<Task>, Box<Machine>)| {
             let _of = spans::instance(&key).entered();
             let started = Instant::now();
             let step = guarded(machine, &store, &self.now);
@@ -65,7 +65,7 @@ impl Actor {
             let Some(key) = self.next_key() else { break };
             self.queued.remove(&key);
             let Some(slot) = self.slots.get_mut(&key) else { continue };
-            slot.fresh = false;
+            (slot.fresh, slot.rested) = (false, false);
             machines.extend(slot.machine.take().map(|machine| (key, machine.task().clone(), machine)));
         }
         Turn { machines, store: self.store.clone(), now: self.now.clone() }
@@ -87,13 +87,13 @@ impl Actor {
         self.agenda.set(&key, Some(self.now.at.after(CRASHED)));
         let report = fallback_report::crashed(&task, &self.now);
         slot.last_sent = Some(report_fingerprint(&report));
-        slot.machine = Some(Machine::new(task.clone()));
+        slot.machine = Some(Box::new(Machine::new(task.clone())));
         if !task.is_nested() {
             self.say(Said::Report { key, report: Box::new(report) });
         }
     }
 
-    fn after_step(&mut self, key: &InstanceKey, task: &Arc<Task>, machine: Machine, step: Step) {
+    fn after_step(&mut self, key: &InstanceKey, task: &Arc<Task>, machine: Box<Machine>, step: Step) {
         if step.gone && task.is_nested() {
             self.drop_nested(key);
             return;
@@ -129,7 +129,7 @@ impl Actor {
 }
 
 /// A panic ends the step of one instance; those of the same turn go on.
-fn guarded(mut machine: Machine, store: &Store, now: &Now) -> Option<(Machine, Step)> {
+fn guarded(mut machine: Box<Machine>, store: &Store, now: &Now) -> Option<(Box<Machine>, Step)> {
     let stepped = catch_unwind(AssertUnwindSafe(move || {
         let step = machine.step(store, now);
         (machine, step)

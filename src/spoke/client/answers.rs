@@ -1,8 +1,10 @@
 //! Answers that are more than one object: pages of lists, and watches.
 
-use super::error::{ApiError, classify, read};
-use kube::client::Body;
-use serde_json::Value;
+use super::error::{ApiError, read, unsent};
+use super::way::Incoming;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 /// One page of a list.
 #[derive(Debug)]
@@ -16,10 +18,61 @@ pub(in crate::spoke) struct Page {
 }
 
 #[derive(serde::Deserialize)]
-pub(super) struct List {
+pub(super) struct List<T> {
     pub metadata: ListMeta,
     // Some servers say null for none; a list that does not speak of items is none.
-    pub items: Option<Vec<Value>>,
+    pub items: Option<Vec<T>>,
+}
+
+impl List<Slim> {
+    pub fn whole(self) -> List<Value> {
+        let items = self.items.map(|items| items.into_iter().map(|Slim(item)| item).collect());
+        List { metadata: self.metadata, items }
+    }
+}
+
+/// An object of which nobody asks who applied what: by far the most of its metadata, and never kept while it is read.
+pub(super) struct Slim(pub Value);
+
+impl<'de> Deserialize<'de> for Slim {
+    fn deserialize<D: Deserializer<'de>>(object: D) -> Result<Self, D::Error> {
+        object.deserialize_map(Fields { metadata: false }).map(|fields| Self(Value::Object(fields)))
+    }
+}
+
+/// The fields of an object, or of its metadata.
+struct Fields {
+    metadata: bool,
+}
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Map<String, Value>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
+        let mut found = Map::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            if self.metadata && name == "managedFields" {
+                fields.next_value::<IgnoredAny>()?;
+            } else if !self.metadata && name == "metadata" {
+                found.insert(name, Value::Object(fields.next_value_seed(Self { metadata: true })?));
+            } else {
+                found.insert(name, fields.next_value()?);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Fields {
+    type Value = Map<String, Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, object: D) -> Result<Self::Value, D::Error> {
+        object.deserialize_map(self)
+    }
 }
 
 #[derive(serde::Deserialize)]
@@ -33,7 +86,7 @@ pub(super) struct ListMeta {
 
 /// The events of a watch.
 pub(in crate::spoke) struct Lines {
-    body: Body,
+    body: Incoming,
     received: Vec<u8>,
     /// So much of it holds no line end.
     scanned: usize,
@@ -42,7 +95,7 @@ pub(in crate::spoke) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn of(body: Body) -> Self {
+    pub(super) fn of(body: Incoming) -> Self {
         Self { body, received: Vec::new(), scanned: 0, size: 0 }
     }
 
@@ -53,7 +106,12 @@ impl Lines {
             if let Some(end) = rest.iter().position(|b| *b == b'\n') {
                 let end = self.scanned + end;
                 self.scanned = 0;
-                let line: Vec<u8> = self.received.drain(..=end).collect();
+                // A watch is silent for most of the time: it keeps no room for events.
+                let line = if end + 1 == self.received.len() {
+                    std::mem::take(&mut self.received)
+                } else {
+                    self.received.drain(..=end).collect()
+                };
                 if line.iter().all(u8::is_ascii_whitespace) {
                     continue;
                 }
@@ -71,9 +129,42 @@ impl Lines {
                         self.received.extend_from_slice(&data);
                     }
                 }
-                Some(Err(error)) => return Err(classify(&error)),
+                Some(Err(error)) => return Err(unsent(&*error)),
                 None => return Ok(None),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn who_applied_what_is_left_out_and_nothing_else() {
+        let item = |managed: bool| {
+            let mut item = json!({
+                "kind": "PartialObjectMetadata", "spec": {"metadata": {"managedFields": [1]}},
+                "metadata": {"name": "a", "labels": {"managedFields": "x"}, "annotations": null, "generation": 3},
+            });
+            if managed {
+                item["metadata"]["managedFields"] = json!([{"fieldsV1": {"f:spec": {}}}]);
+            }
+            item
+        };
+        let list =
+            |items: Value| json!({"metadata": {"resourceVersion": "7", "continue": "c"}, "items": items});
+        let read = |list: Value| read::<List<Slim>>(list.to_string().as_bytes()).map(List::whole);
+        let found = read(list(json!([item(true), item(false), {}]))).unwrap();
+        assert_eq!(found.items, Some(vec![item(false), item(false), json!({})]));
+        assert_eq!(
+            (found.metadata.resource_version.as_str(), found.metadata.next.as_deref()),
+            ("7", Some("c"))
+        );
+        assert_eq!(read(list(Value::Null)).unwrap().items, None);
+        for wrong in [json!([3]), json!([{"metadata": 3}]), json!("x")] {
+            assert!(read(list(wrong.clone())).is_err(), "{wrong}");
         }
     }
 }

@@ -130,20 +130,7 @@ impl ApiError {
 /// Sorts an error by what it means; by its body too, since the code alone does not tell a sick cluster from an object
 /// that does not fit.
 pub(in crate::spoke) fn classify(error: &kube::Error) -> ApiError {
-    let kube::Error::Api(status) = error else {
-        let found = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |e| e.source())
-            .find_map(|e| e.downcast_ref::<Trouble>());
-        return match found {
-            Some(Trouble::Late) => ApiError::Timeout,
-            Some(Trouble::TooLarge(message)) => ApiError::TooLarge { message: message.clone() },
-            Some(Trouble::NotAnApi(message)) => ApiError::NotAnApi { message: message.clone() },
-            Some(Trouble::Stranger { found, .. }) => ApiError::Stranger { found: found.clone() },
-            Some(Trouble::Fenced) => ApiError::NotLeading,
-            Some(Trouble::Connect(message)) => ApiError::Connect { message: message.clone() },
-            None if is_closed(error) => ApiError::NotLeading,
-            None => ApiError::Connect { message: deepest(error) },
-        };
-    };
+    let kube::Error::Api(status) = error else { return unsent(error) };
     let message = status.message.clone();
     let details_kind = status.details.as_ref().map(|d| d.kind.as_str()).unwrap_or_default();
     if message.contains("field not declared in schema") {
@@ -170,6 +157,21 @@ pub(in crate::spoke) fn classify(error: &kube::Error) -> ApiError {
         (503, _) => ApiError::Unavailable { message },
         (504, _) => ApiError::Timeout,
         (code, _) => ApiError::Other { code, message },
+    }
+}
+
+/// Why there is no answer.
+pub(super) fn unsent(error: &(dyn std::error::Error + 'static)) -> ApiError {
+    let found = std::iter::successors(Some(error), |e| e.source()).find_map(|e| e.downcast_ref::<Trouble>());
+    match found {
+        Some(Trouble::Late) => ApiError::Timeout,
+        Some(Trouble::TooLarge(message)) => ApiError::TooLarge { message: message.clone() },
+        Some(Trouble::NotAnApi(message)) => ApiError::NotAnApi { message: message.clone() },
+        Some(Trouble::Stranger { found, .. }) => ApiError::Stranger { found: found.clone() },
+        Some(Trouble::Fenced) => ApiError::NotLeading,
+        Some(Trouble::Connect(message)) => ApiError::Connect { message: message.clone() },
+        None if is_closed(error) => ApiError::NotLeading,
+        None => ApiError::Connect { message: deepest(error) },
     }
 }
 

@@ -8,6 +8,7 @@ mod answers;
 mod error;
 mod object;
 mod verbs;
+mod way;
 
 pub use super::build_error::BuildError;
 pub use super::fence::MayWrite;
@@ -20,10 +21,11 @@ pub use verbs::Verbs;
 use super::connections::Connections;
 use super::dial::Dial;
 use super::fence::Fence;
+use super::gate::Gate;
 use super::health::Contact;
 use super::host::AnyHost;
 use super::kubeconfig::Endpoint;
-use super::transport::{self, Gate, Hook, Server, Transport};
+use super::transport::{self, Hook, Server, Transport};
 use super::trust;
 use super::weight::Kept;
 use crate::api::names::ClusterName;
@@ -32,15 +34,19 @@ use base64::Engine;
 use secrecy::ExposeSecret;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
+use way::Way;
 
-/// Requests in flight to one cluster, watches aside, unless its Cluster says otherwise.
+/// Most requests in flight to one cluster, watches aside, unless its Cluster says otherwise.
 pub const DEFAULT_IN_FLIGHT: usize = 32;
+
+/// The same for the hub, which is asked for all clusters.
+const HUB_IN_FLIGHT: usize = 128;
 
 /// Whose requests a client sends, how many at once, and who hears how they end.
 pub struct ClientSettings {
     /// The name that requests are counted under.
     pub cluster: ClusterName,
-    /// Requests in flight, watches aside; one at least.
+    /// Most requests in flight, watches aside; one at least.
     pub in_flight: usize,
     /// What requests are counted in.
     pub metrics: Metrics,
@@ -52,7 +58,10 @@ impl ClientSettings {
     fn split(self) -> (Arc<Gate>, Hook) {
         let Self { cluster, in_flight, metrics, contacts } = self;
         let (contacts, fence) = (Some(contacts), Fence::default());
-        (Gate::new(in_flight), Hook { cluster: cluster.as_str().into(), metrics, contacts, fence })
+        let hook = Hook { cluster: cluster.as_str().into(), metrics, contacts, fence };
+        let gate = Gate::new(in_flight);
+        gate.show(&hook.metrics, &hook.cluster);
+        (gate, hook)
     }
 }
 
@@ -73,6 +82,18 @@ pub struct HubClient {
     host: AnyHost,
 }
 
+/// A client with the rights of the person who runs a command, for whichever cluster a context of theirs names.
+#[derive(Clone)]
+pub struct PersonClient {
+    verbs: Verbs,
+}
+
+impl std::ops::Deref for PersonClient {
+    type Target = Verbs;
+    fn deref(&self) -> &Verbs {
+        &self.verbs
+    }
+}
 impl std::ops::Deref for SpokeClient {
     type Target = Verbs;
     fn deref(&self) -> &Verbs {
@@ -109,8 +130,7 @@ impl SpokeClient {
         let server = Server { base, auth, proves: true };
         let transport = Transport::new(dial, server, gate.clone(), hook.clone());
         let connections = Some(transport.connections().clone());
-        let client = kube::Client::new(transport, "default");
-        let verbs = Verbs { kept: Some(Kept::default()), ..Verbs::over(client, gate, hook) };
+        let verbs = Verbs { kept: Some(Kept::default()), ..Verbs::over(Way::over(transport), gate, hook) };
         Ok(Self { verbs, connections })
     }
 
@@ -139,6 +159,8 @@ impl SpokeClient {
 impl HubClient {
     /// The same client, which sends a write only while `may_write` says so; asked when the request has its turn.
     pub fn guarded(mut self, may_write: MayWrite) -> Self {
+        // Of all clients of the hub it is the one that has much to ask.
+        self.verbs.gate.show(&self.metrics, &self.verbs.hook.cluster);
         self.verbs.may_write = Some(may_write);
         self
     }
@@ -185,7 +207,7 @@ impl HubClient {
     pub(crate) fn of(config: Arc<kube::Config>, metrics: Metrics, host: AnyHost) -> Result<Self, BuildError> {
         let fence = Fence::default();
         let hook = Hook { cluster: "hub".into(), metrics: metrics.clone(), contacts: None, fence };
-        let gate = Gate::new(128);
+        let gate = Gate::new(HUB_IN_FLIGHT);
         let client = trusted(&config, &host, hook.clone(), gate.clone())?;
         Ok(Self { verbs: Verbs::over(client, gate, hook), config, metrics, host })
     }
@@ -211,13 +233,22 @@ impl HubClient {
     }
 }
 
+impl PersonClient {
+    /// Builds a client; connects to nothing yet, but runs the credential plugin of the configuration where there is one.
+    ///
+    /// # Errors
+    /// Certificates or keys that cannot be read, or the plugin fails.
+    pub fn new(name: &str, config: &kube::Config, host: &AnyHost) -> Result<Self, BuildError> {
+        let fence = Fence::default();
+        let hook = Hook { cluster: name.into(), metrics: Metrics::default(), contacts: None, fence };
+        let gate = Gate::new(DEFAULT_IN_FLIGHT);
+        let way = trusted(config, host, hook.clone(), gate.clone())?;
+        Ok(Self { verbs: Verbs::over(way, gate, hook) })
+    }
+}
+
 /// A client for a configuration that the hub's operator gave.
-fn trusted(
-    config: &kube::Config,
-    host: &AnyHost,
-    hook: Hook,
-    gate: Arc<Gate>,
-) -> Result<kube::Client, BuildError> {
+fn trusted(config: &kube::Config, host: &AnyHost, hook: Hook, gate: Arc<Gate>) -> Result<Way, BuildError> {
     use kube::client::ConfigExt;
     let mut anonymous = config.clone();
     let user = &mut anonymous.auth_info;
@@ -227,13 +258,15 @@ fn trusted(
     if let Some((cert, key)) = identity_pem(&config.auth_info)? {
         tls.client_auth_cert_resolver = trust::client_identity(&cert, &key)?;
     }
+    tls.resumption = trust::one_server();
     let auth = config.auth_layer()?;
+    // Whom the configuration impersonates.
+    let headers = config.extra_headers_layer()?;
     let name = config.tls_server_name.clone();
     let dial = Dial::new(tls, name.as_deref(), host.clone(), hook.fence.clone());
     let server = Server { base: config.cluster_url.clone(), auth: None, proves: false };
     let transport = Transport::new(dial, server, gate, hook);
-    let stack = tower::ServiceBuilder::new().option_layer(auth).service(transport);
-    Ok(kube::Client::new(stack, config.default_namespace.clone()))
+    Ok(Way::over(tower::ServiceBuilder::new().option_layer(auth).layer(headers).service(transport)))
 }
 
 type CertAndKey = (Vec<u8>, Vec<u8>);
@@ -267,7 +300,7 @@ pub(in crate::spoke) type Answered =
 /// A client of a server that is a function.
 #[cfg(test)]
 pub(in crate::spoke) fn in_memory<F>(
-    answer: impl Fn(http::Request<kube::client::Body>) -> F + Send + Clone + 'static,
+    answer: impl Fn(http::Request<kube::client::Body>) -> F + Send + Sync + Clone + 'static,
 ) -> Verbs
 where
     F: Future<Output = Answered> + Send + 'static,
@@ -278,15 +311,30 @@ where
     });
     let hook =
         Hook { cluster: "c".into(), metrics: Metrics::default(), contacts: None, fence: Fence::default() };
-    let verbs = Verbs::over(kube::Client::new(server, "default"), Gate::new(8), hook);
+    let verbs = Verbs::over(Way::over(server), Gate::new(8), hook);
     Verbs { kept: Some(Kept::default()), ..verbs }
 }
 
 #[cfg(test)]
 impl SpokeClient {
+    /// The machine's own way to a server that is trusted, with this many requests in flight.
+    pub(in crate::spoke) fn through(
+        host: AnyHost,
+        server: &str,
+        in_flight: super::in_flight::InFlight,
+        metrics: Metrics,
+    ) -> Self {
+        let config = kube::Config::new(server.parse().unwrap());
+        let hook = Hook { cluster: "c".into(), metrics, contacts: None, fence: Fence::default() };
+        let gate = Gate::over(in_flight);
+        gate.show(&hook.metrics, &hook.cluster);
+        let client = trusted(&config, &host, hook.clone(), gate.clone()).unwrap();
+        Self { verbs: Verbs::over(client, gate, hook), connections: None }
+    }
+
     /// A client of a server that is a function; it may be asked as much as one likes at once.
     pub(crate) fn in_memory<F>(
-        answer: impl Fn(http::Request<kube::client::Body>) -> F + Send + Clone + 'static,
+        answer: impl Fn(http::Request<kube::client::Body>) -> F + Send + Sync + Clone + 'static,
     ) -> Self
     where
         F: Future<Output = Result<http::Response<kube::client::Body>, &'static str>> + Send + 'static,
@@ -298,8 +346,9 @@ impl SpokeClient {
             contacts: None,
             fence: Fence::default(),
         };
-        let gate = Gate::new(tokio::sync::Semaphore::MAX_PERMITS);
-        let verbs = Verbs::over(kube::Client::new(server, "default"), gate, hook);
+        let all = tokio::sync::Semaphore::MAX_PERMITS;
+        let gate = Gate::over(super::in_flight::InFlight::between(all, all));
+        let verbs = Verbs::over(Way::over(server), gate, hook);
         Self { verbs: Verbs { kept: Some(Kept::default()), ..verbs }, connections: None }
     }
 }
@@ -323,7 +372,7 @@ mod tests {
                 )))
             }
         });
-        let client = kube::Client::new(server, "default");
+        let client = Way::over(server);
         let fence = Fence::default();
         let hook =
             Hook { cluster: "c".into(), metrics: Metrics::default(), contacts: None, fence: fence.clone() };
@@ -342,7 +391,7 @@ mod tests {
         assert_eq!(client.at(&resource, "", "x").merge_patch(&body).await, Ok(json!({})));
         assert_eq!(written.load(Ordering::SeqCst), 1);
 
-        let turn = gate.in_flight.clone().acquire_owned().await.unwrap();
+        let turn = gate.turn().await.unwrap();
         let write = client.at(&resource, "", "x").merge_patch(&body);
         let lose = async {
             tokio::task::yield_now().await;

@@ -1,12 +1,15 @@
 //! The verbs that everything else uses: each request waits for its turn, has a time limit, and is read only so far.
 
 use super::MayWrite;
-use super::answers::{Lines, List, Page};
-use super::error::{ApiError, classify, in_its_group, not_json, read, refused};
+use super::answers::{Lines, List, Page, Slim};
+use super::error::{ApiError, in_its_group, not_json, read, refused, unsent};
 use super::object::{ObjectVerbs, path};
+use super::way::{Incoming, Way};
+use crate::spoke::gate::Gate;
 use crate::spoke::health::Contact;
-use crate::spoke::transport::{self, Gate, Hook};
+use crate::spoke::transport::{self, Hook};
 use crate::spoke::weight::Kept;
+use futures::future::BoxFuture;
 use http::{Method, Request};
 use hyper::body::Bytes;
 use kube::client::Body;
@@ -20,7 +23,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// The verbs, on any cluster. Not public by itself: a [`super::SpokeClient`] or a [`super::HubClient`] has it.
 #[derive(Clone)]
 pub struct Verbs {
-    pub(super) client: kube::Client,
+    pub(super) way: Way,
     pub(super) gate: Arc<Gate>,
     pub(super) hook: Hook,
     pub(super) may_write: Option<MayWrite>,
@@ -29,12 +32,12 @@ pub struct Verbs {
 }
 
 impl Verbs {
-    pub(super) fn over(client: kube::Client, gate: Arc<Gate>, hook: Hook) -> Self {
-        Self { client, gate, hook, may_write: None, kept: None }
+    pub(super) fn over(way: Way, gate: Arc<Gate>, hook: Hook) -> Self {
+        Self { way, gate, hook, may_write: None, kept: None }
     }
-    /// The client of the library: without turns, and without the time limit of a whole call.
-    pub fn kube(&self) -> &kube::Client {
-        &self.client
+    /// A client of the library: without the time limit of a whole call.
+    pub fn kube(&self) -> kube::Client {
+        self.way.kube()
     }
     /// The name that its requests are counted under.
     pub fn cluster(&self) -> &str {
@@ -75,10 +78,15 @@ impl Verbs {
 
     /// Waits for its turn first: neither the clock of the call runs meanwhile, nor does the right to write that was
     /// there before count.
-    async fn in_turn(&self, mut request: Request<Vec<u8>>) -> Result<Bytes, ApiError> {
+    ///
+    /// In a box: what waits for an answer is large, and tasks that live long ask now and then.
+    fn in_turn(&self, request: Request<Vec<u8>>) -> BoxFuture<'_, Result<Bytes, ApiError>> {
+        Box::pin(self.take_turn(request))
+    }
+
+    async fn take_turn(&self, mut request: Request<Vec<u8>>) -> Result<Bytes, ApiError> {
         let closed = |_| ApiError::Connect { message: "the client is closed".into() };
-        let _permit = self.gate.in_flight.clone().acquire_owned().await.map_err(closed)?;
-        self.gate.throttle.pass().await;
+        let _turn = self.gate.turn().await.map_err(closed)?;
         request.extensions_mut().insert(transport::Permitted);
         let writes = request.method() != Method::GET;
         if writes && self.may_write.as_ref().is_some_and(|may_write| !may_write()) {
@@ -89,21 +97,21 @@ impl Verbs {
         }
         let answer = async {
             let response = self.send(request).await?;
-            response.into_body().collect_bytes().await.map_err(|e| classify(&e))
+            whole(response.into_body()).await
         };
         tokio::time::timeout(CALL_TIMEOUT, answer).await.unwrap_or(Err(ApiError::Timeout))
     }
 
     /// The answer, unless it is a refusal.
-    async fn send(&self, request: Request<Vec<u8>>) -> Result<http::Response<Body>, ApiError> {
+    async fn send(&self, request: Request<Vec<u8>>) -> Result<http::Response<Incoming>, ApiError> {
         let path = request.uri().path().to_owned();
-        let sent = self.client.send(request.map(Body::from)).await;
-        let response = sent.map_err(|e| in_its_group(&path, classify(&e)))?;
+        let sent = self.way.send(request.map(Body::from)).await;
+        let response = sent.map_err(|e| in_its_group(&path, unsent(&*e)))?;
         let status = response.status();
         if !status.is_client_error() && !status.is_server_error() {
             return Ok(response);
         }
-        let body = response.into_body().collect_bytes().await.map_err(|e| classify(&e))?;
+        let body = whole(response.into_body()).await?;
         Err(in_its_group(&path, refused(status.as_u16(), &body)))
     }
 
@@ -124,7 +132,7 @@ impl Verbs {
     /// Any path; `Ok(None)` where the server knows none.
     ///
     /// # Errors
-    /// As [`classify`] sorts them; so for all verbs.
+    /// As `error.rs` sorts them; so for all verbs.
     pub async fn get_json(&self, path: &str) -> Result<Option<Value>, ApiError> {
         match self.find(request(Method::GET, path, "application/json", None)).await {
             Err(ApiError::KindUnknown) => Ok(None),
@@ -155,7 +163,11 @@ impl Verbs {
         let closed = |_| ApiError::Connect { message: "the client is closed".into() };
         let _one = self.gate.pages.clone().acquire_owned().await.map_err(closed)?;
         let text = self.in_turn(request(Method::GET, path, accept, None)).await?;
-        let list: List = self.understood(read(&text))?;
+        let list = if accept.contains("PartialObjectMetadata") {
+            self.understood(read::<List<Slim>>(&text).map(List::whole))?
+        } else {
+            self.understood(read::<List<Value>>(&text))?
+        };
         if list.metadata.resource_version.is_empty() {
             return self.understood(Err(ApiError::NotAnApi { message: "its answer is no list".into() }));
         }
@@ -172,7 +184,7 @@ impl Verbs {
     /// # Errors
     /// As for [`Self::get_json`].
     pub(in crate::spoke) async fn watch(&self, path: &str, accept: &str) -> Result<Lines, ApiError> {
-        let response = self.send(request(Method::GET, path, accept, None)).await?;
+        let response = Box::pin(self.send(request(Method::GET, path, accept, None))).await?;
         Ok(Lines::of(response.into_body()))
     }
 
@@ -189,6 +201,11 @@ impl Verbs {
         let path = path(resource, namespace, "");
         self.call(request(Method::POST, &path, "application/json", Some(("application/json", body)))).await
     }
+}
+
+async fn whole(body: Incoming) -> Result<Bytes, ApiError> {
+    let read = http_body_util::BodyExt::collect(body).await;
+    read.map(http_body_util::Collected::to_bytes).map_err(|error| unsent(&*error))
 }
 
 pub(super) fn request(

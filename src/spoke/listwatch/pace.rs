@@ -5,6 +5,8 @@ use std::time::Duration;
 
 /// A watch without a head for this long is held back.
 pub(super) const HELD: Duration = Duration::from_secs(12);
+/// Where lists take long, so many times the duration of one: what is slow as a whole holds nothing back.
+const HELD_TIMES: u32 = 10;
 /// The pause between two lists where watches are held back; for costly lists so many times their duration.
 pub(super) const POLL: Duration = Duration::from_secs(5);
 const POLL_TIMES: u32 = 20;
@@ -62,7 +64,11 @@ impl WatchPace {
     }
 
     pub fn patience(&self) -> Duration {
-        if self.polling { self.poll.max(self.list * POLL_TIMES) } else { self.held }
+        if self.polling {
+            self.poll.max(self.list * POLL_TIMES)
+        } else {
+            self.held.max(self.list * HELD_TIMES)
+        }
     }
 
     /// The head of a watch came in time; says whether this ends polling.

@@ -124,6 +124,8 @@ fn polling_begins_with_one_watch_that_is_held_back_and_ends_with_two_that_are_no
     pace.list = Duration::from_secs(3);
     assert_eq!(pace.patience(), Duration::from_secs(60), "costly lists are read less often");
     assert_eq!((pace.opened(), pace.held(), pace.opened(), pace.opened()), (false, false, false, true));
+    assert_eq!(pace.patience(), Duration::from_secs(30), "where all is slow, a watch is not held back");
+    pace.list = Duration::from_secs(1);
     assert_eq!(pace.patience(), HELD);
 }
 

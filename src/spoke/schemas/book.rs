@@ -9,8 +9,8 @@ use crate::schema::kinds::Kind;
 use crate::schema::openapi;
 use crate::spoke::shared_map::SharedMap;
 use sha2::{Digest, Sha512};
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
 
 /// More entries than this are looked through for those that nobody uses.
 const MANY: usize = 64;
@@ -57,6 +57,8 @@ impl DocumentId {
 }
 
 type Turn = Arc<tokio::sync::Mutex<()>>;
+/// URLs of documents, by their names.
+pub type Index = Arc<BTreeMap<String, String>>;
 
 /// One of its maps is never used while an entry of another one is looked at.
 #[derive(Clone, Default)]
@@ -69,6 +71,8 @@ pub struct Book {
     kinds: SharedMap<u64, Arc<Kind>>,
     /// Kinds that somebody asked for; what a document says of them is small.
     wanted: SharedMap<Gvk, ()>,
+    /// Where documents are, by the SHA-512 of the text that says so: clusters that are alike say it with the same words.
+    indexes: SharedMap<[u8; 64], Weak<BTreeMap<String, String>>>,
     /// By the definition and the fingerprint of the kinds.
     graphs: SharedMap<(Key, u64), Verdict>,
     metrics: Metrics,
@@ -82,6 +86,21 @@ impl Book {
 
     pub fn count(&self, cluster: &str, bytes: usize) {
         self.metrics.schema_read(cluster, bytes);
+    }
+
+    /// The index that this text is, read once for all that say the same.
+    ///
+    /// # Errors
+    /// It is no JSON.
+    pub fn index(&self, text: &str) -> Result<Index, serde_json::Error> {
+        let print: [u8; 64] = Sha512::digest(text.as_bytes()).into();
+        if let Some(known) = self.indexes.look(&print, Weak::upgrade).flatten() {
+            return Ok(known);
+        }
+        let index = Arc::new(openapi::index(&serde_json::from_str(text)?));
+        self.indexes.retain(|_, index| index.strong_count() > 0);
+        self.indexes.insert(print, Arc::downgrade(&index));
+        Ok(index)
     }
 
     /// These kinds are in use, or going to be: whoever reads a document reads all of them that stand in it.
@@ -197,6 +216,22 @@ mod tests {
         learn(&book, "us", unhashed, "content", None);
         assert_eq!(type_at(&book, "us", unhashed), Some(None), "it was looked for and is not there");
         assert_eq!(type_at(&book, "eu", unhashed), None);
+    }
+
+    #[test]
+    fn clusters_that_are_alike_share_one_index() {
+        let book = Book::default();
+        let text = |hash: &str| {
+            format!(r#"{{"paths":{{"api/v1":{{"serverRelativeURL":"/openapi/v3/api/v1?hash={hash}"}}}}}}"#)
+        };
+        let eu = book.index(&text("A")).unwrap();
+        assert_eq!(eu.get("api/v1").map(String::as_str), Some("/openapi/v3/api/v1?hash=A"));
+        assert!(Arc::ptr_eq(&eu, &book.index(&text("A")).unwrap()));
+        let us = book.index(&text("B")).unwrap();
+        assert!(us != eu && book.index("{").is_err());
+        drop((eu, us));
+        assert!(book.index(&text("C")).is_ok());
+        assert_eq!(book.indexes.count(), 1, "what nobody uses is forgotten");
     }
 
     #[test]

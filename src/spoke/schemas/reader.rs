@@ -1,6 +1,6 @@
 //! Reads the schemas of one cluster.
 
-use super::book::{Book, DescribedKind, DocumentId};
+use super::book::{Book, DescribedKind, DocumentId, Index};
 use super::graphs::{Key, Verdict};
 use crate::api::names::Gvk;
 use crate::api::text;
@@ -112,8 +112,6 @@ pub fn without_generated<'a>(wanted: &mut BTreeSet<Gvk>, crds: impl IntoIterator
     }
 }
 
-type Index = Arc<BTreeMap<String, String>>;
-
 /// One cluster's schemas, read when they are asked for.
 #[derive(Clone)]
 pub struct Reader {
@@ -153,8 +151,7 @@ impl Reader {
         }
         let text = client.get_text(INDEX).await?.ok_or(ApiError::NotFound)?;
         self.book.count(client.cluster(), text.len());
-        let value = serde_json::from_str(&text).map_err(|error| unreadable(INDEX, &error.to_string()))?;
-        let index = Arc::new(openapi::index(&value));
+        let index = self.book.index(&text).map_err(|error| unreadable(INDEX, &error.to_string()))?;
         *known = Some((Instant::now(), index.clone()));
         Ok(index)
     }

@@ -1,55 +1,61 @@
 //! The conditions of a hub instance: each type over all clusters.
 
-use super::line::{ClusterLine, Standing};
+use super::line::{ClusterLine, LineState, Standing};
+use super::messages::MAX_NAMED;
 use super::{Aggregate, Obstacle};
 use crate::api::condition::{Condition, ConditionStatus, Conditions, READY};
 use crate::reconcile::Now;
+use crate::reconcile::rollout::unit::Reason;
 use crate::reconcile::spoke::{
-    DEPENDENTS, FOR_TOOLS, GRAPH_RESOLVED, INSTANCE_MANAGED, InstanceState, RESOURCES_READY, Report, is_own,
+    DEPENDENTS, FOR_TOOLS, GRAPH_RESOLVED, INSTANCE_MANAGED, InstanceState, RESOURCES_READY, is_own,
 };
+use std::borrow::Cow;
 
 /// Why a condition cannot be told yet.
 const AWAITED: &str = "AwaitingReconciliation";
 
 /// kro's condition types, which every cluster reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dependent {
+pub(super) enum Dependent {
     InstanceManaged,
     GraphResolved,
     ResourcesReady,
 }
 
 impl Dependent {
-    fn named(type_: &str) -> Option<Self> {
-        match type_ {
-            INSTANCE_MANAGED => Some(Self::InstanceManaged),
-            GRAPH_RESOLVED => Some(Self::GraphResolved),
-            RESOURCES_READY => Some(Self::ResourcesReady),
-            _ => None,
+    /// By number.
+    pub const ALL: [Self; 3] = [Self::InstanceManaged, Self::GraphResolved, Self::ResourcesReady];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InstanceManaged => INSTANCE_MANAGED,
+            Self::GraphResolved => GRAPH_RESOLVED,
+            Self::ResourcesReady => RESOURCES_READY,
         }
+    }
+
+    fn named(type_: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dependent| dependent.as_str() == type_)
     }
 }
 
 /// What a condition says, whatever its type.
-pub(super) struct Told {
+pub(super) struct Told<'a> {
     pub status: ConditionStatus,
-    pub reason: String,
-    pub message: String,
+    pub reason: &'a str,
+    pub message: Cow<'a, str>,
 }
 
-impl Told {
-    fn new(status: ConditionStatus, reason: &str, message: &str) -> Self {
-        Self { status, reason: reason.to_owned(), message: message.to_owned() }
-    }
-    fn of(condition: &Condition) -> Self {
-        Self::new(condition.status, &condition.reason, &condition.message)
+impl<'a> Told<'a> {
+    fn new(status: ConditionStatus, reason: &'a str, message: impl Into<Cow<'a, str>>) -> Self {
+        Self { status, reason, message: message.into() }
     }
     fn set(&self, conditions: &mut Conditions, type_: &str) {
-        conditions.set(type_, self.status, &self.reason, &self.message);
+        conditions.set(type_, self.status, self.reason, &self.message);
     }
 }
 
-impl Aggregate {
+impl Aggregate<'_> {
     /// All of them, on top of those that stand in the instance.
     pub(super) fn conditions(&self, mut existing: Vec<Condition>, generation: i64, now: &Now) -> Conditions {
         existing.retain(Condition::is_said);
@@ -90,7 +96,8 @@ impl Aggregate {
             Some(Obstacle { reason, message }) => {
                 conditions.set(READY, ConditionStatus::False, reason.as_str(), &message);
             }
-            None => conditions.set_ready_from(&DEPENDENTS),
+            None if self.deleting || !self.is_rolling() => conditions.set_ready_from(&DEPENDENTS),
+            None => self.set_rolling(&mut conditions),
         }
         conditions
     }
@@ -98,10 +105,10 @@ impl Aggregate {
     /// The author's conditions, by type as ours. Those of clusters that say nothing now stay as they were.
     fn author_conditions(&self, existing: Vec<Condition>, generation: i64, now: &Now) -> Conditions {
         let own = is_own(&existing);
-        let tellers = || self.entries.iter().filter(|e| !e.hub_part);
+        let tellers = || self.lines.iter().filter(|e| !e.hub_part && !e.aside);
         let reported = || tellers().filter_map(|e| e.report.as_ref());
         let mut types: Vec<&str> = Vec::new();
-        for condition in reported().flat_map(|r| r.author.iter().flatten()) {
+        for condition in reported().flat_map(|r| r.author.iter().flat_map(|list| list.iter())) {
             if !types.contains(&condition.type_.as_str()) {
                 types.push(&condition.type_);
             }
@@ -123,8 +130,20 @@ impl Aggregate {
         // Where nothing can go on before somebody does something, that is said in any case.
         if let Some(Obstacle { reason, message }) = self.obstacle() {
             conditions.set(READY, ConditionStatus::False, reason.as_str(), &message);
+        } else if self.rollout.as_ref().is_some_and(|rollout| rollout.reason == Reason::Halted) {
+            self.set_rolling(&mut conditions);
         }
         conditions
+    }
+
+    /// A rollout that is not through says how far it is.
+    fn set_rolling(&self, conditions: &mut Conditions) {
+        let Some(rollout) = &self.rollout else { return };
+        let status = match rollout.reason {
+            Reason::Halted => ConditionStatus::False,
+            _ => ConditionStatus::Unknown,
+        };
+        conditions.set(READY, status, rollout.reason.as_str(), &rollout.message);
     }
 
     /// The two conditions that Flux and kstatus read.
@@ -148,7 +167,7 @@ impl Aggregate {
     }
 
     /// What a condition says of the instance as a whole.
-    fn condition(&self, type_: &str) -> Told {
+    fn condition(&self, type_: &str) -> Told<'_> {
         let dependent = Dependent::named(type_);
         match (dependent, &self.unmanaged) {
             (Some(Dependent::InstanceManaged), Some(why)) => {
@@ -159,40 +178,68 @@ impl Aggregate {
                 return Told::new(ConditionStatus::False, "ResolutionFailed", message);
             }
             (Some(Dependent::ResourcesReady), _) if self.deleting => {
-                let message = self.deletion_message();
-                return Told::new(ConditionStatus::Unknown, "UnderDeletion", &message);
+                return Told::new(ConditionStatus::Unknown, "UnderDeletion", self.deletion_message());
             }
             _ => {}
         }
-        let speaks = |e: &&ClusterLine| !e.hub_part || dependent.is_some();
-        self.over_clusters(
-            self.entries.iter().filter(speaks).map(|e| (e, said_by(e, type_, dependent))).collect(),
-        )
+        self.over_clusters(type_, dependent)
     }
 
     /// False if False anywhere, else Unknown if Unknown or without contact anywhere, else True.
-    fn over_clusters(&self, said: Vec<(&ClusterLine, Told)>) -> Told {
+    fn over_clusters(&self, type_: &str, dependent: Option<Dependent>) -> Told<'_> {
         for status in [ConditionStatus::False, ConditionStatus::Unknown] {
-            let bad: Vec<(&ClusterLine, &Told)> =
-                said.iter().filter(|(_, told)| told.status == status).map(|(e, told)| (*e, told)).collect();
-            if let Some((_, first)) = bad.first() {
-                return Told { status, reason: first.reason.clone(), message: self.name_clusters(&bad) };
+            let (count, first) = self.saying(type_, dependent, status);
+            let bad: Vec<(&ClusterLine, Told)> =
+                first.into_iter().map(|line| (line, said_by(line, type_, dependent))).collect();
+            if let Some((_, Told { reason, .. })) = bad.first() {
+                return Told::new(status, reason, self.name_clusters(&bad, count));
             }
         }
-        match said.into_iter().next() {
-            Some((_, first)) => Told { status: ConditionStatus::True, ..first },
+        let mut speakers = self.lines.iter().filter(|line| speaks(line, dependent));
+        match speakers.next() {
+            Some(first) => Told { status: ConditionStatus::True, ..said_by(first, type_, dependent) },
             None => Told::new(ConditionStatus::Unknown, AWAITED, ""),
         }
     }
+
+    /// How many clusters say so, and the first few of them.
+    fn saying(
+        &self,
+        type_: &str,
+        dependent: Option<Dependent>,
+        status: ConditionStatus,
+    ) -> (usize, Vec<&ClusterLine>) {
+        if let Some(dependent) = dependent {
+            return self.lines.saying(dependent, status, MAX_NAMED);
+        }
+        let (mut count, mut first) = (0, Vec::new());
+        for line in self.lines.iter().filter(|line| speaks(line, None)) {
+            if said_by(line, type_, None).status == status {
+                count += 1;
+                first.extend((count <= MAX_NAMED).then_some(line));
+            }
+        }
+        (count, first)
+    }
+}
+
+/// Whether a line has a say: what lives on the hub has nothing of the author's status.
+fn speaks(line: &ClusterLine, dependent: Option<Dependent>) -> bool {
+    !line.aside && (!line.hub_part || dependent.is_some())
 }
 
 /// What a condition says on one cluster.
-fn said_by(line: &ClusterLine, type_: &str, dependent: Option<Dependent>) -> Told {
+pub(super) fn said_by<'a>(line: &'a ClusterLine, type_: &str, dependent: Option<Dependent>) -> Told<'a> {
     let by_author = line.report.as_ref().is_some_and(|r| r.author.is_some());
-    let shown = line.report.as_ref().map(Report::shown).unwrap_or_default();
+    let shown = line.report.as_ref().map(|r| r.shown()).unwrap_or_default();
     let own = shown.iter().find(|c| c.type_ == type_);
-    let (standing, state, message) = (line.standing(), line.state.text(), &line.message);
+    // What runs there goes on, and is not what is wanted.
+    let of_content = dependent == Some(Dependent::ResourcesReady) || type_ == READY;
+    let (standing, state, message) = (line.standing(), line.state.text(), line.message.as_str());
     match own {
+        _ if line.state == LineState::OverrideFailed && of_content => {
+            Told::new(ConditionStatus::False, state, message)
+        }
         Some(_) if line.outdated && by_author => Told::new(ConditionStatus::Unknown, AWAITED, message),
         Some(_) if line.outdated && dependent == Some(Dependent::ResourcesReady) => {
             Told::new(ConditionStatus::False, "NotReady", message)
@@ -201,7 +248,7 @@ fn said_by(line: &ClusterLine, type_: &str, dependent: Option<Dependent>) -> Tol
         None if standing == Standing::Failed && !by_author => {
             Told::new(ConditionStatus::False, state, message)
         }
-        Some(condition) => Told::of(condition),
+        Some(condition) => Told::new(condition.status, &condition.reason, &condition.message),
         None => Told::new(ConditionStatus::Unknown, AWAITED, message),
     }
 }

@@ -4,8 +4,10 @@ use super::ClusterHealth;
 use crate::api::names::ClusterName;
 use crate::api::text;
 use crate::reconcile::fleet::placement::{Refusal, Refused};
-use crate::reconcile::spoke::{InstanceState, Report};
+use crate::reconcile::spoke::{InstanceState, Report, Stands};
 use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LineState {
@@ -19,6 +21,32 @@ pub enum LineState {
     Refused(Refusal),
     /// Why the Cluster is not ready, in one word.
     NotReady(String),
+    /// The content for it cannot be made.
+    OverrideFailed,
+    /// Nothing is there, and its turn is still to come.
+    Waiting,
+}
+
+/// What a line shows of a rollout that moves the instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineRollout {
+    pub stage: Arc<str>,
+    /// What the cluster is told to have.
+    pub version: Option<u64>,
+    /// It gets something only when its turn comes.
+    pub waits: bool,
+    /// It says in a moment how it does.
+    pub unheard: bool,
+    /// It said how it does with that version.
+    pub answered: bool,
+}
+
+/// What such a line is called.
+pub(super) const OVERRIDE_FAILED: &str = "OverrideFailed";
+
+impl Standing {
+    pub const ALL: [Self; 5] = [Self::Failed, Self::Unreachable, Self::Progressing, Self::Ready, Self::Aside];
+    pub const NOT_READY: [Self; 3] = [Self::Failed, Self::Unreachable, Self::Progressing];
 }
 
 impl LineState {
@@ -29,53 +57,126 @@ impl LineState {
             Self::Unreachable { .. } => "Unreachable",
             Self::Refused(why) => why.as_str(),
             Self::NotReady(reason) => reason,
+            Self::OverrideFailed => OVERRIDE_FAILED,
+            Self::Waiting => "Waiting",
+        }
+    }
+
+    /// The same, to be kept.
+    fn kept(&self) -> Cow<'static, str> {
+        match self {
+            Self::Instance(state) => state.as_str().into(),
+            Self::Connecting => "Connecting".into(),
+            Self::Unreachable { .. } => "Unreachable".into(),
+            Self::Refused(why) => why.as_str().into(),
+            Self::NotReady(reason) => reason.clone().into(),
+            Self::OverrideFailed => OVERRIDE_FAILED.into(),
+            Self::Waiting => "Waiting".into(),
         }
     }
 }
 
-/// What a line means for the instance as a whole, the worst first.
+/// Why a cluster has a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
+pub enum Ground {
+    /// Something of the instance is there, may be there or is to be.
+    Placed,
+    /// What is on the hub is left alone, since no Cluster stands for it.
+    LeftOnHub,
+    /// It is asked for, and not taken.
+    Refused,
+}
+
+/// Since when a line is as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Since {
+    pub state: Cow<'static, str>,
+    pub since: Arc<str>,
+}
+
+/// What a line means for the instance as a whole, the worst first; by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in super::super) enum Standing {
     Failed,
     Unreachable,
     Progressing,
     Ready,
+    /// It is told of and counts nowhere: the instance may well not go there.
+    Aside,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClusterLine {
     pub name: ClusterName,
+    pub ground: Ground,
     pub state: LineState,
     pub message: String,
-    pub since: String,
-    pub(super) report: Option<Report>,
+    pub(super) report: Option<Arc<Report>>,
     /// The report is of an older generation.
     pub(super) outdated: bool,
     /// Only resources that live on the hub are there: it says nothing of the author's status.
     pub hub_part: bool,
+    /// Nobody asks for this very cluster, and a taint keeps the instance away from it.
+    pub(super) aside: bool,
+    /// Paths of the instance that are otherwise there.
+    pub overrides: Option<Arc<[String]>>,
+    pub(super) rollout: Option<LineRollout>,
 }
 
 impl ClusterLine {
-    fn new(name: &ClusterName, state: LineState, message: &str, report: Option<&Report>) -> Self {
+    fn new(name: &ClusterName, state: LineState, message: &str, report: Option<&Arc<Report>>) -> Self {
         Self {
             name: name.clone(),
+            ground: Ground::Placed,
             state,
             message: message.to_owned(),
-            since: String::new(),
             report: report.cloned(),
             outdated: false,
             hub_part: false,
+            aside: false,
+            overrides: None,
+            rollout: None,
+        }
+    }
+
+    /// The same of a cluster where the instance is not as it is written, or is to be and cannot.
+    pub(in super::super) fn overridden(
+        self,
+        (paths, failed): (Option<&Arc<[String]>>, Option<&Arc<str>>),
+    ) -> Self {
+        let line = Self { overrides: paths.filter(|paths| !paths.is_empty()).cloned(), ..self };
+        match (failed, &line.state) {
+            (Some(why), LineState::Instance(_)) => {
+                let runs = line.report.as_ref().is_some_and(|report| report.stands != Stands::Nothing);
+                let stays = if runs { "; what runs there stays" } else { "" };
+                let message = format!("{why}{stays}");
+                Self { state: LineState::OverrideFailed, message, outdated: false, ..line }
+            }
+            _ => line,
         }
     }
 
     pub(in super::super) fn refused(name: &ClusterName, refused: &Refused) -> Self {
-        Self::new(name, LineState::Refused(refused.why), &refused.message, None)
+        let line = Self::new(name, LineState::Refused(refused.why), &refused.message, None);
+        let aside = refused.why == Refusal::Tainted && !refused.named;
+        Self { ground: Ground::Refused, aside, ..line }
+    }
+
+    /// Nothing chooses the cluster any more, and what is there stays for a while.
+    pub(in super::super) fn unmatched(self, why: &str) -> Self {
+        let is_well = self.message.is_empty() || self.standing() == Standing::Progressing;
+        let message = if is_well { why.to_owned() } else { format!("{why}; {}", self.message) };
+        Self { message, ..self }
+    }
+
+    pub(in super::super) fn left_on_hub(name: &ClusterName, refused: &Refused) -> Self {
+        Self { ground: Ground::LeftOnHub, ..Self::refused(name, refused) }
     }
 
     pub(in super::super) fn of(
         name: &ClusterName,
         health: Option<&ClusterHealth>,
-        report: Option<&Report>,
+        report: Option<&Arc<Report>>,
         leaves: bool,
         generation: i64,
     ) -> Self {
@@ -99,7 +200,31 @@ impl ClusterLine {
         }
     }
 
-    fn in_contact(name: &ClusterName, report: Option<&Report>, leaves: bool, generation: i64) -> Self {
+    /// The same where a rollout moves the instance: what runs there is told, whatever is wanted by now.
+    pub(in super::super) fn of_version(
+        name: &ClusterName,
+        health: Option<&ClusterHealth>,
+        report: Option<&Arc<Report>>,
+        rollout: LineRollout,
+    ) -> Self {
+        let report = report.filter(|_| !rollout.unheard);
+        let mut line = Self::of(name, health, report, false, 0);
+        if health == Some(&ClusterHealth::Ready) && rollout.waits {
+            line.state = LineState::Waiting;
+            line.message = format!("its turn comes with stage {}", rollout.stage);
+            line.report = None;
+        } else if health == Some(&ClusterHealth::Ready)
+            && !rollout.answered
+            && let (Some(version), Some(_)) = (rollout.version, report)
+        {
+            line.state = LineState::Instance(InstanceState::InProgress);
+            line.message = format!("waiting for version {version}");
+            line.outdated = true;
+        }
+        Self { rollout: Some(rollout), ..line }
+    }
+
+    fn in_contact(name: &ClusterName, report: Option<&Arc<Report>>, leaves: bool, generation: i64) -> Self {
         let state = LineState::Instance;
         match report {
             None if leaves => Self::new(name, state(InstanceState::Deleting), "", None),
@@ -115,28 +240,36 @@ impl ClusterLine {
         }
     }
 
-    pub(super) fn standing(&self) -> Standing {
+    pub(in super::super) fn standing(&self) -> Standing {
         match &self.state {
+            _ if self.aside => Standing::Aside,
             LineState::Instance(InstanceState::Active) => Standing::Ready,
-            LineState::Instance(InstanceState::InProgress | InstanceState::Deleting) => Standing::Progressing,
+            LineState::Instance(InstanceState::InProgress | InstanceState::Deleting) | LineState::Waiting => {
+                Standing::Progressing
+            }
             LineState::Instance(InstanceState::Error) => Standing::Failed,
             // What may come by itself is waited for, as with a cluster that cannot be reached.
             LineState::Refused(Refusal::NotRegistered | Refusal::Leaving)
             | LineState::Connecting
             | LineState::Unreachable { .. }
             | LineState::NotReady(_) => Standing::Unreachable,
-            LineState::Refused(Refusal::NotAllowed | Refusal::Released) => Standing::Failed,
+            LineState::Refused(Refusal::NotAllowed | Refusal::Tainted | Refusal::Released)
+            | LineState::OverrideFailed => Standing::Failed,
         }
     }
 
     /// Whether the cluster may be fine and has just not spoken yet.
-    pub(in super::super) fn is_unheard(&self) -> bool {
+    pub(super) fn is_unheard(&self) -> bool {
         let may_speak = match &self.state {
             LineState::Instance(state) => {
                 matches!(state, InstanceState::InProgress | InstanceState::Deleting)
             }
             LineState::Connecting => true,
-            LineState::Unreachable { .. } | LineState::Refused(_) | LineState::NotReady(_) => false,
+            LineState::Unreachable { .. }
+            | LineState::Refused(_)
+            | LineState::NotReady(_)
+            | LineState::OverrideFailed
+            | LineState::Waiting => false,
         };
         self.report.is_none() && may_speak
     }
@@ -145,15 +278,26 @@ impl ClusterLine {
     pub(in super::super) fn is_under_way(&self) -> bool {
         let under_way = || self.outdated || self.report.as_ref().is_none_or(|r| !r.settled);
         match self.standing() {
-            Standing::Ready => true,
-            Standing::Progressing => under_way(),
+            Standing::Ready | Standing::Aside => true,
+            Standing::Progressing => self.state != LineState::Waiting && under_way(),
             Standing::Failed | Standing::Unreachable => false,
         }
     }
 
     /// Whether the cluster has said anything of what is wanted now.
-    pub(in super::super) fn has_begun(&self) -> bool {
+    pub(super) fn has_begun(&self) -> bool {
         self.report.is_some() && !self.outdated
+    }
+
+    /// Since when it is as it is, going by what was known before.
+    pub(super) fn since(&self, known: Option<&Since>, now: &Arc<str>) -> Since {
+        let state = self.state.kept();
+        let since = match (known, &self.state) {
+            (Some(known), _) if known.state == state => known.since.clone(),
+            (_, LineState::Unreachable { since }) => since.as_str().into(),
+            _ => now.clone(),
+        };
+        Since { state, since }
     }
 
     /// What `kro.clusters` shows of the instance there: facts of the cluster, state and the author's fields.
@@ -168,16 +312,28 @@ impl ClusterLine {
     }
 
     /// As the status has it.
-    pub(super) fn value(&self) -> Value {
-        let mut out = json!({"name": self.name.as_str(), "state": self.state.text(), "since": self.since});
+    pub(in super::super) fn value(&self, since: &str) -> Value {
+        let mut out = json!({"name": self.name.as_str(), "state": self.state.text(), "since": since});
         if !self.message.is_empty() {
             out["message"] = json!(text::cut_nodes(&self.message, 400));
         }
         if let Some(report) = &self.report {
-            out["observedGeneration"] = json!(report.generation);
-            out["revision"] = json!(report.revision);
+            // What only looked knows neither.
+            if !report.revision.is_empty() {
+                out["observedGeneration"] = json!(report.generation);
+                out["revision"] = json!(report.revision);
+            }
             if report.total > 0 {
                 out["resources"] = json!(format!("{}/{}", report.ready, report.total));
+            }
+        }
+        if let Some(paths) = &self.overrides {
+            out["overrides"] = json!(paths);
+        }
+        if let Some(rollout) = &self.rollout {
+            out["stage"] = json!(*rollout.stage);
+            if let Some(version) = rollout.version {
+                out["version"] = json!(version);
             }
         }
         out

@@ -3,29 +3,38 @@
 mod conditions;
 mod health;
 mod line;
+mod lines;
 mod messages;
 mod obstacle;
 #[cfg(test)]
 mod tests;
+mod written;
 
 pub use health::ClusterHealth;
-pub use line::{ClusterLine, LineState};
+pub use line::{ClusterLine, LineRollout};
+pub(super) use line::{Since, Standing};
+pub(super) use lines::Lines;
+pub(super) use written::Written;
 
 use super::placement::ShrinkHeld;
 use crate::api::condition::Condition;
 use crate::reconcile::Now;
-use crate::reconcile::spoke::{InstanceState, Report};
-use line::Standing;
+use crate::reconcile::rollout::unit::{Progress, Reason};
+use crate::reconcile::spoke::InstanceState;
 use obstacle::Obstacle;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 
-/// Lines that the status shows.
-const MAX_ENTRIES: usize = 100;
+/// Lines that the status shows by itself, all that there are.
+pub(super) const MAX_ENTRIES: usize = 100;
+/// Of more clusters, so many where something is not well yet.
+const MAX_PROBLEMS: usize = 20;
 
 /// Everything the status is made of.
-#[derive(Clone, Debug)]
-pub(super) struct Aggregate {
-    pub entries: Vec<ClusterLine>,
+#[derive(Debug)]
+pub(super) struct Aggregate<'a> {
+    pub lines: &'a Lines,
     /// Only the local cluster is placed: the status is kro's, exactly.
     pub only_local: bool,
     pub deleting: bool,
@@ -43,14 +52,14 @@ pub(super) struct Aggregate {
     pub over_all: Map<String, Value>,
     /// Why some of them cannot be said, ever.
     pub unresolved: Vec<String>,
+    /// How far a rollout is that moves the instance.
+    pub rollout: Option<Progress>,
 }
 
-impl Aggregate {
+impl Aggregate<'_> {
     pub fn status(&self, old: &Value, generation: i64, now: &Now) -> Value {
-        let existing: Vec<Condition> =
-            old.get("conditions").and_then(|c| serde_json::from_value(c.clone()).ok()).unwrap_or_default();
-        let conditions = self.conditions(existing, generation, now).into_list();
-        let mut status = self.fields(old);
+        let conditions = self.conditions(standing(old), generation, now).into_list();
+        let mut status = self.fields(old).into_owned();
         status.insert("state".into(), json!(self.state().as_str()));
         // Tools that wait for an object look here first. An author may have a field of that name.
         status.entry("observedGeneration").or_insert_with(|| json!(generation));
@@ -62,7 +71,7 @@ impl Aggregate {
     }
 
     pub fn state(&self) -> InstanceState {
-        let any = |kind| self.entries.iter().any(|e| e.standing() == kind);
+        let any = |standing| self.lines.count(standing) > 0;
         if self.deleting {
             InstanceState::Deleting
         } else if any(Standing::Failed)
@@ -70,9 +79,14 @@ impl Aggregate {
             || self.invalid.is_some()
             || self.unmanaged.is_some()
             || self.refused.is_some()
+            || self.rollout.as_ref().is_some_and(|r| r.reason == Reason::Halted)
         {
             InstanceState::Error
-        } else if self.entries.is_empty() || any(Standing::Progressing) || any(Standing::Unreachable) {
+        } else if self.lines.counted() == 0
+            || any(Standing::Progressing)
+            || any(Standing::Unreachable)
+            || self.is_rolling()
+        {
             InstanceState::InProgress
         } else if !self.unresolved.is_empty() {
             // While something is under way, the fields may be said in a moment.
@@ -84,41 +98,74 @@ impl Aggregate {
 
     /// The author's fields: what one cluster says, or what all agree on. Kept while an instance is deleted, and while
     /// nobody knows what it should be.
-    pub fn fields(&self, old: &Value) -> Map<String, Value> {
+    pub fn fields(&self, old: &Value) -> Cow<'_, Map<String, Value>> {
         if self.deleting || self.graph_missing || self.refused.is_some() {
-            let mut kept = old.as_object().cloned().unwrap_or_default();
-            for key in ["state", "conditions", "fleet"] {
-                kept.remove(key);
-            }
-            return kept;
+            let kept = old.as_object().into_iter().flatten();
+            let kept = kept.filter(|(key, _)| !matches!(key.as_str(), "state" | "conditions" | "fleet"));
+            return Cow::Owned(kept.map(|(key, value)| (key.clone(), value.clone())).collect());
         }
-        let tellers: Vec<&ClusterLine> = self.entries.iter().filter(|e| !e.hub_part).collect();
-        let reports: Vec<&Report> = tellers.iter().filter_map(|e| e.report.as_ref()).collect();
-        let Some((first, rest)) = reports.split_first() else { return self.over_all.clone() };
-        let complete = reports.len() == tellers.len();
-        first
-            .fields
-            .iter()
-            .filter(|(k, v)| complete && rest.iter().all(|r| r.fields.get(*k) == Some(*v)))
-            .filter(|(k, _)| k.as_str() != "fleet")
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .chain(self.over_all.clone())
-            .collect()
+        let agreed = self.lines.agreed();
+        if self.over_all.is_empty() {
+            return Cow::Borrowed(agreed);
+        }
+        let mut fields = agreed.clone();
+        fields.extend(self.over_all.clone());
+        Cow::Owned(fields)
     }
 
     fn fleet(&self) -> Value {
-        let mut sorted: Vec<(Standing, &ClusterLine)> =
-            self.entries.iter().map(|e| (e.standing(), e)).collect();
-        sorted.sort_by(|(a, line), (b, other)| a.cmp(b).then_with(|| line.name.cmp(&other.name)));
-        let count = |standing| sorted.iter().filter(|(s, _)| *s == standing).count();
-        json!({
-            "desired": self.entries.len(),
+        let mut fleet = self.counts();
+        fleet["clusters"] = json!(self.lines.shown());
+        fleet
+    }
+
+    /// Whether a rollout is not through.
+    fn is_rolling(&self) -> bool {
+        self.rollout.as_ref().is_some_and(|rollout| rollout.reason != Reason::Complete)
+    }
+
+    fn counts(&self) -> Value {
+        let (all, count) = (self.lines.counted(), |standing| self.lines.count(standing));
+        let mut counts = json!({
+            "desired": all,
             "ready": count(Standing::Ready),
             "progressing": count(Standing::Progressing),
             "failed": count(Standing::Failed),
             "unreachable": count(Standing::Unreachable),
-            "summary": format!("{}/{}", count(Standing::Ready), self.entries.len()),
-            "clusters": sorted.iter().take(MAX_ENTRIES).map(|(_, e)| e.value()).collect::<Vec<_>>(),
-        })
+            "summary": format!("{}/{all}", count(Standing::Ready)),
+        });
+        if let Some(rollout) = &self.rollout {
+            counts["rollout"] = shown(rollout);
+            if self.is_rolling() {
+                let ready = count(Standing::Ready);
+                counts["summary"] = json!(format!("{ready}/{all}, {} updated", rollout.updated));
+            }
+        }
+        counts
     }
+}
+
+/// A rollout as the status has it.
+fn shown(rollout: &Progress) -> Value {
+    let mut shown = json!({
+        "version": rollout.version,
+        "state": rollout.reason.state(),
+        "updated": rollout.updated,
+        "total": rollout.total,
+        "inFlight": rollout.in_flight,
+        "failed": rollout.failed + rollout.failing,
+        "deferred": rollout.deferred,
+    });
+    if let Some(stable) = rollout.stable {
+        shown["stable"] = json!(stable);
+    }
+    if let Some(stage) = &rollout.stage {
+        shown["stage"] = json!(**stage);
+    }
+    shown
+}
+
+/// The conditions that stand in a status.
+fn standing(status: &Value) -> Vec<Condition> {
+    status.get("conditions").and_then(|c| Vec::deserialize(c).ok()).unwrap_or_default()
 }

@@ -34,14 +34,21 @@ impl ObstacleReason {
     }
 }
 
-impl Aggregate {
+impl Aggregate<'_> {
     /// The first of them.
     pub(super) fn obstacle(&self) -> Option<Obstacle> {
         let found = |reason, message| Some(Obstacle { reason, message });
         if let Some(held) = &self.held {
             let names: Vec<&str> = held.kept.iter().map(ClusterName::as_str).collect();
+            let gone: Vec<String> = held.gone.iter().map(ToString::to_string).collect();
+            let gone: Vec<&str> = gone.iter().map(String::as_str).collect();
+            let gone = match gone.len() {
+                0 => String::new(),
+                1 => format!("{} is gone, and ", gone.concat()),
+                _ => format!("{} are gone, and ", text::few(&gone, MAX_NAMED)),
+            };
             let message = format!(
-                "the placement would lose {} without an edit of this instance; kept until chosen again. To let go: annotate {}={}",
+                "{gone}the placement would lose {} without an edit of this instance; kept until chosen again. To let go: annotate {}={}",
                 text::few(&names, MAX_NAMED),
                 hub::ALLOW_SHRINK,
                 held.token
@@ -58,17 +65,22 @@ impl Aggregate {
             let message = format!("the hub refuses the fields of the status: {why}");
             return found(ObstacleReason::StatusRefused, message);
         }
-        let all_is_well = self.entries.iter().all(|e| e.standing() == Standing::Ready);
+        let all_is_well = self.lines.count(Standing::Ready) == self.lines.counted();
         if !self.unresolved.is_empty() && all_is_well {
             let message = text::cut(&self.unresolved.join("; "), MAX_SAID);
             return found(ObstacleReason::StatusUnresolved, message);
         }
-        self.entries
-            .is_empty()
+        (self.lines.counted() == 0)
             .then(|| Obstacle { reason: ObstacleReason::NotPlaced, message: self.not_placed_message() })
     }
 
     fn not_placed_message(&self) -> String {
+        let aside = self.lines.iter().map(|line| format!("{} ({})", line.name, line.message));
+        let aside: Vec<String> = aside.collect();
+        if !aside.is_empty() {
+            let aside: Vec<&str> = aside.iter().map(String::as_str).collect();
+            return format!("no cluster that is chosen can be taken: {}", text::few(&aside, MAX_NAMED));
+        }
         let local = if self.has_local {
             ""
         } else {

@@ -6,7 +6,7 @@ use crate::api::kstatus::{self, Kstatus};
 use crate::api::names::ClusterName;
 use crate::reconcile::Moment;
 use crate::reconcile::fleet::placement::{Refusal, Refused};
-use crate::reconcile::spoke::DEPENDENTS;
+use crate::reconcile::spoke::{DEPENDENTS, Report};
 use std::sync::Arc;
 
 fn report(state: InstanceState, generation: i64) -> Report {
@@ -28,6 +28,8 @@ fn report(state: InstanceState, generation: i64) -> Report {
         hub_values: Arc::default(),
         fields: Map::new(),
         settled: true,
+        stands: crate::reconcile::spoke::Stands::Unknown,
+        admitted: None,
     }
 }
 
@@ -43,12 +45,19 @@ fn said(type_: &str, status: ConditionStatus) -> Condition {
 }
 
 fn refused(name: &ClusterName, why: Refusal) -> ClusterLine {
-    ClusterLine::refused(name, &Refused { why, message: "m".to_owned() })
+    ClusterLine::refused(name, &Refused { why, message: "m".to_owned(), named: true })
 }
 
-fn of_entries(entries: Vec<ClusterLine>) -> Aggregate {
+fn lines(entries: Vec<ClusterLine>) -> Lines {
+    let mut lines = Lines::default();
+    lines.replace(entries);
+    lines.date("2026-01-01T00:00:00Z", None, |_| None);
+    lines
+}
+
+fn of_entries(lines: &Lines) -> Aggregate<'_> {
     Aggregate {
-        entries,
+        lines,
         only_local: false,
         deleting: false,
         held: None,
@@ -58,6 +67,7 @@ fn of_entries(entries: Vec<ClusterLine>) -> Aggregate {
         by_author: Some(false),
         has_local: false,
         unresolved: Vec::new(),
+        rollout: None,
         refused: None,
         over_all: Map::new(),
     }
@@ -65,7 +75,8 @@ fn of_entries(entries: Vec<ClusterLine>) -> Aggregate {
 
 /// What the status of an instance of generation 2 says with these entries, before and after the next edit.
 fn told(entries: Vec<ClusterLine>, invalid: Option<&str>) -> (Kstatus, Kstatus) {
-    let aggregate = Aggregate { invalid: invalid.map(str::to_owned), ..of_entries(entries) };
+    let lines = lines(entries);
+    let aggregate = Aggregate { invalid: invalid.map(str::to_owned), ..of_entries(&lines) };
     let now = Now { at: Moment::START, rfc3339: "2026-01-01T00:00:00Z".into() };
     let status = aggregate.status(&unseen_status(), 2, &now);
     let of =
@@ -82,7 +93,7 @@ fn tools_that_wait_take_an_instance_for_ready_when_it_is() {
     let ready = ClusterHealth::Ready;
     let lost = ClusterHealth::Unreachable { since: "t".into(), message: "m".into() };
     let at = |health: &ClusterHealth, report: Option<Report>| {
-        ClusterLine::of(&name, Some(health), report.as_ref(), false, 2)
+        ClusterLine::of(&name, Some(health), report.map(Arc::new).as_ref(), false, 2)
     };
     for (what, entry, want) in [
         ("no report yet", at(&ready, None), InProgress),
@@ -104,9 +115,11 @@ fn tools_that_wait_take_an_instance_for_ready_when_it_is() {
 fn fields_over_all_clusters_that_nobody_can_say_are_an_error_once_all_else_is_well() {
     let name = ClusterName::new("eu");
     let said = |state: InstanceState| {
-        let entry = ClusterLine::of(&name, Some(&ClusterHealth::Ready), Some(&report(state, 2)), false, 2);
+        let report = Arc::new(report(state, 2));
+        let entry = ClusterLine::of(&name, Some(&ClusterHealth::Ready), Some(&report), false, 2);
         let unresolved = vec!["status.n: 1 / 0: division by zero".to_owned()];
-        let aggregate = Aggregate { unresolved, ..of_entries(vec![entry]) };
+        let lines = lines(vec![entry]);
+        let aggregate = Aggregate { unresolved, ..of_entries(&lines) };
         let now = Now { at: Moment::START, rfc3339: "2026-01-01T00:00:00Z".into() };
         let status = aggregate.status(&unseen_status(), 2, &now);
         let list = status["conditions"].as_array().unwrap();
@@ -120,11 +133,42 @@ fn fields_over_all_clusters_that_nobody_can_say_are_an_error_once_all_else_is_we
 
 #[test]
 fn the_default_of_a_crd_is_nobodys_word() {
-    let entries = vec![refused(&ClusterName::new("eu"), Refusal::NotRegistered)];
-    let aggregate = Aggregate { by_author: None, ..of_entries(entries) };
+    let lines = lines(vec![refused(&ClusterName::new("eu"), Refusal::NotRegistered)]);
+    let aggregate = Aggregate { by_author: None, ..of_entries(&lines) };
     let now = Now { at: Moment::START, rfc3339: "2026-01-01T00:00:00Z".into() };
     let status = aggregate.status(&unseen_status(), 1, &now);
     let times: Vec<&Value> =
         status["conditions"].as_array().unwrap().iter().map(|c| &c["lastTransitionTime"]).collect();
     assert!(times.len() > 1 && times.iter().all(|t| **t == "2026-01-01T00:00:00Z"), "{status}");
+}
+
+#[test]
+fn a_taint_that_nobody_asked_to_overcome_is_told_and_counts_nowhere() {
+    let name = |n: &str| ClusterName::new(n);
+    let tainted = |named| {
+        let refused =
+            Refused { why: Refusal::Tainted, message: "taint gpu:NoSelect is not tolerated".into(), named };
+        ClusterLine::refused(&name("eu"), &refused)
+    };
+    let us = Arc::new(report(InstanceState::Active, 1));
+    let well = ClusterLine::of(&name("us"), Some(&ClusterHealth::Ready), Some(&us), false, 1);
+    let now = Now { at: Moment::START, rfc3339: "2026-01-01T00:00:00Z".into() };
+    for (named, state, summary) in [(false, "ACTIVE", "1/1"), (true, "ERROR", "1/2")] {
+        let lines = lines(vec![well.clone(), tainted(named)]);
+        let status = of_entries(&lines).status(&json!({}), 1, &now);
+        assert_eq!(
+            (&status["state"], &status["fleet"]["summary"]),
+            (&json!(state), &json!(summary)),
+            "{status}"
+        );
+        assert_eq!(status["fleet"]["clusters"].as_array().map(Vec::len), Some(2), "{status}");
+    }
+    let alone = lines(vec![tainted(false)]);
+    let status = of_entries(&alone).status(&json!({}), 1, &now);
+    let ready = status["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "Ready").unwrap();
+    assert_eq!((&ready["reason"], &status["state"]), (&json!("NotPlaced"), &json!("IN_PROGRESS")));
+    assert_eq!(
+        ready["message"],
+        "no cluster that is chosen can be taken: eu (taint gpu:NoSelect is not tolerated)"
+    );
 }

@@ -10,6 +10,7 @@ use super::ground::{Ground, Names};
 use super::losses::Losses;
 use crate::api::hash;
 use crate::api::names::ClusterName;
+use crate::reconcile::policy::PolicyName;
 use serde_json::json;
 
 /// Clusters that are kept until somebody acknowledges that they go.
@@ -17,6 +18,8 @@ use serde_json::json;
 pub struct ShrinkHeld {
     pub kept: Names,
     pub token: String,
+    /// Placements that chose some of them, and are there no more.
+    pub gone: Vec<PolicyName>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -80,7 +83,9 @@ pub(super) fn judge(ground: &Ground, readable: bool, chosen: &Names) -> Verdict 
     let kept: Names = losses.held.union(&losses.restored).map(|n| ground.meant(n)).collect();
     let held = (!kept.is_empty()).then(|| {
         let token = token(ground.words, &kept, past.record.acknowledged.as_deref());
-        ShrinkHeld { kept, token }
+        let gone = ground.gone_policies().into_iter();
+        let gone = gone.map(|text| PolicyName::of_record(text, ground.namespace)).collect();
+        ShrinkHeld { kept, token, gone }
     });
     match held {
         Some(held) if past.allow_shrink.as_ref() == Some(&held.token) => {
@@ -94,8 +99,20 @@ pub(super) fn judge(ground: &Ground, readable: bool, chosen: &Names) -> Verdict 
     }
 }
 
+/// Whether the author of the instance, or of a Placement that chose for it, edited the words. A Placement that is gone is
+/// no edit: a prune, a failed sync and a restore look the same. One that is new takes nothing away.
 fn is_edited(ground: &Ground) -> bool {
-    match ground.past.record.words.as_deref() {
+    if !ground.gone_policies().is_empty() {
+        return false;
+    }
+    let placements = ground.said.map(|said| said.placements).unwrap_or_default();
+    let is_new =
+        |text: &String, hash: &str| placements.iter().any(|p| p.name.recorded() == *text && p.hash != hash);
+    let record = &ground.past.record;
+    if record.policies.iter().any(|(text, recorded)| is_new(text, &recorded.hash)) {
+        return true;
+    }
+    match record.words.as_deref() {
         Some(before) => before != ground.words.fingerprint(),
         // Nothing was ever recorded: until now it said nothing.
         None => !ground.words.is_silent(),

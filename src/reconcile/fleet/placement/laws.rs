@@ -1,5 +1,6 @@
 //! What holds whatever is done to the labels of clusters, in any order, with pauses or without, over restarts.
 
+use super::tests::decide;
 use super::*;
 use proptest::prelude::*;
 
@@ -75,7 +76,7 @@ impl Model {
         if written {
             // What is not on record is said to nobody.
             self.held.extend(out.held.iter().flat_map(|h| h.kept.clone()));
-            self.past.record = Record::read(Some(&out.record.text()));
+            self.past.record = Record::read(Some(&out.record.text(&BTreeSet::new())), &BTreeSet::new());
             self.past.holds.extend(out.spokes.iter().cloned());
         }
         self.past.waited = BTreeSet::new();

@@ -2,6 +2,7 @@
 
 use super::ground::{Ground, Names};
 use super::record::LOCAL;
+use super::unmatched::Then;
 use crate::api::names::ClusterName;
 
 /// What the record says of clusters that are still there, as of now.
@@ -30,7 +31,10 @@ impl Losses {
         }
         let mut gone = &here(&past.record.gone) - chosen;
         let mut held = &here(&past.record.held) - chosen;
-        placed.retain(|n| !gone.contains(n) && !held.contains(n));
+        let is_unmatched = |n: &ClusterName| {
+            past.record.unmatched.get(n).is_some_and(|u| matches!(u.then, Then::Delete | Then::Orphan))
+        };
+        placed.retain(|n| !gone.contains(n) && !held.contains(n) && !is_unmatched(n));
         placed.extend((&here(&past.record.gone) | &here(&past.record.held)).intersection(chosen).cloned());
         // Where no content is, nothing can be kept.
         let has_content = |n: &ClusterName| *n == mark || past.holds.contains(n);
@@ -89,8 +93,11 @@ mod tests {
             };
             let all = ["a", "b", "c", "d", "away", "hub"];
             let clusters = all.iter().map(|n| (ClusterName::new(n), view(n))).collect();
-            let past =
-                Past { record: Record::read(Some(record)), holds: names(Some(holds)), ..Past::default() };
+            let past = Past {
+                record: Record::read(Some(record), &Names::new()),
+                holds: names(Some(holds)),
+                ..Past::default()
+            };
             let words = Words::default();
             let ground = Ground::of(&words, "n", &clusters, &past, DefaultPlacement::Local);
             let chosen = names(Some(chosen));

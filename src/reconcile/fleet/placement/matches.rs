@@ -20,21 +20,24 @@ pub(super) const SHOWN: usize = 80;
 pub(super) struct Matches {
     /// Clusters that are asked for. Those that are named need not be registered.
     pub names: Names,
+    /// Those of them that are named.
+    pub named: Names,
     /// What cannot be read of the words.
     pub unreadable: Vec<String>,
 }
 
 impl Matches {
     fn of_names(names: impl IntoIterator<Item = ClusterName>) -> Self {
-        Self { names: names.into_iter().collect(), unreadable: Vec::new() }
+        Self { names: names.into_iter().collect(), ..Self::default() }
     }
 
     fn unreadable(annotation: &str, why: &str) -> Self {
-        Self { names: Names::new(), unreadable: vec![format!("annotation {annotation}: {why}")] }
+        Self { unreadable: vec![format!("annotation {annotation}: {why}")], ..Self::default() }
     }
 
     fn add(&mut self, mut more: Self) {
         self.names.append(&mut more.names);
+        self.named.append(&mut more.named);
         self.unreadable.append(&mut more.unreadable);
     }
 }
@@ -43,7 +46,7 @@ type Source = fn(&Words, &Clusters) -> Matches;
 const SOURCES: [Source; 2] = [listed, labelled];
 
 pub(super) fn of(ground: &Ground) -> Matches {
-    if ground.words.is_silent() {
+    if ground.is_silent() {
         return unsaid(ground);
     }
     let mut all = Matches::default();
@@ -87,6 +90,7 @@ fn listed(words: &Words, clusters: &Clusters) -> Matches {
             all.names.extend(clusters.iter().filter(|(_, c)| !c.local).map(|(name, _)| name.clone()));
         } else {
             all.names.insert(ClusterName::new(word));
+            all.named.insert(ClusterName::new(word));
         }
     }
     all

@@ -3,12 +3,18 @@
 use super::ground::{Ground, Names};
 use super::guard::Verdict;
 use super::losses::Losses;
+use super::unmatched::{self, Recorded, Then, Unmatched, policies_text, read_policies};
 use super::{names, names_text};
+use crate::api::Object;
+use crate::api::keys::hub;
 use crate::api::names::ClusterName;
-use std::collections::BTreeSet;
+use crate::api::object::Document;
+use crate::reconcile::policy::Effective;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Reads and writes as `<fingerprint of the words>/<placed>/<restored>/<gone>/<held>/<acknowledged>`; what is empty at the
-/// end is left out. No cluster stands in two of the lists.
+/// end is left out. No cluster stands in two of the lists. Where a Placement chose, `/<Placements>/<unmatched>` follows, and
+/// `<placed>` is `=` with its difference to what the holds say: a thousand names need not stand twice.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
     /// Fingerprint of the words; `None` before the first decision.
@@ -25,21 +31,66 @@ pub struct Record {
     pub held: BTreeSet<ClusterName>,
     /// The token that was acknowledged last: it is spent.
     pub acknowledged: Option<String>,
+    /// Placements that chose clusters.
+    pub policies: BTreeMap<String, Recorded>,
+    /// Clusters that nothing chooses any more, kept for a while because a Placement let them go.
+    pub unmatched: BTreeMap<ClusterName, Unmatched>,
 }
 
 /// What stands for the local cluster in the lists, whatever its Cluster is called.
 pub(super) const LOCAL: &str = "@local";
 
 impl Record {
-    pub fn read(text: Option<&str>) -> Self {
+    /// What stands on the instance.
+    pub fn on<D: Document>(instance: &Object<D>) -> Self {
+        let holds = super::holds(instance.annotation(hub::HOLDS)).0;
+        Self::read(instance.annotation(hub::DECIDED), &holds)
+    }
+
+    /// `holds` stand on the same instance.
+    pub fn read(text: Option<&str>, holds: &Names) -> Self {
         let mut parts = text.unwrap_or_default().split('/');
         let words = parts.next().filter(|w| !w.is_empty()).map(str::to_owned);
-        let mut placed = names(parts.next());
+        let placed_text = parts.next();
+        let difference = placed_text.and_then(|text| text.strip_prefix('='));
+        let mut placed = names(placed_text.filter(|_| difference.is_none()));
         let (restored, gone, held) = (names(parts.next()), names(parts.next()), names(parts.next()));
         let acknowledged = parts.next().filter(|t| !t.is_empty()).map(str::to_owned);
+        let policies = read_policies(parts.next().unwrap_or_default());
+        let unmatched = unmatched::read(parts.next().unwrap_or_default());
         let mark = ClusterName::new(LOCAL);
-        let local = placed.remove(&mark) || gone.contains(&mark) || held.contains(&mark);
-        Self { words, placed, local, restored, gone, held, acknowledged }
+        let mut record = Self {
+            words,
+            local: false,
+            restored,
+            gone,
+            held,
+            acknowledged,
+            policies,
+            unmatched,
+            placed: Names::new(),
+        };
+        if let Some(difference) = difference {
+            let signed = |sign: char| {
+                let words = difference.split(',').filter_map(move |word| word.strip_prefix(sign));
+                names(Some(&words.collect::<Vec<_>>().join(",")))
+            };
+            placed = &(&record.implied(holds) | &signed('+')) - &signed('-');
+        }
+        let elsewhere = [&record.gone, &record.held].iter().any(|list| list.contains(&mark));
+        record.local = placed.remove(&mark) || elsewhere || record.unmatched.contains_key(&mark);
+        record.placed = placed;
+        record
+    }
+
+    /// What is placed where these are held, if nothing else is said.
+    fn implied(&self, holds: &Names) -> Names {
+        let is_kept = |n: &&ClusterName| {
+            let unmatched = self.unmatched.get(*n);
+            unmatched.is_none_or(|u| matches!(u.then, Then::Replaced { .. }))
+                && ![&self.restored, &self.gone, &self.held].iter().any(|list| list.contains(*n))
+        };
+        holds.iter().filter(is_kept).cloned().collect()
     }
 
     /// What to remember of a decision. `chosen` are the clusters as the record names them.
@@ -70,6 +121,7 @@ impl Record {
         // What ran on the hub was let go with the Cluster that stood for it, and stays on record as such.
         let left_on_hub = before.local && ground.own.is_none();
         let is_lost = record.gone.contains(&mark) || record.held.contains(&mark);
+        record.policies = ground.policies_after(verdict);
         record.local = record.placed.remove(&mark) || left_on_hub || is_lost;
         record
     }
@@ -81,19 +133,67 @@ impl Record {
         self.restored = losses.restored.clone();
     }
 
-    pub fn text(&self) -> String {
+    /// What is kept unmatched is placed no more, and the Placements that let it go stay on record with it.
+    pub(super) fn note_unmatched(&mut self, ground: &Ground) {
+        let plain = |u: &&Unmatched| !matches!(u.then, Then::Replaced { .. });
+        self.local |= self.unmatched.get(&ClusterName::new(LOCAL)).filter(plain).is_some();
+        if !self.unmatched.is_empty() {
+            for text in ground.gone_policies() {
+                let before = ground.past.record.policies.get_key_value(text);
+                self.policies.extend(before.map(|(text, r)| (text.clone(), r.clone())));
+            }
+        }
+    }
+
+    /// `holds` are written together with it.
+    pub fn text(&self, holds: &Names) -> String {
         let mark = ClusterName::new(LOCAL);
         let mut placed = self.placed.clone();
-        if self.local && !self.gone.contains(&mark) && !self.held.contains(&mark) {
+        let elsewhere =
+            self.gone.contains(&mark) || self.held.contains(&mark) || self.unmatched.contains_key(&mark);
+        if self.local && !elsewhere {
             placed.insert(mark);
         }
-        let mut parts = vec![self.words.clone().unwrap_or_default(), names_text(&placed)];
+        let is_plain = self.policies.is_empty() && self.unmatched.is_empty();
+        let placed = if is_plain { names_text(&placed) } else { difference(&self.implied(holds), &placed) };
+        let mut parts = vec![self.words.clone().unwrap_or_default(), placed];
         parts.extend([&self.restored, &self.gone, &self.held].map(names_text));
-        parts.extend(self.acknowledged.clone());
+        parts.push(self.acknowledged.clone().unwrap_or_default());
+        parts.push(policies_text(&self.policies));
+        parts.push(unmatched::text(&self.unmatched));
         while parts.len() > 2 && parts.last().is_some_and(String::is_empty) {
             parts.pop();
         }
         parts.join("/")
+    }
+}
+
+/// `=+a,-b`: what the second has and lacks against the first.
+fn difference(implied: &Names, placed: &Names) -> String {
+    let more = placed.difference(implied).map(|n| format!("+{n}"));
+    let less = implied.difference(placed).map(|n| format!("-{n}"));
+    format!("={}", more.chain(less).collect::<Vec<_>>().join(","))
+}
+
+impl Ground<'_> {
+    /// The Placements to record. One that is gone stays while clusters are kept for it; one that cannot be read stays as
+    /// it was.
+    fn policies_after(&self, verdict: &Verdict) -> BTreeMap<String, Recorded> {
+        let before = &self.past.record.policies;
+        if matches!(verdict, Verdict::Unreadable(_)) {
+            return before.clone();
+        }
+        let Some(said) = self.said else { return BTreeMap::new() };
+        let recorded =
+            |p: &Effective| Recorded { hash: p.hash.clone(), on_unmatch: p.on_unmatch, grace: p.grace };
+        let mut policies: BTreeMap<String, Recorded> =
+            said.placing().map(|(p, _)| (p.name.recorded(), recorded(p))).collect();
+        if !verdict.kept().is_empty() {
+            for text in self.gone_policies() {
+                policies.extend(before.get_key_value(text).map(|(text, r)| (text.clone(), r.clone())));
+            }
+        }
+        policies
     }
 }
 
@@ -112,6 +212,7 @@ mod tests {
             gone: names(Some("d")),
             held: names(Some("e")),
             acknowledged: Some("0123abcd".into()),
+            ..Record::default()
         };
         let local_held = Record { held: names(Some("@local,e")), gone: BTreeSet::new(), ..full.clone() };
         for (record, text) in [
@@ -119,10 +220,10 @@ mod tests {
             (local_held, "f/a,b/c//@local,e/0123abcd"),
             (Record { words: Some("f".into()), placed: names(Some("a")), ..Record::default() }, "f/a"),
         ] {
-            assert_eq!(record.text(), text);
-            assert_eq!(Record::read(Some(text)), record);
+            assert_eq!(record.text(&Names::new()), text);
+            assert_eq!(Record::read(Some(text), &Names::new()), record);
         }
-        assert_eq!(Record::read(None), Record::default());
+        assert_eq!(Record::read(None, &Names::new()), Record::default());
     }
 
     #[test]
@@ -157,10 +258,10 @@ mod tests {
             let view = ClusterView { local: true, ..ClusterView::default() };
             let clusters = has_own.then(|| (ClusterName::new("hub"), view)).into_iter().collect();
             let before = before.replace('P', &print);
-            let past = Past { record: Record::read(Some(&before)), ..Past::default() };
+            let past = Past { record: Record::read(Some(&before), &Names::new()), ..Past::default() };
             let ground = Ground::of(&words, "n", &clusters, &past, DefaultPlacement::Local);
             let record = Record::after(&ground, &names(Some(chosen)), &verdict);
-            assert_eq!(record.text(), want.replace('P', &print), "{before} {verdict:?}");
+            assert_eq!(record.text(&Names::new()), want.replace('P', &print), "{before} {verdict:?}");
         }
     }
 }

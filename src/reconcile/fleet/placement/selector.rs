@@ -1,16 +1,17 @@
-//! Label selectors in their text form.
+//! Label selectors, from their text form and from their fields.
 
 use crate::api::text;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use std::collections::BTreeMap;
 
 /// Bytes of a selector: what is judged against every cluster has to be short.
 const LONGEST: usize = 4_096;
 
-/// A Kubernetes label selector in its text form. Empty selects nothing.
-#[derive(Debug, PartialEq)]
+/// A Kubernetes label selector. Empty selects nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Selector(Vec<Requirement>);
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Requirement {
     In(String, Vec<String>),
     NotIn(String, Vec<String>),
@@ -39,6 +40,40 @@ impl Selector {
             })?);
         }
         Ok(Self(list))
+    }
+
+    /// # Errors
+    /// A sentence that names the requirement that means nothing.
+    pub fn of(fields: &LabelSelector) -> Result<Self, String> {
+        let equal = fields.match_labels.iter().flatten();
+        let mut list: Vec<Requirement> =
+            equal.map(|(key, value)| Requirement::In(key.clone(), vec![value.clone()])).collect();
+        for (index, one) in fields.match_expressions.iter().flatten().enumerate() {
+            let (key, values) = (one.key.clone(), one.values.clone().unwrap_or_default());
+            let at = || format!("matchExpressions[{index}]");
+            list.push(match (one.operator.as_str(), values.is_empty()) {
+                ("In", false) => Requirement::In(key, values),
+                ("NotIn", false) => Requirement::NotIn(key, values),
+                ("Exists", true) => Requirement::Exists(key),
+                ("DoesNotExist", true) => Requirement::Absent(key),
+                ("In" | "NotIn", true) => return Err(format!("{}: {} needs values", at(), one.operator)),
+                ("Exists" | "DoesNotExist", false) => {
+                    return Err(format!("{}: {} takes no values", at(), one.operator));
+                }
+                (other, _) => {
+                    let other = text::cut(other, super::matches::SHOWN);
+                    return Err(format!(
+                        "{}: operator {other:?} is none of In, NotIn, Exists, DoesNotExist",
+                        at()
+                    ));
+                }
+            });
+        }
+        Ok(Self(list))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {

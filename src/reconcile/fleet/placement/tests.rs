@@ -2,6 +2,23 @@
 
 use super::matches::MOST_NAMES;
 use super::*;
+use crate::api::amounts::Span;
+use crate::api::cluster::{Effect, Taint};
+use crate::api::names::{GroupKind, InstanceKey};
+use crate::api::placement::{OnUnmatch, Operator, Toleration};
+use crate::reconcile::policy::{Chosen, Effective, Limit, PolicyName};
+use std::sync::Arc;
+
+/// Without any Placement.
+pub(super) fn decide(
+    words: &Words,
+    namespace: &str,
+    clusters: &BTreeMap<ClusterName, ClusterView>,
+    past: &Past,
+    default: DefaultPlacement,
+) -> Decision {
+    super::decide(words, super::Around { namespace, clusters, default, said: None }, past)
+}
 
 fn clusters() -> BTreeMap<ClusterName, ClusterView> {
     let view = |region: &str| ClusterView {
@@ -86,7 +103,7 @@ fn few_are_let_go_after_a_pause_and_only_once_that_is_on_record() {
         (names_text(&over.spokes).as_str(), names_text(&over.record.gone).as_str()),
         ("eu-1,eu-2,us-1", "us-1")
     );
-    past.record = Record::read(Some(&over.record.text()));
+    past.record = Record::read(Some(&over.record.text(&BTreeSet::new())), &BTreeSet::new());
     let after = place(&w, &past);
     assert_eq!((names_text(&after.spokes).as_str(), after.waiting.len(), after.held), ("eu-1,eu-2", 0, None));
     assert_eq!(after.record, over.record);
@@ -196,7 +213,7 @@ fn losses_one_by_one_count_as_one() {
             left = got.spokes.len();
             past = Past {
                 holds: got.spokes.clone(),
-                record: Record::read(Some(&got.record.text())),
+                record: Record::read(Some(&got.record.text(&BTreeSet::new())), &BTreeSet::new()),
                 waited: got.waiting,
                 ..Past::default()
             };
@@ -210,7 +227,7 @@ fn losses_one_by_one_count_as_one() {
 fn the_local_cluster_is_guarded_as_every_other() {
     let silent = Words::default();
     let before = decide(&silent, "default", &clusters(), &Past::default(), DefaultPlacement::Local);
-    assert_eq!(before.record.text(), format!("{}/@local", silent.fingerprint()));
+    assert_eq!(before.record.text(&BTreeSet::new()), format!("{}/@local", silent.fingerprint()));
     let past = Past { record: before.record, ..Past::default() };
     let restarted = decide(&silent, "default", &clusters(), &past, DefaultPlacement::None);
     assert!(restarted.held.is_some() && restarted.local.is_some());
@@ -243,7 +260,7 @@ fn content_that_an_older_hub_does_not_know_of_is_kept_until_somebody_decides() {
     let got = place(&w, &restored);
     assert_eq!(names_text(&got.spokes), "eu-1,us-1");
     // It stays held when it is on record, and goes with an acknowledgement or an edit.
-    let record = Record::read(Some(&got.record.text()));
+    let record = Record::read(Some(&got.record.text(&BTreeSet::new())), &BTreeSet::new());
     let later = Past { holds: names(Some("eu-1,us-1")), record, ..Past::default() };
     let held = place(&w, &later).held.expect("still held");
     let acknowledged = Past { allow_shrink: Some(held.token), ..later.clone() };
@@ -257,4 +274,275 @@ fn past(holds: &str, placed: &str, w: &Words) -> Past {
         record: Record { words: Some(w.fingerprint()), placed: names(Some(placed)), ..Record::default() },
         ..Past::default()
     }
+}
+
+/// One instance that Placements choose for, over decisions that are each on record before the next.
+struct Placed {
+    placements: Vec<Arc<Effective>>,
+    clusters: BTreeMap<ClusterName, ClusterView>,
+    lost: BTreeMap<ClusterName, i64>,
+    past: Past,
+    now: i64,
+    /// When so many were out of reach last that none is replaced.
+    trouble_at: i64,
+}
+
+fn key() -> InstanceKey {
+    InstanceKey::new(GroupKind::new("kro.run", "App"), "default", "web")
+}
+
+fn placement(name: &str, hash: &str, chosen: &str, limit: Option<Limit>) -> Effective {
+    Effective {
+        name: PolicyName::new("default", name),
+        group_kind: key().gk.clone(),
+        hash: hash.to_owned(),
+        clusters: Some(Chosen { names: names(Some(chosen)), limit, ..Chosen::default() }),
+        on_unmatch: OnUnmatch::Delete,
+        grace: Span(0),
+        overrides: Vec::new(),
+        rollout: None,
+        invalid: None,
+    }
+}
+
+impl Placed {
+    fn new(placements: Vec<Effective>) -> Self {
+        let placements = placements.into_iter().map(Arc::new).collect();
+        Self {
+            placements,
+            clusters: clusters(),
+            lost: BTreeMap::new(),
+            past: Past::default(),
+            now: 1_000,
+            trouble_at: 0,
+        }
+    }
+
+    fn say(&mut self, placements: Vec<Effective>) {
+        self.placements = placements.into_iter().map(Arc::new).collect();
+    }
+
+    /// A decision that is put on record: what is there grows at once, and what goes is gone at once.
+    fn decide(&mut self) -> Decision {
+        let reach =
+            |name: &ClusterName| self.lost.get(name).map_or(Reach::Ready, |since| Reach::Lost(*since));
+        let key = key();
+        let said = Said {
+            placements: &self.placements,
+            key: &key,
+            reach: &reach,
+            is_active: &|_| true,
+            trouble: self.trouble_at == self.now,
+            trouble_at: self.trouble_at,
+            now: self.now,
+        };
+        let default = DefaultPlacement::Local;
+        let around =
+            super::Around { namespace: "default", clusters: &self.clusters, default, said: Some(&said) };
+        let out = super::decide(&Words::default(), around, &self.past);
+        let holds = &out.spokes | &out.orphaned;
+        let text = out.record.text(&holds);
+        self.past.record = Record::read(Some(&text), &holds);
+        assert_eq!(self.past.record.text(&holds), text);
+        self.past.waited = out.waiting.clone();
+        self.past.holds = holds;
+        out
+    }
+
+    fn spokes(&mut self) -> String {
+        names_text(&self.decide().spokes)
+    }
+}
+
+#[test]
+fn placements_add_up_and_one_that_vanished_takes_nothing_away() {
+    let two = || vec![placement("a", "1", "eu-1,eu-2", None), placement("b", "1", "us-1", None)];
+    let mut placed = Placed::new(two());
+    assert_eq!(placed.spokes(), "eu-1,eu-2,us-1");
+    placed.say(vec![]);
+    let held = placed.decide();
+    assert_eq!((names_text(&held.spokes).as_str(), held.local.is_some()), ("eu-1,eu-2,us-1", false));
+    let gone: Vec<String> = held.held.unwrap().gone.iter().map(ToString::to_string).collect();
+    assert_eq!(gone, ["Placement default/a", "Placement default/b"]);
+    // Another one chooses the same: the hold lifts, and what it replaced is forgotten.
+    placed.say(vec![placement("c", "1", "eu-1,eu-2,us-1", None)]);
+    let after = placed.decide();
+    assert!(after.held.is_none() && after.record.policies.keys().eq(["c"]), "{after:?}");
+    // Its author takes two away.
+    placed.say(vec![placement("c", "2", "us-1", None)]);
+    assert_eq!(placed.spokes(), "us-1");
+}
+
+#[test]
+fn a_taint_refuses_new_ones_or_all_of_them_unless_it_is_tolerated() {
+    use Effect::{NoSelect, NoSelectIfNew};
+    let tolerant = || {
+        let mut tolerant = placement("a", "1", "eu-1,us-1", None);
+        let all = Toleration { operator: Operator::Exists, ..Toleration::default() };
+        tolerant.clusters.as_mut().unwrap().tolerations = vec![all];
+        tolerant
+    };
+    for (effect, new, there) in [(NoSelect, "us-1", false), (NoSelectIfNew, "us-1", true)] {
+        let taint = Taint { key: "gpu".into(), value: "yes".into(), effect };
+        let mut fresh = Placed::new(vec![placement("a", "1", "eu-1,us-1", None)]);
+        fresh.clusters.get_mut(&ClusterName::new("eu-1")).unwrap().taints = vec![taint.clone()];
+        let out = fresh.decide();
+        assert_eq!(names_text(&out.spokes), new);
+        let message = &out.refused.get(&ClusterName::new("eu-1")).unwrap().message;
+        assert_eq!(*message, format!("taint gpu=yes:{effect} is not tolerated"));
+        fresh.say(vec![tolerant()]);
+        assert_eq!(fresh.spokes(), "eu-1,us-1");
+        let mut old = Placed::new(vec![placement("a", "1", "eu-1,us-1", None)]);
+        old.decide();
+        old.clusters.get_mut(&ClusterName::new("eu-1")).unwrap().taints = vec![taint];
+        // Half of them is many: the guard asks first.
+        assert_eq!(old.decide().held.is_none(), there, "{effect}");
+    }
+}
+
+#[test]
+fn what_the_guard_of_a_placement_keeps_is_kept_from_a_taint_and_takes_nobody_new() {
+    let kept = || {
+        let mut kept = placement("a", "1", "eu-1,eu-2,us-1", None);
+        kept.clusters.as_mut().unwrap().kept = names(Some("us-1"));
+        vec![kept]
+    };
+    let taint = Taint { key: "gpu".into(), value: String::new(), effect: Effect::NoSelect };
+    for (stands, spokes) in [(true, "eu-1,eu-2,us-1"), (false, "eu-1,eu-2")] {
+        let mut placed = Placed::new(vec![placement("a", "1", "eu-1,eu-2,us-1", None)]);
+        if stands {
+            placed.decide();
+        }
+        placed.clusters.get_mut(&ClusterName::new("us-1")).unwrap().taints = vec![taint.clone()];
+        placed.say(kept());
+        assert_eq!(placed.spokes(), spokes);
+        let said = placed.decide();
+        assert_eq!(said.refused.get(&ClusterName::new("us-1")).map(|r| r.named), (!stands).then_some(false));
+    }
+}
+
+/// As a Placement says it that left out what it may not take.
+#[test]
+fn a_tainted_cluster_is_told_of_and_left_by_the_rules_of_who_named_it() {
+    let with = |names_only, free: &str, refused: &str| {
+        let mut placement = Effective { grace: Span(60), ..placement("a", "1", free, None) };
+        let chosen = placement.clusters.as_mut().unwrap();
+        (chosen.names_only, chosen.refused) = (names_only, names(Some(refused)));
+        vec![placement]
+    };
+    for names_only in [true, false] {
+        let mut placed = Placed::new(with(names_only, "eu-1,eu-2,us-1", ""));
+        assert_eq!(placed.spokes(), "eu-1,eu-2,us-1");
+        let taint = Taint { key: "gpu".into(), value: String::new(), effect: Effect::NoSelect };
+        placed.clusters.get_mut(&ClusterName::new("us-1")).unwrap().taints = vec![taint];
+        placed.say(with(names_only, "eu-1,eu-2", "us-1"));
+        placed.decide();
+        let out = placed.decide();
+        assert_eq!(names_text(&out.spokes), "eu-1,eu-2,us-1", "{names_only}");
+        let stays = out.stays.get(&ClusterName::new("us-1")).unwrap();
+        assert_eq!(
+            *stays,
+            "taint gpu:NoSelect is not tolerated; deleted at 1970-01-01T00:17:40Z (Delete, grace 1m)"
+        );
+        placed.now += 60;
+        let out = placed.decide();
+        assert_eq!(names_text(&out.spokes), "eu-1,eu-2", "{names_only}");
+        assert!(out.refused.contains_key(&ClusterName::new("us-1")), "{names_only}");
+    }
+}
+
+#[test]
+fn grace_keeps_what_nothing_chooses_and_then_it_goes_or_is_left() {
+    for (on_unmatch, orphaned) in [(OnUnmatch::Delete, ""), (OnUnmatch::Orphan, "us-1")] {
+        let with = |hash: &str, chosen: &str| {
+            vec![Effective { on_unmatch, grace: Span(60), ..placement("a", hash, chosen, None) }]
+        };
+        let mut placed = Placed::new(with("1", "eu-1,us-1"));
+        placed.decide();
+        placed.say(with("2", "eu-1,eu-2"));
+        let out = placed.decide();
+        assert_eq!(names_text(&out.spokes), "eu-1,eu-2,us-1");
+        let stays = out.stays.get(&ClusterName::new("us-1")).unwrap();
+        assert!(stays.starts_with("no placement chooses it; "), "{stays}");
+        let until = format!(" at 1970-01-01T00:17:40Z ({on_unmatch:?}, grace 1m)");
+        assert!(stays.ends_with(&until), "{stays}");
+        assert_eq!(out.wake, Some(1_060));
+        placed.now = 1_059;
+        assert_eq!(placed.spokes(), "eu-1,eu-2,us-1");
+        placed.now = 1_060;
+        let out = placed.decide();
+        assert_eq!(
+            (names_text(&out.spokes).as_str(), names_text(&out.orphaned).as_str()),
+            ("eu-1,eu-2", orphaned)
+        );
+    }
+    // What was recorded without its grace is read as well.
+    let record = Record::read(Some("w/a//////1060:D:us-1,1060:O60:us-2"), &names(Some("a,us-1,us-2")));
+    let told = |name: &str| record.unmatched.get(&ClusterName::new(name)).map(|u| u.message(None));
+    assert!(told("us-1").unwrap().ends_with("Z (Delete)"), "{record:?}");
+    assert!(told("us-2").unwrap().ends_with("Z (Orphan, grace 1m)"), "{record:?}");
+    // Without grace it goes at once.
+    let mut placed = Placed::new(vec![placement("a", "1", "eu-1,us-1", None)]);
+    placed.decide();
+    placed.say(vec![placement("a", "2", "eu-1", None)]);
+    assert_eq!(placed.spokes(), "eu-1");
+}
+
+#[test]
+fn a_lost_cluster_is_replaced_after_a_while_and_goes_once_it_is_back() {
+    let limit = Limit { max: 1, failover: Some(Span(600)), ..Limit::default() };
+    let mut placed = Placed::new(vec![placement("a", "1", "eu-1,eu-2", Some(limit))]);
+    let first = placed.spokes();
+    let other = if first == "eu-1" { "eu-2" } else { "eu-1" };
+    placed.lost.insert(ClusterName::new(&first), 1_000);
+    let waits = placed.decide();
+    assert_eq!(
+        (names_text(&waits.spokes), waits.wake, waits.watches),
+        (first.clone(), Some(1_600), Watches::All)
+    );
+    placed.now = 1_600;
+    let out = placed.decide();
+    assert_eq!(names_text(&out.spokes), "eu-1,eu-2");
+    let stays = out.stays.get(&ClusterName::new(&first)).unwrap();
+    assert!(stays.contains(&format!("replaced by {other}")), "{stays}");
+    placed.now = 9_000;
+    assert_eq!(placed.spokes(), "eu-1,eu-2", "nothing goes while there is no contact");
+    placed.lost.clear();
+    assert_eq!(placed.spokes(), "eu-1,eu-2", "on record first");
+    assert_eq!(placed.spokes(), other);
+    assert_eq!(placed.spokes(), other, "and stays there, though the other is back");
+}
+
+/// The clusters come back one after the other: who is last was out of reach no longer than the network.
+#[test]
+fn nobody_is_replaced_at_once_when_a_lost_network_is_back() {
+    let limit = Limit { max: 1, failover: Some(Span(600)), ..Limit::default() };
+    let mut placed = Placed::new(vec![placement("a", "1", "eu-1,eu-2", Some(limit))]);
+    let first = placed.spokes();
+    placed.lost.insert(ClusterName::new(&first), 1_000);
+    (placed.now, placed.trouble_at) = (5_000, 5_000);
+    assert_eq!(placed.spokes(), first, "so many are lost");
+    placed.now = 5_001;
+    let out = placed.decide();
+    assert_eq!((names_text(&out.spokes), out.wake), (first, Some(5_600)), "it may be back in a moment");
+    placed.now = 5_600;
+    assert_eq!(placed.spokes(), "eu-1,eu-2");
+}
+
+#[test]
+fn a_limit_is_kept_by_who_is_there_and_says_what_it_lacks() {
+    let limit = |max| Some(Limit { max, ..Limit::default() });
+    let mut placed = Placed::new(vec![placement("a", "1", "eu-1,eu-2,us-1", limit(2))]);
+    let two = placed.spokes();
+    assert_eq!(two.split(',').count(), 2);
+    // One that is not there is lost: nothing moves.
+    placed.lost.insert(ClusterName::new("us-1"), 0);
+    assert_eq!(placed.spokes(), two);
+    placed.say(vec![placement("a", "2", "eu-1,us-1", limit(2))]);
+    let mut fresh = Placed::new(vec![placement("a", "2", "eu-1,us-1", limit(2))]);
+    fresh.lost.insert(ClusterName::new("us-1"), 0);
+    let out = fresh.decide();
+    assert_eq!(names_text(&out.spokes), "eu-1");
+    let short = Short { policy: PolicyName::new("default", "a"), have: 1, why: "us-1 is not ready".into() };
+    assert_eq!((out.short, out.watches), (vec![short], Watches::All));
 }

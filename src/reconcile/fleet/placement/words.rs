@@ -1,5 +1,6 @@
 //! The placement words that stand on an instance.
 
+use super::names::{ALL, items};
 use crate::api::keys::hub;
 use crate::api::{Object, hash};
 use serde_json::json;
@@ -20,6 +21,10 @@ impl Words {
     }
     pub fn is_silent(&self) -> bool {
         self.clusters.is_none() && self.selector.is_none()
+    }
+    /// Whether they may choose clusters that they do not name.
+    pub fn may_choose_any(&self) -> bool {
+        self.selector.is_some() || items(self.clusters.as_deref()).any(|word| word == ALL)
     }
     /// Changes exactly when somebody edits the words.
     pub fn fingerprint(&self) -> String {

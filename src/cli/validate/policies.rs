@@ -1,0 +1,194 @@
+//! Placements, ClusterPlacements and RolloutApprovals: their form, what chooses instances and clusters, and their overrides
+//! against the definition that makes the kind.
+
+use super::finding::{Rule, Severity};
+use super::report_to::{Findings, Words};
+use super::source::Object;
+use super::structural::{self, below};
+use crate::api;
+use crate::api::keys::hub;
+use crate::api::names::GroupKind;
+use crate::api::placement::{ClusterFilter, Placement};
+use crate::cel::{Budget, Decls, Program, Scope, Type};
+use crate::graph::patch::Patch;
+use crate::graph::{Diagnostic, Graph, Spot, variables};
+use crate::reconcile::fleet::placement::Selector;
+use crate::reconcile::policy::Policy;
+use crate::schema::served;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// The plural of a kind that is judged here.
+pub fn plural(object: &Object) -> Option<&'static str> {
+    let kind = Some(&*object.gvk.kind).filter(|_| *object.gvk.group == *hub::GROUP)?;
+    Some(match kind {
+        "Placement" => "placements",
+        "ClusterPlacement" => "clusterplacements",
+        "RolloutApproval" => "rolloutapprovals",
+        _ => return None,
+    })
+}
+
+/// The kinds of the files.
+pub struct Kinds<'g> {
+    /// Of the definitions that compile.
+    pub graphs: &'g [(usize, Graph)],
+    /// Kinds that some definition makes, be it right or wrong.
+    pub generated: &'g BTreeSet<GroupKind>,
+}
+
+/// Checks one of them; `schema` is that of whole objects of its kind.
+pub fn check(object: &Object, schema: Option<&Value>, kinds: &Kinds<'_>, findings: &mut Findings<'_>) {
+    let source = findings.source(object);
+    let mut is_right = true;
+    if let Some(schema) = schema {
+        for problem in structural::check(source, &object.node, schema, "") {
+            is_right = false;
+            findings.problem(object, Rule::Placement, Severity::Error, problem);
+        }
+        if is_right {
+            let value = object.node.value();
+            let shown = served::shown(Some(&value), schema).unwrap_or(value);
+            rules(object, &shown, schema, "", findings);
+        }
+    }
+    if *object.gvk.kind != *"RolloutApproval" && is_right {
+        placement(object, kinds, findings);
+    }
+}
+
+/// The rules of a CRD in CEL, as the API server says them. Those that compare with what was before are for it alone.
+fn rules(object: &Object, value: &Value, schema: &Value, path: &str, findings: &mut Findings<'_>) {
+    let of_here = schema.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten();
+    for rule in of_here {
+        let text = |field: &str| rule.get(field).and_then(Value::as_str).unwrap_or_default();
+        if !text("rule").contains("oldSelf") && holds(text("rule"), value) == Some(false) {
+            let words = Words { message: text("message").to_owned(), help: None };
+            findings.at_path(object, Rule::Placement, if path.is_empty() { "spec" } else { path }, words);
+        }
+    }
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                let property = schema.get("properties").and_then(|p| p.get(name));
+                if let Some(inner) = property.or_else(|| schema.get("additionalProperties")) {
+                    rules(object, field, inner, &below(path, name), findings);
+                }
+            }
+        }
+        Value::Array(items) => {
+            let Some(inner) = schema.get("items") else { return };
+            for (index, item) in items.iter().enumerate() {
+                rules(object, item, inner, &format!("{path}[{index}]"), findings);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// `None` where only the API server can say.
+fn holds(rule: &str, value: &Value) -> Option<bool> {
+    let program = Program::compile(rule).ok()?;
+    let mut scope = Scope::new();
+    scope.bind("self", value);
+    program.eval(&scope, &Budget::default()).ok()?.as_bool()
+}
+
+fn placement(object: &Object, kinds: &Kinds<'_>, findings: &mut Findings<'_>) {
+    let value = object.node.value();
+    let Ok(read) = serde_json::from_value::<Placement>(value.clone()) else { return };
+    let mut said = BTreeSet::new();
+    let spec = &read.spec;
+    if let Some(clusters) = &spec.clusters {
+        condition(object, &clusters.expression, "spec.clusters.expression", &mut said, findings);
+    }
+    for (index, entry) in spec.overrides.iter().enumerate() {
+        filter(
+            object,
+            entry.clusters.as_ref(),
+            &format!("spec.overrides[{index}].clusters"),
+            &mut said,
+            findings,
+        );
+    }
+    for (index, stage) in spec.rollout.iter().flat_map(|rollout| &rollout.stages).enumerate() {
+        let path = format!("spec.rollout.stages[{index}].clusters");
+        filter(object, stage.clusters.as_ref(), &path, &mut said, findings);
+    }
+    let policy = Policy::new(&api::Object(value));
+    if let Some((path, message)) = policy.invalid().and_then(|why| why.split_once(": "))
+        && !said.contains(path)
+    {
+        findings.at_path(object, Rule::Placement, path, Words { message: message.to_owned(), help: None });
+    }
+    overrides(object, &read, kinds, findings);
+}
+
+fn filter(
+    object: &Object,
+    filter: Option<&ClusterFilter>,
+    path: &str,
+    said: &mut BTreeSet<String>,
+    findings: &mut Findings<'_>,
+) {
+    let Some(filter) = filter else { return };
+    condition(object, &filter.expression, &format!("{path}.expression"), said, findings);
+    if let Some(Err(why)) = filter.label_selector.as_ref().map(Selector::of) {
+        let (below, message) = why.split_once(": ").unwrap_or(("", &why));
+        let path = format!("{path}.labelSelector.{below}");
+        findings.at_path(object, Rule::Placement, &path, Words { message: message.to_owned(), help: None });
+    }
+}
+
+/// An expression over `cluster` that says yes or no.
+fn condition(
+    object: &Object,
+    source: &str,
+    path: &str,
+    said: &mut BTreeSet<String>,
+    findings: &mut Findings<'_>,
+) {
+    if source.is_empty() {
+        return;
+    }
+    let mut decls = Decls::new();
+    variables::declare_cluster(&mut decls);
+    let mut tell = |message: String, help: Option<String>, spot: Option<Spot>| {
+        said.insert(path.to_owned());
+        let found = Diagnostic { path: path.to_owned(), message, help, spot };
+        findings.diagnostic(object, Rule::Placement, found);
+    };
+    match Program::compile_typed(source, &decls) {
+        Ok((_, found)) if *found.plain() == Type::Bool => {}
+        Ok((_, other)) => tell(format!("expected bool, got {}", other.in_message()), None, None),
+        Err(problems) => {
+            for problem in problems {
+                let spot = Spot { source: problem.source_text.clone(), offset: problem.offset };
+                let bare = problem.clone().with_help(None);
+                tell(bare.to_string(), problem.help, Some(spot));
+            }
+        }
+    }
+}
+
+fn overrides(object: &Object, read: &Placement, kinds: &Kinds<'_>, findings: &mut Findings<'_>) {
+    let gk = read.spec.instances.group_kind();
+    if read.spec.overrides.is_empty() {
+        return;
+    }
+    let Some((_, graph)) = kinds.graphs.iter().find(|(_, graph)| graph.gvk.group_kind() == gk) else {
+        // The problems of its definition come first.
+        if !kinds.generated.contains(&gk) {
+            let message = format!("no definition among the files makes {gk}: the overrides are not checked");
+            let help = Some("give the file of its ResourceGraphDefinition too".to_owned());
+            findings.warn_at_path(object, Rule::Placement, "spec.overrides", Words { message, help });
+        }
+        return;
+    };
+    for (index, entry) in read.spec.overrides.iter().enumerate() {
+        let compiled = Patch::compile(graph, &entry.spec, &format!("spec.overrides[{index}].spec"));
+        for problem in compiled.err().unwrap_or_default() {
+            findings.diagnostic(object, Rule::Placement, problem);
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! What is on record of rollouts: versions of instances, and what somebody approved.
+
+use super::{Effect, InstanceKey, Instances, Outcome, Target};
+use crate::api::Object;
+use crate::api::keys::hub;
+use crate::api::maps::HashMap;
+use crate::api::names::GroupKind;
+use crate::api::rollout_approval::RolloutApproval;
+use crate::graph::Graph;
+use crate::hub::resources;
+use crate::hub::view::{Change, View};
+use crate::reconcile::Moment;
+use crate::reconcile::fleet::FleetAction;
+use crate::reconcile::fleet::rollout::kind::{By, KindRecord, read_kind_version};
+use crate::reconcile::fleet::rollout::{OnRecord, read_version};
+use crate::spoke::client::{ApiError, Verbs};
+use crate::spoke::watch::Listed;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+#[derive(Default)]
+pub(super) struct Rollouts {
+    versions: View,
+    approvals: View,
+    /// By uid of the instance.
+    on_record: HashMap<String, Arc<OnRecord>>,
+    /// Uids of the instances of a name: versions may be seen before the instance is.
+    uids: BTreeMap<InstanceKey, BTreeSet<String>>,
+    /// Graphs that versions were made with: kind and hash, and whether somebody was asked for it since the kind is served.
+    graphs: BTreeMap<(GroupKind, String), bool>,
+    /// Versions with stages, by instance.
+    approved: BTreeMap<InstanceKey, BTreeSet<(u64, Arc<str>)>>,
+    /// What is on record of whole kinds, by uid of the ClusterPlacement.
+    of_kinds: BTreeMap<String, Arc<KindRecord>>,
+    /// Versions with stages, by ClusterPlacement.
+    approved_of_kinds: BTreeMap<String, BTreeSet<(u64, Arc<str>)>>,
+    /// Something of these kinds changed since somebody asked.
+    changed_kinds: BTreeSet<GroupKind>,
+    /// The controller's namespace: what moves whole kinds stands there.
+    pub home: String,
+    /// Nobody is moved before.
+    pub quiet_until: Moment,
+}
+
+/// The instance that an approval is about, and what it approves.
+fn read_approval(object: &Object) -> Option<(InstanceKey, (u64, Arc<str>))> {
+    let approval: RolloutApproval = serde_json::from_value(object.0.clone()).ok()?;
+    let spec = approval.spec;
+    let instance = spec.instance?;
+    let gk = GroupKind::new(&instance.group, &instance.kind);
+    let key = InstanceKey::new(gk, object.namespace(), &instance.name);
+    Some((key, (u64::try_from(spec.version).ok()?, spec.stage.as_str().into())))
+}
+
+/// The instance that owns a version, as far as the version says it.
+fn owner(version: &Object) -> Option<InstanceKey> {
+    let owner = version.0.pointer("/metadata/ownerReferences/0")?;
+    let text = |field: &str| owner.get(field).and_then(Value::as_str);
+    let group = text("apiVersion")?.split_once('/').map_or("", |(group, _)| group);
+    Some(InstanceKey::new(GroupKind::new(group, text("kind")?), version.namespace(), text("name")?))
+}
+
+impl Rollouts {
+    pub fn are_synced(&self) -> bool {
+        self.versions.is_synced() && self.approvals.is_synced()
+    }
+
+    pub fn of(&self, uid: &str) -> Option<&Arc<OnRecord>> {
+        self.on_record.get(uid)
+    }
+
+    /// What was approved before anything else is on record is known as well: an earlier instance may have had the name.
+    pub fn prepare(&mut self, key: &InstanceKey, uid: &str) {
+        if self.approved.is_empty() || self.on_record.contains_key(uid) {
+            return;
+        }
+        let key = self.on_record_at(key);
+        if let Some(approvals) = self.approved.get(&key) {
+            let on_record = OnRecord { approvals: approvals.clone(), ..OnRecord::default() };
+            self.uids.entry(key).or_default().insert(uid.to_owned());
+            self.on_record.insert(uid.to_owned(), Arc::new(on_record));
+        }
+    }
+
+    /// The name that versions and approvals of an instance go by: those of cluster scoped ones stand in the controller's
+    /// namespace.
+    fn on_record_at(&self, key: &InstanceKey) -> InstanceKey {
+        let namespace = if key.namespace.is_empty() { &*self.home } else { &*key.namespace };
+        InstanceKey::new(key.gk.clone(), namespace, &key.name)
+    }
+
+    /// The instance is gone. Versions of it that are still there are forgotten as they go.
+    pub fn forget(&mut self, key: &InstanceKey, uid: &str) {
+        if self.on_record.get(uid).is_some_and(|known| known.versions.is_empty()) {
+            let key = self.on_record_at(key);
+            self.drop(&key, uid);
+        }
+    }
+
+    fn drop(&mut self, key: &InstanceKey, uid: &str) {
+        self.on_record.remove(uid);
+        if let Some(uids) = self.uids.get_mut(key) {
+            uids.remove(uid);
+            if uids.is_empty() {
+                self.uids.remove(key);
+            }
+        }
+    }
+
+    /// Takes in versions that changed; the instances that it concerns.
+    fn versions_changed(&mut self, changes: Vec<Change>) -> BTreeSet<InstanceKey> {
+        let mut concerned = BTreeSet::new();
+        for Change { before, after, .. } in changes {
+            for (object, is_there) in [(before, false), (after, true)] {
+                let Some(object) = object else { continue };
+                if object.namespace() == self.home
+                    && let Some((uid, gk, version)) = read_kind_version(&object)
+                {
+                    let known = Arc::make_mut(self.of_kinds.entry(uid).or_default());
+                    if is_there {
+                        self.graphs.entry((gk.clone(), version.content.graph.to_string())).or_default();
+                        known.versions.insert(version.number, version);
+                    } else {
+                        known.versions.remove(&version.number);
+                    }
+                    self.changed_kinds.insert(gk);
+                    continue;
+                }
+                let Some((uid, version)) = read_version(&object) else { continue };
+                let Some(key) = owner(&object) else { continue };
+                let known = self.on_record.entry(uid.clone()).or_default();
+                let known = Arc::make_mut(known);
+                if is_there {
+                    self.graphs.entry((key.gk.clone(), version.content.graph.to_string())).or_default();
+                    known.versions.insert(version.number, version);
+                    known.approvals = self.approved.get(&key).cloned().unwrap_or_default();
+                } else {
+                    known.versions.remove(&version.number);
+                }
+                // While the instance lives, its next step finds what is approved.
+                if known.versions.is_empty() {
+                    self.drop(&key, &uid);
+                } else {
+                    self.uids.entry(key.clone()).or_default().insert(uid);
+                }
+                concerned.insert(key);
+            }
+        }
+        concerned
+    }
+
+    /// What is on record of a whole kind.
+    pub fn of_kind(&mut self, by: &By) -> Arc<KindRecord> {
+        let approvals = self.approved_of_kinds.get(&*by.effective.name.name);
+        let approvals = approvals.cloned().unwrap_or_default();
+        let known = self.of_kinds.entry(by.uid.to_string()).or_default();
+        if known.approvals != approvals {
+            Arc::make_mut(known).approvals = approvals;
+        }
+        known.clone()
+    }
+
+    /// Kinds of which something on record changed, since this was asked last.
+    pub fn take_changed_kinds(&mut self) -> BTreeSet<GroupKind> {
+        std::mem::take(&mut self.changed_kinds)
+    }
+
+    /// A graph that instances of the kind may run by is to be at hand.
+    pub fn wants(&mut self, gk: &GroupKind, hash: &str) {
+        let key = (gk.clone(), hash.to_owned());
+        self.graphs.entry(key).or_default();
+    }
+
+    /// What is approved of whole kinds stands in the controller's namespace alone.
+    fn approve_kinds(&mut self) {
+        let approved = self.approvals.iter().filter(|(_, object)| object.namespace() == self.home);
+        let mut all: BTreeMap<String, BTreeSet<(u64, Arc<str>)>> = BTreeMap::new();
+        for (_, object) in approved {
+            let approval = serde_json::from_value::<RolloutApproval>(object.0.clone()).ok();
+            let Some(spec) = approval.map(|approval| approval.spec) else { continue };
+            if let (Some(name), Ok(version)) = (spec.cluster_placement, u64::try_from(spec.version)) {
+                all.entry(name).or_default().insert((version, spec.stage.as_str().into()));
+            }
+        }
+        self.approved_of_kinds = all;
+    }
+
+    fn approvals_changed(&mut self, changes: Vec<Change>) -> BTreeSet<InstanceKey> {
+        self.approve_kinds();
+        let mut concerned = BTreeSet::new();
+        for Change { before, after, .. } in changes {
+            for (object, is_there) in [(before, false), (after, true)] {
+                let Some((key, approved)) = object.as_deref().and_then(read_approval) else { continue };
+                let all = self.approved.entry(key.clone()).or_default();
+                if is_there {
+                    all.insert(approved);
+                } else {
+                    all.remove(&approved);
+                }
+                concerned.insert(key);
+            }
+        }
+        // Two objects may approve the same: what one of them took out, the other still says.
+        for (key, approved) in self.approvals.iter().filter_map(|(_, object)| read_approval(object)) {
+            if concerned.contains(&key) {
+                self.approved.entry(key).or_default().insert(approved);
+            }
+        }
+        self.approved.retain(|_, all| !all.is_empty());
+        for key in &concerned {
+            let approvals = self.approved.get(key).cloned().unwrap_or_default();
+            for uid in self.uids.get(key).into_iter().flatten() {
+                if let Some(known) = self.on_record.get_mut(uid) {
+                    Arc::make_mut(known).approvals = approvals.clone();
+                }
+            }
+        }
+        concerned
+    }
+}
+
+impl Instances {
+    /// Nobody is moved before: what an earlier life of the hub sent may land until then.
+    pub fn quiet_until(&mut self, at: Moment) {
+        self.rollouts.quiet_until = at;
+    }
+
+    pub fn rollouts_are_synced(&self) -> bool {
+        self.rollouts.are_synced()
+    }
+
+    pub fn seen_version(&mut self, listed: Listed) {
+        let changes = self.rollouts.versions.take(listed);
+        let concerned = self.rollouts.versions_changed(changes);
+        self.need_graphs();
+        self.look_at(concerned);
+        for gk in self.rollouts.take_changed_kinds() {
+            self.look_at_kind(&gk);
+        }
+    }
+
+    pub fn seen_approval(&mut self, listed: Listed) {
+        let changes = self.rollouts.approvals.take(listed);
+        let concerned = self.rollouts.approvals_changed(changes);
+        self.look_at(concerned);
+        self.look_at_moved_kinds();
+    }
+
+    /// Asks for the graphs that versions were made with, of kinds that are served.
+    pub(super) fn need_graphs(&mut self) {
+        let served = |gk: &GroupKind| self.kinds.get(gk).is_some_and(|kind| kind.graph.is_some());
+        let open = self.rollouts.graphs.iter_mut().filter(|((gk, _), asked)| !**asked && served(gk));
+        for ((gk, hash), asked) in open {
+            *asked = true;
+            self.effects.push(Effect::Need(gk.clone(), hash.clone()));
+        }
+    }
+
+    /// An earlier revision of a definition.
+    pub fn know_former(&mut self, graph: Arc<Graph>) {
+        let gk = graph.gvk.group_kind();
+        if let Some(kind) = self.kinds.get_mut(&gk) {
+            Arc::make_mut(&mut kind.former).insert(graph.hash.clone(), graph);
+        }
+        self.enqueue_kind(&gk);
+    }
+
+    /// The answer to a write of a version.
+    pub(super) fn version_answered(&mut self, answer: Value, is_there: bool) {
+        self.seen_version(if is_there { Listed::Object(answer) } else { Listed::Left(answer) });
+    }
+
+    /// What concerns an instance of a cluster scoped kind stands in the controller's namespace.
+    fn place_of(&self, key: &InstanceKey) -> Option<InstanceKey> {
+        let slots = &self.kinds.get(&key.gk)?.slots;
+        let of_cluster = InstanceKey::new(key.gk.clone(), "", &key.name);
+        [key.clone(), of_cluster].into_iter().find(|key| slots.contains_key(key))
+    }
+
+    fn look_at(&mut self, concerned: BTreeSet<InstanceKey>) {
+        for key in concerned {
+            if let Some(key) = self.place_of(&key) {
+                self.enqueue(&key);
+            }
+        }
+    }
+}
+
+/// Writes what a fleet machine wants on record of versions; `None` where the action is about something else. `home`: the
+/// controller's namespace.
+pub(in crate::hub) async fn write_version(
+    client: &Verbs,
+    home: &str,
+    target: &Target,
+    action: &FleetAction,
+) -> Option<Outcome> {
+    let namespace = if target.key.namespace.is_empty() { home } else { &*target.key.namespace };
+    write_version_in(client, namespace, action).await
+}
+
+/// The same in this namespace.
+pub(super) async fn write_version_in(
+    client: &Verbs,
+    namespace: &str,
+    action: &FleetAction,
+) -> Option<Outcome> {
+    let resource = resources::controller_revisions();
+    Some(match action {
+        FleetAction::RecordVersion { name, body } => {
+            let mut body = body.clone();
+            body["metadata"]["namespace"] = json!(namespace);
+            let written = client.at(&resource, namespace, name).apply(hub::MANAGER, &body).await;
+            Outcome::Version(written.map(|value| (value, true)))
+        }
+        FleetAction::MarkStable { name } => {
+            let patch = json!({"metadata": {"labels": {hub::STABLE: "true"}}});
+            let written = client.at(&resource, namespace, name).merge_patch(&patch).await;
+            Outcome::Version(written.map(|value| (value, true)))
+        }
+        FleetAction::DropVersion { name } => {
+            Outcome::Version(drop_version(client, namespace, name).await.map(|value| (value, false)))
+        }
+        _ => return None,
+    })
+}
+
+async fn drop_version(client: &Verbs, namespace: &str, name: &str) -> Result<Value, ApiError> {
+    let resource = resources::controller_revisions();
+    let Some(found) = client.at(&resource, namespace, name).get().await? else {
+        return Ok(json!({"metadata": {"name": name, "namespace": namespace}}));
+    };
+    let found = Object(found);
+    client.at(&resource, namespace, name).delete(found.uid()).await?;
+    Ok(found.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::names::Gvk;
+    use crate::reconcile::fleet::rollout::version_name;
+
+    fn key() -> InstanceKey {
+        InstanceKey::new(GroupKind::new("kro.run", "App"), "shop", "web")
+    }
+
+    fn version(number: u64) -> Listed {
+        let gvk = Gvk::new("kro.run", "v1alpha1", "App");
+        let owner = json!({"apiVersion": gvk.api_version(), "kind": *gvk.kind, "name": "web", "uid": "u"});
+        Listed::Object(json!({
+            "metadata": {"name": version_name(&key(), "u", number), "namespace": "shop", "uid": number.to_string(),
+                "resourceVersion": "1", "labels": {hub::VERSION_OF: "u"}, "ownerReferences": [owner]},
+            "revision": number, "data": {"graph": "g", "print": "p"},
+        }))
+    }
+
+    fn approval(name: &str, version: u64) -> Value {
+        json!({"metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": "1"},
+            "spec": {"instance": {"kind": "App", "name": "web"}, "version": version, "stage": "prod"}})
+    }
+
+    #[test]
+    fn what_is_on_record_is_known_in_whatever_order_it_is_listed() {
+        let known = |rollouts: &Rollouts| {
+            let known = rollouts.of("u").unwrap();
+            (known.versions.keys().copied().collect::<Vec<_>>(), known.approvals.len())
+        };
+        for approvals_first in [false, true] {
+            let mut rollouts = Rollouts::default();
+            for approvals in [approvals_first, !approvals_first] {
+                if approvals {
+                    for name in ["a", "b"] {
+                        let changes = rollouts.approvals.take(Listed::Object(approval(name, 2)));
+                        assert_eq!(rollouts.approvals_changed(changes), BTreeSet::from([key()]));
+                    }
+                } else {
+                    for number in [1, 2] {
+                        let changes = rollouts.versions.take(version(number));
+                        assert_eq!(rollouts.versions_changed(changes), BTreeSet::from([key()]));
+                    }
+                }
+            }
+            assert_eq!(known(&rollouts), (vec![1, 2], 1), "{approvals_first}");
+            // Two objects say the same: it holds until both are gone.
+            for (name, left) in [("a", 1), ("b", 0)] {
+                let changes = rollouts.approvals.take(Listed::Left(approval(name, 2)));
+                rollouts.approvals_changed(changes);
+                assert_eq!(known(&rollouts).1, left);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_approved_for_an_earlier_instance_of_the_name_is_known_before_the_first_version() {
+        // What concerns an instance of a cluster scoped kind stands in the controller's namespace.
+        for namespace in ["shop", ""] {
+            let mut rollouts = Rollouts { home: "shop".into(), ..Rollouts::default() };
+            let changes = rollouts.approvals.take(Listed::Object(approval("a", 1)));
+            rollouts.approvals_changed(changes);
+            assert!(rollouts.of("u").is_none());
+            let key = InstanceKey::new(key().gk.clone(), namespace, "web");
+            rollouts.prepare(&key, "u");
+            assert_eq!(rollouts.of("u").unwrap().approvals.len(), 1, "{namespace:?}");
+            let changes = rollouts.approvals.take(Listed::Object(approval("b", 2)));
+            rollouts.approvals_changed(changes);
+            assert_eq!(rollouts.of("u").unwrap().approvals.len(), 2, "{namespace:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_an_instance_that_is_gone() {
+        for recorded in [false, true] {
+            let mut rollouts = Rollouts::default();
+            let changes = rollouts.approvals.take(Listed::Object(approval("a", 1)));
+            rollouts.approvals_changed(changes);
+            rollouts.prepare(&key(), "u");
+            if recorded {
+                let changes = rollouts.versions.take(version(1));
+                rollouts.versions_changed(changes);
+            }
+            rollouts.forget(&key(), "u");
+            assert_eq!(rollouts.of("u").is_some(), recorded, "a version is still there");
+            if let (true, Listed::Object(version)) = (recorded, version(1)) {
+                let changes = rollouts.versions.take(Listed::Left(version));
+                rollouts.versions_changed(changes);
+            }
+            assert!(rollouts.on_record.is_empty() && rollouts.uids.is_empty(), "{recorded}");
+        }
+    }
+}

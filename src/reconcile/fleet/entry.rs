@@ -1,0 +1,36 @@
+//! What an earlier life wrote of a cluster in the status, or in a report beside it.
+
+use super::Fleet;
+use crate::api::Object;
+use crate::api::names::ClusterName;
+use crate::reconcile::rollout::marks;
+use serde_json::Value;
+
+pub struct Entry<'s>(&'s Value);
+
+impl<'s> Entry<'s> {
+    /// `reported`: what a report beside the status says.
+    pub fn of(status: Option<&'s Value>, reported: Option<&'s Value>, name: &ClusterName) -> Option<Self> {
+        let list = status.and_then(|status| status.pointer("/fleet/clusters")?.as_array());
+        let is_its = |entry: &&Value| entry.get("name").and_then(Value::as_str) == Some(name.as_str());
+        list.and_then(|list| list.iter().find(is_its)).or(reported).map(Self)
+    }
+    pub fn number(&self, field: &str) -> Option<u64> {
+        self.0.get(field)?.as_u64()
+    }
+    pub fn text(&self, field: &str) -> Option<&'s str> {
+        self.0.get(field)?.as_str()
+    }
+    /// Since when it was ACTIVE.
+    pub fn well_since(&self) -> Option<u64> {
+        marks::time(self.text("since")?).filter(|_| self.text("state") == Some("ACTIVE"))
+    }
+}
+
+impl Fleet {
+    /// Since when the instance was ACTIVE on a cluster by the graph of this hash, when the status was written last.
+    pub fn was_well_since(&self, instance: &Object, name: &ClusterName, graph: &str) -> Option<u64> {
+        let entry = Entry::of(instance.0.get("status"), self.reports.entry(name), name)?;
+        entry.well_since().filter(|_| entry.text("revision") == Some(graph))
+    }
+}

@@ -1,0 +1,62 @@
+//! What each cluster may run of one instance, where the revision of the whole kind moves as one.
+
+use super::pairs::Pair;
+use super::{Fleet, Inputs};
+use crate::api::Object;
+use crate::api::names::ClusterName;
+use crate::graph::Graph;
+use crate::reconcile::rollout::Admitted;
+use crate::reconcile::spoke::{MirrorContent, Report};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The revision that a cluster may run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gate {
+    pub revision: u64,
+    /// Hash of its graph.
+    pub graph: Arc<str>,
+    /// What the mirror says of it; `None`: it says nothing until its turn comes.
+    pub admitted: Option<Admitted>,
+}
+
+/// Of one instance, by cluster. A cluster that is not in it goes on as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gates(pub BTreeMap<ClusterName, Gate>);
+
+impl Gates {
+    /// The graph that the cluster may run, where it is at hand.
+    pub fn graph<'i>(&self, inputs: &'i Inputs, name: &ClusterName) -> Option<(&Gate, &'i Arc<Graph>)> {
+        let gate = self.0.get(name)?;
+        // Whatever the kind may run, the instance stays below what is pinned for it.
+        let is_capped = inputs.rolled.ceiling.is_some_and(|ceiling| gate.revision > ceiling);
+        let graph = if is_capped { inputs.graph } else { inputs.graph_of(&gate.graph) };
+        Some((gate, graph?))
+    }
+}
+
+/// The content as the revision knows it: what only others know waits.
+pub fn known_to(graph: &Graph, content: &Arc<MirrorContent>) -> Arc<MirrorContent> {
+    let shown = graph.as_served(&Object(json!({"spec": content.spec()})));
+    let Some(shown) = shown else { return content.clone() };
+    let spec = shown.0.get("spec").cloned().unwrap_or_default();
+    Arc::new(MirrorContent::new(&content.labels(), &content.annotations(), &spec, content.generation))
+}
+
+impl Fleet {
+    /// What the cluster said last of the instance with this uid.
+    pub fn heard(&self, name: &ClusterName, uid: &str) -> Option<&Arc<Report>> {
+        self.pairs.report(name).filter(|report| report.hub_uid == uid)
+    }
+
+    /// Whether what the cluster said is no word about how the instance does there.
+    pub(super) fn only_looked(&self, inputs: &Inputs, report: &Report) -> bool {
+        inputs.rolled.gates.is_some() && self.rolling.is_none() && report.revision.is_empty()
+    }
+
+    /// It runs there by an earlier word.
+    pub(super) fn goes_on(&self, name: &ClusterName) -> bool {
+        self.pairs.is(name, |pair: &Pair| pair.sent.is_some_and(|sent| !sent.removal))
+    }
+}

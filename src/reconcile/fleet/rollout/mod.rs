@@ -1,0 +1,361 @@
+//! An instance whose changes travel by a rollout: which version each of its clusters is told to have, and what of that has
+//! to be on record before. What is decided for all of them stands in [`crate::reconcile::rollout`].
+
+mod assigned;
+mod content;
+pub mod kind;
+#[cfg(test)]
+mod kind_tests;
+mod ruling;
+#[cfg(test)]
+mod tests;
+
+pub use content::{Content, OnRecord, read_version, version_name};
+
+use super::aggregate::LineRollout;
+use super::gate::Gates;
+use super::moved::Assigned;
+use super::overriding::Overlay;
+use super::situation::Situation;
+use super::{Fleet, FleetAction, FleetStep, Inputs};
+use crate::api::names::ClusterName;
+use crate::graph::Graph;
+use crate::reconcile::policy::Effective;
+use crate::reconcile::rollout::records::{Kept, Write};
+use crate::reconcile::rollout::stages::Place;
+use crate::reconcile::rollout::unit::{Frame, Progress, Reason};
+use crate::reconcile::rollout::versions::{self, Records, Target};
+use crate::reconcile::rollout::{Mark, Unit, marks};
+use crate::reconcile::spoke::Stands;
+use crate::reconcile::{Moment, Now};
+use assigned::only_looked;
+use ruling::Ruling;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// For so long after its start a hub moves nobody: twice the longest call, so that all that an earlier life sent has landed.
+pub const QUIET: Duration = Duration::from_secs(30);
+
+/// What a step looks at of rollouts.
+#[derive(Clone, Copy, Default)]
+pub struct Rolled<'a> {
+    /// `None`: nothing is on record.
+    pub on_record: Option<&'a Arc<OnRecord>>,
+    /// Graphs of earlier revisions of the definition, by hash.
+    pub former: Option<&'a Arc<BTreeMap<String, Arc<Graph>>>>,
+    /// The newest graph that serves, where the instance may run an earlier one only.
+    pub newest: Option<&'a Arc<Graph>>,
+    /// The highest revision that the instance may run.
+    pub ceiling: Option<u64>,
+    /// Hashes of the graphs of the definition's revisions, by number, as far as they are known.
+    pub revisions: Option<&'a BTreeMap<u64, String>>,
+    /// Nobody is moved before: what an earlier life of the hub sent may land until then.
+    pub quiet_until: Moment,
+    /// What each cluster may run, where the revision of the whole kind moves as one.
+    pub gates: Option<&'a Arc<Gates>>,
+}
+
+/// What is known of an instance that a rollout moves.
+#[derive(Clone, Debug)]
+pub(super) struct Rolling {
+    ruling: Ruling,
+    on_record: Arc<OnRecord>,
+    wanted: Arc<Content>,
+    target: Target,
+    unit: Unit,
+    places: BTreeMap<ClusterName, Place>,
+    /// Of the versions on record that have overrides, by number, with the content that they were read for.
+    overlays: BTreeMap<u64, (Arc<Content>, Arc<Overlay>)>,
+    /// Those say whom the overrides reach.
+    placements: Vec<Arc<Effective>>,
+    /// Hashes of the graphs that are at hand.
+    graphs: BTreeSet<String>,
+    pub progress: Progress,
+}
+
+/// What all clusters of a step go by.
+struct Known<'a> {
+    versions: &'a Records<Content>,
+    wanted: &'a Content,
+    target: Target,
+    graphs: &'a BTreeSet<String>,
+    /// In seconds.
+    now: u64,
+    /// What a report beside the status said of the cluster that is looked at.
+    reported: Option<&'a Value>,
+}
+
+impl Known<'_> {
+    /// Whether what the cluster is told to have can be told: else it stays as it is.
+    fn can_run(&self, assigned: Assigned) -> bool {
+        let has_graph = |content: &Content| content.graph.is_empty() || self.graphs.contains(&*content.graph);
+        match assigned.version() {
+            None => false,
+            Some(number) => self.versions.get(&number).is_some_and(|version| has_graph(&version.content)),
+        }
+    }
+}
+
+impl Rolling {
+    fn known(&self, now: u64) -> Known<'_> {
+        Known {
+            versions: &self.on_record.versions,
+            wanted: &self.wanted,
+            target: self.target,
+            graphs: &self.graphs,
+            now,
+            reported: None,
+        }
+    }
+
+    /// The overrides of the version that a cluster is to have.
+    pub fn overlay(&self, assigned: Assigned) -> Option<&Arc<Overlay>> {
+        self.overlays.get(&assigned.version()?).map(|(_, overlay)| overlay)
+    }
+
+    /// What a cluster is to be told: the content of its version, and its mark. `None`: to stay as it is.
+    pub fn content(&self, assigned: Assigned) -> Option<(&Content, Option<Mark>)> {
+        if !self.known(0).can_run(assigned) {
+            return None;
+        }
+        let number = assigned.version()?;
+        let content = &*self.on_record.versions.get(&number)?.content;
+        let mark = match assigned {
+            Assigned::Marked(mark) => Some(mark),
+            _ => None,
+        };
+        Some((content, mark))
+    }
+
+    fn is_ready(&self, situation: Situation) -> bool {
+        let quiet = situation.inputs.now.at < situation.inputs.rolled.quiet_until;
+        matches!(self.target, Target::Recorded(_)) && situation.decision.invalid.is_none() && !quiet
+    }
+}
+
+impl Fleet {
+    /// Everything may be new.
+    pub(super) fn roll_anew(&mut self, step: &mut FleetStep, situation: Situation) {
+        let Situation { inputs, plan } = situation;
+        let mut before = self.rolling.take();
+        let same = |a: &[Arc<Effective>], b: &[Arc<Effective>]| {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
+        };
+        let known = before.as_mut().filter(|before| same(&before.placements, inputs.placements));
+        let mut overlays = known.map(|before| std::mem::take(&mut before.overlays)).unwrap_or_default();
+        let overlay = plan.orders.as_ref().and_then(|orders| orders.overlay.as_ref());
+        let wanted = plan.orders.as_ref().filter(|_| !plan.deleting).and_then(|orders| orders.wanted());
+        let ruling = wanted.and_then(|_| Ruling::of(inputs, before.map(|before| before.ruling)));
+        let (Some((mirror, graph)), Some(ruling)) = (wanted, ruling) else {
+            self.pairs.forget_moved(|_| true);
+            return;
+        };
+        self.pairs.forget_moved(|name| !plan.spokes.contains(name));
+        let on_record = inputs.rolled.on_record.cloned().unwrap_or_default();
+        let rules = overlay.map(|overlay| overlay.recorded()).unwrap_or_default();
+        // Where the revision of the kind moves by itself, it is no part of the version.
+        let own = inputs.rolled.gates.is_none().then_some(graph);
+        let wanted = Arc::new(Content::of(mirror, own.map(|graph| &**graph), rules));
+        for (number, version) in &on_record.versions {
+            let known =
+                overlays.get(number).is_some_and(|(content, _)| Arc::ptr_eq(content, &version.content));
+            let content = &version.content;
+            let read = || {
+                let graph = inputs.graph_for(&content.graph)?;
+                Overlay::of_version(inputs, graph, &content.mirror, &content.overrides)
+            };
+            if let Some(overlay) = if known { None } else { read() } {
+                overlays.insert(*number, (content.clone(), overlay));
+            }
+        }
+        overlays.retain(|number, _| on_record.versions.contains_key(number));
+        let now = marks::seconds(inputs.now);
+        let said = self.pairs.iter().filter_map(|(_, pair)| match pair.report.as_ref()?.stands {
+            Stands::Mirror(mark) => mark,
+            _ => None,
+        });
+        let assigned = self.pairs.iter().filter_map(|(_, pair)| pair.moved.as_ref()?.assigned.version());
+        let marks = said.map(|mark| mark.version).chain(assigned);
+        let approved = on_record.approvals.iter().map(|(number, _)| *number);
+        let target = versions::target(&on_record.versions, &*wanted, marks, approved);
+        let frame = Frame::of(&ruling.rules, target, &*wanted, (&on_record.versions, &on_record.approvals));
+        let former = inputs.rolled.former.into_iter().flat_map(|former| former.keys().cloned());
+        let graphs = former.chain([graph.hash.clone()]).collect();
+        let places = ruling.places(inputs, &plan.spokes);
+        let unit = Unit::new(frame);
+        let progress = unit.progress();
+        let placements = inputs.placements.to_vec();
+        let mut rolling = Rolling {
+            ruling,
+            on_record,
+            wanted,
+            target,
+            unit,
+            places,
+            overlays,
+            placements,
+            graphs,
+            progress,
+        };
+        for name in &plan.spokes {
+            self.look_at_pair(&mut rolling, situation, name, now);
+        }
+        self.rolling = Some(Box::new(rolling));
+        self.roll_on(step, situation);
+    }
+
+    fn look_at_pair(&mut self, rolling: &mut Rolling, situation: Situation, name: &ClusterName, now: u64) {
+        let Some(place) = rolling.places.get(name).cloned() else { return };
+        let pair = self.pairs.at(name);
+        let known = Known { reported: self.reports.entry(name), ..rolling.known(now) };
+        known.assign(situation, name, pair);
+        let mut seen = known.seen(situation, name, place, pair);
+        let orders = situation.orders.as_ref().filter(|_| !seen.same);
+        if let Some((overlay, (mirror, graph))) = orders.and_then(|o| o.overlay.as_ref().zip(o.wanted())) {
+            seen.refused = overlay.refusal(name, situation.inputs.clusters.get(name), graph, mirror);
+        }
+        if rolling.unit.pair(name) != Some(&seen) {
+            rolling.unit.put(name, seen, now);
+        }
+    }
+
+    /// Something of this cluster is new.
+    pub(super) fn roll_news(&mut self, situation: Situation, name: &ClusterName) {
+        let Some(mut rolling) = self.rolling.take() else { return };
+        self.look_at_pair(&mut rolling, situation, name, marks::seconds(situation.inputs.now));
+        self.rolling = Some(rolling);
+    }
+
+    /// Whose turn it is now; what is on record, and what is to be. Clusters that are to be told something else.
+    pub(super) fn roll_on(&mut self, step: &mut FleetStep, situation: Situation) -> Vec<ClusterName> {
+        let Some(mut rolling) = self.rolling.take() else { return Vec::new() };
+        let inputs = situation.inputs;
+        let now = marks::seconds(inputs.now);
+        rolling.unit.pass(now);
+        let ready = rolling.is_ready(situation);
+        let turns = rolling.unit.turns(ready, now);
+        for (name, mark) in &turns {
+            let moved = self.pairs.at(name).moved.get_or_insert_default();
+            (moved.assigned, moved.well_since) = (Assigned::Marked(*mark), None);
+            self.look_at_pair(&mut rolling, situation, name, now);
+        }
+        self.keep_records(step, situation, &rolling, ready);
+        let mut progress = rolling.unit.progress();
+        if let Some(why) = &self.version_trouble {
+            progress.message += &format!("; the ControllerRevision of a version cannot be written: {why}");
+        }
+        if progress != rolling.progress {
+            self.is_told = false;
+            rolling.progress = progress;
+        }
+        self.tell_halted(step, &rolling.progress);
+        self.rolling = Some(rolling);
+        turns.into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// A halted rollout is told once for each version.
+    fn tell_halted(&mut self, step: &mut FleetStep, progress: &Progress) {
+        if progress.reason != Reason::Halted {
+            self.halted = None;
+        } else if self.halted.replace(progress.version) != Some(progress.version) {
+            let (reason, message) = (progress.reason.as_str(), progress.message.clone());
+            step.actions.push(FleetAction::Tell { reason, message });
+        }
+    }
+
+    /// Writes the next of what has to be on record, or need not be any more.
+    fn keep_records(&mut self, step: &mut FleetStep, situation: Situation, rolling: &Rolling, ready: bool) {
+        let inputs = situation.inputs;
+        if self.version_busy || !self.version_retry.is_due(inputs.now) {
+            return;
+        }
+        let uid = inputs.instance.uid();
+        let name = |number| version_name(&self.key, uid, number);
+        let records = &rolling.on_record.versions;
+        let kept = Kept { records, target: rolling.target, ready, first_is_stable: false };
+        let Some(write) = kept.next(&rolling.unit, || self.run(rolling)) else { return };
+        step.actions.push(match write {
+            Write::Record(number, stable) => {
+                let body = content::record((&self.key, &self.gvk, uid), number, &rolling.wanted, stable);
+                FleetAction::RecordVersion { name: name(number), body }
+            }
+            Write::Stable(number) => FleetAction::MarkStable { name: name(number) },
+            Write::Drop(number) => FleetAction::DropVersion { name: name(number) },
+        });
+        self.version_busy = true;
+    }
+
+    /// Versions that a cluster may be at.
+    fn run(&self, rolling: &Rolling) -> Option<BTreeSet<u64>> {
+        let assigned =
+            |name: &ClusterName| self.pairs.get(name).and_then(|p| Some(p.moved.as_ref()?.assigned));
+        let mut run = BTreeSet::new();
+        for (name, _) in rolling.unit.pairs() {
+            match assigned(name)? {
+                // It may be at any.
+                Assigned::Unknown => return None,
+                known => run.extend(known.version()),
+            }
+            // What stands there may still be another.
+            if let Some(Stands::Mirror(Some(mark))) = self.pairs.report(name).map(|report| report.stands) {
+                run.insert(mark.version);
+            }
+        }
+        Some(run)
+    }
+
+    /// Why a version could not be put on record, marked or taken out; [`Self::version_written`] follows.
+    pub fn version_refused(&mut self, why: String) {
+        self.version_trouble = Some(why);
+    }
+
+    /// How a version was put on record, marked or taken out.
+    pub fn version_written(&mut self, ok: bool, now: &Now) {
+        self.version_busy = false;
+        self.version_trouble = self.version_trouble.take().filter(|_| !ok);
+        self.version_retry.outcome(ok, now);
+        self.news.everything = true;
+    }
+
+    /// When time alone may move something.
+    pub(super) fn rolls_at(&self, inputs: &Inputs) -> Option<Moment> {
+        let rolling = self.rolling.as_ref()?;
+        let now = marks::seconds(inputs.now);
+        let after = |at: u64| inputs.now.at.after(Duration::from_secs(at.saturating_sub(now)));
+        let due = rolling.unit.next().map(after);
+        let quiet = Some(inputs.rolled.quiet_until);
+        let retry = self.version_retry.at();
+        due.into_iter().chain(quiet).chain(retry).filter(|at| *at > inputs.now.at).min()
+    }
+
+    /// What the line of a cluster shows of the rollout.
+    pub(super) fn line_rollout(&self, name: &ClusterName, uid: &str) -> Option<LineRollout> {
+        let rolling = self.rolling.as_ref()?;
+        let stage = rolling.unit.stage_name(name)?.clone();
+        let pair = self.pairs.get(name)?;
+        let assigned = pair.moved.as_ref()?.assigned;
+        let report = pair.report.as_ref().filter(|report| report.hub_uid == uid);
+        let answers = |report| rolling.known(0).answers(assigned, report);
+        let told_to_look = report.is_none_or(|report| only_looked(report));
+        Some(LineRollout {
+            stage,
+            version: assigned.version(),
+            waits: assigned == Assigned::Nothing,
+            // Whoever was asked what stands there says in a moment how it does.
+            unheard: told_to_look && (assigned == Assigned::Unknown || rolling.known(0).can_run(assigned)),
+            answered: report.is_some_and(|report| answers(report)),
+        })
+    }
+
+    /// Whether a rollout is in effect, and nobody knows of some cluster what stands there.
+    pub fn is_finding_out(&self) -> bool {
+        self.rolling.as_ref().is_some_and(|rolling| rolling.unit.is_connecting())
+    }
+
+    /// How far the rollout is, where one is in effect.
+    pub fn progress(&self) -> Option<&Progress> {
+        self.rolling.as_ref().map(|rolling| &rolling.progress)
+    }
+}

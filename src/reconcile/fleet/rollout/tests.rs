@@ -1,0 +1,739 @@
+//! The machine of an instance that a rollout moves, with clusters that do as they are told.
+
+use super::*;
+use crate::api::amounts::{Amount, Span};
+use crate::api::condition::{Condition, ConditionStatus};
+use crate::api::keys::hub;
+use crate::api::names::{GroupKind, Gvk, HubId, InstanceKey};
+use crate::api::placement::{ClusterFilter, OnUnmatch, Override};
+use crate::api::rollout::{Rollout, Stage};
+use crate::api::{Object, ResourceGraphDefinition};
+use crate::graph::{Options, compile};
+use crate::reconcile::fleet::aggregate::ClusterHealth;
+use crate::reconcile::fleet::gate::Gate;
+use crate::reconcile::fleet::overriding::Layer;
+use crate::reconcile::fleet::placement::DefaultPlacement;
+use crate::reconcile::fleet::{ClusterState, Registered};
+use crate::reconcile::policy::{Effective, PolicyName};
+use crate::reconcile::spoke::{DEPENDENTS, Goal, InstanceState, Report, Task};
+use crate::reconcile::world::Stored;
+use crate::schema::kinds::Anywhere;
+use serde_json::{Value, json};
+
+/// A cluster: the mirror that stands there, and the task it goes by.
+#[derive(Default)]
+struct Site {
+    mirror: Option<(Option<Mark>, Value)>,
+    task: Option<Arc<Task>>,
+    lost: bool,
+}
+
+struct Bench {
+    fleet: Fleet,
+    instance: Arc<Object>,
+    graph: Arc<Graph>,
+    former: Arc<BTreeMap<String, Arc<Graph>>>,
+    newest: Option<Arc<Graph>>,
+    gates: Option<Arc<Gates>>,
+    ceiling: Option<u64>,
+    clusters: Registered,
+    sites: BTreeMap<ClusterName, Site>,
+    on_record: Option<Arc<OnRecord>>,
+    approvals: BTreeSet<(u64, Arc<str>)>,
+    policy: Vec<Arc<Effective>>,
+    layers: Vec<Arc<Layer>>,
+    now: Now,
+    seconds: u64,
+    quiet_until: Moment,
+    /// A size that does no cluster any good.
+    bad: Option<i64>,
+    told: Vec<String>,
+    wakes: Option<Moment>,
+    /// Writes to the hub.
+    writes: usize,
+}
+
+pub(super) fn graph(data: &str, generation: i64) -> Arc<Graph> {
+    let definition: ResourceGraphDefinition = serde_json::from_value(json!({
+        "metadata": {"name": "app", "uid": "1", "generation": generation},
+        "spec": {
+            "schema": {"kind": "App", "apiVersion": "v1alpha1", "spec": {"size": "integer"}},
+            "resources": [{"id": "c", "template": {"apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": "${schema.metadata.name}"}, "data": {"size": data}}}],
+        },
+    }))
+    .unwrap();
+    Arc::new(compile(&definition, &Options::default(), &Anywhere).unwrap())
+}
+
+fn key() -> InstanceKey {
+    InstanceKey::new(GroupKind::new("kro.run", "App"), "shop", "web")
+}
+
+fn new_fleet() -> Fleet {
+    Fleet::new(key(), Gvk::new("kro.run", "v1alpha1", "App"))
+}
+
+pub(super) fn stage(name: &str, names: &[&str], max: u32, soak: u64, approval: bool) -> Stage {
+    let filter =
+        ClusterFilter { names: names.iter().map(ToString::to_string).collect(), ..ClusterFilter::default() };
+    Stage {
+        name: name.into(),
+        clusters: Some(filter).filter(|_| !names.is_empty()),
+        max_concurrent: Amount::Count(max),
+        soak: Span(soak),
+        approval,
+        ..Stage::default()
+    }
+}
+
+fn canary_then_prod(soak: u64, approval: bool) -> Rollout {
+    let stages = vec![stage("canary", &["a"], 1, soak, false), stage("prod", &[], 1, 0, approval)];
+    Rollout { stages, ..Rollout::default() }
+}
+
+impl Bench {
+    fn new(rollout: Option<Rollout>) -> Self {
+        let names = ["a", "b", "c"].map(ClusterName::new);
+        let ready = ClusterState { health: ClusterHealth::Ready, ..ClusterState::default() };
+        let mut clusters = Registered::default();
+        clusters.replace(names.iter().map(|name| (name.clone(), ready.clone())).collect());
+        let instance = json!({"apiVersion": "kro.run/v1alpha1", "kind": "App", "spec": {"size": 1},
+            "metadata": {"name": "web", "namespace": "shop", "uid": "u", "generation": 1, "resourceVersion": "1",
+                "annotations": {hub::CLUSTERS: "a,b,c"}}});
+        let mut bench = Self {
+            fleet: new_fleet(),
+            instance: Arc::new(Object(instance)),
+            graph: graph("${string(schema.spec.size)}", 1),
+            former: Arc::default(),
+            newest: None,
+            gates: None,
+            ceiling: None,
+            clusters,
+            sites: names.iter().map(|name| (name.clone(), Site::default())).collect(),
+            on_record: None,
+            approvals: BTreeSet::new(),
+            policy: Vec::new(),
+            layers: Vec::new(),
+            now: Now::default(),
+            seconds: 1_795_860_000,
+            quiet_until: Moment::START,
+            bad: None,
+            told: Vec::new(),
+            wakes: None,
+            writes: 0,
+        };
+        bench.rolls(rollout);
+        bench.passes(0);
+        bench
+    }
+
+    fn rolls(&mut self, rollout: Option<Rollout>) {
+        self.rolls_with(rollout, Vec::new());
+    }
+
+    fn rolls_with(&mut self, rollout: Option<Rollout>, overrides: Vec<Override>) {
+        let effective = |rollout| Effective {
+            name: PolicyName::new("shop", "web"),
+            group_kind: key().gk.clone(),
+            hash: String::new(),
+            clusters: None,
+            on_unmatch: OnUnmatch::Delete,
+            grace: Span(0),
+            overrides: overrides.clone(),
+            rollout: Some(rollout),
+            invalid: None,
+        };
+        self.policy = rollout.into_iter().map(|rollout| Arc::new(effective(rollout))).collect();
+        let layers = self.policy.iter().filter(|of| !of.overrides.is_empty());
+        self.layers = layers.map(|of| Arc::new(Layer::read(of, &self.graph))).collect();
+    }
+
+    fn passes(&mut self, seconds: u64) {
+        self.seconds += seconds;
+        self.now.at = self.now.at.after(Duration::from_secs(seconds));
+        self.now.rfc3339 = marks::time_text(self.seconds);
+    }
+
+    fn records(&mut self, change: impl FnOnce(&mut OnRecord)) {
+        let mut on_record = self.on_record.take().map(|known| (*known).clone()).unwrap_or_default();
+        change(&mut on_record);
+        on_record.approvals = self.approvals.clone();
+        self.on_record = Some(Arc::new(on_record)).filter(|on_record| !on_record.is_empty());
+    }
+
+    fn approves(&mut self, version: u64, stage: &str) {
+        self.approvals.insert((version, stage.into()));
+        self.records(|_| {});
+    }
+
+    fn write(&mut self, patch: &Value) {
+        let mut object = (*self.instance).clone();
+        merge(&mut object.0, patch);
+        let version = (object.version() + 1).to_string();
+        merge(&mut object.0, &json!({"metadata": {"resourceVersion": version}}));
+        self.instance = Arc::new(object);
+    }
+
+    fn edits(&mut self, size: i64) {
+        let generation = self.instance.generation() + 1;
+        self.write(&json!({"spec": {"size": size}, "metadata": {"generation": generation}}));
+    }
+
+    fn redefines(&mut self, data: &str, generation: i64) {
+        let former = Arc::make_mut(&mut self.former);
+        former.insert(self.graph.hash.clone(), self.graph.clone());
+        self.graph = graph(data, generation);
+    }
+
+    /// The controller starts anew; nothing but what stands somewhere is known.
+    fn crashes(&mut self) {
+        self.fleet = new_fleet();
+        self.quiet_until = self.now.at.after(QUIET);
+        for site in self.sites.values_mut() {
+            site.task = None;
+        }
+    }
+
+    fn loses(&mut self, name: &str, lost: bool) {
+        let name = ClusterName::new(name);
+        self.sites.get_mut(&name).unwrap().lost = lost;
+        let since = self.now.rfc3339.clone();
+        let health = match lost {
+            true => ClusterHealth::Unreachable { since, message: "gone".into() },
+            false => ClusterHealth::Ready,
+        };
+        self.clusters.set(&name, Some(ClusterState { health, ..ClusterState::default() }));
+    }
+
+    fn step(&mut self) -> bool {
+        let step = self.fleet.step(&Inputs {
+            instance: &self.instance,
+            stored: &Arc::new(Stored::new(self.instance.0.clone())),
+            graph: Some(&self.graph),
+            allow_breaking: false,
+            clusters: &self.clusters,
+            hub_id: &HubId::new("hub"),
+            default_placement: DefaultPlacement::Local,
+            placements: &self.policy,
+            overrides: &self.layers,
+            rolled: Rolled {
+                on_record: self.on_record.as_ref(),
+                former: Some(&self.former),
+                revisions: None,
+                quiet_until: self.quiet_until,
+                newest: self.newest.as_ref(),
+                gates: self.gates.as_ref(),
+                ceiling: self.ceiling,
+            },
+            now: &self.now,
+        });
+        self.wakes = step.wake_at;
+        let did = !step.actions.is_empty();
+        for action in step.actions {
+            self.writes +=
+                usize::from(!matches!(action, FleetAction::Send { .. } | FleetAction::Tell { .. }));
+            self.does(action);
+        }
+        did
+    }
+
+    fn does(&mut self, action: FleetAction) {
+        match action {
+            FleetAction::PatchMeta { body } => {
+                self.write(&body);
+                self.fleet.meta_written(Ok(()), &self.now);
+            }
+            FleetAction::WriteStatus { patch } => {
+                self.write(&json!({"status": patch}));
+                self.fleet.status_written(Ok(()), &self.now);
+            }
+            FleetAction::RecordVersion { body, .. } => {
+                let (uid, version) = read_version(&Object(body)).unwrap();
+                assert_eq!(uid, "u");
+                self.told.push(format!(
+                    "record {}{}",
+                    version.number,
+                    if version.stable { " stable" } else { "" }
+                ));
+                self.records(|all| assert!(all.versions.insert(version.number, version).is_none()));
+                self.fleet.version_written(true, &self.now);
+            }
+            FleetAction::MarkStable { name } => {
+                let number: u64 = name.rsplit('-').next().unwrap().parse().unwrap();
+                self.told.push(format!("stable {number}"));
+                self.records(|all| all.versions.get_mut(&number).unwrap().stable = true);
+                self.fleet.version_written(true, &self.now);
+            }
+            FleetAction::DropVersion { name } => {
+                let number: u64 = name.rsplit('-').next().unwrap().parse().unwrap();
+                self.told.push(format!("drop {number}"));
+                self.records(|all| drop(all.versions.remove(&number)));
+                self.fleet.version_written(true, &self.now);
+            }
+            FleetAction::Send { cluster, task } => {
+                if let Goal::Run { mark: Some(mark), .. } = &task.goal {
+                    let known =
+                        self.on_record.as_ref().is_some_and(|r| r.versions.contains_key(&mark.version));
+                    assert!(known, "no task before its version is on record");
+                }
+                let site = self.sites.get_mut(&cluster).unwrap();
+                if !site.lost {
+                    site.task = Some(task);
+                    self.obeys(&cluster);
+                }
+            }
+            FleetAction::Tell { reason, .. } => self.told.push(reason.into()),
+            _ => {}
+        }
+    }
+
+    /// A cluster does what it was told last, and says so.
+    fn obeys(&mut self, name: &ClusterName) {
+        let site = self.sites.get_mut(name).unwrap();
+        let Some(task) = site.task.clone() else { return };
+        let mut state = InstanceState::Active;
+        let (generation, revision) = match &task.goal {
+            Goal::Run { mirror, mark, graph, .. } => {
+                let wanted = (*mark, mirror.spec());
+                if site.mirror.as_ref() != Some(&wanted) {
+                    self.told.push(format!(
+                        "{name}: {} {}",
+                        mark.map_or(0, |m| m.version),
+                        mirror.spec()["size"]
+                    ));
+                    site.mirror = Some(wanted);
+                }
+                if mirror.spec()["size"].as_i64() == self.bad {
+                    state = InstanceState::Error;
+                }
+                (mirror.generation, graph.hash.clone())
+            }
+            Goal::GoOn { graph, .. } => (0, graph.hash.clone()),
+            Goal::Stay { .. } => (0, String::new()),
+            Goal::Remove { .. } => return,
+        };
+        let mark = site.mirror.as_ref().map(|(mark, _)| *mark);
+        let condition = |type_: &&str| Condition {
+            type_: (*type_).to_owned(),
+            status: if state == InstanceState::Active {
+                ConditionStatus::True
+            } else {
+                ConditionStatus::False
+            },
+            reason: "Said".into(),
+            message: String::new(),
+            last_transition_time: String::new(),
+            observed_generation: 1,
+        };
+        let report = Report {
+            hub_uid: "u".into(),
+            generation,
+            revision,
+            state,
+            ready: 1,
+            total: 1,
+            message: if state == InstanceState::Error { "no image".into() } else { String::new() },
+            conditions: DEPENDENTS.iter().map(condition).collect::<Vec<_>>().into(),
+            author: None,
+            hub_values: Arc::default(),
+            fields: serde_json::Map::new(),
+            settled: true,
+            stands: mark.map_or(Stands::Nothing, Stands::Mirror),
+            admitted: None,
+        };
+        self.fleet.report(name, report);
+    }
+
+    /// Steps until nothing more is to be done now.
+    fn rests(&mut self) {
+        for _ in 0..200 {
+            if self.step() {
+                self.now.at = self.now.at.after(Duration::from_millis(200));
+                continue;
+            }
+            match self.wakes {
+                // A status waits for its time.
+                Some(at) if at <= self.now.at.after(Duration::from_secs(5)) => self.now.at = at,
+                _ => return,
+            }
+        }
+        panic!("it does not come to rest: {:?}", self.told);
+    }
+
+    /// What happened since.
+    fn told(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.told)
+    }
+
+    fn ready(&self) -> (String, String) {
+        let conditions = self.instance.0.pointer("/status/conditions").unwrap().as_array().unwrap();
+        let ready = conditions.iter().find(|c| c["type"] == "Ready").unwrap();
+        (ready["reason"].as_str().unwrap().into(), ready["message"].as_str().unwrap_or_default().into())
+    }
+
+    fn versions(&self) -> Vec<u64> {
+        self.on_record.iter().flat_map(|r| r.versions.keys().copied()).collect()
+    }
+
+    fn runs(&self) -> Vec<i64> {
+        self.sites
+            .values()
+            .map(|s| s.mirror.as_ref().map_or(0, |(_, spec)| spec["size"].as_i64().unwrap()))
+            .collect()
+    }
+}
+
+fn merge(value: &mut Value, patch: &Value) {
+    let Some(fields) = patch.as_object() else {
+        *value = patch.clone();
+        return;
+    };
+    if !value.is_object() {
+        *value = json!({});
+    }
+    let object = value.as_object_mut().unwrap();
+    for (key, patch) in fields {
+        if patch.is_null() {
+            object.remove(key);
+        } else {
+            merge(object.entry(key.clone()).or_insert(Value::Null), patch);
+        }
+    }
+}
+
+/// At rest on all three at version 1.
+fn settled(rollout: Rollout) -> Bench {
+    let mut bench = Bench::new(Some(rollout));
+    bench.approves(1, "prod");
+    bench.rests();
+    bench.passes(100);
+    bench.rests();
+    bench.passes(100);
+    bench.rests();
+    // An approval that was there before anything was on record counts for nothing.
+    let first = bench.versions();
+    assert_eq!(first.len(), 1, "{:?}", bench.told);
+    bench.approves(first[0], "prod");
+    bench.rests();
+    assert_eq!(bench.runs(), [1, 1, 1], "{:?} {:?}", bench.told, bench.ready());
+    bench.told();
+    bench
+}
+
+#[test]
+fn a_first_version_goes_by_stages_too() {
+    let mut bench = Bench::new(Some(canary_then_prod(0, true)));
+    bench.rests();
+    assert_eq!(bench.told(), ["record 1", "a: 1 1"]);
+    let wait =
+        "version 1: stage canary is done (1 cluster); create a RolloutApproval for version 1, stage prod";
+    assert_eq!(bench.ready(), ("RolloutAwaitingApproval".into(), wait.into()));
+    let fleet = &bench.instance.0["status"]["fleet"];
+    assert_eq!(fleet["summary"], "1/3, 1 updated");
+    assert_eq!(fleet["rollout"]["state"], "AwaitingApproval");
+    let entries = fleet["clusters"].as_array().unwrap();
+    let b = entries.iter().find(|e| e["name"] == "b").unwrap();
+    assert_eq!((&b["state"], &b["message"]), (&json!("Waiting"), &json!("its turn comes with stage prod")));
+    let a = entries.iter().find(|e| e["name"] == "a").unwrap();
+    assert_eq!((&a["version"], &a["stage"]), (&json!(1), &json!("canary")));
+    bench.approves(1, "prod");
+    bench.rests();
+    assert_eq!(bench.told(), ["b: 1 1", "c: 1 1", "stable 1"]);
+    assert_eq!(bench.instance.0["status"]["fleet"]["summary"], "3/3");
+    assert_eq!(bench.instance.0["status"]["state"], "ACTIVE");
+}
+
+#[test]
+fn a_change_soaks_on_the_canary_and_waits_for_a_word() {
+    let mut bench = settled(canary_then_prod(60, true));
+    let number = bench.versions()[0];
+    bench.edits(2);
+    bench.rests();
+    let next = number + 1;
+    assert_eq!(bench.told(), [format!("record {next}"), format!("a: {next} 2")]);
+    assert_eq!(bench.ready().0, "RolloutInProgress");
+    bench.passes(61);
+    bench.rests();
+    assert_eq!((bench.told(), bench.ready().0.as_str()), (vec![], "RolloutAwaitingApproval"));
+    bench.approves(next, "prod");
+    bench.rests();
+    let told =
+        [format!("b: {next} 2"), format!("c: {next} 2"), format!("stable {next}"), format!("drop {number}")];
+    assert_eq!(bench.told(), told);
+    assert_eq!(bench.versions(), [next]);
+}
+
+#[test]
+fn a_version_that_cannot_be_put_on_record_says_why_nothing_moves() {
+    let mut bench = settled(canary_then_prod(0, false));
+    bench.edits(2);
+    bench.fleet.version_refused("forbidden".into());
+    bench.fleet.version_written(false, &bench.now.clone());
+    bench.step();
+    let says =
+        |bench: &Bench| bench.fleet.progress().unwrap().message.contains("cannot be written: forbidden");
+    assert!(says(&bench) && bench.told().is_empty());
+    bench.passes(600);
+    bench.rests();
+    assert_eq!(bench.runs(), [2, 2, 2]);
+    assert!(!says(&bench));
+}
+
+#[test]
+fn a_failure_halts_and_a_revert_goes_back_where_it_was() {
+    let mut bench = settled(canary_then_prod(0, false));
+    bench.bad = Some(2);
+    bench.edits(2);
+    bench.rests();
+    assert_eq!(bench.told().last().unwrap(), "RolloutHalted");
+    let (reason, message) = bench.ready();
+    assert_eq!(reason, "RolloutHalted");
+    assert!(message.contains("1 failed, 0 allowed: a: no image; 2 clusters stay at version"), "{message}");
+    assert_eq!(bench.instance.0["status"]["state"], "ERROR");
+    bench.edits(1);
+    bench.rests();
+    assert_eq!(bench.runs(), [1, 1, 1]);
+    let told = bench.told();
+    assert!(!told.iter().any(|t| t.starts_with("b:") || t.starts_with("c:")), "{told:?}");
+    assert_eq!(bench.instance.0["status"]["state"], "ACTIVE");
+}
+
+#[test]
+fn a_killed_controller_goes_on_where_it_was_after_a_pause() {
+    let mut bench = settled(canary_then_prod(0, true));
+    bench.edits(2);
+    bench.rests();
+    let next = *bench.versions().last().unwrap();
+    bench.told();
+    bench.crashes();
+    bench.approves(next, "prod");
+    bench.rests();
+    assert_eq!((bench.told(), bench.runs()), (vec![], vec![2, 1, 1]), "what was under way may land");
+    bench.passes(31);
+    bench.rests();
+    assert_eq!(bench.runs(), [2, 2, 2]);
+}
+
+#[test]
+fn a_soak_counts_on_after_a_restart() {
+    let mut bench = settled(canary_then_prod(100, false));
+    bench.edits(2);
+    bench.rests();
+    bench.passes(60);
+    bench.rests();
+    bench.crashes();
+    bench.rests();
+    bench.passes(31);
+    bench.rests();
+    assert_eq!(bench.runs(), [2, 1, 1], "{:?}", bench.told);
+    bench.passes(15);
+    bench.rests();
+    assert_eq!(bench.runs(), [2, 2, 2], "{:?}", bench.told);
+}
+
+#[test]
+fn a_restart_at_rest_writes_nothing() {
+    let mut bench = settled(canary_then_prod(0, false));
+    bench.passes(100);
+    bench.rests();
+    bench.crashes();
+    bench.writes = 0;
+    for _ in 0..3 {
+        bench.rests();
+        bench.passes(20);
+    }
+    assert_eq!((bench.writes, bench.told()), (0, vec![]));
+}
+
+#[test]
+fn an_instance_that_ran_before_is_taken_as_it_is() {
+    let mut bench = Bench::new(None);
+    bench.rests();
+    assert_eq!(bench.runs(), [1, 1, 1]);
+    bench.told();
+    bench.rolls(Some(canary_then_prod(0, false)));
+    bench.rests();
+    assert_eq!(bench.told(), ["record 1 stable"]);
+    assert_eq!(bench.instance.0["status"]["state"], "ACTIVE");
+    bench.crashes();
+    bench.rests();
+    bench.passes(31);
+    bench.rests();
+    assert_eq!(bench.told(), [""; 0]);
+    bench.edits(2);
+    bench.rests();
+    assert_eq!(bench.told(), ["record 2", "a: 2 2", "b: 2 2", "c: 2 2", "stable 2", "drop 1"]);
+}
+
+#[test]
+fn a_paused_one_moves_nobody_and_who_comes_gets_the_stable_version() {
+    let mut bench = settled(canary_then_prod(0, false));
+    bench.rolls(Some(Rollout { paused: true, ..canary_then_prod(0, false) }));
+    bench.edits(2);
+    bench.rests();
+    assert_eq!((bench.runs(), bench.ready().0.as_str()), (vec![1, 1, 1], "RolloutPaused"));
+    let name = ClusterName::new("d");
+    let ready = ClusterState { health: ClusterHealth::Ready, ..ClusterState::default() };
+    bench.clusters.set(&name, Some(ready));
+    bench.sites.insert(name, Site::default());
+    bench.write(&json!({"metadata": {"annotations": {hub::CLUSTERS: "a,b,c,d"}}}));
+    bench.rests();
+    assert_eq!(bench.runs(), [1, 1, 1, 1]);
+}
+
+#[test]
+fn a_cluster_that_was_lost_is_passed_by_and_follows_once() {
+    let mut bench = settled(canary_then_prod(0, false));
+    bench.loses("b", true);
+    bench.edits(2);
+    bench.rests();
+    assert_eq!(bench.runs(), [2, 1, 2]);
+    assert_eq!(bench.instance.0["status"]["fleet"]["rollout"]["state"], "Complete");
+    assert_eq!(bench.instance.0["status"]["fleet"]["rollout"]["deferred"], 1);
+    bench.loses("b", false);
+    bench.obeys(&ClusterName::new("b"));
+    bench.rests();
+    assert_eq!(bench.runs(), [2, 2, 2]);
+}
+
+#[test]
+fn a_revision_of_the_definition_is_a_change_and_what_is_held_runs_by_the_older_one() {
+    let mut bench = settled(canary_then_prod(0, true));
+    bench.redefines("size-${string(schema.spec.size)}", 2);
+    bench.rests();
+    let told = |site: &Site| match &site.task.as_ref().unwrap().goal {
+        Goal::Run { graph, rank, .. } => (graph.generation, rank.behind),
+        _ => (0, false),
+    };
+    assert_eq!(bench.sites.values().map(told).collect::<Vec<_>>(), [(2, false), (1, true), (1, true)]);
+    assert_eq!(bench.ready().0, "RolloutAwaitingApproval");
+}
+
+/// Which graph each cluster was told to run by.
+fn generations(bench: &Bench) -> Vec<i64> {
+    let told = |site: &Site| match &site.task.as_ref().unwrap().goal {
+        Goal::Run { graph, .. } => graph.generation,
+        _ => 0,
+    };
+    bench.sites.values().map(told).collect()
+}
+
+#[test]
+fn where_the_revision_of_the_kind_moves_by_itself_the_rollout_of_an_instance_moves_its_content_alone() {
+    let first = graph("${string(schema.spec.size)}", 1);
+    let gates = |runs: [(u64, &Arc<Graph>); 3]| {
+        let gate = |(name, (revision, graph)): (&str, (u64, &Arc<Graph>))| {
+            let graph = graph.hash.as_str().into();
+            (ClusterName::new(name), Gate { revision, graph, admitted: None })
+        };
+        Some(Arc::new(Gates(["a", "b", "c"].into_iter().zip(runs).map(gate).collect())))
+    };
+    let mut bench = Bench::new(None);
+    bench.gates = gates([(1, &first); 3]);
+    bench.rolls(Some(canary_then_prod(0, true)));
+    bench.rests();
+    bench.approves(1, "prod");
+    bench.passes(100);
+    bench.rests();
+    let versions = bench.versions();
+    bench.approves(*versions.last().unwrap(), "prod");
+    bench.rests();
+    assert_eq!(bench.runs(), [1, 1, 1]);
+    let versions = bench.versions();
+    bench.redefines("size-${string(schema.spec.size)}", 2);
+    bench.rests();
+    assert_eq!((bench.versions(), generations(&bench)), (versions, vec![1, 1, 1]), "no word of the instance");
+    bench.edits(2);
+    bench.rests();
+    assert_eq!((bench.runs(), generations(&bench)), (vec![2, 1, 1], vec![1, 1, 1]));
+    let second = bench.graph.clone();
+    bench.gates = gates([(1, &first), (2, &second), (1, &first)]);
+    bench.rests();
+    assert_eq!((bench.runs(), generations(&bench)), (vec![2, 1, 1], vec![1, 2, 1]));
+    // Whatever the kind may run: pinned is pinned.
+    (bench.newest, bench.graph, bench.ceiling) = (Some(second), first, Some(1));
+    bench.rests();
+    assert_eq!((bench.runs(), generations(&bench)), (vec![2, 1, 1], vec![1, 1, 1]));
+}
+
+#[test]
+fn a_pin_of_an_instance_brings_the_revision_back_and_a_newer_one_moves_nobody() {
+    let mut bench = settled(canary_then_prod(0, false));
+    let first = bench.graph.clone();
+    bench.redefines("size-${string(schema.spec.size)}", 2);
+    bench.rests();
+    assert_eq!(generations(&bench), [2, 2, 2]);
+    (bench.newest, bench.graph, bench.ceiling) = (Some(bench.graph.clone()), first, Some(1));
+    bench.rests();
+    assert_eq!(generations(&bench), [1, 1, 1]);
+    let versions = bench.versions();
+    bench.newest = Some(graph("another-${string(schema.spec.size)}", 3));
+    bench.rests();
+    assert_eq!((bench.versions(), generations(&bench)), (versions, vec![1, 1, 1]));
+}
+
+#[test]
+fn a_late_edit_of_a_mirror_comes_back_from_its_own_version() {
+    let mut bench = settled(canary_then_prod(0, true));
+    bench.edits(2);
+    bench.rests();
+    let b = ClusterName::new("b");
+    let held = bench.sites[&b].mirror.clone();
+    bench.crashes();
+    bench.rests();
+    bench.sites.get_mut(&b).unwrap().mirror = None;
+    bench.obeys(&b);
+    bench.rests();
+    assert_eq!(bench.sites[&b].mirror, held);
+    // Somebody takes it away while nobody looks.
+    bench.crashes();
+    bench.sites.get_mut(&b).unwrap().mirror = None;
+    bench.rests();
+    let (mark, spec) = held.unwrap();
+    let (now, again) = bench.sites[&b].mirror.clone().unwrap();
+    assert_eq!((now.unwrap().version, again), (mark.unwrap().version, spec));
+}
+
+fn size_of(cluster: &str, size: i64) -> Override {
+    let clusters = Some(ClusterFilter { names: vec![cluster.into()], ..ClusterFilter::default() });
+    Override { clusters, spec: json!({"size": size}) }
+}
+
+#[test]
+fn rules_of_overrides_are_part_of_the_version_and_what_is_held_keeps_its_own() {
+    let mut bench = settled(canary_then_prod(0, true));
+    let held = || canary_then_prod(0, true);
+    bench.rolls_with(Some(held()), vec![size_of("c", 5)]);
+    bench.rests();
+    // Nothing changes on the canary, nor on b.
+    let first = *bench.versions().last().unwrap();
+    bench.approves(first, "prod");
+    bench.rests();
+    assert_eq!(bench.runs(), [1, 1, 5]);
+    bench.told();
+    bench.edits(2);
+    bench.rests();
+    assert_eq!(bench.runs(), [2, 1, 5], "{:?}", bench.told);
+    bench.rolls_with(Some(held()), vec![size_of("c", 6)]);
+    bench.crashes();
+    bench.rests();
+    bench.passes(31);
+    bench.rests();
+    assert_eq!(bench.runs(), [2, 1, 5], "{:?}", bench.told);
+    let newest = *bench.versions().last().unwrap();
+    bench.approves(newest, "prod");
+    bench.rests();
+    assert_eq!(bench.runs(), [2, 2, 6]);
+}
+
+#[test]
+fn where_the_content_cannot_be_made_the_rollout_halts_and_what_runs_stays() {
+    let mut bench = settled(canary_then_prod(0, false));
+    let rule = Override { spec: json!({"size": "${schema.spec.size / 0}"}), ..size_of("a", 0) };
+    bench.rolls_with(Some(canary_then_prod(0, false)), vec![rule]);
+    bench.rests();
+    let (reason, message) = bench.ready();
+    assert_eq!((bench.runs(), reason.as_str()), (vec![1, 1, 1], "RolloutHalted"), "{message}");
+    assert!(message.contains("a: Placement shop/web spec.overrides[0]"), "{message}");
+}

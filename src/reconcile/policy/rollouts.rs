@@ -1,0 +1,190 @@
+//! What the rollouts of a Placement's instances come to together.
+
+use crate::api::condition::ConditionStatus;
+use crate::api::placement::RolloutCounts;
+use crate::reconcile::rollout::{Progress, Reason};
+use std::collections::BTreeSet;
+
+/// So many that wait or are halted are named.
+const NAMED: usize = 20;
+
+/// From the best to the worst.
+const ORDER: [Reason; 7] = [
+    Reason::Complete,
+    Reason::InProgress,
+    Reason::Paused,
+    Reason::AwaitingApproval,
+    Reason::StageUnproven,
+    Reason::Halted,
+    Reason::PinRefused,
+];
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rollouts {
+    /// How many are how, in the order from the best to the worst.
+    counts: [usize; ORDER.len()],
+    /// The first of the worst: its place in the order, its name, what it says.
+    worst: Option<(usize, String, String)>,
+    problems: Vec<String>,
+    /// How many pairs wait for their turn, and the versions that they wait at.
+    held: usize,
+    held_at: BTreeSet<Option<u64>>,
+}
+
+impl Rollouts {
+    /// One more instance, by its short name.
+    pub fn add(&mut self, instance: &str, progress: &Progress) {
+        let held = progress.held();
+        if held > 0 {
+            self.held += held;
+            self.held_at.insert(progress.stable);
+        }
+        self.say(instance, progress.reason, &progress.message);
+    }
+
+    /// One whose pinned revision cannot be run.
+    pub fn refuse(&mut self, instance: &str, why: String) {
+        self.say(instance, Reason::PinRefused, &why);
+    }
+
+    fn say(&mut self, instance: &str, reason: Reason, message: &str) {
+        let place = ORDER.iter().position(|known| *known == reason).unwrap_or_default();
+        self.counts[place] += 1;
+        let is_problem = !matches!(reason, Reason::Complete | Reason::InProgress);
+        if is_problem && self.problems.len() < NAMED {
+            self.problems.push(format!("{instance}: {message}"));
+        }
+        if self.worst.as_ref().is_none_or(|(worst, ..)| *worst < place) {
+            self.worst = Some((place, instance.to_owned(), message.to_owned()));
+        }
+    }
+
+    /// What a deletion of the Placement waits for; `None` where it holds nothing back.
+    pub fn holds(&self) -> Option<String> {
+        let (held, are) = match self.held {
+            0 => return None,
+            1 => ("1 pair".to_owned(), "is"),
+            held => (format!("{held} pairs"), "are"),
+        };
+        let at = match self.held_at.first() {
+            Some(Some(version)) if self.held_at.len() == 1 => format!("held at version {version}"),
+            _ => "held back".to_owned(),
+        };
+        Some(format!(
+            "deletion waits: {held} {are} {at}; remove spec.rollout to let them move, or apply it again"
+        ))
+    }
+
+    fn of(&self, reasons: &[Reason]) -> usize {
+        let with = ORDER.iter().zip(self.counts).filter(|(reason, _)| reasons.contains(reason));
+        with.map(|(_, count)| count).sum()
+    }
+
+    fn waiting(&self) -> usize {
+        self.of(&[Reason::Paused, Reason::AwaitingApproval, Reason::StageUnproven])
+    }
+
+    /// The worst first, e.g. `1 halted, 2 complete`.
+    fn summary(&self) -> String {
+        let parts = [
+            (self.of(&[Reason::Halted, Reason::PinRefused]), "halted"),
+            (self.waiting(), "waiting"),
+            (self.of(&[Reason::InProgress]), "moving"),
+            (self.of(&[Reason::Complete]), "complete"),
+        ];
+        let said =
+            parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        said.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Status, reason and message of the condition `RolledOut`; `None` where nothing rolls.
+    pub fn condition(&self) -> Option<(ConditionStatus, String, String)> {
+        let (place, instance, message) = self.worst.as_ref()?;
+        let reason = ORDER.get(*place)?;
+        let status = match reason {
+            Reason::Complete => ConditionStatus::True,
+            Reason::Halted | Reason::PinRefused => ConditionStatus::False,
+            _ => ConditionStatus::Unknown,
+        };
+        let message = match reason {
+            Reason::Complete => self.summary(),
+            _ => format!("{}; {instance}: {message}", self.summary()),
+        };
+        Some((status, reason.as_str().to_owned(), message))
+    }
+
+    /// What the status says beside it.
+    pub fn counts(&self) -> Option<RolloutCounts> {
+        self.worst.as_ref()?;
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        Some(RolloutCounts {
+            summary: self.summary(),
+            moving: count(self.of(&[Reason::InProgress])),
+            waiting: count(self.waiting()),
+            halted: count(self.of(&[Reason::Halted, Reason::PinRefused])),
+            problems: self.problems.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(reason: Reason, message: &str) -> Progress {
+        Progress {
+            version: 2,
+            stable: Some(1),
+            stage: None,
+            reason,
+            message: message.to_owned(),
+            updated: 0,
+            total: 1,
+            in_flight: 0,
+            failing: 0,
+            failed: 0,
+            deferred: 0,
+        }
+    }
+
+    #[test]
+    fn a_deletion_waits_for_what_is_held_and_for_nothing_else() {
+        let mut all = Rollouts::default();
+        let at = |total, updated, in_flight, deferred, stable| Progress {
+            total,
+            updated,
+            in_flight,
+            deferred,
+            stable,
+            ..progress(Reason::InProgress, "")
+        };
+        all.add("shop/a", &at(9, 4, 3, 2, Some(1)));
+        assert_eq!(all.holds(), None);
+        all.add("shop/b", &at(9, 8, 0, 0, Some(7)));
+        let ends = "; remove spec.rollout to let them move, or apply it again";
+        assert_eq!(all.holds().unwrap(), format!("deletion waits: 1 pair is held at version 7{ends}"));
+        all.add("shop/c", &at(9, 7, 0, 0, None));
+        assert_eq!(all.holds().unwrap(), format!("deletion waits: 3 pairs are held back{ends}"));
+    }
+
+    #[test]
+    fn the_worst_is_told_with_how_many_are_how() {
+        let mut all = Rollouts::default();
+        assert_eq!((all.condition(), all.counts()), (None, None));
+        all.add("shop/a", &progress(Reason::Complete, ""));
+        let (status, reason, message) = all.condition().unwrap();
+        assert_eq!(
+            (status, reason.as_str(), message.as_str()),
+            (ConditionStatus::True, "Complete", "1 complete")
+        );
+        all.add("shop/b", &progress(Reason::AwaitingApproval, "waits"));
+        all.add("shop/c", &progress(Reason::Halted, "failed"));
+        all.add("shop/d", &progress(Reason::InProgress, "goes on"));
+        let (status, reason, message) = all.condition().unwrap();
+        assert_eq!((status, reason.as_str()), (ConditionStatus::False, "RolloutHalted"));
+        assert_eq!(message, "1 halted, 1 waiting, 1 moving, 1 complete; shop/c: failed");
+        let counts = all.counts().unwrap();
+        assert_eq!((counts.moving, counts.waiting, counts.halted), (1, 1, 1));
+        assert_eq!(counts.problems, ["shop/b: waits", "shop/c: failed"]);
+    }
+}

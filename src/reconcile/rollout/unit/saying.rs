@@ -1,0 +1,209 @@
+//! What is said of a unit.
+
+use super::{Barrier, State, Tally, Unit, Walk};
+use std::fmt::{Display, Write};
+use std::sync::Arc;
+
+/// How many clusters are named that failed.
+const NAMED: usize = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    Complete,
+    InProgress,
+    AwaitingApproval,
+    Paused,
+    StageUnproven,
+    Halted,
+    /// The revision that is asked for cannot be run.
+    PinRefused,
+}
+
+impl Reason {
+    /// In one word.
+    pub fn state(self) -> &'static str {
+        self.as_str().trim_start_matches("Rollout")
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "Complete",
+            Self::InProgress => "RolloutInProgress",
+            Self::AwaitingApproval => "RolloutAwaitingApproval",
+            Self::Paused => "RolloutPaused",
+            Self::StageUnproven => "RolloutStageUnproven",
+            Self::Halted => "RolloutHalted",
+            Self::PinRefused => "PinRefused",
+        }
+    }
+}
+
+/// How far a unit is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    pub version: u64,
+    pub stable: Option<u64>,
+    /// The first stage that is not through.
+    pub stage: Option<Arc<str>>,
+    pub reason: Reason,
+    pub message: String,
+    pub updated: usize,
+    pub total: usize,
+    pub in_flight: usize,
+    pub failing: usize,
+    pub failed: usize,
+    pub deferred: usize,
+}
+
+impl Progress {
+    /// How many wait for their turn.
+    pub fn held(&self) -> usize {
+        let others = self.updated + self.in_flight + self.failed + self.deferred;
+        self.total.saturating_sub(others)
+    }
+}
+
+impl<K: Ord + Clone + Display> Unit<K> {
+    /// Every cluster within reach completed the target, one at least.
+    pub fn is_complete(&self) -> bool {
+        let done = self.sum(|t| t.done);
+        self.connecting == 0 && done > 0 && done == self.sum(Tally::reached)
+    }
+
+    /// The stage of a cluster.
+    pub fn stage_name(&self, name: &K) -> Option<&Arc<str>> {
+        let pair = self.pair(name)?;
+        Some(&self.frame.rules.stage(self.stage_of(pair)).name)
+    }
+
+    fn sum(&self, of: impl Fn(&Tally<K>) -> usize) -> usize {
+        self.tallies.iter().map(of).sum()
+    }
+
+    pub fn progress(&self) -> Progress {
+        let walk = self.walk();
+        let failing = self.sum(|t| t.failing);
+        let unfinished = self.tallies.iter().position(|t| t.done < t.reached());
+        let mut progress = Progress {
+            version: self.frame.target,
+            stable: self.frame.stable,
+            stage: unfinished.map(|n| self.frame.rules.stage(n).name.clone()),
+            reason: Reason::InProgress,
+            message: String::new(),
+            updated: self.sum(|t| t.done),
+            total: self.entries.len(),
+            in_flight: self.sum(|t| t.in_flight + t.failing),
+            failing,
+            failed: walk.failures - failing,
+            deferred: self.sum(|t| t.deferred),
+        };
+        progress.reason = self.reason(&progress, &walk);
+        progress.message = format!("version {}: {}", self.frame.target, self.message(&progress, &walk));
+        if progress.reason == Reason::Complete {
+            progress.message = complete(&progress);
+        }
+        progress
+    }
+
+    fn reason(&self, progress: &Progress, walk: &Walk) -> Reason {
+        let forward = !self.frame.goes_back;
+        let waits = forward && progress.in_flight == 0;
+        match &walk.barrier {
+            _ if self.is_complete() => Reason::Complete,
+            _ if forward && walk.failures > self.failure_budget() => Reason::Halted,
+            _ if self.frame.rules.paused && self.sum(|t| t.held) > 0 => Reason::Paused,
+            Some(Barrier::Approval { .. }) if waits => Reason::AwaitingApproval,
+            Some(Barrier::Unproven { .. }) if waits => Reason::StageUnproven,
+            _ => Reason::InProgress,
+        }
+    }
+
+    fn message(&self, progress: &Progress, walk: &Walk) -> String {
+        let rules = &self.frame.rules;
+        let Progress { version, updated, total, .. } = progress;
+        match (progress.reason, &walk.barrier) {
+            (Reason::Halted, _) => self.halted(walk),
+            (Reason::Paused, _) => format!("paused by {} at {updated} of {total}", rules.by),
+            (Reason::AwaitingApproval, Some(Barrier::Approval { stage, before })) => {
+                let done = |n: usize| {
+                    let count = clusters(self.tallies.get(n).map_or(0, |t| t.done));
+                    format!("stage {} is done ({count}); ", rules.stage(n).name)
+                };
+                let next = &rules.stage(*stage).name;
+                let done = before.map(done).unwrap_or_default();
+                format!("{done}create a RolloutApproval for version {version}, stage {next}")
+            }
+            (Reason::StageUnproven, Some(Barrier::Unproven { stage, next })) => {
+                let (all, reached) = self.tallies.get(*stage).map_or((0, 0), |t| (t.total, t.reached()));
+                let (name, next) = (&rules.stage(*stage).name, &rules.stage(*next).name);
+                let what = if reached == 0 { "unreachable" } else { "unreachable or failed" };
+                let all = match all {
+                    1 => format!("the cluster of stage {name} is {what}"),
+                    all => format!("all {all} clusters of stage {name} are {what}"),
+                };
+                format!("{all}, so it proves nothing; wait, or approve stage {next}")
+            }
+            _ => under_way(progress),
+        }
+    }
+
+    fn halted(&self, walk: &Walk) -> String {
+        let stays = match (self.frame.stable, self.sum(|t| t.held)) {
+            (_, 0) => String::new(),
+            (Some(stable), 1) => format!("; 1 cluster stays at version {stable}"),
+            (Some(stable), held) => format!("; {held} clusters stay at version {stable}"),
+            (None, 1) => "; 1 cluster waits".to_owned(),
+            (None, held) => format!("; {held} clusters wait"),
+        };
+        let (failed, allowed, who) = (walk.failures, self.failure_budget(), self.failures(walk));
+        format!("{failed} failed, {allowed} allowed: {who}{stays}. Edit, go back, or raise maxFailures")
+    }
+
+    /// The first of those that failed, each with what it says.
+    fn failures(&self, walk: &Walk) -> String {
+        let open = self.tallies.iter().zip(&walk.open).filter(|(_, open)| **open);
+        let refused = open.flat_map(|(tally, _)| tally.refused.iter().take(NAMED));
+        let mut all: Vec<(&K, &str)> = Vec::new();
+        for name in self.ill.iter().take(NAMED).chain(refused) {
+            let Some(entry) = self.entries.get(name) else { continue };
+            let why = match entry.judged.state {
+                State::Held => entry.pair.refused.as_deref(),
+                _ => entry.pair.why.as_deref(),
+            };
+            all.push((name, why.unwrap_or("not ACTIVE within progressDeadline")));
+        }
+        all.sort();
+        let named: Vec<String> = all.iter().take(NAMED).map(|(name, why)| format!("{name}: {why}")).collect();
+        named.join("; ")
+    }
+}
+
+fn clusters(count: usize) -> String {
+    if count == 1 { "1 cluster".to_owned() } else { format!("{count} clusters") }
+}
+
+fn complete(progress: &Progress) -> String {
+    let Progress { version, updated, total, deferred, .. } = progress;
+    if updated == total {
+        format!("version {version} on {}", clusters(*total))
+    } else {
+        format!("version {version} on {updated} of {}, {deferred} deferred", clusters(*total))
+    }
+}
+
+fn under_way(progress: &Progress) -> String {
+    let mut text = format!("{} of {} updated", progress.updated, clusters(progress.total));
+    if let Some(stage) = &progress.stage {
+        write!(text, ", stage {stage}").unwrap_or_default();
+    }
+    let counts = [
+        (progress.in_flight, "under way"),
+        (progress.failing, "failing"),
+        (progress.failed, "failed"),
+        (progress.deferred, "deferred"),
+    ];
+    for (count, word) in counts.into_iter().filter(|(count, _)| *count > 0) {
+        write!(text, ", {count} {word}").unwrap_or_default();
+    }
+    text
+}
