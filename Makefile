@@ -2,8 +2,10 @@
 
 SPOKES ?=
 LOCAL ?=
-# Steps of the simulation in `make unit`.
-STEPS ?= 1000000
+# Steps of the storms of the machines in `make unit`.
+STEPS ?= 100000
+# Storms of each kind of the controller in `make storms`.
+SEEDS ?= 100
 QUICK ?=
 ONLY ?=
 RUNS ?=
@@ -18,7 +20,7 @@ export KRO_HUB_CONFORMANCE ?= $(CURDIR)/../shared/conformance
 TESTENV = $(CARGO) run --quiet --locked --example testenv --
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint unit e2e long deny kinds bench demo up down logs image
+.PHONY: help build test lint unit e2e storms long deny kinds bench demo up down logs image
 
 help: ## Say what there is
 	@echo "kro-hub"
@@ -77,6 +79,11 @@ deny: ## Licences, sources and duplicates of dependencies
 
 unit: ## Unit tests and specifications; no cluster
 	KRO_HUB_STEPS=$(STEPS) $(CARGO) test --locked --workspace --lib --bins --test spec
+
+storms: ## A million steps of the machines, and SEEDS=n storms of the controller and of a fleet that is steered
+	KRO_HUB_STEPS=1000000 $(CARGO) test --locked --lib -- after_any_storm_all_is_as_wanted a_rollout_keeps_its_laws
+	KRO_HUB_SEED=1000 KRO_HUB_SEEDS=$(SEEDS) $(CARGO) test --locked --lib -- --nocapture \
+	  after_any_storm_everything_is_as_users_said a_fleet_that_is_steered
 
 e2e: ## Tests on real API servers
 	$(CARGO) test --locked --test e2e

@@ -1,5 +1,5 @@
-//! A step of the machine of one hub instance that is at rest on many clusters, after one of them reported: time, and
-//! allocations.
+//! A step of the machine of one hub instance that is at rest on many clusters, after one of them reported: time,
+//! allocations, and what it keeps of a cluster.
 
 use criterion::{BenchmarkId, Criterion};
 use kro_hub::measured::AtRest;
@@ -23,6 +23,17 @@ impl Turns {
         self.instance.reports(cluster, ready || !news);
         self.turn += 1;
     }
+}
+
+/// Bytes that are kept of each cluster: all that the instance holds, less what it holds on one, over the others.
+fn bytes_a_cluster(clusters: usize, made: fn(usize) -> Option<AtRest>) -> Option<u64> {
+    let held = |clusters: usize| {
+        let mut instance = None;
+        let counted = allocation_counter::measure(|| instance = made(clusters));
+        instance.map(|_| u64::try_from(counted.bytes_current).unwrap_or_default())
+    };
+    let others = u64::try_from(clusters - 1).ok().filter(|others| *others > 0)?;
+    Some(held(clusters)?.saturating_sub(held(1)?) / others)
 }
 
 fn main() {
@@ -60,5 +71,8 @@ fn main() {
         }
     }
     group.finish();
+    let of = |made| bytes_a_cluster(1_000, made).map_or("not known".to_owned(), |bytes| bytes.to_string());
+    println!("fleet-step/bytes a cluster of 1000: {}", of(AtRest::on));
+    println!("fleet-step/bytes a cluster of 1000 under a rollout: {}", of(AtRest::rolling));
     criterion.final_summary();
 }

@@ -8,7 +8,7 @@ use crate::api::names::GroupKind;
 use crate::api::rollout_approval::RolloutApproval;
 use crate::graph::Graph;
 use crate::hub::resources;
-use crate::hub::view::{Change, View};
+use crate::hub::view::{Change, Key, View};
 use crate::reconcile::Moment;
 use crate::reconcile::fleet::FleetAction;
 use crate::reconcile::fleet::rollout::kind::{By, KindRecord, read_kind_version};
@@ -105,6 +105,17 @@ impl Rollouts {
             if uids.is_empty() {
                 self.uids.remove(key);
             }
+        }
+    }
+
+    /// The version that an answer says is gone. One that was not found any more tells no uid, and is whatever is known by
+    /// its name: else it would be asked for again and again until the watch says so.
+    fn gone(&self, answer: Value) -> Value {
+        let answer = Object(answer);
+        let known = self.versions.get(&Key::new(answer.namespace(), answer.name()));
+        match known.filter(|_| answer.uid().is_empty()) {
+            Some(known) => known.0.clone(),
+            None => answer.0,
         }
     }
 
@@ -268,7 +279,8 @@ impl Instances {
 
     /// The answer to a write of a version.
     pub(super) fn version_answered(&mut self, answer: Value, is_there: bool) {
-        self.seen_version(if is_there { Listed::Object(answer) } else { Listed::Left(answer) });
+        let listed = if is_there { Listed::Object(answer) } else { Listed::Left(self.rollouts.gone(answer)) };
+        self.seen_version(listed);
     }
 
     /// What concerns an instance of a cluster scoped kind stands in the controller's namespace.
@@ -426,6 +438,34 @@ mod tests {
                 rollouts.versions_changed(changes);
             }
             assert!(rollouts.on_record.is_empty() && rollouts.uids.is_empty(), "{recorded}");
+        }
+    }
+
+    #[test]
+    fn a_version_that_is_not_found_any_more_is_not_on_record_though_an_old_event_brought_it_back() {
+        let mut rollouts = Rollouts::default();
+        rollouts.prepare(&key(), "u");
+        let Listed::Object(object) = version(1) else { panic!() };
+        let metadata = |uid: bool| {
+            let mut metadata = json!({"name": object["metadata"]["name"], "namespace": "shop"});
+            if uid {
+                metadata["uid"] = json!("1");
+            }
+            json!({"metadata": metadata})
+        };
+        for (answer, stays) in [
+            (metadata(true), false),
+            (metadata(false), false),
+            (json!({"metadata": {"name": object["metadata"]["name"], "namespace": "shop", "uid": "other"}}), true),
+            (json!({"metadata": {"name": "other", "namespace": "shop"}}), true),
+        ] {
+            let changes = rollouts.versions.take(Listed::Object(object.clone()));
+            rollouts.versions_changed(changes);
+            let gone = rollouts.gone(answer.clone());
+            let changes = rollouts.versions.take(Listed::Left(gone));
+            rollouts.versions_changed(changes);
+            let is_there = rollouts.of("u").is_some_and(|known| known.versions.contains_key(&1));
+            assert_eq!(is_there, stays, "{answer}");
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct Cluster {
     pub allowed: Vec<String>,
     pub leaving: bool,
     pub ready: bool,
+    /// As its status says.
+    pub id: String,
 }
 
 /// A Placement, or a ClusterPlacement.
@@ -82,6 +84,8 @@ pub struct Ground {
     /// The revision of the definition in which a graph was made, by its hash and by number.
     pub graphs: BTreeMap<String, u64>,
     pub revisions: BTreeMap<u64, u64>,
+    /// What a Placement let go as it was: the site's ConfigMap, and the uid of the instance.
+    pub left: BTreeSet<(String, String)>,
 }
 
 impl Ground {
@@ -96,6 +100,7 @@ impl Ground {
                 ("kro.run", "shops") => ground.instance(&object),
                 ("apps", "controllerrevisions") => ground.version(&object),
                 ("internal.kro.run", "graphrevisions") => ground.revision(&object),
+                ("", "configmaps") => ground.left(&object),
                 _ => {}
             }
         }
@@ -115,6 +120,7 @@ impl Ground {
             allowed: serde_json::from_value(list("/spec/allowedNamespaces")).unwrap(),
             leaving: object.is_deleting(),
             ready,
+            id: object.str_at("/status/clusterID").to_owned(),
         };
         self.clusters.insert(object.name().to_owned(), cluster);
     }
@@ -147,6 +153,23 @@ impl Ground {
             record: Record::on(object),
         };
         self.instances.insert(object.name().to_owned(), instance);
+    }
+
+    fn left(&mut self, object: &Object) {
+        let Some(id) = object.name().strip_prefix("left-") else { return };
+        let id = id.split('.').next().unwrap_or(id);
+        for (uid, entry) in object.0["data"].as_object().into_iter().flatten() {
+            let entry: Value = serde_json::from_str(entry.as_str().unwrap_or_default()).unwrap();
+            if entry["stays"] == true {
+                self.left.insert((id.to_owned(), uid.clone()));
+            }
+        }
+    }
+
+    /// Whether a Placement left what an instance has at a site as it was.
+    pub fn is_left(&self, site: &str, uid: &str) -> bool {
+        let cluster = self.clusters.get(site);
+        cluster.is_some_and(|cluster| self.left.contains(&(cluster.id.clone(), uid.to_owned())))
     }
 
     fn version(&mut self, object: &Object) {

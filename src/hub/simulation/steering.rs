@@ -88,6 +88,9 @@ fn spec(random: &mut Random, spokes: &[String]) -> Value {
         spec["clusters"] = clusters;
     }
     spec["grace"] = json!(random.pick(&["0s", "0s", "30s", "3m"]));
+    if random.chance(20) {
+        spec["onUnmatch"] = json!("Orphan");
+    }
     if random.chance(35) {
         let mut rule = json!({"spec": random.pick(&[json!({"value": "over"}), json!({"extra": true})])});
         if random.chance(50) {
@@ -101,6 +104,15 @@ fn spec(random: &mut Random, spokes: &[String]) -> Value {
     spec
 }
 
+/// How many of a stage may be under way.
+fn at_a_time(random: &mut Random) -> Value {
+    random.pick(&[json!(1), json!(2), json!(3), json!("34%"), json!("50%"), json!("100%")])
+}
+
+fn failures(random: &mut Random) -> Value {
+    random.pick(&[json!(0), json!(0), json!(1), json!("25%")])
+}
+
 fn rollout(random: &mut Random, spokes: &[String]) -> Value {
     let mut stages = Vec::new();
     if random.chance(70) {
@@ -109,15 +121,15 @@ fn rollout(random: &mut Random, spokes: &[String]) -> Value {
     }
     if random.chance(40) {
         let of = json!({"names": some(random, spokes)});
-        let (many, approval) = (1 + random.below(2), random.chance(50));
+        let (many, approval) = (at_a_time(random), random.chance(50));
         stages.push(json!({"name": "middle", "maxConcurrent": many, "clusters": of, "approval": approval}));
     }
     if stages.is_empty() || random.chance(70) {
         let soak = random.pick(&["0s", "20s"]);
-        stages.push(json!({"name": "last", "maxConcurrent": 1 + random.below(2), "soak": soak,
+        stages.push(json!({"name": "last", "maxConcurrent": at_a_time(random), "soak": soak,
             "approval": random.chance(30)}));
     }
-    json!({"stages": stages, "maxFailures": random.below(2), "progressDeadline": "60s",
+    json!({"stages": stages, "maxFailures": failures(random), "progressDeadline": "60s",
         "paused": random.chance(8)})
 }
 
@@ -125,14 +137,14 @@ fn of_kind(random: &mut Random) -> Value {
     let canary = json!({"labelSelector": {"matchLabels": {"stage": "canary"}}});
     let mut stages = vec![
         json!({"name": "canary", "maxConcurrent": 1, "clusters": canary}),
-        json!({"name": "last", "maxConcurrent": 1 + random.below(3), "approval": random.chance(30)}),
+        json!({"name": "last", "maxConcurrent": at_a_time(random), "approval": random.chance(30)}),
     ];
     if random.chance(30) {
         let of = json!({"labelSelector": {"matchLabels": {"tier": "a"}}});
         stages.insert(1, json!({"name": "middle", "maxConcurrent": 2, "instances": of}));
     }
     json!({"instances": {"kind": KIND}, "rollout": {"scope": "Kind", "stages": stages,
-        "maxFailures": random.below(2), "progressDeadline": "60s"}})
+        "maxFailures": failures(random), "progressDeadline": "60s"}})
 }
 
 fn path(policy: &str, of_cluster: bool) -> (String, String) {

@@ -4,6 +4,7 @@ use super::pairs::Marks;
 use crate::api::Object;
 use crate::hub::simulation::ground::Ground;
 use crate::hub::simulation::history::History;
+use crate::reconcile::fleet::placement::Then;
 
 /// What was decided so long ago has landed, in milliseconds.
 const LANDED: u64 = 20_000;
@@ -26,7 +27,7 @@ pub fn a_deleted_instance_gets_removals_only(
     (!was).then(|| "L8: written, and there is no such instance any more".to_owned())
 }
 
-/// L9: nothing is taken away that is chosen, that a guard holds, or whose grace is not over.
+/// L9: nothing is taken away that is chosen, that a guard holds, whose grace is not over, or that a Placement leaves.
 pub fn nothing_that_is_kept_is_taken_away(
     history: &History,
     (now, site): (u64, &str),
@@ -48,14 +49,18 @@ pub fn nothing_that_is_kept_is_taken_away(
         let unmatched = instance.record.unmatched.iter().find(|(n, _)| n.as_str() == site);
         let grace = unmatched.is_some_and(|(_, unmatched)| unmatched.at > at + 1);
         let guarded = instance.record.held.iter().any(|n| n.as_str() == site);
+        let left = unmatched.is_some_and(|(_, unmatched)| unmatched.then == Then::Orphan)
+            || ground.is_left(site, &instance.uid);
         why = if chosen {
             "it is chosen"
         } else if grace {
             "its grace is not over"
+        } else if left {
+            "a Placement leaves it as it is"
         } else {
             "a guard holds it"
         };
-        !(chosen || grace || guarded || held.next().is_some())
+        !(chosen || grace || guarded || left || held.next().is_some())
     });
     (!may_go).then(|| format!("L9: taken away, and {why}"))
 }

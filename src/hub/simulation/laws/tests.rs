@@ -28,6 +28,7 @@ fn ground(rollout: &Value) -> Ground {
         allowed: Vec::new(),
         leaving: false,
         ready: true,
+        id: "id".into(),
     };
     let spec = json!({"instances": {"kind": "Shop"}, "rollout": rollout});
     let policy = Policy {

@@ -25,6 +25,7 @@ pub use policies::{Reach, Said, Short};
 pub use record::Record;
 pub use refusals::{Refusal, Refused};
 pub use selector::Selector;
+pub use unmatched::Then;
 pub use words::Words;
 
 use crate::api::Object;
@@ -35,7 +36,7 @@ use choice::Choice;
 use ground::Ground;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use unmatched::{Then, Unmatched};
+use unmatched::Unmatched;
 
 /// What placement needs to know of a cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
