@@ -1,6 +1,7 @@
 //! What stands on the hub that choices and rollouts follow from, as anybody can read it there; and what follows from it by
 //! the words of the documents alone. Nothing of the controller decides here: its laws are measured against this.
 
+use super::network::HUB;
 use super::wishes::KIND;
 use crate::api::Object;
 use crate::api::amounts::Amount;
@@ -10,7 +11,7 @@ use crate::api::names::ClusterName;
 use crate::api::placement::{ClusterFilter, Clusters, PlacementSpec};
 use crate::api::rollout::{Rollout, Scope};
 use crate::reconcile::fleet::Fleet;
-use crate::reconcile::fleet::placement::{Record, names};
+use crate::reconcile::fleet::placement::{LOCAL, Record, Then, names};
 use crate::reconcile::policy::tolerates;
 use apiserver_model::server::Server;
 use serde_json::Value;
@@ -84,7 +85,7 @@ pub struct Ground {
     /// The revision of the definition in which a graph was made, by its hash and by number.
     pub graphs: BTreeMap<String, u64>,
     pub revisions: BTreeMap<u64, u64>,
-    /// What a Placement let go as it was: the site's ConfigMap, and the uid of the instance.
+    /// What a Placement let go as it was: the id of the cluster, and the name of the instance.
     pub left: BTreeSet<(String, String)>,
 }
 
@@ -158,18 +159,23 @@ impl Ground {
     fn left(&mut self, object: &Object) {
         let Some(id) = object.name().strip_prefix("left-") else { return };
         let id = id.split('.').next().unwrap_or(id);
-        for (uid, entry) in object.0["data"].as_object().into_iter().flatten() {
+        for entry in object.0["data"].as_object().into_iter().flat_map(|entries| entries.values()) {
             let entry: Value = serde_json::from_str(entry.as_str().unwrap_or_default()).unwrap();
             if entry["stays"] == true {
-                self.left.insert((id.to_owned(), uid.clone()));
+                self.left.insert((id.to_owned(), entry["name"].as_str().unwrap_or_default().to_owned()));
             }
         }
     }
 
-    /// Whether a Placement left what an instance has at a site as it was.
-    pub fn is_left(&self, site: &str, uid: &str) -> bool {
+    /// Whether a Placement left what an instance has at a site as it was. Of the hub itself its record says so.
+    pub fn is_left(&self, site: &str, name: &str) -> bool {
+        if site == HUB {
+            let record = self.instances.get(name).map(|instance| &instance.record);
+            let own = record.and_then(|record| record.unmatched.get(&ClusterName::new(LOCAL)));
+            return own.is_some_and(|unmatched| unmatched.then == Then::Orphan);
+        }
         let cluster = self.clusters.get(site);
-        cluster.is_some_and(|cluster| self.left.contains(&(cluster.id.clone(), uid.to_owned())))
+        cluster.is_some_and(|cluster| self.left.contains(&(cluster.id.clone(), name.to_owned())))
     }
 
     fn version(&mut self, object: &Object) {

@@ -247,6 +247,12 @@ impl Laws {
         }
     }
 
+    /// Whether a process asked a site more in this second than it may.
+    pub fn is_overrun(&self, now: u64, process: ProcessId, site: &str) -> bool {
+        let rate = self.rate.get(&(process, site.to_owned()));
+        rate.is_some_and(|(second, count)| *second == now / 1_000 && *count >= MOST)
+    }
+
     fn only_with_the_lease(&mut self, seen: &Seen) {
         // The lease stands in it.
         let namespace = format!("/api/v1/namespaces/{HUB_NAMESPACE}");

@@ -355,7 +355,11 @@ impl Front for Door {
         let writes = request.method != Method::GET;
         let (weather, watch) = (network.weather_of(&self.site), is_watch(request));
         let chance = |percent: u64| network.random.lock().unwrap().chance(percent);
-        let verdict = if network.is_silent(self.process, &self.site) {
+        let now = network.clock.millis();
+        let verdict = if network.laws.lock().unwrap().is_overrun(now, self.process, &self.site) {
+            // Who asks without a pause would keep the clock from going on.
+            Verdict::After(Duration::from_secs(1))
+        } else if network.is_silent(self.process, &self.site) {
             Verdict::Hang
         } else if writes && let Some(done) = network.doomed(self.process, request.uri.path()) {
             if done { Verdict::Lose } else { Verdict::Cut }

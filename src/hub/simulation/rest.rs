@@ -4,7 +4,7 @@ use super::network::HUB;
 use super::wishes::{self, Child, NAMESPACE, Wish};
 use super::world::World;
 use crate::api::Object;
-use crate::api::keys::{hub, kro};
+use crate::api::keys::kro;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,7 +83,8 @@ pub fn complaints(world: &World) -> Vec<String> {
             let known = wanted.get(&site).is_some_and(|w| w.contains(&child));
             let left = world.steered && is_left(world, &site, &object);
             if !known && !left && !world.is_excused(&site, plural, &object) {
-                bad.push(format!("{site}: {plural} {name} is left over"));
+                let labels = &object.0["metadata"]["labels"];
+                bad.push(format!("{site}: {plural} {name} is left over: {labels}"));
             }
         }
     }
@@ -157,11 +158,13 @@ fn steered(world: &World, instance: &Object, wanted: &mut BTreeMap<String, BTree
 
 /// Whether a Placement left it as it was when it let its instance go.
 fn is_left(world: &World, site: &str, object: &Object) -> bool {
-    let ground = world.ground();
     let of = object.label(kro::INSTANCE_NAME).map(|name| name.strip_suffix(wishes::SIGN).unwrap_or(name));
     let name = of.unwrap_or(object.name());
-    let mirror = world.get(site, &format!("{}/{name}", wishes::SHOPS)).unwrap_or_default();
-    ground.is_left(site, Object(mirror).label(hub::INSTANCE_UID).unwrap_or_default())
+    let laws = world.network.laws.lock().unwrap();
+    let now = world.network.clock.millis();
+    // Of the hub it is told as long as the instance is there.
+    let from = if site == HUB { 0 } else { now };
+    laws.history.during(from, now).any(|ground| ground.is_left(site, name))
 }
 
 pub fn path((plural, name): &Child) -> String {

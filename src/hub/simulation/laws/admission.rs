@@ -3,7 +3,7 @@
 
 use super::pairs::{Landing, Pair, Pairs};
 use crate::api::rollout::Rollout;
-use crate::hub::simulation::ground::{Ground, Unit, count};
+use crate::hub::simulation::ground::{Ground, Instance, Unit, count};
 use crate::hub::simulation::history::History;
 use std::collections::BTreeSet;
 
@@ -83,6 +83,13 @@ pub fn no_more_at_a_time_than_the_stage_allows(case: &Case) -> Option<String> {
     })
 }
 
+/// The pairs that a unit moves by what is on record, whether anything came to them or not.
+fn placed<'g>(ground: &'g Ground, unit: &'g Unit) -> impl Iterator<Item = (&'g str, &'g str)> {
+    let is_of = |instance: &Instance| *unit == Unit::Kind || *unit == Unit::Instance(instance.uid.clone());
+    let own = ground.instances.iter().filter(move |(_, instance)| is_of(instance));
+    own.flat_map(|(name, instance)| instance.holds.iter().map(move |site| (name.as_str(), site.as_str())))
+}
+
 fn under_way(case: &Case, ground: &Ground, rollout: &Rollout, at: u64) -> (usize, usize) {
     let unit = &case.pair.unit;
     let stage = ground.stage(rollout, &case.pair.instance, &case.pair.site);
@@ -96,7 +103,8 @@ fn under_way(case: &Case, ground: &Ground, rollout: &Rollout, at: u64) -> (usize
     let members =
         case.pairs.of(unit).filter(|(pair, _)| ground.stage(rollout, &pair.instance, &pair.site) == stage);
     let members: Vec<&Pair> = members.map(|(pair, _)| pair).collect();
-    let limit = of_stage.map_or(usize::MAX, |s| count(&s.max_concurrent, members.len()).max(1));
+    let all = placed(ground, unit).filter(|(name, site)| ground.stage(rollout, name, site) == stage).count();
+    let limit = of_stage.map_or(usize::MAX, |s| count(&s.max_concurrent, members.len().max(all)).max(1));
     let counts = |pair: &&&Pair| {
         case.pairs.under_way((pair, at), stable, (soak, deadline))
             && (**pair == case.pair || case.is_sound(pair, at, at))
@@ -132,7 +140,8 @@ pub fn nothing_goes_on_after_too_many_failures(case: &Case) -> Option<String> {
             })
         };
         let failures = case.pairs.of(&case.pair.unit).filter(failed).count();
-        let all = case.pairs.of(&case.pair.unit).count();
+        let landed = case.pairs.of(&case.pair.unit).count();
+        let all = placed(ground, &case.pair.unit).count().max(landed);
         seen = (failures, count(&rollout.max_failures, all));
         failures <= seen.1 || case.goes_back(ground) || case.is_stable(ground)
     });

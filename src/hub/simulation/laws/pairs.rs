@@ -135,8 +135,11 @@ fn is_well(server: &Server, name: &str, revision: Option<u64>) -> bool {
     let Some(front) = get("", "configmaps", &format!("{name}-front")) else { return false };
     let live = front["data"]["revision"].as_str().and_then(|r| r.strip_prefix('r')?.parse().ok());
     let Some(revision) = revision.or(live) else { return false };
+    // What the sign makes in its turn is not waited for.
+    let board = format!("{name}{}-board", wishes::SIGN);
+    let mut own = wishes::children(name, &wish, revision).into_iter().filter(|((_, child), _)| *child != board);
     !wish.is_ill()
-        && wishes::children(name, &wish, revision).into_iter().all(|((plural, child), data)| {
+        && own.all(|((plural, child), data)| {
             let (group, field) = if plural == "signs" { (wishes::GROUP, "spec") } else { ("", "data") };
             let fields = data.as_object().unwrap();
             let is_so = |live: &Value| fields.iter().all(|(k, v)| live[field][k] == *v);

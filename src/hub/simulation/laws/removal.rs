@@ -50,7 +50,7 @@ pub fn nothing_that_is_kept_is_taken_away(
         let grace = unmatched.is_some_and(|(_, unmatched)| unmatched.at > at + 1);
         let guarded = instance.record.held.iter().any(|n| n.as_str() == site);
         let left = unmatched.is_some_and(|(_, unmatched)| unmatched.then == Then::Orphan)
-            || ground.is_left(site, &instance.uid);
+            || ground.is_left(site, name);
         why = if chosen {
             "it is chosen"
         } else if grace {

@@ -22,7 +22,7 @@ mod words;
 pub use guard::ShrinkHeld;
 pub use names::{holds, names, names_text};
 pub use policies::{Reach, Said, Short};
-pub use record::Record;
+pub use record::{LOCAL, Record};
 pub use refusals::{Refusal, Refused};
 pub use selector::Selector;
 pub use unmatched::Then;

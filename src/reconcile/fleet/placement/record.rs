@@ -38,7 +38,7 @@ pub struct Record {
 }
 
 /// What stands for the local cluster in the lists, whatever its Cluster is called.
-pub(super) const LOCAL: &str = "@local";
+pub const LOCAL: &str = "@local";
 
 impl Record {
     /// What stands on the instance.
