@@ -456,7 +456,10 @@ mod tests {
         for (answer, stays) in [
             (metadata(true), false),
             (metadata(false), false),
-            (json!({"metadata": {"name": object["metadata"]["name"], "namespace": "shop", "uid": "other"}}), true),
+            (
+                json!({"metadata": {"name": object["metadata"]["name"], "namespace": "shop", "uid": "other"}}),
+                true,
+            ),
             (json!({"metadata": {"name": "other", "namespace": "shop"}}), true),
         ] {
             let changes = rollouts.versions.take(Listed::Object(object.clone()));

@@ -137,7 +137,8 @@ fn is_well(server: &Server, name: &str, revision: Option<u64>) -> bool {
     let Some(revision) = revision.or(live) else { return false };
     // What the sign makes in its turn is not waited for.
     let board = format!("{name}{}-board", wishes::SIGN);
-    let mut own = wishes::children(name, &wish, revision).into_iter().filter(|((_, child), _)| *child != board);
+    let mut own =
+        wishes::children(name, &wish, revision).into_iter().filter(|((_, child), _)| *child != board);
     !wish.is_ill()
         && own.all(|((plural, child), data)| {
             let (group, field) = if plural == "signs" { (wishes::GROUP, "spec") } else { ("", "data") };
