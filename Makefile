@@ -20,7 +20,7 @@ export KRO_HUB_CONFORMANCE ?= $(CURDIR)/../shared/conformance
 TESTENV = $(CARGO) run --quiet --locked --example testenv --
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint unit e2e storms long deny kinds bench demo up down logs image
+.PHONY: help build test lint unit e2e storms long deny chart kinds bench demo up down logs image
 
 help: ## Say what there is
 	@echo "kro-hub"
@@ -60,6 +60,11 @@ image: ## Pack the static binary into an image for docker, podman and skopeo, wi
 	$(CARGO) build --locked --release --target $(IMAGE_TARGET) --bin kro-hub
 	$(CARGO) run --quiet --locked -p kro-hub-image -- --binary target/$(IMAGE_TARGET)/release/kro-hub \
 	  --target $(IMAGE_TARGET) --name $(IMAGE) --out target/image
+
+chart: ## Copy into deploy/chart what it has of deploy/base and deploy/crds
+	mkdir -p deploy/chart/files/crds
+	cp deploy/base/cluster-role.yaml deploy/base/user-roles.yaml deploy/chart/files/
+	cp deploy/crds/*.kro.run.yaml deploy/chart/files/crds/
 
 kinds: ## Write anew the kinds built into `kro-hub validate`, from the cluster of KUBECONFIG
 	$(CARGO) run --quiet --locked --bin kro-hub -- kinds-file src/cli/validate/kubernetes.json.zlib

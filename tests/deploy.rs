@@ -30,6 +30,25 @@ fn the_crds_in_deploy_are_those_that_the_binary_prints() {
     }
 }
 
+/// Links do not survive every way that a repository travels, so the chart has copies.
+#[test]
+fn the_chart_has_what_it_shares_with_the_manifests() {
+    let files = |folder: &str, suffix: &str| -> Vec<PathBuf> {
+        let found = fs::read_dir(deploy().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        found.filter(|path| path.to_string_lossy().ends_with(suffix)).collect()
+    };
+    let crds = files("crds", ".kro.run.yaml");
+    assert_eq!(files("chart/files/crds", "").len(), crds.len(), "deploy/chart/files/crds; `make chart`");
+    let crds = crds.into_iter().map(|path| (path, "chart/files/crds"));
+    let roles = ["cluster-role.yaml", "user-roles.yaml"];
+    let roles = roles.map(|name| (deploy().join("base").join(name), "chart/files"));
+    for (path, folder) in crds.chain(roles) {
+        let copy = deploy().join(folder).join(path.file_name().unwrap());
+        let text = |path: &Path| fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert!(text(&path) == text(&copy), "{} is not {}; `make chart`", copy.display(), path.display());
+    }
+}
+
 /// A flag that the Deployment sets by an environment variable must exist, or it would be ignored in silence.
 #[test]
 fn the_deployment_sets_variables_that_the_binary_reads() {
