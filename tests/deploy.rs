@@ -44,7 +44,8 @@ fn the_chart_has_what_it_shares_with_the_manifests() {
     let roles = roles.map(|name| (deploy().join("base").join(name), "chart/files"));
     for (path, folder) in crds.chain(roles) {
         let copy = deploy().join(folder).join(path.file_name().unwrap());
-        let text = |path: &Path| fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let text =
+            |path: &Path| fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         assert!(text(&path) == text(&copy), "{} is not {}; `make chart`", copy.display(), path.display());
     }
 }
