@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Far more than anything takes here; a trial that needs it has failed.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(75);
 pub const RGDS: &str = "/apis/kro.run/v1alpha1/resourcegraphdefinitions";
 pub const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 pub const CLUSTERS: &str = "/apis/hub.kro.run/v1alpha1/clusters";
