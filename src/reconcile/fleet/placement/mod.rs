@@ -22,7 +22,9 @@ mod words;
 pub use guard::ShrinkHeld;
 pub use names::{holds, names, names_text};
 pub use policies::{Reach, Said, Short};
-pub use record::{LOCAL, Record};
+#[cfg(test)]
+pub use record::LOCAL;
+pub use record::Record;
 pub use refusals::{Refusal, Refused};
 pub use selector::Selector;
 pub use unmatched::Then;
