@@ -167,13 +167,13 @@ fn goes_last(stand: &Stand, kind: &Kind) -> Result<()> {
 }
 
 /// A Cluster that stands for the hub.
-fn register(stand: &Stand, leave: &str) -> Result<()> {
+pub fn register(stand: &Stand, leave: &str) -> Result<()> {
     let cluster = json!({"apiVersion": "hub.kro.run/v1alpha1", "kind": "Cluster",
         "metadata": {"name": "local"}, "spec": {"local": true, "onDeregister": leave}});
     stand.api("hub").post(CLUSTERS, &cluster).map(drop)
 }
 
-fn deregister(stand: &Stand) -> Result<()> {
+pub fn deregister(stand: &Stand) -> Result<()> {
     let (hub, path) = (stand.api("hub"), format!("{CLUSTERS}/local"));
     hub.delete(&path)?;
     eventually(PATIENCE, "Cluster local gone", || {

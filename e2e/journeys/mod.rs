@@ -22,6 +22,7 @@ mod people;
 mod placement;
 pub mod registration;
 mod rollout;
+mod rollout_facts;
 mod rollout_kinds;
 mod rollout_lives;
 mod schemas;
@@ -69,6 +70,7 @@ impl Stands {
             people::TRIALS,
             placement::TRIALS,
             rollout::TRIALS,
+            rollout_facts::TRIALS,
             rollout_kinds::TRIALS,
             faults_restart::TRIALS,
             faults_settled::TRIALS,

@@ -80,6 +80,8 @@ pub mod hub {
     pub const VERSION: &str = "hub.kro.run/version";
     /// On a mirror: the revision of its definition that it runs by, where the whole kind moves as one; and since when.
     pub const REVISION: &str = "hub.kro.run/revision";
+    /// On a mirror: labels and properties of the cluster as they were read when the instance was let there.
+    pub const FACTS: &str = "hub.kro.run/facts";
     /// On a ControllerRevision: the instance that it is a version of, by uid.
     pub const VERSION_OF: &str = "hub.kro.run/version-of";
     /// On a ControllerRevision: every cluster within reach completed it.
@@ -143,13 +145,14 @@ pub fn is_own_finalizer(name: &str) -> bool {
 /// the resource.
 const FOR_AUTHORS: [&str; 3] = [kro::RECONCILE, kro::ALLOW_BREAKING, "kro.run/cluster"];
 /// Keys of our group that are bookkeeping about the object that carries them.
-const KEPT_BY_US: [&str; 10] = [
+const KEPT_BY_US: [&str; 11] = [
     hub::HUB_ID,
     hub::INSTANCE_UID,
     hub::HOLDS,
     hub::DECIDED,
     hub::VERSION,
     hub::REVISION,
+    hub::FACTS,
     hub::VERSION_OF,
     hub::STABLE,
     hub::FULL_INSTANCE_NAME,

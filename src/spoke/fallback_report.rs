@@ -47,6 +47,7 @@ fn report(task: &Task, now: &Now, reason: &str, message: &str) -> Report {
         settled: false,
         stands: Stands::Unknown,
         admitted: None,
+        facts: None,
     }
 }
 

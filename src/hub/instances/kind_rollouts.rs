@@ -119,10 +119,11 @@ impl Instances {
         let pins = self.policies.pins(key, object);
         let (_, ceiling) = kind.ceiling(&pins, None);
         let fleet = &kind.slots.get(key)?.fleet;
-        let on = fleet.spokes().map(|name| (name.clone(), fleet.heard(name, object.uid()).cloned()));
-        let on = on.collect();
+        let on_hub = fleet.runs_on_hub(object, &newest);
+        let names = fleet.spokes().chain(on_hub.as_ref().map(|own| &own.name));
+        let on = names.map(|name| (name.clone(), fleet.heard(name, object.uid()).cloned())).collect();
         let well_since = |name: &ClusterName, graph: &str| fleet.was_well_since(object, name, graph);
-        let seen = Seen { key, labels: &object.labels(), ceiling, well_since: &well_since, on };
+        let seen = Seen { key, labels: &object.labels(), ceiling, well_since: &well_since, on, on_hub };
         let inputs = KindInputs {
             gk: &key.gk,
             by: &by,

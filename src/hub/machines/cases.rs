@@ -429,6 +429,8 @@ fn case_149_a_suspended_instance_keeps_its_fields_and_says_so_also_after_a_resta
             cluster,
             mark: None,
             admitted: None,
+            facts: None,
+            keeps: false,
             rank: Rank::default(),
         },
         other => other,

@@ -252,6 +252,7 @@ impl Bench {
             settled: true,
             stands: crate::reconcile::spoke::Stands::Unknown,
             admitted: None,
+            facts: None,
         }
     }
     pub fn placed(words: &str) -> Self {

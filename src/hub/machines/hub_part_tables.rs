@@ -34,6 +34,8 @@ fn goal(blueprint: &Blueprint, part: Part) -> Goal {
             cluster,
             mark: None,
             admitted: None,
+            facts: None,
+            keeps: false,
             rank: Rank::default(),
         },
         other => other,

@@ -11,7 +11,8 @@ use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, HubId, ObjectRef};
 use crate::reconcile::Moment;
 use crate::reconcile::Now;
-use crate::reconcile::rollout::Mark;
+use crate::reconcile::rollout::facts::Reads;
+use crate::reconcile::rollout::{Facts, Mark};
 use crate::reconcile::spoke::tracked::Trouble;
 use crate::reconcile::spoke::{
     Action, Goal, Home, Machine, MirrorContent, Outcome, Part, Stands, StatusTrouble, Step, Task,
@@ -63,6 +64,8 @@ pub(super) fn run(blueprint: &Blueprint, wish: &Wish) -> Goal {
         cluster: Arc::default(),
         mark: None,
         admitted: None,
+        facts: None,
+        keeps: false,
         rank: Rank::default(),
     }
 }
@@ -826,9 +829,33 @@ fn what_nothing_new_can_be_made_for_is_looked_after_as_it_stands() {
 fn what_a_rollout_wrote_on_a_mirror_stays_until_the_next_change() {
     let mut bench = Bench::new(vec![Plan::new("n0", Sort::ConfigMap)]);
     let moved = |goal: Goal| match goal {
-        Goal::Run { graph, part, mirror, suspended, allow_breaking, cluster, admitted, rank, .. } => {
+        Goal::Run {
+            graph,
+            part,
+            mirror,
+            suspended,
+            allow_breaking,
+            cluster,
+            admitted,
+            facts,
+            keeps,
+            rank,
+            ..
+        } => {
             let mark = Some(Mark { version: 7, since: 1_795_860_000, unjudged: false });
-            Goal::Run { graph, part, mirror, suspended, allow_breaking, cluster, mark, admitted, rank }
+            Goal::Run {
+                graph,
+                part,
+                mirror,
+                suspended,
+                allow_breaking,
+                cluster,
+                mark,
+                admitted,
+                facts,
+                keeps,
+                rank,
+            }
         }
         other => other,
     };
@@ -940,4 +967,46 @@ fn a_definition_that_went_back_is_brought_there_when_the_hub_says_so() {
     // The hub came back from a backup: what it says last counts, not the number.
     bench.crd_wanted = Some(bench.blueprint.graph.crd_hash());
     assert_eq!(words(&bench.step()), "crd");
+}
+
+#[test]
+fn what_was_read_of_the_cluster_is_written_with_something_else_and_not_alone() {
+    let mut bench = Bench::new(vec![Plan::new("n0", Sort::ConfigMap)]);
+    let facts = |region: &str, since: Option<u64>| {
+        let labels = json!({"labels": {"region": region}});
+        let facts = Facts::of(&labels, Reads { labels: true, properties: false }).unwrap();
+        let facts = match since {
+            Some(since) => facts.at(since, false),
+            None => facts,
+        };
+        Some(Arc::new(facts))
+    };
+    let moved = |bench: &Bench, version: Option<u64>, read: Option<Arc<Facts>>| {
+        let mut goal = run(&bench.blueprint, &wish());
+        if let Goal::Run { mark, facts, .. } = &mut goal {
+            *mark = version.map(|version| Mark { version, since: 1_795_860_000, unjudged: false });
+            *facts = read;
+        }
+        goal
+    };
+    let stands = |bench: &Bench| {
+        let mirror = Object(Value::clone(bench.server.get(&instance_key("app").object()).unwrap()));
+        mirror.annotation(hub::FACTS).map(str::to_owned)
+    };
+    let eu = r#"{"labels":{"region":"eu"}}"#;
+    let anew = r#"{"labels":{"region":"us"},"since":"2026-11-28T10:00:00Z"}"#;
+    type Case<'c> = (&'c str, Option<u64>, Option<Arc<Facts>>, bool, Option<&'c str>);
+    let cases: [Case; 6] = [
+        ("written before anybody read", Some(7), None, true, None),
+        ("for itself alone it is not", Some(7), facts("eu", None), false, None),
+        ("with the next version", Some(8), facts("eu", None), true, Some(eu)),
+        ("read anew", Some(8), facts("us", Some(1_795_860_000)), true, Some(anew)),
+        ("no rollout moves it any more", None, None, false, Some(anew)),
+        ("and the next one finds it", Some(8), facts("us", Some(1_795_860_000)), false, Some(anew)),
+    ];
+    for (case, version, read, writes, expected) in cases {
+        bench.want(moved(&bench, version, read));
+        let did = !bench.rounds().is_empty();
+        assert_eq!((did, stands(&bench).as_deref()), (writes, expected), "{case}");
+    }
 }

@@ -335,11 +335,12 @@ impl Ground {
     }
 
     /// Which contents a version may have on a cluster: overrides of a Placement reach what it chooses, which changes.
-    pub fn contents(version: &Version, site: &str) -> Vec<Value> {
+    /// `labels`: those that the mirror says were read.
+    pub fn contents(version: &Version, site: &str, labels: Option<&Labels>) -> Vec<Value> {
         let mut all = vec![version.spec.clone()];
         for layer in version.overrides.as_array().into_iter().flatten() {
             let rules = layer["rules"].as_array().cloned().unwrap_or_default();
-            all.extend(all.clone().into_iter().map(|spec| overridden(spec, &rules, site)));
+            all.extend(all.clone().into_iter().flat_map(|spec| overridden(spec, &rules, (site, labels))));
         }
         all
     }
@@ -349,11 +350,12 @@ impl Ground {
         for policy in self.selecting(name).filter(|p| !p.spec.overrides.is_empty()) {
             let rules = serde_json::to_value(&policy.spec.overrides).unwrap();
             let rules = rules.as_array().unwrap();
-            let over = |spec: &Value| overridden(spec.clone(), rules, site);
+            let labels = self.clusters.get(site).map(|cluster| &cluster.labels);
+            let over = |spec: &Value| overridden(spec.clone(), rules, (site, labels));
             let places = policy.spec.clusters.as_ref();
             let limited = places.is_some_and(|words| words.max.is_some());
             let candidates = self.candidates(policy, true).contains(site);
-            let new: Vec<Value> = all.iter().map(over).collect();
+            let new: Vec<Value> = all.iter().flat_map(over).collect();
             match (places.is_none() || candidates, limited || places.is_some_and(|_| !candidates)) {
                 (_, true) => all.extend(new),
                 (true, false) => all = new,
@@ -364,16 +366,33 @@ impl Ground {
     }
 }
 
-/// Rules name their clusters, or are for all.
-fn overridden(mut spec: Value, rules: &[Value], site: &str) -> Value {
+/// Rules name their clusters or their labels, or are for all. Where the labels are not known, it may be either.
+fn overridden(spec: Value, rules: &[Value], (site, labels): (&str, Option<&Labels>)) -> Vec<Value> {
+    let mut all = vec![spec];
     for rule in rules {
+        let fields = rule["spec"].as_object().cloned().unwrap_or_default();
+        let over = |spec: &Value| {
+            let mut spec = spec.clone();
+            fields.iter().for_each(|(field, value)| spec[field] = value.clone());
+            spec
+        };
         let named = rule.pointer("/clusters/names").and_then(Value::as_array);
-        if named.is_none_or(|named| named.iter().any(|n| n == site)) {
-            let fields = rule["spec"].as_object().cloned().unwrap_or_default();
-            fields.into_iter().for_each(|(field, value)| spec[field] = value);
+        let wanted = rule.pointer("/clusters/labelSelector/matchLabels");
+        let wanted: Option<Labels> = wanted.map(|wanted| serde_json::from_value(wanted.clone()).unwrap());
+        let holds = match (named, wanted, labels) {
+            (Some(named), ..) => Some(named.iter().any(|n| n == site)),
+            (None, None, _) => Some(true),
+            (None, Some(wanted), Some(labels)) => Some(has(labels, &wanted)),
+            (None, Some(_), None) => None,
+        };
+        let new: Vec<Value> = all.iter().map(over).collect();
+        match holds {
+            Some(true) => all = new,
+            Some(false) => {}
+            None => all.extend(new),
         }
     }
-    spec
+    all
 }
 
 pub fn count(amount: &Amount, total: usize) -> usize {

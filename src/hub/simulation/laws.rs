@@ -63,6 +63,8 @@ pub struct Laws {
     pub fields: content::Fields,
     /// Instances, by uid, with the clusters that they were put on.
     there: BTreeSet<(String, String)>,
+    /// Instances with the clusters that were read anew for them, and when.
+    read: BTreeSet<(String, String, u64)>,
 }
 
 impl Laws {
@@ -200,6 +202,18 @@ impl Laws {
                     seen.site,
                     &mirror,
                 ));
+                let marks = pairs::Marks::of(&mirror);
+                if let Some(since) = marks.facts.and_then(|facts| facts.since)
+                    && self.read.insert((name.to_owned(), seen.site.to_owned(), since))
+                {
+                    let of = (&Unit::Instance(marks.uid), name);
+                    let since = pairs::millis(since);
+                    broken.extend(admission::nobody_is_read_anew_while_it_is_paused(
+                        &self.history,
+                        of,
+                        since,
+                    ));
+                }
                 if seen.created && self.there.insert((name.to_owned(), seen.site.to_owned())) {
                     broken.extend(choice::nobody_is_where_no_word_takes_it(
                         &self.history,

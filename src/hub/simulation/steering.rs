@@ -94,7 +94,11 @@ fn spec(random: &mut Random, spokes: &[String]) -> Value {
     if random.chance(35) {
         let mut rule = json!({"spec": random.pick(&[json!({"value": "over"}), json!({"extra": true})])});
         if random.chance(50) {
-            rule["clusters"] = json!({"names": some(random, spokes)});
+            let names = some(random, spokes);
+            rule["clusters"] = match names.len() {
+                1 => json!({"labelSelector": {"matchLabels": {"region": "eu"}}}),
+                _ => json!({"names": names}),
+            };
         }
         spec["overrides"] = json!([rule]);
     }

@@ -1,12 +1,14 @@
 //! What each cluster may run of one instance, where the revision of the whole kind moves as one.
 
+use super::on_hub::may_be_local;
 use super::pairs::Pair;
 use super::{Fleet, Inputs};
 use crate::api::Object;
+use crate::api::keys::hub;
 use crate::api::names::ClusterName;
 use crate::graph::Graph;
 use crate::reconcile::rollout::Admitted;
-use crate::reconcile::spoke::{MirrorContent, Report};
+use crate::reconcile::spoke::{MirrorContent, Report, has_hub_part};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,6 +38,16 @@ impl Gates {
     }
 }
 
+/// The Cluster that stands for the hub, and what an instance that runs there as a whole says of itself.
+#[derive(Clone, Debug)]
+pub struct Itself {
+    pub name: ClusterName,
+    /// The revision that it was let run by.
+    pub admitted: Option<Admitted>,
+    /// Something of it may be there.
+    pub runs: bool,
+}
+
 /// The content as the revision knows it: what only others know waits.
 pub fn known_to(graph: &Graph, content: &Arc<MirrorContent>) -> Arc<MirrorContent> {
     let shown = graph.as_served(&Object(json!({"spec": content.spec()})));
@@ -48,6 +60,15 @@ impl Fleet {
     /// What the cluster said last of the instance with this uid.
     pub fn heard(&self, name: &ClusterName, uid: &str) -> Option<&Arc<Report>> {
         self.pairs.report(name).filter(|report| report.hub_uid == uid)
+    }
+
+    /// The Cluster that stands for the hub, where the instance runs there as a whole: not where something of it lives there
+    /// once for all, which goes by the newest revision.
+    pub fn runs_on_hub(&self, instance: &Object, newest: &Graph) -> Option<Itself> {
+        let plan = self.plan.as_ref().filter(|plan| !plan.deleting && !has_hub_part(newest))?;
+        let admitted = instance.annotation(hub::REVISION).and_then(Admitted::read);
+        let name = plan.decision.local.clone()?;
+        Some(Itself { name, admitted, runs: may_be_local(instance) })
     }
 
     /// Whether what the cluster said is no word about how the instance does there.

@@ -161,6 +161,7 @@ impl AtRest {
             settled: ready,
             stands: Stands::Mirror(self.marks.get(cluster).copied().flatten()),
             admitted: None,
+            facts: None,
         };
         self.fleet.report(name, report);
     }

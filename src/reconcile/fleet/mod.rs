@@ -268,6 +268,8 @@ pub struct Fleet {
     last_state: Option<InstanceState>,
     /// What is known where a rollout moves the instance.
     rolling: Option<Box<Rolling>>,
+    /// The hub was told to keep what is not wanted any more of what lives there.
+    keeps: bool,
     version_busy: bool,
     version_retry: Retry,
     /// Why the last of them could not be written.
@@ -316,6 +318,7 @@ impl Fleet {
             stuck: None,
             last_state: None,
             rolling: None,
+            keeps: false,
             version_busy: false,
             version_retry: Retry::default(),
             version_trouble: None,
@@ -337,7 +340,7 @@ impl Fleet {
         if let Some(pair) = self.pairs.get_mut(cluster).filter(asked) {
             pair.gone = true;
             pair.found = false;
-            pair.report = None;
+            (pair.report, pair.facts) = (None, None);
             self.news.everything = true;
         }
     }

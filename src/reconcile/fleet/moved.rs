@@ -1,6 +1,7 @@
 //! What is kept of a cluster that a rollout moves.
 
-use crate::reconcile::rollout::Mark;
+use crate::reconcile::rollout::{Facts, Mark};
+use std::sync::Arc;
 
 /// Which version a cluster is told to have. Only the turn of the cluster changes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,4 +33,6 @@ pub struct Moved {
     pub well_since: Option<u64>,
     /// Since when there is contact.
     pub contact_since: Option<u64>,
+    /// What is read of the cluster there, until its turn comes to be read anew.
+    pub facts: Option<Arc<Facts>>,
 }

@@ -132,6 +132,10 @@ impl Fleet {
             let heard = Self::is_heard_by_others(inputs, plan, name);
             return novelty == Novelty::Said && !heard && self.lines.get(name).is_some();
         }
+        // What lives on the hub may go once this one does not read it any more.
+        if self.keeps && inputs.rolled.gates.is_some() {
+            return false;
+        }
         let is_plain = self.pairs.get(name).is_none_or(|p| !(p.gone || p.left || p.found || p.left_busy));
         let stays = |c: &super::ClusterState| !c.view.leaving && !c.view.local && !c.implied;
         is_plain
@@ -151,8 +155,14 @@ impl Fleet {
         for name in news.keys() {
             self.roll_news(situation, name);
         }
-        for name in self.roll_on(step, situation) {
-            self.send_to_spoke(step, situation, &name);
+        let everywhere = |fleet: &Self| fleet.rolling.as_ref().is_some_and(|rolling| rolling.is_everywhere);
+        let before = everywhere(self);
+        let turns = self.roll_on(step, situation);
+        if everywhere(self) != before {
+            self.send_to_hub(step, situation);
+        }
+        for name in turns {
+            self.send_to(step, situation, &name);
             self.is_told &= !self.lines.set(self.line(situation, &name, !situation.runs_on(&name)));
         }
         for (name, novelty) in news {

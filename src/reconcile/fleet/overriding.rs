@@ -2,8 +2,8 @@
 //! Placements. Where no expression of theirs reads the cluster, clusters share one content.
 
 use super::placement::Decision;
-use super::situation::{Plan, Situation};
-use super::{ClusterState, Fleet, Inputs};
+use super::situation::Plan;
+use super::{Fleet, Inputs};
 use crate::api::amounts::Span;
 use crate::api::hash;
 use crate::api::names::ClusterName;
@@ -14,8 +14,11 @@ use crate::reconcile::policy::overrides::{
     self, Cluster, Failed, Overridden, Overrides, Rule, Unreadable, print_of, read_clusters,
 };
 use crate::reconcile::policy::{Effective, PolicyName};
+use crate::reconcile::rollout::Facts;
+use crate::reconcile::rollout::facts::Reads;
 use crate::reconcile::spoke::MirrorContent;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -35,6 +38,31 @@ impl Layer {
     /// Whether it is for the pair with this cluster: one that it chooses, or any where it chooses none.
     pub fn reaches(&self, name: &ClusterName) -> bool {
         self.of.clusters.as_ref().is_none_or(|chosen| chosen.names.contains(name))
+    }
+}
+
+/// A cluster as the instance there knows it.
+#[derive(Clone)]
+pub(super) struct Place<'a> {
+    pub name: &'a ClusterName,
+    labels: Cow<'a, BTreeMap<String, String>>,
+    /// What `cluster` is in expressions; `None` while not all of it is known.
+    pub facts: Option<Arc<Value>>,
+}
+
+impl<'a> Place<'a> {
+    /// As it is now.
+    pub fn now(inputs: &'a Inputs<'a>, name: &'a ClusterName) -> Self {
+        let state = inputs.clusters.get(name);
+        let labels = state.map_or_else(Cow::default, |state| Cow::Borrowed(&state.view.labels));
+        Self { name, labels, facts: state.and_then(|state| state.facts.clone()) }
+    }
+
+    /// As it was when that was read of it.
+    pub fn then(self, read: Option<&Facts>) -> Self {
+        let Some(read) = read else { return self };
+        let labels = read.labels().map_or(self.labels, Cow::Owned);
+        Self { labels, facts: self.facts.as_ref().map(|now| read.over(now)), ..self }
     }
 }
 
@@ -126,31 +154,36 @@ impl Overlay {
     }
 
     /// Why the content of a cluster cannot be made.
-    pub fn refusal(
-        &self,
-        name: &ClusterName,
-        state: Option<&ClusterState>,
-        graph: &Graph,
-        written: &MirrorContent,
-    ) -> Option<Arc<str>> {
-        let facts = state.and_then(|state| state.facts.as_deref());
-        let made = self.rules(name, state).and_then(|rules| self.make(&rules, graph, facts, written));
+    pub fn refusal(&self, place: &Place, graph: &Graph, written: &MirrorContent) -> Option<Arc<str>> {
+        let facts = place.facts.as_deref();
+        let made = self.rules(place).and_then(|rules| self.make(&rules, graph, facts, written));
         match made {
             Err(Failed::Because(why)) => Some(why.into()),
             Ok(_) | Err(Failed::Unknown) => None,
         }
     }
 
+    /// What is read of a cluster, whether for the sake of who they are for or of what they say.
+    pub fn reads(&self, name: &ClusterName) -> Reads {
+        let layers = self.layers.iter().filter(|layer| self.reaches(layer, name));
+        let read = layers.filter_map(|layer| layer.read.as_ref().ok());
+        read.fold(Reads::default(), |reads, overrides| reads.and(overrides.reads()))
+    }
+
+    /// Changes when something else may come of it on a cluster.
+    pub fn print(&self, place: &Place) -> Value {
+        match self.rules(place) {
+            Ok(rules) => json!([print_of(&rules, place.facts.as_deref())]),
+            Err(Failed::Because(why)) => json!(why),
+            Err(Failed::Unknown) => Value::Null,
+        }
+    }
+
     /// The rules that hold on a cluster.
-    fn rules(&self, name: &ClusterName, state: Option<&ClusterState>) -> Result<Vec<&Rule>, Failed> {
+    fn rules(&self, place: &Place) -> Result<Vec<&Rule>, Failed> {
         let mut rules = Vec::new();
-        let nothing = BTreeMap::new();
-        let cluster = Cluster {
-            name,
-            labels: state.map_or(&nothing, |state| &state.view.labels),
-            local: false,
-            facts: state.and_then(|state| state.facts.as_deref()),
-        };
+        let Place { name, labels, facts } = place;
+        let cluster = Cluster { name, labels, local: false, facts: facts.as_deref() };
         for layer in self.layers.iter().filter(|layer| self.reaches(layer, name)) {
             match &layer.read {
                 Ok(overrides) => overrides.on(cluster, &mut rules)?,
@@ -182,15 +215,13 @@ impl Fleet {
     /// noted where it is another than before.
     pub(super) fn content(
         &mut self,
-        situation: Situation,
-        name: &ClusterName,
+        place: &Place,
         overlay: &Overlay,
         told: (&Graph, &MirrorContent, u64),
     ) -> Content {
         let (graph, written, print) = told;
-        let state = situation.inputs.clusters.get(name);
-        let facts = state.and_then(|state| state.facts.as_deref());
-        let rules = match overlay.rules(name, state) {
+        let (name, facts) = (place.name, place.facts.as_deref());
+        let rules = match overlay.rules(place) {
             Ok(rules) if rules.is_empty() => {
                 self.note(name, None);
                 return Content::Written;
@@ -219,14 +250,12 @@ impl Fleet {
     /// The content that [`Content::Overridden`] stands for, made once more.
     pub(super) fn overridden(
         &mut self,
-        situation: Situation,
-        name: &ClusterName,
+        place: &Place,
         overlay: &Overlay,
         (graph, written): (&Graph, &MirrorContent),
     ) -> Option<Arc<MirrorContent>> {
-        let state = situation.inputs.clusters.get(name);
-        let facts = state.and_then(|state| state.facts.as_deref());
-        let rules = overlay.rules(name, state).ok()?;
+        let facts = place.facts.as_deref();
+        let rules = overlay.rules(place).ok()?;
         let print = shared_by(print_of(&rules, facts)?, written);
         if let Some(shared) = self.shared.get(&print) {
             return Some(shared.clone());

@@ -4,6 +4,7 @@ use super::moved::Moved;
 use super::overriding::Applied;
 use crate::api::condition::{self, Condition};
 use crate::api::names::ClusterName;
+use crate::reconcile::rollout::Facts;
 use crate::reconcile::spoke::Report;
 use std::sync::Arc;
 
@@ -33,11 +34,13 @@ pub(super) struct Pair {
     pub applied: Option<Box<Applied>>,
     /// Where a rollout moves the instance.
     pub moved: Option<Box<Moved>>,
+    /// What stands there of what was read of the cluster.
+    pub facts: Option<Arc<Facts>>,
 }
 
 impl Pair {
     fn is_blank(&self) -> bool {
-        let Self { report, sent, gone, left, left_busy, found, applied, moved } = self;
+        let Self { report, sent, gone, left, left_busy, found, applied, moved, facts: _ } = self;
         let known = report.is_some() || sent.is_some() || applied.is_some() || moved.is_some();
         !(known || *gone || *left || *left_busy || *found)
     }
@@ -94,9 +97,16 @@ impl Pairs {
     pub fn said(&mut self, name: &ClusterName, mut report: Report) -> bool {
         report.conditions = timeless(&report.conditions);
         report.author = report.author.as_deref().map(timeless);
+        // It is of one cluster, and the rest may be of many.
+        let facts = report.facts.take();
         let pair = self.at(name);
+        let is_news = pair.facts != facts;
+        if is_news {
+            let told = pair.moved.as_ref().and_then(|moved| moved.facts.as_ref());
+            pair.facts = told.filter(|told| Some(*told) == facts.as_ref()).cloned().or(facts);
+        }
         if pair.report.as_deref() == Some(&report) {
-            return false;
+            return is_news;
         }
         let known = self.at_hand.iter().position(|known| **known == report);
         let report = match known {

@@ -4,13 +4,14 @@ use super::entry::Entry;
 use super::gate::{Gates, known_to};
 use super::moved::Assigned;
 use super::on_hub::{has_part_on_hub, may_be_local};
-use super::overriding::{Content, Overlay};
+use super::overriding::{Content, Overlay, Place};
 use super::pairs::Sent;
 use super::situation::{Plan, Situation};
 use super::{Fleet, FleetAction, FleetStep, Inputs};
 use crate::api::names::ClusterName;
 use crate::api::{Object, hash};
 use crate::graph::Graph;
+use crate::reconcile::rollout::{Admitted, Mark};
 use crate::reconcile::spoke::{Goal, Home, HubValues, MirrorContent, Part, Report, Task, has_hub_part};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -73,23 +74,105 @@ impl Fleet {
             }
         }
         if plan.decision.local.is_some() && !deleting {
-            let graph = inputs.graph.filter(|_| managed);
-            if let Some(goal) = graph.and_then(|graph| run_goal(inputs, graph, Part::Whole, local)) {
-                self.send_goal(step, inputs, local, (At::Instance, goal));
-            }
+            self.send_to_itself(step, situation);
         } else if situation.is_let_go(local) || (plan.on_hub.left && !deleting) {
             self.forget(step, local);
         } else if has_part_on_hub(inputs, &plan.spokes, &plan.past.holds) {
-            // What lives on the hub goes last: other clusters may read it. It comes after the record, which tells it from
-            // what the instance made there as a whole.
-            let may = managed && plan.past.record.words.is_some() && !deleting;
-            let graph = inputs.graph.filter(|_| may);
-            if let Some(goal) = graph.and_then(|graph| run_goal(inputs, graph, Part::Hub, local)) {
-                self.send_goal(step, inputs, local, (At::Instance, goal));
-            }
+            self.send_part_of_hub(step, situation);
         } else if situation.waits_for_departure(local) {
         } else if managed && may_be_local(inputs.instance) && !self.pairs.is(local, |p| p.gone) {
             self.send_goal(step, inputs, local, (At::Instance, remove_goal(inputs)));
+        }
+    }
+
+    /// Tells the hub to run the instance as a whole: what is written there counts at once, the revision of the definition
+    /// when its turn comes.
+    fn send_to_itself(&mut self, step: &mut FleetStep, situation: Situation) {
+        let Situation { inputs, plan } = situation;
+        let local = &plan.on_hub.name;
+        let newest = inputs.graph.filter(|_| plan.managed);
+        let Some((of, said, let_by)) = newest.and_then(|newest| self.run_by_itself(situation, newest)) else {
+            return;
+        };
+        let Some(mut goal) = run_goal(inputs, of, Part::Whole, local) else { return };
+        if let Goal::Run { mark, admitted, .. } = &mut goal {
+            (*mark, *admitted) = (said, let_by);
+        }
+        let goal = self.keeping(situation, goal);
+        self.send_goal(step, inputs, local, (At::Instance, goal));
+    }
+
+    /// Tells the hub what lives there.
+    fn send_part_of_hub(&mut self, step: &mut FleetStep, situation: Situation) {
+        let Situation { inputs, plan } = situation;
+        // What lives on the hub goes last: other clusters may read it. It comes after the record, which tells it from
+        // what the instance made there as a whole.
+        let may = plan.managed && plan.past.record.words.is_some() && !plan.deleting;
+        let graph = inputs.graph.filter(|_| may);
+        if let Some(goal) = graph.and_then(|graph| run_goal(inputs, graph, Part::Hub, &plan.on_hub.name)) {
+            let goal = self.keeping(situation, goal);
+            self.send_goal(step, inputs, &plan.on_hub.name, (At::Instance, goal));
+        }
+    }
+
+    /// The same again, where something of it changed.
+    pub(super) fn send_to_hub(&mut self, step: &mut FleetStep, situation: Situation) {
+        let Situation { inputs, plan } = situation;
+        if plan.decision.local.is_some() {
+            self.send_to_itself(step, situation);
+        } else if !plan.on_hub.left
+            && !situation.is_let_go(&plan.on_hub.name)
+            && has_part_on_hub(inputs, &plan.spokes, &plan.past.holds)
+        {
+            self.send_part_of_hub(step, situation);
+        }
+    }
+
+    /// What the hub runs an instance by that is on it as a whole, and what the instance says of that. `None`: as before.
+    fn run_by_itself<'i>(
+        &self,
+        situation: Situation<'i>,
+        newest: &'i Arc<Graph>,
+    ) -> Option<(&'i Arc<Graph>, Option<Mark>, Option<Admitted>)> {
+        let inputs = situation.inputs;
+        let local = &situation.plan.on_hub.name;
+        if has_hub_part(newest) {
+            return Some((newest, None, None));
+        }
+        if let Some(gates) = inputs.rolled.gates {
+            return gates.graph(inputs, local).map(|(gate, graph)| (graph, None, gate.admitted));
+        }
+        let Some(rolling) = self.rolling.as_ref().filter(|rolling| rolling.moves(local)) else {
+            return Some((newest, None, None));
+        };
+        let assigned = self.pairs.get(local)?.moved.as_ref()?.assigned;
+        let (content, mark) = rolling.content(assigned)?;
+        Some((inputs.graph_for(&content.graph)?, mark, None))
+    }
+
+    /// What lives on the hub goes only once no cluster can read it any more.
+    fn keeping(&mut self, situation: Situation, mut goal: Goal) -> Goal {
+        if let Goal::Run { keeps, graph, .. } = &mut goal {
+            *keeps = has_hub_part(graph) && self.is_behind(situation, graph);
+            self.keeps = *keeps;
+        }
+        goal
+    }
+
+    /// Whether some cluster goes by an earlier version, or by an earlier revision of its kind.
+    fn is_behind(&self, situation: Situation, newest: &Graph) -> bool {
+        let by_another = |name| self.pairs.report(name).is_none_or(|report| report.revision != newest.hash);
+        let of_kind = situation.inputs.rolled.gates.is_some();
+        self.rolling.as_ref().is_some_and(|rolling| !rolling.is_everywhere)
+            || (of_kind && situation.plan.spokes.iter().any(by_another))
+    }
+
+    /// Tells whatever cluster it is.
+    pub(super) fn send_to(&mut self, step: &mut FleetStep, situation: Situation, name: &ClusterName) {
+        if situation.plan.spokes.contains(name) {
+            self.send_to_spoke(step, situation, name);
+        } else if situation.plan.decision.local.as_ref() == Some(name) {
+            self.send_to_itself(step, situation);
         }
     }
 
@@ -129,7 +212,10 @@ impl Fleet {
         let facts = inputs.clusters.get(name).and_then(|c| c.facts.clone());
         let Some(print) = orders.print_at(graph, facts.as_deref()) else { return };
         let content = match &orders.overlay {
-            Some(overlay) => self.content(situation, name, overlay, (graph, mirror, print)),
+            Some(overlay) => {
+                let place = Place::now(inputs, name);
+                self.content(&place, overlay, (graph, mirror, print))
+            }
             None => Content::Written,
         };
         let (print, made) = match content {
@@ -143,7 +229,7 @@ impl Fleet {
         }
         let made = made.or_else(|| {
             let overlay = orders.overlay.as_ref()?;
-            self.overridden(situation, name, overlay, (graph, mirror))
+            self.overridden(&Place::now(inputs, name), overlay, (graph, mirror))
         });
         let Some(mirror) = made else { return };
         let goal = || Goal::Run {
@@ -155,6 +241,8 @@ impl Fleet {
             cluster: facts.clone().unwrap_or_default(),
             mark: None,
             admitted: None,
+            facts: None,
+            keeps: false,
             rank,
         };
         self.send_one(step, inputs, (name, sent), || (Home::Mirror, goal()));
@@ -164,8 +252,8 @@ impl Fleet {
     fn send_version(&mut self, step: &mut FleetStep, situation: Situation, name: &ClusterName) {
         let inputs = situation.inputs;
         let (Some(rolling), Some(newest)) = (&self.rolling, inputs.graph) else { return };
-        let orders = situation.orders.as_ref().map(|orders| &orders.goal);
-        let Some(Goal::Run { part, suspended, allow_breaking, .. }) = orders else { return };
+        let Some(orders) = &situation.plan.orders else { return };
+        let Goal::Run { part, suspended, allow_breaking, .. } = &orders.goal else { return };
         let assigned = self.pairs.get(name).and_then(|pair| Some(pair.moved.as_ref()?.assigned));
         let assigned = assigned.unwrap_or_default();
         let Some((content, mark)) = rolling.content(assigned) else {
@@ -177,6 +265,10 @@ impl Fleet {
             }
             return;
         };
+        // The hub will say in a moment what it has.
+        if orders.only_new && (self.goes_on(name) || self.is_restarted(inputs)) {
+            return;
+        }
         let gated = inputs.rolled.gates.map(|gates| gates.graph(inputs, name));
         if gated.is_some_and(|gated| gated.is_none()) {
             return self.leave_as_it_is(step, inputs, (name, newest));
@@ -186,10 +278,14 @@ impl Fleet {
             return;
         };
         let admitted = gated.and_then(|(gate, _)| gate.admitted);
-        let facts = inputs.clusters.get(name).and_then(|c| c.facts.clone());
+        let read = self.pairs.get(name).and_then(|pair| pair.moved.as_ref()?.facts.clone());
+        let place = Place::now(inputs, name).then(read.as_deref());
+        let facts = place.facts.clone();
         if facts.is_none() && !graph.cluster_reads().is_empty() {
             return;
         }
+        let part =
+            if content == rolling.wanted() { part.clone() } else { self.part_as_it_is(situation, graph) };
         let (written, overlay) =
             (known_to_gate(gated.is_some(), graph, &content.mirror), rolling.overlay(assigned).cloned());
         let goal = |mirror: Arc<MirrorContent>| Goal::Run {
@@ -201,9 +297,11 @@ impl Fleet {
             cluster: facts.clone().unwrap_or_default(),
             mark,
             admitted,
+            facts: read.clone(),
+            keeps: false,
             rank: inputs.rank(graph),
         };
-        self.send_content(step, situation, (name, graph, written, overlay), goal);
+        self.send_content(step, situation, (&place, graph, written, overlay), goal);
     }
 
     /// Tells a cluster to run by the revision that it may run.
@@ -229,10 +327,13 @@ impl Fleet {
             cluster: facts.clone().unwrap_or_default(),
             mark: None,
             admitted: gate.admitted,
+            facts: None,
+            keeps: false,
             rank: inputs.rank(graph),
         };
         let written = known_to_gate(behind, graph, mirror);
-        self.send_content(step, situation, (name, graph, written, orders.overlay.clone()), goal);
+        let place = Place::now(inputs, name);
+        self.send_content(step, situation, (&place, graph, written, orders.overlay.clone()), goal);
     }
 
     /// What runs there by an earlier word goes on by it; else the cluster says what stands there.
@@ -251,26 +352,21 @@ impl Fleet {
         &mut self,
         step: &mut FleetStep,
         situation: Situation,
-        (name, graph, written, overlay): (
-            &ClusterName,
-            &Arc<Graph>,
-            Arc<MirrorContent>,
-            Option<Arc<Overlay>>,
-        ),
+        (place, graph, written, overlay): (&Place, &Arc<Graph>, Arc<MirrorContent>, Option<Arc<Overlay>>),
         goal: impl Fn(Arc<MirrorContent>) -> Goal,
     ) {
-        let inputs = situation.inputs;
+        let (inputs, name) = (situation.inputs, place.name);
         let Some(overlay) = overlay else {
             // An earlier version may have had some.
             self.note(name, None);
             return self.send_goal(step, inputs, name, (At::Mirror, goal(written)));
         };
         let print = self.task(inputs, Home::Mirror, goal(written.clone())).fingerprint();
-        let mirror = match self.content(situation, name, &overlay, (graph, &written, print)) {
+        let mirror = match self.content(place, &overlay, (graph, &written, print)) {
             Content::Written => written,
             Content::Overridden(_, Some(made)) => made,
             Content::Overridden(_, None) => {
-                let Some(made) = self.overridden(situation, name, &overlay, (graph, &written)) else {
+                let Some(made) = self.overridden(place, &overlay, (graph, &written)) else {
                     return;
                 };
                 made
@@ -344,6 +440,16 @@ impl Fleet {
         let values = said.filter(fresh).map(|r| r.hub_values.clone());
         let values = values.unwrap_or_else(|| Arc::new(HubValues::default()));
         (Part::Rest(values), said.is_none() && may_speak)
+    }
+
+    /// The same of an earlier version: whatever the hub shows now.
+    fn part_as_it_is(&self, situation: Situation, graph: &Graph) -> Part {
+        if !has_hub_part(graph) {
+            return Part::Whole;
+        }
+        let said = self.pairs.report(&situation.plan.on_hub.name);
+        let said = said.filter(|said| said.hub_uid == situation.inputs.instance.uid());
+        Part::Rest(said.map(|said| said.hub_values.clone()).unwrap_or_default())
     }
 
     /// Whether what the status says was written by an earlier run of the controller.
@@ -469,6 +575,8 @@ fn goal_of(inputs: &Inputs, graph: &Arc<Graph>, part: Part, cluster: Arc<Value>)
         cluster,
         mark: None,
         admitted: None,
+        facts: None,
+        keeps: false,
         rank: inputs.rank(graph),
     }
 }

@@ -179,6 +179,10 @@ impl Fleet {
         let generation = inputs.instance.generation();
         let health = on_hub::health(inputs, name);
         let line = match self.line_rollout(name, inputs.instance.uid()).filter(|_| !leaves) {
+            // What is written there counts at once.
+            Some(rollout) if *name == plan.on_hub.name && rollout.answered => {
+                ClusterLine::of(name, health, report, leaves, generation).in_stage(rollout)
+            }
             Some(rollout) => ClusterLine::of_version(name, health, report, rollout),
             None => ClusterLine::of(name, health, report, leaves, generation),
         };

@@ -5,6 +5,7 @@ use crate::api::placement::ClusterFilter;
 use crate::cel::{Budget, Decls, EXPRESSION_STEPS, Program, Scope, Type};
 use crate::graph::variables::{CLUSTER, KRO, cluster_type, kro_type};
 use crate::reconcile::fleet::placement::Selector;
+use crate::reconcile::rollout::facts::Reads;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,6 +89,12 @@ impl Filter {
         self.selector.is_none() && !self.all && !self.any
     }
 
+    /// What is read of a cluster.
+    pub fn reads(&self) -> Reads {
+        let selector = Reads { labels: self.selector.is_some(), properties: false };
+        self.expression.as_ref().map_or(selector, |expression| selector.and(expression.reads()))
+    }
+
     /// `facts` is what `cluster` is in expressions; `None` while not all of it is known.
     pub fn matches(
         &self,
@@ -128,6 +135,17 @@ impl Expression {
             Type::Bool => Ok(Self(program, cluster, kro)),
             other => Err(format!("expected bool, got {}", other.in_message())),
         }
+    }
+
+    fn reads(&self) -> Reads {
+        let below = |steps: &[String]| match steps {
+            [first, rest @ ..] if first == CLUSTER => Some(rest.to_vec()),
+            [first, second, rest @ ..] if first == KRO && second == CLUSTER => Some(rest.to_vec()),
+            [first] if first == KRO => Some(Vec::new()),
+            _ => None,
+        };
+        let paths: Vec<Vec<String>> = self.0.paths().iter().filter_map(|path| below(&path.steps)).collect();
+        Reads::of(&paths)
     }
 
     fn of(&self, name: &ClusterName, labels: &BTreeMap<String, String>, facts: Option<&Value>) -> Match {

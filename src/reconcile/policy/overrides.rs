@@ -8,6 +8,7 @@ use crate::api::names::ClusterName;
 use crate::api::placement::Override;
 use crate::graph::Graph;
 use crate::graph::patch::{self, Patch, Subject, Unpatched};
+use crate::reconcile::rollout::facts::Reads;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -103,6 +104,13 @@ impl Overrides {
             }
         }
         if problems.is_empty() { Ok(Self { by, rules }) } else { Err(problems) }
+    }
+
+    /// What they read of a cluster.
+    pub fn reads(&self) -> Reads {
+        self.rules.iter().fold(Reads::default(), |reads, rule| {
+            reads.and(rule.filter.reads()).and(Reads::of(rule.patch.cluster_reads()))
+        })
     }
 
     /// Those that hold on a cluster, in order.

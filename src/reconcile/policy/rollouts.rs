@@ -35,9 +35,11 @@ impl Rollouts {
     /// One more instance, by its short name.
     pub fn add(&mut self, instance: &str, progress: &Progress) {
         let held = progress.held();
-        if held > 0 {
-            self.held += held;
-            self.held_at.insert(progress.stable);
+        // Those may be the same.
+        let all = held.max(progress.stale);
+        if all > 0 {
+            self.held += all;
+            self.held_at.insert(progress.stable.filter(|_| held == all));
         }
         self.say(instance, progress.reason, &progress.message);
     }
@@ -144,6 +146,7 @@ mod tests {
             failing: 0,
             failed: 0,
             deferred: 0,
+            stale: 0,
         }
     }
 
@@ -165,6 +168,9 @@ mod tests {
         assert_eq!(all.holds().unwrap(), format!("deletion waits: 1 pair is held at version 7{ends}"));
         all.add("shop/c", &at(9, 7, 0, 0, None));
         assert_eq!(all.holds().unwrap(), format!("deletion waits: 3 pairs are held back{ends}"));
+        // What waits to be read anew of a cluster is held back as well.
+        all.add("shop/d", &Progress { stale: 2, ..at(9, 9, 0, 0, Some(3)) });
+        assert_eq!(all.holds().unwrap(), format!("deletion waits: 5 pairs are held back{ends}"));
     }
 
     #[test]

@@ -166,6 +166,7 @@ fn who_holds_clusters_back_has_a_finalizer_as_long_and_says_what_its_deletion_wa
             failing: 0,
             failed: 0,
             deferred: 0,
+            stale: 0,
         };
         count.rollouts.add("shop/a", &progress);
         count

@@ -5,6 +5,7 @@
 //! cluster runs, and since when, stands on the copy of the instance there. All else follows from that, so nothing of a
 //! rollout can be lost or stuck.
 
+pub mod facts;
 pub mod marks;
 pub mod pin;
 pub mod records;
@@ -12,6 +13,7 @@ pub mod stages;
 pub mod unit;
 pub mod versions;
 
+pub use facts::Facts;
 pub use marks::{Admitted, Mark};
 pub use stages::{Limit, Rules, Stage};
 pub use unit::{Progress, Reason, Unit};

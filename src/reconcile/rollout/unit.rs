@@ -53,6 +53,17 @@ pub enum Condition {
     Error,
 }
 
+/// How what was read of the cluster, its labels and properties, stands to what it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Read {
+    /// The cluster is otherwise by now.
+    pub stale: bool,
+    /// When it was read, in seconds, where that was after the version came.
+    pub since: Option<u64>,
+    /// The instance was not well there then.
+    pub unjudged: bool,
+}
+
 /// What is known of a cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
@@ -70,6 +81,7 @@ pub struct Pair {
     pub same: bool,
     /// Why the target cannot be there at all.
     pub refused: Option<Arc<str>>,
+    pub read: Read,
 }
 
 /// What a unit goes by.
@@ -136,6 +148,8 @@ struct Tally<K> {
     there: usize,
     /// Those that wait, in order.
     queue: BTreeSet<Turn<K>>,
+    /// Those that wait to be read anew, in order.
+    stale: BTreeSet<Turn<K>>,
 }
 
 impl<K> Default for Tally<K> {
@@ -152,6 +166,7 @@ impl<K> Default for Tally<K> {
             refused: BTreeSet::new(),
             there: 0,
             queue: BTreeSet::new(),
+            stale: BTreeSet::new(),
         }
     }
 }
@@ -197,6 +212,8 @@ pub struct Unit<K = ClusterName> {
     empty: BTreeSet<K>,
     /// Failed or failing.
     ill: BTreeSet<K>,
+    /// The same by what was read of the cluster last, whatever version is there.
+    spoilt: BTreeSet<K>,
 }
 
 impl<K: Ord + Clone + Display> Unit<K> {
@@ -210,6 +227,7 @@ impl<K: Ord + Clone + Display> Unit<K> {
             connecting: 0,
             empty: BTreeSet::new(),
             ill: BTreeSet::new(),
+            spoilt: BTreeSet::new(),
         }
     }
 
@@ -263,6 +281,7 @@ impl<K: Ord + Clone + Display> Unit<K> {
         self.connecting -= usize::from(pair.contact == Contact::Connecting);
         self.empty.remove(name);
         self.ill.remove(name);
+        self.spoilt.remove(name);
         if let Some(at) = judged.until {
             self.times.remove(&(at, name.clone()));
         }
@@ -275,6 +294,9 @@ impl<K: Ord + Clone + Display> Unit<K> {
         tally.slots -= usize::from(judged.slot);
         if let Some(rank) = judged.rank {
             tally.queue.remove(&(rank, pair.place.wave.clone(), name.clone()));
+        }
+        if let Some(rank) = judged.reads {
+            tally.stale.remove(&(rank, pair.place.wave.clone(), name.clone()));
         }
     }
 
@@ -291,6 +313,8 @@ impl<K: Ord + Clone + Display> Unit<K> {
         }
         if matches!(judged.state, State::Failed | State::Failing) {
             self.ill.insert(name.clone());
+        } else if judged.spoilt {
+            self.spoilt.insert(name.clone());
         }
         if let Some(at) = judged.until {
             self.times.insert((at, name.clone()));
@@ -305,6 +329,9 @@ impl<K: Ord + Clone + Display> Unit<K> {
                 tally.queue.insert((rank, pair.place.wave.clone(), name.clone()));
             } else if judged.state == State::Held {
                 tally.refused.insert(name.clone());
+            }
+            if let Some(rank) = judged.reads {
+                tally.stale.insert((rank, pair.place.wave.clone(), name.clone()));
             }
         }
         self.entries.insert(name.clone(), entry);
@@ -379,12 +406,24 @@ impl<K: Ord + Clone + Display> Unit<K> {
 
     /// The marks of those whose turn it is, and of those that get the stable version at once.
     pub fn turns(&self, ready: bool, now: u64) -> Vec<(K, Mark)> {
-        let mark = |version, unjudged| Mark { version, since: now, unjudged };
-        let admitted =
-            self.admit(ready).into_iter().map(|a| (a.cluster, mark(self.frame.target, a.unjudged)));
-        let joining =
-            self.join(ready).into_iter().filter_map(|key| Some((key, mark(self.frame.stable?, false))));
-        admitted.chain(joining).collect()
+        let mark = |unjudged| Mark { version: self.frame.target, since: now, unjudged };
+        let admitted = self.admit(ready).into_iter().map(|a| (a.cluster, mark(a.unjudged)));
+        admitted.chain(self.joins(ready, now)).collect()
+    }
+
+    /// Of those that get the stable version at once.
+    pub fn joins(&self, ready: bool, now: u64) -> Vec<(K, Mark)> {
+        let mark = |version| Mark { version, since: now, unjudged: false };
+        self.join(ready).into_iter().filter_map(|key| Some((key, mark(self.frame.stable?)))).collect()
+    }
+
+    /// Whether no member goes by anything but the target, whether there is contact or not.
+    pub fn is_everywhere(&self) -> bool {
+        self.entries.values().all(|Entry { pair, judged }| match judged.state {
+            State::Done => true,
+            State::Deferred => pair.same || pair.version == Version::Number(self.frame.target),
+            _ => false,
+        })
     }
 
     /// Whose turn it is.
@@ -409,6 +448,31 @@ impl<K: Ord + Clone + Display> Unit<K> {
                 }
                 slots = others + 1;
                 let unjudged = judging::is_unjudged(&entry.pair, &self.frame);
+                admitted.push(Admission { cluster: name.clone(), unjudged });
+            }
+        }
+        admitted
+    }
+
+    /// Of whom labels and properties may be read anew, without another version: as many at a time as may be moved, and as long
+    /// as what was read anew of others did no harm. Who is not well by what was read of it is put right.
+    pub fn read_anew(&self, ready: bool) -> Vec<Admission<K>> {
+        if self.is_held(ready) || self.tallies.iter().all(|tally| tally.stale.is_empty()) {
+            return Vec::new();
+        }
+        let over = self.walk().failures + self.spoilt.len() > self.failure_budget();
+        let mut admitted = Vec::new();
+        for (stage, tally) in self.tallies.iter().enumerate() {
+            let limit = self.slots_of(stage);
+            let mut slots = tally.slots;
+            for (rank, _, name) in &tally.stale {
+                let Some(entry) = self.entries.get(name) else { continue };
+                let others = slots - usize::from(entry.judged.slot);
+                if others >= limit || (over && *rank > judging::SPOILT) {
+                    break;
+                }
+                slots = others + 1;
+                let unjudged = !judging::is_well(&entry.pair);
                 admitted.push(Admission { cluster: name.clone(), unjudged });
             }
         }

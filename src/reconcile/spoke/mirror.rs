@@ -6,12 +6,13 @@ use crate::api::applyset::{Inventory, InventoryError};
 use crate::api::keys::{self, hub, kro};
 use crate::api::names::ObjectRef;
 use crate::api::packed::{At, Packed, Packer};
-use crate::api::{Object, hash};
+use crate::api::{Object, PackedObject, hash};
 use crate::reconcile::Now;
-use crate::reconcile::rollout::{Admitted, Mark};
+use crate::reconcile::rollout::{Admitted, Facts, Mark};
 use crate::reconcile::world::{KindState, Stored, World};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What of a hub instance travels to its mirrors. Everything else stays on the hub.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -86,7 +87,48 @@ impl MirrorContent {
 type Words = BTreeMap<String, String>;
 
 /// What rollouts write on a mirror.
-type Marks = (Option<Mark>, Option<Admitted>);
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Marks {
+    pub version: Option<Mark>,
+    pub admitted: Option<Admitted>,
+    pub facts: Option<Arc<Facts>>,
+}
+
+impl Marks {
+    /// What stands there.
+    pub fn on(mirror: &PackedObject) -> Self {
+        Self {
+            version: marks::version(mirror),
+            admitted: marks::admitted(mirror),
+            facts: marks::facts(mirror),
+        }
+    }
+
+    fn annotations(self) -> impl Iterator<Item = (String, String)> {
+        let Self { version, admitted, facts } = self;
+        let all = [
+            (hub::VERSION, version.map(Mark::text)),
+            (hub::REVISION, admitted.map(Admitted::text)),
+            (hub::FACTS, facts.map(|facts| facts.text())),
+        ];
+        all.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text?)))
+    }
+}
+
+/// Each of them, as it stands on a mirror.
+pub(super) mod marks {
+    use super::{Admitted, Arc, Facts, Mark, PackedObject, hub};
+
+    pub fn version(mirror: &PackedObject) -> Option<Mark> {
+        mirror.annotation(hub::VERSION).and_then(Mark::read)
+    }
+    pub fn admitted(mirror: &PackedObject) -> Option<Admitted> {
+        mirror.annotation(hub::REVISION).and_then(Admitted::read)
+    }
+    pub fn facts(mirror: &PackedObject) -> Option<Arc<Facts>> {
+        mirror.annotation(hub::FACTS).and_then(Facts::read).map(Arc::new)
+    }
+}
 
 /// The mirror as we apply it.
 pub(super) fn body(task: &Task, content: &MirrorContent, marks: Marks, inventory: &Inventory) -> Value {
@@ -97,9 +139,7 @@ pub(super) fn body(task: &Task, content: &MirrorContent, marks: Marks, inventory
     labels.insert(kro::APPLYSET_ID.into(), id.clone());
     let mut annotations = content.annotations();
     annotations.extend(inventory.annotations(&id));
-    let (mark, admitted) = marks;
-    annotations.extend(mark.map(|mark| (hub::VERSION.to_owned(), mark.text())));
-    annotations.extend(admitted.map(|admitted| (hub::REVISION.to_owned(), admitted.text())));
+    annotations.extend(marks.annotations());
     let mut metadata = json!({"name": *task.key.name, "labels": labels, "annotations": annotations});
     if !task.key.namespace.is_empty() {
         metadata["namespace"] = json!(*task.key.namespace);
@@ -113,13 +153,15 @@ pub(super) fn body(task: &Task, content: &MirrorContent, marks: Marks, inventory
     body
 }
 
-/// The ApplySet part that we apply to a hub instance that is its own mirror.
-pub(super) fn parent_body(task: &Task, inventory: &Inventory) -> Value {
+/// The ApplySet part that we apply to a hub instance that is its own mirror, and what rollouts say of it.
+pub(super) fn parent_body(task: &Task, marks: Marks, inventory: &Inventory) -> Value {
     let id = task.applyset();
+    let mut annotations = inventory.annotations(&id);
+    annotations.extend(marks.annotations());
     let mut metadata = json!({
         "name": *task.key.name,
         "labels": {kro::APPLYSET_ID: id},
-        "annotations": inventory.annotations(&id),
+        "annotations": annotations,
     });
     if !task.key.namespace.is_empty() {
         metadata["namespace"] = json!(*task.key.namespace);

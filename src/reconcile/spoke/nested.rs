@@ -47,6 +47,8 @@ pub fn task(
             cluster: facts.cloned().unwrap_or_default(),
             mark: None,
             admitted: None,
+            facts: None,
+            keeps: false,
             rank: Rank::default(),
         }
     };

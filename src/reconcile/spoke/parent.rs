@@ -2,6 +2,7 @@
 //! there and records where they may be.
 
 use super::identity::Whose;
+use super::mirror::Marks;
 use super::run::{Walk, Wanted, ensure_kind};
 use super::status::{NodeState, Summary};
 use super::writing::Wish;
@@ -61,10 +62,17 @@ impl Machine {
     ) -> Result<Object, Summary> {
         let key = self.task.key.object();
         let inventory = self.inventory_for(walk, wanted, Some(&stored), kinds)?;
-        let body = mirror::parent_body(&self.task, &inventory);
+        let marks = Marks { version: wanted.mark, admitted: wanted.admitted, facts: None };
+        let body = mirror::parent_body(&self.task, marks.clone(), &inventory);
         let wish = Wish::new(body, kro::MANAGER_PARENT);
         let state = self.apply_if_needed(walk, &key, Some(stored.clone()), wish);
-        self.recorded(&stored, &inventory, state)
+        let parent = self.recorded(&stored, &inventory, state)?;
+        // What comes by the next revision comes after the word that it may.
+        let there = Marks { facts: None, ..Marks::on(&stored.object) };
+        if marks != Marks::default() && marks != there {
+            return Err(Summary::waiting("recording the revision"));
+        }
+        Ok(parent)
     }
 
     /// Children may be written as soon as the record names all that they may be.

@@ -7,7 +7,7 @@ use crate::api::names::{GroupKind, ObjectRef};
 use crate::api::{Object, PackedObject};
 use crate::graph::{Graph, Node, Pass, Readiness};
 use crate::reconcile::Now;
-use crate::reconcile::rollout::{Admitted, Mark};
+use crate::reconcile::rollout::{Admitted, Facts, Mark};
 use crate::reconcile::world::{
     Again, Compiled, CrdAnswer, CrdWish, Definition, KindState, Rank, Stored, World,
 };
@@ -26,6 +26,8 @@ pub(super) struct Wanted {
     pub cluster: Arc<Value>,
     pub mark: Option<Mark>,
     pub admitted: Option<Admitted>,
+    pub facts: Option<Arc<Facts>>,
+    pub keeps: bool,
     pub rank: Rank,
 }
 
@@ -69,8 +71,19 @@ pub(super) struct Walk<'a> {
 
 impl Wanted {
     pub fn of(goal: &Goal) -> Option<Self> {
-        let Goal::Run { graph, part, mirror, suspended, allow_breaking, cluster, mark, admitted, rank } =
-            goal
+        let Goal::Run {
+            graph,
+            part,
+            mirror,
+            suspended,
+            allow_breaking,
+            cluster,
+            mark,
+            admitted,
+            facts,
+            keeps,
+            rank,
+        } = goal
         else {
             return None;
         };
@@ -83,8 +96,18 @@ impl Wanted {
             cluster: cluster.clone(),
             mark: *mark,
             admitted: *admitted,
+            facts: facts.clone(),
+            keeps: *keeps,
             rank: *rank,
         })
+    }
+
+    /// Whether the definition reads the same of the cluster as it did then.
+    pub fn reads_as(&self, then: &Facts) -> bool {
+        let before = then.over(&self.cluster);
+        let read =
+            |of: &'_ Value, path: &[String]| path.iter().try_fold(of, |value, key| value.get(key)).cloned();
+        self.graph.cluster_reads().iter().all(|path| read(&before, path) == read(&self.cluster, path))
     }
 
     /// The nodes that this cluster makes.
@@ -254,7 +277,7 @@ impl Machine {
             None
         } else {
             self.forget_unwanted(walk);
-            self.prune(walk, &situation)
+            if wanted.keeps { None } else { self.prune(walk, &situation) }
         };
         let held = held.or_else(|| walk.unrest.first().cloned());
         let mut nodes = std::mem::take(&mut walk.nodes);

@@ -10,7 +10,7 @@ use crate::api::packed::At;
 use crate::api::{hash, text};
 use crate::graph::AuthorConditions;
 use crate::reconcile::Now;
-use crate::reconcile::rollout::{Admitted, Mark};
+use crate::reconcile::rollout::{Admitted, Facts, Mark};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -242,6 +242,8 @@ pub struct Report {
     pub stands: Stands,
     /// What stands on the mirror of the revision that it runs by.
     pub admitted: Option<Admitted>,
+    /// What it says was read of the cluster.
+    pub facts: Option<Arc<Facts>>,
 }
 
 /// What stands on a cluster of an instance.
@@ -401,6 +403,7 @@ pub fn fingerprint(report: &Report) -> u64 {
         report.author.as_deref().map(texts),
         report.hub_values.mark(),
         report.admitted.map(Admitted::text),
+        report.facts.as_ref().map(|facts| facts.text()),
         report.fields,
         report.settled,
         stands

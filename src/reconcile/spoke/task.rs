@@ -4,7 +4,7 @@ use super::{MirrorContent, Part};
 use crate::api::names::{GroupKind, Gvk, HubId, InstanceKey};
 use crate::api::{applyset, hash};
 use crate::graph::Graph;
-use crate::reconcile::rollout::{Admitted, Mark};
+use crate::reconcile::rollout::{Admitted, Facts, Mark};
 use crate::reconcile::world::{Rank, Stored};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -50,6 +50,10 @@ pub enum Goal {
         mark: Option<Mark>,
         /// The revision that it was let run by, where the whole kind moves as one.
         admitted: Option<Admitted>,
+        /// What was read of the cluster when the instance was let there, where a rollout moves it. It is in `cluster`.
+        facts: Option<Arc<Facts>>,
+        /// What is not wanted any more stays: some cluster goes by an earlier version, which may read it.
+        keeps: bool,
         /// Which revision of the definition this is.
         rank: Rank,
     },
@@ -121,7 +125,19 @@ impl Task {
             }
         };
         let goal = match &self.goal {
-            Goal::Run { graph, part, mirror, suspended, allow_breaking, cluster, mark, admitted, rank } => {
+            Goal::Run {
+                graph,
+                part,
+                mirror,
+                suspended,
+                allow_breaking,
+                cluster,
+                mark,
+                admitted,
+                facts: read,
+                keeps,
+                rank,
+            } => {
                 json!([
                     graph.hash,
                     graph.rgd_uid,
@@ -134,6 +150,8 @@ impl Task {
                     facts(graph, cluster),
                     mark.map(Mark::text),
                     admitted.map(Admitted::text),
+                    read.as_ref().map(|read| read.text()),
+                    keeps,
                     rank.behind
                 ])
             }

@@ -192,6 +192,7 @@ impl Machine {
             settled: self.is_quiet(),
             stands: self.stands(parent),
             admitted: self.admitted(parent),
+            facts: self.facts(parent),
         };
         self.last_report = Some(LastReport::of(&report));
         step.report = Some(report);

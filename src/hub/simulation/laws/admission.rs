@@ -180,6 +180,17 @@ pub fn nobody_is_moved_without_leave(case: &Case) -> Option<String> {
     (!allowed).then(|| format!("L3: version {} came {why}", landing.version))
 }
 
+/// Nobody is read anew while somebody paused it; nor does that bring a version. `since`: when it was, in milliseconds.
+pub fn nobody_is_read_anew_while_it_is_paused(
+    history: &History,
+    (unit, name): (&Unit, &str),
+    since: u64,
+) -> Option<String> {
+    let open = |ground: &Ground| ground.rollout(unit, name).is_none_or(|rollout| !rollout.paused);
+    let allowed = history.during(since, since + 1_000).any(open);
+    (!allowed).then(|| format!("L5: {name} goes by other labels while its rollout is paused"))
+}
+
 /// L3: no revision above the one that somebody pinned, but for who comes to what all had completed.
 pub fn no_revision_is_above_the_ceiling(case: &Case, revision: Option<u64>) -> Option<String> {
     let revision = revision.filter(|_| case.pair.unit == Unit::Kind)?;

@@ -19,12 +19,13 @@ pub fn a_mirror_has_the_content_of_its_version(
 ) -> Option<String> {
     let marks = Marks::of(mirror);
     let number = marks.version?.version;
-    let key = (Unit::Instance(marks.uid), number);
+    let key = (Unit::Instance(marks.uid.clone()), number);
     let on_record = || history.during(now.saturating_sub(60_000), now);
     let mut versions = on_record().filter_map(|ground| ground.versions.get(&key)).peekable();
     versions.peek()?;
     let spec = &mirror.0["spec"];
-    let is_so = versions.any(|version| Ground::contents(version, site).contains(spec));
+    let labels = marks.facts.and_then(|facts| facts.labels());
+    let is_so = versions.any(|version| Ground::contents(version, site, labels.as_ref()).contains(spec));
     (!is_so).then(|| format!("L5: it has {spec}, which version {number} does not bring"))
 }
 

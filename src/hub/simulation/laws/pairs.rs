@@ -4,7 +4,7 @@ use super::super::ground::{Ground, Unit};
 use super::super::wishes::{self, Wish};
 use crate::api::Object;
 use crate::api::keys::hub;
-use crate::reconcile::rollout::{Admitted, Mark, marks};
+use crate::reconcile::rollout::{Admitted, Facts, Mark, marks};
 use apiserver_model::kinds::Resource;
 use apiserver_model::server::Server;
 use serde_json::Value;
@@ -39,6 +39,7 @@ pub struct Marks {
     pub uid: String,
     pub version: Option<Mark>,
     pub admitted: Option<Admitted>,
+    pub facts: Option<Facts>,
 }
 
 impl Marks {
@@ -47,6 +48,7 @@ impl Marks {
             uid: mirror.label(hub::INSTANCE_UID).unwrap_or_default().to_owned(),
             version: mirror.annotation(hub::VERSION).and_then(Mark::read),
             admitted: mirror.annotation(hub::REVISION).and_then(Admitted::read),
+            facts: mirror.annotation(hub::FACTS).and_then(Facts::read),
         }
     }
 }

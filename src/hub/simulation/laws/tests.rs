@@ -151,6 +151,48 @@ fn a_pin() {
 }
 
 #[test]
+fn what_is_read_anew() {
+    let all = ground(&stages());
+    let mut paused = stages();
+    paused["paused"] = json!(true);
+    let law = |ground: &Ground| {
+        let history = history(std::slice::from_ref(ground));
+        admission::nobody_is_read_anew_while_it_is_paused(&history, (&unit(), "one"), 100_000)
+    };
+    assert!(law(&ground(&paused)).is_some() && law(&all).is_none());
+    let mut nobody = all;
+    nobody.policies.clear();
+    assert!(law(&nobody).is_none(), "no rollout moves it");
+}
+
+#[test]
+fn an_override_goes_by_the_labels_that_were_read() {
+    let mut before = ground(&stages());
+    let rule =
+        json!({"clusters": {"labelSelector": {"matchLabels": {"region": "eu"}}}, "spec": {"value": "eu"}});
+    let layer = json!([{"rules": [rule]}]);
+    before.versions.get_mut(&(unit(), 2)).unwrap().overrides = layer;
+    let history = history(&[before]);
+    let l5 = |facts: Option<&str>, value: &str| {
+        let mut mirror = mirror(2, &json!({"value": value}));
+        mirror.0["metadata"]["annotations"][hub::FACTS] = json!(facts);
+        content::a_mirror_has_the_content_of_its_version(&history, 200_000, "c1", &mirror)
+    };
+    let (eu, us) = (r#"{"labels":{"region":"eu"}}"#, r#"{"labels":{"region":"us"}}"#);
+    // Whom a Placement's overrides reach changes, so what was written may stand anywhere.
+    let cases = [
+        (Some(eu), "eu", true),
+        (Some(eu), "b", true),
+        (Some(us), "b", true),
+        (Some(us), "eu", false),
+        (None, "eu", true),
+    ];
+    for (facts, value, fine) in cases {
+        assert_eq!(l5(facts, value).is_none(), fine, "{facts:?} {value}");
+    }
+}
+
+#[test]
 fn content_and_records() {
     let before = ground(&stages());
     let one = history(std::slice::from_ref(&before));

@@ -224,6 +224,10 @@ impl ClusterLine {
         Self { rollout: Some(rollout), ..line }
     }
 
+    pub(in super::super) fn in_stage(self, rollout: LineRollout) -> Self {
+        Self { rollout: Some(rollout), ..self }
+    }
+
     fn in_contact(name: &ClusterName, report: Option<&Arc<Report>>, leaves: bool, generation: i64) -> Self {
         let state = LineState::Instance;
         match report {

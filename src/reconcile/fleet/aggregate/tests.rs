@@ -30,6 +30,7 @@ fn report(state: InstanceState, generation: i64) -> Report {
         settled: true,
         stands: crate::reconcile::spoke::Stands::Unknown,
         admitted: None,
+        facts: None,
     }
 }
 

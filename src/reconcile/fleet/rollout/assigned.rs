@@ -1,16 +1,18 @@
 //! Which version a cluster is told to have, and how it does with it.
 
 use super::{Content, Known};
+use crate::api::keys::hub;
 use crate::api::names::ClusterName;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::entry::Entry;
 use crate::reconcile::fleet::moved::Assigned;
+use crate::reconcile::fleet::on_hub::may_be_local;
 use crate::reconcile::fleet::pairs::Pair;
 use crate::reconcile::fleet::situation::Situation;
-use crate::reconcile::rollout::Mark;
 use crate::reconcile::rollout::stages::Place;
 use crate::reconcile::rollout::unit::{self, Condition, Contact, Version};
-use crate::reconcile::rollout::versions::Target;
+use crate::reconcile::rollout::versions::{self, Target};
+use crate::reconcile::rollout::{Facts, Mark};
 use crate::reconcile::spoke::{InstanceState, Report, Stands};
 use std::sync::Arc;
 
@@ -40,8 +42,12 @@ fn is_by(content: &Content, graph: &str) -> bool {
 impl Known<'_> {
     /// Takes in what a cluster says stands there, where nobody knew.
     pub fn assign(&self, situation: Situation, name: &ClusterName, pair: &mut Pair) {
+        if situation.on_hub.name == *name {
+            return self.assign_itself(situation, pair);
+        }
         let uid = situation.inputs.instance.uid();
         let report = pair.report.clone().filter(|report| report.hub_uid == uid);
+        let stood = pair.facts.clone();
         let moved = pair.moved.get_or_insert_default();
         let open = matches!(moved.assigned, Assigned::Unknown | Assigned::Unmarked(None));
         let Some(report) = report.filter(|_| open) else { return };
@@ -61,9 +67,34 @@ impl Known<'_> {
         if std::mem::replace(&mut moved.assigned, assigned) != Assigned::Unknown {
             return;
         }
+        moved.facts = stood.filter(|_| matches!(report.stands, Stands::Mirror(_)));
         let is_same = |e: &Entry| e.number("version") == moved.assigned.version();
         let well = report.state == InstanceState::Active;
-        moved.well_since = entry().filter(|e| well && is_same(e)).and_then(|e| e.well_since());
+        // Since it was read anew, at the most.
+        let read = moved.facts.as_ref().and_then(|facts| facts.since).unwrap_or_default();
+        let since = entry().filter(|e| well && is_same(e)).and_then(|e| e.well_since());
+        moved.well_since = since.map(|since| since.max(read));
+    }
+
+    /// What runs on the hub the instance itself says; where it says nothing, that is what all ran.
+    fn assign_itself(&self, situation: Situation, pair: &mut Pair) {
+        let instance = situation.inputs.instance;
+        let moved = pair.moved.get_or_insert_default();
+        if !matches!(moved.assigned, Assigned::Unknown | Assigned::Unmarked(None)) {
+            return;
+        }
+        let mark = instance.annotation(hub::VERSION).and_then(Mark::read);
+        let mark = mark.filter(|mark| self.versions.contains_key(&mark.version));
+        let stable = versions::stable(self.versions).map(|version| version.number);
+        let wanted = match self.target {
+            Target::Recorded(number) => Some(number),
+            Target::New(_) => None,
+        };
+        moved.assigned = match mark {
+            Some(mark) => Assigned::Marked(mark),
+            None if may_be_local(instance) => Assigned::Unmarked(stable.or(wanted)),
+            None => Assigned::Nothing,
+        };
     }
 
     /// Generation and hash of the graph of a mirror that says no version: as the cluster says, or as the last written
@@ -106,6 +137,7 @@ impl Known<'_> {
     ) -> unit::Pair {
         let inputs = situation.inputs;
         let report = pair.report.clone().filter(|report| report.hub_uid == inputs.instance.uid());
+        let answered = report.as_deref().filter(|report| self.answers(pair, report)).map(|r| r.state);
         let moved = pair.moved.get_or_insert_default();
         let health = inputs.clusters.get(name).map(|cluster| &cluster.health);
         let is_ready = health == Some(&ClusterHealth::Ready);
@@ -117,13 +149,18 @@ impl Known<'_> {
             (Some(ClusterHealth::Ready | ClusterHealth::Connecting), _) => Contact::Connecting,
             _ => Contact::Lost,
         };
-        let state = report.as_deref().filter(|report| self.answers(moved.assigned, report)).map(|r| r.state);
-        let condition = condition(state, &mut moved.well_since, self.now);
-        let why = report.clone().filter(|r| state == Some(InstanceState::Error) && !r.message.is_empty());
+        let condition = condition(answered, &mut moved.well_since, self.now);
+        let why = report.clone().filter(|r| answered == Some(InstanceState::Error) && !r.message.is_empty());
         let number = moved.assigned.version();
         let content = number.and_then(|number| self.versions.get(&number)).map(|version| &version.content);
         let unsaid = moved.assigned == Assigned::Unmarked(None);
         let current = report.as_deref().is_some_and(|r| unsaid && self.is_current(situation, name, r));
+        let on_hub = situation.on_hub.name == *name;
+        let is_same = |content: &Content| match on_hub {
+            // What is written counts there at once.
+            true => content.graph == self.wanted.graph,
+            false => *content == *self.wanted,
+        };
         let is_target = number.is_some_and(|number| self.target == Target::Recorded(number));
         let (version, mark) = match moved.assigned {
             Assigned::Marked(mark) => (Version::Number(mark.version), Some(mark)),
@@ -138,13 +175,28 @@ impl Known<'_> {
             unjudged: mark.is_some_and(|mark| mark.unjudged),
             condition,
             why: why.map(|report| Arc::from(report.message.as_str())),
-            same: is_target || current || content.is_some_and(|content| **content == *self.wanted),
+            same: is_target
+                || current
+                || (on_hub && unsaid)
+                || content.is_some_and(|content| is_same(content)),
             refused: None,
+            read: moved.facts.as_ref().map_or_else(unit::Read::default, |facts| unit::Read {
+                stale: false,
+                since: facts.since,
+                unjudged: facts.unjudged,
+            }),
         }
     }
 
     /// Whether a report is about what the cluster was told last.
-    pub fn answers(&self, assigned: Assigned, report: &Report) -> bool {
+    pub fn answers(&self, pair: &Pair, report: &Report) -> bool {
+        let Some(moved) = &pair.moved else { return false };
+        let assigned = moved.assigned;
+        let since = |facts: &Option<Arc<Facts>>| facts.as_ref().and_then(|facts| facts.since);
+        // What was read anew comes with a write of its own.
+        if since(&moved.facts).is_some() && since(&moved.facts) != since(&pair.facts) {
+            return false;
+        }
         // What does not fit leaves the mirror as it was.
         let unfit = |mark: Mark| {
             let content = self.versions.get(&mark.version).map(|version| &version.content);

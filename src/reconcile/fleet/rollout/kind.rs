@@ -10,7 +10,7 @@ use crate::api::names::{ClusterName, GroupKind, InstanceKey};
 use crate::api::{Object, hash};
 use crate::graph::Graph;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
-use crate::reconcile::fleet::gate::{Gate, Gates};
+use crate::reconcile::fleet::gate::{Gate, Gates, Itself};
 use crate::reconcile::fleet::moved::Assigned;
 use crate::reconcile::fleet::{ClusterState, FleetAction, Registered};
 use crate::reconcile::policy::Effective;
@@ -115,6 +115,8 @@ pub struct Seen<'a> {
     pub well_since: &'a dyn Fn(&ClusterName, &str) -> Option<u64>,
     /// The clusters that it runs on, with what each said last.
     pub on: Vec<(ClusterName, Option<Arc<Report>>)>,
+    /// The Cluster that stands for the hub, where it runs there as a whole.
+    pub on_hub: Option<Itself>,
 }
 
 /// What came of a look.
@@ -240,7 +242,9 @@ impl KindRollout {
             });
             (kept.place, kept.report, kept.ceiling) = (place, report, seen.ceiling);
             if kept.assigned == Assigned::Unknown {
-                kept.assigned = stands(kept.report.as_deref());
+                // Nobody has to be asked what the hub runs.
+                let own = seen.on_hub.as_ref().filter(|own| own.name == name);
+                kept.assigned = own.map_or_else(|| stands(kept.report.as_deref()), by_itself);
                 let gate = gate(&on_record.versions, kept.assigned);
                 kept.well_since = gate.and_then(|gate| (seen.well_since)(&name, &gate.graph));
             }
@@ -367,6 +371,7 @@ impl KindRollout {
             why: why.map(|report| Arc::from(report.message.as_str())),
             same: first || capped || gate.is_some_and(|gate| gate.graph == walked.wanted.graph),
             refused: None,
+            read: unit::Read::default(),
         };
         if walked.unit.pair(member) != Some(&seen) {
             walked.unit.put(member, seen, now);
@@ -459,6 +464,15 @@ fn stands(report: Option<&Report>) -> Assigned {
         (Stands::Nothing, _) => Assigned::Nothing,
         (Stands::Mirror(_), Some(admitted)) => Assigned::Marked(admitted.mark),
         (Stands::Mirror(_), None) => Assigned::Unmarked(None),
+    }
+}
+
+/// What an instance says that the hub runs.
+fn by_itself(own: &Itself) -> Assigned {
+    match own.admitted {
+        Some(admitted) => Assigned::Marked(admitted.mark),
+        None if own.runs => Assigned::Unmarked(None),
+        None => Assigned::Nothing,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::api::placement::OnUnmatch;
 use crate::api::rollout::{Rollout, Scope, StageInstances};
 use crate::graph::Graph;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
+use crate::reconcile::fleet::gate::Itself;
 use crate::reconcile::fleet::{ClusterState, FleetAction, Registered};
 use crate::reconcile::policy::{Effective, PolicyName};
 use crate::reconcile::rollout::unit::Reason;
@@ -47,6 +48,8 @@ struct Bench {
     ceilings: BTreeMap<&'static str, u64>,
     /// Changes of what runs somewhere.
     writes: usize,
+    /// The Cluster that stands for the hub, where one does.
+    itself: Option<ClusterName>,
 }
 
 fn data(revision: u64) -> String {
@@ -100,6 +103,7 @@ impl Bench {
             written: BTreeMap::new(),
             ceilings: BTreeMap::new(),
             writes: 0,
+            itself: None,
         };
         bench.passes(1);
         bench
@@ -148,6 +152,7 @@ impl Bench {
             settled: true,
             stands: site.map_or(Stands::Nothing, |_| Stands::Mirror(None)),
             admitted,
+            facts: None,
         }
     }
 
@@ -166,7 +171,7 @@ impl Bench {
     fn step(&mut self, name: &'static str) {
         let key = self.key(name);
         let gates = self.rollout.gates(&key).clone();
-        let mut on = Vec::new();
+        let (mut on, mut on_hub) = (Vec::new(), None);
         let own: Vec<ClusterName> =
             self.sites.keys().filter(|(i, _)| *i == name).map(|(_, cluster)| cluster.clone()).collect();
         for cluster in own {
@@ -178,7 +183,14 @@ impl Bench {
                 *site = wanted;
             }
             let site = site.clone();
-            on.push((cluster, Some(Arc::new(self.report(site.as_ref(), gate.is_some())))));
+            // Nobody asks there what stands: the instance says it.
+            let is_hub = self.itself.as_ref() == Some(&cluster);
+            if is_hub {
+                let admitted = site.as_ref().and_then(|(_, admitted)| *admitted);
+                on_hub = Some(Itself { name: cluster.clone(), admitted, runs: site.is_some() });
+            }
+            let report = (!is_hub || gate.is_some()).then(|| self.report(site.as_ref(), gate.is_some()));
+            on.push((cluster, report.map(Arc::new)));
         }
         let inputs = KindInputs {
             gk: &self.gk,
@@ -197,7 +209,7 @@ impl Bench {
             written.map(|(_, since)| *since)
         };
         let labels = BTreeMap::new();
-        let seen = Seen { key: &key, labels: &labels, ceiling, well_since: &well_since, on };
+        let seen = Seen { key: &key, labels: &labels, ceiling, well_since: &well_since, on, on_hub };
         let moves = self.rollout.look(&inputs, seen);
         let Some(write) = moves.write else { return };
         let record = Arc::make_mut(&mut self.record);
@@ -394,4 +406,29 @@ fn what_is_no_version_of_a_kind_is_none() {
     }
     object["metadata"]["labels"] = json!({});
     assert!(read_kind_version(&Object(object)).is_none());
+}
+
+#[test]
+fn the_hub_is_moved_like_any_cluster_and_says_itself_what_it_runs_by() {
+    let prod = stage("prod", &[], 2, 0, true);
+    let mut bench = Bench::new(stages());
+    bench.by = ruled(Rollout { stages: vec![stage("canary", &["a"], 2, 0, false), prod], ..stages() });
+    bench.itself = Some(ClusterName::new("c"));
+    bench.crashes();
+    bench.passes(31);
+    let writes = bench.writes;
+    bench.redefines(2, false);
+    assert_eq!(bench.run(), [2, 1, 1, 2, 1, 1]);
+    for quiet in [0, 31] {
+        bench.crashes();
+        bench.passes(quiet);
+        assert_eq!((bench.run(), bench.writes), (vec![2, 1, 1, 2, 1, 1], writes + 2), "{quiet}");
+    }
+    let newest = *bench.record.versions.last_key_value().unwrap().0;
+    Arc::make_mut(&mut bench.record).approvals.insert((newest, "prod".into()));
+    bench.passes(1);
+    assert_eq!((bench.run(), bench.writes), (vec![2; 6], writes + 6));
+    bench.crashes();
+    bench.passes(31);
+    assert_eq!((bench.run(), bench.writes, bench.says().0), (vec![2; 6], writes + 6, Reason::Complete));
 }

@@ -6,6 +6,7 @@ mod content;
 pub mod kind;
 #[cfg(test)]
 mod kind_tests;
+mod reading;
 mod ruling;
 #[cfg(test)]
 mod tests;
@@ -15,18 +16,18 @@ pub use content::{Content, OnRecord, read_version, version_name};
 use super::aggregate::LineRollout;
 use super::gate::Gates;
 use super::moved::Assigned;
-use super::overriding::Overlay;
+use super::overriding::{Overlay, Place};
 use super::situation::Situation;
 use super::{Fleet, FleetAction, FleetStep, Inputs};
 use crate::api::names::ClusterName;
 use crate::graph::Graph;
 use crate::reconcile::policy::Effective;
 use crate::reconcile::rollout::records::{Kept, Write};
-use crate::reconcile::rollout::stages::Place;
-use crate::reconcile::rollout::unit::{Frame, Progress, Reason};
+use crate::reconcile::rollout::stages;
+use crate::reconcile::rollout::unit::{Admission, Frame, Progress, Reason};
 use crate::reconcile::rollout::versions::{self, Records, Target};
 use crate::reconcile::rollout::{Mark, Unit, marks};
-use crate::reconcile::spoke::Stands;
+use crate::reconcile::spoke::{InstanceState, Stands, has_hub_part};
 use crate::reconcile::{Moment, Now};
 use assigned::only_looked;
 use ruling::Ruling;
@@ -65,7 +66,7 @@ pub(super) struct Rolling {
     wanted: Arc<Content>,
     target: Target,
     unit: Unit,
-    places: BTreeMap<ClusterName, Place>,
+    places: BTreeMap<ClusterName, stages::Place>,
     /// Of the versions on record that have overrides, by number, with the content that they were read for.
     overlays: BTreeMap<u64, (Arc<Content>, Arc<Overlay>)>,
     /// Those say whom the overrides reach.
@@ -73,6 +74,8 @@ pub(super) struct Rolling {
     /// Hashes of the graphs that are at hand.
     graphs: BTreeSet<String>,
     pub progress: Progress,
+    /// No cluster goes by an earlier version. It is known where something of the instance lives on the hub.
+    pub is_everywhere: bool,
 }
 
 /// What all clusters of a step go by.
@@ -110,6 +113,16 @@ impl Rolling {
         }
     }
 
+    /// Whether it says what this cluster is to have.
+    pub fn moves(&self, name: &ClusterName) -> bool {
+        self.places.contains_key(name)
+    }
+
+    /// The content that all are to have.
+    pub fn wanted(&self) -> &Content {
+        &self.wanted
+    }
+
     /// The overrides of the version that a cluster is to have.
     pub fn overlay(&self, assigned: Assigned) -> Option<&Arc<Overlay>> {
         self.overlays.get(&assigned.version()?).map(|(_, overlay)| overlay)
@@ -135,6 +148,15 @@ impl Rolling {
     }
 }
 
+/// The clusters that a rollout moves. The hub is one where the instance runs there as a whole: not where something lives
+/// there once for all, which comes before all stages, nor where the revision of the kind moves by itself.
+fn members(situation: Situation, graph: &Graph) -> BTreeSet<ClusterName> {
+    let Situation { inputs, plan } = situation;
+    let gated = inputs.rolled.gates.is_none() && !has_hub_part(graph);
+    let local = plan.decision.local.iter().filter(|_| gated);
+    plan.spokes.iter().chain(local).cloned().collect()
+}
+
 impl Fleet {
     /// Everything may be new.
     pub(super) fn roll_anew(&mut self, step: &mut FleetStep, situation: Situation) {
@@ -152,7 +174,8 @@ impl Fleet {
             self.pairs.forget_moved(|_| true);
             return;
         };
-        self.pairs.forget_moved(|name| !plan.spokes.contains(name));
+        let members = members(situation, graph);
+        self.pairs.forget_moved(|name| !members.contains(name));
         let on_record = inputs.rolled.on_record.cloned().unwrap_or_default();
         let rules = overlay.map(|overlay| overlay.recorded()).unwrap_or_default();
         // Where the revision of the kind moves by itself, it is no part of the version.
@@ -183,7 +206,7 @@ impl Fleet {
         let frame = Frame::of(&ruling.rules, target, &*wanted, (&on_record.versions, &on_record.approvals));
         let former = inputs.rolled.former.into_iter().flat_map(|former| former.keys().cloned());
         let graphs = former.chain([graph.hash.clone()]).collect();
-        let places = ruling.places(inputs, &plan.spokes);
+        let places = ruling.places(inputs, &members);
         let unit = Unit::new(frame);
         let progress = unit.progress();
         let placements = inputs.placements.to_vec();
@@ -198,8 +221,9 @@ impl Fleet {
             placements,
             graphs,
             progress,
+            is_everywhere: false,
         };
-        for name in &plan.spokes {
+        for name in &members {
             self.look_at_pair(&mut rolling, situation, name, now);
         }
         self.rolling = Some(Box::new(rolling));
@@ -211,10 +235,14 @@ impl Fleet {
         let pair = self.pairs.at(name);
         let known = Known { reported: self.reports.entry(name), ..rolling.known(now) };
         known.assign(situation, name, pair);
+        // What the hub runs is as it is written there, and reads what is so now.
+        let on_hub = situation.on_hub.name == *name;
+        let stale = !on_hub && rolling.keep_reading(situation.inputs, name, pair);
         let mut seen = known.seen(situation, name, place, pair);
-        let orders = situation.orders.as_ref().filter(|_| !seen.same);
+        seen.read.stale = stale;
+        let orders = situation.orders.as_ref().filter(|_| !seen.same && !on_hub);
         if let Some((overlay, (mirror, graph))) = orders.and_then(|o| o.overlay.as_ref().zip(o.wanted())) {
-            seen.refused = overlay.refusal(name, situation.inputs.clusters.get(name), graph, mirror);
+            seen.refused = overlay.refusal(&Place::now(situation.inputs, name), graph, mirror);
         }
         if rolling.unit.pair(name) != Some(&seen) {
             rolling.unit.put(name, seen, now);
@@ -235,24 +263,56 @@ impl Fleet {
         let now = marks::seconds(inputs.now);
         rolling.unit.pass(now);
         let ready = rolling.is_ready(situation);
-        let turns = rolling.unit.turns(ready, now);
+        // What lives on the hub comes before all stages, and nothing waits for it on the way back.
+        let hub_first = self.waits_for_hub(situation).filter(|_| !rolling.unit.frame().goes_back);
+        let turns = match &hub_first {
+            Some(_) => rolling.unit.joins(ready, now),
+            None => rolling.unit.turns(ready, now),
+        };
         for (name, mark) in &turns {
             let moved = self.pairs.at(name).moved.get_or_insert_default();
-            (moved.assigned, moved.well_since) = (Assigned::Marked(*mark), None);
+            (moved.assigned, moved.well_since, moved.facts) = (Assigned::Marked(*mark), None, None);
             self.look_at_pair(&mut rolling, situation, name, now);
+        }
+        let read = rolling.unit.read_anew(ready);
+        for Admission { cluster, unjudged } in &read {
+            let facts = rolling.reading(inputs, cluster, self.assigned(cluster));
+            let moved = self.pairs.at(cluster).moved.get_or_insert_default();
+            moved.facts = facts.map(|facts| Arc::new(facts.at(now, *unjudged)));
+            moved.well_since = None;
+            self.look_at_pair(&mut rolling, situation, cluster, now);
         }
         self.keep_records(step, situation, &rolling, ready);
         let mut progress = rolling.unit.progress();
         if let Some(why) = &self.version_trouble {
             progress.message += &format!("; the ControllerRevision of a version cannot be written: {why}");
         }
+        if let Some(why) = hub_first.filter(|_| progress.held() > 0) {
+            progress.message += &format!("; what lives on the hub comes first{why}");
+        }
+        rolling.is_everywhere = inputs.graph.is_some_and(|g| has_hub_part(g)) && rolling.unit.is_everywhere();
         if progress != rolling.progress {
             self.is_told = false;
             rolling.progress = progress;
         }
         self.tell_halted(step, &rolling.progress);
         self.rolling = Some(rolling);
-        turns.into_iter().map(|(name, _)| name).collect()
+        let read = read.into_iter().map(|admission| admission.cluster);
+        turns.into_iter().map(|(name, _)| name).chain(read).collect()
+    }
+
+    /// Whether something of the instance lives on the hub, and is not there as it is to be; and why, where that is known.
+    fn waits_for_hub(&self, situation: Situation) -> Option<String> {
+        let Situation { inputs, plan } = situation;
+        let may = !plan.on_hub.left && !inputs.instance.is_suspended();
+        let graph = inputs.graph.filter(|graph| may && has_hub_part(graph))?;
+        let said = self.pairs.report(&plan.on_hub.name).filter(|r| r.hub_uid == inputs.instance.uid());
+        let fresh = said.filter(|r| r.generation == inputs.instance.generation() && r.revision == graph.hash);
+        match fresh {
+            Some(said) if said.state == InstanceState::Active => None,
+            Some(said) if !said.message.is_empty() => Some(format!(": {}", said.message)),
+            _ => Some(String::new()),
+        }
     }
 
     /// A halted rollout is told once for each version.
@@ -287,13 +347,15 @@ impl Fleet {
         self.version_busy = true;
     }
 
+    fn assigned(&self, name: &ClusterName) -> Assigned {
+        self.pairs.get(name).and_then(|pair| Some(pair.moved.as_ref()?.assigned)).unwrap_or_default()
+    }
+
     /// Versions that a cluster may be at.
     fn run(&self, rolling: &Rolling) -> Option<BTreeSet<u64>> {
-        let assigned =
-            |name: &ClusterName| self.pairs.get(name).and_then(|p| Some(p.moved.as_ref()?.assigned));
         let mut run = BTreeSet::new();
         for (name, _) in rolling.unit.pairs() {
-            match assigned(name)? {
+            match self.assigned(name) {
                 // It may be at any.
                 Assigned::Unknown => return None,
                 known => run.extend(known.version()),
@@ -337,7 +399,7 @@ impl Fleet {
         let pair = self.pairs.get(name)?;
         let assigned = pair.moved.as_ref()?.assigned;
         let report = pair.report.as_ref().filter(|report| report.hub_uid == uid);
-        let answers = |report| rolling.known(0).answers(assigned, report);
+        let answers = |report| rolling.known(0).answers(pair, report);
         let told_to_look = report.is_none_or(|report| only_looked(report));
         Some(LineRollout {
             stage,

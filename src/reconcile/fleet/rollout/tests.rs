@@ -3,7 +3,7 @@
 use super::*;
 use crate::api::amounts::{Amount, Span};
 use crate::api::condition::{Condition, ConditionStatus};
-use crate::api::keys::hub;
+use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, Gvk, HubId, InstanceKey};
 use crate::api::placement::{ClusterFilter, OnUnmatch, Override};
 use crate::api::rollout::{Rollout, Stage};
@@ -11,10 +11,12 @@ use crate::api::{Object, ResourceGraphDefinition};
 use crate::graph::{Options, compile};
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::gate::Gate;
+use crate::reconcile::fleet::on_hub::ITSELF;
 use crate::reconcile::fleet::overriding::Layer;
 use crate::reconcile::fleet::placement::DefaultPlacement;
 use crate::reconcile::fleet::{ClusterState, Registered};
 use crate::reconcile::policy::{Effective, PolicyName};
+use crate::reconcile::rollout::Facts;
 use crate::reconcile::spoke::{DEPENDENTS, Goal, InstanceState, Report, Task};
 use crate::reconcile::world::Stored;
 use crate::schema::kinds::Anywhere;
@@ -24,6 +26,8 @@ use serde_json::{Value, json};
 #[derive(Default)]
 struct Site {
     mirror: Option<(Option<Mark>, Value)>,
+    /// What the mirror says was read of the cluster.
+    facts: Option<Arc<Facts>>,
     task: Option<Arc<Task>>,
     lost: bool,
 }
@@ -51,6 +55,8 @@ struct Bench {
     wakes: Option<Moment>,
     /// Writes to the hub.
     writes: usize,
+    /// What lives on the hub takes its time.
+    hub_is_slow: bool,
 }
 
 pub(super) fn graph(data: &str, generation: i64) -> Arc<Graph> {
@@ -60,6 +66,25 @@ pub(super) fn graph(data: &str, generation: i64) -> Arc<Graph> {
             "schema": {"kind": "App", "apiVersion": "v1alpha1", "spec": {"size": "integer"}},
             "resources": [{"id": "c", "template": {"apiVersion": "v1", "kind": "ConfigMap",
                 "metadata": {"name": "${schema.metadata.name}"}, "data": {"size": data}}}],
+        },
+    }))
+    .unwrap();
+    Arc::new(compile(&definition, &Options::default(), &Anywhere).unwrap())
+}
+
+/// One whose ConfigMap lives on the hub.
+fn graph_on_hub(data: &str, generation: i64) -> Arc<Graph> {
+    let definition: ResourceGraphDefinition = serde_json::from_value(json!({
+        "metadata": {"name": "app", "uid": "1", "generation": generation},
+        "spec": {
+            "schema": {"kind": "App", "apiVersion": "v1alpha1", "spec": {"size": "integer"}},
+            "resources": [
+                {"id": "db", "template": {"apiVersion": "v1", "kind": "ConfigMap",
+                    "metadata": {"name": "${schema.metadata.name}-db", "annotations": {hub::TARGET: "hub"}},
+                    "data": {"size": data}}},
+                {"id": "c", "template": {"apiVersion": "v1", "kind": "ConfigMap",
+                    "metadata": {"name": "${schema.metadata.name}"}, "data": {"of": "${db.data.size}"}}},
+            ],
         },
     }))
     .unwrap();
@@ -122,6 +147,7 @@ impl Bench {
             told: Vec::new(),
             wakes: None,
             writes: 0,
+            hub_is_slow: false,
         };
         bench.rolls(rollout);
         bench.passes(0);
@@ -204,6 +230,32 @@ impl Bench {
             false => ClusterHealth::Ready,
         };
         self.clusters.set(&name, Some(ClusterState { health, ..ClusterState::default() }));
+    }
+
+    /// The Cluster is so.
+    fn is(&mut self, name: &str, tier: &str, minor: u32) {
+        let mut state = ClusterState { health: ClusterHealth::Ready, ..ClusterState::default() };
+        state.view.labels.insert("tier".into(), tier.into());
+        state.facts =
+            Some(Arc::new(json!({"name": name, "id": name, "labels": {"tier": tier}, "properties": {},
+            "version": {"major": 1, "minor": minor}})));
+        self.clusters.set(&ClusterName::new(name), Some(state));
+    }
+
+    fn are(&mut self, tier: &str) {
+        ["a", "b", "c"].into_iter().for_each(|name| self.is(name, tier, 30));
+    }
+
+    /// The labels and versions that each cluster was told to go by.
+    fn read(&self) -> Vec<(String, u64)> {
+        let of = |site: &Site| match &site.task.as_ref().unwrap().goal {
+            Goal::Run { cluster, .. } => (
+                cluster["labels"]["tier"].as_str().unwrap().to_owned(),
+                cluster["version"]["minor"].as_u64().unwrap(),
+            ),
+            _ => (String::new(), 0),
+        };
+        self.sites.values().map(of).collect()
     }
 
     fn step(&mut self) -> bool {
@@ -294,7 +346,7 @@ impl Bench {
         let Some(task) = site.task.clone() else { return };
         let mut state = InstanceState::Active;
         let (generation, revision) = match &task.goal {
-            Goal::Run { mirror, mark, graph, .. } => {
+            Goal::Run { mirror, mark, graph, cluster, facts, .. } => {
                 let wanted = (*mark, mirror.spec());
                 if site.mirror.as_ref() != Some(&wanted) {
                     self.told.push(format!(
@@ -303,8 +355,15 @@ impl Bench {
                         mirror.spec()["size"]
                     ));
                     site.mirror = Some(wanted);
+                    site.facts.clone_from(facts);
                 }
-                if mirror.spec()["size"].as_i64() == self.bad {
+                // For itself alone what was read is not written.
+                let alone = site.facts.is_none() && facts.as_ref().is_some_and(|facts| facts.since.is_none());
+                if site.facts != *facts && !alone {
+                    self.told.push(format!("{name}: {}", cluster["labels"]["tier"].as_str().unwrap_or("-")));
+                    site.facts.clone_from(facts);
+                }
+                if mirror.spec()["size"].as_i64() == self.bad || cluster["labels"]["tier"] == "bad" {
                     state = InstanceState::Error;
                 }
                 (mirror.generation, graph.hash.clone())
@@ -313,6 +372,9 @@ impl Bench {
             Goal::Stay { .. } => (0, String::new()),
             Goal::Remove { .. } => return,
         };
+        if *name == ClusterName::new(ITSELF) && self.hub_is_slow {
+            state = InstanceState::InProgress;
+        }
         let mark = site.mirror.as_ref().map(|(mark, _)| *mark);
         let condition = |type_: &&str| Condition {
             type_: (*type_).to_owned(),
@@ -341,8 +403,23 @@ impl Bench {
             settled: true,
             stands: mark.map_or(Stands::Nothing, Stands::Mirror),
             admitted: None,
+            facts: site.facts.clone(),
         };
+        let (stands, is_local) = (report.stands, task.is_local());
         self.fleet.report(name, report);
+        if is_local && let Stands::Mirror(mark) = stands {
+            self.says_itself(mark);
+        }
+    }
+
+    /// What runs on the hub says so on the instance.
+    fn says_itself(&mut self, mark: Option<Mark>) {
+        let says = (self.instance.label(kro::APPLYSET_ID), self.instance.annotation(hub::VERSION));
+        let text = mark.map(Mark::text);
+        if says != (Some("x"), text.as_deref()) {
+            let labels = json!({kro::APPLYSET_ID: "x"});
+            self.write(&json!({"metadata": {"labels": labels, "annotations": {hub::VERSION: text}}}));
+        }
     }
 
     /// Steps until nothing more is to be done now.
@@ -404,7 +481,18 @@ fn merge(value: &mut Value, patch: &Value) {
 
 /// At rest on all three at version 1.
 fn settled(rollout: Rollout) -> Bench {
+    rest_at_first(Bench::new(Some(rollout)))
+}
+
+/// The same of a definition that reads a label and the version of the cluster.
+fn settled_reading(rollout: Rollout) -> Bench {
     let mut bench = Bench::new(Some(rollout));
+    bench.graph = graph("${cluster.labels.tier + string(cluster.version.minor)}", 1);
+    bench.are("one");
+    rest_at_first(bench)
+}
+
+fn rest_at_first(mut bench: Bench) -> Bench {
     bench.approves(1, "prod");
     bench.rests();
     bench.passes(100);
@@ -736,4 +824,195 @@ fn where_the_content_cannot_be_made_the_rollout_halts_and_what_runs_stays() {
     let (reason, message) = bench.ready();
     assert_eq!((bench.runs(), reason.as_str()), (vec![1, 1, 1], "RolloutHalted"), "{message}");
     assert!(message.contains("a: Placement shop/web spec.overrides[0]"), "{message}");
+}
+
+fn all(tier: &str, minor: u64) -> Vec<(String, u64)> {
+    vec![(tier.to_owned(), minor); 3]
+}
+
+#[test]
+fn labels_that_change_go_by_turns_without_a_version_and_what_a_cluster_is_counts_at_once() {
+    let mut bench = settled_reading(canary_then_prod(0, false));
+    let versions = bench.versions();
+    assert_eq!(bench.read(), all("one", 30));
+    bench.rolls(Some(Rollout { paused: true, ..canary_then_prod(0, false) }));
+    ["a", "b", "c"].into_iter().for_each(|name| bench.is(name, "two", 31));
+    bench.rests();
+    assert_eq!((bench.read(), bench.told()), (all("one", 31), vec![]), "they wait, and their version is new");
+    assert_eq!(bench.ready().0, "RolloutPaused");
+    bench.rolls(Some(canary_then_prod(0, false)));
+    bench.rests();
+    assert_eq!(bench.told(), ["a: two", "b: two", "c: two"]);
+    assert_eq!((bench.read(), bench.versions()), (all("two", 31), versions));
+    assert_eq!(bench.instance.0["status"]["state"], "ACTIVE");
+}
+
+#[test]
+fn labels_that_do_no_good_halt_and_are_put_right_at_once() {
+    let mut bench = settled_reading(canary_then_prod(0, false));
+    bench.are("bad");
+    bench.rests();
+    let told = bench.told();
+    assert!(told.contains(&"a: bad".into()) && !told.contains(&"c: bad".into()), "{told:?}");
+    let (reason, message) = bench.ready();
+    assert_eq!(reason, "RolloutHalted", "{message}");
+    let says = ["a: no image", "1 cluster goes by earlier labels or properties"];
+    assert!(says.iter().all(|part| message.contains(part)), "{message}");
+    // After a start it is the same.
+    bench.crashes();
+    bench.passes(31);
+    bench.rests();
+    assert_eq!((bench.ready().0.as_str(), bench.read()[2].0.as_str()), ("RolloutHalted", "one"));
+    bench.told();
+    bench.are("one");
+    bench.rests();
+    let told = bench.told();
+    assert!(told.contains(&"a: one".into()) && !told.contains(&"c: one".into()), "{told:?}");
+    assert_eq!(bench.read(), all("one", 30));
+    assert_eq!(bench.instance.0["status"]["state"], "ACTIVE");
+}
+
+#[test]
+fn what_was_read_outlives_a_crash() {
+    let mut bench = settled_reading(canary_then_prod(0, false));
+    bench.rolls(Some(Rollout { paused: true, ..canary_then_prod(0, false) }));
+    bench.are("two");
+    bench.rests();
+    bench.crashes();
+    bench.rests();
+    bench.passes(31);
+    bench.rests();
+    assert_eq!((bench.read(), bench.told()), (all("one", 30), vec![]));
+    // A new version takes what is so now.
+    bench.edits(2);
+    bench.rests();
+    bench.rolls(Some(canary_then_prod(0, true)));
+    bench.rests();
+    assert_eq!(bench.runs(), [2, 1, 1]);
+    assert_eq!(bench.read(), all("two", 30), "{:?}", bench.told);
+}
+
+#[test]
+fn a_mirror_that_says_nothing_of_what_was_read_is_not_written_for_that_alone() {
+    let mut bench = settled_reading(canary_then_prod(0, false));
+    assert!(bench.sites.values().all(|site| site.facts.is_some()));
+    bench.sites.values_mut().for_each(|site| site.facts = None);
+    bench.crashes();
+    bench.writes = 0;
+    bench.rests();
+    bench.passes(31);
+    bench.rests();
+    assert_eq!((bench.writes, bench.told()), (0, vec![]));
+    bench.are("two");
+    bench.rests();
+    assert_eq!(bench.told(), ["a: two", "b: two", "c: two"]);
+    assert!(bench.sites.values().all(|site| site.facts.as_ref().unwrap().since.is_some()));
+    bench.crashes();
+    bench.writes = 0;
+    bench.rests();
+    bench.passes(31);
+    bench.rests();
+    assert_eq!((bench.writes, bench.told()), (0, vec![]));
+}
+
+#[test]
+fn a_label_that_an_override_goes_by_waits_like_one_that_is_rendered() {
+    let mut bench = settled(canary_then_prod(0, false));
+    bench.are("one");
+    let two = json!({"labelSelector": {"matchLabels": {"tier": "two"}}});
+    let rule = Override { clusters: serde_json::from_value(two).unwrap(), spec: json!({"size": 5}) };
+    bench.rolls_with(Some(canary_then_prod(0, false)), vec![rule.clone()]);
+    bench.rests();
+    assert_eq!(bench.runs(), [1, 1, 1]);
+    let paused = Rollout { paused: true, ..canary_then_prod(0, false) };
+    bench.rolls_with(Some(paused), vec![rule.clone()]);
+    bench.are("two");
+    bench.rests();
+    bench.crashes();
+    bench.rests();
+    bench.passes(31);
+    bench.rests();
+    assert_eq!((bench.runs(), bench.ready().0.as_str()), (vec![1, 1, 1], "RolloutPaused"));
+    bench.rolls_with(Some(canary_then_prod(0, false)), vec![rule]);
+    bench.rests();
+    assert_eq!(bench.runs(), [5, 5, 5], "{:?}", bench.told);
+}
+
+#[test]
+fn on_the_hub_content_counts_at_once_and_the_revision_goes_by_stages() {
+    let mut bench = Bench::new(Some(canary_then_prod(0, true)));
+    let mut local = ClusterState { health: ClusterHealth::Ready, ..ClusterState::default() };
+    local.view.local = true;
+    bench.clusters.set(&ClusterName::new("c"), Some(local));
+    let mut bench = rest_at_first(bench);
+    assert!(bench.instance.annotation(hub::VERSION).is_some());
+    bench.edits(2);
+    bench.rests();
+    assert_eq!((bench.runs(), bench.ready().0.as_str()), (vec![2, 1, 2], "RolloutAwaitingApproval"));
+    bench.approves(*bench.versions().last().unwrap(), "prod");
+    bench.rests();
+    assert_eq!((bench.runs(), generations(&bench)), (vec![2, 2, 2], vec![1, 1, 1]));
+    bench.redefines("size-${string(schema.spec.size)}", 2);
+    bench.rests();
+    assert_eq!(generations(&bench), [2, 1, 1]);
+    bench.told();
+    bench.crashes();
+    bench.rests();
+    bench.passes(31);
+    bench.rests();
+    let told = |bench: &Bench| bench.sites[&ClusterName::new("c")].task.clone().map(|task| task.goal.clone());
+    let Some(Goal::Run { graph, .. }) = told(&bench) else { panic!("the hub is looked after") };
+    assert_eq!((graph.generation, bench.told()), (1, vec![]));
+    bench.approves(*bench.versions().last().unwrap(), "prod");
+    bench.rests();
+    assert_eq!(generations(&bench), [2, 2, 2]);
+    let newest = *bench.versions().last().unwrap();
+    let says = bench.instance.annotation(hub::VERSION).and_then(Mark::read).unwrap();
+    assert_eq!((says.version, bench.versions()), (newest, vec![newest]));
+    assert_eq!(bench.instance.0["status"]["state"], "ACTIVE");
+    bench.crashes();
+    bench.writes = 0;
+    bench.rests();
+    bench.passes(31);
+    bench.rests();
+    assert_eq!(bench.writes, 0);
+}
+
+#[test]
+fn what_lives_on_the_hub_comes_before_all_stages_and_goes_last() {
+    let mut bench = Bench::new(Some(canary_then_prod(0, true)));
+    let hub = ClusterName::new(ITSELF);
+    let mut implied = ClusterState { health: ClusterHealth::Ready, implied: true, ..ClusterState::default() };
+    implied.view.local = true;
+    bench.clusters.set(&hub, Some(implied));
+    bench.sites.insert(hub.clone(), Site::default());
+    bench.graph = graph_on_hub("${string(schema.spec.size)}", 1);
+    bench.rests();
+    bench.approves(1, "prod");
+    bench.rests();
+    let keeps = |bench: &Bench| match &bench.sites[&hub].task.as_ref().unwrap().goal {
+        Goal::Run { keeps, .. } => *keeps,
+        _ => panic!("it runs"),
+    };
+    let others = |bench: &Bench| {
+        ["a", "b", "c"].map(|name| {
+            bench.sites[&ClusterName::new(name)]
+                .mirror
+                .as_ref()
+                .map_or(0, |(_, spec)| spec["size"].as_i64().unwrap())
+        })
+    };
+    assert_eq!((others(&bench), keeps(&bench)), ([1, 1, 1], false), "{:?}", bench.told);
+    bench.hub_is_slow = true;
+    bench.edits(2);
+    bench.rests();
+    assert_eq!((others(&bench), keeps(&bench)), ([1, 1, 1], true));
+    assert!(bench.ready().1.contains("what lives on the hub comes first"), "{:?}", bench.ready());
+    bench.hub_is_slow = false;
+    bench.obeys(&hub);
+    bench.rests();
+    assert_eq!((others(&bench), keeps(&bench)), ([2, 1, 1], true));
+    bench.approves(2, "prod");
+    bench.rests();
+    assert_eq!((others(&bench), keeps(&bench)), ([2, 2, 2], false), "{:?}", bench.ready());
 }

@@ -12,6 +12,8 @@ const CALL: u64 = 15;
 const QUIET: u64 = 2 * CALL;
 const DEADLINE: u64 = 100;
 const STAGES: usize = 3;
+/// Labels that do no instance good.
+const HARMFUL: u64 = 9;
 
 /// A small generator: one number gives a whole story.
 struct Dice(u64);
@@ -36,6 +38,10 @@ struct Mirror {
     version: u64,
     since: u64,
     unjudged: bool,
+    /// What was read of the cluster; when, where that was after the version came; and whether it was ill then.
+    read: u64,
+    anew: Option<u64>,
+    ill: bool,
 }
 
 #[derive(Debug)]
@@ -57,6 +63,8 @@ struct Site {
     /// What this life of the hub sent, not answered yet.
     sent: Option<Mirror>,
     ran: BTreeSet<u64>,
+    /// What its labels are.
+    labels: u64,
 }
 
 impl Site {
@@ -75,7 +83,14 @@ impl Site {
             let soaks = matches!(self.condition, Condition::Active(_)) && !well;
             mirror.version > stable && !well && (in_time || soaks) && trying
         });
-        self.reachable && (comes || stands)
+        let reads = self.calls.iter().any(|call| call.mirror.anew.is_some())
+            || self.mirror.is_some_and(|mirror| {
+                let in_time = |anew: u64| world.now < mirror.since.max(anew).max(contact) + DEADLINE;
+                let judged = !mirror.ill || self.condition == Condition::Moving;
+                let well = matches!(self.condition, Condition::Active(_));
+                mirror.anew.is_some_and(in_time) && judged && !well
+            });
+        self.reachable && (comes || stands || reads)
     }
 }
 
@@ -138,6 +153,7 @@ impl World {
             calls: Vec::new(),
             sent: None,
             ran: BTreeSet::new(),
+            labels: self.dice.below(3),
         };
         self.sites.entry(name).or_insert(site);
     }
@@ -200,6 +216,12 @@ impl World {
                 }
             }
             16..=18 => self.connects(),
+            19..=20 => {
+                let labels = if self.dice.chance(20) { HARMFUL } else { self.dice.below(3) };
+                if let Some(site) = self.any().and_then(|name| self.sites.get_mut(&name)) {
+                    site.labels = labels;
+                }
+            }
             _ => self.lives(40),
         }
         self.lands();
@@ -235,7 +257,7 @@ impl World {
         let Some(site) = self.sites.get_mut(&name) else { return };
         let Some(mirror) = site.mirror else { return };
         let content = self.records.get(&mirror.version).map(|v| *v.content);
-        let bad = content.is_some_and(|content| self.bad.contains(&content));
+        let bad = content.is_some_and(|content| self.bad.contains(&content)) || mirror.read == HARMFUL;
         site.condition = match site.condition.clone() {
             Condition::Active(_) if worse && ill > 0 => Condition::Error,
             Condition::Active(since) => Condition::Active(since),
@@ -292,6 +314,11 @@ impl World {
             why: None,
             same: content == Some(self.wanted),
             refused: None,
+            read: runs.map_or_else(Read::default, |m| Read {
+                stale: m.read != site.labels,
+                since: m.anew,
+                unjudged: m.ill,
+            }),
         }
     }
 
@@ -360,14 +387,55 @@ impl World {
                 assert!(!asked || self.approvals.contains(&(number, stage)), "L3: {stage} of {number}");
             }
             assert!(self.records.contains_key(&number) && !self.paused && ready, "L3");
-            self.send(&cluster, Mirror { version: number, since: self.now, unjudged });
-            let stage = self.sites[&cluster].stage;
-            let under_way = self.sites.values().filter(|s| s.stage == stage && s.is_on_the_way(self)).count();
-            // What goes back to a stable version counts from the moment that it is sent.
-            let limit = self.max[stage] as usize;
-            assert!(under_way <= limit, "L1: {under_way} of {limit}");
+            self.send(&cluster, self.first(&cluster, number, unjudged));
+            self.no_more_than_the_stage_allows(&cluster);
         }
-        self.tidy(number, joining, complete);
+        if self.read_anew(ready) {
+            self.tidy(number, joining, complete);
+        }
+    }
+
+    /// What comes with a version reads what is so now.
+    fn first(&self, cluster: &ClusterName, version: u64, unjudged: bool) -> Mirror {
+        let read = self.sites[cluster].labels;
+        Mirror { version, since: self.now, unjudged, read, anew: None, ill: false }
+    }
+
+    fn no_more_than_the_stage_allows(&self, cluster: &ClusterName) {
+        let stage = self.sites[cluster].stage;
+        let under_way = self.sites.values().filter(|s| s.stage == stage && s.is_on_the_way(self)).count();
+        // What goes back to a stable version counts from the moment that it is sent.
+        let limit = self.max[stage] as usize;
+        assert!(under_way <= limit, "L1: {under_way} of {limit}");
+    }
+
+    /// What changed of clusters is read in their turn. Whether the hub lives on.
+    fn read_anew(&mut self, ready: bool) -> bool {
+        let Some(mut unit) = self.unit.take() else { return true };
+        for (name, site) in &self.sites {
+            unit.put(name, self.seen(site), self.now);
+        }
+        let (turns, budget) = (unit.read_anew(ready), unit.failure_budget());
+        self.unit = Some(unit);
+        for Admission { cluster, unjudged } in turns {
+            if self.crashes(3) {
+                self.crash();
+                return false;
+            }
+            assert!(!self.paused && ready, "L3");
+            let harmed = |s: &&Site| {
+                let judged = s.mirror.is_some_and(|m| m.anew.is_some() && !m.ill) && s.sent.is_none();
+                judged && s.contact != Contact::Lost && s.condition == Condition::Error
+            };
+            let is_ill = !matches!(self.sites[&cluster].condition, Condition::Active(_));
+            let failures = self.sites.values().filter(harmed).count();
+            assert!(failures <= budget || is_ill, "L2: {failures} of {budget}");
+            let Some(runs) = self.sites[&cluster].sent.or(self.sites[&cluster].mirror) else { continue };
+            let read = self.sites[&cluster].labels;
+            self.send(&cluster, Mirror { read, anew: Some(self.now), ill: unjudged, ..runs });
+            self.no_more_than_the_stage_allows(&cluster);
+        }
+        true
     }
 
     /// Whoever came gets the stable version; what is completed is marked, and what nobody needs goes.
@@ -375,7 +443,7 @@ impl World {
         for cluster in joining {
             let Some(stable) = versions::stable(&self.records).map(|v| v.number) else { continue };
             assert!(self.sites[&cluster].mirror.is_none(), "L6");
-            self.send(&cluster, Mirror { version: stable, since: self.now, unjudged: false });
+            self.send(&cluster, self.first(&cluster, stable, false));
         }
         if complete && let Some(record) = self.records.get_mut(&number) {
             record.stable = true;
@@ -425,7 +493,7 @@ impl World {
         (self.paused, self.calm) = (false, true);
         for name in self.sites.keys().cloned().collect::<Vec<_>>() {
             let Some(site) = self.sites.get_mut(&name) else { continue };
-            site.reachable = true;
+            (site.reachable, site.labels) = (true, 7);
             site.contact = Contact::Ready(self.now);
         }
         for _ in 0..400 {
@@ -448,7 +516,7 @@ impl World {
         );
         for site in self.sites.values() {
             let content = site.mirror.and_then(|m| self.records.get(&m.version)).map(|v| *v.content);
-            assert_eq!(content, Some(7));
+            assert_eq!((content, site.mirror.map(|m| m.read)), (Some(7), Some(7)));
         }
     }
 }

@@ -4,6 +4,10 @@ use super::{Barrier, State, Tally, Unit, Walk};
 use std::fmt::{Display, Write};
 use std::sync::Arc;
 
+/// What is said of clusters that changed, and that go by what was read of them before.
+const READ_BEFORE: &str = "goes by earlier labels or properties";
+const READ_BEFORE_ALL: &str = "go by earlier labels or properties";
+
 /// How many clusters are named that failed.
 const NAMED: usize = 3;
 
@@ -53,6 +57,8 @@ pub struct Progress {
     pub failing: usize,
     pub failed: usize,
     pub deferred: usize,
+    /// Those that go by what was read of their cluster before it changed, and wait to be read anew.
+    pub stale: usize,
 }
 
 impl Progress {
@@ -96,6 +102,7 @@ impl<K: Ord + Clone + Display> Unit<K> {
             failing,
             failed: walk.failures - failing,
             deferred: self.sum(|t| t.deferred),
+            stale: self.sum(|t| t.stale.len()),
         };
         progress.reason = self.reason(&progress, &walk);
         progress.message = format!("version {}: {}", self.frame.target, self.message(&progress, &walk));
@@ -109,20 +116,26 @@ impl<K: Ord + Clone + Display> Unit<K> {
         let forward = !self.frame.goes_back;
         let waits = forward && progress.in_flight == 0;
         match &walk.barrier {
-            _ if self.is_complete() => Reason::Complete,
+            _ if self.is_complete() && progress.stale == 0 => Reason::Complete,
             _ if forward && walk.failures > self.failure_budget() => Reason::Halted,
-            _ if self.frame.rules.paused && self.sum(|t| t.held) > 0 => Reason::Paused,
+            _ if self.reading_halts(progress, walk) => Reason::Halted,
+            _ if self.frame.rules.paused && self.sum(|t| t.held) + progress.stale > 0 => Reason::Paused,
             Some(Barrier::Approval { .. }) if waits => Reason::AwaitingApproval,
             Some(Barrier::Unproven { .. }) if waits => Reason::StageUnproven,
             _ => Reason::InProgress,
         }
     }
 
+    /// What was read anew did harm, and others wait for it.
+    fn reading_halts(&self, progress: &Progress, walk: &Walk) -> bool {
+        progress.stale > 0 && walk.failures + self.spoilt.len() > self.failure_budget()
+    }
+
     fn message(&self, progress: &Progress, walk: &Walk) -> String {
         let rules = &self.frame.rules;
         let Progress { version, updated, total, .. } = progress;
         match (progress.reason, &walk.barrier) {
-            (Reason::Halted, _) => self.halted(walk),
+            (Reason::Halted, _) => self.halted(progress, walk),
             (Reason::Paused, _) => format!("paused by {} at {updated} of {total}", rules.by),
             (Reason::AwaitingApproval, Some(Barrier::Approval { stage, before })) => {
                 let done = |n: usize| {
@@ -147,7 +160,7 @@ impl<K: Ord + Clone + Display> Unit<K> {
         }
     }
 
-    fn halted(&self, walk: &Walk) -> String {
+    fn halted(&self, progress: &Progress, walk: &Walk) -> String {
         let stays = match (self.frame.stable, self.sum(|t| t.held)) {
             (_, 0) => String::new(),
             (Some(stable), 1) => format!("; 1 cluster stays at version {stable}"),
@@ -155,8 +168,16 @@ impl<K: Ord + Clone + Display> Unit<K> {
             (None, 1) => "; 1 cluster waits".to_owned(),
             (None, held) => format!("; {held} clusters wait"),
         };
-        let (failed, allowed, who) = (walk.failures, self.failure_budget(), self.failures(walk));
-        format!("{failed} failed, {allowed} allowed: {who}{stays}. Edit, go back, or raise maxFailures")
+        let waits = match progress.stale {
+            0 => String::new(),
+            1 => format!("; 1 cluster {READ_BEFORE}"),
+            stale => format!("; {stale} clusters {READ_BEFORE_ALL}"),
+        };
+        let spoilt = if progress.stale > 0 { self.spoilt.len() } else { 0 };
+        let (failed, allowed, who) = (walk.failures + spoilt, self.failure_budget(), self.failures(walk));
+        format!(
+            "{failed} failed, {allowed} allowed: {who}{stays}{waits}. Edit, go back, or raise maxFailures"
+        )
     }
 
     /// The first of those that failed, each with what it says.
@@ -164,10 +185,10 @@ impl<K: Ord + Clone + Display> Unit<K> {
         let open = self.tallies.iter().zip(&walk.open).filter(|(_, open)| **open);
         let refused = open.flat_map(|(tally, _)| tally.refused.iter().take(NAMED));
         let mut all: Vec<(&K, &str)> = Vec::new();
-        for name in self.ill.iter().take(NAMED).chain(refused) {
+        for name in self.ill.iter().take(NAMED).chain(self.spoilt.iter().take(NAMED)).chain(refused) {
             let Some(entry) = self.entries.get(name) else { continue };
             let why = match entry.judged.state {
-                State::Held => entry.pair.refused.as_deref(),
+                State::Held if !entry.judged.spoilt => entry.pair.refused.as_deref(),
                 _ => entry.pair.why.as_deref(),
             };
             all.push((name, why.unwrap_or("not ACTIVE within progressDeadline")));
@@ -204,6 +225,11 @@ fn under_way(progress: &Progress) -> String {
     ];
     for (count, word) in counts.into_iter().filter(|(count, _)| *count > 0) {
         write!(text, ", {count} {word}").unwrap_or_default();
+    }
+    match progress.stale {
+        0 => {}
+        1 => write!(text, "; 1 cluster {READ_BEFORE}").unwrap_or_default(),
+        stale => write!(text, "; {stale} clusters {READ_BEFORE_ALL}").unwrap_or_default(),
     }
     text
 }

@@ -33,6 +33,7 @@ fn pair(stage: usize, version: Version, condition: Condition) -> Pair {
         why: None,
         same: false,
         refused: None,
+        read: Read::default(),
     }
 }
 
@@ -241,4 +242,117 @@ fn once_all_completed_it_an_illness_is_no_matter_of_the_rollout() {
     let unit =
         unit(settled, &[("a", Pair { admitted: 0, ..at(8, 0, Condition::Error) }), ("b", at(8, 0, WELL))]);
     assert_eq!(said(&unit), (Reason::Complete, "version 8 on 2 clusters".into()));
+}
+
+/// At the stable version, and the cluster is otherwise than it was read.
+fn stale(stage: usize, condition: Condition) -> Pair {
+    Pair { read: Read { stale: true, ..Read::default() }, admitted: 0, ..at(8, stage, condition) }
+}
+
+fn anew(since: u64, condition: Condition) -> Pair {
+    Pair { read: Read { since: Some(since), ..Read::default() }, admitted: 0, ..at(8, 1, condition) }
+}
+
+fn read_anew(unit: &Unit) -> Vec<String> {
+    unit.read_anew(true).iter().map(|a| a.cluster.to_string()).collect()
+}
+
+#[test]
+fn what_changed_of_a_cluster_waits_for_its_turn_and_for_no_stage() {
+    let settled = || Frame { stable: Some(8), goes_back: true, ..frame(0) };
+    let four = [("a", stale(0, WELL)), ("p", stale(1, WELL)), ("q", stale(1, WELL)), ("r", stale(1, WELL))];
+    let (moving, error) = (Condition::Moving, Condition::Error);
+    type Case<'c> = (&'c str, Frame, Vec<(&'c str, Pair)>, &'c [&'c str], Reason);
+    let with = |more: Vec<(&'static str, Pair)>| four.iter().cloned().chain(more).collect::<Vec<_>>();
+    let cases: Vec<Case> = vec![
+        (
+            "all stages at once, as many as each allows",
+            settled(),
+            with(vec![]),
+            &["a", "p", "q"],
+            Reason::InProgress,
+        ),
+        ("paused", Frame { rules: rules(0, true), ..settled() }, with(vec![]), &[], Reason::Paused),
+        (
+            "under way for another version",
+            frame(0),
+            with(vec![("x", at(8, 1, moving.clone()))]),
+            &["a", "p"],
+            Reason::InProgress,
+        ),
+        (
+            "under way since it was read",
+            settled(),
+            with(vec![("x", anew(900, moving.clone()))]),
+            &["a", "p"],
+            Reason::InProgress,
+        ),
+        ("late since it was read", settled(), with(vec![("x", anew(300, moving))]), &[], Reason::Halted),
+        ("one that failed", settled(), with(vec![("x", anew(900, error.clone()))]), &[], Reason::Halted),
+        (
+            "within the budget",
+            Frame { rules: rules(1, false), ..settled() },
+            with(vec![("x", anew(900, error.clone()))]),
+            &["a", "p"],
+            Reason::InProgress,
+        ),
+        (
+            "what it did no good to is put right",
+            settled(),
+            with(vec![(
+                "x",
+                Pair {
+                    read: Read { stale: true, since: Some(900), unjudged: false },
+                    ..stale(1, error.clone())
+                },
+            )]),
+            &["x"],
+            Reason::Halted,
+        ),
+        (
+            "ill before, so nobody can say",
+            settled(),
+            vec![
+                ("p", stale(1, error.clone())),
+                ("q", stale(1, WELL)),
+                (
+                    "x",
+                    Pair {
+                        read: Read { since: Some(900), unjudged: true, stale: false },
+                        ..anew(900, error)
+                    },
+                ),
+            ],
+            &["q", "p"],
+            Reason::InProgress,
+        ),
+    ];
+    for (case, frame, pairs, expected, reason) in cases {
+        let unit = unit(frame, &pairs);
+        let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
+        let (told, message) = said(&unit);
+        assert_eq!((read_anew(&unit), told), (expected, reason), "{case}: {message}");
+    }
+}
+
+#[test]
+fn who_is_out_of_reach_or_has_nothing_is_not_read_anew() {
+    let lost = Pair { contact: Contact::Lost, ..stale(1, WELL) };
+    let nothing = Pair { version: Version::Nothing, ..stale(1, WELL) };
+    let pairs = [("p", lost), ("q", nothing), ("r", stale(1, WELL))];
+    let mut unit = unit(Frame { stable: Some(8), goes_back: true, ..frame(0) }, &pairs);
+    assert_eq!((read_anew(&unit), unit.read_anew(false)), (vec!["r".to_owned()], vec![]));
+    unit.put(&ClusterName::new("p"), Pair { contact: Contact::Connecting, ..stale(1, WELL) }, 1_000);
+    assert!(read_anew(&unit).is_empty(), "nobody knows what is under way");
+}
+
+#[test]
+fn a_soak_holds_the_place_of_one_that_was_read_anew() {
+    let since =
+        |at| Pair { place: Place { stage: 0, wave: Wave::Last }, ..anew(1_000, Condition::Active(at)) };
+    let frame = Frame { stable: Some(8), goes_back: true, ..frame(0) };
+    let mut unit = unit(frame, &[("a", since(1_005)), ("b", stale(0, WELL))]);
+    assert_eq!((read_anew(&unit), unit.next()), (vec![], Some(1_035)));
+    unit.pass(1_035);
+    assert_eq!(read_anew(&unit), ["b"]);
 }
