@@ -673,6 +673,75 @@ metadata: {name: app-9-prod, namespace: shop}
 spec: {instance: {kind: App, name: a}, version: '9', stage: prod}
 ";
 
+const APPROVALS: &str = "
+apiVersion: hub.kro.run/v1alpha1
+kind: Placement
+metadata: {name: near, namespace: shop}
+spec:
+  instances: {kind: App, labelSelector: {matchLabels: {tier: web}}}
+  rollout: {stages: [{name: canary}, {name: prod}]}
+---
+apiVersion: hub.kro.run/v1alpha1
+kind: ClusterPlacement
+metadata: {name: app}
+spec:
+  instances: {kind: App}
+  rollout: {scope: Kind, stages: [{name: first}]}
+---
+apiVersion: hub.kro.run/v1alpha1
+kind: ClusterPlacement
+metadata: {name: each}
+spec:
+  instances: {kind: App}
+  rollout: {stages: [{name: wide}]}
+---
+apiVersion: kro.run/v1alpha1
+kind: App
+metadata: {name: a, namespace: shop, labels: {tier: web}}
+spec: {replicas: 1, size: small}
+";
+
+fn approval(of: &str, stage: &str) -> String {
+    format!(
+        "---
+apiVersion: hub.kro.run/v1alpha1
+kind: RolloutApproval
+metadata: {{name: it, namespace: shop}}
+spec: {{{of}, version: 8, stage: {stage}}}
+"
+    )
+}
+
+#[test]
+fn an_approval_of_a_stage_that_its_rollout_has_not_is_refused() {
+    let a = "instance: {kind: App, name: a}";
+    for (of, stage, want) in [
+        (a, "prod", ""),
+        (a, "rest", ""),
+        (a, "prdo", "spec.stage: there is no stage prdo; there are canary, prod, rest"),
+        // What labels another instance has nobody knows here.
+        ("instance: {kind: App, name: b}", "prdo", ""),
+        ("instance: {kind: Other, name: a}", "prdo", ""),
+        ("clusterPlacement: app", "first", ""),
+        ("clusterPlacement: app", "prod", "spec.stage: there is no stage prod; there are first, rest"),
+        ("clusterPlacement: elsewhere", "prod", ""),
+        (
+            "clusterPlacement: each",
+            "wide",
+            "spec.clusterPlacement: the rollout of ClusterPlacement each does not have the scope Kind",
+        ),
+    ] {
+        let said =
+            run(&["validate", "-o", "json", "-"], &format!("{APP}---\n{APPROVALS}{}", approval(of, stage)));
+        let report: Value = serde_json::from_str(&said.out).unwrap();
+        let findings = report["findings"].as_array().unwrap().iter();
+        let told: Vec<String> = findings
+            .map(|f| format!("{}: {}", f["path"].as_str().unwrap(), f["message"].as_str().unwrap()))
+            .collect();
+        assert_eq!(told.join("\n"), want, "{of} {stage}");
+    }
+}
+
 #[test]
 fn placements_are_judged_with_the_definition_that_makes_the_kind() {
     let said = run(&["validate", "-o", "json", "-"], &format!("{APP}---\n{PLACEMENTS}"));

@@ -25,6 +25,7 @@ mod rollout;
 mod rollout_facts;
 mod rollout_kinds;
 mod rollout_lives;
+mod rollout_said;
 mod schemas;
 mod stand;
 pub mod takeover;
@@ -72,6 +73,7 @@ impl Stands {
             rollout::TRIALS,
             rollout_facts::TRIALS,
             rollout_kinds::TRIALS,
+            rollout_said::TRIALS,
             faults_restart::TRIALS,
             faults_settled::TRIALS,
             rollout::FAULTS,

@@ -18,20 +18,20 @@ pub const TRIALS: &[Run] = &[
 
 /// What a command said.
 #[derive(Debug)]
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 /// A person whose contexts are named like the clusters; `ap` is dead to them, and on `us` they may do nothing.
-struct Person {
+pub struct Person {
     kubeconfig: PathBuf,
     namespace: String,
 }
 
 impl Person {
-    fn new(stand: &Stand, namespace: &str) -> Result<Self> {
+    pub fn new(stand: &Stand, namespace: &str) -> Result<Self> {
         let mut all = json!({"apiVersion": "v1", "kind": "Config", "current-context": "hub",
             "contexts": [], "clusters": [], "users": []});
         let mut add = |name: &str, of: &str, change: &dyn Fn(&mut Value, &mut Value)| -> Result<()> {
@@ -62,7 +62,7 @@ impl Person {
         Ok(Self { kubeconfig, namespace: namespace.to_owned() })
     }
 
-    fn says(&self, line: &str) -> Result<Said> {
+    pub fn says(&self, line: &str) -> Result<Said> {
         let output = Command::new(binary()?)
             .args(line.split_whitespace())
             .env("KUBECONFIG", &self.kubeconfig)
@@ -77,7 +77,7 @@ impl Person {
     }
 
     /// Exit code 0, and standard output has all of this.
-    fn shows(&self, line: &str, parts: &[&str]) -> Result<String> {
+    pub fn shows(&self, line: &str, parts: &[&str]) -> Result<String> {
         let said = self.says(line)?;
         ensure!(said.code == 0, "{line}: {said:?}");
         for part in parts {

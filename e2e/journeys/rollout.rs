@@ -64,7 +64,7 @@ pub fn place(kind: &Kind, clusters: &Value, rollout: &Value) -> Result<()> {
     kind.stand.api("hub").post(&placements(kind), &placement).map(drop)
 }
 
-fn placements(kind: &Kind) -> String {
+pub fn placements(kind: &Kind) -> String {
     format!("/apis/hub.kro.run/v1alpha1/namespaces/{}/placements", kind.rgd)
 }
 

@@ -18,7 +18,7 @@ pub const TRIALS: &[Run] = &[
     ("schemas::an_object_that_reads_differently_since_its_kind_changed_is_read_anew", read_anew),
 ];
 
-const GROUP: &str = "schemas.example.org";
+pub const GROUP: &str = "schemas.example.org";
 
 /// A CRD of this test's group whose `spec` has these properties.
 fn crd(kind: &str, properties: &str) -> Result<Value> {
@@ -45,7 +45,7 @@ spec:
 }
 
 /// Installs the kind, and waits until it is served.
-fn install(stand: &Stand, cluster: &str, kind: &str, properties: &str) -> Result<()> {
+pub fn install(stand: &Stand, cluster: &str, kind: &str, properties: &str) -> Result<()> {
     stand.api(cluster).post(CRDS, &crd(kind, properties)?)?;
     eventually(PATIENCE, &format!("{kind} served on {cluster}"), || {
         let list = stand.api(cluster).get(&format!("/apis/{GROUP}/v1"))?.context("no such group")?;
@@ -56,7 +56,7 @@ fn install(stand: &Stand, cluster: &str, kind: &str, properties: &str) -> Result
 }
 
 /// Gives the kind other fields.
-fn replace(stand: &Stand, cluster: &str, kind: &str, properties: &str) -> Result<()> {
+pub fn replace(stand: &Stand, cluster: &str, kind: &str, properties: &str) -> Result<()> {
     let wanted = crd(kind, properties)?;
     let path = format!("{CRDS}/{}", text(&wanted, "/metadata/name"));
     let patch = json!({"spec": {"versions": wanted["spec"]["versions"]}});

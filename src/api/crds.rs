@@ -59,8 +59,7 @@ fn rgd() -> Value {
     status["properties"]["observedGeneration"] = json!({"type": "integer", "format": "int64",
         "description": "The generation that the status is about."});
     status["default"] = unseen_status();
-    status["properties"]["fleet"] = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true,
-        "description": "How the definition stands on the registered clusters."});
+    status["properties"]["fleet"] = definition_fleet();
     crd(Definition {
         names: json!({"kind": "ResourceGraphDefinition", "listKind": "ResourceGraphDefinitionList",
             "plural": "resourcegraphdefinitions", "singular": "resourcegraphdefinition", "shortNames": ["rgd"]}),
@@ -77,6 +76,30 @@ fn rgd() -> Value {
         scope: "Cluster",
         required: &[],
         parts: vec![("spec", graph_spec()), ("status", status)],
+    })
+}
+
+/// What we add to the status of a definition.
+fn definition_fleet() -> Value {
+    let list = |properties: Value, text: &str| json!({"type": "array", "description": text, "items": {"type": "object", "properties": properties}});
+    let number = |text: &str| json!({"type": "integer", "format": "int64", "description": text});
+    json!({
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": true,
+        "description": "How the definition stands on the registered clusters.",
+        "properties": {
+            "clusters": number("How many clusters judged it."),
+            "compatible": number("How many of them it fits."),
+            "problems": list(
+                json!({"cluster": {"type": "string"}, "reason": {"type": "string"}, "message": {"type": "string"}}),
+                "The first 20 clusters that it does not fit, with why."),
+            "revisions": list(
+                json!({
+                    "revision": number("Number of a GraphRevision."),
+                    "pairs": number("How many pairs of an instance and a cluster run by it."),
+                }),
+                "The revisions that are in use, while a rollout keeps several apart."),
+        },
     })
 }
 

@@ -273,6 +273,26 @@ pub struct RolloutCounts {
     /// The first 20 that wait or are halted, with why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
+    /// How far the revision of the whole kind is, where it moves as one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<KindProgress>,
+}
+
+/// How far the revision of a whole kind is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KindProgress {
+    /// The newest version of the rollout, which a RolloutApproval names.
+    pub version: i64,
+    /// The last version that every pair of an instance and a cluster completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<i64>,
+    /// The revision of the definition that all are to run.
+    pub revision: i64,
+    /// The first stage that is not through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// In one word.
+    pub state: String,
 }
 
 /// Condition types of a Placement.

@@ -31,6 +31,13 @@ pub struct Rollout {
     pub scope: Scope,
 }
 
+impl Rollout {
+    /// Whether something travels by stages.
+    pub fn has_stages(&self) -> bool {
+        !self.stages.is_empty()
+    }
+}
+
 impl Default for Rollout {
     fn default() -> Self {
         Self {

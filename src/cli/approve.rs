@@ -5,8 +5,12 @@ use super::find::one;
 use super::show;
 use crate::api::Object;
 use crate::api::keys::hub;
+use crate::api::names::InstanceKey;
 use crate::edge::{Failure, Hub, Sort};
 use crate::hub::resources;
+use crate::reconcile::policy::Policy;
+use crate::reconcile::policy::approving::Stages;
+use crate::reconcile::rollout::approving::Approves;
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -47,11 +51,24 @@ pub fn run(args: Args) -> ExitCode {
 async fn approve(args: &Args) -> Result<(), Failure> {
     let hub = Hub::new(args.connecting.person()?.hub().await?);
     let body = match of_cluster_placement(&args.words) {
-        Some(name) => for_placement(args, name)?,
+        Some(name) => {
+            match hub.connection.get(&resources::cluster_placements(), "", name).await {
+                Ok(object) => for_placement(args, name, object.as_ref())?,
+                // Who may approve need not see it.
+                Err(failure) if failure.sort == Sort::Forbidden => match (args.version, &args.stage) {
+                    (Some(version), Some(stage)) => of_kind(args, name, version, stage),
+                    _ => return Err(failure),
+                },
+                Err(failure) => return Err(failure),
+            }
+        }
         None => {
             let (found, object) = one(&hub, &args.words).await?;
             let title = format!("{}/{}", found.kind.lower(), object.name());
-            for_instance(args, &object, &title)?
+            let namespace = Some(object.namespace()).filter(|n| !n.is_empty());
+            // Who may approve need not see them.
+            let placements = hub.placements(namespace).await?;
+            for_instance(args, &object, &title, placements.as_deref())?
         }
     };
     match args.output {
@@ -91,38 +108,80 @@ fn of_cluster_placement(words: &[String]) -> Option<&str> {
     }
 }
 
-fn for_placement(args: &Args, name: &str) -> Result<Value, Failure> {
-    let (Some(version), Some(stage)) = (args.version, &args.stage) else {
-        return Err(Failure::usage(
-            "for a ClusterPlacement give --version and --stage, as its condition RolledOut names them",
-        ));
+/// The version and the stage that are approved: those that are named, else those that a rollout waits for.
+fn approved(args: &Args, title: &str, rollout: Option<&Value>) -> Result<(i64, String), Failure> {
+    let text = |field: &str| rollout.and_then(|rollout| rollout.get(field)).and_then(Value::as_str);
+    let Some(state) = text("state") else {
+        return Err(Failure::usage(format!("{title} waits for no approval: no rollout moves it")));
     };
-    let spec = json!({"clusterPlacement": name, "version": version, "stage": stage});
-    Ok(body(name, &args.hub_namespace, version, stage, spec))
+    let newest = rollout.and_then(|rollout| rollout.get("version")).and_then(Value::as_i64);
+    let waiting = text("stage").filter(|_| state == "AwaitingApproval");
+    let stage = args.stage.as_deref().or(waiting);
+    match (args.version.or(newest), stage) {
+        (Some(version), Some(stage)) => Ok((version, stage.to_owned())),
+        _ => Err(Failure::usage(format!(
+            "{title} waits for no approval: its rollout is {state}; --stage approves one in advance"
+        ))),
+    }
 }
 
-fn for_instance(args: &Args, object: &Object, title: &str) -> Result<Value, Failure> {
-    let rollout = |field: &str| object.0.pointer(&format!("/status/fleet/rollout/{field}"));
-    let state = rollout("state").and_then(Value::as_str);
-    let version = args.version.or_else(|| rollout("version").and_then(Value::as_i64));
-    let waiting = rollout("stage").and_then(Value::as_str).filter(|_| state == Some("AwaitingApproval"));
-    let stage = args.stage.as_deref().or(waiting);
-    let (Some(version), Some(stage)) = (version, stage) else {
-        let why = match state {
-            None => "no rollout moves it".to_owned(),
-            Some(state) => format!("its rollout is {state}"),
-        };
-        return Err(Failure::usage(format!(
-            "{title} waits for no approval: {why}; --stage approves one in advance"
-        )));
+/// Refuses what would count for nothing.
+fn refuse(
+    (title, stages): (&str, &Stages),
+    rollout: Option<&Value>,
+    (version, stage): (i64, &str),
+) -> Result<(), Failure> {
+    let newest = rollout.and_then(|rollout| rollout.get("version")).and_then(Value::as_u64);
+    let approval = Approves { version: u64::try_from(version).unwrap_or_default(), stage };
+    match stages.refuse(approval, newest, "no rollout with stages moves it") {
+        Some(why) => Err(Failure::usage(format!("{title}: {why}"))),
+        None => Ok(()),
+    }
+}
+
+fn for_placement(args: &Args, name: &str, object: Option<&Object>) -> Result<Value, Failure> {
+    let title = format!("clusterplacement/{name}");
+    let Some(object) = object else {
+        return Err(Failure::usage(format!("there is no {title}")));
     };
+    let stages = Stages::of_kind(&Policy::new(object));
+    if stages == Stages::None {
+        let why = "its rollout does not have the scope Kind: approve its instances";
+        return Err(Failure::usage(format!("{title}: {why}")));
+    }
+    let rollout = object.0.pointer("/status/rollout/kind");
+    let (version, stage) = approved(args, &title, rollout)?;
+    refuse((&title, &stages), rollout, (version, &stage))?;
+    Ok(of_kind(args, name, version, &stage))
+}
+
+fn of_kind(args: &Args, name: &str, version: i64, stage: &str) -> Value {
+    let spec = json!({"clusterPlacement": name, "version": version, "stage": stage});
+    body(name, &args.hub_namespace, version, stage, spec)
+}
+
+/// `placements`: those that may be about it; `None` where they may not be read.
+fn for_instance(
+    args: &Args,
+    object: &Object,
+    title: &str,
+    placements: Option<&[Object]>,
+) -> Result<Value, Failure> {
+    let rollout = object.0.pointer("/status/fleet/rollout");
+    let (version, stage) = approved(args, title, rollout)?;
+    let key = InstanceKey::of(&object.object_ref());
+    let stages = placements.map_or(Stages::Unknown, |placements| {
+        let policies: Vec<Policy> = placements.iter().map(Policy::new).collect();
+        Stages::of_instance(&policies, &key, Some(&object.labels()))
+    });
+    refuse((title, &stages), rollout, (version, &stage))?;
     let gk = object.group_kind();
     let spec = json!({
         "instance": {"group": *gk.group, "kind": *gk.kind, "name": object.name()},
         "version": version, "stage": stage,
     });
     let namespace = if object.namespace().is_empty() { &args.hub_namespace } else { object.namespace() };
-    Ok(body(object.name(), namespace, version, stage, spec))
+    Ok(body(object.name(), namespace, version, &stage, spec))
 }
 
 fn body(name: &str, namespace: &str, version: i64, stage: &str, spec: Value) -> Value {
@@ -149,42 +208,79 @@ mod tests {
         Line::parse_from(["approve", "webapp/shop"].iter().chain(flags)).args
     }
 
-    fn check(flags: &[&str], rollout: Value, expect: &str) {
-        let object = Object(json!({"apiVersion": "kro.run/v1", "kind": "WebApp",
-            "metadata": {"name": "shop", "namespace": "team"}, "status": {"fleet": {"rollout": rollout}}}));
-        let got = match for_instance(&args(flags), &object, "webapp/shop") {
+    fn placement(namespace: &str, stages: &[&str], status: Value) -> Object {
+        let stages: Vec<Value> = stages.iter().map(|name| json!({"name": name})).collect();
+        let (kind, scope) =
+            if namespace.is_empty() { ("ClusterPlacement", "Kind") } else { ("Placement", "Instance") };
+        let mut metadata = json!({"name": "web"});
+        if !namespace.is_empty() {
+            metadata["namespace"] = json!(namespace);
+        }
+        Object(
+            json!({"apiVersion": "hub.kro.run/v1alpha1", "kind": kind, "metadata": metadata, "status": status,
+            "spec": {"instances": {"kind": "WebApp"}, "rollout": {"scope": scope, "stages": stages}}}),
+        )
+    }
+
+    fn told(body: Result<Value, Failure>) -> String {
+        match body {
             Ok(body) => {
                 let object = Object(body.clone());
                 format!("{}/{} {}", object.namespace(), object.name(), body["spec"])
             }
             Err(failure) => failure.text,
-        };
-        assert_eq!(got, expect);
+        }
+    }
+
+    fn check(flags: &[&str], rollout: Value, expect: &str) {
+        let object = Object(json!({"apiVersion": "kro.run/v1", "kind": "WebApp",
+            "metadata": {"name": "shop", "namespace": "team"}, "status": {"fleet": {"rollout": rollout}}}));
+        let placements = [placement("team", &["canary", "prod", "last"], Value::Null)];
+        assert_eq!(told(for_instance(&args(flags), &object, "webapp/shop", Some(&placements))), expect);
     }
 
     #[test]
     fn the_version_that_waits_enters_the_stage_that_it_waits_for() {
         let waits = json!({"version": 8, "state": "AwaitingApproval", "stage": "prod"});
-        check(
-            &[],
-            waits.clone(),
-            r#"team/shop-8-prod {"instance":{"group":"kro.run","kind":"WebApp","name":"shop"},"stage":"prod","version":8}"#,
-        );
-        check(
-            &["--stage", "last", "--version", "9"],
-            waits,
-            r#"team/shop-9-last {"instance":{"group":"kro.run","kind":"WebApp","name":"shop"},"stage":"last","version":9}"#,
-        );
+        let spec = |version: u64, stage: &str| {
+            format!(
+                r#"team/shop-{version}-{stage} {{"instance":{{"group":"kro.run","kind":"WebApp","name":"shop"}},"stage":"{stage}","version":{version}}}"#
+            )
+        };
+        check(&[], waits.clone(), &spec(8, "prod"));
+        check(&["--stage", "last", "--version", "7"], waits, &spec(7, "last"));
         check(
             &[],
             json!({"version": 8, "state": "InProgress", "stage": "prod"}),
             "webapp/shop waits for no approval: its rollout is InProgress; --stage approves one in advance",
         );
+        check(&[], Value::Null, "webapp/shop waits for no approval: no rollout moves it");
+    }
+
+    #[test]
+    fn what_would_count_for_nothing_is_refused() {
+        let waits = json!({"version": 8, "state": "AwaitingApproval", "stage": "prod"});
         check(
-            &[],
-            Value::Null,
-            "webapp/shop waits for no approval: no rollout moves it; --stage approves one in advance",
+            &["--stage", "prdo"],
+            waits.clone(),
+            "webapp/shop: there is no stage prdo; there are canary, prod, last, rest",
         );
+        check(
+            &["--version", "9"],
+            waits.clone(),
+            "webapp/shop: there is no version 9: the newest is 8, and the next gets a number above all that approvals name",
+        );
+        check(
+            &["--version", "1", "--stage", "prod"],
+            Value::Null,
+            "webapp/shop waits for no approval: no rollout moves it",
+        );
+        let object = Object(json!({"apiVersion": "kro.run/v1", "kind": "WebApp",
+            "metadata": {"name": "shop", "namespace": "team"}, "status": {"fleet": {"rollout": waits}}}));
+        let of = |placements: Option<&[Object]>| told(for_instance(&args(&[]), &object, "it", placements));
+        assert_eq!(of(Some(&[])), "it: no rollout with stages moves it");
+        // Who may not read them approves all the same.
+        assert!(of(None).starts_with("team/shop-8-prod "));
     }
 
     #[test]
@@ -193,8 +289,19 @@ mod tests {
         assert_eq!(of_cluster_placement(&words("clusterplacement/web")), Some("web"));
         assert_eq!(of_cluster_placement(&words("ClusterPlacement web")), Some("web"));
         assert_eq!(of_cluster_placement(&words("webapp/web")), None);
-        let body = for_placement(&args(&["--version", "3", "--stage", "prod"]), "web").unwrap();
-        assert_eq!(body["metadata"], json!({"name": "web-3-prod", "namespace": "kro-hub"}));
-        assert!(for_placement(&args(&[]), "web").is_err());
+        let kind = json!({"version": 3, "revision": 5, "state": "AwaitingApproval", "stage": "prod"});
+        let object = placement("", &["canary", "prod"], json!({"rollout": {"kind": kind}}));
+        let of = |flags: &[&str]| told(for_placement(&args(flags), "web", Some(&object)));
+        let spec = r#"{"clusterPlacement":"web","stage":"prod","version":3}"#;
+        assert_eq!(of(&[]), format!("kro-hub/web-3-prod {spec}"));
+        assert_eq!(of(&["--version", "3", "--stage", "prod"]), format!("kro-hub/web-3-prod {spec}"));
+        let refused = of(&["--stage", "prdo"]);
+        assert_eq!(refused, "clusterplacement/web: there is no stage prdo; there are canary, prod, rest");
+        assert!(of(&["--version", "4"]).contains("there is no version 4: the newest is 3"));
+        assert_eq!(told(for_placement(&args(&[]), "web", None)), "there is no clusterplacement/web");
+        let other = placement("team", &["prod"], Value::Null);
+        assert!(
+            told(for_placement(&args(&[]), "web", Some(&other))).contains("does not have the scope Kind")
+        );
     }
 }

@@ -70,6 +70,7 @@ async fn instance(args: &Args) -> Result<(), Failure> {
     let (reports, revisions) =
         try_join(hub.reports(namespace), hub.revisions(Some(&found.kind.definition))).await?;
     let around = Around::new(numbers(&revisions), &reports, &clusters);
+    let around = around.moved_by(placements.as_deref().unwrap_or_default());
     let known = |cluster: &Object| (cluster.name().to_owned(), facts(cluster));
     let facts: BTreeMap<String, Value> = clusters.iter().map(known).filter(|(_, f)| !f.is_null()).collect();
     let choosers = Choosers { clusters: &clusters, placements: placements.as_deref(), facts: &facts };

@@ -16,7 +16,7 @@ use crate::hub::identity::ClusterInfo;
 use crate::view::Mark;
 use crate::view::document::View;
 use crate::view::fleet::{FleetTable, Wanted};
-use crate::view::instance::{Around, ClusterLine};
+use crate::view::instance::{Around, ClusterLine, moves_with_its_kind};
 use crate::view::kinds::Generated;
 use crate::view::trace::{Shown, Source, Trace, TracedCluster, Traces};
 use clap::{Args as ClapArgs, ValueEnum};
@@ -151,7 +151,10 @@ async fn once(args: &Args, person: &Person, hub: &Hub, before: &str) -> Result<(
     let namespace = (!args.all_namespaces).then(|| hub.connection.namespace.clone());
     let (clusters, reports, snapshots) =
         try_join3(hub.clusters(), hub.reports(namespace.as_deref()), hub.revisions(None)).await?;
-    let around = Around::new(numbers(&snapshots), &reports, &clusters);
+    let mut around = Around::new(numbers(&snapshots), &reports, &clusters);
+    if found.objects.iter().any(moves_with_its_kind) {
+        around = around.moved_by(&hub.placements(None).await?.unwrap_or_default());
+    }
     let only = args.cluster.as_ref().or(args.clusters.as_ref());
     let only = only.map(|text| chosen(text, &clusters)).transpose()?;
     let wanted = Wanted { clusters: only, ..Wanted::default() };

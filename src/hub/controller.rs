@@ -103,8 +103,15 @@ impl Hub {
             let work = self.instances.has_work(now);
             let busy = self.may_step() && work;
             self.tell_placements();
+            self.tell_revisions();
+            self.tell_approvals();
             let others = self.clusters.next_wake().into_iter().chain(self.definitions.next_wake());
-            let others = others.chain(self.placements.due().filter(|at| *at > now));
+            let told = [
+                self.placements.due(),
+                self.definitions.looks_at_uses(),
+                self.instances.judges_approvals_at(),
+            ];
+            let others = others.chain(told.into_iter().flatten().filter(|at| *at > now));
             let next = next.into_iter().chain(others).min();
             let wake = wake_in(now, next, self.settle.due(work));
             let turn = tokio::select! {
@@ -179,6 +186,27 @@ impl Hub {
         }
     }
 
+    /// What definitions say of their revisions.
+    fn tell_revisions(&mut self) {
+        self.definitions.reused(self.instances.take_reused());
+        if !self.ready.load(Ordering::Acquire) {
+            return;
+        }
+        for gk in self.definitions.take_due_uses(self.ctx.clock.now().at) {
+            let in_use = self.instances(|i| i.revisions_in_use(&gk));
+            self.definitions.in_use(&self.ctx, &gk, in_use);
+        }
+    }
+
+    /// What is said of approvals that count for nothing.
+    fn tell_approvals(&mut self) {
+        if self.ready.load(Ordering::Acquire) {
+            for (object, why) in self.instances.judge_approvals(self.ctx.clock.now().at) {
+                self.ctx.publish(&object, true, "NothingToApprove", why);
+            }
+        }
+    }
+
     fn on(&mut self, event: Event) {
         let _in = span_of(&event).map(Span::entered);
         match event {
@@ -219,13 +247,21 @@ impl Hub {
             }
             Event::Seen(Watched::Reports, listed) => self.instances(|i| i.seen_report(listed)),
             Event::Seen(Watched::Versions, listed) => self.instances(|i| i.seen_version(listed)),
-            Event::Seen(Watched::Approvals, listed) => self.instances(|i| i.seen_approval(listed)),
+            Event::Seen(Watched::Approvals, listed) => {
+                let now = self.ctx.clock.now().at;
+                self.instances(|i| i.seen_approval(listed, now));
+            }
             Event::Reread(gk, crd_hash) => self.instances(|i| i.reread(&gk, &crd_hash)),
             Event::KindVersion(gk, result) => {
                 let now = self.ctx.clock.now();
                 self.instances(|i| i.kind_version_written(&gk, result, &now));
             }
-            Event::Former(graph) => self.instances(|i| i.know_former(graph)),
+            Event::Former { gk, hash, made } => {
+                let now = self.ctx.clock.now().at;
+                let said = made.as_ref().map_err(String::as_str);
+                self.definitions.former_compiled(&gk, &hash, said, now);
+                self.instances(|i| i.know_former(&gk, &hash, made));
+            }
             Event::Spoke(from) => self.on_spoke(from),
             Event::Connect(name, epoch, progress) => {
                 let effects = self.clusters.progress(&self.ctx, &name, epoch, progress);
@@ -327,7 +363,11 @@ impl Hub {
                 instances::Effect::Number(gk) => {
                     self.instances.know_revisions(&gk, self.definitions.numbers(&gk));
                 }
-                instances::Effect::Need(gk, hash) => self.definitions.need(&self.ctx, &gk, &hash),
+                instances::Effect::Need(gk, hash) => {
+                    if let Some(why) = self.definitions.need(&self.ctx, &gk, &hash) {
+                        self.instances.know_former(&gk, &hash, Err(why));
+                    }
+                }
                 effect => self.beside.begin(&self.ctx, &self.clusters, effect),
             }
         }

@@ -90,8 +90,13 @@ enum Event {
     PlacementWritten(PolicyName, Result<Value, ApiError>),
     /// A version of a whole kind was written, and whether it is there now.
     KindVersion(GroupKind, Result<(Value, bool), ApiError>),
-    /// An earlier revision of a definition, for instances that still run by it.
-    Former(Arc<crate::graph::Graph>),
+    /// An earlier revision of a definition by the hash of its graph, for instances that still run by it; or why it cannot be
+    /// made.
+    Former {
+        gk: GroupKind,
+        hash: String,
+        made: Result<Arc<crate::graph::Graph>, String>,
+    },
     /// A record of what is left on a cluster was taken out: cluster and uid of the hub instance.
     LeftForgotten(ClusterName, String, bool),
 }

@@ -118,6 +118,8 @@ mod tests {
                 since: String::new(),
                 version: None,
                 stage: String::new(),
+                rollout: String::new(),
+                held: String::new(),
                 said: String::new(),
             })
             .collect();

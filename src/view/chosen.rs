@@ -59,6 +59,8 @@ pub struct ChosenCluster {
     pub by: Vec<String>,
     /// Why it is not taken all the same.
     pub refused: String,
+    /// What it has by a rollout, and why no more.
+    pub rollout: String,
 }
 
 /// What the hub has that chooses.
@@ -104,6 +106,7 @@ impl Choice {
                 state: line.map(|line| line.state.clone()).unwrap_or_default(),
                 by,
                 refused,
+                rollout: line.map(|line| line.rollout.clone()).unwrap_or_default(),
             }
         });
         let (reason, message, _) = ready(instance);
@@ -134,6 +137,9 @@ impl Choice {
             };
             if !cluster.refused.is_empty() {
                 why.push_str(&format!("; not taken: {}", cluster.refused));
+            }
+            if !cluster.rollout.is_empty() {
+                why.push_str(&format!("; {}", cluster.rollout));
             }
             let lines = look.wrapped(&why, width + 4);
             for (at, line) in lines.iter().enumerate() {
@@ -306,6 +312,32 @@ mod tests {
                 "Unplaced us-1: ",
             ],
         );
+    }
+
+    #[test]
+    fn where_a_rollout_moves_it_each_cluster_says_what_it_has_and_what_it_waits_for() {
+        let kind = Generated::of(&Object(
+            json!({"metadata": {"name": "webapp"}, "spec": {"schema": {"kind": "WebApp", "apiVersion": "v1"}}}),
+        ))
+        .unwrap();
+        let entry = |name: &str, stage: &str, version: u64| json!({"name": name, "state": "ACTIVE", "stage": stage, "version": version});
+        let instance = Object(json!({"apiVersion": "kro.run/v1", "kind": "WebApp",
+        "metadata": {"name": "shop", "namespace": "shop", "annotations": {hub::CLUSTERS: "eu-1,us-1"}},
+        "status": {"state": "IN_PROGRESS", "fleet": {
+            "rollout": {"version": 8, "state": "AwaitingApproval", "stage": "prod"},
+            "clusters": [entry("eu-1", "canary", 8), entry("us-1", "prod", 7)],
+        }}}));
+        let clusters = [cluster("eu-1", "eu"), cluster("us-1", "us")];
+        let around = Around::new(BTreeMap::new(), &[], &clusters);
+        let facts = BTreeMap::new();
+        let choosers = Choosers { clusters: &clusters, placements: None, facts: &facts };
+        let choice = Choice::new(&kind, &instance, &around, &choosers);
+        assert_eq!(crate::view::schemas::wrong(&choice), [""; 0]);
+        let said: Vec<&str> = choice.clusters.iter().map(|cluster| cluster.rollout.as_str()).collect();
+        assert_eq!(said, ["version 8", "version 7, held: stage prod needs approval"]);
+        let text = choice.text(&Look::default());
+        let shown = "chosen by annotation hub.kro.run/clusters; version 7, held: stage prod needs approval";
+        assert!(text.split_whitespace().collect::<Vec<_>>().join(" ").contains(shown), "{text}");
     }
 
     #[test]

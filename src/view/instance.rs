@@ -1,5 +1,6 @@
 //! One instance of the hub: how it stands as a whole and on each cluster.
 
+use super::rolling::{KindRollouts, Told};
 use super::{Mark, plain};
 use crate::api::Object;
 use schemars::JsonSchema;
@@ -27,6 +28,10 @@ pub struct ClusterLine {
     pub version: Option<i64>,
     /// The stage of the rollout that it belongs to.
     pub stage: String,
+    /// What it has by that rollout, and why no more.
+    pub rollout: String,
+    /// Why it does not have the newest version.
+    pub held: String,
     /// The message in the words of the hub.
     #[serde(skip)]
     pub said: String,
@@ -41,6 +46,8 @@ pub struct Around<'a> {
     pub reports: BTreeMap<(String, String, String), Vec<&'a Object>>,
     /// The Cluster that is the hub itself.
     pub local: Option<&'a str>,
+    /// How far the rollouts of whole kinds are.
+    pub kinds: KindRollouts,
 }
 
 impl<'a> Around<'a> {
@@ -52,7 +59,14 @@ impl<'a> Around<'a> {
             sorted.entry((report.namespace().to_owned(), kind, text("name"))).or_default().push(report);
         }
         let is_local = |c: &&Object| c.0.pointer("/spec/local").and_then(Value::as_bool) == Some(true);
-        Self { revisions, reports: sorted, local: clusters.iter().find(is_local).map(|c| c.name()) }
+        let local = clusters.iter().find(is_local).map(|c| c.name());
+        Self { revisions, reports: sorted, local, kinds: KindRollouts::default() }
+    }
+
+    /// The same where these Placements and ClusterPlacements are known.
+    #[must_use]
+    pub fn moved_by(self, placements: &[Object]) -> Self {
+        Self { kinds: KindRollouts::of(placements), ..self }
     }
 
     /// All clusters of an instance, by name.
@@ -69,14 +83,14 @@ impl<'a> Around<'a> {
             for entry in entries.into_iter().flatten() {
                 let names = entry.get("clusters").and_then(Value::as_array).into_iter().flatten();
                 for name in names.filter_map(Value::as_str) {
-                    lines.insert(name.to_owned(), self.line(name, entry));
+                    lines.insert(name.to_owned(), self.line(instance, name, entry));
                 }
             }
         }
         let shown = instance.0.pointer("/status/fleet/clusters").and_then(Value::as_array);
         for entry in shown.into_iter().flatten() {
             let name = entry.get("name").and_then(Value::as_str).unwrap_or_default();
-            lines.insert(name.to_owned(), self.line(name, entry));
+            lines.insert(name.to_owned(), self.line(instance, name, entry));
         }
         // Where only the hub itself is placed the status is kro's, and says nothing of clusters.
         let state = instance.str_at("/status/state");
@@ -92,6 +106,8 @@ impl<'a> Around<'a> {
                 since: since.to_owned(),
                 version: None,
                 stage: String::new(),
+                rollout: String::new(),
+                held: String::new(),
                 said: message.to_owned(),
             };
             lines.insert(local.to_owned(), line);
@@ -99,21 +115,34 @@ impl<'a> Around<'a> {
         lines.into_values().collect()
     }
 
-    fn line(&self, name: &str, entry: &Value) -> ClusterLine {
+    fn line(&self, instance: &Object, name: &str, entry: &Value) -> ClusterLine {
         let text = |field: &str| entry.get(field).and_then(Value::as_str).unwrap_or_default();
+        let revision = self.revisions.get(text("revision")).copied();
+        let told = Told::of(instance, &self.kinds, entry, revision);
         ClusterLine {
             name: name.to_owned(),
             mark: Mark::of_line(text("state")),
             state: text("state").to_owned(),
-            revision: self.revisions.get(text("revision")).copied(),
+            revision,
             resources: text("resources").to_owned(),
             message: plain::message(text("message")),
             since: text("since").to_owned(),
             version: entry.get("version").and_then(Value::as_i64),
             stage: text("stage").to_owned(),
+            rollout: told.words,
+            held: told.held,
             said: text("message").to_owned(),
         }
     }
+}
+
+/// Whether some cluster of it belongs to a stage of the rollout of its whole kind, which its ClusterPlacement tells of.
+pub fn moves_with_its_kind(instance: &Object) -> bool {
+    let fleet = |field: &str| instance.0.pointer(&format!("/status/fleet/{field}"));
+    let field = if fleet("rollout").is_some() { "kindStage" } else { "stage" };
+    let entries = fleet("clusters").and_then(Value::as_array).into_iter().flatten();
+    let many = fleet("desired").and_then(Value::as_i64) > Some(100);
+    many || entries.into_iter().any(|entry| entry.get(field).is_some())
 }
 
 /// Reason, message and time of the condition `Ready`.

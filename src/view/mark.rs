@@ -45,7 +45,9 @@ impl Mark {
             "ACTIVE" => Self::Ready,
             "IN_PROGRESS" | "Waiting" => Self::Moving,
             "DELETING" => Self::Absent,
-            "ERROR" | "OverrideFailed" | "NotAllowed" | "Tainted" | "Released" => Self::Failed,
+            "ERROR" | "OverrideFailed" | "NotCompiled" | "NotAllowed" | "Tainted" | "Released" => {
+                Self::Failed
+            }
             // Whatever the Cluster says of itself: there is no contact.
             _ => Self::Silent,
         }

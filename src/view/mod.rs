@@ -15,6 +15,7 @@ pub mod nodes;
 mod plain;
 pub mod reasons;
 pub mod registry;
+pub mod rolling;
 #[cfg(test)]
 #[allow(clippy::too_many_lines)] // A table.
 mod schemas;

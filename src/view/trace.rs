@@ -251,6 +251,9 @@ impl Columns {
         } else if line.mark == Mark::Moving && cluster.nodes.is_empty() && !line.message.is_empty() {
             text.push_str(&format!("   {}", line.message));
         }
+        if !line.held.is_empty() {
+            text.push_str(&format!("   held: {}", line.held));
+        }
         text.push('\n');
         text
     }

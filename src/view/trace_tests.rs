@@ -17,6 +17,8 @@ fn line(name: &str, state: &str, resources: &str, revision: i64, message: &str) 
         since: if state == "ACTIVE" { "2026-01-08T00:00:00Z" } else { "2026-01-09T23:57:00Z" }.into(),
         version: None,
         stage: String::new(),
+        rollout: String::new(),
+        held: String::new(),
         said: String::new(),
     }
 }
@@ -122,6 +124,15 @@ WebApp shop/shop   ERROR 3m   1/3 clusters   revision 6 to 7
 read from: eu-1, eu-2 by your contexts; us-1 by the hub.   next: kro-hub explain Unreachable
 ",
     );
+}
+
+#[test]
+fn who_waits_in_a_rollout_says_for_what() {
+    let mut held = trace();
+    held.clusters.truncate(1);
+    held.clusters[0].line.held = "stage prod needs approval".into();
+    let text = held.text(&LOOK, shown(false));
+    assert!(text.contains("└─ ✓ eu-1  ACTIVE  4/4  r7  2d   held: stage prod needs approval\n"), "{text}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::api::condition::unseen_status;
 use crate::api::instance_report::ReportBody;
 use crate::api::keys::hub;
 use crate::api::placement::{PlacementSpec, PlacementStatus};
+use crate::api::rollout::Scope;
 use crate::api::rollout_approval::RolloutApprovalSpec;
 use kube::core::schema::{OptionalEnum, OptionalIntOrString, StructuralSchemaRewriter};
 use schemars::JsonSchema;
@@ -60,6 +61,10 @@ pub(super) fn placement() -> Value {
 /// ClusterPlacement: may also say namespaces, and move a whole kind as one.
 pub(super) fn cluster_placement() -> Value {
     let mut spec = schema::<PlacementSpec>();
+    // So the column says which of the two it is, also where nobody wrote it.
+    if let Some(scope) = spec.pointer_mut("/properties/rollout/properties/scope") {
+        scope["default"] = json!(Scope::default());
+    }
     spec["x-kubernetes-validations"] = json!([{
         "rule": "!has(self.rollout) || !has(self.rollout.scope) || self.rollout.scope == 'Instance' || \
             !(has(self.instances.labelSelector) || has(self.instances.names) || has(self.instances.namespaces))",
@@ -82,6 +87,11 @@ fn placements(kind: &'static str, scope: &'static str, spec: Value, own: Option<
     let columns: Vec<Value> = std::iter::once(first).chain(own).chain(columns).collect();
     let mut status = schema::<PlacementStatus>();
     status["default"] = unseen_status();
+    let rollout = status.pointer_mut("/properties/rollout/properties").and_then(Value::as_object_mut);
+    if let Some(fields) = rollout.filter(|_| scope == "Namespaced") {
+        // It moves no kind as one.
+        fields.remove("kind");
+    }
     let singular = kind.to_lowercase();
     crd(Definition {
         names: json!({"kind": kind, "listKind": format!("{kind}List"), "plural": format!("{singular}s"),
@@ -152,5 +162,16 @@ mod tests {
         assert_eq!(only("/properties/rollout"), ["scope"]);
         assert_eq!(only("/properties/rollout/properties/stages/items"), ["instances"]);
         assert!(only("").is_empty() && only("/properties/clusters").is_empty());
+    }
+
+    #[test]
+    fn the_column_of_the_scope_is_never_blank_where_there_is_a_rollout() {
+        let crd = cluster_placement();
+        let version = &crd["spec"]["versions"][0];
+        let columns = version["additionalPrinterColumns"].as_array().unwrap();
+        let scope = columns.iter().find(|column| column["name"] == "SCOPE").unwrap();
+        assert_eq!(scope["jsonPath"], ".spec.rollout.scope");
+        let rollout = &version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["rollout"];
+        assert_eq!(rollout["properties"]["scope"]["default"], "Instance");
     }
 }

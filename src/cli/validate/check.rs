@@ -131,7 +131,7 @@ pub fn check(read: Read<'_>, mut known: Known, judge: &Judge) -> Checked {
     findings.without_warnings_beside_errors();
 
     let made: BTreeSet<GroupKind> = generated.iter().map(Gvk::group_kind).collect();
-    let kinds = policies::Kinds { graphs: &graphs, generated: &made };
+    let kinds = policies::Kinds { graphs: &graphs, generated: &made, objects };
     let crds: BTreeMap<&Gvk, &Value> = graphs.iter().map(|(_, g)| (&g.gvk, &g.crd)).collect();
     for object in objects.iter().filter(|o| !is_crd(o) && !is_definition(o)) {
         if is_cluster(object) {

@@ -7,13 +7,16 @@ use super::source::Object;
 use super::structural::{self, below};
 use crate::api;
 use crate::api::keys::hub;
-use crate::api::names::GroupKind;
+use crate::api::names::{GroupKind, InstanceKey};
 use crate::api::placement::{ClusterFilter, Placement};
+use crate::api::rollout_approval::{InstanceRef, RolloutApproval, RolloutApprovalSpec};
 use crate::cel::{Budget, Decls, Program, Scope, Type};
 use crate::graph::patch::Patch;
 use crate::graph::{Diagnostic, Graph, Spot, variables};
 use crate::reconcile::fleet::placement::Selector;
 use crate::reconcile::policy::Policy;
+use crate::reconcile::policy::approving::Stages;
+use crate::reconcile::rollout::approving::Approves;
 use crate::schema::served;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -35,6 +38,8 @@ pub struct Kinds<'g> {
     pub graphs: &'g [(usize, Graph)],
     /// Kinds that some definition makes, be it right or wrong.
     pub generated: &'g BTreeSet<GroupKind>,
+    /// All objects of the files.
+    pub objects: &'g [Object],
 }
 
 /// Checks one of them; `schema` is that of whole objects of its kind.
@@ -52,9 +57,64 @@ pub fn check(object: &Object, schema: Option<&Value>, kinds: &Kinds<'_>, finding
             rules(object, &shown, schema, "", findings);
         }
     }
-    if *object.gvk.kind != *"RolloutApproval" && is_right {
-        placement(object, kinds, findings);
+    match &*object.gvk.kind {
+        _ if !is_right => {}
+        "RolloutApproval" => approval(object, kinds.objects, findings),
+        _ => placement(object, kinds, findings),
     }
+}
+
+/// Whether it approves something that the Placements among the files have.
+fn approval(object: &Object, all: &[Object], findings: &mut Findings<'_>) {
+    let value = api::Object(object.node.value());
+    let Ok(RolloutApproval { spec, .. }) = serde_json::from_value(value.0.clone()) else { return };
+    let (path, Some(why)) = (match (&spec.instance, &spec.cluster_placement) {
+        (Some(instance), _) => of_instance(&value, instance, &spec, all),
+        (None, Some(name)) => of_kind(name, &spec, all),
+        (None, None) => ("spec", None),
+    }) else {
+        return;
+    };
+    findings.at_path(object, Rule::Placement, path, Words { message: why, help: None });
+}
+
+fn policies<'o>(all: &'o [Object], kind: &'o str) -> impl Iterator<Item = Policy> + use<'o> {
+    let of = move |object: &&Object| *object.gvk.group == *hub::GROUP && *object.gvk.kind == *kind;
+    all.iter().filter(of).map(|object| Policy::new(&api::Object(object.node.value())))
+}
+
+/// Of one that is not among the files nothing can be said.
+fn of_instance(
+    approval: &api::Object,
+    instance: &InstanceRef,
+    spec: &RolloutApprovalSpec,
+    all: &[Object],
+) -> (&'static str, Option<String>) {
+    let gk = GroupKind::new(&instance.group, &instance.kind);
+    let key = InstanceKey::new(gk.clone(), approval.namespace(), &instance.name);
+    let found: Vec<Policy> = policies(all, "Placement").chain(policies(all, "ClusterPlacement")).collect();
+    let own = all.iter().filter(|object| object.gvk.group_kind() == gk).map(|o| api::Object(o.node.value()));
+    let own = own.into_iter().find(|o| o.name() == instance.name && o.namespace() == approval.namespace());
+    let labels = own.map(|own| own.labels());
+    let stages = Stages::of_instance(&found, &key, labels.as_ref());
+    let stages = if stages == Stages::None { Stages::Unknown } else { stages };
+    ("spec.stage", stages.refuse(approves(spec), None, ""))
+}
+
+fn of_kind(name: &str, spec: &RolloutApprovalSpec, all: &[Object]) -> (&'static str, Option<String>) {
+    let found = policies(all, "ClusterPlacement").find(|policy| *policy.name().name == *name);
+    match found.as_ref().map(Stages::of_kind) {
+        None => ("spec", None),
+        Some(Stages::None) => {
+            let why = format!("the rollout of ClusterPlacement {name} does not have the scope Kind");
+            ("spec.clusterPlacement", Some(why))
+        }
+        Some(stages) => ("spec.stage", stages.refuse(approves(spec), None, "")),
+    }
+}
+
+fn approves(spec: &RolloutApprovalSpec) -> Approves<'_> {
+    Approves { version: u64::try_from(spec.version).unwrap_or_default(), stage: &spec.stage }
 }
 
 /// The rules of a CRD in CEL, as the API server says them. Those that compare with what was before are for it alone.

@@ -36,6 +36,10 @@ impl Definitions {
             if concerned && graph::kinds_named_by(&entry.rgd).iter().any(|gvk| *gvk.group == *group) {
                 self.wakes.changed(name, Subject::Compile, now);
             }
+            // What an earlier revision names is not looked up for each change.
+            if self.has_unfit(entry) && !first {
+                self.wakes.changed(name, Subject::Former, now);
+            }
         }
     }
 
@@ -47,6 +51,9 @@ impl Definitions {
                 && graph::kinds_named_by(&entry.rgd).iter().any(|gvk| openapi::serves(&crd.0, gvk))
             {
                 self.wakes.within(name, Subject::Compile, now, Duration::ZERO);
+            }
+            if self.has_unfit(entry) {
+                self.wakes.changed(name, Subject::Former, now);
             }
         }
     }

@@ -157,17 +157,29 @@ pub(super) fn fall_back(ctx: &Context, search: Search, teller: Teller) {
 /// Compiles a snapshot that is not the newest, for instances that still run by it.
 pub(super) fn former(ctx: &Context, rgd: ResourceGraphDefinition, own: Vec<Arc<Object>>) {
     let (this, gk) = (ctx.clone(), rgd.spec.schema.gvk().group_kind());
+    let hash = graph::spec_hash(&rgd.spec);
     ctx.spawn(async move {
         let options =
             Options { status_schema: revisions::status_schema(&rgd), ..this.settings.compile.clone() };
         let kinds = on_hub(&this, std::slice::from_ref(&rgd), false, &own).await;
-        let compiled = this.pool.run(move || graph::compile(&rgd, &options, &kinds).map(Arc::new)).await;
-        match compiled {
-            Some(Ok(graph)) => this.tell(Event::Former(graph)),
-            Some(Err(_)) | None => {
+        let print_here = kinds.kinds.print();
+        let (on_hub, of_hub) = (rgd.clone(), options.clone());
+        let compiled = this.pool.run(move || graph::compile(&on_hub, &of_hub, &kinds).map(Arc::new)).await;
+        let elsewhere = match &compiled {
+            // As it was when it was the newest.
+            Some(Err(_)) => fits_elsewhere(&this, &rgd, &options, &own, print_here).await,
+            _ => None,
+        };
+        let made = match (compiled, elsewhere) {
+            (Some(Ok(graph)), _) | (_, Some(graph)) => Ok(graph),
+            (Some(Err(problems)), None) => {
                 tracing::warn!(kind = %gk, "an earlier revision that instances are held at does not compile");
+                let first = problems.first().map(ToString::to_string).unwrap_or_default();
+                Err(format!("does not compile on the hub any more: {first}"))
             }
-        }
+            (None, None) => Err("cannot be compiled: the compiler failed on it".into()),
+        };
+        this.tell(Event::Former { gk, hash, made });
     });
 }
 

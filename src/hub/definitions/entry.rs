@@ -10,7 +10,7 @@ use super::snapshot::{Needs, Snapshot};
 use super::status::{self, Held};
 use super::verdicts::Verdicts;
 use super::wakes::{self, Subject, Wakes};
-use super::{Effect, crd};
+use super::{Effect, crd, in_use};
 use crate::api::keys::kro;
 use crate::api::names::Gvk;
 use crate::api::rgd::ResourceGraphDefinition;
@@ -21,6 +21,7 @@ use crate::hub::writes::{Part, Writes};
 use crate::reconcile::Moment;
 use crate::reconcile::Now;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(super) struct DefinitionEntry {
@@ -38,6 +39,8 @@ pub(super) struct DefinitionEntry {
     /// While it is being deleted.
     pub held_by: Option<Held>,
     pub verdicts: Verdicts,
+    /// How many pairs of an instance and a cluster run by each revision; `None` until that is known.
+    pub in_use: Option<BTreeMap<u64, usize>>,
 }
 
 /// What the hub does for instances of the kind.
@@ -86,6 +89,7 @@ impl DefinitionEntry {
             observed: None,
             held_by: None,
             verdicts: Verdicts::default(),
+            in_use: None,
         }
     }
 
@@ -130,7 +134,7 @@ impl DefinitionEntry {
             Subject::Revision => self.snapshot.due(),
             Subject::Finalizers => self.writes.due(Part::Finalizers),
             Subject::Status => self.writes.due(Part::Status),
-            Subject::Upkeep => {}
+            Subject::Upkeep | Subject::Former => {}
         }
     }
 
@@ -303,7 +307,11 @@ impl DefinitionEntry {
             running: self.is_watching(),
             held_by: self.held_by.clone().filter(|_| self.object.is_deleting()),
             unfit: serving.and_then(|hash| self.verdicts.unfit(hash)),
-            fleet: self.verdicts.fleet(fleet_before, at.clusters),
+            fleet: in_use::shown(
+                self.verdicts.fleet(fleet_before, at.clusters),
+                fleet_before,
+                self.in_use.as_ref(),
+            ),
         }
     }
 }

@@ -12,6 +12,7 @@ mod crd;
 mod deeds;
 mod deletion;
 mod entry;
+mod in_use;
 mod kind;
 mod revision_writes;
 pub mod revisions;
@@ -23,6 +24,7 @@ mod verdicts;
 mod wakes;
 
 pub(super) use answers::Outcome;
+pub(super) use in_use::InUse;
 pub(super) use verdicts::Verdict;
 
 use super::Watched;
@@ -40,12 +42,13 @@ use crate::spoke::crd::{crd_resource, is_established};
 use crate::spoke::watch::{Listed, Scope};
 use deeds::{Deed, OfHub};
 use entry::{DefinitionEntry, Serving, Situation};
+use in_use::Uses;
 use revision_writes::let_revision_go;
 use revisions::Revisions;
 use status::Held;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use wakes::Wakes;
+use wakes::{Subject, Wakes};
 
 /// Whether a CRD can be counted on.
 fn is_in_use(crd: &Object) -> bool {
@@ -80,8 +83,7 @@ pub(super) struct Definitions {
     wakes: Wakes,
     /// Kinds whose CRD cannot be what it has to be because of what instances carry; and their definitions.
     mendable: BTreeMap<GroupKind, String>,
-    /// Hashes of graphs that versions of instances were made with.
-    needed: BTreeSet<String>,
+    uses: Uses,
 }
 
 impl Definitions {
@@ -100,7 +102,7 @@ impl Definitions {
             registered: None,
             wakes: Wakes::default(),
             mendable: BTreeMap::new(),
-            needed: BTreeSet::new(),
+            uses: Uses::default(),
         }
     }
 
@@ -114,7 +116,10 @@ impl Definitions {
         for wake in self.wakes.due(ctx.clock.now().at) {
             if let Some(entry) = self.entries.get_mut(&wake.definition) {
                 entry.due(wake.subject);
-                self.look(ctx, &wake.definition);
+                match wake.subject {
+                    Subject::Former => self.try_formers(ctx, &wake.definition),
+                    _ => self.look(ctx, &wake.definition),
+                }
             }
         }
     }
@@ -265,10 +270,12 @@ impl Definitions {
     }
 
     fn situation(&self, ctx: &Context, name: &str) -> Situation {
+        let gk = self.entries.get(name).map(|entry| entry.gvk().group_kind());
+        let needed = gk.map(|gk| self.needed_of(&gk)).unwrap_or_default();
         Situation {
             now: ctx.clock.now(),
             served: self.served_crd(name),
-            snapshots: Revisions::of(name, self.revisions.iter().map(|(_, o)| o)).needing(&self.needed),
+            snapshots: Revisions::of(name, self.revisions.iter().map(|(_, o)| o)).needing(&needed),
             column: self.clusters_column,
             clusters: self.registered,
             limit: ctx.settings.max_graph_revisions,
@@ -318,25 +325,6 @@ impl Definitions {
                 entry.held_by = Some(Held { count, first: names.into_iter().take(5).collect() });
                 self.write_status(ctx, name);
             }
-        }
-    }
-
-    /// Versions of instances were made with the graph of this hash: its snapshot stays, and it is compiled where it is not
-    /// the newest.
-    pub fn need(&mut self, ctx: &Context, gk: &GroupKind, hash: &str) {
-        self.needed.insert(hash.to_owned());
-        let Some((name, entry)) = self.entries.iter().find(|(_, entry)| entry.gvk().group_kind() == *gk)
-        else {
-            return;
-        };
-        if entry.serving().is_some_and(|serving| serving.graph.hash == hash) {
-            return;
-        }
-        let snapshots =
-            Revisions::of(name, self.revisions.iter().map(|(_, o)| o)).snapshots(entry.object.uid());
-        if let Some(rgd) = snapshots.into_iter().find(|rgd| graph::spec_hash(&rgd.spec) == hash) {
-            let own = self.own_crds(&rgd);
-            compile::former(ctx, rgd, own);
         }
     }
 

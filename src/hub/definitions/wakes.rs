@@ -23,11 +23,20 @@ pub enum Subject {
     Finalizers,
     /// To write its status.
     Status,
+    /// To compile earlier revisions that somebody runs by.
+    Former,
 }
 
 impl Subject {
-    const ALL: [Self; 6] =
-        [Self::Compile, Self::Crd, Self::Revision, Self::Upkeep, Self::Finalizers, Self::Status];
+    const ALL: [Self; 7] = [
+        Self::Compile,
+        Self::Crd,
+        Self::Revision,
+        Self::Upkeep,
+        Self::Finalizers,
+        Self::Status,
+        Self::Former,
+    ];
 }
 
 impl From<Part> for Subject {

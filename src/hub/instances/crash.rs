@@ -44,13 +44,16 @@ pub(super) fn guarded(step: impl FnOnce() -> FleetStep) -> Option<FleetStep> {
     stepped.ok()
 }
 
-/// The patch of the status that says so, unless it does already.
-pub(super) fn status(instance: &Object, now: &Now) -> Option<Value> {
+/// What is said of an instance whose step panicked: reason and message.
+pub(super) const SAID: (&str, &str) = ("InternalError", MESSAGE);
+
+/// The patch of the status that says why nothing is done, unless it does already.
+pub(super) fn status(instance: &Object, (reason, message): (&str, &str), now: &Now) -> Option<Value> {
     let old = instance.0.get("status").cloned().unwrap_or_else(|| json!({}));
     let known = old.get("conditions").cloned().unwrap_or_else(|| json!([]));
     let known: Vec<Condition> = serde_json::from_value(known).unwrap_or_default();
     let mut conditions = Conditions::new(known, instance.generation(), &now.rfc3339);
-    conditions.set(READY, ConditionStatus::False, "InternalError", MESSAGE);
+    conditions.set(READY, ConditionStatus::False, reason, message);
     let state = if instance.is_deleting() { InstanceState::Deleting } else { InstanceState::Error };
     let mut new = old.clone();
     new["state"] = json!(state.as_str());
@@ -89,13 +92,13 @@ mod tests {
     fn the_status_says_so_once_and_keeps_what_else_it_says() {
         let now = Now { at: Moment::from_millis(1), rfc3339: "2026-01-01T00:00:00Z".into() };
         let mut object = instance(2, json!({"state": "ACTIVE", "url": "x"}));
-        let patch = status(&object, &now).unwrap();
+        let patch = status(&object, SAID, &now).unwrap();
         assert_eq!((&patch["state"], patch.get("url")), (&json!("ERROR"), None));
         let ready = &patch["conditions"][0];
         assert_eq!((&ready["type"], &ready["reason"]), (&json!("Ready"), &json!("InternalError")));
         object.0["status"]["state"] = patch["state"].clone();
         object.0["status"]["observedGeneration"] = json!(2);
         object.0["status"]["conditions"] = patch["conditions"].clone();
-        assert_eq!(status(&object, &now), None);
+        assert_eq!(status(&object, SAID, &now), None);
     }
 }

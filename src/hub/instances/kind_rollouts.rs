@@ -46,6 +46,9 @@ impl Instances {
         let is_first = !std::mem::replace(&mut kind.is_numbered, true);
         let is_news = is_first || kind.revisions != revisions;
         kind.revisions = revisions;
+        if is_news {
+            self.reused.insert(gk.clone());
+        }
         if is_first || (is_news && self.pins_any(gk)) {
             self.counted.insert(gk.clone());
             self.enqueue_kind(gk);
@@ -131,6 +134,7 @@ impl Instances {
             newest: &newest,
             former: &kind.former,
             revisions: &kind.revisions,
+            unfit: &kind.unfit,
             clusters: &self.clusters,
             quiet_until: self.rollouts.quiet_until,
             now,

@@ -2,11 +2,13 @@
 //!
 //! Nothing here does I/O or asks a clock: what is to be done is said by [`Effect`]s, which [`beside`] begins.
 
+mod approvals;
 mod awake;
 pub(super) mod beside;
 mod crash;
 mod effects;
 mod holdings;
+mod in_use;
 mod kind_rollouts;
 mod lanes;
 mod leftovers;
@@ -38,10 +40,12 @@ use crate::api::{Object, PackedObject, text};
 use crate::graph::Graph;
 use crate::reconcile::Moment;
 use crate::reconcile::Now;
+use crate::reconcile::fleet::aggregate::runs::Runs;
 use crate::reconcile::fleet::placement::DefaultPlacement;
 use crate::reconcile::fleet::rollout::kind::KindRollout;
 use crate::reconcile::fleet::{ClusterState, Fleet, Left, Registered, Turn};
 use crate::reconcile::rollout::Progress;
+use crate::reconcile::rollout::pin::Unfit;
 use crate::reconcile::spoke::{StatusTrouble, has_hub_part};
 use crate::reconcile::world::Stored;
 use crate::spoke::agenda::Agenda;
@@ -53,6 +57,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use approvals::Unjudged;
 use awake::Awake;
 use crash::Crash;
 use holdings::Holdings;
@@ -73,6 +78,10 @@ struct Slot {
     quiet_until: Moment,
     /// How far its rollout was when the Placement's status counted it last.
     rolled: Option<Box<Progress>>,
+    /// By which graphs it ran when all of its kind were counted last.
+    runs: Runs,
+    /// When its status was told last that its pinned revision cannot be made.
+    pin_told: Option<Moment>,
     /// The instance as its steps read it, and what it was unpacked from.
     open: Option<Open>,
 }
@@ -107,6 +116,10 @@ struct InstanceKind {
     graph: Option<Arc<Graph>>,
     /// Graphs that served before, by hash: instances that a rollout moves may run by them.
     former: Arc<BTreeMap<String, Arc<Graph>>>,
+    /// Why other graphs that somebody wants cannot be made, by hash.
+    unfit: Arc<Unfit>,
+    /// By which graphs the instances run.
+    runs: Runs,
     allow_breaking: bool,
     /// Where its revision moves as one.
     rollout: Option<Box<KindRollout>>,
@@ -125,8 +138,11 @@ pub(super) struct Instances {
     policies: Policies,
     reported: Reported,
     rollouts: Rollouts,
+    approvals: Unjudged,
     /// Kinds of which something changed that Placements count.
     counted: BTreeSet<GroupKind>,
+    /// Kinds of which other revisions may be in use than before.
+    reused: BTreeSet<GroupKind>,
     clusters: Registered,
     lanes: Lanes,
     agenda: Agenda,
@@ -153,7 +169,9 @@ impl Instances {
             policies: Policies::default(),
             reported: Reported::default(),
             rollouts: Rollouts::default(),
+            approvals: Unjudged::default(),
             counted: BTreeSet::new(),
+            reused: BTreeSet::new(),
             clusters: Registered::default(),
             lanes: Lanes::default(),
             agenda: Agenda::default(),
@@ -197,6 +215,7 @@ impl Instances {
                     }
                     kind.allow_breaking = allow_breaking;
                 }
+                self.reused.insert(gk.clone());
                 self.need_graphs();
                 self.enqueue_kind(&gk);
             }
@@ -242,6 +261,8 @@ impl Instances {
             slots: HashMap::default(),
             graph: None,
             former: Arc::default(),
+            unfit: Arc::default(),
+            runs: Runs::default(),
             allow_breaking: false,
             rollout: None,
             revisions: BTreeMap::new(),
@@ -301,15 +322,22 @@ impl Instances {
                         crash: None,
                         rolled: None,
                         quiet_until: Moment::START,
+                        runs: Runs::default(),
+                        pin_told: None,
                         open: None,
                     };
-                    kind.slots.insert(key.clone(), Box::new(slot));
+                    if let Some(before) = kind.slots.insert(key.clone(), Box::new(slot)) {
+                        kind.runs.replace_all(&before.runs, &Runs::default());
+                        self.reused.insert(gk.clone());
+                    }
                 }
                 self.enqueue(&key);
             }
             None => {
                 if let Some(slot) = kind.slots.remove(&key) {
                     self.rollouts.forget(&key, &slot.uid);
+                    kind.runs.replace_all(&slot.runs, &Runs::default());
+                    self.reused.insert(gk.clone());
                 }
                 self.leaves_kind(&key);
                 self.lanes.forget(&key);

@@ -54,6 +54,7 @@ impl Instances {
             rolled: crate::reconcile::fleet::rollout::Rolled {
                 on_record: self.rollouts.of(object.object.uid()),
                 former: Some(&kind.former),
+                unfit: Some(&kind.unfit),
                 revisions: Some(&kind.revisions),
                 newest: kind.graph.as_ref(),
                 ceiling,

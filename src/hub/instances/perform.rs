@@ -79,8 +79,8 @@ async fn perform(
             let written = write_report(&ctx.client, &ctx.settings.namespace, target, &write).await;
             Some(Outcome::Report(write.index, written))
         }
-        FleetAction::Tell { reason, message } => {
-            ctx.publish(&target.object, true, reason, message);
+        FleetAction::Tell { warning, reason, message } => {
+            ctx.publish(&target.object, warning, reason, message);
             None
         }
         action => match write_version(&ctx.client, &ctx.settings.namespace, target, &action).await {

@@ -72,6 +72,17 @@ impl Policies {
         Some(By { effective: first.effective.clone(), uid: first.uid.clone() })
     }
 
+    /// The kind of which the ClusterPlacement of this name says that it moves it.
+    pub fn kind_moved_by(&self, name: &str) -> Option<&GroupKind> {
+        let is_it = |one: &Policed| {
+            let scope = one.effective.rollout.as_ref().map(|rollout| rollout.scope);
+            one.effective.name.is_of_cluster()
+                && *one.effective.name.name == *name
+                && scope == Some(Scope::Kind)
+        };
+        self.0.iter().find(|(_, list)| list.iter().any(is_it)).map(|(gk, _)| gk)
+    }
+
     /// The overrides of a Placement, where they were read for this graph already.
     pub fn known_layer(&self, of: &Arc<Effective>, graph: &Arc<Graph>) -> Option<Arc<Layer>> {
         self.1.known(of, graph)
@@ -171,9 +182,11 @@ impl Instances {
                 }
             }
         }
-        let moved = mover.zip(kind.rollout.as_ref().and_then(|r| r.progress()));
-        if let Some((by, progress)) = moved {
-            counts.entry(by.effective.name.clone()).or_default().rollouts.add(&gk.kind, progress);
+        let moved =
+            kind.rollout.as_ref().and_then(|r| Some((r.progress()?, r.revision()?, !r.is_finding_out())));
+        if let Some((by, (progress, revision, is_known))) = mover.zip(moved) {
+            let count = counts.entry(by.effective.name.clone()).or_default();
+            count.rollouts.add_kind(&gk.kind, progress, revision, is_known);
         }
         for (name, verdict) in self.overrides_come_to(gk) {
             counts.entry(name).or_default().overrides = Some(verdict);
@@ -183,6 +196,7 @@ impl Instances {
 
     /// What the Placements of a kind say now. The instances that it concerns are looked at.
     pub fn set_policies(&mut self, gk: &GroupKind, list: Vec<Policed>) {
+        self.reused.insert(gk.clone());
         let before = if list.is_empty() {
             self.policies.0.remove(gk)
         } else {

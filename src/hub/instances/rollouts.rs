@@ -27,8 +27,8 @@ pub(super) struct Rollouts {
     on_record: HashMap<String, Arc<OnRecord>>,
     /// Uids of the instances of a name: versions may be seen before the instance is.
     uids: BTreeMap<InstanceKey, BTreeSet<String>>,
-    /// Graphs that versions were made with: kind and hash, and whether somebody was asked for it since the kind is served.
-    graphs: BTreeMap<(GroupKind, String), bool>,
+    /// Graphs that somebody may run by who is not to have the newest: by kind and hash.
+    graphs: BTreeMap<(GroupKind, String), Wanted>,
     /// Versions with stages, by instance.
     approved: BTreeMap<InstanceKey, BTreeSet<(u64, Arc<str>)>>,
     /// What is on record of whole kinds, by uid of the ClusterPlacement.
@@ -41,6 +41,15 @@ pub(super) struct Rollouts {
     pub home: String,
     /// Nobody is moved before.
     pub quiet_until: Moment,
+}
+
+/// A graph that is to be at hand.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wanted {
+    /// Somebody was asked for it since the kind is served.
+    asked: bool,
+    /// How many versions on record were made with it.
+    versions: usize,
 }
 
 /// The instance that an approval is about, and what it approves.
@@ -128,9 +137,9 @@ impl Rollouts {
                 if object.namespace() == self.home
                     && let Some((uid, gk, version)) = read_kind_version(&object)
                 {
+                    self.graph_counts(&gk, &version.content.graph, is_there);
                     let known = Arc::make_mut(self.of_kinds.entry(uid).or_default());
                     if is_there {
-                        self.graphs.entry((gk.clone(), version.content.graph.to_string())).or_default();
                         known.versions.insert(version.number, version);
                     } else {
                         known.versions.remove(&version.number);
@@ -140,10 +149,10 @@ impl Rollouts {
                 }
                 let Some((uid, version)) = read_version(&object) else { continue };
                 let Some(key) = owner(&object) else { continue };
+                self.graph_counts(&key.gk, &version.content.graph, is_there);
                 let known = self.on_record.entry(uid.clone()).or_default();
                 let known = Arc::make_mut(known);
                 if is_there {
-                    self.graphs.entry((key.gk.clone(), version.content.graph.to_string())).or_default();
                     known.versions.insert(version.number, version);
                     known.approvals = self.approved.get(&key).cloned().unwrap_or_default();
                 } else {
@@ -159,6 +168,41 @@ impl Rollouts {
             }
         }
         concerned
+    }
+
+    /// A version on record was made with this graph, or was until now.
+    fn graph_counts(&mut self, gk: &GroupKind, hash: &str, is_there: bool) {
+        // A version names none where the revision of the kind moves by itself.
+        if hash.is_empty() {
+            return;
+        }
+        let versions = &mut self.graphs.entry((gk.clone(), hash.to_owned())).or_default().versions;
+        *versions = if is_there { *versions + 1 } else { versions.saturating_sub(1) };
+    }
+
+    /// Whether a graph of the kind is to be at hand.
+    pub fn has_graphs(&self, gk: &GroupKind) -> bool {
+        self.graphs_of(gk).next().is_some()
+    }
+
+    pub(super) fn graphs_of<'g>(&'g self, gk: &'g GroupKind) -> impl Iterator<Item = (&'g str, Wanted)> {
+        let from = (gk.clone(), String::new());
+        let own = self.graphs.range(from..).take_while(move |((of, _), _)| of == gk);
+        own.map(|((_, hash), wanted)| (hash.as_str(), *wanted))
+    }
+
+    /// Lets go of the graphs of a kind that no version on record was made with, and nobody wants; what stays.
+    pub fn keep_graphs(&mut self, gk: &GroupKind, is_wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
+        let (stay, go): (Vec<_>, Vec<_>) =
+            self.graphs_of(gk).partition(|(hash, wanted)| wanted.versions > 0 || is_wanted(hash));
+        let (stay, go): (BTreeSet<String>, Vec<String>) = (
+            stay.into_iter().map(|(hash, _)| hash.to_owned()).collect(),
+            go.into_iter().map(|(hash, _)| hash.to_owned()).collect(),
+        );
+        for hash in go {
+            self.graphs.remove(&(gk.clone(), hash));
+        }
+        stay
     }
 
     /// What is on record of a whole kind.
@@ -244,15 +288,25 @@ impl Instances {
     pub fn seen_version(&mut self, listed: Listed) {
         let changes = self.rollouts.versions.take(listed);
         let concerned = self.rollouts.versions_changed(changes);
+        self.reused.extend(concerned.iter().map(|key| key.gk.clone()));
         self.need_graphs();
         self.look_at(concerned);
         for gk in self.rollouts.take_changed_kinds() {
             self.look_at_kind(&gk);
+            self.reused.insert(gk);
         }
     }
 
-    pub fn seen_approval(&mut self, listed: Listed) {
+    pub fn seen_approval(&mut self, listed: Listed, now: Moment) {
+        let was_synced = self.rollouts.approvals.is_synced();
         let changes = self.rollouts.approvals.take(listed);
+        for change in &changes {
+            match (&change.before, &change.after) {
+                (None, Some(new)) if was_synced => self.approvals.add(new.clone(), now),
+                (Some(old), None) => self.approvals.remove(old),
+                _ => {}
+            }
+        }
         let concerned = self.rollouts.approvals_changed(changes);
         self.look_at(concerned);
         self.look_at_moved_kinds();
@@ -261,20 +315,33 @@ impl Instances {
     /// Asks for the graphs that versions were made with, of kinds that are served.
     pub(super) fn need_graphs(&mut self) {
         let served = |gk: &GroupKind| self.kinds.get(gk).is_some_and(|kind| kind.graph.is_some());
-        let open = self.rollouts.graphs.iter_mut().filter(|((gk, _), asked)| !**asked && served(gk));
-        for ((gk, hash), asked) in open {
-            *asked = true;
+        let open = self.rollouts.graphs.iter_mut().filter(|((gk, _), wanted)| !wanted.asked && served(gk));
+        for ((gk, hash), wanted) in open {
+            wanted.asked = true;
             self.effects.push(Effect::Need(gk.clone(), hash.clone()));
         }
     }
 
-    /// An earlier revision of a definition.
-    pub fn know_former(&mut self, graph: Arc<Graph>) {
-        let gk = graph.gvk.group_kind();
-        if let Some(kind) = self.kinds.get_mut(&gk) {
-            Arc::make_mut(&mut kind.former).insert(graph.hash.clone(), graph);
+    /// The graph of an earlier revision of a definition, by hash; or why it cannot be made.
+    pub fn know_former(&mut self, gk: &GroupKind, hash: &str, made: Result<Arc<Graph>, String>) {
+        let Some(kind) = self.kinds.get_mut(gk) else { return };
+        match made {
+            Ok(graph) => {
+                if kind.unfit.contains_key(hash) {
+                    Arc::make_mut(&mut kind.unfit).remove(hash);
+                }
+                Arc::make_mut(&mut kind.former).insert(graph.hash.clone(), graph);
+            }
+            Err(why) => {
+                if kind.unfit.get(hash).is_some_and(|known| **known == *why) {
+                    return;
+                }
+                Arc::make_mut(&mut kind.unfit).insert(hash.to_owned(), why.into());
+            }
         }
-        self.enqueue_kind(&gk);
+        self.counted.insert(gk.clone());
+        self.reused.insert(gk.clone());
+        self.enqueue_kind(gk);
     }
 
     /// The answer to a write of a version.
@@ -284,7 +351,7 @@ impl Instances {
     }
 
     /// What concerns an instance of a cluster scoped kind stands in the controller's namespace.
-    fn place_of(&self, key: &InstanceKey) -> Option<InstanceKey> {
+    pub(super) fn place_of(&self, key: &InstanceKey) -> Option<InstanceKey> {
         let slots = &self.kinds.get(&key.gk)?.slots;
         let of_cluster = InstanceKey::new(key.gk.clone(), "", &key.name);
         [key.clone(), of_cluster].into_iter().find(|key| slots.contains_key(key))

@@ -24,7 +24,7 @@ impl Instances {
         let object = slot.open(&stored, now.at);
         self.awake.stepped(&key, now.at);
         let pins = self.policies.pins(&key, &object);
-        if !pins.is_empty() && !self.is_pin_known(&key, &pins) && !object.is_deleting() {
+        if !self.obeys_pins(&key, &object, &pins, now) {
             // Nobody is told to run what is newer than what may be run.
             return None;
         }
@@ -45,6 +45,7 @@ impl Instances {
             gates: gates.as_ref(),
             on_record: self.rollouts.of(object.uid()),
             former: Some(&kind.former),
+            unfit: Some(&kind.unfit),
             revisions: Some(&kind.revisions),
             newest: kind.graph.as_ref(),
             ceiling,
@@ -74,6 +75,11 @@ impl Instances {
         if short != slot.fleet.short() {
             self.counted.insert(key.gk.clone());
         }
+        if slot.runs != *slot.fleet.runs() {
+            let before = std::mem::replace(&mut slot.runs, slot.fleet.runs().clone());
+            kind.runs.replace_all(&before, &slot.runs);
+            self.reused.insert(key.gk.clone());
+        }
         let step = stepped.unwrap_or_else(|| {
             tracing::error!("a step panicked; starting it afresh");
             let crash = Crash::of(&object, now.at);
@@ -81,7 +87,7 @@ impl Instances {
             self.reported.tell(&slot.uid, &mut slot.fleet);
             slot.crash = Some(crash);
             slot.quiet_until = now.at.after(QUIET);
-            let patch = crash::status(&object, now);
+            let patch = crash::status(&object, crash::SAID, now);
             let actions = patch.map(|patch| FleetAction::WriteStatus { patch }).into_iter().collect();
             FleetStep { actions, wake_at: Some(crash.until) }
         });

@@ -17,6 +17,7 @@ use crate::api::maps::HashMap;
 use crate::api::names::{ClusterName, GroupKind};
 use crate::reconcile::fleet::ClusterState;
 use crate::reconcile::policy::{Policy, PolicyName};
+use crate::reconcile::rollout::unit::{News, Told};
 use crate::reconcile::spoke::merge_patch;
 use crate::reconcile::{Moment, Now};
 use crate::spoke::client::ApiError;
@@ -37,6 +38,16 @@ struct Entry {
     writing: bool,
     /// When the status may be written again.
     next: Moment,
+    /// What was told of the rollout of a whole kind.
+    told: Told,
+}
+
+/// What is to be done for the statuses that are due.
+#[derive(Default)]
+struct Due {
+    patches: Vec<(PolicyName, Value)>,
+    /// Events, with what they are about.
+    news: Vec<(Arc<Object>, News)>,
 }
 
 #[derive(Default)]
@@ -101,7 +112,8 @@ impl Placements {
             }
             None => {
                 let policy = Policy::new(object);
-                let entry = Entry { object: object.clone(), policy, writing: false, next: Moment::START };
+                let (object, told) = (object.clone(), Told::default());
+                let entry = Entry { object, policy, writing: false, next: Moment::START, told };
                 self.entries.insert(name.clone(), entry);
             }
         }
@@ -180,7 +192,11 @@ impl Placements {
 
     /// Writes each status that says something else than what stands there, and is due.
     pub fn tell(&mut self, ctx: &Context, instances: &Instances) {
-        for (name, patch) in self.due_patches(instances, &ctx.clock.now()) {
+        let Due { patches, news } = self.what_is_due(instances, &ctx.clock.now());
+        for (object, News { warning, reason, message }) in news {
+            ctx.publish(&object, warning, reason, message);
+        }
+        for (name, patch) in patches {
             let this = ctx.clone();
             ctx.spawn(async move {
                 let of_cluster = name.is_of_cluster();
@@ -196,14 +212,14 @@ impl Placements {
         }
     }
 
-    /// What is to be written now, of the status or of the finalizers; from then on it is under way.
-    fn due_patches(&mut self, instances: &Instances, now: &Now) -> Vec<(PolicyName, Value)> {
+    /// What is to be told now, and written of the status or of the finalizers; from then on it is under way.
+    fn what_is_due(&mut self, instances: &Instances, now: &Now) -> Due {
         let is_due = |name: &&PolicyName| {
             self.entries.get(*name).is_none_or(|entry| !entry.writing && entry.next <= now.at)
         };
         let due: Vec<PolicyName> = self.untold.iter().filter(is_due).cloned().collect();
         let mut counts = HashMap::default();
-        let mut patches = Vec::new();
+        let mut all = Due::default();
         for name in due {
             self.untold.remove(&name);
             let Some(entry) = self.entries.get_mut(&name) else { continue };
@@ -217,6 +233,8 @@ impl Placements {
             };
             let mut count = of_kind.get(&name).cloned().unwrap_or_default();
             count.is_served = instances.is_served(&gk);
+            let news = count.rollouts.news(&mut entry.told, entry.policy.written());
+            all.news.extend(news.map(|news| (entry.object.clone(), news)));
             if let Some(finalizers) = entry.policy.finalizers(&entry.object, &count) {
                 // The status follows once that is answered.
                 self.untold.insert(name.clone());
@@ -225,7 +243,7 @@ impl Placements {
                 let metadata = json!({
                     "uid": entry.object.uid(), "resourceVersion": version, "finalizers": finalizers,
                 });
-                patches.push((name, json!({"metadata": metadata})));
+                all.patches.push((name, json!({"metadata": metadata})));
                 continue;
             }
             let Some(status) = entry.policy.status(&count, now) else { continue };
@@ -234,9 +252,9 @@ impl Placements {
             let Some(patch) = merge_patch(&old, &new) else { continue };
             entry.writing = true;
             entry.next = now.at.after(APART);
-            patches.push((name, json!({"metadata": {"uid": entry.object.uid()}, "status": patch})));
+            all.patches.push((name, json!({"metadata": {"uid": entry.object.uid()}, "status": patch})));
         }
-        patches
+        all
     }
 
     /// A status was written, or not.

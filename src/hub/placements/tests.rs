@@ -102,8 +102,8 @@ impl Bench {
 
     /// What is to be written now.
     fn patches(&mut self) -> Vec<Value> {
-        let due = self.placements.due_patches(&self.instances, &self.now);
-        due.into_iter().map(|(_, patch)| patch).collect()
+        let due = self.placements.what_is_due(&self.instances, &self.now);
+        due.patches.into_iter().map(|(_, patch)| patch).collect()
     }
 
     /// The patch that is due; what the server makes of it is heard.
@@ -149,7 +149,7 @@ fn nothing_is_decided_before_both_kinds_were_listed_to_their_end() {
 #[test]
 fn a_status_is_written_where_it_says_something_else_and_at_most_once_a_second() {
     let mut bench = Bench::with(&["a"]);
-    let patch = bench.placements.due_patches(&bench.instances, &bench.now).pop().unwrap().1;
+    let patch = bench.placements.what_is_due(&bench.instances, &bench.now).patches.pop().unwrap().1;
     assert_eq!(patch["metadata"]["uid"], "1");
     assert!(ready(&patch["status"]).starts_with("True NoInstances"), "{patch}");
     bench.instance("x");

@@ -1,5 +1,6 @@
 //! What each cluster may run of one instance, where the revision of the whole kind moves as one.
 
+use super::aggregate::LineKind;
 use super::on_hub::may_be_local;
 use super::pairs::Pair;
 use super::{Fleet, Inputs};
@@ -8,7 +9,7 @@ use crate::api::keys::hub;
 use crate::api::names::ClusterName;
 use crate::graph::Graph;
 use crate::reconcile::rollout::Admitted;
-use crate::reconcile::spoke::{MirrorContent, Report, has_hub_part};
+use crate::reconcile::spoke::{MirrorContent, Report, Stands, has_hub_part};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,14 +24,28 @@ pub struct Gate {
     pub admitted: Option<Admitted>,
 }
 
+/// What a cluster is to the rollout of the kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gated {
+    pub stage: Arc<str>,
+    /// The version of that rollout that it is at; `None` where nobody knows of any.
+    pub version: Option<u64>,
+    /// `None`: nothing is there yet, or nobody knows what is. It goes on as it is.
+    pub gate: Option<Gate>,
+}
+
 /// Of one instance, by cluster. A cluster that is not in it goes on as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Gates(pub BTreeMap<ClusterName, Gate>);
+pub struct Gates(pub BTreeMap<ClusterName, Gated>);
 
 impl Gates {
+    pub fn gate(&self, name: &ClusterName) -> Option<&Gate> {
+        self.0.get(name)?.gate.as_ref()
+    }
+
     /// The graph that the cluster may run, where it is at hand.
     pub fn graph<'i>(&self, inputs: &'i Inputs, name: &ClusterName) -> Option<(&Gate, &'i Arc<Graph>)> {
-        let gate = self.0.get(name)?;
+        let gate = self.gate(name)?;
         // Whatever the kind may run, the instance stays below what is pinned for it.
         let is_capped = inputs.rolled.ceiling.is_some_and(|ceiling| gate.revision > ceiling);
         let graph = if is_capped { inputs.graph } else { inputs.graph_of(&gate.graph) };
@@ -74,6 +89,18 @@ impl Fleet {
     /// Whether what the cluster said is no word about how the instance does there.
     pub(super) fn only_looked(&self, inputs: &Inputs, report: &Report) -> bool {
         inputs.rolled.gates.is_some() && self.rolling.is_none() && report.revision.is_empty()
+    }
+
+    /// What the line of a cluster shows of the rollout of the kind.
+    pub(super) fn line_kind(&self, inputs: &Inputs, name: &ClusterName) -> Option<LineKind> {
+        let gated = inputs.rolled.gates?.0.get(name)?;
+        let report = self.heard(name, inputs.instance.uid());
+        let is_empty = report.is_some_and(|report| report.stands == Stands::Nothing);
+        Some(LineKind {
+            stage: gated.stage.clone(),
+            version: gated.version,
+            waits: gated.gate.is_none() && is_empty,
+        })
     }
 
     /// It runs there by an earlier word.

@@ -35,6 +35,8 @@ use crate::api::object::{Document, Object};
 use crate::graph::Graph;
 use crate::reconcile::Moment;
 use crate::reconcile::policy::{Effective, PolicyName, network_trouble};
+use crate::reconcile::rollout::unit::Told;
+use aggregate::runs::Runs;
 use aggregate::{ClusterHealth, Lines, Written};
 use news::{News, Seen};
 use on_hub::{OnHub, has_part_on_hub};
@@ -162,7 +164,7 @@ pub enum FleetAction {
     /// Nobody needs that version any more.
     DropVersion { name: String },
     /// An Event on the instance, for what no condition says.
-    Tell { reason: &'static str, message: String },
+    Tell { warning: bool, reason: &'static str, message: String },
 }
 
 /// What stays on a cluster that was let go: enough to clean it later without the instance.
@@ -278,8 +280,8 @@ pub struct Fleet {
     trouble_at: i64,
     /// It was so at the last decision.
     in_trouble: bool,
-    /// The version whose halt was told.
-    halted: Option<u64>,
+    /// What was told of its rollout by Events.
+    told: Told,
 }
 
 impl Fleet {
@@ -324,7 +326,7 @@ impl Fleet {
             version_trouble: None,
             trouble_at: 0,
             in_trouble: false,
-            halted: None,
+            told: Told::default(),
         }
     }
 
@@ -453,6 +455,16 @@ impl Fleet {
     /// Where the instance runs besides the hub, by the last decision.
     pub fn spokes(&self) -> impl Iterator<Item = &ClusterName> {
         self.plan.iter().flat_map(|plan| &plan.spokes)
+    }
+
+    /// By which graphs it runs, as far as it is known of every cluster: [`Self::knows_runs`].
+    pub fn runs(&self) -> &Runs {
+        self.lines.runs()
+    }
+
+    /// Whether a step decided where it goes, and nothing is awaited of any cluster before it may be told how it does there.
+    pub fn knows_runs(&self) -> bool {
+        self.is_planned() && self.lines.are_dated()
     }
 
     /// Lets go of what a step reads of the instance: the next one reads it anew.

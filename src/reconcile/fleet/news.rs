@@ -12,6 +12,7 @@ use crate::api::Object;
 use crate::api::names::ClusterName;
 use crate::graph::Graph;
 use crate::reconcile::policy::Effective;
+use crate::reconcile::rollout::pin::Unfit;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub(super) struct Seen {
     placements: Vec<Arc<Effective>>,
     on_record: Option<Arc<OnRecord>>,
     former: Option<Arc<BTreeMap<String, Arc<Graph>>>>,
+    unfit: Option<Arc<Unfit>>,
     gates: Option<Arc<Gates>>,
     /// The version of the clusters.
     clusters: u64,
@@ -67,6 +69,7 @@ impl Seen {
             placements: inputs.placements.to_vec(),
             on_record: inputs.rolled.on_record.cloned(),
             former: inputs.rolled.former.cloned(),
+            unfit: inputs.rolled.unfit.cloned(),
             gates: inputs.rolled.gates.cloned(),
             clusters: inputs.clusters.version(),
         }
@@ -81,6 +84,7 @@ impl Seen {
         graph
             && same(self.on_record.as_ref(), inputs.rolled.on_record)
             && same(self.former.as_ref(), inputs.rolled.former)
+            && same(self.unfit.as_ref(), inputs.rolled.unfit)
             && same(self.gates.as_ref(), inputs.rolled.gates)
             && self.allow_breaking == inputs.allow_breaking
             && self.default_placement == inputs.default_placement

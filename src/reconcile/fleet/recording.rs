@@ -192,7 +192,7 @@ impl Fleet {
                 "{rubbish} words of the annotation {} can be no Cluster's name; they are dropped",
                 hub::HOLDS
             );
-            step.actions.push(FleetAction::Tell { reason: "HoldsCorrected", message });
+            step.actions.push(FleetAction::Tell { warning: true, reason: "HoldsCorrected", message });
         }
     }
 

@@ -5,7 +5,8 @@
 //! reports. Clusters that stand alike share an entry, so that one where all is well costs its name. What stands in the
 //! reports on the hub is heard, not assumed: after a restart nothing is written where nothing changed.
 
-use super::aggregate::{ClusterLine, Lines, Since, Standing};
+use super::aggregate::runs::graph_print;
+use super::aggregate::{Before, ClusterLine, Lines, Since, Standing};
 use crate::api::names::{ClusterName, InstanceKey};
 use crate::api::{hash, text};
 use crate::reconcile::{Moment, Now, Retry};
@@ -192,10 +193,12 @@ impl Reports {
         }
     }
 
-    /// Since when a cluster is in a state, as far as a report says so.
-    pub fn since(&self, name: &ClusterName) -> Option<Since> {
+    /// Since when a cluster is in a state, and by which graph it ran, as far as a report says so.
+    pub fn before(&self, name: &ClusterName) -> Option<Before> {
         let group = self.members.get(name)?.stands.as_ref()?;
-        Some(Since { state: group.state().to_owned().into(), since: group.since.clone() })
+        let since = Since { state: group.state().to_owned().into(), since: group.since.clone() };
+        let revision = group.entry.get("revision").and_then(Value::as_str).unwrap_or_default();
+        Some(Before { since, runs: graph_print(revision) })
     }
 
     /// What a report says of a cluster.

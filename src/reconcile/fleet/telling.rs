@@ -109,7 +109,7 @@ impl Fleet {
         if lines.any_unheard(plan.deleting) && self.is_restarted(inputs) {
             return None;
         }
-        let reported = |name: &ClusterName| self.reports.since(name);
+        let reported = |name: &ClusterName| self.reports.before(name);
         lines.date(&inputs.now.rfc3339, inputs.instance.0.get("status"), reported);
         let over_all = match inputs.graph.filter(|_| !plan.deleting) {
             Some(graph) => self.over_all(step, inputs, graph, lines)?,
@@ -185,6 +185,11 @@ impl Fleet {
             }
             Some(rollout) => ClusterLine::of_version(name, health, report, rollout),
             None => ClusterLine::of(name, health, report, leaves, generation),
+        };
+        let line = line.of_kind(self.line_kind(inputs, name).filter(|_| !leaves));
+        let line = match self.uncompiled(inputs, name).filter(|_| !leaves) {
+            Some(why) => line.not_compiled(&why),
+            None => line,
         };
         let line = match plan.decision.stays.get(name).filter(|_| !leaves) {
             Some(why) => line.unmatched(why),

@@ -43,6 +43,12 @@ impl Selects {
             && self.selector.as_ref().is_none_or(|selector| selector.matches(labels))
     }
 
+    /// Whether it matches with some labels.
+    pub fn may_match(&self, key: &InstanceKey) -> bool {
+        let any = Self { selector: None, ..self.clone() };
+        any.matches(key, &BTreeMap::new())
+    }
+
     /// What there is none of.
     pub(super) fn describe(instances: &Instances, of: &PolicyName) -> String {
         let mut text = format!("no {}", instances.group_kind());

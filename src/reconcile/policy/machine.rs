@@ -9,6 +9,7 @@ use crate::api::Object;
 use crate::api::hash;
 use crate::api::names::ClusterName;
 use crate::api::placement::{Decided, Instances, Placement, PlacementSpec, PlacementStatus};
+use crate::api::rollout::Rollout;
 use crate::reconcile::Moment;
 use crate::reconcile::fleet::ClusterState;
 use crate::reconcile::fleet::placement::names;
@@ -97,6 +98,19 @@ impl Policy {
             Ok(read) => self.clusters = read,
             Err(why) => drop(self.invalid.get_or_insert(why)),
         }
+    }
+
+    pub fn name(&self) -> &PolicyName {
+        &self.name
+    }
+
+    pub fn rollout(&self) -> Option<&Rollout> {
+        self.spec.rollout.as_ref()
+    }
+
+    /// The status as it was written last.
+    pub fn written(&self) -> &PlacementStatus {
+        &self.written
     }
 
     /// Why it cannot be read: a sentence that begins with the field.

@@ -2,6 +2,7 @@
 //!
 //! It is decided once for all its instances ([`Effective`]); each instance goes by that ([`super::fleet::placement`]).
 
+pub mod approving;
 mod clusters;
 mod effective;
 mod filter;

@@ -1,7 +1,8 @@
 //! What the rollouts of a Placement's instances come to together.
 
 use crate::api::condition::ConditionStatus;
-use crate::api::placement::RolloutCounts;
+use crate::api::placement::{KindProgress, PlacementStatus, RolloutCounts};
+use crate::reconcile::rollout::unit::{News, Told, WrittenState};
 use crate::reconcile::rollout::{Progress, Reason};
 use std::collections::BTreeSet;
 
@@ -29,6 +30,9 @@ pub struct Rollouts {
     /// How many pairs wait for their turn, and the versions that they wait at.
     held: usize,
     held_at: BTreeSet<Option<u64>>,
+    /// The rollout of the whole kind, with the revision that it goes to.
+    kind: Option<(Progress, u64)>,
+    is_known: bool,
 }
 
 impl Rollouts {
@@ -42,6 +46,23 @@ impl Rollouts {
             self.held_at.insert(progress.stable.filter(|_| held == all));
         }
         self.say(instance, progress.reason, &progress.message);
+    }
+
+    /// That of the whole kind, which all are to run by this revision. `is_known`: it is, of all of them, what they run now.
+    pub fn add_kind(&mut self, kind: &str, progress: &Progress, revision: u64, is_known: bool) {
+        self.add(kind, progress);
+        self.kind = Some((progress.clone(), revision));
+        self.is_known = is_known;
+    }
+
+    /// What is to be told of the rollout of the whole kind by an Event on its ClusterPlacement, whose status says this.
+    pub fn news(&self, told: &mut Told, written: &PlacementStatus) -> Option<News> {
+        let (progress, _) = self.kind.as_ref().filter(|_| self.is_known)?;
+        let written = written.rollout.as_ref().and_then(|counts| counts.kind.as_ref()).and_then(|kind| {
+            let version = u64::try_from(kind.version).ok()?;
+            Some(WrittenState { version, state: &kind.state, stage: kind.stage.as_deref() })
+        });
+        told.news(progress, written, true)
     }
 
     /// One whose pinned revision cannot be run.
@@ -119,12 +140,21 @@ impl Rollouts {
     pub fn counts(&self) -> Option<RolloutCounts> {
         self.worst.as_ref()?;
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let kind = self.kind.as_ref().map(|(progress, revision)| KindProgress {
+            version: number(progress.version),
+            stable: progress.stable.map(number),
+            revision: number(*revision),
+            stage: progress.stage.as_deref().map(str::to_owned),
+            state: progress.reason.state().to_owned(),
+        });
         Some(RolloutCounts {
             summary: self.summary(),
             moving: count(self.of(&[Reason::InProgress])),
             waiting: count(self.waiting()),
             halted: count(self.of(&[Reason::Halted, Reason::PinRefused])),
             problems: self.problems.clone(),
+            kind,
         })
     }
 }
@@ -192,5 +222,32 @@ mod tests {
         let counts = all.counts().unwrap();
         assert_eq!((counts.moving, counts.waiting, counts.halted), (1, 1, 1));
         assert_eq!(counts.problems, ["shop/b: waits", "shop/c: failed"]);
+        assert_eq!(counts.kind, None);
+    }
+
+    #[test]
+    fn the_rollout_of_a_kind_is_shown_and_told_once() {
+        let of = |reason, version| {
+            let mut all = Rollouts::default();
+            let progress = Progress { version, stage: Some("prod".into()), ..progress(reason, "waits") };
+            all.add_kind("App", &progress, 5, true);
+            all
+        };
+        let waits = of(Reason::AwaitingApproval, 2);
+        let shown = waits.counts().unwrap().kind.unwrap();
+        assert_eq!((shown.version, shown.stable, shown.revision), (2, Some(1), 5));
+        assert_eq!((shown.stage.as_deref(), shown.state.as_str()), (Some("prod"), "AwaitingApproval"));
+        let reason = |news: Option<News>| news.map(|news| (news.warning, news.reason));
+        let mut told = Told::default();
+        let nothing = PlacementStatus::default();
+        let asks = Some((false, "RolloutAwaitingApproval"));
+        assert_eq!(reason(waits.news(&mut told, &nothing)), asks);
+        assert_eq!(reason(waits.news(&mut told, &nothing)), None);
+        assert_eq!(reason(of(Reason::Halted, 2).news(&mut told, &nothing)), Some((true, "RolloutHalted")));
+        assert_eq!(reason(of(Reason::Complete, 2).news(&mut told, &nothing)), Some((false, "Complete")));
+        // What stands in the status was told before a restart.
+        let written = PlacementStatus { rollout: waits.counts(), ..PlacementStatus::default() };
+        assert_eq!(reason(waits.news(&mut Told::default(), &written)), None);
+        assert_eq!(reason(of(Reason::AwaitingApproval, 3).news(&mut Told::default(), &written)), asks);
     }
 }

@@ -5,6 +5,7 @@
 //! cluster runs, and since when, stands on the copy of the instance there. All else follows from that, so nothing of a
 //! rollout can be lost or stuck.
 
+pub mod approving;
 pub mod facts;
 pub mod marks;
 pub mod pin;

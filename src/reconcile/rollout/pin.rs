@@ -14,7 +14,12 @@ pub struct Revisions<'a> {
     pub former: &'a BTreeMap<String, Arc<Graph>>,
     /// Hashes of the graphs of all of them, by number.
     pub numbers: &'a BTreeMap<u64, String>,
+    /// Why graphs cannot be at hand, by hash.
+    pub unfit: &'a Unfit,
 }
+
+/// Why graphs of earlier revisions cannot be made any more, by hash.
+pub type Unfit = BTreeMap<String, Arc<str>>;
 
 /// A revision, with the hash of its graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +35,8 @@ pub enum Refused {
     Unknown,
     /// A sentence.
     Because(String),
+    /// It is there, and cannot be made.
+    Unfit { number: u64, why: String },
 }
 
 impl<'a> Revisions<'a> {
@@ -57,6 +64,9 @@ impl<'a> Revisions<'a> {
                 format!("there is no revision {number} of {name}; there are {first} to {}", newest.number);
             return Err(Refused::Because(why));
         };
+        if let (None, Some(why)) = (self.graph(graph), self.unfit.get(graph)) {
+            return Err(Refused::Unfit { number, why: format!("revision {number} {why}") });
+        }
         if let Some(pinned) = self.graph(graph)
             && let Some(first) = compat::compare(&pinned.crd, &self.newest.crd).breaking.first()
         {
@@ -72,6 +82,7 @@ impl<'a> Revisions<'a> {
     /// What an instance may run that all of these pin.
     pub fn ceiling(self, pins: impl Iterator<Item = i64>) -> Ceiling<'a> {
         let (mut lowest, mut refused): (Option<Numbered>, bool) = (None, false);
+        let mut unfit: Option<(u64, String)> = None;
         for pin in pins {
             match self.pinned(Some(pin)) {
                 Ok(numbered) if lowest.as_ref().is_none_or(|lowest| numbered.number < lowest.number) => {
@@ -80,7 +91,15 @@ impl<'a> Revisions<'a> {
                 Ok(_) => {}
                 Err(Refused::Unknown) => return Ceiling::Unknown,
                 Err(Refused::Because(_)) => refused = true,
+                Err(Refused::Unfit { number, why }) => {
+                    unfit = unfit.filter(|(known, _)| *known < number).or(Some((number, why)));
+                }
             }
+        }
+        if let Some((number, why)) = unfit
+            && lowest.as_ref().is_none_or(|lowest| number <= lowest.number)
+        {
+            return Ceiling::Unfit(why);
         }
         match lowest {
             None if refused => Ceiling::Refused,
@@ -104,6 +123,8 @@ pub enum Ceiling<'a> {
     Unknown,
     /// No pin can be obeyed.
     Refused,
+    /// It is there and cannot be made: a sentence. Nothing newer may be run either.
+    Unfit(String),
 }
 
 #[cfg(test)]
@@ -139,7 +160,9 @@ mod tests {
             (from..=to).map(|n| (n, hash(&n))).collect()
         };
         let told = |numbers: &BTreeMap<u64, String>, newest: usize, pins: &[i64]| {
-            let revisions = Revisions { newest: &graphs[newest - 1], former: &former, numbers };
+            let unfit = Unfit::new();
+            let revisions =
+                Revisions { newest: &graphs[newest - 1], former: &former, numbers, unfit: &unfit };
             match revisions.ceiling(pins.iter().copied()) {
                 Ceiling::None => "none".to_owned(),
                 Ceiling::At(number, graph) => {
@@ -148,6 +171,7 @@ mod tests {
                 }
                 Ceiling::Wanted(_) => "wanted".to_owned(),
                 Ceiling::Unknown => "unknown".to_owned(),
+                Ceiling::Unfit(why) => why,
                 Ceiling::Refused => match revisions.pinned(Some(pins[0])) {
                     Err(Refused::Because(why)) => why,
                     other => panic!("{other:?}"),
@@ -169,9 +193,26 @@ mod tests {
         assert_eq!(told(&numbers(1, 2), 3, &[1]), "unknown");
         let breaks = told(&numbers(1, 4), 4, &[3]);
         assert!(breaks.starts_with("revision 3 does not accept what revision 4 stores: "), "{breaks}");
-        let revisions = Revisions { newest: &graphs[2], former: &BTreeMap::new(), numbers: &all };
+        let (nothing, fits) = (BTreeMap::new(), Unfit::new());
+        let revisions = Revisions { newest: &graphs[2], former: &nothing, numbers: &all, unfit: &fits };
         assert!(
             matches!(revisions.ceiling([2].into_iter()), Ceiling::Wanted(hash) if *hash == graphs[1].hash)
+        );
+        // What cannot be made any more is no reason to run what is newer.
+        let unfit = Unfit::from([(graphs[1].hash.clone(), "does not compile".into())]);
+        let revisions = Revisions { unfit: &unfit, ..revisions };
+        let told = |pins: &[i64]| match revisions.ceiling(pins.iter().copied()) {
+            Ceiling::Unfit(why) => why,
+            Ceiling::Wanted(hash) if *hash == graphs[0].hash => "the first".to_owned(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(told(&[2]), "revision 2 does not compile");
+        assert_eq!(told(&[3, 2]), "revision 2 does not compile");
+        assert_eq!(told(&[1, 2]), "the first", "a lower pin holds");
+        let revisions = Revisions { former: &former, ..revisions };
+        assert!(
+            matches!(revisions.ceiling([2].into_iter()), Ceiling::At(2, _)),
+            "it is at hand all the same"
         );
     }
 }

@@ -9,11 +9,14 @@ mod model;
 mod saying;
 #[cfg(test)]
 mod tests;
+mod told;
 
 pub use judging::State;
 pub use saying::{Progress, Reason};
+pub use told::{News, Told, WrittenState};
 
 use super::Mark;
+use super::approving::Approves;
 use super::stages::{Place, Rules, Wave};
 use super::versions::{self, Records, Target};
 use crate::api::names::ClusterName;
@@ -94,6 +97,8 @@ pub struct Frame {
     pub goes_back: bool,
     /// Stages that somebody approved for the target, by name.
     pub approved: BTreeSet<Arc<str>>,
+    /// Why approvals count for nothing, of each that somebody may take for one of the target.
+    pub astray: Vec<String>,
 }
 
 impl Frame {
@@ -112,6 +117,7 @@ impl Frame {
             stable: stable.map(|version| version.number),
             goes_back: stable.is_some_and(|version| *version.content == *wanted),
             approved: of_target.map(|(_, stage)| stage.clone()).collect(),
+            astray: astray(rules, target.number(), approvals),
         }
     }
 
@@ -119,6 +125,16 @@ impl Frame {
     fn is_settled(&self) -> bool {
         self.stable == Some(self.target)
     }
+}
+
+/// Why approvals of the target, or of what is newer, count for nothing.
+fn astray(rules: &Rules, target: u64, approvals: &BTreeSet<(u64, Arc<str>)>) -> Vec<String> {
+    let recent = approvals.iter().filter(|(version, _)| *version >= target);
+    let why = |(version, stage): &(u64, Arc<str>)| {
+        let why = Approves { version: *version, stage }.refused_by(rules, target)?;
+        Some(format!("the one for version {version}, stage {stage} counts for nothing: {why}"))
+    };
+    recent.filter_map(why).collect()
 }
 
 /// A cluster whose turn it is.
@@ -256,7 +272,8 @@ impl<K: Ord + Clone + Display> Unit<K> {
     /// Another frame: everything is judged anew, but for new approvals alone.
     #[cfg(test)]
     pub fn reframe(&mut self, frame: Frame, now: u64) {
-        let same = Frame { approved: self.frame.approved.clone(), ..frame.clone() } == self.frame;
+        let words = (self.frame.approved.clone(), self.frame.astray.clone());
+        let same = Frame { approved: words.0, astray: words.1, ..frame.clone() } == self.frame;
         if same {
             self.frame = frame;
             return;

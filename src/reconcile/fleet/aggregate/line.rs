@@ -25,6 +25,8 @@ pub enum LineState {
     OverrideFailed,
     /// Nothing is there, and its turn is still to come.
     Waiting,
+    /// The revision that it is to run, or to go on by, cannot be made.
+    NotCompiled,
 }
 
 /// What a line shows of a rollout that moves the instance.
@@ -39,6 +41,16 @@ pub struct LineRollout {
     pub unheard: bool,
     /// It said how it does with that version.
     pub answered: bool,
+}
+
+/// What a line shows of the rollout of the whole kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineKind {
+    pub stage: Arc<str>,
+    /// The version of the kind's rollout that it is at, as far as that is known.
+    pub version: Option<u64>,
+    /// Nothing is there, and it gets something only when its turn comes.
+    pub waits: bool,
 }
 
 /// What such a line is called.
@@ -59,6 +71,7 @@ impl LineState {
             Self::NotReady(reason) => reason,
             Self::OverrideFailed => OVERRIDE_FAILED,
             Self::Waiting => "Waiting",
+            Self::NotCompiled => "NotCompiled",
         }
     }
 
@@ -72,6 +85,7 @@ impl LineState {
             Self::NotReady(reason) => reason.clone().into(),
             Self::OverrideFailed => OVERRIDE_FAILED.into(),
             Self::Waiting => "Waiting".into(),
+            Self::NotCompiled => "NotCompiled".into(),
         }
     }
 }
@@ -121,6 +135,8 @@ pub struct ClusterLine {
     /// Paths of the instance that are otherwise there.
     pub overrides: Option<Arc<[String]>>,
     pub(super) rollout: Option<LineRollout>,
+    /// Few have one.
+    pub(super) kind: Option<Box<LineKind>>,
 }
 
 impl ClusterLine {
@@ -136,7 +152,29 @@ impl ClusterLine {
             aside: false,
             overrides: None,
             rollout: None,
+            kind: None,
         }
+    }
+
+    /// The same where the revision of the whole kind moves as one.
+    pub(in super::super) fn of_kind(self, kind: Option<LineKind>) -> Self {
+        let Some(kind) = kind else { return self };
+        let mut line = self;
+        if kind.waits && line.rollout.is_none() && matches!(line.state, LineState::Instance(_)) {
+            line.state = LineState::Waiting;
+            line.message = format!("its turn comes with stage {}", kind.stage);
+            line.report = None;
+        }
+        Self { kind: Some(Box::new(kind)), ..line }
+    }
+
+    /// The same where nothing can be told before the revision can be made again.
+    pub(in super::super) fn not_compiled(self, why: &str) -> Self {
+        if !matches!(self.state, LineState::Instance(_)) {
+            return self;
+        }
+        let message = format!("{why}; what runs there stays as it is, and is not looked after");
+        Self { state: LineState::NotCompiled, message, report: None, outdated: false, ..self }
     }
 
     /// The same of a cluster where the instance is not as it is written, or is to be and cannot.
@@ -258,7 +296,8 @@ impl ClusterLine {
             | LineState::Unreachable { .. }
             | LineState::NotReady(_) => Standing::Unreachable,
             LineState::Refused(Refusal::NotAllowed | Refusal::Tainted | Refusal::Released)
-            | LineState::OverrideFailed => Standing::Failed,
+            | LineState::OverrideFailed
+            | LineState::NotCompiled => Standing::Failed,
         }
     }
 
@@ -273,7 +312,8 @@ impl ClusterLine {
             | LineState::Refused(_)
             | LineState::NotReady(_)
             | LineState::OverrideFailed
-            | LineState::Waiting => false,
+            | LineState::Waiting
+            | LineState::NotCompiled => false,
         };
         self.report.is_none() && may_speak
     }
@@ -334,11 +374,19 @@ impl ClusterLine {
         if let Some(paths) = &self.overrides {
             out["overrides"] = json!(paths);
         }
-        if let Some(rollout) = &self.rollout {
-            out["stage"] = json!(*rollout.stage);
-            if let Some(version) = rollout.version {
-                out["version"] = json!(version);
+        let mut put = |[stage_field, version_field]: [&str; 2], stage: &str, version: Option<u64>| {
+            out[stage_field] = json!(stage);
+            if let Some(version) = version {
+                out[version_field] = json!(version);
             }
+        };
+        let of_kind =
+            if self.rollout.is_some() { ["kindStage", "kindVersion"] } else { ["stage", "version"] };
+        if let Some(rollout) = &self.rollout {
+            put(["stage", "version"], &rollout.stage, rollout.version);
+        }
+        if let Some(kind) = &self.kind {
+            put(of_kind, &kind.stage, kind.version);
         }
         out
     }

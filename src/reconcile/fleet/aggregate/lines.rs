@@ -2,6 +2,7 @@
 
 use super::conditions::{Dependent, said_by};
 use super::line::{ClusterLine, Ground, Since, Standing};
+use super::runs::{GraphPrint, Runs, graph_print};
 use super::{MAX_ENTRIES, MAX_PROBLEMS};
 use crate::api::condition::ConditionStatus;
 use crate::api::hash;
@@ -40,6 +41,8 @@ struct Kept {
     line: ClusterLine,
     marks: Marks,
     since: Since,
+    /// By which graph it ran when somebody said so last; `None` while nobody did.
+    runs: Option<GraphPrint>,
     /// Of the line as the status shows it; `None` before it is known since when it is so.
     print: Option<u64>,
 }
@@ -86,6 +89,7 @@ pub(in super::super) struct Lines {
     /// By ground and name.
     list: Vec<Kept>,
     tally: Tally,
+    runs: Runs,
     /// The author's fields that all clusters agree on.
     agreed: OnceCell<Map<String, Value>>,
     /// Changes with what `kro.clusters` shows.
@@ -115,8 +119,9 @@ impl Lines {
                 known => {
                     changed = true;
                     self.news.membership |= known.is_none();
-                    let since = known.map(|kept| kept.since).unwrap_or_default();
-                    list.push(Kept { marks: Marks::of(&line), line, since, print: None });
+                    let (since, runs) = known.map(|kept| (kept.since, kept.runs)).unwrap_or_default();
+                    let runs = said_to_run(&line).or(runs);
+                    list.push(Kept { marks: Marks::of(&line), line, since, runs, print: None });
                 }
             }
         }
@@ -125,8 +130,10 @@ impl Lines {
         self.list = list;
         self.list.shrink_to_fit();
         self.tally = Tally::default();
+        self.runs = Runs::default();
         for kept in &self.list {
             self.tally.count(kept, true);
+            self.runs.extend(kept.runs);
         }
         if changed {
             self.agreed = OnceCell::new();
@@ -146,6 +153,11 @@ impl Lines {
         }
         self.version += 1;
         kept.marks = Marks::of(&line);
+        let runs = said_to_run(&line).or(kept.runs);
+        if runs != kept.runs {
+            self.runs.replace(kept.runs, runs);
+            kept.runs = runs;
+        }
         kept.line = line;
         kept.print = None;
         self.tally.count(kept, true);
@@ -174,7 +186,7 @@ impl Lines {
         &mut self,
         now: &str,
         status: Option<&Value>,
-        reported: impl Fn(&ClusterName) -> Option<Since>,
+        reported: impl Fn(&ClusterName) -> Option<Before>,
     ) {
         if self.tally.undated == 0 {
             return;
@@ -185,9 +197,20 @@ impl Lines {
         for kept in self.list.iter_mut().filter(|kept| kept.print.is_none()) {
             let is_new = kept.since == Since::default();
             let name = &kept.line.name;
-            let in_status = || written.get_or_init(|| Written::of(status)).since(name);
+            let in_status = || written.get_or_init(|| Written::of(status)).of_cluster(name);
             let written = is_new.then(|| in_status().or_else(|| reported(name)));
-            let known = written.unwrap_or_else(|| Some(kept.since.clone()));
+            let known = match written {
+                Some(before) => {
+                    // Of whom nobody heard in this life, the one before knew.
+                    let ran = before.as_ref().and_then(|before| before.runs).filter(|_| kept.runs.is_none());
+                    if ran.is_some() {
+                        self.runs.replace(None, ran);
+                        kept.runs = ran;
+                    }
+                    before.map(|before| before.since)
+                }
+                None => Some(kept.since.clone()),
+            };
             kept.since = kept.line.since(known.as_ref(), &now);
             kept.print = Some(hash::json(&kept.line.value(&kept.since.since)));
             self.news.names.extend(many.then(|| kept.line.name.clone()));
@@ -209,6 +232,11 @@ impl Lines {
         let list: Vec<_> = self.list.iter().map(|kept| (&kept.line, &kept.marks, &kept.since)).collect();
         let tally = Tally { undated: 0, ..self.tally.clone() };
         format!("{list:?} {tally:?} {:?}", self.agreed())
+    }
+
+    /// By which graphs it runs.
+    pub fn runs(&self) -> &Runs {
+        &self.runs
     }
 
     /// What is new since this was asked last.
@@ -326,22 +354,35 @@ impl Lines {
     }
 }
 
+/// What was written of a cluster before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in super::super) struct Before {
+    pub since: Since,
+    pub runs: Option<GraphPrint>,
+}
+
+/// The graph that the cluster says it runs by.
+fn said_to_run(line: &ClusterLine) -> Option<GraphPrint> {
+    graph_print(&line.report.as_ref()?.revision)
+}
+
 /// The lines that stand in a status.
-struct Written<'a>(BTreeMap<&'a str, (&'a str, &'a str)>);
+struct Written<'a>(BTreeMap<&'a str, (&'a str, &'a str, &'a str)>);
 
 impl<'a> Written<'a> {
     fn of(status: Option<&'a Value>) -> Self {
         let list = status.and_then(|s| s.pointer("/fleet/clusters")).and_then(Value::as_array);
         let line = |line: &'a Value| {
             let text = |field| line.get(field).and_then(Value::as_str);
-            Some((text("name")?, (text("state")?, text("since")?)))
+            Some((text("name")?, (text("state")?, text("since")?, text("revision").unwrap_or_default())))
         };
         Self(list.into_iter().flatten().filter_map(line).collect())
     }
 
-    fn since(&self, name: &ClusterName) -> Option<Since> {
-        let (state, since) = *self.0.get(name.as_str())?;
-        Some(Since { state: state.to_owned().into(), since: since.into() })
+    fn of_cluster(&self, name: &ClusterName) -> Option<Before> {
+        let (state, since, revision) = *self.0.get(name.as_str())?;
+        let since = Since { state: state.to_owned().into(), since: since.into() };
+        Some(Before { since, runs: graph_print(revision) })
     }
 }
 

@@ -6,14 +6,15 @@ mod line;
 mod lines;
 mod messages;
 mod obstacle;
+pub mod runs;
 #[cfg(test)]
 mod tests;
 mod written;
 
 pub use health::ClusterHealth;
-pub use line::{ClusterLine, LineRollout};
+pub use line::{ClusterLine, LineKind, LineRollout};
 pub(super) use line::{Since, Standing};
-pub(super) use lines::Lines;
+pub(super) use lines::{Before, Lines};
 pub(super) use written::Written;
 
 use super::placement::ShrinkHeld;

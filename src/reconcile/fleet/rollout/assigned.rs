@@ -51,7 +51,10 @@ impl Known<'_> {
         let moved = pair.moved.get_or_insert_default();
         let open = matches!(moved.assigned, Assigned::Unknown | Assigned::Unmarked(None));
         let Some(report) = report.filter(|_| open) else { return };
-        let entry = || Entry::of(situation.inputs.instance.0.get("status"), self.reported, name);
+        let status = situation.inputs.instance.0.get("status");
+        // Without a rollout of its own, the versions that it shows are those of the kind.
+        let is_own = status.is_some_and(|status| status.pointer("/fleet/rollout").is_some());
+        let entry = || Entry::of(status, self.reported, name).filter(|_| is_own);
         let assigned = match report.stands {
             Stands::Unknown => return,
             // Somebody took it away: it comes back as what was there.

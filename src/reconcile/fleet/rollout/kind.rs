@@ -10,11 +10,12 @@ use crate::api::names::{ClusterName, GroupKind, InstanceKey};
 use crate::api::{Object, hash};
 use crate::graph::Graph;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
-use crate::reconcile::fleet::gate::{Gate, Gates, Itself};
+use crate::reconcile::fleet::gate::{Gate, Gated, Gates, Itself};
 use crate::reconcile::fleet::moved::Assigned;
 use crate::reconcile::fleet::{ClusterState, FleetAction, Registered};
 use crate::reconcile::policy::Effective;
-use crate::reconcile::rollout::pin::{Numbered, Refused, Revisions};
+use crate::reconcile::rollout::approving::Approves;
+use crate::reconcile::rollout::pin::{Numbered, Refused, Revisions, Unfit};
 use crate::reconcile::rollout::records::{self, Write};
 use crate::reconcile::rollout::stages::Place;
 use crate::reconcile::rollout::unit::{self, Contact, Frame, Reason, Version};
@@ -94,6 +95,8 @@ pub struct KindInputs<'a> {
     pub former: &'a BTreeMap<String, Arc<Graph>>,
     /// Hashes of the graphs of all revisions that there are, by number.
     pub revisions: &'a BTreeMap<u64, String>,
+    /// Why graphs of earlier ones cannot be at hand, by hash.
+    pub unfit: &'a Unfit,
     pub clusters: &'a Registered,
     pub quiet_until: Moment,
     pub now: &'a Now,
@@ -101,7 +104,7 @@ pub struct KindInputs<'a> {
 
 impl KindInputs<'_> {
     fn known(&self) -> Revisions<'_> {
-        Revisions { newest: self.newest, former: self.former, numbers: self.revisions }
+        Revisions { newest: self.newest, former: self.former, numbers: self.revisions, unfit: self.unfit }
     }
 }
 
@@ -275,7 +278,9 @@ impl KindRollout {
         if let Some(why) = &self.trouble {
             progress.message += &format!("; the ControllerRevision of a version cannot be written: {why}");
         }
-        if let Some(Refused::Because(why)) = refused.filter(|_| !self.pairs.is_empty()) {
+        if let Some(Refused::Because(why) | Refused::Unfit { why, .. }) =
+            refused.filter(|_| !self.pairs.is_empty())
+        {
             (progress.reason, progress.message) = (Reason::PinRefused, why);
         }
         let progress = (!self.pairs.is_empty()).then_some(progress);
@@ -391,8 +396,13 @@ impl KindRollout {
     fn keep_gates(&mut self, walked: &Walked, key: &InstanceKey, moves: &mut Moves) {
         let versions = &walked.on_record.versions;
         let own = self.members(key).filter_map(|member| {
+            let stage = walked.unit.stage_name(&member)?.clone();
             let assigned = self.pairs.get(&member)?.assigned;
-            Some((member.cluster, gate(versions, assigned)?))
+            let version = match assigned {
+                Assigned::Unmarked(_) => versions::stable(versions).map(|stable| stable.number),
+                known => known.version(),
+            };
+            Some((member.cluster, Gated { stage, version, gate: gate(versions, assigned) }))
         });
         let gates = Gates(own.collect());
         if *self.gates(key).as_ref() != gates {
@@ -441,6 +451,17 @@ impl KindRollout {
             run.extend(said.map(|admitted| admitted.mark.version));
         }
         Some(run)
+    }
+
+    /// Why an approval counts for nothing; `None` of the outer: nothing is moved yet.
+    pub fn judges(&self, approval: Approves) -> Option<Option<String>> {
+        let walked = self.walked.as_ref()?;
+        Some(approval.refused_by(&walked.ruling.rules, walked.target.number()))
+    }
+
+    /// The revision that all are to run.
+    pub fn revision(&self) -> Option<u64> {
+        self.walked.as_ref().map(|walked| walked.wanted.number)
     }
 
     /// Hash of the graph that all are to run by.

@@ -14,6 +14,7 @@ use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::gate::Itself;
 use crate::reconcile::fleet::{ClusterState, FleetAction, Registered};
 use crate::reconcile::policy::{Effective, PolicyName};
+use crate::reconcile::rollout::pin::Unfit;
 use crate::reconcile::rollout::unit::Reason;
 use crate::reconcile::rollout::{Admitted, marks};
 use crate::reconcile::spoke::{InstanceState, Report, Stands};
@@ -34,6 +35,7 @@ struct Bench {
     newest: Arc<Graph>,
     former: BTreeMap<String, Arc<Graph>>,
     revisions: BTreeMap<u64, String>,
+    unfit: Unfit,
     clusters: Registered,
     instances: Vec<&'static str>,
     sites: BTreeMap<(&'static str, ClusterName), Option<Site>>,
@@ -93,6 +95,7 @@ impl Bench {
             revisions: BTreeMap::from([(1, newest.hash.clone())]),
             newest,
             former: BTreeMap::new(),
+            unfit: Unfit::new(),
             clusters,
             instances,
             sites,
@@ -176,7 +179,7 @@ impl Bench {
             self.sites.keys().filter(|(i, _)| *i == name).map(|(_, cluster)| cluster.clone()).collect();
         for cluster in own {
             let site = self.sites.get_mut(&(name, cluster.clone())).unwrap();
-            let gate = gates.0.get(&cluster);
+            let gate = gates.gate(&cluster);
             if let Some(gate) = gate {
                 let wanted = Some((gate.graph.to_string(), gate.admitted));
                 self.writes += usize::from(*site != wanted);
@@ -199,6 +202,7 @@ impl Bench {
             newest: &self.newest,
             former: &self.former,
             revisions: &self.revisions,
+            unfit: &self.unfit,
             clusters: &self.clusters,
             quiet_until: self.quiet_until,
             now: &self.now,
@@ -329,6 +333,25 @@ fn a_pin_to_what_is_not_there_moves_nobody() {
     assert_eq!(bench.run(), [3; 6]);
     let said = "there is no revision 2 of app; there are 3 to 4";
     assert_eq!(bench.says(), (Reason::PinRefused, said.to_owned()));
+}
+
+#[test]
+fn a_pin_to_what_does_not_compile_any_more_moves_nobody_and_says_so() {
+    let mut bench = Bench::new(stages());
+    bench.redefines(2, false);
+    bench.by = ruled(Rollout { revision: Some(1), ..stages() });
+    bench.passes(1);
+    assert_eq!(bench.run(), [1; 6]);
+    let first = bench.revisions[&1].clone();
+    let kept = bench.former.remove(&first).unwrap();
+    bench.unfit.insert(first.clone(), "does not compile".into());
+    bench.crashes();
+    bench.passes(31);
+    assert_eq!(bench.run(), [1; 6]);
+    assert_eq!(bench.says(), (Reason::PinRefused, "revision 1 does not compile".to_owned()));
+    bench.former.insert(first, kept);
+    bench.passes(1);
+    assert_eq!((bench.run(), bench.says().0), (vec![1; 6], Reason::Complete));
 }
 
 #[test]

@@ -19,12 +19,15 @@ use super::moved::Assigned;
 use super::overriding::{Overlay, Place};
 use super::situation::Situation;
 use super::{Fleet, FleetAction, FleetStep, Inputs};
+use crate::api::Object;
 use crate::api::names::ClusterName;
 use crate::graph::Graph;
 use crate::reconcile::policy::Effective;
+use crate::reconcile::rollout::approving::Approves;
+use crate::reconcile::rollout::pin::Unfit;
 use crate::reconcile::rollout::records::{Kept, Write};
 use crate::reconcile::rollout::stages;
-use crate::reconcile::rollout::unit::{Admission, Frame, Progress, Reason};
+use crate::reconcile::rollout::unit::{Admission, Frame, News, Progress, WrittenState};
 use crate::reconcile::rollout::versions::{self, Records, Target};
 use crate::reconcile::rollout::{Mark, Unit, marks};
 use crate::reconcile::spoke::{InstanceState, Stands, has_hub_part};
@@ -46,6 +49,8 @@ pub struct Rolled<'a> {
     pub on_record: Option<&'a Arc<OnRecord>>,
     /// Graphs of earlier revisions of the definition, by hash.
     pub former: Option<&'a Arc<BTreeMap<String, Arc<Graph>>>>,
+    /// Why graphs of earlier revisions cannot be at hand, by hash.
+    pub unfit: Option<&'a Arc<Unfit>>,
     /// The newest graph that serves, where the instance may run an earlier one only.
     pub newest: Option<&'a Arc<Graph>>,
     /// The highest revision that the instance may run.
@@ -295,7 +300,10 @@ impl Fleet {
             self.is_told = false;
             rolling.progress = progress;
         }
-        self.tell_halted(step, &rolling.progress);
+        // Before it is known what stands there, and what is wanted is on record, nobody has to act.
+        if matches!(rolling.target, Target::Recorded(_)) && !rolling.unit.is_connecting() {
+            self.tell_rollout(step, inputs.instance, &rolling.progress);
+        }
         self.rolling = Some(rolling);
         let read = read.into_iter().map(|admission| admission.cluster);
         turns.into_iter().map(|(name, _)| name).chain(read).collect()
@@ -315,13 +323,15 @@ impl Fleet {
         }
     }
 
-    /// A halted rollout is told once for each version.
-    fn tell_halted(&mut self, step: &mut FleetStep, progress: &Progress) {
-        if progress.reason != Reason::Halted {
-            self.halted = None;
-        } else if self.halted.replace(progress.version) != Some(progress.version) {
-            let (reason, message) = (progress.reason.as_str(), progress.message.clone());
-            step.actions.push(FleetAction::Tell { reason, message });
+    /// What somebody has to look after is told once for each version.
+    fn tell_rollout(&mut self, step: &mut FleetStep, instance: &Object, progress: &Progress) {
+        let written = instance.0.pointer("/status/fleet/rollout").and_then(|rollout| {
+            let text = |field: &str| rollout.get(field).and_then(Value::as_str);
+            let version = rollout.get("version")?.as_u64()?;
+            Some(WrittenState { version, state: text("state")?, stage: text("stage") })
+        });
+        if let Some(News { warning, reason, message }) = self.told.news(progress, written, false) {
+            step.actions.push(FleetAction::Tell { warning, reason, message });
         }
     }
 
@@ -411,9 +421,31 @@ impl Fleet {
         })
     }
 
+    /// Why the revision that a cluster is to run, or to go on by, cannot be made.
+    pub(super) fn uncompiled(&self, inputs: &Inputs, name: &ClusterName) -> Option<String> {
+        let unfit = inputs.rolled.unfit.filter(|unfit| !unfit.is_empty())?;
+        let why = |hash: &str| unfit.get(hash).filter(|_| inputs.graph_of(hash).is_none());
+        let of_version = || {
+            let number = self.pairs.get(name)?.moved.as_ref()?.assigned.version()?;
+            let content = &self.rolling.as_ref()?.on_record.versions.get(&number)?.content;
+            Some(format!("the revision of version {number} {}", why(&content.graph)?))
+        };
+        let of_kind = || {
+            let gate = inputs.rolled.gates?.gate(name)?;
+            Some(format!("revision {} {}", gate.revision, why(&gate.graph)?))
+        };
+        of_version().or_else(of_kind)
+    }
+
     /// Whether a rollout is in effect, and nobody knows of some cluster what stands there.
     pub fn is_finding_out(&self) -> bool {
         self.rolling.as_ref().is_some_and(|rolling| rolling.unit.is_connecting())
+    }
+
+    /// Why an approval counts for nothing in its rollout. `None` of the outer: none is in effect.
+    pub fn judges(&self, approval: Approves) -> Option<Option<String>> {
+        let rolling = self.rolling.as_ref()?;
+        Some(approval.refused_by(&rolling.ruling.rules, rolling.target.number()))
     }
 
     /// How far the rollout is, where one is in effect.

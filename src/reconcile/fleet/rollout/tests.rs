@@ -10,12 +10,13 @@ use crate::api::rollout::{Rollout, Stage};
 use crate::api::{Object, ResourceGraphDefinition};
 use crate::graph::{Options, compile};
 use crate::reconcile::fleet::aggregate::ClusterHealth;
-use crate::reconcile::fleet::gate::Gate;
+use crate::reconcile::fleet::gate::{Gate, Gated};
 use crate::reconcile::fleet::on_hub::ITSELF;
 use crate::reconcile::fleet::overriding::Layer;
 use crate::reconcile::fleet::placement::DefaultPlacement;
 use crate::reconcile::fleet::{ClusterState, Registered};
 use crate::reconcile::policy::{Effective, PolicyName};
+use crate::reconcile::rollout::Admitted;
 use crate::reconcile::rollout::Facts;
 use crate::reconcile::spoke::{DEPENDENTS, Goal, InstanceState, Report, Task};
 use crate::reconcile::world::Stored;
@@ -37,6 +38,7 @@ struct Bench {
     instance: Arc<Object>,
     graph: Arc<Graph>,
     former: Arc<BTreeMap<String, Arc<Graph>>>,
+    unfit: Option<Arc<Unfit>>,
     newest: Option<Arc<Graph>>,
     gates: Option<Arc<Gates>>,
     ceiling: Option<u64>,
@@ -131,6 +133,7 @@ impl Bench {
             instance: Arc::new(Object(instance)),
             graph: graph("${string(schema.spec.size)}", 1),
             former: Arc::default(),
+            unfit: None,
             newest: None,
             gates: None,
             ceiling: None,
@@ -272,6 +275,7 @@ impl Bench {
             rolled: Rolled {
                 on_record: self.on_record.as_ref(),
                 former: Some(&self.former),
+                unfit: self.unfit.as_ref(),
                 revisions: None,
                 quiet_until: self.quiet_until,
                 newest: self.newest.as_ref(),
@@ -513,7 +517,7 @@ fn rest_at_first(mut bench: Bench) -> Bench {
 fn a_first_version_goes_by_stages_too() {
     let mut bench = Bench::new(Some(canary_then_prod(0, true)));
     bench.rests();
-    assert_eq!(bench.told(), ["record 1", "a: 1 1"]);
+    assert_eq!(bench.told(), ["record 1", "a: 1 1", "RolloutAwaitingApproval"]);
     let wait =
         "version 1: stage canary is done (1 cluster); create a RolloutApproval for version 1, stage prod";
     assert_eq!(bench.ready(), ("RolloutAwaitingApproval".into(), wait.into()));
@@ -543,7 +547,10 @@ fn a_change_soaks_on_the_canary_and_waits_for_a_word() {
     assert_eq!(bench.ready().0, "RolloutInProgress");
     bench.passes(61);
     bench.rests();
-    assert_eq!((bench.told(), bench.ready().0.as_str()), (vec![], "RolloutAwaitingApproval"));
+    assert_eq!(
+        (bench.told(), bench.ready().0),
+        (vec!["RolloutAwaitingApproval".to_owned()], "RolloutAwaitingApproval".to_owned())
+    );
     bench.approves(next, "prod");
     bench.rests();
     let told =
@@ -713,7 +720,8 @@ fn where_the_revision_of_the_kind_moves_by_itself_the_rollout_of_an_instance_mov
     let gates = |runs: [(u64, &Arc<Graph>); 3]| {
         let gate = |(name, (revision, graph)): (&str, (u64, &Arc<Graph>))| {
             let graph = graph.hash.as_str().into();
-            (ClusterName::new(name), Gate { revision, graph, admitted: None })
+            let gate = Some(Gate { revision, graph, admitted: None });
+            (ClusterName::new(name), Gated { stage: "all".into(), version: None, gate })
         };
         Some(Arc::new(Gates(["a", "b", "c"].into_iter().zip(runs).map(gate).collect())))
     };
@@ -743,6 +751,85 @@ fn where_the_revision_of_the_kind_moves_by_itself_the_rollout_of_an_instance_mov
     (bench.newest, bench.graph, bench.ceiling) = (Some(second), first, Some(1));
     bench.rests();
     assert_eq!((bench.runs(), generations(&bench)), (vec![2, 1, 1], vec![1, 1, 1]));
+}
+
+#[test]
+fn what_cannot_be_run_by_its_revision_says_so_and_stays() {
+    for by_kind in [true, false] {
+        let mut bench = settled(canary_then_prod(0, true));
+        let first = bench.graph.clone();
+        if by_kind {
+            bench = Bench::new(None);
+            let gate = || Some(Gate { revision: 1, graph: first.hash.as_str().into(), admitted: None });
+            let gated =
+                |name| (ClusterName::new(name), Gated { stage: "all".into(), version: None, gate: gate() });
+            bench.gates = Some(Arc::new(Gates(["a", "b", "c"].into_iter().map(gated).collect())));
+            bench.rests();
+        }
+        bench.redefines("size-${string(schema.spec.size)}", 2);
+        bench.rests();
+        // After a restart the first is not at hand.
+        bench.former = Arc::default();
+        bench.crashes();
+        bench.passes(31);
+        bench.rests();
+        let runs = bench.runs();
+        bench.unfit = Some(Arc::new([(first.hash.clone(), "does not compile: no such kind".into())].into()));
+        bench.rests();
+        let all = bench.instance.0.pointer("/status/fleet/clusters").unwrap().as_array().unwrap();
+        let b = all.iter().find(|entry| entry["name"] == "b").unwrap();
+        assert_eq!(b["state"], "NotCompiled", "{by_kind} {b}");
+        let message = b["message"].as_str().unwrap();
+        assert!(message.contains("does not compile: no such kind; what runs there stays"), "{message}");
+        assert_eq!(bench.instance.0["status"]["state"], "ERROR");
+        assert_eq!(bench.runs(), runs);
+        // It can be made again.
+        (bench.former, bench.unfit) = (Arc::new([(first.hash.clone(), first)].into()), None);
+        bench.rests();
+        let all = bench.instance.0.pointer("/status/fleet/clusters").unwrap().as_array().unwrap();
+        assert!(all.iter().all(|entry| entry["state"] == "ACTIVE"), "{by_kind} {all:?}");
+        assert_eq!(bench.runs(), runs);
+    }
+}
+
+#[test]
+fn an_entry_names_the_stage_in_which_the_kind_moves_it_and_what_it_was_let_run_by() {
+    let first = graph("${string(schema.spec.size)}", 1);
+    let admitted = Admitted { revision: 1, mark: Mark { version: 3, since: 1, unjudged: false } };
+    let gate = |admitted| Some(Gate { revision: 1, graph: first.hash.as_str().into(), admitted });
+    let gated = |stage: &str, version, gate| Gated { stage: stage.into(), version, gate };
+    let gates = [
+        ("a", gated("canary", Some(3), gate(Some(admitted)))),
+        ("b", gated("prod", Some(2), gate(None))),
+        ("c", gated("prod", None, None)),
+    ];
+    let gates: BTreeMap<_, _> =
+        gates.into_iter().map(|(name, gate)| (ClusterName::new(name), gate)).collect();
+    let mut bench = Bench::new(None);
+    bench.gates = Some(Arc::new(Gates(gates.clone())));
+    bench.rests();
+    let entry = |bench: &Bench, name: &str| {
+        let all = bench.instance.0.pointer("/status/fleet/clusters").unwrap().as_array().unwrap();
+        let found = all.iter().find(|entry| entry["name"] == name).unwrap();
+        json!([found["stage"], found["version"], found["state"]])
+    };
+    assert_eq!(entry(&bench, "a"), json!(["canary", 3, "ACTIVE"]));
+    assert_eq!(entry(&bench, "b"), json!(["prod", 2, "ACTIVE"]));
+    assert_eq!(entry(&bench, "c"), json!(["prod", null, "Waiting"]));
+    // Which cluster belongs to which stage may change.
+    let relabelled = gates.into_iter().map(|(name, gate)| (name, Gated { stage: "rest".into(), ..gate }));
+    bench.gates = Some(Arc::new(Gates(relabelled.collect())));
+    bench.rests();
+    assert_eq!(entry(&bench, "b"), json!(["rest", 2, "ACTIVE"]));
+    // With a rollout of its own, that has the word; what was shown of the kind's counts for nothing there.
+    bench.rolls(Some(canary_then_prod(0, false)));
+    bench.rests();
+    bench.passes(100);
+    bench.rests();
+    let all = bench.instance.0.pointer("/status/fleet/clusters").unwrap().as_array().unwrap();
+    let a = all.iter().find(|entry| entry["name"] == "a").unwrap();
+    assert_eq!(json!([a["stage"], a["kindStage"], a["kindVersion"]]), json!(["canary", "rest", 3]));
+    assert_ne!(a["version"], 3);
 }
 
 #[test]

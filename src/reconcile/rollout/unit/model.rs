@@ -349,6 +349,7 @@ impl World {
             stable: stable.map(|v| v.number),
             goes_back,
             approved: stages.map(|a| format!("s{}", a.1).into()).collect(),
+            astray: Vec::new(),
         };
         let mut unit = self.unit.take().unwrap_or_else(|| Unit::new(frame.clone()));
         unit.reframe(frame.clone(), self.now);

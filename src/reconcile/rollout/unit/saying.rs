@@ -144,7 +144,12 @@ impl<K: Ord + Clone + Display> Unit<K> {
                 };
                 let next = &rules.stage(*stage).name;
                 let done = before.map(done).unwrap_or_default();
-                format!("{done}create a RolloutApproval for version {version}, stage {next}")
+                let astray = match self.frame.astray.as_slice() {
+                    [] => String::new(),
+                    [one] => format!("; {one}"),
+                    [first, more @ ..] => format!("; {first}, and so do {} more", more.len()),
+                };
+                format!("{done}create a RolloutApproval for version {version}, stage {next}{astray}")
             }
             (Reason::StageUnproven, Some(Barrier::Unproven { stage, next })) => {
                 let (all, reached) = self.tallies.get(*stage).map_or((0, 0), |t| (t.total, t.reached()));

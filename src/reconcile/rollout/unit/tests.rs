@@ -19,6 +19,7 @@ fn frame(max_failures: u32) -> Frame {
         stable: Some(7),
         goes_back: false,
         approved: BTreeSet::new(),
+        astray: Vec::new(),
     }
 }
 
@@ -82,6 +83,16 @@ fn canaries_go_one_at_a_time_and_prod_waits_for_a_word() {
     let wait =
         "version 8: stage canary is done (2 clusters); create a RolloutApproval for version 8, stage prod";
     assert_eq!((admitted(&unit), said(&unit)), (vec![], (Reason::AwaitingApproval, wait.into())));
+    let approvals =
+        [(9, "prod"), (8, "prdo"), (7, "prdo")].map(|(version, stage)| (version, Arc::from(stage)));
+    let rules = frame(0).rules;
+    let astray = Frame { astray: super::astray(&rules, 8, &BTreeSet::from(approvals)), ..frame(0) };
+    assert_eq!(astray.astray.len(), 2, "what an older version asked for is over");
+    unit.reframe(astray, 1_066);
+    let (reason, message) = said(&unit);
+    assert_eq!(reason, Reason::AwaitingApproval);
+    let why = "; the one for version 8, stage prdo counts for nothing: there is no stage prdo; there are canary, prod, rest";
+    assert_eq!(message, format!("{wait}{why}, and so do 1 more"));
     unit.reframe(Frame { approved: BTreeSet::from(["prod".into()]), ..frame(0) }, 1_066);
     assert_eq!(admitted(&unit), ["p", "q"]);
     for name in ["p", "q"] {
