@@ -10,6 +10,8 @@ use super::instances::{self, Instances};
 use super::placements::Placements;
 use super::{Event, Watched, resources};
 use crate::api::keys::hub;
+use crate::api::names::GroupKind;
+use crate::graph::Graph;
 use crate::reconcile::Moment;
 use crate::reconcile::fleet::rollout::QUIET;
 use crate::reconcile::spoke::Side;
@@ -256,12 +258,7 @@ impl Hub {
                 let now = self.ctx.clock.now();
                 self.instances(|i| i.kind_version_written(&gk, result, &now));
             }
-            Event::Former { gk, hash, made } => {
-                let now = self.ctx.clock.now().at;
-                let said = made.as_ref().map_err(String::as_str);
-                self.definitions.former_compiled(&gk, &hash, said, now);
-                self.instances(|i| i.know_former(&gk, &hash, made));
-            }
+            Event::Former { gk, hash, made } => self.know_former(&gk, &hash, made),
             Event::Spoke(from) => self.on_spoke(from),
             Event::Connect(name, epoch, progress) => {
                 let effects = self.clusters.progress(&self.ctx, &name, epoch, progress);
@@ -290,6 +287,12 @@ impl Hub {
             Event::LeftForgotten(name, uid, true) => self.clusters.left_forgotten(&self.ctx, &name, &uid),
             Event::LeftForgotten(_, _, false) => {}
         }
+    }
+
+    fn know_former(&mut self, gk: &GroupKind, hash: &str, made: Result<Arc<Graph>, String>) {
+        let now = self.ctx.clock.now().at;
+        self.definitions.former_compiled(gk, hash, made.as_ref().map_err(String::as_str), now);
+        self.instances(|i| i.know_former(gk, hash, made));
     }
 
     fn on_spoke(&mut self, from: FromSpoke) {

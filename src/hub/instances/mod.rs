@@ -94,6 +94,12 @@ struct Open {
 }
 
 impl Slot {
+    /// By which graphs it ran before, if it runs by others now.
+    fn runs_anew(&mut self) -> Option<Runs> {
+        let now = self.fleet.runs();
+        (self.runs != *now).then(|| std::mem::replace(&mut self.runs, now.clone()))
+    }
+
     /// The instance as a step reads it.
     fn open(&mut self, stored: &Arc<Stored>, at: Moment) -> Arc<Object> {
         let known = self.open.take().filter(|open| Arc::ptr_eq(&open.from, stored));

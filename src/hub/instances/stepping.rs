@@ -75,8 +75,7 @@ impl Instances {
         if short != slot.fleet.short() {
             self.counted.insert(key.gk.clone());
         }
-        if slot.runs != *slot.fleet.runs() {
-            let before = std::mem::replace(&mut slot.runs, slot.fleet.runs().clone());
+        if let Some(before) = slot.runs_anew() {
             kind.runs.replace_all(&before, &slot.runs);
             self.reused.insert(key.gk.clone());
         }
