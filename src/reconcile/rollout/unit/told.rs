@@ -112,6 +112,7 @@ mod tests {
             failing: 0,
             failed: 0,
             deferred: 0,
+            stale: 0,
         }
     }
 
