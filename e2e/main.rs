@@ -84,6 +84,7 @@ fn main() -> ExitCode {
     let mut instances = stands.trials();
     instances.push(journeys::takeover::trial());
     instances.push(journeys::chart::trial());
+    instances.push(journeys::argocd::trial());
     let trials = lanes::interleave(clusters, instances);
     if args.list {
         return libtest_mimic::run(&args, trials).exit_code();

@@ -139,6 +139,26 @@ pub fn helm() -> Result<PathBuf> {
     Ok(place)
 }
 
+/// Finds what runs Lua as Argo CD does, or builds it from `e2e/assets/argocd`: some seconds.
+///
+/// # Errors
+/// Go or its modules cannot be had, or the build fails.
+pub fn argocd_lua() -> Result<PathBuf> {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/assets/argocd");
+    let folder = cache_folder(&module)?;
+    let place = folder.join("argocd-lua");
+    let program = Program { name: "argocd-lua", package: ".", usual_seconds: 10 };
+    if !place.is_file() {
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let _lock = lock(&folder)?;
+        if !place.is_file() {
+            ensure_go(&[&program])?;
+            build(&module, &folder, &program, "-s -w", "argocd-lua")?;
+        }
+    }
+    Ok(place)
+}
+
 /// They stand in the module itself.
 fn copy_crds(module: &Path, to: &Path) -> Result<()> {
     // The folder of a module is known once its source has been fetched.
@@ -167,10 +187,12 @@ fn go(module: &Path) -> Command {
     command
 }
 
-/// `~/.cache/kro-hub/assets/<hash of go.sum>/bin`.
+/// `~/.cache/kro-hub/assets/<hash of go.sum, and of our own source>/bin`.
 fn cache_folder(module: &Path) -> Result<PathBuf> {
     let sums = module.join("go.sum");
-    let bytes = fs::read(&sums).with_context(|| format!("cannot read {}", sums.display()))?;
+    let mut bytes = fs::read(&sums).with_context(|| format!("cannot read {}", sums.display()))?;
+    // A program of our own is another one when its source is.
+    bytes.extend(fs::read(module.join("main.go")).unwrap_or_default());
     let hash: String = Sha256::digest(&bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let cache = match (std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME")) {
         (Some(cache), _) if !cache.is_empty() => PathBuf::from(cache),

@@ -1,5 +1,6 @@
 //! What users do, on real API servers.
 
+pub mod argocd;
 pub mod chart;
 pub mod cluster_verbs;
 mod definitions;
@@ -19,6 +20,7 @@ mod instances_nested;
 mod instances_on_hub;
 mod instances_reads;
 mod people;
+mod people_live;
 mod placement;
 pub mod registration;
 mod rollout;
@@ -69,6 +71,7 @@ impl Stands {
             instances_conflicts::TRIALS,
             schemas::TRIALS,
             people::TRIALS,
+            people_live::TRIALS,
             placement::TRIALS,
             rollout::TRIALS,
             rollout_facts::TRIALS,

@@ -26,7 +26,7 @@ pub struct Said {
 
 /// A person whose contexts are named like the clusters; `ap` is dead to them, and on `us` they may do nothing.
 pub struct Person {
-    kubeconfig: PathBuf,
+    pub kubeconfig: PathBuf,
     namespace: String,
 }
 

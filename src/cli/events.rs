@@ -5,7 +5,7 @@ use super::find::{Found, one};
 use super::show::{self, Format, Showing};
 use super::trace::{Reading, Tracing};
 use crate::api::Object;
-use crate::edge::{Failure, Hub, Person, Tracer, Watch, events, follow, numbers, reach};
+use crate::edge::{Failure, Hub, Person, Tracer, Watch, event_resource, events, follow, numbers, reach};
 use crate::view::document::View;
 use crate::view::events::{About, EventList};
 use crate::view::instance::Around;
@@ -53,13 +53,7 @@ async fn run_events(args: &Args) -> Result<(), Failure> {
         show::print(&shown(args, &list));
         return Ok(());
     }
-    let (found, _) = one(&hub, &args.words).await?;
-    let watches = [Watch {
-        connection: hub.connection.clone(),
-        resource: found.kind.resource(),
-        namespace: found.kind.namespaced.then(|| hub.connection.namespace.clone()),
-        selector: None,
-    }];
+    let watches = watches(args, &person, &hub).await?;
     let mut seen = EventList::default();
     follow(&watches, async || {
         let mut list = read(args, &person, &hub).await?;
@@ -71,6 +65,36 @@ async fn run_events(args: &Args) -> Result<(), Failure> {
         Ok(true)
     })
     .await
+}
+
+/// What is watched: the instance, and events where it is, on the hub and on each cluster that can be read.
+async fn watches(args: &Args, person: &Person, hub: &Hub) -> Result<Vec<Watch>, Failure> {
+    let (found, object) = one(hub, &args.words).await?;
+    let namespace = found.kind.namespaced.then(|| hub.connection.namespace.clone());
+    let place = namespace.clone().unwrap_or_else(|| "default".to_owned());
+    let events = |connection| Watch {
+        connection,
+        resource: event_resource(),
+        namespace: Some(place.clone()),
+        selector: None,
+    };
+    let instance = Watch {
+        connection: hub.connection.clone(),
+        resource: found.kind.resource(),
+        namespace,
+        selector: None,
+    };
+    let mut all = vec![instance, events(hub.connection.clone())];
+    let lines = Around::default().lines(&object);
+    for cluster in hub.clusters().await? {
+        let is_there = lines.iter().any(|line| line.name == cluster.name());
+        if is_there && args.reading.reads_clusters() {
+            // One that cannot be read is named where it is read.
+            let reached = reach(person, hub, &cluster, &args.reading.ways()).await;
+            all.extend(reached.ok().map(|(connection, _)| events(connection)));
+        }
+    }
+    Ok(all)
 }
 
 fn shown(args: &Args, list: &EventList) -> String {

@@ -111,6 +111,11 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 impl Reading {
+    /// Whether clusters are read at all.
+    pub fn reads_clusters(&self) -> bool {
+        self.from != From::Hub
+    }
+
     /// By which ways they are read.
     pub fn ways(&self) -> Ways {
         Ways {

@@ -225,19 +225,23 @@ impl Hub {
     }
 }
 
-/// Events on any cluster.
-///
-/// # Errors
-/// They cannot be read.
-pub async fn events(connection: &Connection, namespace: Option<&str>) -> Result<Vec<Object>, Failure> {
-    let resource = ApiResource {
+/// What events are called.
+pub fn event_resource() -> ApiResource {
+    ApiResource {
         group: String::new(),
         version: "v1".into(),
         api_version: "v1".into(),
         kind: "Event".into(),
         plural: "events".into(),
-    };
-    connection.list(&resource, Which { namespace, selector: None }).await
+    }
+}
+
+/// Events on any cluster.
+///
+/// # Errors
+/// They cannot be read.
+pub async fn events(connection: &Connection, namespace: Option<&str>) -> Result<Vec<Object>, Failure> {
+    connection.list(&event_resource(), Which { namespace, selector: None }).await
 }
 
 /// Numbers of revisions by the hash of their graph.

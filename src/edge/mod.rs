@@ -13,7 +13,7 @@ mod tracing;
 pub use connection::Connection;
 pub use failure::{Failure, Sort};
 pub use follow::{Watch, follow};
-pub use hub::{Hub, Scope, events, numbers};
+pub use hub::{Hub, Scope, event_resource, events, numbers};
 pub use person::{Flags, Person};
 pub use spokes::{Way, Ways, reach};
 pub use tracing::{Depth, Target, Tracer};
