@@ -8,6 +8,7 @@ mod deploy;
 mod documents;
 mod examples;
 mod fuzz;
+mod hub_repo;
 mod layering;
 mod toolchain;
 mod validate;

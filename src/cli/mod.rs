@@ -1,6 +1,7 @@
 //! The commands. No logic of their own: arguments become settings before anything runs.
 
 mod approve;
+mod argocd;
 mod cel;
 mod check;
 mod cluster;
@@ -9,7 +10,9 @@ mod connection;
 mod controller;
 mod crd;
 mod descriptors;
+mod diff;
 mod events;
+mod example;
 mod explain;
 mod find;
 mod gates;
@@ -64,6 +67,12 @@ enum Command {
     Crd(Box<crd::Args>),
     /// Print what instances make on a cluster, without one
     Render(Box<render::Args>),
+    /// Print an instance of a definition, to begin with
+    Example(Box<example::Args>),
+    /// Print what Argo CD is to know of the kinds of definitions
+    Argocd(Box<argocd::Args>),
+    /// Show what changes on each cluster between two revisions of a repository, without one
+    Diff(Box<diff::Args>),
     /// Look for what is wrong with the hub, and say what mends it
     Check(Box<check::Args>),
     /// Register clusters, look after them, take them out
@@ -99,6 +108,9 @@ pub fn run() -> ExitCode {
         Command::Graph(args) => return graph::run(*args),
         Command::Crd(args) => return crd::run(*args),
         Command::Render(args) => return render::run(*args),
+        Command::Example(args) => return example::run(*args),
+        Command::Argocd(args) => return argocd::run(*args),
+        Command::Diff(args) => return diff::run(*args),
         Command::Check(args) => return check::run(*args),
         Command::Cluster(command) => return cluster::run(command),
         Command::Rbac(args) => return rbac::run(*args),

@@ -26,7 +26,7 @@ pub use crate::cel::EvalError;
 pub use compile::compile;
 pub use diagnostic::{Diagnostic, Spot, backslash, suggestion};
 pub use hash::spec as spec_hash;
-pub use pass::{Pass, Readiness, Rendered};
+pub use pass::{Leaf, Origin, Pass, Readiness, Rendered, Sketch, Sketcher};
 
 use crate::api::keys::hub;
 use crate::api::rgd::{ResourceGraphDefinition, ResourceInformation};

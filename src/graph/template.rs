@@ -36,6 +36,10 @@ pub type ReadText<'a> = dyn FnMut(&str, &Path, &mut Problems) -> Option<Arc<Expr
 /// Evaluates an expression, for a field of this type if that matters; `None` takes the field or element away.
 pub type Eval<'a> = dyn FnMut(&Expression, Option<&Type>) -> Result<Option<Value>, EvalError> + 'a;
 
+/// The same, and where in the value the result is to stand: keys and positions from its root.
+pub type EvalAt<'a> =
+    dyn FnMut(&[String], &Expression, Option<&Type>) -> Result<Option<Value>, EvalError> + 'a;
+
 impl Template {
     pub fn read(value: &Value, path: &Path, problems: &mut Problems, text: &mut ReadText<'_>) -> Self {
         Self::read_below(value, path, problems, text, MAX_DEPTH)
@@ -112,6 +116,50 @@ impl Template {
     /// The first expression that gave nothing.
     pub fn render(&self, eval: &mut Eval<'_>) -> Result<Value, Failure> {
         Ok(self.render_below(&Path::default(), eval)?.unwrap_or(Value::Null))
+    }
+
+    /// As [`Self::render`], where each expression is told the place of what it gives.
+    ///
+    /// # Errors
+    /// The first expression that gave nothing.
+    pub fn render_at(&self, eval: &mut EvalAt<'_>) -> Result<Value, Failure> {
+        Ok(self.at_below(&mut Vec::new(), eval)?.unwrap_or(Value::Null))
+    }
+
+    fn at_below(&self, steps: &mut Vec<String>, eval: &mut EvalAt<'_>) -> Result<Option<Value>, Failure> {
+        let (expression, field) = match self {
+            Self::Literal(value) => return Ok(Some(value.clone())),
+            Self::Expression(expression) => (expression, None),
+            Self::Encoded(expression, field) => (expression, Some(&**field)),
+            Self::List(items) => {
+                let mut list = Vec::with_capacity(items.len());
+                for item in items {
+                    // What is omitted moves those behind it.
+                    steps.push(list.len().to_string());
+                    let value = item.at_below(steps, eval);
+                    steps.pop();
+                    list.extend(value?);
+                }
+                return Ok(Some(Value::Array(list)));
+            }
+            Self::Map(fields) => {
+                let mut map = Map::new();
+                for (key, field) in fields {
+                    steps.push(key.clone());
+                    let value = field.at_below(steps, eval);
+                    steps.pop();
+                    if let Some(value) = value? {
+                        map.insert(key.clone(), value);
+                    }
+                }
+                return Ok(Some(Value::Object(map)));
+            }
+        };
+        eval(steps, expression, field).map_err(|error| Failure {
+            path: Path::of(&steps.iter().map(String::as_str).collect::<Vec<_>>()).to_string(),
+            text: expression.text.clone(),
+            error,
+        })
     }
 
     fn render_below(&self, path: &Path, eval: &mut Eval<'_>) -> Result<Option<Value>, Failure> {

@@ -3,9 +3,12 @@
 
 mod age;
 pub mod awaited;
+pub mod changes;
 pub mod chosen;
+pub mod clusters;
 pub mod document;
 pub mod events;
+pub mod example;
 pub mod fleet;
 pub mod instance;
 pub mod kinds;

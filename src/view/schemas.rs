@@ -1,6 +1,8 @@
 //! The schemas of all views, as they stand in docs/cli/schemas.
 
+use super::changes::Diff;
 use super::chosen::Choice;
+use super::clusters::{ClusterList, Facts};
 use super::document::{View, schema};
 use super::events::EventList;
 use super::fleet::FleetTable;
@@ -16,6 +18,9 @@ fn all() -> Vec<(&'static str, Value)> {
         (DefinitionTable::KIND, schema::<DefinitionTable>()),
         (Trace::KIND, schema::<Trace>()),
         (Traces::KIND, schema::<Traces>()),
+        (Diff::KIND, schema::<Diff>()),
+        (ClusterList::KIND, schema::<ClusterList>()),
+        (Facts::KIND, schema::<Facts>()),
         (Choice::KIND, schema::<Choice>()),
         (Explanation::KIND, schema::<Explanation>()),
         (EventList::KIND, schema::<EventList>()),

@@ -3,8 +3,9 @@
 use super::print;
 use crate::cli::connection::Connecting;
 use crate::edge::clusters::{Hub, status_of};
+use crate::view::clusters::{Fact, Facts};
+use crate::view::document::View;
 use clap::Args as ClapArgs;
-use serde_json::{Value, json};
 use std::process::ExitCode;
 
 #[derive(Debug, ClapArgs)]
@@ -23,7 +24,7 @@ pub fn run(args: Args) -> ExitCode {
         for name in &args.names {
             hub.known(name).await?;
         }
-        let mut facts = serde_json::Map::new();
+        let mut facts = Facts::default();
         let mut silent = Vec::new();
         for cluster in hub.clusters().await? {
             if !args.names.is_empty() && !args.names.iter().any(|name| name == cluster.name()) {
@@ -34,17 +35,17 @@ pub fn run(args: Args) -> ExitCode {
                 silent.push(cluster.name().to_owned());
                 continue;
             }
-            facts.insert(
-                cluster.name().to_owned(),
-                json!({"id": status.cluster_id, "version": status.kubernetes_version}),
-            );
+            let fact = Fact { id: status.cluster_id, version: status.kubernetes_version };
+            facts.clusters.insert(cluster.name().to_owned(), fact);
         }
-        let all = json!({"apiVersion": "cli.hub.kro.run/v1alpha1", "kind": "Facts", "clusters": Value::Object(facts)});
-        print(&serde_saphyr::to_string(&all).unwrap_or_default());
+        print(&facts.yaml());
         if silent.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
-        eprintln!("error: never in contact, so nothing is known of them: {}; kro-hub cluster check", silent.join(", "));
+        eprintln!(
+            "error: never in contact, so nothing is known of them: {}; kro-hub cluster check",
+            silent.join(", ")
+        );
         Ok(ExitCode::FAILURE)
     })
 }

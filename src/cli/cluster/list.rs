@@ -5,6 +5,8 @@ use crate::api::Object;
 use crate::api::condition::Condition;
 use crate::cli::connection::Connecting;
 use crate::edge::clusters::{Hub, address, status_of};
+use crate::view::clusters::{ClusterList, Credential, ListedCluster};
+use crate::view::document::View;
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::json;
 use std::process::ExitCode;
@@ -37,8 +39,8 @@ pub fn run(args: Args) -> ExitCode {
         }
         print(&match args.output {
             Format::Text => text(&rows, now()),
-            Format::Json => format!("{:#}\n", json(&rows)),
-            Format::Yaml => serde_saphyr::to_string(&json(&rows)).unwrap_or_default(),
+            Format::Json => list(&rows).json(),
+            Format::Yaml => list(&rows).yaml(),
         });
         Ok(ExitCode::SUCCESS)
     })
@@ -118,25 +120,24 @@ fn text(rows: &[Row], now: i64) -> String {
     columns(&lines)
 }
 
-fn json(rows: &[Row]) -> serde_json::Value {
+fn list(rows: &[Row]) -> ClusterList {
     let date =
         |at: Option<i64>| at.and_then(|at| jiff::Timestamp::from_second(at).ok()).map(|t| t.to_string());
-    let clusters: Vec<serde_json::Value> = rows
-        .iter()
-        .map(|row| {
-            json!({
-                "name": row.name,
-                "ready": row.ready.as_ref().map(|c| format!("{:?}", c.status)),
-                "reason": row.ready.as_ref().map(|c| c.reason.clone()),
-                "message": row.ready.as_ref().map(|c| c.message.clone()),
-                "version": row.version,
-                "instances": row.instances,
-                "address": row.address,
-                "credential": {"type": row.credential, "issuedAt": date(row.issued), "expiresAt": date(row.expires)},
-            })
-        })
-        .collect();
-    json!({"apiVersion": "cli.hub.kro.run/v1alpha1", "kind": "ClusterList", "clusters": clusters})
+    let clusters = rows.iter().map(|row| ListedCluster {
+        name: row.name.clone(),
+        ready: row.ready.as_ref().map(|c| format!("{:?}", c.status)),
+        reason: row.ready.as_ref().map(|c| c.reason.clone()),
+        message: row.ready.as_ref().map(|c| c.message.clone()),
+        version: row.version.clone(),
+        instances: row.instances,
+        address: row.address.clone(),
+        credential: Credential {
+            type_: row.credential.clone(),
+            issued_at: date(row.issued),
+            expires_at: date(row.expires),
+        },
+    });
+    ClusterList { clusters: clusters.collect() }
 }
 
 #[cfg(test)]

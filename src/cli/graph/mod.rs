@@ -5,7 +5,6 @@ pub mod picture;
 pub mod svg;
 
 use super::validate::{self, World};
-use anyhow::{anyhow, bail};
 use clap::{Args as ClapArgs, ValueEnum};
 use picture::Picture;
 use std::io::Write;
@@ -45,22 +44,7 @@ pub fn run(args: Args) -> ExitCode {
         if judged.has_errors() {
             return Ok(validate::shown(&judged, validate::Format::Text, true));
         }
-        let mut all = judged.definitions();
-        if let Some(name) = &args.name {
-            all.retain(|(_, graph)| graph.rgd_name == *name);
-        }
-        let (object, graph) = match all.as_slice() {
-            [one] => *one,
-            [] if args.name.is_some() => bail!("there is no ResourceGraphDefinition of that name"),
-            [] => bail!("there is no ResourceGraphDefinition"),
-            several => {
-                let names: Vec<&str> = several.iter().map(|(_, g)| g.rgd_name.as_str()).collect();
-                return Err(anyhow!(
-                    "there are several definitions; choose with --name: {}",
-                    names.join(", ")
-                ));
-            }
-        };
+        let (object, graph) = judged.definition(args.name.as_deref())?;
         let picture = Picture::new(&object.node, graph);
         let picture = if args.reduce { picture.reduced() } else { picture };
         let text = match args.output {

@@ -19,7 +19,14 @@ pub type Facts = BTreeMap<String, Value>;
 /// # Errors
 /// It is something else.
 pub fn read(text: &str) -> anyhow::Result<Facts> {
-    let value: Value = serde_saphyr::from_str(text).context("it is no YAML")?;
+    of(&serde_saphyr::from_str(text).context("it is no YAML")?)
+}
+
+/// The same from what was read.
+///
+/// # Errors
+/// It is something else.
+pub fn of(value: &Value) -> anyhow::Result<Facts> {
     let clusters = value.get("clusters").and_then(Value::as_object);
     let clusters =
         clusters.context("clusters is missing: kro-hub cluster facts > facts.yaml writes such a file")?;

@@ -1,6 +1,7 @@
 //! `kro-hub render`: what instances make on a cluster, without one.
 
-mod facts;
+pub mod facts;
+pub mod overlay;
 mod rendering;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use crate::graph::Graph;
 use crate::reconcile::fleet::ClusterState;
 use anyhow::{Context, ensure};
 use clap::Args as ClapArgs;
+pub use rendering::placed;
 use rendering::{Line, Question, render};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -122,7 +124,7 @@ impl Args {
 }
 
 /// An instance that names no namespace is in `default`, as kubectl has it.
-fn at_home(mut instance: Object, graph: &Graph) -> Object {
+pub fn at_home(mut instance: Object, graph: &Graph) -> Object {
     let namespaced = graph.crd.pointer("/spec/scope").and_then(|s| s.as_str()) != Some("Cluster");
     if namespaced && instance.namespace().is_empty() {
         instance.0["metadata"]["namespace"] = "default".into();

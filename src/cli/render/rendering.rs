@@ -4,17 +4,14 @@
 //! A node that is rendered counts as there and ready. What only a cluster could tell of it is known where somebody gives the
 //! object as it was observed.
 
+use super::overlay;
 use crate::api::Object;
-use crate::api::names::{ClusterName, InstanceKey};
+use crate::api::names::ClusterName;
 use crate::graph::{EvalError, Graph, Node, Pass, Reference, Target};
-use crate::reconcile::Moment;
 use crate::reconcile::fleet::ClusterState;
 use crate::reconcile::fleet::placement::Selector;
-use crate::reconcile::policy::overrides::{self, Cluster, Failed, Overrides};
-use crate::reconcile::policy::{Policy, PolicyName};
 use crate::schema::kinds::Kind;
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 /// What is to be rendered, and what is known beside it.
 pub struct Question<'q> {
@@ -64,7 +61,7 @@ pub enum Line {
 /// What overrides make of the instance cannot be told.
 pub fn render(question: &Question) -> Result<Vec<Line>, String> {
     let Question { graph, cluster, .. } = *question;
-    let instance = overridden(question)?;
+    let instance = overlay::on(question)?;
     let facts = cluster.and_then(|(_, state)| state.facts.as_deref());
     let mut pass = Pass::new(graph, &instance.0, facts.unwrap_or(&Value::Null));
     let mut lines = Vec::new();
@@ -123,7 +120,7 @@ fn there(pass: &mut Pass, index: usize, objects: &[&Value]) {
 }
 
 /// A namespaced object that names no namespace is in the instance's.
-fn placed(mut object: Value, kind: Option<&Kind>, home: &str) -> Value {
+pub fn placed(mut object: Value, kind: Option<&Kind>, home: &str) -> Value {
     let namespaced = kind.is_some_and(|k| k.namespaced);
     if namespaced && object.pointer("/metadata/namespace").is_none_or(|n| n.as_str() == Some("")) {
         object["metadata"]["namespace"] = home.into();
@@ -155,55 +152,5 @@ fn shown(reference: &Reference, node: &Node) -> String {
     match &reference.target {
         Target::Name(name) => format!("{} {namespace}{name}", node.gvk.kind),
         Target::Selector(selector) => format!("{} with {selector:?}", node.gvk.kind),
-    }
-}
-
-/// The instance as it is on the cluster: with the overrides of all Placements that select it and choose the cluster, those of
-/// ClusterPlacements first, each by name.
-fn overridden(question: &Question) -> Result<Object, String> {
-    let Question { graph, instance, cluster, .. } = *question;
-    let served = graph.as_served(instance).unwrap_or_else(|| instance.clone());
-    let Some((name, state)) = cluster.filter(|_| !question.placements.is_empty()) else { return Ok(served) };
-    let all = BTreeMap::from([(name.clone(), state.clone())]);
-    let key = InstanceKey::of(&instance.object_ref());
-    let mut policies: Vec<Policy> = Vec::new();
-    for object in question.placements {
-        let mut policy = Policy::new(object);
-        policy.decide(&all, Moment::default());
-        let selects = policy.selects().is_some_and(|s| s.matches(&key, &instance.labels()));
-        if selects && policy.effective().is_some_and(|e| e.invalid.is_none()) {
-            policies.push(policy);
-        }
-    }
-    let order = |name: &PolicyName| (!name.is_of_cluster(), name.clone());
-    let mut effective: Vec<_> = policies.iter().filter_map(Policy::effective).collect();
-    effective.retain(|e| e.clusters.as_ref().is_none_or(|chosen| chosen.names.contains(name)));
-    effective.sort_by_key(|e| order(&e.name));
-    let mut read = Vec::new();
-    for of in effective {
-        let wrong = |all: Vec<overrides::Unreadable>| {
-            all.first().map(|first| format!("{}: {first}", of.name)).unwrap_or_default()
-        };
-        read.push(Overrides::read(&of.name.to_string(), &of.overrides, graph).map_err(wrong)?);
-    }
-    let facts = state.facts.as_deref();
-    let on = Cluster { name, labels: &state.view.labels, local: state.view.local, facts };
-    let mut rules = Vec::new();
-    read.iter().try_for_each(|overrides| overrides.on(on, &mut rules)).map_err(why)?;
-    if rules.is_empty() {
-        return Ok(served);
-    }
-    let made = overrides::apply(&rules, &graph.subject(instance), graph, facts).map_err(why)?;
-    let mut instance = served;
-    instance.0["spec"] = made.spec;
-    Ok(instance)
-}
-
-fn why(failed: Failed) -> String {
-    match failed {
-        Failed::Unknown => {
-            "an override reads a fact of the cluster that is not known; give it with --facts or --set".into()
-        }
-        Failed::Because(why) => why,
     }
 }

@@ -98,6 +98,24 @@ impl Judged {
         graphs.filter_map(|(position, graph)| Some((self.objects.get(*position)?, graph))).collect()
     }
 
+    /// The one definition that is meant.
+    ///
+    /// # Errors
+    /// There is none, or there are several and nobody says which.
+    pub fn definition(&self, name: Option<&str>) -> anyhow::Result<(&Object, &Graph)> {
+        let mut all = self.definitions();
+        all.retain(|(_, graph)| name.is_none_or(|name| graph.rgd_name == name));
+        match all.as_slice() {
+            [one] => Ok(*one),
+            [] if name.is_some() => bail!("there is no ResourceGraphDefinition of that name"),
+            [] => bail!("there is no ResourceGraphDefinition"),
+            several => {
+                let names: Vec<&str> = several.iter().map(|(_, g)| g.rgd_name.as_str()).collect();
+                bail!("there are several definitions; choose with --name: {}", names.join(", "))
+            }
+        }
+    }
+
     /// The objects of a kind, in any version, in the order of the files.
     pub fn objects_of(&self, group: &str, kind: &str) -> Vec<crate::api::Object> {
         let of_kind = self.objects.iter().filter(|o| *o.gvk.group == *group && *o.gvk.kind == *kind);
@@ -107,6 +125,11 @@ impl Judged {
     /// What a kind is called in paths, where anybody knows it.
     pub fn plural(&self, gvk: &Gvk) -> Option<String> {
         self.checked.known.plural(gvk)
+    }
+
+    /// How many errors there are.
+    pub fn errors(&self) -> usize {
+        self.checked.findings.iter().filter(|f| f.severity == Severity::Error).count()
     }
 
     pub fn has_errors(&self) -> bool {
@@ -178,7 +201,35 @@ impl Judging {
         live: Option<&Live>,
         wanted: impl Fn(&Object) -> bool,
     ) -> anyhow::Result<Judged> {
-        let Files { files, mut ignored } = source::files(paths, &Excluded::new(&self.exclude)?)?;
+        self.judge_files(source::files(paths, &Excluded::new(&self.exclude)?)?, portable, live, wanted)
+    }
+
+    /// Reads and judges files that were read elsewhere, each with its name.
+    ///
+    /// # Errors
+    /// What is given beside them cannot be read.
+    pub fn judge_texts(&self, texts: Vec<(String, String)>) -> anyhow::Result<Judged> {
+        let files = texts.into_iter().map(|(name, text)| File { name, text }).collect();
+        self.judge_files(Files { files, ignored: 0 }, false, None, |_| true)
+    }
+
+    /// Whether a path below a folder is one that [`Self::judge_definitions`] would read there.
+    ///
+    /// # Errors
+    /// A pattern of `--exclude` cannot be read.
+    pub fn reads(&self) -> anyhow::Result<impl Fn(&Path) -> bool> {
+        let excluded = Excluded::new(&self.exclude)?;
+        Ok(move |path: &Path| source::is_read(path, &excluded))
+    }
+
+    fn judge_files(
+        &self,
+        files: Files,
+        portable: bool,
+        live: Option<&Live>,
+        wanted: impl Fn(&Object) -> bool,
+    ) -> anyhow::Result<Judged> {
+        let Files { files, mut ignored } = files;
         let (mut objects, mut refusals): (Vec<Object>, Vec<(usize, Refused)>) = (Vec::new(), Vec::new());
         for (position, file) in files.iter().enumerate() {
             let found = source::objects(position, &file.text);

@@ -79,6 +79,13 @@ pub fn files(paths: &[PathBuf], excluded: &Excluded) -> anyhow::Result<Files> {
     Ok(Files { files, ignored })
 }
 
+/// Whether a folder is read down to this file below it.
+pub fn is_read(path: &Path, excluded: &Excluded) -> bool {
+    let known = path.extension().and_then(|e| e.to_str()).is_some_and(|e| EXTENSIONS.contains(&e));
+    let hidden = path.iter().any(|part| part.to_string_lossy().starts_with('.'));
+    known && !hidden && !excluded.leaves_out(path, Path::new(""))
+}
+
 struct Walk<'e> {
     excluded: &'e Excluded,
     /// The paths, and whether an argument names each.

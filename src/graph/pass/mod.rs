@@ -9,6 +9,9 @@ mod missing;
 mod project;
 mod reference;
 mod render;
+mod sketch;
+
+pub use sketch::{Leaf, Origin, Sketch, Sketcher};
 
 use super::expression::Expression;
 use super::variables::{CLUSTER, EACH, GENERATION, KRO, RESTLESS, SCHEMA};

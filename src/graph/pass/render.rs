@@ -3,7 +3,7 @@
 use super::missing::{self, Item};
 use super::{EvalError, Pass, Rendered, at, fatal, shared};
 use crate::api::naming;
-use crate::cel::{Scope, Type};
+use crate::cel::{Budget, Scope, Type};
 use crate::graph::expression::Expression;
 use crate::graph::template::Failure;
 use crate::graph::{Dimension, Node};
@@ -57,23 +57,15 @@ impl<'g> Pass<'g> {
             own.bind_typed(item.name, item.value, item.t);
         }
         let (results, budget, scope) = (&mut self.results, &self.budget, &self.scope);
-        let mut eval = |expression: &Expression, field: Option<&Type>| {
-            let (own, program): (&Scope<'_>, _) = (&own, &expression.program);
-            let result = match field {
-                Some(field) => program.eval_into(own, budget, field),
-                None if program.functions().contains("omit") => program.eval_or_omit(own, budget),
-                None if items.iter().any(|i| expression.reads(i.name)) => program.eval(own, budget).map(Some),
-                None => shared(results, expression, scope, budget).map(Some),
-            };
-            result.map_err(|error| missing::judge(expression, error, &self.instance, items))
-        };
+        let mut evaluating =
+            Evaluating { results, budget, scope, own: &own, items, instance: &self.instance };
         node.template
-            .render(&mut eval)
+            .render(&mut |expression, field| evaluating.value(expression, field))
             .map_err(|Failure { path, text, error }| at(&format!("{path}: {text}"), error))
     }
 
     /// The lists that the dimensions of a collection give.
-    fn lists(&mut self, node: &'g Node) -> Result<Vec<Vec<Value>>, EvalError> {
+    pub(super) fn lists(&mut self, node: &'g Node) -> Result<Vec<Vec<Value>>, EvalError> {
         let mut lists = Vec::new();
         for dimension in &node.for_each {
             let expression = &dimension.expression;
@@ -101,7 +93,7 @@ impl<'g> Pass<'g> {
     }
 
     /// Two items must not be the same object.
-    fn are_distinct(&self, node: &Node, rendered: &[Rendered]) -> Result<(), EvalError> {
+    pub(super) fn are_distinct(&self, node: &Node, rendered: &[Rendered]) -> Result<(), EvalError> {
         let home = self.instance.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
         let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for (position, item) in rendered.iter().enumerate() {
@@ -121,8 +113,37 @@ impl<'g> Pass<'g> {
     }
 }
 
+/// What the expressions of one object are evaluated with.
+pub(super) struct Evaluating<'a> {
+    pub results: &'a mut [Option<Result<Value, EvalError>>],
+    pub budget: &'a Budget,
+    pub scope: &'a Scope<'static>,
+    /// The scope, and the iterators of the object.
+    pub own: &'a Scope<'a>,
+    pub items: &'a [Item<'a>],
+    pub instance: &'a Value,
+}
+
+impl Evaluating<'_> {
+    pub fn value(
+        &mut self,
+        expression: &Expression,
+        field: Option<&Type>,
+    ) -> Result<Option<Value>, EvalError> {
+        let Self { budget, scope, own, items, instance, .. } = *self;
+        let program = &expression.program;
+        let result = match field {
+            Some(field) => program.eval_into(own, budget, field),
+            None if program.functions().contains("omit") => program.eval_or_omit(own, budget),
+            None if items.iter().any(|i| expression.reads(i.name)) => program.eval(own, budget).map(Some),
+            None => shared(self.results, expression, scope, budget).map(Some),
+        };
+        result.map_err(|error| missing::judge(expression, error, instance, items))
+    }
+}
+
 /// Refuses a name or namespace that no object can have, so that no API server is asked for it.
-fn can_be(node: &Node, object: &Value, item: &str) -> Result<(), EvalError> {
+pub(super) fn can_be(node: &Node, object: &Value, item: &str) -> Result<(), EvalError> {
     let field = |name: &str| object.pointer(&format!("/metadata/{name}")).filter(|v| !v.is_null());
     let refuse = |name: &str, why: &str| fatal(&format!("{}{item}: metadata.{name}", node.id), why);
     match field("name").map(Value::as_str) {
@@ -139,12 +160,12 @@ fn can_be(node: &Node, object: &Value, item: &str) -> Result<(), EvalError> {
     }
 }
 
-fn item<'a>(dimension: &'a Dimension, value: &'a Value) -> Item<'a> {
+pub(super) fn item<'a>(dimension: &'a Dimension, value: &'a Value) -> Item<'a> {
     Item { name: &dimension.iterator, value, t: &dimension.item, of_instance: dimension.of_instance }
 }
 
 /// The cartesian product, the first list outermost.
-fn combinations(lists: &[Vec<Value>]) -> Vec<Vec<Value>> {
+pub(super) fn combinations(lists: &[Vec<Value>]) -> Vec<Vec<Value>> {
     lists.iter().fold(vec![Vec::new()], |so_far, list| {
         let longer = |head: &Vec<Value>| {
             let head = head.clone();

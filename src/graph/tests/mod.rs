@@ -15,6 +15,7 @@ mod judged;
 mod kinds;
 mod laws;
 mod rendering;
+mod sketching;
 mod table;
 mod vectors_cel;
 mod vectors_compile;

@@ -322,8 +322,13 @@ fn a_shrink_by_others_is_held_until_it_is_acknowledged() {
     let (reason, message) = bench.ready();
     assert_eq!(reason, "ShrinkHeld");
     let token = message.rsplit('=').next().unwrap().to_owned();
+    let held = |bench: &Bench| bench.instance().unwrap().0["status"]["fleet"]["held"].clone();
+    assert_eq!(held(&bench), json!({"token": token, "clusters": ["a", "b"]}));
     bench.annotate(hub::ALLOW_SHRINK, Some(&token));
     assert!(bench.rounds().concat().contains("remove a, remove b"));
+    bench.later(40);
+    bench.rounds();
+    assert_eq!(held(&bench), json!(null));
 }
 
 #[test]

@@ -113,6 +113,11 @@ impl Policy {
         &self.written
     }
 
+    /// The clusters that its guard keeps, and the token that lets them go.
+    pub fn held(&self) -> Option<(&BTreeSet<ClusterName>, &str)> {
+        self.held.as_ref().map(|held| (&held.kept, held.token.as_str()))
+    }
+
     /// Why it cannot be read: a sentence that begins with the field.
     pub fn invalid(&self) -> Option<&str> {
         self.invalid.as_deref()

@@ -166,6 +166,12 @@ pub fn read_clusters(rules: &[&Rule]) -> bool {
     rules.iter().any(|rule| !rule.patch.cluster_reads().is_empty())
 }
 
+/// What these read of a cluster, as paths below it.
+pub fn cluster_reads(rules: &[&Rule]) -> Vec<Vec<String>> {
+    let reads: BTreeSet<&Vec<String>> = rules.iter().flat_map(|rule| rule.patch.cluster_reads()).collect();
+    reads.into_iter().cloned().collect()
+}
+
 /// Changes when these may make something else of the same instance. `None` while they read what is not known yet.
 pub fn print_of(rules: &[&Rule], facts: Option<&Value>) -> Option<u64> {
     let prints: Vec<u64> = rules.iter().map(|rule| rule.print).collect();

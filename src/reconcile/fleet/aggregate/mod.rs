@@ -19,6 +19,7 @@ pub(super) use written::Written;
 
 use super::placement::ShrinkHeld;
 use crate::api::condition::Condition;
+use crate::api::names::ClusterName;
 use crate::reconcile::Now;
 use crate::reconcile::rollout::unit::{Progress, Reason};
 use crate::reconcile::spoke::InstanceState;
@@ -135,6 +136,10 @@ impl Aggregate<'_> {
             "unreachable": count(Standing::Unreachable),
             "summary": format!("{}/{all}", count(Standing::Ready)),
         });
+        if let Some(held) = &self.held {
+            let names: Vec<&str> = held.kept.iter().take(MAX_ENTRIES).map(ClusterName::as_str).collect();
+            counts["held"] = json!({"token": held.token, "clusters": names});
+        }
         if let Some(rollout) = &self.rollout {
             counts["rollout"] = shown(rollout);
             if self.is_rolling() {
