@@ -17,15 +17,15 @@ pub const TRIALS: &[Run] = &[
     ("people::what_is_watched_is_shown_as_it_changes", watched),
 ];
 
-/// A shelf holds pods that no node has room for.
-fn shelves(stand: &Stand) -> Result<Kind<'_>> {
+/// A rack holds pods that no node has room for.
+fn racks(stand: &Stand) -> Result<Kind<'_>> {
     stand.define(
         r"
 apiVersion: kro.run/v1alpha1
 kind: ResourceGraphDefinition
-metadata: {name: shelves}
+metadata: {name: racks}
 spec:
-  schema: {apiVersion: v1alpha1, kind: Shelf, spec: {note: string | default=a}}
+  schema: {apiVersion: v1alpha1, kind: Rack, spec: {note: string | default=a}}
   resources:
   - id: pods
     template:
@@ -42,7 +42,7 @@ spec:
 }
 
 fn opened(stand: &Stand) -> Result<()> {
-    let shelf = shelves(stand)?;
+    let rack = racks(stand)?;
     let room = stand.define(
         r"
 apiVersion: kro.run/v1alpha1
@@ -51,27 +51,26 @@ metadata: {name: rooms}
 spec:
   schema: {apiVersion: v1alpha1, kind: Room, spec: {note: string | default=a}}
   resources:
-  - id: shelf
+  - id: rack
     template:
       apiVersion: kro.run/v1alpha1
-      kind: Shelf
-      metadata: {name: '${schema.metadata.name}-shelf'}
+      kind: Rack
+      metadata: {name: '${schema.metadata.name}-rack'}
       spec: {note: '${schema.spec.note}'}
 ",
     )?;
     let person = Person::new(stand, "rooms")?;
     room.create("big", "eu", "{}")?;
     room.wait_active("big", &["eu"])?;
-    let plain = person.shows("trace room/big --all --depth 1", &["✓ shelf", "Shelf/big-shelf"])?;
+    let plain = person.shows("trace room/big --all --depth 1", &["✓ rack", "Rack/big-rack"])?;
     ensure!(!plain.contains("Deployment/"), "one level alone: {plain}");
     eventually(PATIENCE, "the pods that do not run are shown", || {
-        let tree =
-            person.shows("trace room/big --all --pods", &["Shelf/big-shelf", "Deployment/big-shelf"])?;
-        ensure!(tree.contains("big-shelf-") && tree.contains("available"), "{tree}");
+        let tree = person.shows("trace room/big --all --pods", &["Rack/big-rack", "Deployment/big-rack"])?;
+        ensure!(tree.contains("big-rack-") && tree.contains("available"), "{tree}");
         Ok(())
     })?;
     room.remove("big")?;
-    drop(shelf);
+    drop(rack);
     Ok(())
 }
 
@@ -123,24 +122,23 @@ impl Drop for Going {
 }
 
 fn watched(stand: &Stand) -> Result<()> {
-    let kind = shelves(stand)?;
-    let person = Person::new(stand, "shelves")?;
+    let kind = racks(stand)?;
+    let person = Person::new(stand, "racks")?;
     kind.create("one", "eu", "{}")?;
     kind.wait_active("one", &["eu"])?;
-    let trace = Going::start(&person, "trace shelf/one --all -w")?;
-    trace.says("Shelf shelves/one   ACTIVE")?;
+    let trace = Going::start(&person, "trace rack/one --all -w")?;
+    trace.says("Rack racks/one   ACTIVE")?;
     trace.says("✓ pods")?;
-    let events = Going::start(&person, "events shelf/one -w")?;
+    let events = Going::start(&person, "events rack/one -w")?;
     // What happens on a cluster alone changes no instance, and is shown all the same.
     let event = |name: &str, about: &str, reason: &str| {
-        json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": "shelves"},
-            "involvedObject": {"apiVersion": "apps/v1", "kind": "Deployment", "name": about, "namespace": "shelves"},
+        json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": "racks"},
+            "involvedObject": {"apiVersion": "apps/v1", "kind": "Deployment", "name": about, "namespace": "racks"},
             "reason": reason, "message": "told by a trial", "type": "Warning", "count": 1,
             "lastTimestamp": jiff::Timestamp::now().to_string()})
     };
-    let tell = |event: serde_json::Value| {
-        stand.create("eu", "/api/v1/namespaces/shelves/events", &event.to_string())
-    };
+    let tell =
+        |event: serde_json::Value| stand.create("eu", "/api/v1/namespaces/racks/events", &event.to_string());
     // The watch stands once it told what there was.
     tell(event("a", "one", "FirstOfAll"))?;
     events.says("FirstOfAll")?;
@@ -157,7 +155,7 @@ fn watched(stand: &Stand) -> Result<()> {
     drop(events);
 
     kind.edit("one", "{note: b}")?;
-    trace.says("Shelf shelves/one   ACTIVE")?;
+    trace.says("Rack racks/one   ACTIVE")?;
     trace.says("✓ pods")?;
     kind.remove("one")
 }
