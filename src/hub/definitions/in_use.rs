@@ -212,11 +212,11 @@ mod tests {
         let mut uses = Uses::default();
         assert_eq!(uses.take_due(at(5_000)), []);
         uses.unsaid.insert(gk.clone());
-        assert_eq!(uses.take_due(at(5_000)), [gk.clone()]);
+        assert_eq!(uses.take_due(at(5_000)), std::slice::from_ref(&gk));
         uses.unsaid.insert(gk.clone());
         assert_eq!(uses.take_due(at(5_999)), []);
         assert_eq!(uses.due().next(), Some((&gk, at(6_000))));
-        assert_eq!(uses.take_due(at(6_000)), [gk.clone()]);
+        assert_eq!(uses.take_due(at(6_000)), std::slice::from_ref(&gk));
         assert_eq!(uses.take_due(at(9_000)), []);
         assert!(uses.next.is_empty(), "nothing is kept of what rests");
     }

@@ -41,7 +41,7 @@ use crate::graph::Graph;
 use crate::reconcile::Moment;
 use crate::reconcile::Now;
 use crate::reconcile::fleet::aggregate::runs::Runs;
-use crate::reconcile::fleet::placement::DefaultPlacement;
+use crate::reconcile::fleet::placement::{DefaultPlacement, Short};
 use crate::reconcile::fleet::rollout::kind::KindRollout;
 use crate::reconcile::fleet::{ClusterState, Fleet, Left, Registered, Turn};
 use crate::reconcile::rollout::Progress;
@@ -98,6 +98,15 @@ impl Slot {
     fn runs_anew(&mut self) -> Option<Runs> {
         let now = self.fleet.runs();
         (self.runs != *now).then(|| std::mem::replace(&mut self.runs, now.clone()))
+    }
+
+    /// Whether its Placements have something else to say of it. `short`: what it lacked before.
+    fn counts_anew(&mut self, short: &[Short]) -> bool {
+        let is_news = self.rolled.as_deref() != self.fleet.progress();
+        if is_news {
+            self.rolled = self.fleet.progress().cloned().map(Box::new);
+        }
+        is_news || *short != *self.fleet.short()
     }
 
     /// The instance as a step reads it.

@@ -68,11 +68,7 @@ impl Instances {
             })
         });
         slot.crash = None;
-        if slot.rolled.as_deref() != slot.fleet.progress() {
-            slot.rolled = slot.fleet.progress().cloned().map(Box::new);
-            self.counted.insert(key.gk.clone());
-        }
-        if short != slot.fleet.short() {
+        if slot.counts_anew(&short) {
             self.counted.insert(key.gk.clone());
         }
         if let Some(before) = slot.runs_anew() {

@@ -46,7 +46,7 @@ pub fn groups(all: &[OfCluster]) -> (Vec<Group>, Summary) {
     for clusters in sorted.into_values() {
         let Some(first) = clusters.first() else { continue };
         let mut names: Vec<String> = clusters.iter().filter_map(|c| c.name.clone()).collect();
-        names.sort_by(|a, b| natural(a).cmp(&natural(b)));
+        names.sort_by_key(|name| natural(name));
         let one = clusters.len() == 1;
         let instances: Vec<InstanceChanges> = first
             .instances
