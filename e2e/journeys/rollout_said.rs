@@ -217,7 +217,7 @@ fn deleted(stand: &Stand) -> Result<()> {
 fn uncompiled(stand: &Stand) -> Result<()> {
     let (both, one) = ("{size: {type: integer}, teeth: {type: integer}}", "{teeth: {type: integer}}");
     let clusters = ["hub", "eu"];
-    clusters.iter().try_for_each(|cluster| install(stand, cluster, "Rusty", both))?;
+    clusters.iter().try_for_each(|cluster| install(stand, cluster, "Gear", both))?;
     let definition = |field: &str| {
         format!(
             r"
@@ -230,7 +230,7 @@ spec:
   - id: thing
     template:
       apiVersion: {GROUP}/v1
-      kind: Rusty
+      kind: Gear
       metadata: {{name: '${{schema.metadata.name}}'}}
       spec: {{{field}: '${{schema.spec.count}}'}}
 "
@@ -248,7 +248,7 @@ spec:
     wait_condition(&kind, "Ready", "True")?;
     kind.wait_active("a", &["eu"])?;
     stand.kill_controller();
-    clusters.iter().try_for_each(|cluster| replace(stand, cluster, "Rusty", one))?;
+    clusters.iter().try_for_each(|cluster| replace(stand, cluster, "Gear", one))?;
     stand.start_controller()?;
     let why = "revision 1 does not compile on the hub any more";
     wait_rolled_out(stand, "rusts", "PinRefused", why)?;
@@ -259,7 +259,7 @@ spec:
         Ok(())
     })?;
     Person::new(stand, "rusts")?.shows("explain rust/a", &["NotCompiled", why])?;
-    clusters.iter().try_for_each(|cluster| replace(stand, cluster, "Rusty", both))?;
+    clusters.iter().try_for_each(|cluster| replace(stand, cluster, "Gear", both))?;
     wait_rolled_out(stand, "rusts", "Complete", "")?;
     kind.wait_active("a", &["eu"])?;
     kind.remove("a")?;

@@ -32,6 +32,16 @@ pub enum Recorded {
     All(BTreeMap<String, Left>),
 }
 
+impl Recorded {
+    /// What is left of the instance with this uid.
+    pub fn of(&self, hub_uid: &str) -> Option<Left> {
+        match self {
+            Self::More(left) => Some(left).filter(|left| left.hub_uid == hub_uid).cloned(),
+            Self::All(all) => all.get(hub_uid).cloned(),
+        }
+    }
+}
+
 /// Where the ConfigMaps are.
 trait Maps {
     async fn get(&self, name: &str) -> Result<Option<Value>, ApiError>;

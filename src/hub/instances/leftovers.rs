@@ -24,6 +24,10 @@ impl Instances {
     /// Only what was recorded is cleaned, and only when it is certain that its instance does not want it.
     /// `all_watched`: a kind that is not watched is not served by the hub, so it has no instances.
     pub fn judge_leftovers(&mut self, all_watched: bool) {
+        let (held, gone): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.let_go).into_iter().partition(|(name, left)| self.holds(name, left));
+        self.let_go = held;
+        self.unjudged.extend(gone);
         for (name, left) in std::mem::take(&mut self.unjudged) {
             if self.clusters.get(&name).is_some_and(|c| c.view.leaving && !c.delete_on_leave) {
                 // Deregistered as it is: the record is read again when it is registered again.
@@ -60,6 +64,15 @@ impl Instances {
                 self.cleaning.insert((name, key), left);
             }
         }
+    }
+
+    /// Whether the instance still says that it is there.
+    fn holds(&self, name: &ClusterName, left: &Left) -> bool {
+        let key = left.key();
+        let view = self.kinds.get(&key.gk).map(|kind| &kind.view);
+        let instance = view.and_then(|view| view.get(&Key::new(&key.namespace, &key.name)));
+        let same = instance.map(|i| &i.object).filter(|i| i.uid() == left.hub_uid);
+        same.is_some_and(|instance| Fleet::holds(instance).contains(name))
     }
 
     fn is_let_go(&self, instance: &PackedObject, name: &ClusterName) -> bool {

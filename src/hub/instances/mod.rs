@@ -168,6 +168,8 @@ pub(super) struct Instances {
     undiscovered: BTreeMap<(ClusterName, GroupKind), Vec<(InstanceKey, String)>>,
     /// Leftovers that nobody could judge yet, because their kind was not yet listed.
     unjudged: Vec<(ClusterName, Left)>,
+    /// What was just put on record as left there for good, and is held until the instance says so too.
+    let_go: Vec<(ClusterName, Left)>,
     /// Instances that a change of a cluster was found not to concern.
     #[cfg(test)]
     passed_over: BTreeSet<InstanceKey>,
@@ -194,6 +196,7 @@ impl Instances {
             cleaning: BTreeMap::new(),
             undiscovered: BTreeMap::new(),
             unjudged: Vec::new(),
+            let_go: Vec::new(),
             #[cfg(test)]
             passed_over: BTreeSet::new(),
         }
@@ -421,6 +424,7 @@ impl Instances {
         self.enqueue_minding(name, Turn::Passing);
         self.cleaning.retain(|(cluster, _), _| cluster != name);
         self.unjudged.retain(|(cluster, _)| cluster != name);
+        self.let_go.retain(|(cluster, _)| cluster != name);
         self.unjudged.extend(left.into_iter().map(|l| (name.clone(), l)));
     }
 
@@ -527,6 +531,9 @@ impl Instances {
                 Outcome::Left(cluster, result) => {
                     slot.fleet.left_recorded(&cluster, result.is_ok(), now);
                     recorded = result.ok().map(|left| (cluster, left));
+                    let own =
+                        recorded.as_ref().and_then(|(cluster, left)| Some((cluster.clone(), left.of(uid)?)));
+                    self.let_go.extend(own.filter(|(_, left)| left.stays));
                 }
             }
         }

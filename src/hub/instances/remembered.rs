@@ -13,6 +13,7 @@ impl Instances {
         kept.extend((self.lanes.len() > 0).then(|| format!("{} in the lanes", self.lanes.len())));
         kept.extend(self.cleaning.keys().map(|(name, key)| format!("cleaning {key} on {name}")));
         kept.extend(self.unjudged.iter().map(|(name, left)| format!("unjudged: {} on {name}", left.key())));
+        kept.extend(self.let_go.iter().map(|(name, left)| format!("let go: {} on {name}", left.key())));
         let found = self.undiscovered.values().flatten();
         kept.extend(found.map(|(key, _)| format!("found: {key}")));
         kept.extend(self.reported.remembered());

@@ -14,7 +14,7 @@ use crate::graph::Graph;
 use crate::reconcile::policy::Effective;
 use crate::reconcile::rollout::pin::Unfit;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What is new of a cluster.
@@ -156,16 +156,22 @@ impl Fleet {
         situation: Situation,
         news: BTreeMap<ClusterName, Novelty>,
     ) {
+        // Whoever said what stands there is told to have it.
+        let mut told = BTreeSet::new();
         for name in news.keys() {
+            let before = self.goes_by(name);
             self.roll_news(situation, name);
+            if self.goes_by(name) != before {
+                told.insert(name.clone());
+            }
         }
         let everywhere = |fleet: &Self| fleet.rolling.as_ref().is_some_and(|rolling| rolling.is_everywhere);
         let before = everywhere(self);
-        let turns = self.roll_on(step, situation);
+        told.extend(self.roll_on(step, situation));
         if everywhere(self) != before {
             self.send_to_hub(step, situation);
         }
-        for name in turns {
+        for name in told {
             self.send_to(step, situation, &name);
             self.is_told &= !self.lines.set(self.line(situation, &name, !situation.runs_on(&name)));
         }

@@ -29,7 +29,7 @@ use crate::reconcile::rollout::records::{Kept, Write};
 use crate::reconcile::rollout::stages;
 use crate::reconcile::rollout::unit::{Admission, Frame, News, Progress, WrittenState};
 use crate::reconcile::rollout::versions::{self, Records, Target};
-use crate::reconcile::rollout::{Mark, Unit, marks};
+use crate::reconcile::rollout::{Facts, Mark, Unit, marks};
 use crate::reconcile::spoke::{InstanceState, Stands, has_hub_part};
 use crate::reconcile::{Moment, Now};
 use assigned::only_looked;
@@ -252,6 +252,12 @@ impl Fleet {
         if rolling.unit.pair(name) != Some(&seen) {
             rolling.unit.put(name, seen, now);
         }
+    }
+
+    /// What a cluster is told of a rollout follows from this.
+    pub(super) fn goes_by(&self, name: &ClusterName) -> (Assigned, Option<Arc<Facts>>) {
+        let moved = self.pairs.get(name).and_then(|pair| pair.moved.as_deref());
+        moved.map(|moved| (moved.assigned, moved.facts.clone())).unwrap_or_default()
     }
 
     /// Something of this cluster is new.
