@@ -249,16 +249,27 @@ fn mistaken(stand: &Stand) -> Result<()> {
         ensure!(code == 0 || said.out.is_empty(), "{line}: {said:?}");
     }
     // What Git takes is what is created.
+    let placements = format!("/apis/hub.kro.run/v1alpha1/namespaces/{}/placements", person.namespace);
+    let staged = json!({"apiVersion": "hub.kro.run/v1alpha1", "kind": "Placement",
+        "metadata": {"name": "staged", "namespace": person.namespace},
+        "spec": {"instances": {"kind": kind.kind}, "rollout": {"stages": [{"name": "prod", "approval": true}]}}});
+    stand.api("hub").post(&placements, &staged)?;
+    eventually(PATIENCE, "its rollout is told", || {
+        let said = person.says("approve mistake/shop --stage prod --version 1 -o yaml")?;
+        ensure!(said.code == 0, "{said:?}");
+        Ok(())
+    })?;
     let printed =
-        person.shows("approve mistake/shop --stage prod --version 3 -o yaml", &["name: shop-3-prod"])?;
+        person.shows("approve mistake/shop --stage prod --version 1 -o yaml", &["name: shop-1-prod"])?;
     person
-        .shows("approve mistake/shop --stage prod --version 3", &["rolloutapproval/shop-3-prod created"])?;
-    person.shows("approve mistake/shop --stage prod --version 3", &["is there already"])?;
+        .shows("approve mistake/shop --stage prod --version 1", &["rolloutapproval/shop-1-prod created"])?;
+    person.shows("approve mistake/shop --stage prod --version 1", &["is there already"])?;
     let path =
-        format!("/apis/hub.kro.run/v1alpha1/namespaces/{}/rolloutapprovals/shop-3-prod", person.namespace);
+        format!("/apis/hub.kro.run/v1alpha1/namespaces/{}/rolloutapprovals/shop-1-prod", person.namespace);
     let stored = stand.api("hub").get(&path)?.context("it was created")?;
     ensure!(stored["spec"] == parse(&printed)?["spec"], "{stored}");
     stand.api("hub").delete(&path)?;
+    stand.api("hub").delete(&format!("{placements}/staged"))?;
     kind.remove("shop")
 }
 
