@@ -17,15 +17,14 @@ pub const TRIALS: &[Run] = &[
     ("people::what_is_watched_is_shown_as_it_changes", watched),
 ];
 
-/// A rack holds pods that no node has room for.
-fn racks(stand: &Stand) -> Result<Kind<'_>> {
-    stand.define(
-        r"
+/// Its instances hold pods that no node has room for.
+fn of_pods<'s>(stand: &'s Stand, name: &str, kind: &str) -> Result<Kind<'s>> {
+    let definition = r"
 apiVersion: kro.run/v1alpha1
 kind: ResourceGraphDefinition
-metadata: {name: racks}
+metadata: {name: NAME}
 spec:
-  schema: {apiVersion: v1alpha1, kind: Rack, spec: {note: string | default=a}}
+  schema: {apiVersion: v1alpha1, kind: KIND, spec: {note: string | default=a}}
   resources:
   - id: pods
     template:
@@ -37,12 +36,12 @@ spec:
         template:
           metadata: {labels: {app: '${schema.metadata.name}'}}
           spec: {containers: [{name: a, image: a, resources: {requests: {cpu: '9000'}}}]}
-",
-    )
+";
+    stand.define(&definition.replace("NAME", name).replace("KIND", kind))
 }
 
 fn opened(stand: &Stand) -> Result<()> {
-    let rack = racks(stand)?;
+    let rack = of_pods(stand, "racks", "Rack")?;
     let room = stand.define(
         r"
 apiVersion: kro.run/v1alpha1
@@ -122,23 +121,23 @@ impl Drop for Going {
 }
 
 fn watched(stand: &Stand) -> Result<()> {
-    let kind = racks(stand)?;
-    let person = Person::new(stand, "racks")?;
+    let kind = of_pods(stand, "boards", "Board")?;
+    let person = Person::new(stand, "boards")?;
     kind.create("one", "eu", "{}")?;
     kind.wait_active("one", &["eu"])?;
-    let trace = Going::start(&person, "trace rack/one --all -w")?;
-    trace.says("Rack racks/one   ACTIVE")?;
+    let trace = Going::start(&person, "trace board/one --all -w")?;
+    trace.says("Board boards/one   ACTIVE")?;
     trace.says("✓ pods")?;
-    let events = Going::start(&person, "events rack/one -w")?;
+    let events = Going::start(&person, "events board/one -w")?;
     // What happens on a cluster alone changes no instance, and is shown all the same.
     let event = |name: &str, about: &str, reason: &str| {
-        json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": "racks"},
-            "involvedObject": {"apiVersion": "apps/v1", "kind": "Deployment", "name": about, "namespace": "racks"},
+        json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": "boards"},
+            "involvedObject": {"apiVersion": "apps/v1", "kind": "Deployment", "name": about, "namespace": "boards"},
             "reason": reason, "message": "told by a trial", "type": "Warning", "count": 1,
             "lastTimestamp": jiff::Timestamp::now().to_string()})
     };
     let tell =
-        |event: serde_json::Value| stand.create("eu", "/api/v1/namespaces/racks/events", &event.to_string());
+        |event: serde_json::Value| stand.create("eu", "/api/v1/namespaces/boards/events", &event.to_string());
     // The watch stands once it told what there was.
     tell(event("a", "one", "FirstOfAll"))?;
     events.says("FirstOfAll")?;
@@ -155,7 +154,7 @@ fn watched(stand: &Stand) -> Result<()> {
     drop(events);
 
     kind.edit("one", "{note: b}")?;
-    trace.says("Rack racks/one   ACTIVE")?;
+    trace.says("Board boards/one   ACTIVE")?;
     trace.says("✓ pods")?;
     kind.remove("one")
 }

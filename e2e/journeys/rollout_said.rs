@@ -173,7 +173,7 @@ fn for_nothing(stand: &Stand, person: &Person, version: u64) -> Result<()> {
 /// A Placement that holds two clusters back is deleted: that waits, and says so; without its rollout it is gone, and they
 /// move.
 fn deleted(stand: &Stand) -> Result<()> {
-    let kind = define(stand, "leaves", "Leave")?;
+    let kind = define(stand, "holdings", "Holding")?;
     place(&kind, &Value::Null, &two_stages())?;
     kind.create("a", "eu,us,ap", "{text: one}")?;
     wait_says(&kind, "a", "RolloutAwaitingApproval", &["version 1"])?;
