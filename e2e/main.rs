@@ -78,7 +78,7 @@ fn main() -> ExitCode {
     let clusters: Vec<Trial> = environment::trials(&fleet)
         .into_iter()
         .chain(for_people::trials())
-        .chain([model::trial(), journeys::cluster_verbs::trial()])
+        .chain([model::trial(), journeys::cluster_verbs::trial(), journeys::webhook::trial()])
         .chain(journeys::registration::trials(&registration))
         .collect();
     let mut instances = stands.trials();

@@ -1,7 +1,7 @@
 //! kro-hub: one ResourceGraphDefinition, one instance, a fleet of clusters.
 //!
 //! The layers, from the top; imports point only downwards (see docs/architecture.md):
-//! `cli` → `edge`, `view` → `hub`, `spoke` → `reconcile` → `graph`, `schema`, `cel` → `api`; `access` stands on `graph`.
+//! `cli` → `edge`, `webhook`, `view` → `hub`, `spoke` → `reconcile` → `graph`, `schema`, `cel` → `api`; `access` stands on `graph`.
 
 #![warn(missing_docs)]
 
@@ -17,6 +17,7 @@ mod reconcile;
 pub mod schema;
 pub mod spoke;
 mod view;
+mod webhook;
 
 #[doc(hidden)] // For benches/.
 pub use reconcile::fleet::measured;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each layer may import from this crate, besides itself.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("api", &[]),
     ("metrics", &[]),
     ("cel", &["api"]),
@@ -17,9 +17,23 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("hub", &["api", "schema", "graph", "reconcile", "spoke", "metrics"]),
     ("view", &["api", "cel", "schema", "graph", "reconcile"]),
     ("edge", &["api", "cel", "schema", "graph", "access", "reconcile", "spoke", "hub", "view", "metrics"]),
+    ("webhook", &["api", "schema", "graph", "spoke", "hub", "metrics"]),
     (
         "cli",
-        &["api", "cel", "schema", "graph", "access", "reconcile", "spoke", "hub", "view", "edge", "metrics"],
+        &[
+            "api",
+            "cel",
+            "schema",
+            "graph",
+            "access",
+            "reconcile",
+            "spoke",
+            "hub",
+            "view",
+            "edge",
+            "webhook",
+            "metrics",
+        ],
     ),
     ("main", &["cli"]),
 ];

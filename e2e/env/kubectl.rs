@@ -5,11 +5,17 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Runs kubectl and returns what it printed.
+/// What it printed, and what it said aside: warnings.
+pub struct Said {
+    pub out: String,
+    pub aside: String,
+}
+
+/// Runs kubectl.
 ///
 /// # Errors
 /// It failed; with what it said.
-pub fn run(kubectl: &Path, kubeconfig: &Path, args: &[&str], input: Option<&str>) -> Result<String> {
+pub fn run(kubectl: &Path, kubeconfig: &Path, args: &[&str], input: Option<&str>) -> Result<Said> {
     // Its cache stands beside the kubeconfig: one in HOME would outlive the cluster and describe another.
     let cache = kubeconfig.with_extension("kubectl-cache");
     let mut child = Command::new(kubectl)
@@ -28,9 +34,10 @@ pub fn run(kubectl: &Path, kubeconfig: &Path, args: &[&str], input: Option<&str>
         stdin.write_all(input.as_bytes()).context("kubectl does not read its input")?;
     }
     let output = child.wait_with_output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let said = Said { out: text(&output.stdout), aside: text(&output.stderr) };
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("kubectl {}: {}", args.join(" "), said.trim());
+        bail!("kubectl {}: {}", args.join(" "), said.aside.trim());
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(said)
 }

@@ -26,12 +26,14 @@ pub mod registration;
 mod rights;
 pub mod simulator;
 pub mod wait;
+pub mod webhook;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use api::Api;
 use assets::Assets;
 pub use cluster::Programs;
 use cluster::{Cluster, Shared};
+pub use kubectl::Said;
 use pki::Pki;
 use process::Process;
 use serde_json::json;
@@ -134,7 +136,15 @@ impl Environment {
     /// # Errors
     /// kubectl failed; with what it said.
     pub fn kubectl(&self, name: &str, args: &[&str]) -> Result<String> {
-        kubectl::run(&self.shared.assets.kubectl, self.kubeconfig(name), args, None)
+        Ok(self.kubectl_says(name, args, None)?.out)
+    }
+
+    /// kubectl, with what it says aside.
+    ///
+    /// # Errors
+    /// kubectl failed; with what it said.
+    pub fn kubectl_says(&self, name: &str, args: &[&str], input: Option<&str>) -> Result<Said> {
+        kubectl::run(&self.shared.assets.kubectl, self.kubeconfig(name), args, input)
     }
 
     /// kubectl with `input` on its standard input.
@@ -142,7 +152,7 @@ impl Environment {
     /// # Errors
     /// kubectl failed; with what it said.
     pub fn kubectl_with(&self, name: &str, args: &[&str], input: &str) -> Result<String> {
-        kubectl::run(&self.shared.assets.kubectl, self.kubeconfig(name), args, Some(input))
+        Ok(self.kubectl_says(name, args, Some(input))?.out)
     }
 
     /// `kubectl apply -f -`.

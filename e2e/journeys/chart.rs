@@ -2,6 +2,7 @@
 
 use super::stand::{CLUSTERS, PATIENCE, RGDS, parse};
 use crate::env::controller::{Controller, Hub, NAMESPACE, Options};
+use crate::env::webhook::Webhook;
 use crate::env::{Environment, assets, eventually};
 use crate::lanes::INSTANCES;
 use crate::scratch_folder;
@@ -31,6 +32,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("defaultPlacement=everywhere", "defaultPlacement"),
     ("groups[0]=nodots", "groups"),
     ("log.format=xml", "format"),
+    ("webhook.failurePolicy=Deny", "failurePolicy"),
+    ("webhook.port=1", "port"),
 ];
 
 pub fn trial() -> Trial {
@@ -119,18 +122,54 @@ fn value_sets(helm: &Helm, env: &Environment) -> Result<()> {
         .map(|e| e.map(|e| e.path()))
         .collect::<Result<_, _>>()?;
     files.sort();
+    let defaults = helm.template(&[])?;
     ensure!(files.len() >= 8, "{SETS} has {} files", files.len());
     for file in files {
         let file = file.display().to_string();
         let rendered = helm.template(&["--values", &file])?;
-        // Kinds of the Prometheus operator are not served here.
-        let served = rendered.iter().filter(|o| o["apiVersion"] != "monitoring.coreos.com/v1");
+        let name = Path::new(&file).file_stem().and_then(|n| n.to_str()).unwrap_or_default();
+        insta::assert_snapshot!(name.trim_end_matches("-values"), differs(&rendered, &defaults));
+        // Kinds of the Prometheus operator and of cert-manager are not served here.
+        let is_elsewhere = |o: &Value| {
+            let version = o["apiVersion"].as_str().unwrap_or_default();
+            version.starts_with("monitoring.coreos.com/") || version.starts_with("cert-manager.io/")
+        };
+        let served = rendered.iter().filter(|o| !is_elsewhere(o));
         let text: Vec<String> = served.map(Value::to_string).collect();
         ensure!(text.len() >= 8, "{file}: {} objects", text.len());
         let args = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename", "-"];
         env.kubectl_with("hub", &args, &text.join("\n---\n")).with_context(|| file.clone())?;
     }
     Ok(())
+}
+
+/// What a set of values renders, as far as it is not what the defaults do: whole objects, and the names of the others.
+fn differs(rendered: &[Value], defaults: &[Value]) -> String {
+    let name = |object: &Value| {
+        let text =
+            |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let place = Some(text("/metadata/namespace")).filter(|n| !n.is_empty()).map(|n| format!("{n}/"));
+        format!("{} {}{}", text("/kind"), place.unwrap_or_default(), text("/metadata/name"))
+    };
+    let known: BTreeMap<String, &Value> = defaults.iter().map(|o| (name(o), o)).collect();
+    let here: BTreeMap<String, &Value> = rendered.iter().map(|o| (name(o), o)).collect();
+    let mut out = String::new();
+    let is_first = rendered == defaults;
+    for (name, object) in &here {
+        let mark = match known.get(name) {
+            Some(other) if other == object && !is_first => "= ",
+            Some(_) => "~ ",
+            None => "+ ",
+        };
+        out.push_str(&format!("{mark}{name}\n"));
+        // CRDs are files of their own.
+        if mark != "= " && object["kind"] != "CustomResourceDefinition" {
+            let yaml = serde_saphyr::to_string(object).unwrap_or_else(|error| error.to_string());
+            out.extend(yaml.lines().map(|line| format!("    {line}\n")));
+        }
+    }
+    out.extend(known.keys().filter(|name| !here.contains_key(*name)).map(|name| format!("- {name}\n")));
+    out
 }
 
 /// Install, run, upgrade, roll back, uninstall.
@@ -155,7 +194,13 @@ fn installed(helm: &Helm, env: &Environment) -> Result<()> {
     ensure!(deployment(api)?["spec"]["replicas"] == 3);
     on_hub(&["rollback", "kro-hub", "1"], &[])?;
     ensure!(deployment(api)?["spec"]["replicas"] == 2);
+    on_hub(&["upgrade", "kro-hub", CHART], &["--set", "webhook.enabled=true"])?;
+    webhook(env)?;
     on_hub(&["uninstall", "kro-hub"], &[])?;
+    eventually(PATIENCE, "the configuration of the webhook goes with the chart", || {
+        ensure!(api.get(&format!("{CONFIGURATIONS}/kro-hub"))?.is_none());
+        Ok(())
+    })?;
     let crd =
         |name: &str| api.get(&format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"));
     for name in ["clusters.hub.kro.run", "resourcegraphdefinitions.kro.run", "things.kro.run"] {
@@ -166,6 +211,47 @@ fn installed(helm: &Helm, env: &Environment) -> Result<()> {
     )?;
     ensure!(left.is_empty(), "left: {left:?}");
     Ok(())
+}
+
+const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+
+/// The webhook, with the arguments of its Deployment and the rights of its ServiceAccount. Nobody can reach its Service here.
+fn webhook(env: &Environment) -> Result<()> {
+    let api = env.api("hub");
+    let path = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/kro-hub-webhook");
+    let deployment = api.get(&path)?.context("there is no Deployment of the webhook")?;
+    let pod = &deployment["spec"]["template"]["spec"];
+    let given = pod["containers"][0]["args"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut args: Vec<String> = given.skip(1).map(str::to_owned).collect();
+    args.extend(["--url".to_owned(), Webhook::url(env.dir(), "webhook")?]);
+    let account = pod["serviceAccountName"].as_str().context("no ServiceAccount")?;
+    let kubeconfig = scratch_folder().join("chart-webhook.kubeconfig");
+    fs::write(&kubeconfig, env.account_kubeconfig("hub", (NAMESPACE, account), VALID)?)?;
+    let webhook = Webhook::spawn(env.dir(), "webhook", &kubeconfig, &args)?;
+    webhook.wait_ready()?;
+    let log = || format!("its log ends with:\n{}", webhook.log_tail(15));
+    let mut wrong = parse(RGD)?;
+    wrong["metadata"]["name"] = json!("other");
+    wrong["spec"]["resources"][0]["template"]["data"] = json!("${schema.spec.txt}");
+    eventually(PATIENCE, "a wrong definition is refused", || {
+        match api.post(&format!("{RGDS}?dryRun=All"), &wrong) {
+            Ok(_) => bail!("it is taken"),
+            Err(error) => ensure!(format!("{error:#}").contains("definitions.hub.kro.run"), "{error:#}"),
+        }
+        Ok(())
+    })
+    .with_context(log)?;
+    // A breaking change: it looks at the CRD and at all instances.
+    let change = json!({"spec": {"schema": {"spec": {"text": "integer"}},
+        "resources": [{"id": "config", "template": {"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "${schema.metadata.name}"}, "data": {"text": "${string(schema.spec.text)}"}}}]}});
+    match api.merge_patch(&format!("{RGDS}/thing?dryRun=All"), &change) {
+        Ok(_) => bail!("a breaking change is taken; {}", log()),
+        Err(error) => ensure!(format!("{error:#}").contains("breaking changes"), "{error:#}; {}", log()),
+    }
+    let said = webhook.log_tail(200);
+    ensure!(!said.contains("orbidden") && !said.contains("403"), "a right is missing: {said}");
+    webhook.terminate()
 }
 
 const RGD: &str = "

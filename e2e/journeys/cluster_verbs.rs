@@ -155,6 +155,11 @@ fn verbs(admin: &Admin<'_>) -> Result<()> {
         &["not claimed, not registered", "1 definitions need 1 kinds", "creates on eu"],
     )?;
     run(&at(add("eu", &["-o", "yaml"])), 0, &["kind: ClusterRole", "kind: Cluster", "TOKEN"])?;
+    run(
+        &at(add("eu", &["-o", "yaml", "--warn-on-edit"])),
+        0,
+        &["kind: ValidatingAdmissionPolicyBinding", "kind: Cluster"],
+    )?;
     nothing_there()?;
     let claim = "/api/v1/namespaces/kube-system/configmaps";
     env.api("eu").post(claim, &json!({"metadata": {"name": "kro-hub-claim"}, "data": {"hub-id": "them"}}))?;
@@ -171,7 +176,12 @@ fn verbs(admin: &Admin<'_>) -> Result<()> {
             && credentials["expiresAt"].is_string(),
         "{credentials}"
     );
-    run(&at(add("eu", &["--yes"])), 0, &["claimed by this hub, registered", "Ready after"])?;
+    let policy = "ValidatingAdmissionPolicy edits.hub.kro.run";
+    run(
+        &at(add("eu", &["--yes", "--warn-on-edit"])),
+        0,
+        &["claimed by this hub, registered", policy, "Ready after"],
+    )?;
     run(&at(add("again", &["--yes"])), 1, &["registered already, as eu", "nothing was written"])?;
     admin.says(
         &["cluster", "add", "hub", "--context", "hub", "--server", "https://hub.example", "--yes"],
@@ -191,6 +201,7 @@ fn verbs(admin: &Admin<'_>) -> Result<()> {
     admin.says(&["cluster", "check", "eu", "--context", "us"], 1, &["✗ another cluster"])?;
     admin.says(&["rbac", "--check", "eu"], 0, &["system:serviceaccount:kro-hub-access:kro-hub has"])?;
     ran_with_these_rights(admin)?;
+    edits_are_warned_of(admin)?;
     a_missing_right(admin)?;
     admin.says(&["check"], 0, &["leads", "hub id", "1 of 1 Active", "1 of 1 Ready"])?;
 
@@ -213,8 +224,12 @@ fn verbs(admin: &Admin<'_>) -> Result<()> {
     admin.says(
         &["cluster", "remove", "eu", "--clean", "--context", "eu", "--yes"],
         0,
-        &["stays there: 1 instances", "✓ Cluster eu gone", "ClusterRole kro-hub-spoke"],
+        &["stays there: 1 instances", "✓ Cluster eu gone", "ClusterRole kro-hub-spoke", policy],
     )?;
+    for kind in ["validatingadmissionpolicies", "validatingadmissionpolicybindings"] {
+        let path = format!("/apis/admissionregistration.k8s.io/v1/{kind}/edits.hub.kro.run");
+        ensure!(env.api("eu").get(&path)?.is_none(), "{path} stays");
+    }
     ensure!(hub.list(CLUSTERS)?.is_empty(), "the Cluster is there");
     let kept = env.api("eu").get("/api/v1/namespaces/default/configmaps/first")?;
     ensure!(kept.is_some(), "the workload went with its cluster");
@@ -239,6 +254,35 @@ fn ran_with_these_rights(admin: &Admin<'_>) -> Result<()> {
         ensure!(found["status"]["state"] == "ACTIVE", "{} {ready}", found["status"]["fleet"]);
         Ok(())
     })
+}
+
+/// Who edits on the spoke what the hub keeps reads that it will not last; the hub itself does not.
+fn edits_are_warned_of(admin: &Admin<'_>) -> Result<()> {
+    let on_eu = |args: &[&str]| Ok::<_, anyhow::Error>(admin.env.kubectl_says("eu", args, None)?.aside);
+    let (change, kept) =
+        (["annotate", "--overwrite", "configmap", "first"], "kept by kro-hub for default/first:");
+    let with = |more| [&change[..], &[more]].concat();
+    // A policy is in force a moment after it is there.
+    eventually(PATIENCE, "an edit is warned of", || {
+        let said = on_eu(&with("who=me"))?;
+        ensure!(said.contains("Warning: ") && said.contains(kept), "{said:?}");
+        Ok(())
+    })?;
+    let said = on_eu(&["delete", "configmap", "first", "--dry-run=server"])?;
+    ensure!(said.contains(kept) && said.contains("change the instance on the hub"), "{said:?}");
+    // The mirror has the name of its instance.
+    let said = on_eu(&["annotate", "verb.kro.run", "first", "who=me"])?;
+    ensure!(said.contains(kept), "{said:?}");
+    let said = on_eu(&["create", "configmap", "mine"])?;
+    ensure!(said.is_empty(), "{said:?}");
+    let said = on_eu(&["annotate", "configmap", "mine", "who=me"])?;
+    ensure!(said.is_empty(), "what is nobody's: {said:?}");
+    let said =
+        on_eu(&[&with("who=you")[..], &["--as=system:serviceaccount:kro-hub-access:kro-hub"]].concat());
+    // Impersonated, so with the rights of the account: whatever the answer, there is no warning.
+    let said = said.unwrap_or_else(|error| format!("{error:#}"));
+    ensure!(!said.contains("Warning"), "{said:?}");
+    Ok(())
 }
 
 /// A right that is taken away is named with what mends it, and the mend helps.

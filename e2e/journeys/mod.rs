@@ -31,6 +31,7 @@ mod rollout_said;
 mod schemas;
 mod stand;
 pub mod takeover;
+pub mod webhook;
 
 use crate::env::Programs;
 use crate::lanes::INSTANCES;

@@ -12,6 +12,7 @@ pub mod register;
 mod roles;
 #[cfg(test)]
 mod tests;
+pub mod warnings;
 
 pub use grants::Granted;
 pub use question::Question;

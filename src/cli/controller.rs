@@ -86,16 +86,16 @@ enum Placement {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
+pub(super) enum LogFormat {
     Text,
     Json,
 }
 
 /// `None`: not served.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Address(Option<SocketAddr>);
+pub(super) struct Address(pub Option<SocketAddr>);
 
-fn address(text: &str) -> Result<Address, String> {
+pub(super) fn address(text: &str) -> Result<Address, String> {
     if text == "0" {
         return Ok(Address(None));
     }
@@ -184,7 +184,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     hub.spawn(work)?.join().map_err(|_| anyhow::anyhow!("the hub's loop panicked"))?
 }
 
-fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {
+pub(super) fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     tokio::spawn(async move {
@@ -198,7 +198,7 @@ fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn log_to_stderr(filter: &str, format: LogFormat) -> anyhow::Result<()> {
+pub(super) fn log_to_stderr(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(filter).context("--log")?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {

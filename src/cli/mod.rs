@@ -24,6 +24,7 @@ mod show;
 mod trace;
 mod validate;
 mod wait;
+mod webhook;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::io::Write;
@@ -57,6 +58,8 @@ enum Command {
     Complete(completion::Asked),
     /// Run the controller
     Controller(Box<controller::Args>),
+    /// Run the admission webhook: what is wrong for good is refused when it is written
+    Webhook(Box<webhook::Args>),
     /// Check and evaluate expressions
     Cel(Box<cel::Args>),
     /// Check definitions, instances and clusters in files
@@ -103,6 +106,7 @@ pub fn run() -> ExitCode {
         Command::Completion(args) => return completion::run(&args),
         Command::Complete(asked) => return completion::complete(asked),
         Command::Controller(args) => controller::run(*args).map(|()| true),
+        Command::Webhook(args) => webhook::run(*args).map(|()| true),
         Command::Cel(args) => cel::run(*args),
         Command::Validate(args) => return validate::run(*args),
         Command::Graph(args) => return graph::run(*args),

@@ -21,16 +21,21 @@ pub struct ClusterInfo {
     pub version: String,
 }
 
+/// Major and minor of a version, whatever a vendor wrote behind them.
+pub fn version_numbers(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.trim_start_matches('v').splitn(3, '.');
+    let mut number = || {
+        let part = parts.next()?;
+        let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+        part.get(..end)?.parse().ok()
+    };
+    Some((number()?, number()?))
+}
+
 impl ClusterInfo {
     /// Major and minor of the version, whatever a vendor wrote behind them.
     pub fn version_numbers(&self) -> Option<(u32, u32)> {
-        let mut parts = self.version.trim_start_matches('v').splitn(3, '.');
-        let mut number = || {
-            let part = parts.next()?;
-            let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
-            part.get(..end)?.parse().ok()
-        };
-        Some((number()?, number()?))
+        version_numbers(&self.version)
     }
 
     /// What `kro.cluster` is in expressions; `None` while the cluster did not say all of it.

@@ -22,6 +22,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
+{{- define "kro-hub.webhook.selector" -}}
+app.kubernetes.io/name: kro-hub-webhook
+{{- end }}
+
+{{- define "kro-hub.webhook.labels" -}}
+{{ merge (include "kro-hub.webhook.selector" . | fromYaml) (include "kro-hub.labels" . | fromYaml) | toYaml }}
+{{- end }}
+
 {{- define "kro-hub.image" -}}
 {{- with .Values.image -}}
 {{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}

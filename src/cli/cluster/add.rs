@@ -2,10 +2,10 @@
 
 use super::{Both, confirm, print};
 use crate::access::register::{self, Way};
-use crate::access::{Access, Account, Question};
+use crate::access::{Access, Account, Question, warnings};
 use crate::cli::rbac::{self, FromHub};
 use crate::cli::validate::Judging;
-use crate::edge::clusters::{Hub, Order, Surveyed, TokenKind, enrol, survey};
+use crate::edge::clusters::{Hub, Order, Surveyed, TokenKind, enrol, survey, warns};
 use crate::edge::{Connection, Failure, Person};
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::Value;
@@ -33,6 +33,9 @@ pub struct Args {
     /// secret lasts until it is deleted; bound ends by itself
     #[arg(long, value_enum, default_value = "secret")]
     token: Token,
+    /// Let the cluster warn people who change there what the hub keeps
+    #[arg(long)]
+    warn_on_edit: bool,
     /// Only instances of these namespaces may be placed there
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     allowed_namespaces: Vec<String>,
@@ -98,7 +101,7 @@ impl Args {
             print(&self.manifests(&hub, &way, &account, &roles));
             return Ok(ExitCode::SUCCESS);
         }
-        let found = survey(&self.name, &hub, &spoke, &needs(&account, &questions)).await?;
+        let found = survey(&self.name, &hub, &spoke, &self.needs(&account, &questions)).await?;
         let missing = from_hub.not_served(&spoke).await?;
         let sides = Sides {
             found: &found,
@@ -122,6 +125,9 @@ impl Args {
                 first.why
             )));
         }
+        if self.warn_on_edit {
+            warns(&spoke).await?;
+        }
         let granted = match &access {
             Some(access) => format!("roles of {} rules (kro-hub rbac shows them)", access.rules()),
             None => format!("{} objects of {}", roles.len(), self.access),
@@ -141,6 +147,7 @@ impl Args {
             namespaces: self.allowed_namespaces.clone(),
             account,
             roles,
+            warnings: self.warnings(),
             questions,
             token: self.token.into(),
         };
@@ -217,6 +224,11 @@ impl Args {
         Ok((known.objects(), Some(known)))
     }
 
+    /// What warns of edits there, where that is wanted.
+    fn warnings(&self) -> Vec<Value> {
+        if self.warn_on_edit { warnings::of_edits() } else { Vec::new() }
+    }
+
     fn summary(&self, sides: &Sides<'_>) -> String {
         let Sides { found, hub, spoke, way, from_hub, missing } = sides;
         let survey = &found.survey;
@@ -262,8 +274,13 @@ impl Args {
     fn writes(&self, sides: &Sides<'_>, account: &Account, roles: &str) -> String {
         let (spoke, hub) = (sides.spoke, sides.hub);
         let labels: Vec<String> = self.labels.iter().map(|(k, v)| format!(" {k}={v}")).collect();
+        let warned = if self.warn_on_edit {
+            format!(", ValidatingAdmissionPolicy {}", warnings::POLICY)
+        } else {
+            String::new()
+        };
         format!(
-            "creates on {}: namespace {}, ServiceAccount {}, token, {roles}\n\
+            "creates on {}: namespace {}, ServiceAccount {}, token, {roles}{warned}\n\
              creates on the hub: Secret {}/{}, labels hub.kro.run/cluster=true{}\n",
             spoke.name,
             account.namespace,
@@ -272,6 +289,48 @@ impl Args {
             self.name,
             labels.concat()
         )
+    }
+
+    /// What the person has to be allowed on the spoke: to make the account, and to hold what is granted to it.
+    fn needs(&self, account: &Account, granted: &[Question]) -> Vec<Question> {
+        let question = |verb: &str, group: &str, resource: &str, namespace: &str, why: &str| Question {
+            verb: verb.into(),
+            group: group.into(),
+            resource: resource.into(),
+            subresource: String::new(),
+            name: String::new(),
+            namespace: namespace.into(),
+            url: String::new(),
+            why: why.into(),
+        };
+        let rbac = "rbac.authorization.k8s.io";
+        let mut all = Vec::new();
+        for verb in ["create", "patch"] {
+            all.push(question(verb, "", "namespaces", "", "the namespace of the account"));
+            for resource in ["serviceaccounts", "secrets"] {
+                all.push(question(verb, "", resource, &account.namespace, "the account of the hub"));
+            }
+            for (resource, namespace) in [
+                ("clusterroles", ""),
+                ("clusterrolebindings", ""),
+                ("roles", "kube-system"),
+                ("rolebindings", "kube-system"),
+            ] {
+                all.push(question(verb, rbac, resource, namespace, "the rights of the hub"));
+            }
+        }
+        for resource in ["validatingadmissionpolicies", "validatingadmissionpolicybindings"] {
+            for verb in ["get", "create", "patch"].into_iter().filter(|_| self.warn_on_edit) {
+                all.push(question(verb, warnings::ADMISSION, resource, "", "--warn-on-edit"));
+            }
+        }
+        all.extend(
+            granted.iter().map(|q| Question {
+                why: format!("who grants a right must hold it; {}", q.why),
+                ..q.clone()
+            }),
+        );
+        all
     }
 
     /// What belongs into Git: one part for the spoke, one for the hub. The token does not.
@@ -283,7 +342,11 @@ impl Args {
         };
         let mut out = format!("# For {}: apply it there.\n", self.name);
         let secret = register::token_secret(account, "kro-hub-token");
-        let on_spoke = register::account(account).into_iter().chain([secret]).chain(roles.iter().cloned());
+        let on_spoke = register::account(account)
+            .into_iter()
+            .chain([secret])
+            .chain(roles.iter().cloned())
+            .chain(self.warnings());
         let yaml = |object: &Value| serde_saphyr::to_string(object).unwrap_or_default();
         for object in on_spoke {
             let _ = write!(out, "---\n{}\n", yaml(&object).trim_end());
@@ -319,40 +382,4 @@ struct Sides<'a> {
     from_hub: &'a FromHub,
     /// Kinds that are not served there, with their definitions.
     missing: &'a [(String, String)],
-}
-
-/// What the person has to be allowed on the spoke: to make the account, and to hold what is granted to it.
-fn needs(account: &Account, granted: &[Question]) -> Vec<Question> {
-    let question = |verb: &str, group: &str, resource: &str, namespace: &str, why: &str| Question {
-        verb: verb.into(),
-        group: group.into(),
-        resource: resource.into(),
-        subresource: String::new(),
-        name: String::new(),
-        namespace: namespace.into(),
-        url: String::new(),
-        why: why.into(),
-    };
-    let rbac = "rbac.authorization.k8s.io";
-    let mut all = Vec::new();
-    for verb in ["create", "patch"] {
-        all.push(question(verb, "", "namespaces", "", "the namespace of the account"));
-        for resource in ["serviceaccounts", "secrets"] {
-            all.push(question(verb, "", resource, &account.namespace, "the account of the hub"));
-        }
-        for (resource, namespace) in [
-            ("clusterroles", ""),
-            ("clusterrolebindings", ""),
-            ("roles", "kube-system"),
-            ("rolebindings", "kube-system"),
-        ] {
-            all.push(question(verb, rbac, resource, namespace, "the rights of the hub"));
-        }
-    }
-    all.extend(
-        granted
-            .iter()
-            .map(|q| Question { why: format!("who grants a right must hold it; {}", q.why), ..q.clone() }),
-    );
-    all
 }

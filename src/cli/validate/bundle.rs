@@ -5,6 +5,7 @@
 use crate::schema::openapi::Document;
 use anyhow::{anyhow, bail};
 use serde_json::{Map, Value, json};
+use std::sync::LazyLock;
 
 static FILE: &[u8] = include_bytes!("kubernetes.json.zlib");
 /// More than the file holds. The file is our own, yet nothing is unpacked without bounds.
@@ -28,9 +29,17 @@ pub struct Bundle {
     pub document: Document,
 }
 
+/// The built-in kinds, unpacked once: a webhook judges by them again and again.
+///
 /// # Errors
 /// The file in the program is broken.
-pub fn read() -> anyhow::Result<Bundle> {
+pub fn read() -> anyhow::Result<&'static Bundle> {
+    static READ: LazyLock<Result<Bundle, String>> =
+        LazyLock::new(|| unpacked().map_err(|error| format!("{error:#}")));
+    READ.as_ref().map_err(|error| anyhow!("{error}"))
+}
+
+fn unpacked() -> anyhow::Result<Bundle> {
     let bytes = miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(FILE, MAX_BYTES)
         .map_err(|e| anyhow!("the built-in kinds of Kubernetes: {e}"))?;
     let mut value: Value = serde_json::from_slice(&bytes)?;

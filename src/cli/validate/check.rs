@@ -380,8 +380,7 @@ fn compile(
         .collect();
     for (path, gvk) in kinds.iter().filter(|(_, gvk)| noted.contains(gvk)) {
         let message = format!("nobody is known to serve {gvk}: its fields are not checked");
-        let help =
-            known.near(gvk).unwrap_or_else(|| "give its CustomResourceDefinition with --schemas".to_owned());
+        let help = known.near(gvk).unwrap_or_else(|| known.remedy.to_owned());
         findings.warn_at_path(object, Rule::UnknownKind, path, Words { message, help: Some(help) });
     }
     match compiled {
@@ -391,8 +390,7 @@ fn compile(
                 let kind = kinds.iter().find(|(path, _)| *path == problem.path);
                 match kind.filter(|(_, gvk)| known.find(gvk) == Served::No) {
                     Some((_, gvk)) => {
-                        let otherwise =
-                            format!("{}; give its CustomResourceDefinition with --schemas", known.origin);
+                        let otherwise = format!("{}; {}", known.origin, known.remedy);
                         problem.help = Some(known.near(gvk).unwrap_or(otherwise));
                         findings.diagnostic(object, Rule::UnknownKind, problem);
                     }

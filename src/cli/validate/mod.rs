@@ -1,5 +1,6 @@
 //! `kro-hub validate`: definitions, instances, clusters and placements in files, judged before anybody applies them.
 
+mod asked;
 mod bundle;
 mod check;
 mod exclude;
@@ -23,6 +24,7 @@ use crate::api::Gvk;
 use crate::graph::{self, Graph};
 use crate::schema::openapi::Document;
 use anyhow::{Context, anyhow, bail};
+pub use asked::{builtin_version, judge};
 use check::{Checked, Judge, Read};
 use clap::Args as ClapArgs;
 use exclude::Excluded;

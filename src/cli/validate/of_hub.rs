@@ -61,6 +61,11 @@ impl Definitions {
         Ok(Self { files, objects, refusals, snapshots: revisions.iter().filter_map(snapshot).collect() })
     }
 
+    /// The texts, the objects in them, and what cannot be read.
+    pub fn parts(self) -> (Vec<File>, Vec<Object>, Vec<(usize, Refused)>) {
+        (self.files, self.objects, self.refusals)
+    }
+
     /// The documents that hold the kinds which they name.
     pub fn documents(&self) -> BTreeSet<String> {
         let mut kinds = check::named_kinds(&self.objects);

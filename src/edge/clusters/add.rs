@@ -2,12 +2,12 @@
 
 use super::hub::Hub;
 use super::token::{self, TokenKind};
-use super::{PATIENCE, POLL, apply};
+use super::{PATIENCE, POLL, apply, resource_of};
 use crate::access::register::{self, Survey, Way};
-use crate::access::{Account, Question};
+use crate::access::{Account, Question, warnings};
 use crate::api::keys::hub as keys;
 use crate::api::names::ClusterName;
-use crate::edge::{Connection, Failure};
+use crate::edge::{Connection, Failure, Sort};
 use crate::hub::{identity, resources};
 use crate::metrics::Metrics;
 use crate::spoke::client::{ClientSettings, SpokeClient};
@@ -33,6 +33,8 @@ pub struct Order {
     pub account: Account,
     /// Roles and bindings on the spoke.
     pub roles: Vec<Value>,
+    /// What warns people there of edits.
+    pub warnings: Vec<Value>,
     /// What the account has to be allowed before the hub uses it.
     pub questions: Vec<Question>,
     pub token: TokenKind,
@@ -102,7 +104,7 @@ pub async fn enrol(
     survey: &Survey,
     order: &Order,
 ) -> Result<Result<(), String>, Failure> {
-    for object in register::account(&order.account).iter().chain(&order.roles) {
+    for object in register::account(&order.account).iter().chain(&order.roles).chain(&order.warnings) {
         apply(spoke, object).await?;
     }
     let token = token::get(spoke, &order.account, order.token, false).await?;
@@ -114,6 +116,22 @@ pub async fn enrol(
     }
     apply(&hub.connection, &register::secret(survey, &order.labels, &order.way, &kubeconfig)).await?;
     Ok(tried)
+}
+
+/// Whether the cluster can warn of edits.
+///
+/// # Errors
+/// It is too old for that, or cannot be asked.
+pub async fn warns(spoke: &Connection) -> Result<(), Failure> {
+    let policy = warnings::of_edits().first().map(resource_of);
+    let Some(policy) = policy else { return Ok(()) };
+    match spoke.get(&policy, "", warnings::POLICY).await {
+        Err(failure) if failure.sort == Sort::NotServed => Err(Failure::usage(format!(
+            "{} cannot warn of edits: it has no {} of {}, which is there from Kubernetes 1.30 on; leave out --warn-on-edit",
+            spoke.name, policy.plural, policy.api_version
+        ))),
+        asked => asked.map(drop),
+    }
 }
 
 /// An API server hears of new roles a moment later.

@@ -6,7 +6,7 @@ mod remove;
 mod rotate;
 mod token;
 
-pub use add::{Order, Surveyed, enrol, survey};
+pub use add::{Order, Surveyed, enrol, survey, warns};
 pub use hub::{Hub, status_of};
 pub use remove::{Leaving, clean, remove};
 pub use rotate::{address, by_secret, rotate};
@@ -33,8 +33,15 @@ fn resource_of(object: &Value) -> ApiResource {
         version: version.into(),
         api_version: api_version.into(),
         kind: kind.into(),
-        // So it is for all of them: namespaces, secrets, clusterrolebindings, clusters.
-        plural: format!("{}s", kind.to_lowercase()),
+        plural: plural_of(kind),
+    }
+}
+
+/// Most have an s: namespaces, secrets, clusterrolebindings, clusters.
+fn plural_of(kind: &str) -> String {
+    match kind.to_lowercase() {
+        kind if kind.ends_with("policy") => format!("{}ies", kind.trim_end_matches('y')),
+        kind => format!("{kind}s"),
     }
 }
 

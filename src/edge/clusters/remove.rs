@@ -1,8 +1,8 @@
 //! Taking a cluster out of the fleet, and on its own side what registering made there.
 
 use super::hub::Hub;
-use super::{PATIENCE, POLL, delete};
-use crate::access::{Account, CLAIM_ROLE, SPOKE_ROLE};
+use super::{PATIENCE, POLL, delete, plural_of};
+use crate::access::{Account, CLAIM_ROLE, SPOKE_ROLE, warnings};
 use crate::api::Object;
 use crate::api::keys::hub as keys;
 use crate::edge::{Connection, Failure, Sort};
@@ -82,7 +82,7 @@ async fn unlabel(client: &Connection, secret: &Object) -> Result<(), Failure> {
     client.within(&what, at.merge_patch(&json!({"metadata": {"labels": labels}}))).await.map(drop)
 }
 
-/// Deletes what registering made on a spoke: roles, account, tokens, and the claim where it is this hub's. Returns their names.
+/// Deletes what registering made on a spoke: what warns of edits, roles, account, tokens, and the claim where it is this hub's. Returns their names.
 ///
 /// # Errors
 /// What could not be deleted.
@@ -91,22 +91,21 @@ pub async fn clean(
     account: &Account,
     hub_id: Option<&str>,
 ) -> Result<Vec<String>, Failure> {
-    let rbac = |kind: &str| ApiResource {
-        group: "rbac.authorization.k8s.io".into(),
+    let of = |group: &str, kind: &str| ApiResource {
+        group: group.into(),
         version: "v1".into(),
-        api_version: "rbac.authorization.k8s.io/v1".into(),
+        api_version: if group.is_empty() { "v1".into() } else { format!("{group}/v1") },
         kind: kind.into(),
-        plural: format!("{}s", kind.to_lowercase()),
+        plural: plural_of(kind),
     };
-    let core = |kind: &str| ApiResource {
-        group: String::new(),
-        version: "v1".into(),
-        api_version: "v1".into(),
-        kind: kind.into(),
-        plural: format!("{}s", kind.to_lowercase()),
-    };
+    let rbac = |kind: &str| of("rbac.authorization.k8s.io", kind);
+    let core = |kind: &str| of("", kind);
+    let admission = |kind: &str| of(warnings::ADMISSION, kind);
     let system = keys::CLAIM_NAMESPACE;
     let made = [
+        // What is left there is nobody's to keep, so nobody is to be warned.
+        (admission("ValidatingAdmissionPolicyBinding"), "", warnings::POLICY),
+        (admission("ValidatingAdmissionPolicy"), "", warnings::POLICY),
         (rbac("ClusterRoleBinding"), "", SPOKE_ROLE),
         (rbac("ClusterRoleBinding"), "", "kro-hub-admin"),
         (rbac("ClusterRole"), "", SPOKE_ROLE),

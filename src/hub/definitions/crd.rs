@@ -4,7 +4,7 @@ use crate::api::Object;
 use crate::api::keys::kro;
 use crate::hub::context::Context;
 use crate::schema::compat::{self, Conclusion, Look};
-use crate::spoke::client::ApiError;
+use crate::spoke::client::{ApiError, Verbs};
 use crate::spoke::crd::{crd_resource, is_established, look, names_refused, take_away};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -112,6 +112,42 @@ pub(in crate::hub) async fn ensure(
         live = client.at(&resource, "", name).get().await?.unwrap_or_default();
     }
     Err(Failure::passing(format!("CustomResourceDefinition {name} did not become Established in time")))
+}
+
+/// What becomes of the CRD that is there, should a definition be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Foreseen {
+    /// Nothing hinders it.
+    Fine,
+    /// It is somebody else's: said in these words.
+    Anothers(String),
+    /// What is stored would break: refused in these words.
+    Refused(String),
+}
+
+/// Foresees what [`ensure`] will say of a CRD; writes nothing, and names no instance, since it is told to whoever asks.
+///
+/// # Errors
+/// The hub cannot be asked.
+pub async fn foresee(
+    client: &Verbs,
+    wanted: &Value,
+    rgd_name: &str,
+    break_stored: bool,
+) -> Result<Foreseen, ApiError> {
+    let name = wanted.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    let Some(live) = client.at(&crd_resource(), "", name).get().await? else { return Ok(Foreseen::Fine) };
+    if let Err(failure) = owned_by(&live, name, rgd_name) {
+        return Ok(Foreseen::Anothers(failure.message));
+    }
+    let breaking = compat::compare(&live, wanted).breaking;
+    if breaking.is_empty() || Object(live.clone()).is_deleting() {
+        return Ok(Foreseen::Fine);
+    }
+    match look(client, &live, &breaking).await?.unnamed().conclude(name, break_stored) {
+        Conclusion::Refused(message) => Ok(Foreseen::Refused(message)),
+        Conclusion::Update | Conclusion::Replace => Ok(Foreseen::Fine),
+    }
 }
 
 /// Whether a CRD may be changed for this definition.

@@ -8,7 +8,7 @@ mod answers;
 mod changes;
 mod compilation;
 mod compile;
-mod crd;
+pub mod crd;
 mod deeds;
 mod deletion;
 mod entry;

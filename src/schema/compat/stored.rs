@@ -193,6 +193,13 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// Concludes the same without naming an instance.
+    #[must_use]
+    pub fn unnamed(mut self) -> Self {
+        self.breaks.iter_mut().for_each(|(_, names, _)| names.clear());
+        self
+    }
+
     /// Whether more instances would change nothing.
     pub fn is_decided(&self) -> bool {
         self.any && self.breaks.iter().all(|(_, _, count)| *count > NAMED)
@@ -224,7 +231,7 @@ impl<'a> Look<'a> {
 fn told(change: &Break, names: &[String], count: usize) -> String {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     match count {
-        0 => change.text.clone(),
+        _ if names.is_empty() => change.text.clone(),
         count if count > names.len() => format!("{} (concerns {} and others)", change.text, names.join(", ")),
         _ => format!("{} (concerns {})", change.text, text::few(&names, NAMED)),
     }

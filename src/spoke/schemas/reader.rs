@@ -5,7 +5,7 @@ use super::graphs::{Key, Verdict};
 use crate::api::names::Gvk;
 use crate::api::text;
 use crate::graph::{Diagnostic, Graph};
-use crate::schema::kinds::{Kinds, Served};
+use crate::schema::kinds::{Kind, Kinds, Served};
 use crate::schema::openapi::{self, Document};
 use crate::spoke::client::{ApiError, Verbs};
 use crate::spoke::discovery;
@@ -87,6 +87,11 @@ impl ClusterKinds {
         self.silent.iter().map(|(group, why)| {
             format!("the API group {group} does not answer ({why}); it is asked again by and by")
         })
+    }
+
+    /// The kinds that are served.
+    pub fn served(&self) -> impl Iterator<Item = (&Gvk, &Arc<Kind>)> {
+        self.known.iter().filter_map(|(gvk, entry)| Some((gvk, &entry.as_ref()?.kind)))
     }
 
     /// Equal for clusters that say the same of the same kinds.
