@@ -80,6 +80,31 @@ fn the_operations_page_names_every_flag() {
     assert!(missing.is_empty(), "docs/operations.md does not name KRO_HUB_{missing:?}");
 }
 
+#[test]
+fn the_page_of_the_webhook_and_the_chart_know_its_flags() {
+    let help = run(&["webhook", "--help"]);
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli/webhook.md")).unwrap();
+    let flags: Vec<&str> = help
+        .lines()
+        .filter_map(|l| l.split_whitespace().find(|word| word.starts_with("--")))
+        .filter(|flag| *flag != "--help")
+        .collect();
+    assert!(flags.len() > 10, "the help was read");
+    let missing: Vec<&&str> = flags.iter().filter(|flag| !page.contains(&format!("`{flag}`"))).collect();
+    assert!(missing.is_empty(), "docs/cli/webhook.md does not name {missing:?}");
+
+    let template = fs::read_to_string(deploy().join("chart/templates/webhook.yaml")).unwrap();
+    let given: Vec<&str> =
+        template.lines().filter_map(|l| l.trim().strip_prefix("- --")?.split('=').next()).collect();
+    assert!(given.len() > 5, "the template was read");
+    for flag in given {
+        assert!(flags.contains(&format!("--{flag}").as_str()), "the webhook has no flag --{flag}");
+    }
+    for name in template.lines().filter_map(|l| l.trim().strip_prefix("- name: KRO_HUB_")) {
+        assert!(help.contains(&format!("[env: KRO_HUB_{name}=")), "no flag reads KRO_HUB_{name}");
+    }
+}
+
 fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")
 }

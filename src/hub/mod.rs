@@ -21,7 +21,7 @@ mod placements;
 mod request;
 pub mod resources;
 mod run;
-mod server;
+pub mod server;
 #[cfg(test)]
 #[allow(clippy::too_many_lines, clippy::too_many_arguments)] // Of tests.
 mod simulation;

@@ -86,14 +86,12 @@ pub fn judge(
 ) -> Result<Found, String> {
     let Some((first, rest)) = readings.split_first() else { return Ok(Found::default()) };
     let mut found = Found { strict: by(*first)?, lenient: None };
+    let mut rest = rest.iter();
     let mut is_wrong = !found.strict.errors.is_empty();
-    for reading in rest.iter().take_while(|_| is_wrong) {
+    while is_wrong && let Some(reading) = rest.next() {
         let judgement = by(*reading)?;
         is_wrong = !judgement.errors.is_empty();
         found.lenient = Some(judgement);
-        if !is_wrong {
-            break;
-        }
     }
     Ok(found)
 }
