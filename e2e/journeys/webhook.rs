@@ -126,7 +126,7 @@ fn definitions(env: &Environment) -> Result<()> {
 
     let early = env.kubectl_says("hub", &["apply", "-f", "-"], Some(EARLY))?;
     let warned =
-        "Warning: spec.resources[1].template.kind: nobody is known to serve Later.later.example.org/v1";
+        "Warning: spec.resources[1].template.kind: nobody is known to serve later.example.org/v1 Later";
     ensure!(early.aside.contains(warned), "{:?}", early.aside);
     Ok(())
 }

@@ -166,7 +166,7 @@ async fn answer(State(hub): State<Arc<Hub>>, body: Bytes) -> Response {
     };
     let (uid, subject) = (asked.uid.clone(), asked.subject);
     let name = format!("{}/{}", asked.new.namespace(), asked.new.name());
-    let answer = match tokio::time::timeout(ANSWER, hub.answer(asked)).await {
+    let answer = match tokio::time::timeout(ANSWER, Box::pin(hub.answer(asked))).await {
         Ok(answer) => answer,
         Err(_) => Answer::warn(super::asking::NOT_JUDGED),
     };
