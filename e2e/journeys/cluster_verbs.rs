@@ -271,7 +271,7 @@ fn edits_are_warned_of(admin: &Admin<'_>) -> Result<()> {
     let said = on_eu(&["delete", "configmap", "first", "--dry-run=server"])?;
     ensure!(said.contains(kept) && said.contains("change the instance on the hub"), "{said:?}");
     // The mirror has the name of its instance.
-    let said = on_eu(&["annotate", "verb.kro.run", "first", "who=me"])?;
+    let said = on_eu(&["annotate", "verbs.kro.run", "first", "who=me"])?;
     ensure!(said.contains(kept), "{said:?}");
     let said = on_eu(&["create", "configmap", "mine"])?;
     ensure!(said.is_empty(), "{said:?}");

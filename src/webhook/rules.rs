@@ -190,7 +190,8 @@ fn kubeconfig(secret: &Object, cluster: Option<&Object>) -> Result<(), Blocked> 
     }
     let (name, namespace) = (secret.name().to_owned(), secret.namespace().to_owned());
     let reference = |field: &str| cluster.map(|c| c.str_at(&format!("/spec/credentials/secretRef/{field}")));
-    let is_of = reference("name") == Some(&name) && reference("namespace") == Some(&namespace);
+    let is_of =
+        reference("name") == Some(name.as_str()) && reference("namespace") == Some(namespace.as_str());
     let key = reference("key").filter(|key| is_of && !key.is_empty()).map(str::to_owned);
     let namespaces = [namespace.clone()];
     let secret_ref = SecretRef { name, namespace, key };

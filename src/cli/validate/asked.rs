@@ -52,13 +52,13 @@ pub fn judge(
     let options = graph::Options { omit, ..graph::Options::default() };
     let read = Read { files: &files, objects: &objects, refusals, ignored: 0 };
     let Checked { findings, graphs, .. } = check::check(read, known, &Judge { options, portable: false });
-    let said = |severity: Severity| {
+    let of = |severity: Severity| {
         let all = findings.iter().filter(move |finding| finding.severity == severity);
         all.map(said).collect::<Vec<_>>()
     };
     Ok(Judgement {
-        errors: said(Severity::Error),
-        warnings: said(Severity::Warning),
+        errors: of(Severity::Error),
+        warnings: of(Severity::Warning),
         crd: graphs.first().map(|(_, graph)| for_hub(&graph.crd, false)),
     })
 }
