@@ -28,10 +28,10 @@ pub fn of_edits() -> Vec<Value> {
     let namespace = told(
         hub::FULL_INSTANCE_NAMESPACE,
         kro::INSTANCE_NAMESPACE,
-        "has(oldObject.metadata.namespace) ? oldObject.metadata.namespace : \"\"",
+        "(has(oldObject.metadata.namespace) ? oldObject.metadata.namespace : \"\")",
     );
     let message = "\"kept by kro-hub\" + (variables.name == \"\" ? \"\" : \" for \" + \
-                   (variables.namespace == \"\" ? \"\" : variables.namespace + \"/\") + variables.name) + \
+                   (variables.place == \"\" ? \"\" : variables.place + \"/\") + variables.name) + \
                    \": a change here is undone; change the instance on the hub\"";
     vec![
         json!({"apiVersion": version, "kind": "ValidatingAdmissionPolicy", "metadata": metadata, "spec": {
@@ -48,7 +48,7 @@ pub fn of_edits() -> Vec<Value> {
                 {"name": "labels", "expression": map("labels")},
                 {"name": "annotations", "expression": map("annotations")},
                 {"name": "name", "expression": name},
-                {"name": "namespace", "expression": namespace},
+                {"name": "place", "expression": namespace},
             ],
             "validations": [{"expression": "false", "messageExpression": message}],
         }}),
