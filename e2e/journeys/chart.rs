@@ -112,7 +112,8 @@ fn as_kustomize_has_it(helm: &Helm, env: &Environment) -> Result<()> {
     Ok(())
 }
 
-/// What each set of values renders is taken by the API server, field for field.
+/// What each set of values renders is what its golden says, and is taken by the API server, field for field. After a change
+/// that is meant, `INSTA_UPDATE=always` writes the goldens anew.
 fn value_sets(helm: &Helm, env: &Environment) -> Result<()> {
     let api = env.api("hub");
     for namespace in [NAMESPACE, "team-a"] {
