@@ -115,16 +115,7 @@ impl Args {
         if let Some(why) = register::refusal(&found.survey) {
             return Err(Failure::usage(format!("{why}; nothing was written")));
         }
-        if let Some(first) = found.denied.first() {
-            let more = found.denied.len() - 1;
-            let others = if more == 0 { String::new() } else { format!(" and {more} more") };
-            return Err(Failure::usage(format!(
-                "you may not {} {}{others} ({}); nothing was written. Use a context of an administrator",
-                first.verb,
-                first.what(),
-                first.why
-            )));
-        }
+        allowed(&found)?;
         if self.warn_on_edit {
             warns(&spoke).await?;
         }
@@ -371,6 +362,19 @@ impl Args {
         );
         out
     }
+}
+
+/// Whether the person may do all that is needed.
+fn allowed(found: &Surveyed) -> Result<(), Failure> {
+    let Some(first) = found.denied.first() else { return Ok(()) };
+    let more = found.denied.len() - 1;
+    let others = if more == 0 { String::new() } else { format!(" and {more} more") };
+    Err(Failure::usage(format!(
+        "you may not {} {}{others} ({}); nothing was written. Use a context of an administrator",
+        first.verb,
+        first.what(),
+        first.why
+    )))
 }
 
 /// What was found before anything is written.
