@@ -66,3 +66,73 @@ pub fn judge(
 fn said(finding: &Finding) -> Said {
     Said { path: finding.path.clone(), message: finding.message.clone(), help: finding.help.clone() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// The hub serves one kind beside Kubernetes' own, whose size is a number.
+    fn hub() -> ClusterKinds {
+        let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}}});
+        let crd = json!({"metadata": {"name": "widgets.x.io"}, "spec": {"group": "x.io", "scope": "Namespaced",
+            "names": {"kind": "Widget", "plural": "widgets"},
+            "versions": [{"name": "v1", "served": true, "schema": {"openAPIV3Schema": schema}}]}});
+        let mut kinds = ClusterKinds::default();
+        kinds.add_generated([&crd]);
+        kinds
+    }
+
+    fn judged(template: &Value, reading: Reading) -> Judgement {
+        let definition = json!({"metadata": {"name": "app"}, "spec": {
+            "schema": {"apiVersion": "v1alpha1", "kind": "App", "spec": {"text": "string"}},
+            "resources": [{"id": "one", "template": template}]}});
+        judge(&definition, &hub(), reading, false).unwrap()
+    }
+
+    #[test]
+    fn what_each_reading_takes() {
+        let metadata = json!({"name": "${schema.metadata.name}"});
+        let of = |api: &str, kind: &str, spec: Value| json!({"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec});
+        let all = [Reading::Hub, Reading::HubKubernetes, Reading::BuiltIn, Reading::Nothing];
+        for (what, template, taken) in [
+            ("fine", of("x.io/v1", "Widget", json!({"size": 1})), [true, true, true, true]),
+            (
+                "a kind of the hub",
+                of("x.io/v1", "Widget", json!({"size": "large"})),
+                [false, true, true, true],
+            ),
+            (
+                "a field of the hub's kind",
+                of("x.io/v1", "Widget", json!({"colour": 1})),
+                [false, true, true, true],
+            ),
+            (
+                "a kind of Kubernetes",
+                of("apps/v1", "Deployment", json!({"replicas": "many"})),
+                [false, false, false, true],
+            ),
+            (
+                "an expression",
+                of("x.io/v1", "Widget", json!({"size": "${1 +}"})),
+                [false, false, false, false],
+            ),
+            ("nobody was asked", of("y.io/v1", "Other", json!({})), [true, true, true, true]),
+        ] {
+            for (reading, taken) in all.into_iter().zip(taken) {
+                let found = judged(&template, reading);
+                assert_eq!(found.errors.is_empty(), taken, "{what} by {reading:?}: {:?}", found.errors);
+                assert_eq!(found.crd.is_some(), taken, "{what} by {reading:?}");
+                // Who is more lenient knows fewer kinds.
+                let warned = reading == Reading::Hub && !found.warnings.is_empty();
+                assert!(!warned, "{what}: {:?}", found.warnings);
+            }
+        }
+        let said = judged(
+            &of("apps/v1", "Deployment", json!({"replicas": "${schema.spec.txet}"})),
+            Reading::BuiltIn,
+        );
+        assert_eq!(said.errors[0].path, "spec.resources[0].template.spec.replicas");
+        assert!(said.errors[0].to_string().contains("; did you mean"), "{}", said.errors[0]);
+    }
+}
