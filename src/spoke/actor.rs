@@ -20,6 +20,7 @@ mod rereading;
 mod running;
 mod stepping;
 
+use effects::Events;
 pub(crate) use effects::{Effect, Event, Freshness, ToJudge};
 pub use running::{Handle, Settings, start};
 
@@ -78,6 +79,8 @@ pub(crate) struct Actor {
     agenda: Agenda,
     /// When the last of them was begun.
     begun: Moment,
+    /// When a request ended last.
+    ended: Moment,
     /// Requests of instances that are under way, or wait for their turn.
     requests: usize,
     /// While so many are, no further instance is begun.
@@ -91,8 +94,10 @@ pub(crate) struct Actor {
     changes: HashMap<GroupKind, u64>,
 }
 
-/// One that was never stepped is begun at least this often.
+/// One that was never stepped is begun at least this often while no request ends.
 const OVERDUE: Duration = Duration::from_secs(1);
+/// The same while requests end: a slow server gets no more of what is new than it finishes, unless some of its requests hang.
+const OVERDUE_AT_WORK: Duration = Duration::from_secs(10);
 /// So many instances are stepped in one turn.
 const TURN: usize = 8;
 /// How often [`Actor::tick`] is called.
@@ -115,6 +120,7 @@ impl Actor {
             hub_id,
             local,
             begun: now.at,
+            ended: now.at,
             now,
             effects: Vec::new(),
             store: Arc::new(RwLock::new(Store::default())),
@@ -224,13 +230,19 @@ impl Actor {
     }
 
     fn has_work(&self) -> bool {
-        !self.queue.is_empty()
-            || (!self.fresh.is_empty() && (self.requests < self.enough || self.is_overdue()))
+        !self.queue.is_empty() || self.may_begin(0)
+    }
+
+    /// Whether one more that was never stepped may be, after so many in the same turn.
+    fn may_begin(&self, begun: usize) -> bool {
+        !self.fresh.is_empty() && (self.requests + begun < self.enough || self.is_overdue())
     }
 
     /// Requests that hang must not keep out what is new for ever.
     fn is_overdue(&self) -> bool {
-        !self.fresh.is_empty() && self.now.at.since(self.begun) >= OVERDUE
+        let at_work = self.now.at.since(self.ended) < OVERDUE;
+        let patience = if at_work { OVERDUE_AT_WORK } else { OVERDUE };
+        !self.fresh.is_empty() && self.now.at.since(self.begun) >= patience
     }
 
     fn next_key(&mut self) -> Option<InstanceKey> {

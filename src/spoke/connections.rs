@@ -189,7 +189,7 @@ impl Connections {
         let guard = request.extensions_mut().remove::<Guard>();
         for left in (0..TRIES).rev() {
             let again = repeat(&request);
-            let mut line = self.line().await?;
+            let mut line = Box::pin(self.line()).await?;
             let guarded = guard.as_ref().map_or(Ok(()), Guard::check);
             if self.0.hook.fence.check().and(guarded).is_err() {
                 self.park(line);

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Requests of all clusters together.
-const ALL: usize = 8_192;
+const ALL: usize = 2_048;
 /// The least of one cluster, in requests.
-pub const LEAST: usize = 8;
+pub const LEAST: usize = 4;
 /// The most of one cluster, in requests.
 pub const MOST: usize = 64;
 
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn few_have_enough_and_many_a_little_each() {
-        for (clusters, share) in [(0, 64), (1, 64), (128, 64), (256, 32), (1_000, 8), (100_000, 8)] {
+        for (clusters, share) in [(0, 64), (1, 64), (32, 64), (128, 16), (1_000, 4), (100_000, 4)] {
             assert_eq!(of(clusters), share, "{clusters}");
         }
     }
@@ -60,7 +60,7 @@ mod tests {
     fn who_ends_leaves_its_share_to_the_others() {
         let clusters = Clusters::default();
         let first = clusters.join();
-        let others: Vec<Member> = (1..512).map(|_| clusters.join()).collect();
+        let others: Vec<Member> = (1..128).map(|_| clusters.join()).collect();
         assert_eq!(first.share(), 16);
         drop(others);
         assert_eq!(first.share(), 64);

@@ -47,7 +47,7 @@ pub(super) async fn kind(
 ) {
     let mut attempt = 0;
     let served = loop {
-        match discover(&client, &gk, gvk.as_ref()).await {
+        match Box::pin(discover(&client, &gk, gvk.as_ref())).await {
             Ok(Some(served)) => break served,
             Ok(None) => {
                 tell(Seen::NotServed);
@@ -84,7 +84,7 @@ pub(super) async fn reference(
         if let Some(served) = known.take() {
             break served;
         }
-        match discover(&client, &gk, Some(gvk)).await {
+        match Box::pin(discover(&client, &gk, Some(gvk))).await {
             // Expressions were checked against this version: another one may have other fields.
             Ok(Some(served)) if *served.resource.version == *gvk.version => {
                 found(&served);

@@ -18,6 +18,9 @@ use kube::core::ApiResource;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Where it is told. Boxed: a channel keeps room for many of what it carries, and each cluster has one.
+pub(super) type Events = tokio::sync::mpsc::UnboundedSender<Box<Event>>;
+
 /// What watches, requests and timers tell the actor.
 #[derive(Debug)]
 pub(crate) enum Event {

@@ -112,6 +112,7 @@ impl Actor {
             }
             Event::Done(key, done) => {
                 self.requests = self.requests.saturating_sub(1);
+                self.ended = self.now.at;
                 let concerned = self.take_in(&done);
                 let written = done.objects();
                 if let Some(Slot { machine: Some(machine), .. }) = self.slots.get_mut(&key) {

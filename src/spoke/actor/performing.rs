@@ -1,7 +1,7 @@
 //! What an actor wants done is begun here, beside the actor, and ends with it.
 
 use super::running::Settings;
-use super::{Effect, Event, Freshness, ToJudge};
+use super::{Effect, Event, Events, Freshness, ToJudge};
 use crate::api::Gvk;
 use crate::api::maps::HashMap;
 use crate::api::names::{ClusterName, GroupKind, HubId, InstanceKey};
@@ -19,7 +19,6 @@ use crate::spoke::watch::{self, Seen};
 use crate::spoke::{crd, crd_names, perform, spans};
 use kube::core::ApiResource;
 use std::sync::Arc;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -31,7 +30,7 @@ pub(super) struct Beside {
     client: SpokeClient,
     reader: Reader,
     metrics: Metrics,
-    events: mpsc::UnboundedSender<Event>,
+    events: Events,
     /// Ends the watch of a kind.
     watches: HashMap<GroupKind, CancellationToken>,
     /// Ends the watch of an external reference.
@@ -43,7 +42,7 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    pub fn new(settings: &Settings, events: mpsc::UnboundedSender<Event>, cancel: CancellationToken) -> Self {
+    pub fn new(settings: &Settings, events: Events, cancel: CancellationToken) -> Self {
         Self {
             cluster: settings.cluster.clone(),
             hub_id: settings.hub_id.clone(),
@@ -78,7 +77,7 @@ impl Beside {
                 let events = self.events.clone();
                 self.spawn(async move {
                     tokio::time::sleep(pause).await;
-                    drop(events.send(event));
+                    drop(events.send(Box::new(event)));
                 });
             }
         }
@@ -88,7 +87,7 @@ impl Beside {
     pub fn watch_crds(&self) {
         let (client, events) = (self.client.clone(), self.events.clone());
         self.spawn(async move {
-            let told = |seen| events.send(Event::Crd(seen)).is_ok();
+            let told = |seen| events.send(Box::new(Event::Crd(seen))).is_ok();
             crd_names::crds(&client, told).await;
         });
     }
@@ -98,7 +97,7 @@ impl Beside {
         let span = spans::instance(&key);
         let work = async move {
             let done = perform::perform(&client, &task, action, resource).await;
-            drop(events.send(Event::Done(key, done)));
+            drop(events.send(Box::new(Event::Done(key, done))));
         };
         self.spawn(work.instrument(span));
     }
@@ -108,7 +107,7 @@ impl Beside {
         self.spawn(async move {
             let ensured =
                 crd::ensure(&client, &graph, &hub_id, crd::May { break_it: allow_breaking, rank }).await;
-            drop(events.send(Event::Crds(graph.gvk.group_kind(), ensured)));
+            drop(events.send(Box::new(Event::Crds(graph.gvk.group_kind(), ensured))));
         });
     }
 
@@ -119,7 +118,7 @@ impl Beside {
         }
         let (client, events) = (self.client.clone(), self.events.clone());
         let of = gk.clone();
-        let tell = move |seen: Seen| events.send(Event::Watch(of.clone(), serial, seen)).is_ok();
+        let tell = move |seen: Seen| events.send(Box::new(Event::Watch(of.clone(), serial, seen))).is_ok();
         self.spawn_watch(stop, watch::kind(client, gk, gvk, selector, tell));
     }
 
@@ -129,9 +128,11 @@ impl Beside {
             before.cancel();
         }
         let (events, gvk) = (self.events.clone(), subject.gvk().clone());
-        let found = move |served: &Served| drop(events.send(Event::Served(gvk.clone(), served.clone())));
+        let found =
+            move |served: &Served| drop(events.send(Box::new(Event::Served(gvk.clone(), served.clone()))));
         let (events, of) = (self.events.clone(), subject.clone());
-        let tell = move |seen: Seen| events.send(Event::Reference(of.clone(), serial, seen)).is_ok();
+        let tell =
+            move |seen: Seen| events.send(Box::new(Event::Reference(of.clone(), serial, seen))).is_ok();
         self.spawn_watch(stop, watch::reference(self.client.clone(), subject, known, found, tell));
     }
 
@@ -139,7 +140,7 @@ impl Beside {
         let shared = self.references.get(&Subject::Kind(lookup.gvk.clone()));
         let stop = shared.cloned().unwrap_or_else(|| self.cancel.clone());
         let (events, of) = (self.events.clone(), lookup.clone());
-        let tell = move |answer| events.send(Event::Answered(of.clone(), answer)).is_ok();
+        let tell = move |answer| events.send(Box::new(Event::Answered(of.clone(), answer))).is_ok();
         self.spawn(until(stop, watch::ask(self.client.clone(), lookup, known, tell)));
     }
 
@@ -172,19 +173,24 @@ impl Beside {
     /// A watch that is counted, and ends with `stop`.
     fn spawn_watch(&self, stop: CancellationToken, watch: impl Future<Output = ()> + Send + 'static) {
         let (metrics, cluster) = (self.metrics.clone(), self.cluster.clone());
+        let watch = until(stop, watch);
         self.spawn(async move {
             metrics.watch_opened(cluster.as_str());
-            until(stop, watch).await;
+            watch.await;
             metrics.watch_closed(cluster.as_str());
         });
     }
 }
 
-async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => {}
-        () = work => {}
+fn until(stop: CancellationToken, work: impl Future<Output = ()> + Send) -> impl Future<Output = ()> + Send {
+    // Boxed: a future that waits for another has room for it twice, and a watch stands as long as its cluster.
+    let work = Box::pin(work);
+    async move {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = work => {}
+        }
     }
 }
 
@@ -193,7 +199,7 @@ struct Judge {
     cluster: ClusterName,
     client: SpokeClient,
     reader: Reader,
-    events: mpsc::UnboundedSender<Event>,
+    events: Events,
 }
 
 impl Judge {
@@ -208,14 +214,14 @@ impl Judge {
                     if says_enough(&error) {
                         // Said where it is used, and tried on.
                         let verdict = Err(Arc::from(error.to_string()));
-                        drop(self.events.send(Event::Judged(key.clone(), verdict)));
+                        drop(self.events.send(Box::new(Event::Judged(key.clone(), verdict))));
                     }
                 }
             }
             tokio::time::sleep(backoff(attempt, self.cluster.as_str())).await;
             attempt += 1;
         };
-        drop(self.events.send(Event::Judged(key, verdict)));
+        drop(self.events.send(Box::new(Event::Judged(key, verdict))));
     }
 }
 

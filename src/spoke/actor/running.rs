@@ -124,7 +124,7 @@ async fn supervise(
 /// Why an actor's task goes on.
 enum Heard {
     Message(ToSpoke),
-    Event(Event),
+    Event(Box<Event>),
     Contact(Contact),
     Tick,
     /// Instances may be stepped.
@@ -147,7 +147,7 @@ impl Running {
     async fn run(
         mut self,
         mut inbox: mpsc::UnboundedReceiver<ToSpoke>,
-        mut incoming: mpsc::UnboundedReceiver<Event>,
+        mut incoming: mpsc::UnboundedReceiver<Box<Event>>,
     ) {
         self.beside.watch_crds();
         let mut tick = tokio::time::interval(TICK);
@@ -180,7 +180,7 @@ impl Running {
                 }
                 Heard::Event(event) => {
                     self.waited(of_events.taken(begin));
-                    self.now().on_event(event);
+                    self.now().on_event(*event);
                 }
                 Heard::Contact(contact) => self.on_contact(contact),
                 Heard::Tick => {

@@ -60,11 +60,12 @@ impl Turn {
 impl Actor {
     /// Takes the instances whose turn it is.
     pub fn begin_turn(&mut self) -> Turn {
-        let mut machines = Vec::new();
-        while machines.len() < TURN && self.has_work() {
+        let (mut machines, mut begun) = (Vec::new(), 0);
+        while machines.len() < TURN && (!self.queue.is_empty() || self.may_begin(begun)) {
             let Some(key) = self.next_key() else { break };
             self.queued.remove(&key);
             let Some(slot) = self.slots.get_mut(&key) else { continue };
+            begun += usize::from(slot.fresh);
             (slot.fresh, slot.rested) = (false, false);
             machines.extend(slot.machine.take().map(|machine| (key, machine.task().clone(), machine)));
         }

@@ -20,7 +20,7 @@ impl<L: FnMut(Listed) -> bool> ListWatch<'_, L> {
                 query.push(("continue", next.as_str()));
             }
             let path = self.wanted.path_with(&query);
-            let read = match self.client.page(&path, self.wanted.accept(true)).await {
+            let read = match Box::pin(self.client.page(&path, self.wanted.accept(true))).await {
                 Err(ApiError::TooLarge { .. }) if self.page > 1 => {
                     self.page = (self.page / 4).max(1);
                     continue;
