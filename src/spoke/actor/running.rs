@@ -149,6 +149,7 @@ impl Running {
         mut inbox: mpsc::UnboundedReceiver<ToSpoke>,
         mut incoming: mpsc::UnboundedReceiver<Box<Event>>,
     ) {
+        tokio::time::sleep(self.settings.clusters.wait_to_begin(Instant::now())).await;
         self.beside.watch_crds();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
