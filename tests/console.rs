@@ -60,13 +60,17 @@ fn mistakes_are_one_sentence_and_one() {
             "? 1\nerror: there is no kubeconfig /no/such/kubeconfig; give --kubeconfig, or set KUBECONFIG\n",
         ),
         (
+            "plan -f a.yaml",
+            "? 1\nerror: there is no kubeconfig /no/such/kubeconfig; give --kubeconfig, or set KUBECONFIG\n",
+        ),
+        (
             "approve webapp/a",
             "? 1\nerror: there is no kubeconfig /no/such/kubeconfig; give --kubeconfig, or set KUBECONFIG\n",
         ),
     ] {
         assert_eq!(printed(&format!("kro-hub {line}")), expect, "{line}");
     }
-    for line in ["get --nonsense", "trace", "wait webapp/a --for a.b", "completion tcsh", "nonsense"] {
+    for line in ["get --nonsense", "trace", "wait webapp/a --for a.b", "completion tcsh", "plan", "nonsense"] {
         assert!(printed(&format!("kro-hub {line}")).starts_with("? 1\n"), "{line}");
     }
     assert!(printed("kro-hub validate").starts_with("? 2\n"), "as its page says");

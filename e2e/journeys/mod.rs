@@ -21,6 +21,7 @@ mod instances_on_hub;
 mod instances_reads;
 mod people;
 mod people_live;
+mod people_plan;
 mod placement;
 pub mod registration;
 mod rollout;
@@ -73,6 +74,7 @@ impl Stands {
             schemas::TRIALS,
             people::TRIALS,
             people_live::TRIALS,
+            people_plan::TRIALS,
             placement::TRIALS,
             rollout::TRIALS,
             rollout_facts::TRIALS,

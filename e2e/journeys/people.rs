@@ -55,6 +55,7 @@ impl Person {
         add("hub", "hub", &|_, _| ())?;
         add("eu", "eu", &|_, _| ())?;
         add("us", "us", &|_, user| user["as"] = json!("nobody"))?;
+        add("us-admin", "us", &|_, _| ())?;
         add("ap", "ap", &|cluster, _| cluster["server"] = json!("https://127.0.0.1:1"))?;
         add("stranger", "hub", &|_, user| user["as"] = json!("nobody"))?;
         let kubeconfig = stand.env.dir().join(format!("{namespace}.kubeconfig"));

@@ -18,6 +18,7 @@ mod find;
 mod gates;
 mod get;
 mod graph;
+mod plan;
 mod rbac;
 mod render;
 mod show;
@@ -76,6 +77,8 @@ enum Command {
     Argocd(Box<argocd::Args>),
     /// Show what changes on each cluster between two revisions of a repository, without one
     Diff(Box<diff::Args>),
+    /// Show what objects in files would change on each cluster as it is, and change nothing
+    Plan(Box<plan::Args>),
     /// Look for what is wrong with the hub, and say what mends it
     Check(Box<check::Args>),
     /// Register clusters, look after them, take them out
@@ -115,6 +118,7 @@ pub fn run() -> ExitCode {
         Command::Example(args) => return example::run(*args),
         Command::Argocd(args) => return argocd::run(*args),
         Command::Diff(args) => return diff::run(*args),
+        Command::Plan(args) => return plan::run(*args),
         Command::Check(args) => return check::run(*args),
         Command::Cluster(command) => return cluster::run(command),
         Command::Rbac(args) => return rbac::run(*args),

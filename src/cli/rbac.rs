@@ -201,12 +201,7 @@ pub async fn of_hub(hub: &Connection, judging: &Judging) -> Result<FromHub, Fail
     let clusters = list(resources::clusters()).await?;
     let local = clusters.iter().any(|c| c.pointer("/spec/local") == Some(&Value::Bool(true)));
     let definitions = Definitions::read(definitions, &revisions).map_err(wrong)?;
-    let index = openapi::index(&path(hub, "/openapi/v3").await?);
-    let mut documents = Vec::new();
-    for url in definitions.documents().iter().filter_map(|name| index.get(name)) {
-        let document = Document::new(path(hub, url).await?);
-        documents.push(document.map_err(|why| Failure::usage(format!("{url} of {}: {why}", hub.server)))?);
-    }
+    let documents = documents(hub, &definitions.documents()).await?;
     let hub = definitions.judge(documents, judging.omit()).map_err(wrong)?;
     tell(&hub.judged);
     for (definition, number, problem) in &hub.unfit {
@@ -215,6 +210,20 @@ pub async fn of_hub(hub: &Connection, judging: &Judging) -> Result<FromHub, Fail
         );
     }
     Ok(FromHub { hub, local })
+}
+
+/// What a hub says of the kinds in documents of these names.
+///
+/// # Errors
+/// One cannot be read.
+pub async fn documents(hub: &Connection, names: &BTreeSet<String>) -> Result<Vec<Document>, Failure> {
+    let index = openapi::index(&path(hub, "/openapi/v3").await?);
+    let mut documents = Vec::new();
+    for url in names.iter().filter_map(|name| index.get(name)) {
+        let document = Document::new(path(hub, url).await?);
+        documents.push(document.map_err(|why| Failure::usage(format!("{url} of {}: {why}", hub.server)))?);
+    }
+    Ok(documents)
 }
 
 async fn path(hub: &Connection, path: &str) -> Result<Value, Failure> {

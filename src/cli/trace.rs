@@ -103,7 +103,7 @@ enum Format {
     Svg,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, context)) if !name.is_empty() && !context.is_empty() => Ok((name.into(), context.into())),
         _ => Err("write NAME=CONTEXT".into()),

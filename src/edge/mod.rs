@@ -6,6 +6,7 @@ mod failure;
 mod follow;
 mod hub;
 mod person;
+pub mod planning;
 mod reviews;
 mod spokes;
 mod tracing;

@@ -286,6 +286,13 @@ impl Graph {
     pub fn kinds_of(&self, has: impl Fn(&Node) -> bool) -> BTreeSet<Gvk> {
         self.nodes.iter().filter(|n| has(n)).map(|n| n.gvk.clone()).collect()
     }
+    /// The same definition where all that it makes is ready, as far as readiness has no say in values: nobody waits for it.
+    #[must_use]
+    pub fn once_ready(mut self) -> Self {
+        let made = self.nodes.iter_mut().filter(|node| node.external.is_none());
+        made.for_each(|node| node.ready_when.clear());
+        self
+    }
     /// The same definition for a cluster with these kinds. The generated CRD stays what it is.
     ///
     /// # Errors

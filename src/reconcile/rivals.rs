@@ -1,7 +1,7 @@
 //! Who else has a say in an object: which field was taken from us, and by which field manager.
 
 use super::ownership::ListKey;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// What another field manager owns of an object.
 #[derive(Debug, Clone)]
@@ -38,6 +38,39 @@ pub fn rivals(object: &Value, ours: &[&str]) -> Vec<Rival> {
         .collect();
     found.sort_by(|a, b| b.0.cmp(&a.0));
     found.into_iter().map(|(_, rival)| rival).collect()
+}
+
+/// Who besides `ours` set the value at a place of an object, where none of ours has a say in it: the last writer. `steps`
+/// are keys and positions from the root.
+pub fn owner(object: &Value, ours: &[&str], steps: &[String]) -> Option<String> {
+    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let is_ours = |entry: &&Value| {
+        let manager = entry.get("manager").and_then(Value::as_str).unwrap_or_default();
+        ours.contains(&manager)
+    };
+    let own = entries.into_iter().flatten().filter(is_ours);
+    if own.filter_map(|entry| entry.get("fieldsV1")).any(|fields| has(fields, object, steps)) {
+        return None;
+    }
+    let theirs = rivals(object, ours);
+    theirs.into_iter().find(|rival| has(&rival.fields, object, steps)).map(|rival| rival.manager)
+}
+
+/// Whether FieldsV1 name the value at a place, or something in or around it.
+fn has(fields: &Value, value: &Value, steps: &[String]) -> bool {
+    let Some((step, rest)) = steps.split_first() else { return true };
+    if fields.as_object().is_none_or(Map::is_empty) {
+        return true;
+    }
+    let inner = match value {
+        Value::Array(items) => step.parse().ok().and_then(|at: usize| {
+            let item = items.get(at)?;
+            let (_, inner) = keys(fields).find(|(key, _)| key.matches(at, item))?;
+            Some((inner, item))
+        }),
+        value => fields.get(format!("f:{step}")).zip(value.get(step)),
+    };
+    inner.is_some_and(|(fields, value)| has(fields, value, rest))
 }
 
 /// A field that we want and that another manager has instead of us.
@@ -147,6 +180,31 @@ fn key_of(fields: &Value, item: &Value) -> Option<ListKey> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn the_owner_of_a_place_is_the_last_who_wrote_it_unless_it_is_ours() {
+        let entry = |manager: &str, time: &str, fields: Value| json!({"manager": manager, "operation": "Update", "time": time, "fieldsV1": fields});
+        let image = |name: &str| json!({"f:spec": {"f:list": {format!("k:{{\"name\":\"{name}\"}}"): {"f:image": {}}}}});
+        let object = json!({"metadata": {"managedFields": [
+                entry("ours", "1", json!({"f:spec": {"f:a": {}, "f:both": {}, "f:list": {"k:{\"name\":\"x\"}": {"f:image": {}}}}})),
+                entry("old", "1", json!({"f:spec": {"f:b": {}}})),
+                entry("new", "2", json!({"f:spec": {"f:b": {}, "f:both": {}, "f:whole": {}}})),
+                entry("list", "2", image("y"))]},
+            "spec": {"a": 1, "b": 2, "both": 3, "whole": {"deep": 1},
+                "list": [{"name": "x", "image": "i"}, {"name": "y", "image": "j"}]}});
+        for (path, want) in [
+            ("spec/a", None),
+            ("spec/b", Some("new")),
+            ("spec/both", None),
+            ("spec/whole/deep", Some("new")),
+            ("spec/list/0/image", None),
+            ("spec/list/1/image", Some("list")),
+            ("spec/none", None),
+        ] {
+            let steps: Vec<String> = path.split('/').map(str::to_owned).collect();
+            assert_eq!(owner(&object, &["ours"], &steps).as_deref(), want, "{path}");
+        }
+    }
 
     fn entry(manager: &str, subresource: &str, time: &str, fields: &Value) -> Value {
         json!({"manager": manager, "operation": "Update", "subresource": subresource, "time": time,

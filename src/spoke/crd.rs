@@ -123,36 +123,95 @@ fn is_newer(live: &Object, wanted: &Value, rgd_uid: &str, number: u64) -> bool {
     }
 }
 
-async fn try_ensure(
-    client: &SpokeClient,
+/// What is to be done about a CRD.
+enum Todo {
+    Nothing(Serves),
+    Write(Value),
+    /// In place of this one, which is of another API.
+    Replace(Object, Value),
+}
+
+/// What bringing a CRD to a cluster would do there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Brought {
+    /// It is there as it is wanted, or will not be taken.
+    AsItIs,
+    New,
+    Changed,
+}
+
+/// What [`ensure`] would lead to, by verbs that store nothing.
+///
+/// # Errors
+/// The cluster cannot be asked.
+pub async fn rehearse(
+    client: &Verbs,
+    graph: &Graph,
+    hub_id: &HubId,
+    may: May,
+) -> Result<(Ensured, Brought), ApiError> {
+    let mut judged = None;
+    let todo = todo(client, graph, hub_id, may, &mut judged).await;
+    let ready = |serves| CrdState::Ready { hash: graph.crd_hash(), serves };
+    let refused = |reason, message| {
+        let wish = CrdWish { hash: graph.crd_hash(), allow_breaking: may.break_it };
+        CrdState::Refused { reason, message, wish, retry_at: None }
+    };
+    let (state, brought) = match todo {
+        Ok(Todo::Nothing(Serves(hash, serves))) => (CrdState::Ready { hash, serves }, Brought::AsItIs),
+        // Its name is taken as long as the other one is there.
+        Ok(Todo::Replace(..)) => (ready(may.rank.number), Brought::Changed),
+        Ok(Todo::Write(wanted)) => {
+            let name = Object(wanted.clone()).name().to_owned();
+            match client.at(&crd_resource(), "", &name).apply(hub::MANAGER, &wanted).await {
+                Ok(_) if judged.is_some() => (ready(may.rank.number), Brought::Changed),
+                Ok(_) => (ready(may.rank.number), Brought::New),
+                Err(error) if error.is_contact_problem() => return Err(error),
+                Err(error) => {
+                    let message = format!("CustomResourceDefinition {name}: {error}");
+                    (refused("CRDNotReady", message), Brought::AsItIs)
+                }
+            }
+        }
+        Err(Ended::Refused(reason, message)) => (refused(reason, message), Brought::AsItIs),
+        Err(Ended::Failed(error)) => return Err(error),
+    };
+    Ok((Ensured { state, judged, soon: false }, brought))
+}
+
+async fn todo(
+    client: &Verbs,
     graph: &Graph,
     hub_id: &HubId,
     may: May,
     judged: &mut Option<Mark>,
-) -> Result<Serves, Ended> {
+) -> Result<Todo, Ended> {
     let resource = crd_resource();
     let mut wanted = crd::for_spoke(&graph.crd, hub_id);
     wanted["metadata"]["annotations"][KIND_ANNOTATION] = json!(*graph.gvk.kind);
     let name = Object(wanted.clone()).name().to_owned();
     let Rank { number, behind } = may.rank;
+    let mut replaced = None;
     if let Some(live) = client.at(&resource, "", &name).get().await? {
         let live = Object(live);
         *judged = Some(Mark::of(&live));
         match judge(&live, &wanted, hub_id) {
             Verdict::Settled => {
                 let serves = numbered(&live, &graph.rgd_uid).unwrap_or_default().max(number);
-                return Ok(Serves(graph.crd_hash(), serves));
+                return Ok(Todo::Nothing(Serves(graph.crd_hash(), serves)));
             }
             Verdict::Write | Verdict::Look(_)
                 if behind && is_established(&live.0) && is_newer(&live, &wanted, &graph.rgd_uid, number) =>
             {
-                return Ok(Serves(String::new(), numbered(&live, &graph.rgd_uid).unwrap_or(number)));
+                let serves = numbered(&live, &graph.rgd_uid).unwrap_or(number);
+                return Ok(Todo::Nothing(Serves(String::new(), serves)));
             }
             Verdict::Write => {}
             Verdict::Look(breaking) => {
-                match look(client, &live.0, &breaking).await?.conclude(&name, may.break_it) {
+                let conclusion = look(client, &live.0, &breaking).await?.conclude(&name, may.break_it);
+                match conclusion {
                     Conclusion::Update => {}
-                    Conclusion::Replace => take_away(client, &live).await?,
+                    Conclusion::Replace => replaced = Some(live),
                     Conclusion::Refused(message) => return Err(Ended::Refused("Incompatible", message)),
                 }
             }
@@ -162,6 +221,29 @@ async fn try_ensure(
     if number > 0 {
         wanted["metadata"]["annotations"][REVISION_ANNOTATION] = json!(format!("{number} {}", graph.rgd_uid));
     }
+    Ok(match replaced {
+        Some(live) => Todo::Replace(live, wanted),
+        None => Todo::Write(wanted),
+    })
+}
+
+async fn try_ensure(
+    client: &SpokeClient,
+    graph: &Graph,
+    hub_id: &HubId,
+    may: May,
+    judged: &mut Option<Mark>,
+) -> Result<Serves, Ended> {
+    let resource = crd_resource();
+    let wanted = match todo(client, graph, hub_id, may, judged).await? {
+        Todo::Nothing(serves) => return Ok(serves),
+        Todo::Write(wanted) => wanted,
+        Todo::Replace(live, wanted) => {
+            take_away(client, &live).await?;
+            wanted
+        }
+    };
+    let (name, number) = (Object(wanted.clone()).name().to_owned(), may.rank.number);
     let mut live = Object(client.at(&resource, "", &name).apply(hub::MANAGER, &wanted).await?);
     for _ in 0..ESTABLISH_POLLS {
         *judged = Some(Mark::of(&live));

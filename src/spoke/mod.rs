@@ -33,6 +33,7 @@ pub(crate) mod perform;
 pub(crate) mod pool;
 mod redacted;
 pub(crate) mod references;
+pub(crate) mod rehearsal;
 pub(crate) mod schemas;
 pub mod share;
 pub(crate) mod shared_map;

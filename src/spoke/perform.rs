@@ -1,6 +1,6 @@
 //! Performs the actions of a step on the cluster and says what came of them: exactly one answer each.
 
-use super::client::{ApiError, SpokeClient};
+use super::client::{ApiError, SpokeClient, Verbs};
 use super::{discovery, redacted};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
@@ -273,14 +273,14 @@ fn mending(live: &Object, desired: &Value, hub_id: &str) -> Option<Value> {
     Some(patch)
 }
 
-fn missing_namespace(error: &ApiError) -> Option<String> {
+pub(super) fn missing_namespace(error: &ApiError) -> Option<String> {
     match error {
         ApiError::NamespaceMissing { namespace } => Some(namespace.clone()),
         _ => None,
     }
 }
 
-fn trouble(error: &ApiError) -> Trouble {
+pub(super) fn trouble(error: &ApiError) -> Trouble {
     match error {
         ApiError::FieldNotDeclared { .. } | ApiError::KindUnknown => Trouble::Incompatible,
         e if e.is_contact_problem() => Trouble::Contact,
@@ -288,17 +288,17 @@ fn trouble(error: &ApiError) -> Trouble {
     }
 }
 
-fn gone(object: ObjectRef, uid: String) -> Done {
+pub(super) fn gone(object: ObjectRef, uid: String) -> Done {
     Done { outcomes: vec![Outcome::Gone { object }], uid: Some(uid), seen: None }
 }
 
-fn delete_failed(object: ObjectRef, error: &ApiError) -> Done {
+pub(super) fn delete_failed(object: ObjectRef, error: &ApiError) -> Done {
     let message = redacted::text(&object, error);
     Outcome::DeleteFailed { object, message }.into()
 }
 
 /// What a look by name is about.
-enum Meant<'a> {
+pub(super) enum Meant<'a> {
     /// Whatever has the name.
     Any,
     /// The object of this uid, which was to go; `answer` is what the API server said to that.
@@ -306,7 +306,7 @@ enum Meant<'a> {
 }
 
 /// Reads without a selector. A version that is not served says nothing: the object may be there in another one.
-async fn look(client: &SpokeClient, object: ObjectRef, resource: &ApiResource, meant: Meant<'_>) -> Done {
+pub(super) async fn look(client: &Verbs, object: ObjectRef, resource: &ApiResource, meant: Meant<'_>) -> Done {
     let read = |resource: ApiResource| {
         let object = &object;
         async move {
@@ -382,7 +382,7 @@ async fn write_status(
     }
 }
 
-fn resource_of(gvk: &Gvk, known: Option<ApiResource>, task: &Task) -> ApiResource {
+pub(super) fn resource_of(gvk: &Gvk, known: Option<ApiResource>, task: &Task) -> ApiResource {
     let mut resource = known.unwrap_or_else(|| guess(gvk, task));
     if !gvk.version.is_empty() && *gvk.version != *resource.version {
         resource.version = gvk.version.to_string();

@@ -1,6 +1,6 @@
 //! The schemas of all views, as they stand in docs/cli/schemas.
 
-use super::changes::Diff;
+use super::changes::{Diff, Plan};
 use super::chosen::Choice;
 use super::clusters::{ClusterList, Facts};
 use super::document::{View, schema};
@@ -19,6 +19,7 @@ fn all() -> Vec<(&'static str, Value)> {
         (Trace::KIND, schema::<Trace>()),
         (Traces::KIND, schema::<Traces>()),
         (Diff::KIND, schema::<Diff>()),
+        (Plan::KIND, schema::<Plan>()),
         (ClusterList::KIND, schema::<ClusterList>()),
         (Facts::KIND, schema::<Facts>()),
         (Choice::KIND, schema::<Choice>()),

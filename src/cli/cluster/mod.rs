@@ -111,7 +111,7 @@ impl Both {
 }
 
 /// Asks whether to go on. Never without a terminal: then `--yes` says so.
-fn confirm(yes: bool) -> Result<bool, Failure> {
+pub fn confirm(yes: bool) -> Result<bool, Failure> {
     if yes {
         return Ok(true);
     }

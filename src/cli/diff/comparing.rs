@@ -1,16 +1,17 @@
 //! Two revisions, compared on each cluster.
 
 use super::making::{Failed, Made, MadeObject, Order, make, nothing};
-use super::placing::{Decided, Policies, clusters, concerning, place};
+use super::placing::{Decided, Policies, clusters, concerning, place, since};
 use super::side::Side;
 use crate::api::Object;
 use crate::api::hash;
 use crate::api::keys::hub;
 use crate::api::names::{ClusterName, InstanceKey};
-use crate::cli::render::overlay::overlaid;
+use crate::cli::render::overlay::{Overlaid, overlaid};
 use crate::graph::{Graph, Leaf, Origin};
+use crate::reconcile::fleet::ClusterState;
 use crate::reconcile::fleet::overriding::Layer;
-use crate::reconcile::fleet::placement::Decision;
+use crate::reconcile::fleet::placement::{Decision, Past};
 use crate::reconcile::policy::PolicyName;
 use crate::schema::compat;
 use crate::view::changes::{
@@ -32,23 +33,24 @@ struct Rendered {
 type Compared = BTreeMap<(Option<u64>, Option<u64>, String), Vec<Arc<Told<InstanceChanges>>>>;
 
 /// One revision, with what was decided of its Placements.
-struct Revision<'s> {
-    side: &'s Side<'s>,
+pub struct Revision<'s> {
+    pub side: &'s Side<'s>,
     decided: Vec<Decided>,
     /// Overrides, as they were read for a graph.
     layers: BTreeMap<(PolicyName, usize), Arc<Layer>>,
 }
 
 /// One instance at one revision.
-struct Subject<'s> {
-    at: usize,
-    graph: &'s Graph,
-    instance: &'s Object,
+pub struct Subject<'s> {
+    /// Which of the definitions.
+    pub at: usize,
+    pub graph: &'s Graph,
+    pub instance: &'s Object,
     layers: Vec<Arc<Layer>>,
-    decision: Decision,
+    pub decision: Decision,
     /// Clusters that a guard keeps, and what lets them go.
     held: BTreeMap<ClusterName, String>,
-    runs_on: BTreeSet<ClusterName>,
+    pub runs_on: BTreeSet<ClusterName>,
     /// What was made of it, by print.
     made: BTreeMap<u64, Arc<Vec<Made>>>,
 }
@@ -64,16 +66,17 @@ pub fn compare(
     file: &str,
 ) -> anyhow::Result<Changes> {
     let mut policies = Policies::default();
-    let mut was = Revision { decided: policies.decide(before), side: before, layers: BTreeMap::new() };
-    let mut is = Revision { decided: policies.decide(after), side: after, layers: BTreeMap::new() };
+    let mut was = Revision::new(before, &mut policies);
+    let mut is = Revision::new(after, &mut policies);
     let is_wanted = |name: &ClusterName| wanted.is_none_or(|wanted| wanted.contains(name.as_str()));
     let mut all: BTreeMap<ClusterName, Vec<Arc<Told<InstanceChanges>>>> =
         after.clusters.keys().filter(|name| is_wanted(name)).map(|name| (name.clone(), Vec::new())).collect();
     let mut on_hub = Vec::new();
     let keys: BTreeSet<&InstanceKey> = before.instances.keys().chain(after.instances.keys()).collect();
     for key in keys {
-        let mut old = was.subject(key, None);
-        let mut new = is.subject(key, old.as_ref().map(|old| &old.decision));
+        let mut old = was.subject(key, |instance| since(before, instance, None));
+        let decided = old.as_ref().map(|old| &old.decision);
+        let mut new = is.subject(key, |instance| since(after, instance, decided));
         let mut known = Compared::new();
         for (name, changes) in &mut all {
             let placement = placement(name, old.as_ref(), new.as_ref());
@@ -105,7 +108,13 @@ pub fn compare(
 }
 
 impl<'s> Revision<'s> {
-    fn subject(&mut self, key: &InstanceKey, before: Option<&Decision>) -> Option<Subject<'s>> {
+    /// Decides its Placements.
+    pub fn new(side: &'s Side<'s>, policies: &mut Policies) -> Self {
+        Self { decided: policies.decide(side), side, layers: BTreeMap::new() }
+    }
+
+    /// An instance, and where it goes by what it remembers.
+    pub fn subject(&mut self, key: &InstanceKey, past: impl FnOnce(&Object) -> Past) -> Option<Subject<'s>> {
         let side = self.side;
         let (at, instance) = side.instances.get(key)?;
         let graph = *side.graphs.get(*at)?;
@@ -118,7 +127,7 @@ impl<'s> Revision<'s> {
                 layers.push(layer.clone());
             }
         }
-        let decision = place(side, instance, &self.decided, before);
+        let decision = place(side, instance, &self.decided, past(instance));
         let held = held(&concerning(&self.decided, instance), &decision);
         let runs_on = clusters(&decision);
         Some(Subject { at: *at, graph, instance, layers, decision, held, runs_on, made: BTreeMap::new() })
@@ -132,14 +141,8 @@ impl Subject<'_> {
             return Ok(None);
         };
         side.ensure_known(self.at, name, file)?;
-        let limited = &self.decision.limited;
-        let reaches = |layer: &&Layer| {
-            layer.reaches(name) && limited.get(&layer.of.name).is_none_or(|names| names.contains(name))
-        };
-        let layers: Vec<&Layer> = self.layers.iter().map(|layer| &**layer).filter(reaches).collect();
         let facts = state.facts.clone().unwrap_or_default();
-        let made = overlaid(self.graph, self.instance, &layers, (name, state));
-        let (print, made) = match made {
+        let (print, made) = match self.overlaid(name, state) {
             Ok(overlaid) => {
                 let read = side.reads.get(self.at).into_iter().flatten().chain(&overlaid.facts);
                 let read: BTreeMap<String, Option<&Value>> = read
@@ -159,6 +162,19 @@ impl Subject<'_> {
             Err(why) => (hash::json(&json!(why)), nothing(self.graph, self.instance, why)),
         };
         Ok(Some(Rendered { print, made, facts }))
+    }
+
+    /// The instance as it is on a cluster, by the overrides of its Placements.
+    ///
+    /// # Errors
+    /// What they make of it cannot be told.
+    pub fn overlaid(&self, name: &ClusterName, state: &ClusterState) -> Result<Overlaid, String> {
+        let limited = &self.decision.limited;
+        let reaches = |layer: &&Layer| {
+            layer.reaches(name) && limited.get(&layer.of.name).is_none_or(|names| names.contains(name))
+        };
+        let layers: Vec<&Layer> = self.layers.iter().map(|layer| &**layer).filter(reaches).collect();
+        overlaid(self.graph, self.instance, &layers, (name, state))
     }
 
     /// What it makes on the hub, once for all clusters.
@@ -197,10 +213,10 @@ fn held(concerning: &[&Decided], decision: &Decision) -> BTreeMap<ClusterName, S
     all
 }
 
-const LET_GO: &str = "let go: what it made there stays";
+pub const LET_GO: &str = "let go: what it made there stays";
 
 /// How an instance comes to a cluster, or goes.
-fn placement(name: &ClusterName, old: Option<&Subject>, new: Option<&Subject>) -> String {
+pub fn placement(name: &ClusterName, old: Option<&Subject>, new: Option<&Subject>) -> String {
     let runs = |of: Option<&Subject>| of.is_some_and(|subject| subject.runs_on.contains(name));
     match (runs(old), runs(new)) {
         (false, true) if old.is_none() => "new".to_owned(),
@@ -322,7 +338,7 @@ impl Pair<'_> {
 }
 
 /// Clusters that come and go.
-fn registered(before: &Side, after: &Side) -> Vec<ClusterChange> {
+pub fn registered(before: &Side, after: &Side) -> Vec<ClusterChange> {
     let line = |name: &String, action: Action, reason: &str| ClusterChange {
         name: name.clone(),
         action,
@@ -339,7 +355,7 @@ fn registered(before: &Side, after: &Side) -> Vec<ClusterChange> {
     come.chain(gone).collect()
 }
 
-fn definitions(before: &Side, after: &Side) -> Vec<DefinitionChange> {
+pub fn definitions(before: &Side, after: &Side) -> Vec<DefinitionChange> {
     let by_name = |side: &'_ Side<'_>| -> BTreeMap<String, usize> {
         side.graphs.iter().enumerate().map(|(at, graph)| (graph.rgd_name.clone(), at)).collect()
     };
@@ -352,6 +368,8 @@ fn definitions(before: &Side, after: &Side) -> Vec<DefinitionChange> {
         let mut line = DefinitionChange {
             name: name.clone(),
             action: Action::Update,
+            from: None,
+            to: None,
             schema: Vec::new(),
             breaking: Vec::new(),
         };

@@ -1,10 +1,10 @@
 //! `kro-hub diff`: what changes on each cluster between two revisions of a repository, without one.
 
-mod comparing;
+pub mod comparing;
 mod git;
 mod making;
-mod placing;
-mod side;
+pub mod placing;
+pub mod side;
 #[cfg(test)]
 mod tests;
 

@@ -7,7 +7,7 @@ use crate::api::keys::hub;
 use crate::api::names::{ClusterName, InstanceKey};
 use crate::reconcile::Moment;
 use crate::reconcile::fleet::placement::{
-    Around, ClusterView, Decision, DefaultPlacement, Past, Reach, Said, Words, decide,
+    Around, ClusterView, Decision, DefaultPlacement, Past, Reach, Record, Said, Words, decide, holds,
 };
 use crate::reconcile::policy::{Effective, MOST_FOR_ONE, Policy, PolicyName, Selects};
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,8 +71,36 @@ pub fn concerning<'d>(decided: &'d [Decided], instance: &Object) -> Vec<&'d Deci
     decided.iter().filter(|d| d.selects.matches(&key, &labels)).take(MOST_FOR_ONE).collect()
 }
 
-/// Where an instance goes. `before` is what was decided of it at the earlier revision.
-pub fn place(side: &Side, instance: &Object, decided: &[Decided], before: Option<&Decision>) -> Decision {
+/// What an instance remembers at the later of two revisions.
+pub fn since(side: &Side, instance: &Object, before: Option<&Decision>) -> Past {
+    let mut past =
+        Past { allow_shrink: instance.annotation(hub::ALLOW_SHRINK).map(str::to_owned), ..Past::default() };
+    if let Some(before) = before {
+        past.record = before.record.clone();
+        past.holds.clone_from(&before.spokes);
+        // What is registered no more holds nothing: it was let go with its Cluster.
+        let is_there = |name: &ClusterName| side.clusters.contains_key(name);
+        past.holds.retain(is_there);
+        past.record.placed.retain(is_there);
+        past.record.held.retain(is_there);
+        past.record.gone.retain(is_there);
+        past.record.unmatched.retain(|name, _| is_there(name));
+    }
+    past
+}
+
+/// What an instance of a hub remembers, by its own record there.
+pub fn on_record(instance: &Object) -> Past {
+    Past {
+        allow_shrink: instance.annotation(hub::ALLOW_SHRINK).map(str::to_owned),
+        holds: holds(instance.annotation(hub::HOLDS)).0,
+        record: Record::on(instance),
+        ..Past::default()
+    }
+}
+
+/// Where an instance goes.
+pub fn place(side: &Side, instance: &Object, decided: &[Decided], mut past: Past) -> Decision {
     if side.clusters.keys().any(|name| name.as_str() == ANY) {
         return Decision { spokes: side.clusters.keys().cloned().collect(), ..Decision::default() };
     }
@@ -82,19 +110,6 @@ pub fn place(side: &Side, instance: &Object, decided: &[Decided], before: Option
         concerning(decided, instance).into_iter().map(|d| d.of.clone()).collect();
     let key = InstanceKey::of(&instance.object_ref());
     let words = Words::of(instance);
-    let mut past =
-        Past { allow_shrink: instance.annotation(hub::ALLOW_SHRINK).map(str::to_owned), ..Past::default() };
-    if let Some(before) = before {
-        past.record = before.record.clone();
-        past.holds.clone_from(&before.spokes);
-        // What is registered no more holds nothing: it was let go with its Cluster.
-        let is_there = |name: &ClusterName| views.contains_key(name);
-        past.holds.retain(is_there);
-        past.record.placed.retain(is_there);
-        past.record.held.retain(is_there);
-        past.record.gone.retain(is_there);
-        past.record.unmatched.retain(|name, _| is_there(name));
-    }
     let mut decision = Decision::default();
     for round in 0..MOST_ROUNDS {
         let now = i64::try_from(round).unwrap_or(0).saturating_mul(VERY_LONG);

@@ -15,6 +15,7 @@ use crate::reconcile::fleet::placement::Selector;
 use crate::schema::kinds::{Kinds, Served};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// How to judge.
 pub struct Judge {
@@ -48,7 +49,7 @@ pub struct Checked {
     pub findings: Vec<Finding>,
     pub counts: Counts,
     /// The definitions that compile, by the position of their object.
-    pub graphs: Vec<(usize, Graph)>,
+    pub graphs: Vec<(usize, Arc<Graph>)>,
     /// The kinds that they were judged by, their own among them.
     pub known: Known,
 }
@@ -321,7 +322,7 @@ fn compile_all(
     known: &mut Known,
     judge: &Judge,
     findings: &mut Findings<'_>,
-) -> Vec<(usize, Graph)> {
+) -> Vec<(usize, Arc<Graph>)> {
     let mut graphs = Vec::new();
     while !pending.is_empty() {
         let waiting: Vec<Gvk> = pending.iter().map(|d| d.rgd.spec.schema.gvk()).collect();
@@ -341,7 +342,7 @@ fn compile_all(
         for definition in ready {
             if let Some(graph) = compile(&definition, known, judge, findings) {
                 known.add_crd(&graph.crd);
-                graphs.push((definition.position, graph));
+                graphs.push((definition.position, Arc::new(graph)));
             } else {
                 known.add_broken(definition.rgd.spec.schema.gvk());
             }

@@ -39,6 +39,7 @@ use source::{File, Files, Object, Refused};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 pub use yaml::Node;
 
 #[derive(Debug, ClapArgs)]
@@ -97,7 +98,20 @@ impl Judged {
     /// The definitions that compile, in the order of the files.
     pub fn definitions(&self) -> Vec<(&Object, &Graph)> {
         let graphs = self.checked.graphs.iter();
-        graphs.filter_map(|(position, graph)| Some((self.objects.get(*position)?, graph))).collect()
+        graphs.filter_map(|(position, graph)| Some((self.objects.get(*position)?, &**graph))).collect()
+    }
+
+    /// The same, to be kept.
+    pub fn graphs(&self) -> Vec<Arc<Graph>> {
+        self.checked.graphs.iter().map(|(_, graph)| graph.clone()).collect()
+    }
+
+    /// The same files, with what was found in some of them alone.
+    #[must_use]
+    pub fn found_in(mut self, is: impl Fn(&str) -> bool) -> Self {
+        let files = &self.files;
+        self.checked.findings.retain(|finding| files.get(finding.file).is_some_and(|file| is(&file.name)));
+        self
     }
 
     /// The one definition that is meant.
@@ -213,6 +227,51 @@ impl Judging {
     pub fn judge_texts(&self, texts: Vec<(String, String)>) -> anyhow::Result<Judged> {
         let files = texts.into_iter().map(|(name, text)| File { name, text }).collect();
         self.judge_files(Files { files, ignored: 0 }, false, None, |_| true)
+    }
+
+    /// All objects of files, each with the name of its file, unjudged.
+    ///
+    /// # Errors
+    /// A file or folder cannot be read, or a document in it.
+    pub fn read(&self, paths: &[PathBuf]) -> anyhow::Result<Vec<(String, crate::api::Object)>> {
+        let mut all = Vec::new();
+        for file in source::files(paths, &Excluded::new(&self.exclude)?)?.files {
+            let found = source::objects(0, &file.text);
+            if let Some(refused) = found.refusals.first() {
+                bail!("{}: {}", file.name, refused.refusal.message);
+            }
+            let objects = found.objects.iter().map(|o| crate::api::Object(o.node.value()));
+            all.extend(objects.map(|object| (file.name.clone(), object)));
+        }
+        Ok(all)
+    }
+
+    /// Judges texts by what a hub serves: a kind that it does not serve is believed, since a cluster may.
+    ///
+    /// # Errors
+    /// What is given beside them cannot be read.
+    pub fn judge_served(
+        &self,
+        texts: Vec<(String, String)>,
+        mut documents: Vec<Document>,
+    ) -> anyhow::Result<Judged> {
+        let files: Vec<File> = texts.into_iter().map(|(name, text)| File { name, text }).collect();
+        let (mut objects, mut refusals): (Vec<Object>, Vec<(usize, Refused)>) = (Vec::new(), Vec::new());
+        for (position, file) in files.iter().enumerate() {
+            let found = source::objects(position, &file.text);
+            objects.extend(found.objects);
+            refusals.extend(found.refusals.into_iter().map(|refused| (position, refused)));
+        }
+        let mut crds = Vec::new();
+        for path in &self.schemas {
+            self.read_schemas(path, &mut documents, &mut crds)?;
+        }
+        let mut known = Known::new(documents, true, true)?;
+        crds.iter().for_each(|crd: &Node| known.add_crd(&crd.value()));
+        let options = graph::Options { omit: self.feature_gates.omit, ..graph::Options::default() };
+        let read = Read { files: &files, objects: &objects, refusals, ignored: 0 };
+        let checked = check::check(read, known, &Judge { options, portable: false });
+        Ok(Judged { files, objects, checked })
     }
 
     /// Whether a path below a folder is one that [`Self::judge_definitions`] would read there.

@@ -20,6 +20,7 @@ use crate::reconcile::rollout::approving::Approves;
 use crate::schema::served;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The plural of a kind that is judged here.
 pub fn plural(object: &Object) -> Option<&'static str> {
@@ -35,7 +36,7 @@ pub fn plural(object: &Object) -> Option<&'static str> {
 /// The kinds of the files.
 pub struct Kinds<'g> {
     /// Of the definitions that compile.
-    pub graphs: &'g [(usize, Graph)],
+    pub graphs: &'g [(usize, Arc<Graph>)],
     /// Kinds that some definition makes, be it right or wrong.
     pub generated: &'g BTreeSet<GroupKind>,
     /// All objects of the files.

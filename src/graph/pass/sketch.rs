@@ -8,7 +8,7 @@ use crate::cel::Type;
 use crate::graph::expression::Expression;
 use crate::graph::template::Failure;
 use crate::graph::variables::{CLUSTER, KRO, SCHEMA};
-use crate::graph::{Graph, Node};
+use crate::graph::{Graph, Node, Reference};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -71,6 +71,8 @@ pub struct Sketcher<'g> {
 struct Known {
     /// Nothing: only a cluster has it, or says how many there are.
     unknown: bool,
+    /// All that a cluster shows of it.
+    seen: bool,
     leaves: Vec<Leaf>,
     only_if: Option<String>,
 }
@@ -117,8 +119,40 @@ impl<'g> Sketcher<'g> {
         self.pass.observed(index, objects.len(), Readiness::Ready);
         let unknown = sketches.iter().any(|sketch| sketch.for_each.is_some());
         let leaves = sketches.iter().flat_map(|sketch| sketch.leaves.clone()).collect();
-        self.keep(index, Known { unknown, leaves, only_if });
+        self.keep(index, Known { unknown, leaves, only_if, ..Known::default() });
         Ok(sketches)
+    }
+
+    /// Takes what a cluster shows of the node that was sketched last: what reads it reads that. Fields that are not there
+    /// are not known.
+    pub fn see(&mut self, index: usize, objects: &[&Value]) {
+        let Some(node) = self.pass.graph.nodes.get(index) else { return };
+        if node.is_collection() {
+            let list = Value::Array(objects.iter().map(|o| (*o).clone()).collect());
+            self.pass.scope.bind_typed(&node.id, &list, &Type::list(node.object.clone()));
+        } else if let Some(object) = objects.first() {
+            self.pass.scope.bind_typed(&node.id, object, &node.object);
+        } else {
+            return;
+        }
+        self.pass.observed(index, objects.len(), Readiness::Ready);
+        if let Some(known) = self.nodes.get_mut(index) {
+            (known.unknown, known.seen, known.only_if) = (false, true, None);
+            known.leaves.iter_mut().for_each(|leaf| leaf.origin.waits = false);
+        }
+    }
+
+    /// What the places of a node's objects were made of.
+    pub fn leaves(&self, index: usize) -> Vec<Leaf> {
+        self.nodes.get(index).map(|known| known.leaves.clone()).unwrap_or_default()
+    }
+
+    /// What an external reference reads, as far as what it is made of is known.
+    ///
+    /// # Errors
+    /// As [`Pass::reference`].
+    pub fn reference(&mut self, index: usize) -> Result<Reference, EvalError> {
+        self.pass.reference(index)
     }
 
     fn keep(&mut self, index: usize, known: Known) {
@@ -275,7 +309,7 @@ impl<'g> Sketcher<'g> {
         origin.secret |= node.gvk.group.is_empty() && &*node.gvk.kind == "Secret" && !is_named;
         origin.waits |= known.unknown;
         // All of an object is its status too.
-        if !node.is_collection() {
+        if !node.is_collection() && !known.seen {
             origin.waits |= steps.first().is_none_or(|first| first == "status");
         }
         let whole = node.is_collection();

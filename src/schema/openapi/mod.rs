@@ -21,6 +21,7 @@ struct Place {
 }
 
 /// The document of one group and version, as `/openapi/v3/apis/<group>/<version>` serves it.
+#[derive(Clone)]
 pub struct Document {
     schemas: Map<String, Value>,
     /// Name of the schema, and where objects of the kind are.

@@ -14,7 +14,7 @@ use http::{Method, Request};
 use hyper::body::Bytes;
 use kube::client::Body;
 use kube::core::ApiResource;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,11 +29,19 @@ pub struct Verbs {
     pub(super) may_write: Option<MayWrite>,
     /// Of a cluster that is not trusted.
     pub(super) kept: Option<Kept>,
+    /// No write is stored.
+    dry_run: bool,
 }
 
 impl Verbs {
     pub(super) fn over(way: Way, gate: Arc<Gate>, hook: Hook) -> Self {
-        Self { way, gate, hook, may_write: None, kept: None }
+        Self { way, gate, hook, may_write: None, kept: None, dry_run: false }
+    }
+    /// The same verbs, none of which stores anything: each write goes out with `dryRun=All`. A client of the library is not
+    /// bound by it.
+    #[must_use]
+    pub fn dry_run(self) -> Self {
+        Self { dry_run: true, ..self }
     }
     /// A client of the library: without the time limit of a whole call.
     pub fn kube(&self) -> kube::Client {
@@ -91,6 +99,9 @@ impl Verbs {
         let writes = request.method() != Method::GET;
         if writes && self.may_write.as_ref().is_some_and(|may_write| !may_write()) {
             return Err(ApiError::NotLeading);
+        }
+        if writes && self.dry_run {
+            request = not_stored(request)?;
         }
         if let Some(may_write) = self.may_write.as_ref().filter(|_| writes) {
             request.extensions_mut().insert(transport::Guard(may_write.clone()));
@@ -203,6 +214,21 @@ impl Verbs {
     }
 }
 
+/// The same request, so that the API server does all but store it. A deletion says so in its body: where there is one, the
+/// query counts for nothing.
+fn not_stored(request: Request<Vec<u8>>) -> Result<Request<Vec<u8>>, ApiError> {
+    let unable = || ApiError::Invalid { message: "a request that cannot be sent as a dry run".into() };
+    let (mut head, mut body) = request.into_parts();
+    if head.method == Method::DELETE {
+        let mut options: Value = serde_json::from_slice(&body).map_err(|_| unable())?;
+        options.as_object_mut().ok_or_else(unable)?.insert("dryRun".into(), json!(["All"]));
+        body = options.to_string().into_bytes();
+    }
+    let sign = if head.uri.query().is_some() { '&' } else { '?' };
+    head.uri = format!("{}{sign}dryRun=All", head.uri).parse().map_err(|_| unable())?;
+    Ok(Request::from_parts(head, body))
+}
+
 async fn whole(body: Incoming) -> Result<Bytes, ApiError> {
     let read = http_body_util::BodyExt::collect(body).await;
     read.map(http_body_util::Collected::to_bytes).map_err(|error| unsent(&*error))
@@ -223,4 +249,47 @@ pub(super) fn request(
     };
     // Paths are encoded above and headers are constants; an empty request would be answered with an error.
     built.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spoke::client::in_memory;
+    use http_body_util::{BodyExt, Full};
+    use std::sync::Mutex;
+
+    #[tokio::test]
+    async fn a_dry_run_says_so_with_each_write_and_with_no_read() {
+        let sent: Arc<Mutex<Vec<String>>> = Arc::default();
+        let seen = sent.clone();
+        let client = in_memory(move |request| {
+            let seen = seen.clone();
+            async move {
+                let (head, body) = request.into_parts();
+                let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+                let body = String::from_utf8_lossy(&body).into_owned();
+                seen.lock().unwrap().push(format!("{} {} {body}", head.method, head.uri));
+                http::Response::new(Full::new("{}".into()).boxed_unsync())
+            }
+        });
+        let dry = client.dry_run();
+        let resource = crate::spoke::crd::crd_resource();
+        let at = || dry.at(&resource, "n", "c");
+        let (body, read) = (json!({"a": 1}), crate::api::Object::default());
+        at().get().await.unwrap();
+        at().apply("me", &body).await.unwrap();
+        at().merge_patch(&body).await.unwrap();
+        at().merge_status(&body).await.unwrap();
+        at().json_patch(&body).await.unwrap();
+        at().replace(&body).await.unwrap();
+        at().delete("u").await.unwrap();
+        at().delete_unchanged(&read).await.unwrap();
+        dry.create(&resource, "n", &body).await.unwrap();
+        let sent = sent.lock().unwrap();
+        assert_eq!(sent.len(), 9);
+        for request in sent.iter() {
+            assert_eq!(request.contains("dryRun=All"), !request.starts_with("GET"), "{request}");
+            assert_eq!(request.contains(r#""dryRun":["All"]"#), request.starts_with("DELETE"), "{request}");
+        }
+    }
 }

@@ -339,11 +339,7 @@ impl Reader {
         hub: &Arc<Graph>,
         generated: &[Arc<Graph>],
     ) -> Result<Verdict, ApiError> {
-        let mut wanted = hub.kinds_of(|node| key.side.has(node));
-        let coming = || generated.iter().map(|other| &other.crd);
-        without_generated(&mut wanted, coming());
-        let mut kinds = self.kinds(client, &wanted).await?;
-        kinds.add_generated(coming());
+        let kinds = self.kinds_for(client, key, hub, generated).await?;
         let silent: Vec<String> = kinds.silent().collect();
         let print = kinds.print();
         if let Some(known) = self.book.graph(key, print) {
@@ -360,6 +356,43 @@ impl Reader {
         };
         self.book.keep(key.clone(), print, verdict.clone());
         Ok(verdict)
+    }
+
+    /// The same of what the definition is once all that it makes is ready.
+    ///
+    /// # Errors
+    /// As [`Self::judge`].
+    pub async fn judge_once_ready(
+        &self,
+        client: &Verbs,
+        key: &Key,
+        hub: &Arc<Graph>,
+        generated: &[Arc<Graph>],
+    ) -> Result<Verdict, ApiError> {
+        let kinds = self.kinds_for(client, key, hub, generated).await?;
+        let silent: Vec<String> = kinds.silent().collect();
+        let hub = hub.clone();
+        Ok(match self.pool.run(move || hub.on_cluster(&kinds)).await {
+            Some(Ok(graph)) => Ok(Arc::new(graph.once_ready())),
+            Some(Err(problems)) => Err(Arc::from(told(&problems, silent))),
+            None => Err(Arc::from("the compiler failed on this definition")),
+        })
+    }
+
+    /// What a definition is judged by.
+    async fn kinds_for(
+        &self,
+        client: &Verbs,
+        key: &Key,
+        hub: &Graph,
+        generated: &[Arc<Graph>],
+    ) -> Result<ClusterKinds, ApiError> {
+        let mut wanted = hub.kinds_of(|node| key.side.has(node));
+        let coming = || generated.iter().map(|other| &other.crd);
+        without_generated(&mut wanted, coming());
+        let mut kinds = self.kinds(client, &wanted).await?;
+        kinds.add_generated(coming());
+        Ok(kinds)
     }
 }
 

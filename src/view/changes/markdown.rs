@@ -1,6 +1,6 @@
 //! Changes as a comment under a pull request.
 
-use super::{Diff, Group};
+use super::{Changes, Diff, Group};
 use crate::view::Look;
 use std::fmt::Write;
 
@@ -8,30 +8,49 @@ use std::fmt::Write;
 pub const MOST_BYTES: usize = 60_000;
 /// Room for the words about what is left out.
 const RESERVED: usize = 400;
-/// By this a bot finds its comment, to write it anew.
-const MARK: &str = "<!-- kro-hub diff -->";
 
 const PLAIN: Look = Look { colour: false, utf8: true, width: None };
 
+/// What stands around the changes.
+pub(super) struct Frame {
+    /// By this a bot finds its comment, to write it anew.
+    pub mark: &'static str,
+    /// Where nothing changes.
+    pub nothing: String,
+    /// What begins it.
+    pub head: String,
+    /// Lines that stand with the definitions.
+    pub lines: Vec<String>,
+    /// What shows all of it.
+    pub command: &'static str,
+}
+
 impl Diff {
     pub fn markdown(&self) -> String {
-        let mut out = format!("{MARK}\n");
-        if self.changes.is_empty() {
-            let _ = writeln!(out, "**No change** from {} to {}.", code(&self.spec.from), code(&self.spec.to));
+        let (from, to) = (code(&self.spec.from), code(&self.spec.to));
+        self.changes.markdown(Frame {
+            mark: "<!-- kro-hub diff -->",
+            nothing: format!("**No change** from {from} to {to}."),
+            head: format!("**{}** from {from} to {to}.", self.changes.summary.text()),
+            lines: Vec::new(),
+            command: "kro-hub diff",
+        })
+    }
+}
+
+impl Changes {
+    pub(super) fn markdown(&self, frame: Frame) -> String {
+        let Frame { mark, nothing, head: begin, lines: more, command } = frame;
+        let mut out = format!("{mark}\n");
+        if self.is_empty() && more.is_empty() {
+            let _ = writeln!(out, "{nothing}");
             return out;
         }
-        let changes = &self.changes;
-        let _ = writeln!(
-            out,
-            "**{}** from {} to {}.\n",
-            changes.summary.text(),
-            code(&self.spec.from),
-            code(&self.spec.to)
-        );
-        let clusters = changes.clusters.iter().map(|cluster| cluster.line(&PLAIN));
-        let lines = clusters.chain(changes.definitions.iter().map(|definition| definition.line(&PLAIN)));
+        let _ = writeln!(out, "{begin}\n");
+        let clusters = self.clusters.iter().map(|cluster| cluster.line(&PLAIN));
+        let lines = clusters.chain(self.definitions.iter().map(|definition| definition.line(&PLAIN)));
         let (mut hidden, mut head) = (0, String::new());
-        for line in lines {
+        for line in lines.chain(more) {
             if out.len() + head.len() + line.len() + RESERVED > MOST_BYTES / 2 {
                 hidden += 1;
             } else {
@@ -42,10 +61,10 @@ impl Diff {
             let _ = write!(out, "{}", fenced(&head));
         }
         let mut left = Left { lines: hidden, ..Left::default() };
-        for group in &changes.groups {
+        for group in &self.groups {
             group.markdown(&mut out, &mut left);
         }
-        out.push_str(&left.text());
+        out.push_str(&left.text(command));
         out
     }
 }
@@ -59,7 +78,7 @@ struct Left {
 }
 
 impl Left {
-    fn text(&self) -> String {
+    fn text(&self, command: &str) -> String {
         let Self { lines, groups, instances } = *self;
         let parts =
             [(groups, "groups of clusters"), (instances, "instances"), (lines, "definitions and clusters")];
@@ -68,7 +87,7 @@ impl Left {
         if parts.is_empty() {
             return String::new();
         }
-        format!("\nLeft out here, for want of room: {}. `kro-hub diff` shows them all.\n", parts.join(", "))
+        format!("\nLeft out here, for want of room: {}. `{command}` shows them all.\n", parts.join(", "))
     }
 }
 

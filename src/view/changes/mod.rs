@@ -3,12 +3,15 @@
 mod fields;
 mod groups;
 mod markdown;
+mod plan;
+pub mod planned;
 #[cfg(test)]
 mod tests;
 mod text;
 mod told;
 
 pub use groups::{OfCluster, Told, groups};
+pub use plan::{Outcome, Plan, Unplanned};
 pub use told::{Half, Named, change};
 
 use super::document::View;
@@ -68,6 +71,8 @@ pub struct Summary {
     pub clusters: usize,
     /// Clusters of them where something changes.
     pub changed: usize,
+    /// Clusters of which that cannot be told.
+    pub unplanned: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -96,6 +101,12 @@ pub struct ClusterChange {
 pub struct DefinitionChange {
     pub name: String,
     pub action: Action,
+    /// The revision that it has, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<i64>,
+    /// The revision that it would get.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<i64>,
     /// What changes in the schema of its instances.
     pub schema: Vec<String>,
     /// What of it instances may not survive.
@@ -151,7 +162,7 @@ pub struct Field {
     pub after: Option<Value>,
     /// It comes from a Secret: neither value is here.
     pub sensitive: bool,
-    /// Only a cluster could tell it: the value is an expression.
+    /// Only a cluster could tell it: the value says what it is made of.
     pub live: bool,
     /// Who set the value that is written over.
     pub taken_from: String,

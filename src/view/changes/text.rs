@@ -1,5 +1,6 @@
 //! Changes as people read them.
 
+use super::planned;
 use super::{
     Action, Change, Changes, ClusterChange, DefinitionChange, Diff, Field, Group, InstanceChanges, Summary,
 };
@@ -29,17 +30,23 @@ impl Diff {
 impl Summary {
     /// `12 to create, 1 to delete on 12 of 14 clusters`
     pub fn text(&self) -> String {
-        let Self { create, update, delete, refused, clusters, changed } = *self;
-        let parts =
-            [(create, "to create"), (update, "to update"), (delete, "to delete"), (refused, "refused")];
-        let shown: Vec<String> =
-            parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-        let what = if shown.is_empty() { "no object changes".to_owned() } else { shown.join(", ") };
+        let Self { clusters, changed, .. } = *self;
+        let what = self.objects();
         match clusters {
             0 => what,
             1 => format!("{what} on {changed} of 1 cluster"),
             _ => format!("{what} on {changed} of {clusters} clusters"),
         }
+    }
+
+    /// `12 to create, 1 refused`
+    pub(super) fn objects(&self) -> String {
+        let Self { create, update, delete, refused, .. } = *self;
+        let parts =
+            [(create, "to create"), (update, "to update"), (delete, "to delete"), (refused, "refused")];
+        let shown: Vec<String> =
+            parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        if shown.is_empty() { "no object changes".to_owned() } else { shown.join(", ") }
     }
 }
 
@@ -91,6 +98,11 @@ impl ClusterChange {
 impl DefinitionChange {
     pub(super) fn line(&self, look: &Look) -> String {
         let mut line = format!("{} definition {}", self.action.painted(look), self.name);
+        match (self.from, self.to) {
+            (Some(from), Some(to)) => drop(write!(line, "   revision {from} -> {to}")),
+            (None, Some(to)) => drop(write!(line, "   revision {to}")),
+            _ => {}
+        }
         if self.action == Action::Update {
             let schema = match self.schema.as_slice() {
                 [] => "schema as before".to_owned(),
@@ -249,6 +261,7 @@ impl Field {
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) if text.starts_with("${") && text.ends_with('}') => text.clone(),
+        Value::String(text) if text.starts_with(planned::AFTER) => text.clone(),
         other => other.to_string(),
     }
 }

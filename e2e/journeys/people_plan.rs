@@ -1,0 +1,244 @@
+//! What would change on clusters as they are: told before anything is done, and nothing is done by telling.
+
+use super::Run;
+use super::people::{Person, Said};
+use super::stand::{Kind, PATIENCE, Stand, parse};
+use crate::env::eventually;
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub const TRIALS: &[Run] = &[
+    ("people::a_plan_tells_what_an_edited_definition_does_and_stores_nothing", planned),
+    ("people::a_plan_tells_where_instances_come_and_go", moved),
+];
+
+const BEFORE: &str = r"
+apiVersion: kro.run/v1alpha1
+kind: ResourceGraphDefinition
+metadata: {name: drafts}
+spec:
+  schema: {apiVersion: v1alpha1, kind: Draft, spec: {password: 'string | default=hunter2'}}
+  resources:
+  - id: config
+    template: {apiVersion: v1, kind: ConfigMap, metadata: {name: '${schema.metadata.name}'}, data: {color: blue}}
+  - id: secret
+    template:
+      {apiVersion: v1, kind: Secret, metadata: {name: '${schema.metadata.name}'}, stringData: {password: '${schema.spec.password}'}}
+  - id: copy
+    template:
+      apiVersion: v1
+      kind: ConfigMap
+      metadata: {name: '${schema.metadata.name}-copy'}
+      data: {of: '${string(secret.data.password)}'}
+  - id: fixed
+    template:
+      apiVersion: v1
+      kind: ConfigMap
+      metadata: {name: '${schema.metadata.name}-fixed'}
+      immutable: ${cluster.labels.name == 'us'}
+      data: {a: one}
+  - id: legacy
+    template: {apiVersion: v1, kind: ConfigMap, metadata: {name: '${schema.metadata.name}-old'}}
+";
+
+/// The edit: other values, a resource more, one less, and one that waits for what a cluster tells.
+fn after() -> String {
+    let text = BEFORE.replace("{color: blue}", "{color: green, extra: ours}").replace("a: one", "a: two");
+    let text = text.replace("'${schema.spec.password}'", "'${schema.spec.password}-more'");
+    let text = text.replace("default=hunter2'", "default=hunter2', host: 'string | default=none'");
+    let (text, _) = text.split_once("  - id: legacy").unwrap_or((&text, ""));
+    format!(
+        "{text}{}",
+        r"  - id: web
+    template:
+      apiVersion: apps/v1
+      kind: Deployment
+      metadata: {name: '${schema.metadata.name}'}
+      spec:
+        replicas: 1
+        selector: {matchLabels: {app: '${schema.metadata.name}'}}
+        template:
+          metadata: {labels: {app: '${schema.metadata.name}'}}
+          spec: {containers: [{name: a, image: a}]}
+  - id: seen
+    template:
+      apiVersion: v1
+      kind: ConfigMap
+      metadata: {name: '${schema.metadata.name}-seen'}
+      data: {generation: '${string(web.status.observedGeneration)}'}
+"
+    )
+}
+
+fn file(stand: &Stand, name: &str, text: &str) -> Result<PathBuf> {
+    let path = stand.env.dir().join(name);
+    std::fs::write(&path, text)?;
+    Ok(path)
+}
+
+/// The versions of all that might have been written.
+fn versions(stand: &Stand, kind: &Kind) -> Result<BTreeMap<String, String>> {
+    let mut all = BTreeMap::new();
+    let mut note = |cluster: &str, object: &Value| {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let name = format!("{cluster}{}", text("/metadata/selfLink"));
+        let key = format!("{name} {} {}", text("/metadata/uid"), text("/metadata/name"));
+        all.insert(key, text("/metadata/resourceVersion").to_owned());
+    };
+    for cluster in ["hub", "eu", "us"] {
+        let api = stand.api(cluster);
+        let namespace = &kind.rgd;
+        for path in [
+            format!("/api/v1/namespaces/{namespace}/configmaps"),
+            format!("/api/v1/namespaces/{namespace}/secrets"),
+            format!("/apis/apps/v1/namespaces/{namespace}/deployments"),
+            kind.collection(),
+        ] {
+            let list = api.get(&path)?.with_context(|| path.clone())?;
+            list["items"].as_array().into_iter().flatten().for_each(|object| note(cluster, object));
+        }
+        let crd = api.get(&kind.crd_path())?.context("the CRD")?;
+        note(cluster, &crd);
+    }
+    note("hub", &stand.api("hub").get(&kind.rgd_path())?.context("the definition")?);
+    Ok(all)
+}
+
+fn has(said: &Said, parts: &[&str]) -> Result<()> {
+    for part in parts {
+        ensure!(said.out.contains(part), "it lacks {part:?}:\n{}\n{}", said.out, said.err);
+    }
+    Ok(())
+}
+
+fn planned(stand: &Stand) -> Result<()> {
+    let kind = stand.define(BEFORE)?;
+    let person = Person::new(stand, "drafts")?;
+    kind.create("one", "eu,us,ap", "{}")?;
+    kind.wait_active("one", &["ap", "eu", "us"])?;
+    // Somebody's own field, which the edit takes.
+    let config = "/api/v1/namespaces/drafts/configmaps/one?fieldManager=kubectl-edit";
+    stand.api("eu").merge_patch(config, &json!({"data": {"extra": "theirs"}}))?;
+    let edited = file(stand, "drafts.yaml", &after())?.display().to_string();
+    // What the controller may have to write of it is written.
+    kind.wait_active("one", &["ap", "eu", "us"])?;
+    let before = versions(stand, &kind)?;
+    let spokes = "--spoke-context us=us-admin";
+
+    let all = person.says(&format!("plan -f {edited} {spokes}"))?;
+    ensure!(all.code == 1, "something is refused: {all:?}");
+    has(
+        &all,
+        &[
+            "~ definition drafts   revision 1 -> 2   schema: ",
+            "nothing breaks",
+            "Draft drafts/one",
+            "\"blue\" -> \"green\"",
+            "\"theirs\" -> \"ours\"   taken from kubectl-edit",
+            "(sensitive, changed)",
+            "+ web",
+            "generation: (known after apply: string(web.status.observedGeneration))",
+            "- legacy  ConfigMap drafts/one-old",
+            "pruned: no node makes it any more",
+            "! fixed",
+            "refused: ",
+            "immutable",
+            "ap   ? not planned: ",
+            "2 of 3 clusters planned.",
+        ],
+    )?;
+    for secret in ["hunter2", "aHVudGVyMg", "aHVudGVyMi1tb3Jl"] {
+        ensure!(!all.out.contains(secret), "{secret}: {}", all.out);
+    }
+    // eu alone: nothing is refused there.
+    let eu = person.says(&format!("plan -f {edited} --clusters eu"))?;
+    ensure!(eu.code == 2 && eu.out.contains("1 of 1 cluster planned"), "{eu:?}");
+    let dead = person.says(&format!("plan -f {edited} --clusters eu,ap"))?;
+    ensure!(dead.code == 1, "a dead cluster is a failure: {dead:?}");
+    let skipped = person.says(&format!("plan -f {edited} --clusters eu,ap --unreachable skip"))?;
+    ensure!(skipped.code == 2 && skipped.out.contains("ap   ? not planned: "), "{skipped:?}");
+    let forbidden = person.says(&format!("plan -f {edited} --clusters us"))?;
+    ensure!(forbidden.code == 1 && forbidden.out.contains("us   ? not planned: you may not "), "{forbidden:?}");
+
+    let json = person.says(&format!("plan -f {edited} --clusters eu,us {spokes} -o json"))?;
+    let document: Value = serde_json::from_str(&json.out).with_context(|| json.out.clone())?;
+    ensure!(document["kind"] == "Plan" && document["summary"]["refused"] == 1, "{document}");
+    ensure!(document["groups"].as_array().is_some_and(|groups| groups.len() == 2), "{document}");
+    let comment = person.says(&format!("plan -f {edited} --clusters eu -o markdown"))?;
+    has(&comment, &["<!-- kro-hub plan -->", "<details>"])?;
+    let workflow = person.says(&format!("plan -f {edited} --clusters us {spokes} -o github"))?;
+    has(&workflow, &["::error title=refused::", "::notice title=kro-hub plan::"])?;
+
+    let same = file(stand, "drafts-same.yaml", BEFORE)?.display().to_string();
+    let same = person.says(&format!("plan -f {same} --clusters eu,us {spokes} --show-same"))?;
+    ensure!(same.code == 0, "what is so is no change: {same:?}");
+    has(&same, &["eu, us   nothing changes", "Plan: no change; 2 of 2 clusters planned."])?;
+
+    let wrong = file(stand, "drafts-wrong.yaml", &BEFORE.replace("schema.spec.password", "schema.spec.no"))?;
+    let wrong = person.says(&format!("plan -f {} --clusters eu", wrong.display()))?;
+    ensure!(wrong.code == 1 && wrong.err.contains("drafts-wrong.yaml"), "{wrong:?}");
+
+    let now = versions(stand, &kind)?;
+    ensure!(now == before, "something was written: {before:?}\n{now:?}");
+
+    // What was told is what happens.
+    kind.edit_definition(&after())?;
+    let remote = |path: &str| stand.api("eu").get(&format!("/api/v1/namespaces/drafts/configmaps/{path}"));
+    eventually(PATIENCE, "the edit is on eu", || {
+        ensure!(remote("one")?.is_some_and(|o| o["data"] == json!({"color": "green", "extra": "ours"})), "config");
+        ensure!(remote("one-old")?.is_none() && remote("one-seen")?.is_some(), "legacy, seen");
+        Ok(())
+    })?;
+    kind.remove("one")
+}
+
+fn moved(stand: &Stand) -> Result<()> {
+    let kind = stand.define(
+        r"
+apiVersion: kro.run/v1alpha1
+kind: ResourceGraphDefinition
+metadata: {name: strolls}
+spec:
+  schema: {apiVersion: v1alpha1, kind: Stroll, spec: {note: 'string | default=a'}}
+  resources:
+  - id: config
+    template:
+      {apiVersion: v1, kind: ConfigMap, metadata: {name: '${schema.metadata.name}'}, data: {on: '${cluster.name}', note: '${schema.spec.note}'}}
+",
+    )?;
+    let person = Person::new(stand, "strolls")?;
+    kind.create("one", "eu", "{}")?;
+    kind.wait_active("one", &["eu"])?;
+    let instance = |clusters: &str, spec: &Value| {
+        json!({"apiVersion": "kro.run/v1alpha1", "kind": "Stroll",
+            "metadata": {"name": "one", "annotations": {"hub.kro.run/clusters": clusters}}, "spec": spec})
+    };
+    let spokes = "--spoke-context us=us-admin --clusters eu,us";
+    let goes = file(stand, "stroll.yaml", &instance("us", &json!({})).to_string())?.display().to_string();
+    let said = person.says(&format!("plan -f {goes} {spokes}"))?;
+    ensure!(said.code == 2, "{said:?}");
+    has(&said, &["Stroll strolls/one   leaves", "- config  ConfigMap strolls/one", "comes here", "+ config"])?;
+    let comes = file(stand, "strolls.yaml", &instance("eu,us", &json!({"note": "b"})).to_string())?;
+    let said = person.says(&format!("plan -f {} {spokes}", comes.display()))?;
+    ensure!(said.code == 2, "{said:?}");
+    has(&said, &["\"a\" -> \"b\"", "comes here", "1 to create, 1 to update"])?;
+    let said = person.says("plan --delete stroll/one --clusters eu")?;
+    ensure!(said.code == 2, "{said:?}");
+    has(&said, &["deleted", "- config", "1 to delete"])?;
+    let said = person.says("plan --delete stroll/none --clusters eu")?;
+    ensure!(said.code == 1 && said.err.contains("it is not on the hub"), "{said:?}");
+    // A label that an instance is placed by.
+    let cluster = parse("{apiVersion: hub.kro.run/v1alpha1, kind: Cluster, metadata: {name: us, labels: {stroll: 'yes'}}}")?;
+    let live = stand.api("hub").get(&format!("{}/us", super::stand::CLUSTERS))?.context("us")?;
+    let mut cluster = cluster;
+    cluster["spec"] = live["spec"].clone();
+    kind.create("two", "?stroll=yes", "{}")?;
+    let label = file(stand, "cluster.yaml", &cluster.to_string())?.display().to_string();
+    let said = person.says(&format!("plan -f {label} {spokes}"))?;
+    ensure!(said.code == 2, "{said:?}");
+    has(&said, &["Stroll strolls/two   comes here", "+ config"])?;
+    kind.remove("two")?;
+    kind.remove("one")
+}

@@ -1,0 +1,93 @@
+//! The hub as it is.
+
+use crate::api::cluster::{Cluster, ClusterStatus};
+use crate::api::names::HubId;
+use crate::api::rgd::ResourceGraphDefinition;
+use crate::api::{Gvk, Object};
+use crate::cli::rbac;
+use crate::cli::render::facts::Facts;
+use crate::edge::{Failure, Hub, Sort, clusters};
+use crate::graph;
+use crate::hub::resources;
+use crate::schema::openapi::{self, Document};
+use crate::spoke::lists::Which;
+use crate::view::kinds::Generated;
+use kube::core::ApiResource;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the hub has.
+pub struct Read {
+    /// Definitions, Clusters, Placements of both kinds, and instances.
+    pub objects: Vec<Object>,
+    pub clusters: Vec<Object>,
+    /// What is known of clusters beside their labels.
+    pub facts: Facts,
+    /// The newest revision of each definition.
+    pub revisions: BTreeMap<String, i64>,
+    /// What the hub says of the kinds that definitions name.
+    pub documents: Vec<Document>,
+    pub hub_id: HubId,
+}
+
+/// # Errors
+/// Something of it cannot be read: nothing is planned over a part of the hub.
+pub async fn read(hub: &Hub, files: &[(String, Object)], namespace: &str) -> Result<Read, Failure> {
+    let registered = hub.clusters_or_fail().await?;
+    let definitions = hub.definitions().await?;
+    let mut objects = [definitions.clone(), registered.clone()].concat();
+    for resource in [resources::cluster_placements(), resources::placements()] {
+        objects.extend(all(hub, &resource).await?);
+    }
+    for kind in definitions.iter().filter_map(Generated::of) {
+        let found = hub.connection.list(&kind.resource(), Which::default()).await;
+        objects.extend(served(found)?);
+    }
+    let mut revisions: BTreeMap<String, i64> = BTreeMap::new();
+    for revision in hub.revisions(None).await? {
+        let number = revision.0.pointer("/spec/revision").and_then(Value::as_i64).unwrap_or_default();
+        let newest = revisions.entry(revision.str_at("/spec/snapshot/name").to_owned()).or_default();
+        *newest = number.max(*newest);
+    }
+    let named: BTreeSet<String> =
+        definitions.iter().chain(files.iter().map(|(_, object)| object)).flat_map(kinds).collect();
+    let documents = rbac::documents(&hub.connection, &named).await?;
+    let of_hub = clusters::Hub { connection: hub.connection.clone(), namespace: namespace.to_owned() };
+    let id = of_hub.id().await?.ok_or_else(|| {
+        Failure::usage(format!(
+            "the hub has no id yet: there is no ConfigMap kro-hub-id in namespace {namespace}; start the controller, or name its namespace with --hub-namespace"
+        ))
+    })?;
+    let facts = registered.iter().map(|cluster| (cluster.name().to_owned(), fact(cluster))).collect();
+    Ok(Read { objects, clusters: registered, facts, revisions, documents, hub_id: HubId::new(&id) })
+}
+
+async fn all(hub: &Hub, resource: &ApiResource) -> Result<Vec<Object>, Failure> {
+    served(hub.connection.list(resource, Which::default()).await)
+}
+
+/// What is not served has no objects.
+fn served(found: Result<Vec<Object>, Failure>) -> Result<Vec<Object>, Failure> {
+    match found {
+        Err(failure) if failure.sort == Sort::NotServed => Ok(Vec::new()),
+        found => found,
+    }
+}
+
+/// The documents that hold the kinds of a definition.
+fn kinds(object: &Object) -> Vec<String> {
+    let rgd = serde_json::from_value::<ResourceGraphDefinition>(object.0.clone());
+    let named: BTreeSet<Gvk> = rgd.map(|rgd| graph::kinds_named_by(&rgd)).unwrap_or_default();
+    named.iter().map(openapi::document_of).collect()
+}
+
+/// As `kro-hub cluster facts` would write it.
+fn fact(cluster: &Object) -> Value {
+    let status: ClusterStatus = serde_json::from_value::<Cluster>(cluster.0.clone())
+        .ok()
+        .and_then(|cluster| cluster.status)
+        .unwrap_or_default();
+    let known = [("id", status.cluster_id), ("version", status.kubernetes_version)];
+    let known = known.into_iter().filter(|(_, text)| !text.is_empty());
+    Value::Object(known.map(|(key, text)| (key.to_owned(), json!(text))).collect())
+}
