@@ -70,7 +70,8 @@ fn mistakes_are_one_sentence_and_one() {
     ] {
         assert_eq!(printed(&format!("kro-hub {line}")), expect, "{line}");
     }
-    for line in ["get --nonsense", "trace", "wait webapp/a --for a.b", "completion tcsh", "plan", "nonsense"] {
+    for line in ["get --nonsense", "trace", "wait webapp/a --for a.b", "completion tcsh", "plan", "nonsense"]
+    {
         assert!(printed(&format!("kro-hub {line}")).starts_with("? 1\n"), "{line}");
     }
     assert!(printed("kro-hub validate").starts_with("? 2\n"), "as its page says");

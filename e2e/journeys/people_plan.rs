@@ -160,8 +160,32 @@ fn planned(stand: &Stand) -> Result<()> {
     let skipped = person.says(&format!("plan -f {edited} --clusters eu,ap --unreachable skip"))?;
     ensure!(skipped.code == 2 && skipped.out.contains("ap   ? not planned: "), "{skipped:?}");
     let forbidden = person.says(&format!("plan -f {edited} --clusters us"))?;
-    ensure!(forbidden.code == 1 && forbidden.out.contains("us   ? not planned: you may not "), "{forbidden:?}");
+    ensure!(
+        forbidden.code == 1 && forbidden.out.contains("us   ? not planned: you may not "),
+        "{forbidden:?}"
+    );
 
+    in_all_forms(stand, &person, &edited)?;
+    let now = versions(stand, &kind)?;
+    ensure!(now == before, "something was written: {before:?}\n{now:?}");
+
+    // What was told is what happens.
+    kind.edit_definition(&after())?;
+    let remote = |path: &str| stand.api("eu").get(&format!("/api/v1/namespaces/drafts/configmaps/{path}"));
+    eventually(PATIENCE, "the edit is on eu", || {
+        ensure!(
+            remote("one")?.is_some_and(|o| o["data"] == json!({"color": "green", "extra": "ours"})),
+            "config"
+        );
+        ensure!(remote("one-old")?.is_none() && remote("one-seen")?.is_some(), "legacy, seen");
+        Ok(())
+    })?;
+    kind.remove("one")
+}
+
+/// Documents, comments, commands of a workflow; what is so already; what is wrong.
+fn in_all_forms(stand: &Stand, person: &Person, edited: &str) -> Result<()> {
+    let spokes = "--spoke-context us=us-admin";
     let json = person.says(&format!("plan -f {edited} --clusters eu,us {spokes} -o json"))?;
     let document: Value = serde_json::from_str(&json.out).with_context(|| json.out.clone())?;
     ensure!(document["kind"] == "Plan" && document["summary"]["refused"] == 1, "{document}");
@@ -179,19 +203,7 @@ fn planned(stand: &Stand) -> Result<()> {
     let wrong = file(stand, "drafts-wrong.yaml", &BEFORE.replace("schema.spec.password", "schema.spec.no"))?;
     let wrong = person.says(&format!("plan -f {} --clusters eu", wrong.display()))?;
     ensure!(wrong.code == 1 && wrong.err.contains("drafts-wrong.yaml"), "{wrong:?}");
-
-    let now = versions(stand, &kind)?;
-    ensure!(now == before, "something was written: {before:?}\n{now:?}");
-
-    // What was told is what happens.
-    kind.edit_definition(&after())?;
-    let remote = |path: &str| stand.api("eu").get(&format!("/api/v1/namespaces/drafts/configmaps/{path}"));
-    eventually(PATIENCE, "the edit is on eu", || {
-        ensure!(remote("one")?.is_some_and(|o| o["data"] == json!({"color": "green", "extra": "ours"})), "config");
-        ensure!(remote("one-old")?.is_none() && remote("one-seen")?.is_some(), "legacy, seen");
-        Ok(())
-    })?;
-    kind.remove("one")
+    Ok(())
 }
 
 fn moved(stand: &Stand) -> Result<()> {
@@ -219,7 +231,10 @@ spec:
     let goes = file(stand, "stroll.yaml", &instance("us", &json!({})).to_string())?.display().to_string();
     let said = person.says(&format!("plan -f {goes} {spokes}"))?;
     ensure!(said.code == 2, "{said:?}");
-    has(&said, &["Stroll strolls/one   leaves", "- config  ConfigMap strolls/one", "comes here", "+ config"])?;
+    has(
+        &said,
+        &["Stroll strolls/one   leaves", "- config  ConfigMap strolls/one", "comes here", "+ config"],
+    )?;
     let comes = file(stand, "strolls.yaml", &instance("eu,us", &json!({"note": "b"})).to_string())?;
     let said = person.says(&format!("plan -f {} {spokes}", comes.display()))?;
     ensure!(said.code == 2, "{said:?}");
@@ -230,7 +245,9 @@ spec:
     let said = person.says("plan --delete stroll/none --clusters eu")?;
     ensure!(said.code == 1 && said.err.contains("it is not on the hub"), "{said:?}");
     // A label that an instance is placed by.
-    let cluster = parse("{apiVersion: hub.kro.run/v1alpha1, kind: Cluster, metadata: {name: us, labels: {stroll: 'yes'}}}")?;
+    let cluster = parse(
+        "{apiVersion: hub.kro.run/v1alpha1, kind: Cluster, metadata: {name: us, labels: {stroll: 'yes'}}}",
+    )?;
     let live = stand.api("hub").get(&format!("{}/us", super::stand::CLUSTERS))?.context("us")?;
     let mut cluster = cluster;
     cluster["spec"] = live["spec"].clone();

@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn the_owner_of_a_place_is_the_last_who_wrote_it_unless_it_is_ours() {
         let entry = |manager: &str, time: &str, fields: Value| json!({"manager": manager, "operation": "Update", "time": time, "fieldsV1": fields});
-        let image = |name: &str| json!({"f:spec": {"f:list": {format!("k:{{\"name\":\"{name}\"}}"): {"f:image": {}}}}});
+        let image = |name: &str| json!({"f:spec": {"f:list": {(format!("k:{{\"name\":\"{name}\"}}")): {"f:image": {}}}}});
         let object = json!({"metadata": {"managedFields": [
                 entry("ours", "1", json!({"f:spec": {"f:a": {}, "f:both": {}, "f:list": {"k:{\"name\":\"x\"}": {"f:image": {}}}}})),
                 entry("old", "1", json!({"f:spec": {"f:b": {}}})),

@@ -306,7 +306,12 @@ pub(super) enum Meant<'a> {
 }
 
 /// Reads without a selector. A version that is not served says nothing: the object may be there in another one.
-pub(super) async fn look(client: &Verbs, object: ObjectRef, resource: &ApiResource, meant: Meant<'_>) -> Done {
+pub(super) async fn look(
+    client: &Verbs,
+    object: ObjectRef,
+    resource: &ApiResource,
+    meant: Meant<'_>,
+) -> Done {
     let read = |resource: ApiResource| {
         let object = &object;
         async move {

@@ -35,7 +35,8 @@ pub struct Orders {
 impl Orders {
     /// About so many objects are tried.
     pub fn size(&self) -> usize {
-        let made = |wish: &Wish| wish.after.as_ref().or(wish.before.as_ref()).map_or(1, |m| m.graph.nodes.len());
+        let made =
+            |wish: &Wish| wish.after.as_ref().or(wish.before.as_ref()).map_or(1, |m| m.graph.nodes.len());
         self.wishes.iter().map(made).sum()
     }
 }
@@ -72,7 +73,7 @@ impl Decided<'_> {
             if let (Some(old), Some(live)) = (&mut old, live) {
                 // Where it stands, whatever is decided now.
                 old.runs_on = on_record(live).holds;
-                old.runs_on.extend(local(&old.decision.local, live));
+                old.runs_on.extend(local(old.decision.local.as_ref(), live));
             }
             let new = self.is.subject(key, |instance| on_record(live.unwrap_or(instance)));
             let touched = self.is_touched(key, new.as_ref().or(old.as_ref()));
@@ -217,9 +218,9 @@ fn home(local: bool, instance: &Object) -> Home {
 }
 
 /// The local cluster, where the instance made something there.
-fn local(decided: &Option<ClusterName>, live: &Object) -> Option<ClusterName> {
+fn local(decided: Option<&ClusterName>, live: &Object) -> Option<ClusterName> {
     let recorded = live.annotation(kro::APPLYSET_GROUP_KINDS).is_some_and(|kinds| !kinds.is_empty());
-    decided.clone().filter(|_| recorded)
+    decided.filter(|_| recorded).cloned()
 }
 
 fn made(

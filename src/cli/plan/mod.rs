@@ -233,5 +233,7 @@ async fn on_cluster(
     };
     let (connection, way) = reach(person, hub, cluster, ways).await?;
     let local = way == Way::Hub;
-    planner.plan(&Stage { connection: &connection, local, facts: &orders.facts, wishes: &orders.wishes }).await
+    planner
+        .plan(&Stage { connection: &connection, local, facts: &orders.facts, wishes: &orders.wishes })
+        .await
 }

@@ -56,6 +56,11 @@ pub fn texts(objects: &[Object]) -> anyhow::Result<Vec<(String, String)>> {
 
 fn text(object: &Object) -> anyhow::Result<String> {
     let mut shown = object.0.clone();
+    // What Placements say of themselves is what they go on by; what is said of the others decides nothing.
+    let gk = object.group_kind();
+    if let Some(fields) = shown.as_object_mut().filter(|_| is_definition(&gk) || !is_ours(&gk)) {
+        fields.remove("status");
+    }
     if let Some(metadata) = shown.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
@@ -93,7 +98,8 @@ pub fn lay(
         over.push((name, object));
     }
     if others > 0 {
-        laid.notes.push(format!("{others} objects in the files are nothing that the hub places, and are left out"));
+        laid.notes
+            .push(format!("{others} objects in the files are nothing that the hub places, and are left out"));
     }
     let gone = delete.iter().map(|deleted| reference(deleted, &known, namespace));
     let gone: BTreeSet<ObjectRef> = gone.collect::<anyhow::Result<_>>()?;
@@ -104,9 +110,10 @@ pub fn lay(
         if over.iter().any(|(_, other)| other.object_ref() == *object) {
             bail!("--delete {object}: it is among the files too");
         }
-        match is_definition(&object.gk) {
-            true => drop(laid.touched.definitions.insert(object.name.to_string())),
-            false => drop(laid.touched.instances.insert(object.clone())),
+        if is_definition(&object.gk) {
+            laid.touched.definitions.insert(object.name.to_string());
+        } else {
+            laid.touched.instances.insert(object.clone());
         }
     }
     for live in &read.objects {
@@ -134,13 +141,15 @@ fn is_definition(gk: &GroupKind) -> bool {
 }
 
 fn is_ours(gk: &GroupKind) -> bool {
-    let of_hub = &*gk.group == hub::GROUP && ["Cluster", "Placement", "ClusterPlacement"].contains(&&*gk.kind);
+    let of_hub =
+        &*gk.group == hub::GROUP && ["Cluster", "Placement", "ClusterPlacement"].contains(&&*gk.kind);
     is_definition(gk) || of_hub
 }
 
 fn reference(deleted: &Deleted, known: &[Generated], namespace: &str) -> anyhow::Result<ObjectRef> {
     let Deleted { kind, name } = deleted;
-    let of_hub = |kind: &str, namespace: &str| ObjectRef::new(GroupKind::new(hub::GROUP, kind), namespace, name);
+    let of_hub =
+        |kind: &str, namespace: &str| ObjectRef::new(GroupKind::new(hub::GROUP, kind), namespace, name);
     Ok(match kind.to_lowercase().as_str() {
         "resourcegraphdefinition" | "resourcegraphdefinitions" | "rgd" | "definition" => {
             ObjectRef::new(GroupKind::new(kro::GROUP, "ResourceGraphDefinition"), "", name)
@@ -149,7 +158,8 @@ fn reference(deleted: &Deleted, known: &[Generated], namespace: &str) -> anyhow:
         "clusterplacement" | "clusterplacements" => of_hub("ClusterPlacement", ""),
         "placement" | "placements" => of_hub("Placement", namespace),
         _ => {
-            let kind = kinds::named(known, kind).map_err(|why| anyhow!("--delete {}/{name}: {why}", deleted.kind))?;
+            let kind = kinds::named(known, kind)
+                .map_err(|why| anyhow!("--delete {}/{name}: {why}", deleted.kind))?;
             let namespace = if kind.namespaced { namespace } else { "" };
             ObjectRef::new(kind.gvk.group_kind(), namespace, name)
         }
@@ -164,7 +174,9 @@ fn laid_over(live: Option<&Object>, file: Object) -> Object {
         out["status"] = status.clone();
     }
     let meta = |field: &str| live.0.pointer(&format!("/metadata/{field}"));
-    for field in ["uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "finalizers"] {
+    for field in
+        ["uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "finalizers"]
+    {
         if let Some(value) = meta(field) {
             out["metadata"][field] = value.clone();
         }
@@ -200,7 +212,7 @@ fn is_of_controller(live: &Object, field: &str, key: &str) -> bool {
     })
 }
 
-/// The definition that a text is, for who asks what its author allows.
+/// Whether the author lets it break what is stored.
 pub fn allows_breaking(definition: &ResourceGraphDefinition) -> bool {
     definition.metadata.annotations.get(kro::ALLOW_BREAKING).is_some_and(|value| value == "true")
 }

@@ -1,6 +1,5 @@
 //! The hub as it is.
 
-use crate::api::cluster::{Cluster, ClusterStatus};
 use crate::api::names::HubId;
 use crate::api::rgd::ResourceGraphDefinition;
 use crate::api::{Gvk, Object};
@@ -83,10 +82,7 @@ fn kinds(object: &Object) -> Vec<String> {
 
 /// As `kro-hub cluster facts` would write it.
 fn fact(cluster: &Object) -> Value {
-    let status: ClusterStatus = serde_json::from_value::<Cluster>(cluster.0.clone())
-        .ok()
-        .and_then(|cluster| cluster.status)
-        .unwrap_or_default();
+    let status = clusters::status_of(cluster);
     let known = [("id", status.cluster_id), ("version", status.kubernetes_version)];
     let known = known.into_iter().filter(|(_, text)| !text.is_empty());
     Value::Object(known.map(|(key, text)| (key.to_owned(), json!(text))).collect())

@@ -31,7 +31,8 @@ fn definition() -> Value {
 }
 
 fn web(name: &str, metadata: Value) -> Value {
-    let mut object = json!({"apiVersion": "kro.run/v1alpha1", "kind": "Web", "metadata": metadata, "spec": {"a": 1}});
+    let mut object =
+        json!({"apiVersion": "kro.run/v1alpha1", "kind": "Web", "metadata": metadata, "spec": {"a": 1}});
     object["metadata"]["name"] = name.into();
     object
 }
@@ -74,9 +75,7 @@ fn files_are_laid_over_what_the_hub_has() {
 
 #[test]
 fn what_the_controller_set_on_a_cluster_is_no_matter_of_its_file() {
-    let cluster = |labels: Value| {
-        json!({"apiVersion": "hub.kro.run/v1alpha1", "kind": "Cluster", "metadata": {"name": "eu", "labels": labels}, "spec": {}})
-    };
+    let cluster = |labels: Value| json!({"apiVersion": "hub.kro.run/v1alpha1", "kind": "Cluster", "metadata": {"name": "eu", "labels": labels}, "spec": {}});
     let mut live = cluster(json!({"region": "eu", "tier": "old"}));
     live["metadata"]["managedFields"] = json!([{"manager": "kro-hub", "operation": "Apply",
         "fieldsV1": {"f:metadata": {"f:labels": {"f:region": {}}}}}]);

@@ -5,8 +5,8 @@ mod told;
 
 use super::connection::Connection;
 use super::failure::{Failure, Sort};
-use crate::api::{Gvk, Object};
 use crate::api::names::{GroupKind, HubId, InstanceKey};
+use crate::api::{Gvk, Object};
 use crate::graph::{Graph, Leaf};
 use crate::reconcile::spoke::{Side as Part, Task};
 use crate::reconcile::world::Definition;
@@ -96,7 +96,8 @@ impl Planner {
             Failure::of_request(&failed.error, &connection.server, seconds, &failed.what)
         })?;
         if !rehearsed.at_rest {
-            let text = format!("{}: it did not come to rest: some instances move without end", connection.name);
+            let text =
+                format!("{}: it did not come to rest: some instances move without end", connection.name);
             return Err(Failure::usage(text));
         }
         let part = |graph: &Arc<Graph>| rehearsed.graph(graph, Part::Whole).unwrap_or_else(|| graph.clone());

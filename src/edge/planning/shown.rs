@@ -69,7 +69,8 @@ mod tests {
             "managedFields": [], "generation": 2, "labels": {"kro.run/owned": "true",
                 "app.kubernetes.io/managed-by": "kro"}, "annotations": {"note": "n", "internal.kro.run/apply-order": "1"},
             "finalizers": ["kro.run/finalizer"]}, "spec": {"x": 1}, "status": {"y": 1}});
-        let want = json!({"kind": "A", "metadata": {"name": "a", "annotations": {"note": "n"}}, "spec": {"x": 1}});
+        let want =
+            json!({"kind": "A", "metadata": {"name": "a", "annotations": {"note": "n"}}, "spec": {"x": 1}});
         assert_eq!(shown(&object), want);
     }
 }

@@ -133,7 +133,7 @@ impl Telling<'_> {
     fn is_blocked(&self, subject: &Subject<'_>) -> bool {
         let said = self.rehearsed.reports.get(&subject.key);
         let own = subject.key.object();
-        let refused = |deed: &Deed| deed.object == own && matches!(deed.what, What::Refused { .. });
+        let refused = |deed: &Deed| deed.object == own && matches!(deed.what, What::Refused(_));
         let none = self.rehearsed.deeds.iter().all(|deed| deed.key != subject.key || refused(deed));
         none && said.is_some_and(|report| report.state == InstanceState::Error)
     }
@@ -206,7 +206,8 @@ impl Telling<'_> {
             out.open |= sketch.for_each.is_some() || sketch.only_if.is_some() || named;
             out.wanted.insert(object.clone());
             let stored = self.rehearsed.read(|store| store.get(&object));
-            let own = stored.filter(|s| s.object.label(kro::APPLYSET_PART_OF) == Some(&applyset::id(&subject.key)));
+            let own =
+                stored.filter(|s| s.object.label(kro::APPLYSET_PART_OF) == Some(&applyset::id(&subject.key)));
             match self.deed(&subject.key, &object) {
                 Some(deed) => out.changes.extend(tried(deed, node, &sketch, former)),
                 None if own.is_some() && !waits => {}
@@ -228,7 +229,7 @@ impl Telling<'_> {
         let of = |deed: &&Deed| {
             deed.key == *key && deed.object == *object && deed.manager == kro::MANAGER_APPLYSET
         };
-        let made = |deed: &&Deed| matches!(deed.what, What::Applied { .. } | What::Refused { .. });
+        let made = |deed: &&Deed| matches!(deed.what, What::Applied { .. } | What::Refused(_));
         self.rehearsed.deeds.iter().rev().filter(of).find(made)
     }
 
@@ -239,7 +240,8 @@ impl Telling<'_> {
         sketcher: &mut Sketcher<'_>,
     ) -> Vec<Value> {
         let lookup = sketcher.reference(index).ok();
-        let lookup = lookup.and_then(|reference| Lookup::of(&node.gvk, reference, &subject.key.namespace).ok());
+        let lookup =
+            lookup.and_then(|reference| Lookup::of(&node.gvk, reference, &subject.key.namespace).ok());
         let found = lookup.map(|lookup| self.rehearsed.read(|store| store.look(&lookup)));
         match found {
             Some(Looked::Found(found)) => found.iter().map(|stored| stored.object.unpack().0).collect(),
@@ -267,7 +269,7 @@ impl Telling<'_> {
                 What::Deleted => planned::gone(&node, before, why(&node)),
                 What::Released => planned::gone(&node, before, "it stays: hub.kro.run/on-delete is Orphan"),
                 What::DeleteRefused(text) => planned::stays(&node, before, &format!("refused: {text}")),
-                What::Applied { .. } | What::Refused { .. } => continue,
+                What::Applied { .. } | What::Refused(_) => continue,
             };
             if told.insert(deed.object.clone()) {
                 out.push(Told::same(change));
@@ -296,7 +298,7 @@ impl Telling<'_> {
         }
         let own = subject.key.object();
         let of_own = self.rehearsed.deeds.iter().find_map(|deed| match &deed.what {
-            What::Refused { why, .. } | What::DeleteRefused(why) if deed.object == own => Some(why.clone()),
+            What::Refused(why) | What::DeleteRefused(why) if deed.object == own => Some(why.clone()),
             _ => None,
         });
         let said = self.rehearsed.reports.get(&subject.key);
@@ -358,7 +360,7 @@ fn tried(deed: &Deed, node: &Node, sketch: &Sketch, former: &Former<'_>) -> Opti
     let named = Named { node: &node.id, gone: "" };
     let (body, after, untried) = match &deed.what {
         What::Applied { body, after, untried } => (body, after, untried),
-        What::Refused { why, .. } => {
+        What::Refused(why) => {
             let secret = sketch.leaves.iter().any(|leaf| leaf.origin.secret);
             let why = match secret {
                 true => "refused; the answer is not shown, since it may quote a Secret".to_owned(),
@@ -380,12 +382,7 @@ fn tried(deed: &Deed, node: &Node, sketch: &Sketch, former: &Former<'_>) -> Opti
 }
 
 /// What is known of an object that waits for others.
-fn forecast(
-    own: Option<&Stored>,
-    node: &Node,
-    sketch: &Sketch,
-    former: &Former<'_>,
-) -> Option<Told<Change>> {
+fn forecast(own: Option<&Stored>, node: &Node, sketch: &Sketch, former: &Former<'_>) -> Option<Told<Change>> {
     let named = Named { node: &node.id, gone: "" };
     let before = own.and_then(|stored| {
         let mut owned = stored.projection(kro::MANAGER_APPLYSET)?.unpack();

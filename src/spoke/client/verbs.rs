@@ -30,7 +30,7 @@ pub struct Verbs {
     /// Of a cluster that is not trusted.
     pub(super) kept: Option<Kept>,
     /// No write is stored.
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 impl Verbs {

@@ -32,7 +32,8 @@ pub fn stored(mut answer: Value, version: u64, uid: Option<&str>) -> Value {
 /// What an apply by `manager` makes of an object, or of nothing, where no API server can be asked: fields of a map are put in
 /// place, all else is as the body says.
 pub fn applied(known: Option<&Value>, body: &Value, manager: &str, version: u64) -> Value {
-    let mut made = known.cloned().unwrap_or_else(|| json!({"metadata": {"uid": format!("planned-{version}")}}));
+    let mut made =
+        known.cloned().unwrap_or_else(|| json!({"metadata": {"uid": format!("planned-{version}")}}));
     let finalizers = union(&made, body);
     lay(&mut made, body);
     if let Some(spec) = body.get("spec") {
@@ -155,8 +156,11 @@ mod tests {
         assert_eq!(meta["labels"], json!({"team": "a", "own": "true"}));
         let stored = Stored::new(made);
         let own = stored.projection("me").unwrap().unpack();
-        assert_eq!(own, json!({"metadata": {"finalizers": ["kro.run/finalizer"], "labels": {"own": "true"}},
-            "spec": {"new": {"list": [1]}}}));
+        assert_eq!(
+            own,
+            json!({"metadata": {"finalizers": ["kro.run/finalizer"], "labels": {"own": "true"}},
+            "spec": {"new": {"list": [1]}}})
+        );
         assert_eq!(stored.rivals().len(), 1);
     }
 

@@ -1,10 +1,11 @@
 //! What a cluster would come to: its actor as it ships, over one read of the cluster, with verbs that store nothing. Each
 //! write is tried, and its answer is brought back as if it had been done, until nothing more is to be done.
 
-pub mod as_if;
+mod as_if;
 mod reading;
 #[cfg(test)]
 mod tests;
+mod trying;
 mod writing;
 
 use super::actor::{Actor, Effect, Event};
@@ -57,10 +58,7 @@ pub enum What {
         /// Why no API server judged it.
         untried: Option<String>,
     },
-    Refused {
-        body: Arc<Value>,
-        why: String,
-    },
+    Refused(String),
     Deleted,
     DeleteRefused(String),
     /// It lives on without us.
@@ -84,8 +82,6 @@ pub struct Rehearsed {
     pub reports: BTreeMap<InstanceKey, Report>,
     /// Namespaces that would be made for mirrors.
     pub namespaces: BTreeSet<String>,
-    /// Generated kinds whose CRD would be brought or changed.
-    pub crds: BTreeMap<GroupKind, Brought>,
     /// It came to rest.
     pub at_rest: bool,
 }
@@ -166,7 +162,6 @@ async fn play(verbs: &Verbs, reader: &Reader, scene: Scene) -> Result<Rehearsed,
         deeds: Vec::new(),
         reports: BTreeMap::new(),
         namespaces: BTreeSet::new(),
-        crds: BTreeMap::new(),
         at_rest: false,
     };
     let mut stage = Stage {
@@ -253,7 +248,6 @@ impl Stage<'_> {
             self.done.reports.insert(key, *report);
         }
         if let Some((graph, brought)) = crd.filter(|(_, brought)| *brought != Brought::AsItIs) {
-            self.done.crds.insert(graph.gvk.group_kind(), brought);
             self.coming.insert(graph.gvk.group_kind(), (graph, brought));
         }
         events.into_iter().for_each(|event| self.done.actor.on_event(event));

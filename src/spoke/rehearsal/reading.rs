@@ -122,8 +122,8 @@ impl Stage<'_> {
 
     pub(super) async fn ensure_crd(&self, graph: Arc<Graph>, may: crd::May) -> Result<Answer, Failed> {
         let ensured = crd::rehearse(self.verbs, &graph, &self.hub_id, may).await;
-        let (ensured, brought) = ensured
-            .map_err(failed(|| format!("patch customresourcedefinitions ({})", graph.crd_name())))?;
+        let (ensured, brought) =
+            ensured.map_err(failed(|| format!("patch customresourcedefinitions ({})", graph.crd_name())))?;
         let events = vec![Event::Crds(graph.gvk.group_kind(), ensured)];
         Ok(Answer { events, crd: Some((graph, brought)), ..Answer::default() })
     }
@@ -159,5 +159,5 @@ pub(super) fn named(resource: &ApiResource) -> String {
 }
 
 pub(super) fn failed(what: impl FnOnce() -> String) -> impl FnOnce(ApiError) -> Failed {
-    |error| Failed { what: what(), error }
+    move |error| Failed { what: what(), error }
 }

@@ -160,7 +160,7 @@ fn words(done: &Rehearsed) -> Vec<String> {
             What::Applied { untried: Some(_), .. } => "untried",
             What::Applied { .. } if deed.before.is_some() => "update",
             What::Applied { .. } => "create",
-            What::Refused { .. } => "refused",
+            What::Refused(_) => "refused",
             What::Deleted => "delete",
             What::DeleteRefused(_) => "stays",
             What::Released => "release",
@@ -173,7 +173,10 @@ fn words(done: &Rehearsed) -> Vec<String> {
 #[tokio::test]
 async fn what_is_tried_is_what_would_be_done_and_nothing_is_stored() {
     let cluster = Cluster::new();
-    let first = json!([config("a", "one-a", &json!({"note": "${schema.spec.note}"})), config("old", "one-old", &json!({}))]);
+    let first = json!([
+        config("a", "one-a", &json!({"note": "${schema.spec.note}"})),
+        config("old", "one-old", &json!({}))
+    ]);
     let graph = cluster.graph(&first).await;
     cluster.bring(&graph).await;
 
@@ -186,7 +189,10 @@ async fn what_is_tried_is_what_would_be_done_and_nothing_is_stored() {
     let done = cluster.rehearsed(scene(&graph, run(json!({"note": "x"})))).await;
     assert_eq!(words(&done), Vec::<String>::new(), "what is so is not tried");
 
-    let next = json!([config("a", "one-a", &json!({"note": "${schema.spec.note}!"})), config("b", "one-b", &json!({"of": "${a.data.note}"}))]);
+    let next = json!([
+        config("a", "one-a", &json!({"note": "${schema.spec.note}!"})),
+        config("b", "one-b", &json!({"of": "${a.data.note}"}))
+    ]);
     let graph = cluster.graph(&next).await;
     let done = cluster.rehearsed(scene(&graph, run(json!({"note": "x"})))).await;
     assert_eq!(words(&done), ["update one-a", "create one-b", "delete one-old"]);
@@ -209,7 +215,7 @@ async fn what_is_refused_is_told_in_the_words_of_the_server() {
     cluster.bring(&graph).await;
     let done = cluster.rehearsed(scene(&graph, run(json!({})))).await;
     assert_eq!(words(&done), ["refused taken"]);
-    let What::Refused { why, .. } = &done.deeds.last().unwrap().what else { panic!() };
+    let What::Refused(why) = &done.deeds.last().unwrap().what else { panic!() };
     assert!(why.contains("exists and belongs to"), "{why}");
 }
 
@@ -222,7 +228,6 @@ async fn what_would_come_first_is_said_and_the_rest_is_judged_without_a_server()
     tokio::time::sleep(Duration::from_millis(300)).await;
     cluster.ask("GET", "/api/v1/namespaces/shop", &Value::Null);
     let done = cluster.rehearsed(scene(&graph, run(json!({"note": "x"})))).await;
-    assert_eq!(done.crds.len(), 1, "its CRD would come");
     let deed = done.deeds.iter().find(|deed| *deed.object.name == *"one").unwrap();
     let What::Applied { untried: Some(why), .. } = &deed.what else { panic!("{deed:?}") };
     assert!(why.contains("CustomResourceDefinition webs.kro.run would come first"), "{why}");

@@ -127,7 +127,11 @@ mod tests {
             namespace: "shop".into(),
             name: "a".into(),
             action,
-            reason: if action == Action::Refused { "refused: 100% wrong\nindeed".into() } else { String::new() },
+            reason: if action == Action::Refused {
+                "refused: 100% wrong\nindeed".into()
+            } else {
+                String::new()
+            },
             fields: Vec::new(),
         };
         let instance = |action| InstanceChanges {
@@ -138,7 +142,8 @@ mod tests {
             placement: String::new(),
             changes: vec![change(action)],
         };
-        let group = |action| Group { clusters: vec!["eu".into()], hub: false, instances: vec![instance(action)] };
+        let group =
+            |action| Group { clusters: vec!["eu".into()], hub: false, instances: vec![instance(action)] };
         let summary = Summary {
             refused: usize::from(action == Some(Action::Refused)),
             delete: usize::from(action == Some(Action::Delete)),
@@ -146,7 +151,8 @@ mod tests {
             unplanned: unplanned.len(),
             ..Summary::default()
         };
-        let changes = Changes { summary, groups: action.map(group).into_iter().collect(), ..Changes::default() };
+        let changes =
+            Changes { summary, groups: action.map(group).into_iter().collect(), ..Changes::default() };
         Plan { changes, unplanned, unchanged: vec!["us".into()] }
     }
 
@@ -197,7 +203,10 @@ mod tests {
     #[test]
     fn a_comment_has_a_mark_of_its_own() {
         let text = plan(dead(false), Some(Action::Delete)).markdown();
-        assert!(text.starts_with("<!-- kro-hub plan -->\n**Plan: 1 to delete; 1 of 2 clusters planned.**"), "{text}");
+        assert!(
+            text.starts_with("<!-- kro-hub plan -->\n**Plan: 1 to delete; 1 of 2 clusters planned.**"),
+            "{text}"
+        );
         assert!(text.contains("ap   ? not planned: no answer") && text.contains("<details>"), "{text}");
     }
 }

@@ -144,7 +144,8 @@ mod tests {
             {"manager": "kubectl-edit", "operation": "Update", "time": "2", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
             {"manager": "kro.run/applyset", "operation": "Apply", "time": "1", "fieldsV1": {"f:spec": {"f:image": {}}}}]},
             "spec": {"replicas": 3, "image": "a"}});
-        let (before, after) = (json!({"spec": {"replicas": 3, "image": "a"}}), json!({"spec": {"replicas": 5, "image": "b"}}));
+        let (before, after) =
+            (json!({"spec": {"replicas": 3, "image": "a"}}), json!({"spec": {"replicas": 5, "image": "b"}}));
         let taken = taken(Tried { live: &live, before: &before, after: &after });
         assert_eq!(taken, BTreeMap::from([("spec.replicas".to_owned(), "kubectl-edit".to_owned())]));
     }

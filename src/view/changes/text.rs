@@ -99,8 +99,8 @@ impl DefinitionChange {
     pub(super) fn line(&self, look: &Look) -> String {
         let mut line = format!("{} definition {}", self.action.painted(look), self.name);
         match (self.from, self.to) {
-            (Some(from), Some(to)) => drop(write!(line, "   revision {from} -> {to}")),
-            (None, Some(to)) => drop(write!(line, "   revision {to}")),
+            (Some(from), Some(to)) => line.push_str(&format!("   revision {from} -> {to}")),
+            (None, Some(to)) => line.push_str(&format!("   revision {to}")),
             _ => {}
         }
         if self.action == Action::Update {
