@@ -31,7 +31,7 @@ spec:
       apiVersion: v1
       kind: ConfigMap
       metadata: {name: '${schema.metadata.name}-copy'}
-      data: {of: '${string(secret.data.password)}'}
+      data: {of: '${secret.type}'}
   - id: fixed
     template:
       apiVersion: v1
@@ -47,6 +47,7 @@ spec:
 fn after() -> String {
     let text = BEFORE.replace("{color: blue}", "{color: green, extra: ours}").replace("a: one", "a: two");
     let text = text.replace("'${schema.spec.password}'", "'${schema.spec.password}-more'");
+    let text = text.replace("'${secret.type}'", "'${secret.type}-more'");
     let text = text.replace("default=hunter2'", "default=hunter2', host: 'string | default=none'");
     let (text, _) = text.split_once("  - id: legacy").unwrap_or((&text, ""));
     format!(
@@ -149,7 +150,7 @@ fn planned(stand: &Stand) -> Result<()> {
             "2 of 3 clusters planned.",
         ],
     )?;
-    for secret in ["hunter2", "aHVudGVyMg", "aHVudGVyMi1tb3Jl"] {
+    for secret in ["hunter2", "aHVudGVyMg", "aHVudGVyMi1tb3Jl", "Opaque"] {
         ensure!(!all.out.contains(secret), "{secret}: {}", all.out);
     }
     // eu alone: nothing is refused there.
