@@ -137,25 +137,26 @@ fn fields(body: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::keys::kro::MANAGER_APPLYSET;
     use crate::reconcile::world::Stored;
 
     #[test]
     fn what_was_applied_is_there_and_is_its_managers() {
         let live = json!({"metadata": {"name": "a", "uid": "u", "resourceVersion": "7", "finalizers": ["x/y"],
                 "labels": {"team": "a"}, "managedFields": [
-                    {"manager": "me", "operation": "Apply", "fieldsV1": {"f:spec": {"f:old": {}}}},
+                    {"manager": MANAGER_APPLYSET, "operation": "Apply", "fieldsV1": {"f:spec": {"f:old": {}}}},
                     {"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:metadata": {"f:labels": {"f:team": {}}}}}]},
             "spec": {"old": 1}});
         let body = json!({"apiVersion": "v1", "kind": "A", "metadata": {"name": "a", "finalizers": ["kro.run/finalizer"],
             "labels": {"own": "true"}}, "spec": {"new": {"list": [1]}}});
-        let made = applied(Some(&live), &body, "me", 9);
+        let made = applied(Some(&live), &body, MANAGER_APPLYSET, 9);
         assert_eq!(made["spec"], json!({"new": {"list": [1]}}));
         let meta = &made["metadata"];
         assert_eq!((&meta["uid"], &meta["resourceVersion"]), (&json!("u"), &json!("9")));
         assert_eq!(meta["finalizers"], json!(["x/y", "kro.run/finalizer"]));
         assert_eq!(meta["labels"], json!({"team": "a", "own": "true"}));
         let stored = Stored::new(made);
-        let own = stored.projection("me").unwrap().unpack();
+        let own = stored.projection(MANAGER_APPLYSET).unwrap().unpack();
         assert_eq!(
             own,
             json!({"metadata": {"finalizers": ["kro.run/finalizer"], "labels": {"own": "true"}},

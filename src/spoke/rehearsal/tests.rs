@@ -85,6 +85,8 @@ impl Cluster {
         let resource = crate::spoke::crd::crd_resource();
         self.verbs.at(&resource, "", graph.crd_name()).apply("kro-hub", &body).await.unwrap();
         tokio::time::sleep(Duration::from_millis(150)).await;
+        // The model says that a CRD is established when it is next asked for anything.
+        self.data("none");
         self.reader.forget().await;
     }
 
