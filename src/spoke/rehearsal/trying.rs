@@ -162,6 +162,15 @@ impl Stage<'_> {
                 let events = vec![Event::Done(of.key.clone(), outcome.into())];
                 return Answer { events, ..Answer::default() };
             }
+            // So it is by the time that its children are made; where its CRD would come first, it was not asked for yet.
+            ApiError::NamespaceMissing { namespace }
+                if of.task.is_mirrored() && **namespace == *of.key.namespace =>
+            {
+                let after = as_if::applied(None, body, manager, self.versions.next());
+                let untried = Some(format!("namespace {namespace} would come first"));
+                let left = self.left(of, Left { after, live: None, made: true, untried });
+                return Answer { namespace: Some(namespace.clone()), ..left };
+            }
             ApiError::Invalid { message } => {
                 let mends = |live: &Arc<Value>| lists::hand_over(live, body, manager, message).is_some();
                 let untried = if message.contains(NO_DRY_RUN) {
