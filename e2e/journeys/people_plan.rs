@@ -239,7 +239,7 @@ spec:
     let comes = file(stand, "strolls.yaml", &instance("eu,us", &json!({"note": "b"})).to_string())?;
     let said = person.says(&format!("plan -f {} {spokes}", comes.display()))?;
     ensure!(said.code == 2, "{said:?}");
-    has(&said, &["\"a\" -> \"b\"", "comes here", "1 to create, 1 to update"])?;
+    has(&said, &["\"a\" -> \"b\"", "comes here", "Namespace strolls", "2 to create, 1 to update"])?;
     let said = person.says("plan --delete stroll/one --clusters eu")?;
     ensure!(said.code == 2, "{said:?}");
     has(&said, &["deleted", "- config", "1 to delete"])?;
