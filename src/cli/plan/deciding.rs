@@ -170,7 +170,7 @@ impl Decided<'_> {
 
     /// What runs on a cluster that is taken out goes with it where it says so.
     fn is_emptied(&self, name: &ClusterName) -> bool {
-        self.is.side.clusters.get(name).is_none() && self.was.side.is_emptied(name.as_str())
+        !self.is.side.clusters.contains_key(name) && self.was.side.is_emptied(name.as_str())
     }
 
     fn task(&self, key: &InstanceKey, made: &Made, home: Home, goal: Goal) -> Task {
