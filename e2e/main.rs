@@ -6,6 +6,7 @@ mod bench;
 mod commands;
 mod env;
 mod environment;
+mod faults;
 mod for_people;
 mod journeys;
 mod lanes;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
     let clusters: Vec<Trial> = environment::trials(&fleet)
         .into_iter()
         .chain(for_people::trials())
+        .chain(faults::trials())
         .chain([model::trial(), journeys::cluster_verbs::trial(), journeys::webhook::trial()])
         .chain(journeys::registration::trials(&registration))
         .collect();
@@ -85,7 +87,9 @@ fn main() -> ExitCode {
     instances.push(journeys::takeover::trial());
     instances.push(journeys::chart::trial());
     instances.push(journeys::argocd::trial());
-    let trials = lanes::interleave(clusters, instances);
+    let mut trials = lanes::interleave(clusters, instances);
+    trials.push(journeys::scenarios_table::check(&trials));
+    let trials = journeys::scenarios_table::lane(trials);
     if args.list {
         return libtest_mimic::run(&args, trials).exit_code();
     }

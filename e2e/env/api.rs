@@ -106,6 +106,13 @@ impl Api {
 
     /// # Errors
     /// No contact, or refused, or there is no such object.
+    pub fn put(&self, path: &str, body: &Value) -> Result<Value> {
+        self.send(Method::PUT, path, "application/json", Some(body))?
+            .with_context(|| format!("{path} does not exist"))
+    }
+
+    /// # Errors
+    /// No contact, or refused, or there is no such object.
     pub fn merge_patch(&self, path: &str, body: &Value) -> Result<Value> {
         self.send(Method::PATCH, path, "application/merge-patch+json", Some(body))?
             .with_context(|| format!("{path} does not exist"))

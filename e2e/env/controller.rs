@@ -63,6 +63,16 @@ impl Controller {
     /// # Errors
     /// As there.
     pub fn start_at(hub: Hub<'_>, options: Options) -> Result<Self> {
+        let controller = Self::launch(hub, options)?;
+        controller.wait_ready()?;
+        Ok(controller)
+    }
+
+    /// Starts it, and does not wait.
+    ///
+    /// # Errors
+    /// The binary is not built.
+    pub fn launch(hub: Hub<'_>, options: Options) -> Result<Self> {
         let binary = binary()?;
         create_namespace(hub.api)?;
         let (metrics_port, health_port) = ports_in(hub.dir, &options.name)?;
@@ -81,9 +91,7 @@ impl Controller {
             .args(&options.args)
             .envs(options.env);
         let process = Process::spawn(command, hub.dir, &options.name)?;
-        let controller = Self { process, metrics_port, health_port };
-        controller.wait_ready()?;
-        Ok(controller)
+        Ok(Self { process, metrics_port, health_port })
     }
 
     /// One that an earlier run left running.

@@ -45,6 +45,11 @@ impl Environment {
 }
 
 impl Backup {
+    /// Nothing of it: restored, all is gone.
+    pub fn emptied(&self) -> Self {
+        Self { prefixes: self.prefixes.clone(), kept: BTreeMap::new() }
+    }
+
     pub fn len(&self) -> usize {
         self.kept.len()
     }

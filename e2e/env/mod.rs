@@ -18,8 +18,8 @@ pub mod controller;
 mod etcd;
 pub mod kro;
 mod kubectl;
-mod pki;
-mod ports;
+pub mod pki;
+pub mod ports;
 pub mod process;
 mod programs;
 pub mod registration;
@@ -127,6 +127,15 @@ impl Environment {
     /// Certificate and key that all servers of the environment show.
     pub fn server_identity(&self) -> (&Path, &Path) {
         (&self.shared.pki.server_cert, &self.shared.pki.server_key)
+    }
+
+    /// Certificate of the authority of all of them.
+    pub fn authority(&self) -> &Path {
+        &self.shared.pki.ca_cert
+    }
+
+    pub fn port(&self, name: &str) -> u16 {
+        self.cluster(name).port()
     }
 
     pub fn server_url(&self, name: &str) -> String {

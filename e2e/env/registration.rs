@@ -25,16 +25,6 @@ pub fn secret(cluster: &str, kubeconfig: &str, labels: &[(&str, &str)]) -> Value
 }
 
 impl Environment {
-    /// Registers cluster `name` at `hub` with the rights that the definitions need, and no other.
-    ///
-    /// # Errors
-    /// kubectl or `kro-hub rbac` failed.
-    pub fn register_least(&self, hub: &str, name: &str, labels: &[(&str, &str)]) -> Result<()> {
-        let kubeconfig = self.least_kubeconfig(name)?;
-        self.apply(hub, &secret(name, &kubeconfig, labels).to_string())?;
-        Ok(())
-    }
-
     /// Registers cluster `name` at `hub` with the admin's kubeconfig, where people or benchmarks make definitions of which
     /// nobody knows beforehand.
     ///

@@ -76,7 +76,7 @@ fn p50(mut sample: impl FnMut(u32) -> Result<Duration>) -> Result<Duration> {
 /// Median time until a changed child is repaired.
 ///
 /// Each change has an author of its own: what one author changes over and over is soon left to him.
-fn repairs(kind: &Kind, round: &str) -> Result<Duration> {
+pub fn repairs(kind: &Kind, round: &str) -> Result<Duration> {
     let (eu, path) = (kind.stand.api("eu"), kind.beside("configmaps/watched"));
     p50(|n| {
         if n % 5 == 0 {
@@ -107,7 +107,7 @@ fn creations(kind: &Kind, round: &str) -> Result<Duration> {
 }
 
 /// Best of some rounds; no more of them than are needed to be below `limit`.
-fn best(limit: Duration, mut round: impl FnMut(usize) -> Result<Duration>) -> Result<Duration> {
+pub fn best(limit: Duration, mut round: impl FnMut(usize) -> Result<Duration>) -> Result<Duration> {
     let mut best = round(0)?;
     for n in 1..ROUNDS {
         if best <= limit {
@@ -118,7 +118,7 @@ fn best(limit: Duration, mut round: impl FnMut(usize) -> Result<Duration>) -> Re
     Ok(best)
 }
 
-fn limit(before: Duration) -> Duration {
+pub fn limit(before: Duration) -> Duration {
     let noise = if before > FLOOR * 2 { NOISE } else { Duration::ZERO };
     (before * 5 / 4).max(FLOOR) + noise
 }

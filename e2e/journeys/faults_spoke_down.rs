@@ -104,7 +104,7 @@ fn at_once(kind: &Kind, cluster: &str, name: &str, text: &str) -> Result<()> {
 }
 
 /// Waits until the entry of a spoke says that there is no contact; returns the instance.
-fn wait_unreachable(kind: &Kind, name: &str, spoke: &str) -> Result<Value> {
+pub fn wait_unreachable(kind: &Kind, name: &str, spoke: &str) -> Result<Value> {
     eventually(PATIENCE, &format!("{name}: no contact with {spoke}"), || {
         let instance = kind.hub(name)?;
         let entry = entry(&instance, spoke)?;
@@ -154,7 +154,7 @@ fn creation(stand: &Stand) -> Result<()> {
 }
 
 /// Everything of this hub, by cluster and path, with its uid.
-fn content(stand: &Stand, clusters: &[&str]) -> Result<BTreeMap<String, String>> {
+pub fn content(stand: &Stand, clusters: &[&str]) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     for cluster in clusters {
         let api = stand.api(cluster);
@@ -178,7 +178,7 @@ fn content(stand: &Stand, clusters: &[&str]) -> Result<BTreeMap<String, String>>
 }
 
 /// That what was there is there, and is what it was.
-fn nothing_vanished(stand: &Stand, clusters: &[&str], before: &BTreeMap<String, String>) -> Result<()> {
+pub fn nothing_vanished(stand: &Stand, clusters: &[&str], before: &BTreeMap<String, String>) -> Result<()> {
     let now = content(stand, clusters)?;
     let of_these = |key: &str| clusters.iter().any(|c| key.starts_with(&format!("{c} ")));
     let vanished: Vec<_> = before.iter().filter(|(k, v)| of_these(k) && now.get(*k) != Some(v)).collect();

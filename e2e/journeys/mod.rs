@@ -29,6 +29,16 @@ mod rollout_facts;
 mod rollout_kinds;
 mod rollout_lives;
 mod rollout_said;
+mod scenarios;
+mod scenarios_answers;
+mod scenarios_foreign;
+mod scenarios_gone;
+mod scenarios_hub;
+mod scenarios_line;
+mod scenarios_lives;
+mod scenarios_rollout;
+pub mod scenarios_table;
+mod scenarios_who;
 mod schemas;
 mod stand;
 pub mod takeover;
@@ -46,6 +56,7 @@ type Run = (&'static str, fn(&Stand) -> anyhow::Result<()>);
 pub struct Stands {
     calm: Lazy,
     faults: Lazy,
+    scenarios: Lazy,
 }
 
 impl Default for Stands {
@@ -53,6 +64,7 @@ impl Default for Stands {
         Self {
             calm: Lazy::new(|| Stand::start("calm", &["eu", "us", "ap"], Programs::Workloads)),
             faults: Lazy::new(|| Stand::start("faults", &["eu", "us", "ap"], Programs::ServerOnly)),
+            scenarios: Lazy::new(scenarios::stand),
         }
     }
 }
@@ -96,12 +108,14 @@ impl Stands {
         let calm = calm.into_iter().map(|run| trial(&self.calm, run));
         let faults = faults.into_iter().map(|run| trial(&self.faults, run));
         let long = rollout_kinds::LONG.iter().map(|run| trial(&self.calm, *run).with_ignored_flag(true));
-        calm.chain(faults).chain(long).chain(fleets::trials()).collect()
+        let scenarios = scenarios::trials(&self.scenarios);
+        calm.chain(faults).chain(scenarios).chain(long).chain(fleets::trials()).collect()
     }
 
     pub fn end(&self) {
         self.calm.end();
         self.faults.end();
+        self.scenarios.end();
     }
 }
 

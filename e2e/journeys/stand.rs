@@ -1,12 +1,16 @@
 //! Where journeys take place: a hub with spokes and the controller, and the words that trials are written in.
 
 use crate::env::api::Api;
-use crate::env::controller::{Controller, Options};
-use crate::env::registration::condition;
+use crate::env::controller::{Controller, Hub, Options};
+use crate::env::registration::{condition, secret};
 use crate::env::{Environment, Programs, eventually};
+use crate::faults::Proxy;
 use crate::scratch_folder;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,22 +26,63 @@ pub struct Stand {
     controller: Mutex<Option<Controller>>,
     pub env: Environment,
     pub spokes: Vec<String>,
+    /// Clusters that the controller sees through one. Trials do not: what they read is true.
+    proxies: BTreeMap<String, Proxy>,
+    /// How the controller finds its hub.
+    hub: PathBuf,
 }
 
 impl Stand {
     /// Starts everything, registers the spokes with label `name=<name>`, and waits until they are Ready.
     pub fn start(name: &str, spokes: &[&str], programs: Programs) -> Result<Self> {
+        Self::start_through(&[], name, spokes, programs)
+    }
+
+    /// The same; between the controller and these clusters there are proxies.
+    pub fn start_through(proxied: &[&str], name: &str, spokes: &[&str], programs: Programs) -> Result<Self> {
         let names: Vec<&str> = std::iter::once("hub").chain(spokes.iter().copied()).collect();
         let env = Environment::start_with(&scratch_folder().join(name), &names, programs)?;
-        let controller = Controller::start(&env, Options::default())?;
-        for spoke in spokes {
-            env.register_least("hub", spoke, &[("name", spoke)])?;
-        }
-        for spoke in spokes {
-            env.wait_cluster_ready("hub", spoke, PATIENCE)?;
+        let proxies: BTreeMap<String, Proxy> = proxied
+            .iter()
+            .map(|cluster| Ok(((*cluster).to_owned(), Proxy::before(&env, cluster)?)))
+            .collect::<Result<_>>()?;
+        let mut hub = env.kubeconfig("hub").to_owned();
+        if let Some(proxy) = proxies.get("hub") {
+            // A certificate does not pass through a proxy that reads.
+            let kubeconfig = env.token_kubeconfig("hub", "kro-hub", Duration::from_secs(24 * 3600))?;
+            hub = env.dir().join("hub-through.kubeconfig");
+            fs::write(&hub, proxy.leading(&kubeconfig)?)?;
         }
         let spokes = spokes.iter().map(|s| (*s).to_owned()).collect();
-        Ok(Self { controller: Mutex::new(Some(controller)), env, spokes })
+        let stand = Self { controller: Mutex::default(), env, spokes, proxies, hub };
+        stand.start_controller()?;
+        for spoke in &stand.spokes {
+            stand.register(spoke, &stand.env.least_kubeconfig(spoke)?)?;
+        }
+        for spoke in &stand.spokes {
+            stand.env.wait_cluster_ready("hub", spoke, PATIENCE)?;
+        }
+        Ok(stand)
+    }
+
+    /// Writes the Secret of a spoke, through its proxy if it has one.
+    pub fn register(&self, spoke: &str, kubeconfig: &str) -> Result<()> {
+        let leading = match self.proxies.get(spoke) {
+            Some(proxy) => proxy.leading(kubeconfig)?,
+            None => kubeconfig.to_owned(),
+        };
+        let body = secret(spoke, &leading, &[("name", spoke)]);
+        let path = format!("/api/v1/namespaces/{}/secrets/{spoke}", crate::env::controller::NAMESPACE);
+        self.api("hub").apply(&path, &body).map(drop)
+    }
+
+    /// The proxy before a cluster.
+    pub fn proxy(&self, cluster: &str) -> Result<&Proxy> {
+        self.proxies.get(cluster).with_context(|| format!("there is no proxy before {cluster}"))
+    }
+
+    pub fn proxies(&self) -> impl Iterator<Item = &Proxy> {
+        self.proxies.values()
     }
 
     pub fn api(&self, cluster: &str) -> &Api {
@@ -60,8 +105,32 @@ impl Stand {
     }
 
     pub fn start_controller(&self) -> Result<()> {
-        *self.controller() = Some(Controller::start(&self.env, Options::default())?);
+        *self.controller() = Some(self.another_controller(Options::default())?);
         Ok(())
+    }
+
+    /// Starts it, and does not wait until it is ready.
+    pub fn launch_controller(&self) -> Result<()> {
+        *self.controller() = Some(Controller::launch(self.hub(), Options::default())?);
+        Ok(())
+    }
+
+    /// One that nothing here ends.
+    pub fn another_controller(&self, options: Options) -> Result<Controller> {
+        Controller::start_at(self.hub(), options)
+    }
+
+    fn hub(&self) -> Hub<'_> {
+        Hub { dir: self.env.dir(), kubeconfig: &self.hub, api: self.api("hub") }
+    }
+
+    pub fn controller_runs(&self) -> bool {
+        self.controller().is_some()
+    }
+
+    /// Asks the controller that runs.
+    pub fn on_controller<T>(&self, ask: impl FnOnce(&Controller) -> Result<T>) -> Result<T> {
+        ask(self.controller().as_ref().context("the controller does not run")?)
     }
 
     pub fn metrics(&self) -> Result<String> {
@@ -127,6 +196,10 @@ impl Kind<'_> {
     }
     pub fn collection(&self) -> String {
         format!("/apis/kro.run/v1alpha1/namespaces/{}/{}", self.rgd, self.plural)
+    }
+    /// Path of the instances of all namespaces.
+    pub fn all(&self) -> String {
+        format!("/apis/kro.run/v1alpha1/{}", self.plural)
     }
     pub fn status(&self) -> Result<Value> {
         let rgd = self.stand.api("hub").get(&self.rgd_path())?.context("the definition is gone")?;

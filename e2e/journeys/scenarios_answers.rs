@@ -1,0 +1,152 @@
+//! A spoke that answers, but not what was asked: to slow down, not now, late, or not for that group.
+
+use super::faults_isolation::{best, limit, repairs};
+use super::faults_spoke_down::define;
+use super::scenarios::Runs::Long;
+use super::scenarios::{Scenario, is_ready};
+use super::stand::{PATIENCE, Stand, entry};
+use crate::env::controller::Controller;
+use crate::env::eventually;
+use crate::env::wait::throughout;
+use crate::faults::{Fault, Rule, When};
+use anyhow::{Context, Result, ensure};
+use std::time::{Duration, Instant};
+
+pub const ALL: &[Scenario] = &[
+    ("scenario_04_answers_that_ask_for_patience", asks_to_wait, Long),
+    ("scenario_04_answers_that_name_no_pause", names_no_pause, Long),
+    ("scenario_22_one_group_of_a_spoke_is_down", group_down, Long),
+];
+
+/// How long each sort of answer is given.
+const WHILE: Duration = Duration::from_secs(12);
+/// Memory that any of it may take.
+const GROWTH: u64 = 24 * 1024 * 1024;
+const INSTANCES: usize = 20;
+
+fn queue(stand: &Stand, cluster: &str) -> Result<usize> {
+    let text = stand.metrics()?;
+    let name = format!("kro_hub_queue_length{{cluster=\"{cluster}\"}} ");
+    let value = text.lines().find_map(|line| line.strip_prefix(&name)).context("no such metric")?;
+    Ok(value.trim().parse()?)
+}
+
+/// What a spoke does, how, and how many requests are decent while it does.
+type Case = (&'static str, Fault, usize);
+
+fn asks_to_wait(stand: &Stand) -> Result<()> {
+    let cases = [
+        ("asks-for-a-pause", Fault::Answer(429, Some(4)), 6),
+        ("is-unavailable", Fault::Answer(503, None), 40),
+    ];
+    overloaded(stand, ("overload", "Overload"), &cases)
+}
+
+fn names_no_pause(stand: &Stand) -> Result<()> {
+    let late = Fault::Late(Duration::from_secs(10));
+    let cases = [("asks-to-slow-down", Fault::Answer(429, None), 30), ("answers-late", late, 40)];
+    overloaded(stand, ("overload-more", "OverloadMore"), &cases)
+}
+
+fn overloaded(stand: &Stand, (rgd, kind): (&str, &str), cases: &[Case]) -> Result<()> {
+    let kind = define(stand, rgd, kind)?;
+    let names: Vec<String> = (0..INSTANCES).map(|n| format!("i{n:02}")).collect();
+    for name in &names {
+        kind.create(name, "eu,us", "{text: one}")?;
+    }
+    kind.create("watched", "eu", "{text: one}")?;
+    kind.wait_active("watched", &["eu"])?;
+    names.iter().try_for_each(|name| kind.wait_active(name, &["eu", "us"]).map(drop))?;
+    let baseline = repairs(&kind, "before")?;
+    let proxy = stand.proxy("us")?;
+    for (case, fault, most) in cases {
+        let rss = stand.on_controller(Controller::rss)?;
+        proxy.rule(Rule::new(When::any(), fault.clone()));
+        for name in &names {
+            kind.edit(name, &format!("{{text: {case}}}"))?;
+        }
+        for name in &names {
+            kind.wait_child("eu", &format!("configmaps/{name}"), |c| c["data"]["text"] == *case)?;
+        }
+        // The first of them were under way at once.
+        let start = Instant::now();
+        let now = best(limit(baseline), |n| repairs(&kind, &format!("{case}-{n}")))?;
+        ensure!(now <= limit(baseline), "repairs on eu while us {case}: {now:?}, before {baseline:?}");
+        throughout(WHILE.saturating_sub(start.elapsed()), "the queue is bounded", || {
+            let queued = queue(stand, "us")?;
+            ensure!(queued <= INSTANCES, "{queued} instances wait");
+            Ok(())
+        })?;
+        let asked = proxy.seen(start, &When::any()).len();
+        let grown = stand.on_controller(Controller::rss)?.saturating_sub(rss);
+        println!("while us {case}: {asked} requests in {:?}, {} KiB more", start.elapsed(), grown / 1024);
+        ensure!(asked <= *most, "while us {case}: {asked} requests, at most {most} are decent");
+        ensure!(grown < GROWTH, "while us {case}: {grown} bytes more");
+        proxy.heal()?;
+        for name in &names {
+            kind.wait_child("us", &format!("configmaps/{name}"), |c| c["data"]["text"] == *case)?;
+            kind.wait_active(name, &["eu", "us"])?;
+        }
+    }
+    names.iter().try_for_each(|name| kind.delete(name))?;
+    names.iter().try_for_each(|name| kind.wait_gone(name))?;
+    kind.remove("watched")
+}
+
+fn group_down(stand: &Stand) -> Result<()> {
+    let with = stand.define(
+        r"
+apiVersion: kro.run/v1alpha1
+kind: ResourceGraphDefinition
+metadata: {name: group-down}
+spec:
+  schema: {apiVersion: v1alpha1, kind: GroupDown, spec: {text: string}}
+  resources:
+  - id: deployment
+    template:
+      apiVersion: apps/v1
+      kind: Deployment
+      metadata: {name: '${schema.metadata.name}', annotations: {text: '${schema.spec.text}'}}
+      spec:
+        selector: {matchLabels: {app: '${schema.metadata.name}'}}
+        template:
+          metadata: {labels: {app: '${schema.metadata.name}'}}
+          spec: {containers: [{name: main, image: nginx}]}
+",
+    )?;
+    let without = define(stand, "group-up", "GroupUp")?;
+    with.create("old", "eu,us", "{text: one}")?;
+    with.wait_active("old", &["eu", "us"])?;
+    let proxy = stand.proxy("us")?;
+    proxy.rule(Rule::new(When::any().under("/apis/apps"), Fault::Answer(503, None)));
+    proxy.cut();
+    let start = Instant::now();
+    with.create("new", "eu,us", "{text: one}")?;
+    without.create("a", "eu,us", "{text: one}")?;
+    without.wait_active("a", &["eu", "us"])?;
+    let took = start.elapsed();
+    ensure!(took < Duration::from_secs(5), "who does not use the group waited {took:?}");
+    with.wait_child("eu", "apps/v1/deployments/new", |_| true)?;
+    eventually(PATIENCE, "the pair that waits says for what", || {
+        let new = with.hub("new")?;
+        let (us, eu) = (entry(&new, "us")?, entry(&new, "eu")?);
+        let said = us["message"].as_str().unwrap_or_default();
+        ensure!(us["state"] != "ACTIVE" && said.contains("503") && eu["state"] == "ACTIVE", "{us} {eu}");
+        println!("it says: {said}");
+        Ok(())
+    })?;
+    throughout(Duration::from_secs(8), "us is Ready, and serves the others", || {
+        is_ready(stand, "us")?;
+        without.edit("a", &format!("{{text: '{}'}}", start.elapsed().as_millis()))?;
+        Ok(())
+    })?;
+    let asked = proxy.seen(start, &When::any().under("/apis/apps")).len();
+    ensure!(asked < 60, "{asked} requests to the group in {:?}", start.elapsed());
+    ensure!(with.child("us", "apps/v1/deployments/old")?.is_some(), "what stood there is gone");
+    proxy.heal()?;
+    for name in ["old", "new"] {
+        with.wait_active(name, &["eu", "us"])?;
+        with.remove(name)?;
+    }
+    without.remove("a")
+}
