@@ -225,7 +225,7 @@ fn mistaken(stand: &Stand) -> Result<()> {
         ("get mistakes --context eu", "context eu serves no clusters.hub.kro.run"),
         (
             "get mistakes --context nope",
-            "the kubeconfig has no context \"nope\"; it has: hub, eu, us, ap, stranger",
+            "the kubeconfig has no context \"nope\"; it has: hub, eu, us, us-admin, ap, stranger",
         ),
         ("get mistakes --context ap", "https://127.0.0.1:1 cannot be reached (connect)"),
         (
