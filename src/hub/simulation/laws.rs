@@ -100,6 +100,12 @@ impl Laws {
         }
     }
 
+    /// What is wanted at a site changes once the controller has brought a label there: until users change something, nothing is
+    /// held against it.
+    pub fn relabelled(&mut self, site: &str) {
+        self.wanted.retain(|(at, _), _| at != site);
+    }
+
     /// `holders`: the instance on the hub, by its name.
     pub fn at(&mut self, seen: &Seen, instance: impl Fn(&str) -> Option<Value>) {
         self.never_too_many(seen);

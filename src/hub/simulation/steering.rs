@@ -187,6 +187,7 @@ impl World {
         self.labels.entry(site.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
         let patch = json!({"metadata": {"labels": {key: value}}});
         self.user(HUB, "PATCH", &Self::secret_path(site), &patch);
+        self.network.laws.lock().unwrap().relabelled(site);
     }
 
     pub fn taint(&self, site: &str, taints: &Value) {

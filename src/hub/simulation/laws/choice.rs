@@ -1,6 +1,6 @@
 //! Where instances go: L10 and L13.
 
-use crate::hub::simulation::ground::{Ground, Instance};
+use crate::hub::simulation::ground::{Ground, Instance, Policy};
 use crate::hub::simulation::history::History;
 use std::collections::BTreeSet;
 
@@ -46,10 +46,13 @@ pub fn nobody_is_where_no_word_takes_it(
         ground.instances.get(name).is_some_and(|i| i.holds.iter().any(|n| n.as_str() == site))
     };
     let held_since = history.since(holds).unwrap_or(now);
+    let instance = history.now().and_then(|ground| ground.instances.get(name));
     let taken = history.during(held_since.min(now), now).any(|ground| {
-        // What a Placement keeps for others is kept for those who come, too.
+        // What a Placement keeps for others is kept for those who come, too: what it took before an edit, until its status says so.
         let kept = ground.selecting(name).any(|policy| policy.held.contains(site));
-        kept || ground.may(name, false).contains(site)
+        let took = |policy: &Policy| ground.candidates(policy, false).contains(site);
+        let new = instance.is_some_and(|instance| ground.named(instance, false).contains(site));
+        kept || new || ground.may(name, false).contains(site) || ground.policies.iter().any(took)
     });
     (!taken).then(|| format!("L13: {name} is put there, and no word takes it"))
 }
