@@ -6,7 +6,7 @@ use super::wishes::KIND;
 use crate::api::Object;
 use crate::api::amounts::Amount;
 use crate::api::cluster::{Effect, Taint};
-use crate::api::keys::hub;
+use crate::api::keys::{hub, kro};
 use crate::api::names::ClusterName;
 use crate::api::placement::{ClusterFilter, Clusters, PlacementSpec};
 use crate::api::rollout::{Rollout, Scope};
@@ -52,6 +52,8 @@ pub struct Instance {
     pub words: Option<String>,
     pub deleting: bool,
     pub holds: BTreeSet<ClusterName>,
+    /// The hub may run it as a whole: it is its own mirror there.
+    pub on_hub: bool,
     pub record: Record,
 }
 
@@ -145,13 +147,15 @@ impl Ground {
     }
 
     fn instance(&mut self, object: &Object) {
+        let record = Record::on(object);
         let instance = Instance {
             uid: object.uid().to_owned(),
             labels: object.labels(),
             words: object.annotation(hub::CLUSTERS).map(str::to_owned),
             deleting: object.is_deleting(),
             holds: Fleet::holds(object),
-            record: Record::on(object),
+            on_hub: record.local || object.label(kro::APPLYSET_ID).is_some(),
+            record,
         };
         self.instances.insert(object.name().to_owned(), instance);
     }

@@ -58,6 +58,8 @@ pub struct Laws {
     pub amnesia: bool,
     pub writes: u64,
     pub last_write: u64,
+    /// What it was.
+    pub last_written: String,
     pub history: History,
     pub pairs: Pairs,
     pub fields: content::Fields,
@@ -122,6 +124,7 @@ impl Laws {
         }
         self.writes += 1;
         self.last_write = seen.now;
+        self.last_written = format!("{} {} {}", seen.method, seen.path, seen.body);
         self.only_with_the_lease(seen);
         if self.strangers.contains(seen.site) {
             self.breach(seen, "a write to another cluster than the one that was registered");

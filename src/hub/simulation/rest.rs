@@ -27,6 +27,13 @@ pub fn complaints(world: &World) -> Vec<String> {
     if rgd["status"]["observedGeneration"] != rgd["metadata"]["generation"] {
         bad.push(format!("the definition says nothing of its present spec: {}", rgd["status"]));
     }
+    // Every cluster runs by the newest revision.
+    let revisions = &rgd["status"]["fleet"]["revisions"];
+    if !revisions.is_null() {
+        let lines = |i: &Object| format!("{}: {}", i.name(), i.0["status"]["fleet"]["clusters"]);
+        let lines: Vec<String> = world.instances().iter().map(lines).collect();
+        bad.push(format!("the definition tells of several revisions: {revisions}; {}", lines.join("; ")));
+    }
     let clusters = world.get(HUB, "/apis/hub.kro.run/v1alpha1/clusters").unwrap_or_default();
     let asked = clusters["items"].as_array().map_or(0, Vec::len);
     if rgd["status"]["fleet"]["clusters"].as_u64().unwrap_or(0) != asked as u64 {

@@ -161,7 +161,7 @@ impl Storm {
         let network = storm.world.network.clone();
         bad.extend(network.laws.lock().unwrap().breaches.clone());
         let (trace, laws) = (network.trace.lock().unwrap(), network.laws.lock().unwrap());
-        let landings = laws.pairs.0.values().map(Vec::len).sum();
+        let landings = laws.pairs.landings.values().map(Vec::len).sum();
         let (print, requests, writes) = (trace.print(), trace.lines, laws.writes);
         Verdict { bad, print, requests, writes, landings, tail: trace.tail() }
     }
@@ -240,7 +240,9 @@ impl Storm {
         let until = self.now() + QUIET + 30_000;
         self.until(until).await;
         let after = written(self);
-        (after != before).then(|| format!("L12: {} writes after a restart at rest", after - before))
+        let last = &self.world.network.laws.lock().unwrap().last_written;
+        (after != before)
+            .then(|| format!("L12: {} writes after a restart at rest, the last: {last}", after - before))
     }
 
     fn broken(&self) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! What stands on a copy of an instance about the version that it is of. It is written in the same apply as the content, so
 //! it cannot disagree with it.
 
-use crate::reconcile::Now;
+use crate::reconcile::{Moment, Now};
 
 /// Which version stands there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,6 +62,11 @@ impl Admitted {
 /// The time of day in seconds since 1970.
 pub fn seconds(now: &Now) -> u64 {
     time(&now.rfc3339).unwrap_or_default()
+}
+
+/// When that time comes. Whole seconds are all that marks tell, so that looks within one second agree on it.
+pub fn moment(now: &Now, seconds: u64) -> Moment {
+    now.moment_of(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
 
 /// Seconds since 1970 as RFC 3339 in UTC.

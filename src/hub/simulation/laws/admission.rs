@@ -5,6 +5,7 @@ use super::pairs::{Landing, Pair, Pairs};
 use crate::api::rollout::Rollout;
 use crate::hub::simulation::ground::{Ground, Instance, Unit, count};
 use crate::hub::simulation::history::History;
+use crate::hub::simulation::network::HUB;
 use std::collections::BTreeSet;
 
 /// How long what is on its way may still land, in milliseconds.
@@ -22,7 +23,7 @@ pub struct Case<'a> {
 
 impl Case<'_> {
     fn landing(&self) -> &Landing {
-        self.pairs.0[self.pair].last().unwrap()
+        self.pairs.landings[self.pair].last().unwrap()
     }
 
     /// Whether it is so by something that may have been seen in that second.
@@ -87,7 +88,11 @@ pub fn no_more_at_a_time_than_the_stage_allows(case: &Case) -> Option<String> {
 fn placed<'g>(ground: &'g Ground, unit: &'g Unit) -> impl Iterator<Item = (&'g str, &'g str)> {
     let is_of = |instance: &Instance| *unit == Unit::Kind || *unit == Unit::Instance(instance.uid.clone());
     let own = ground.instances.iter().filter(move |(_, instance)| is_of(instance));
-    own.flat_map(|(name, instance)| instance.holds.iter().map(move |site| (name.as_str(), site.as_str())))
+    // The hub holds nothing of an instance that runs there as a whole, and is a member all the same.
+    own.flat_map(|(name, instance)| {
+        let sites = instance.holds.iter().map(|site| site.as_str());
+        sites.chain(instance.on_hub.then_some(HUB)).map(move |site| (name.as_str(), site))
+    })
 }
 
 fn under_way(case: &Case, ground: &Ground, rollout: &Rollout, at: u64) -> (usize, usize) {
@@ -216,14 +221,22 @@ pub fn stages_are_begun_in_order(case: &Case) -> Option<String> {
         }
         let stage_of = |pair: &Pair| ground.stage(rollout, &pair.instance, &pair.site);
         let own = stage_of(case.pair);
-        let print = |number: u64| ground.versions.get(&(case.pair.unit.clone(), number)).map(|v| &v.print);
-        let is_there = |landings: &Vec<Landing>| {
+        let version = |number: u64| ground.versions.get(&(case.pair.unit.clone(), number));
+        let print = |number: u64| version(number).map(|v| &v.print);
+        // What a mirror has from before the rollout is not written again where it is the same.
+        let is_same = |pair: &Pair| {
+            let spec = case.pairs.spec(pair).filter(|_| pair.unit != Unit::Kind);
+            let brings = version(landing.version).map(|v| Ground::contents(v, &pair.site, None));
+            spec.zip(brings).is_some_and(|(spec, brings)| brings.contains(spec))
+        };
+        let is_there = |pair: &Pair, landings: &Vec<Landing>| {
             let last = landings.iter().rfind(|l| l.since <= at);
             last.is_some_and(|l| l.version == landing.version || print(l.version) == print(landing.version))
+                || is_same(pair)
         };
         let members: Vec<(&Pair, &Vec<Landing>)> =
             case.pairs.of(&case.pair.unit).filter(|(pair, _)| *pair != case.pair).collect();
-        let begun = |stage: usize| members.iter().any(|(p, l)| stage_of(p) == stage && is_there(l));
+        let begun = |stage: usize| members.iter().any(|(p, l)| stage_of(p) == stage && is_there(p, l));
         let waiting = members.iter().find(|(pair, landings)| {
             let stage = stage_of(pair);
             let ran = landings.iter().any(|l| l.since + AFTERMATH < at);

@@ -27,7 +27,8 @@ pub fn a_choice_stands(history: &History, now: u64, name: &str) -> Option<String
     let lost: Vec<&str> = placed(old).difference(&placed(new)).copied().collect();
     let fails_over =
         after.selecting(name).any(|p| p.spec.clusters.as_ref().is_some_and(|words| words.failover.is_some()));
-    if lost.is_empty() || old.uid != new.uid || fails_over {
+    // Of a deleted instance the record goes with what is held, as each cluster says that nothing is left.
+    if lost.is_empty() || old.uid != new.uid || new.deleting || fails_over {
         return None;
     }
     let now_said = words(after, name);

@@ -31,7 +31,7 @@ pub fn a_mirror_has_the_content_of_its_version(
 
 /// L6: once a newer version is on record, no pair gets an older one that it did not run, but for the stable one.
 pub fn nothing_older_comes(case: &Case) -> Option<String> {
-    let landing = case.pairs.0[case.pair].last()?;
+    let landing = case.pairs.landings[case.pair].last()?;
     let allowed = case.history.during(landing.since, landing.since + 1_000).any(|ground| {
         let newest = ground.target(&case.pair.unit).map_or(0, |(number, _)| number);
         let stable = ground.stable(&case.pair.unit).map(|(number, _)| number);

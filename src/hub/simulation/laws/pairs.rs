@@ -32,7 +32,11 @@ pub struct Pair {
 }
 
 #[derive(Debug, Default)]
-pub struct Pairs(pub BTreeMap<Pair, Vec<Landing>>);
+pub struct Pairs {
+    pub landings: BTreeMap<Pair, Vec<Landing>>,
+    /// What the mirrors have, by instance and site.
+    specs: BTreeMap<(String, String), Value>,
+}
 
 /// The marks that a mirror bears.
 pub struct Marks {
@@ -60,9 +64,14 @@ pub fn millis(seconds: u64) -> u64 {
 }
 
 impl Pairs {
+    pub fn of_landings(landings: BTreeMap<Pair, Vec<Landing>>) -> Self {
+        Self { landings, specs: BTreeMap::new() }
+    }
+
     /// A mirror was written: the versions that are new to their pair.
     pub fn landed(&mut self, ground: &Ground, site: &str, name: &str, mirror: &Object) -> Vec<Pair> {
         let found = Marks::of(mirror);
+        self.specs.insert((name.to_owned(), site.to_owned()), mirror.0["spec"].clone());
         let mut new = Vec::new();
         let instance = found.version.map(|mark| {
             let unit = Unit::Instance(found.uid.clone());
@@ -77,7 +86,7 @@ impl Pairs {
             .map(|admitted| (Unit::Kind, admitted.mark, ground.revisions.get(&admitted.revision).copied()));
         for (unit, mark, revision) in instance.into_iter().chain(kind) {
             let pair = Pair { unit, instance: name.to_owned(), site: site.to_owned() };
-            let landings = self.0.entry(pair.clone()).or_default();
+            let landings = self.landings.entry(pair.clone()).or_default();
             if landings.iter().all(|landing| landing.version != mark.version) {
                 let since = millis(mark.since);
                 let Mark { version, unjudged, .. } = mark;
@@ -90,7 +99,7 @@ impl Pairs {
 
     /// Something of the cluster changed: which pairs are well there now.
     pub fn look(&mut self, now: u64, site: &str, server: &Server) {
-        for (pair, landings) in self.0.iter_mut().filter(|(pair, _)| pair.site == site) {
+        for (pair, landings) in self.landings.iter_mut().filter(|(pair, _)| pair.site == site) {
             let Some(last) = landings.last_mut().filter(|landing| landing.well.is_none()) else { continue };
             if is_well(server, &pair.instance, last.revision) {
                 last.well = Some(now);
@@ -106,7 +115,7 @@ impl Pairs {
         stable: u64,
         (soak, deadline): (impl Fn(u64) -> u64, u64),
     ) -> bool {
-        let Some(landings) = self.0.get(pair) else { return false };
+        let Some(landings) = self.landings.get(pair) else { return false };
         let ends = |n: usize, landing: &Landing| {
             let well = landing.well.map_or(u64::MAX, |well| well + soak(landing.version));
             let next = landings.get(n + 1).map_or(u64::MAX, |next| next.since);
@@ -122,8 +131,13 @@ impl Pairs {
         landings.iter().enumerate().any(holds)
     }
 
+    /// What the mirror of a pair has.
+    pub fn spec(&self, pair: &Pair) -> Option<&Value> {
+        self.specs.get(&(pair.instance.clone(), pair.site.clone()))
+    }
+
     pub fn of(&self, unit: &Unit) -> impl Iterator<Item = (&Pair, &Vec<Landing>)> {
-        self.0.iter().filter(move |(pair, _)| pair.unit == *unit)
+        self.landings.iter().filter(move |(pair, _)| pair.unit == *unit)
     }
 }
 

@@ -43,6 +43,7 @@ fn ground(rollout: &Value) -> Ground {
         labels: BTreeMap::new(),
         words: Some("c1,c2".into()),
         deleting: false,
+        on_hub: false,
         record: Record { placed: holds.clone(), ..Record::default() },
         holds,
     };
@@ -88,7 +89,7 @@ fn of_the_second(
 ) -> bool {
     let (history, now) = (history(std::slice::from_ref(ground)), second.since + 500);
     let own = pair(unit(), "c2");
-    let pairs = Pairs([(pair(unit(), "c1"), first), (own.clone(), vec![second])].into());
+    let pairs = Pairs::of_landings([(pair(unit(), "c1"), first), (own.clone(), vec![second])].into());
     law(&Case { history: &history, pairs: &pairs, now, pair: &own }).is_some()
 }
 
@@ -144,7 +145,7 @@ fn a_pin() {
     let rollout = json!({"scope": "Kind", "revision": 1, "stages": [{"name": "all"}]});
     let history = history(&[ground(&rollout)]);
     let own = pair(Unit::Kind, "c2");
-    let pairs = Pairs([(own.clone(), vec![landing(2, 101_000, None)])].into());
+    let pairs = Pairs::of_landings([(own.clone(), vec![landing(2, 101_000, None)])].into());
     let case = Case { history: &history, pairs: &pairs, now: 101_500, pair: &own };
     assert!(admission::no_revision_is_above_the_ceiling(&case, Some(2)).is_some());
     assert!(admission::no_revision_is_above_the_ceiling(&case, Some(1)).is_none());
@@ -207,7 +208,7 @@ fn content_and_records() {
     let mut after = before.clone();
     after.versions.remove(&(unit(), 1));
     let two = history(&[before.clone(), after]);
-    let pairs = Pairs([(pair(unit(), "c1"), Vec::new())].into());
+    let pairs = Pairs::of_landings([(pair(unit(), "c1"), Vec::new())].into());
     let l7 = |runs: u64| {
         content::no_version_is_deleted_that_a_pair_runs(&two, &pairs, 700_000, |_| {
             Some(mirror(runs, &json!({})))
@@ -220,7 +221,7 @@ fn content_and_records() {
     let mut after = before.clone();
     after.revisions.remove(&1);
     let two = history(&[before, after]);
-    let pairs = Pairs([(pair(Unit::Kind, "c1"), Vec::new())].into());
+    let pairs = Pairs::of_landings([(pair(Unit::Kind, "c1"), Vec::new())].into());
     let l7 = |runs: u64| {
         let of = |_: &Pair| Some(mirror(runs, &json!({})));
         content::no_revision_is_deleted_that_a_pair_runs_by(&two, &pairs, 700_000, of)

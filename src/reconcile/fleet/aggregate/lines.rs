@@ -120,7 +120,7 @@ impl Lines {
                     changed = true;
                     self.news.membership |= known.is_none();
                     let (since, runs) = known.map(|kept| (kept.since, kept.runs)).unwrap_or_default();
-                    let runs = said_to_run(&line).or(runs);
+                    let runs = runs_by(&line, runs);
                     list.push(Kept { marks: Marks::of(&line), line, since, runs, print: None });
                 }
             }
@@ -153,7 +153,7 @@ impl Lines {
         }
         self.version += 1;
         kept.marks = Marks::of(&line);
-        let runs = said_to_run(&line).or(kept.runs);
+        let runs = runs_by(&line, kept.runs);
         if runs != kept.runs {
             self.runs.replace(kept.runs, runs);
             kept.runs = runs;
@@ -361,9 +361,11 @@ pub(in super::super) struct Before {
     pub runs: Option<GraphPrint>,
 }
 
-/// The graph that the cluster says it runs by.
-fn said_to_run(line: &ClusterLine) -> Option<GraphPrint> {
-    graph_print(&line.report.as_ref()?.revision)
+/// The graph that the cluster says it runs by. While it says nothing, what it ran `before` counts; where the instance is
+/// not to be any more, nothing does.
+fn runs_by(line: &ClusterLine, before: Option<GraphPrint>) -> Option<GraphPrint> {
+    let said = || graph_print(&line.report.as_ref()?.revision);
+    (line.ground == Ground::Placed).then(|| said().or(before)).flatten()
 }
 
 /// The lines that stand in a status.

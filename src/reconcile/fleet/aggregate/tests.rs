@@ -173,3 +173,17 @@ fn a_taint_that_nobody_asked_to_overcome_is_told_and_counts_nowhere() {
         "no cluster that is chosen can be taken: eu (taint gpu:NoSelect is not tolerated)"
     );
 }
+
+#[test]
+fn what_a_cluster_ran_counts_while_it_is_silent_and_no_more_once_it_refuses() {
+    let a = ClusterName::new("a");
+    let active = Arc::new(report(InstanceState::Active, 1));
+    let says = |report| ClusterLine::of(&a, Some(&ClusterHealth::Ready), report, false, 1);
+    let mut lines = lines(vec![says(Some(&active))]);
+    let by_one = runs::Runs::One(runs::graph_print("r").unwrap(), 1);
+    assert_eq!(*lines.runs(), by_one);
+    lines.replace(vec![says(None)]);
+    assert_eq!(*lines.runs(), by_one);
+    lines.replace(vec![refused(&a, Refusal::Tainted)]);
+    assert_eq!(*lines.runs(), runs::Runs::None);
+}

@@ -27,7 +27,6 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A revision of a definition. Two of the same graph are the same.
 #[derive(Clone, Debug)]
@@ -286,8 +285,8 @@ impl KindRollout {
         let progress = (!self.pairs.is_empty()).then_some(progress);
         moves.news = self.progress != progress;
         self.progress = progress;
-        let after = |at: u64| inputs.now.at.after(Duration::from_secs(at.saturating_sub(now)));
-        let times = walked.unit.next().map(after).into_iter().chain([inputs.quiet_until]);
+        let next = walked.unit.next().map(|at| marks::moment(inputs.now, at));
+        let times = next.into_iter().chain([inputs.quiet_until]);
         moves.wake_at = times.chain(self.retry.at()).filter(|at| *at > inputs.now.at).min();
         self.walked = Some(walked);
         moves

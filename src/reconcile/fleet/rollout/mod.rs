@@ -400,9 +400,7 @@ impl Fleet {
     /// When time alone may move something.
     pub(super) fn rolls_at(&self, inputs: &Inputs) -> Option<Moment> {
         let rolling = self.rolling.as_ref()?;
-        let now = marks::seconds(inputs.now);
-        let after = |at: u64| inputs.now.at.after(Duration::from_secs(at.saturating_sub(now)));
-        let due = rolling.unit.next().map(after);
+        let due = rolling.unit.next().map(|at| marks::moment(inputs.now, at));
         let quiet = Some(inputs.rolled.quiet_until);
         let retry = self.version_retry.at();
         due.into_iter().chain(quiet).chain(retry).filter(|at| *at > inputs.now.at).min()
