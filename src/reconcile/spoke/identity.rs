@@ -100,6 +100,13 @@ fn is_of_hub(found: &Stored, hub_id: &str) -> bool {
     }
 }
 
+/// Whether this hub wrote an object that carries an ApplySet label and that nobody here knows: so its record says. A copy under
+/// another name has the labels, and other writers. Where no record of anybody is left, the label is all there is.
+fn is_written_by_hub(found: &Stored, hub_id: &str) -> bool {
+    let recorded = || found.fields(kro::MANAGER_APPLYSET).is_some() || found.rivals().is_empty();
+    is_of_hub(found, hub_id) && recorded()
+}
+
 /// What an instance knows of an object that may be one of its resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made {
@@ -157,12 +164,12 @@ impl Machine {
         }
     }
 
-    /// Whether an object that carries this instance's ApplySet label is its child.
+    /// Whether an object that carries this instance's ApplySet label is its child. On the hub the label decides, as with kro.
     pub(super) fn is_child(&self, target: &ObjectRef, found: &Stored) -> bool {
         *target != self.task.key.object()
             && (self.task.is_local()
                 || self.is_known(target, &found.object)
-                || (!is_mirror(found) && is_of_hub(found, self.task.hub_id.as_str())))
+                || (!is_mirror(found) && is_written_by_hub(found, self.task.hub_id.as_str())))
     }
 
     /// Whether it is the very object that this machine wrote or asked to go.
@@ -286,6 +293,32 @@ mod tests {
         assert_eq!(whose(&task(), Some(&known("m1", "u1")), &bare), Whose::This);
         assert_eq!(whose(&task(), Some(&known("m1", "u0")), &bare), nobody());
         assert_eq!(whose(&task(), Some(&known("m0", "u1")), &bare), nobody());
+    }
+
+    #[test]
+    fn a_label_that_was_copied_makes_no_child() {
+        let (ours, part_of) = (kro::MANAGER_APPLYSET, kro::APPLYSET_PART_OF);
+        let (both, labels): (&[&str], _) = (&[ID, part_of], json!({ID: "h1", part_of: "x"}));
+        let cases = [
+            ("as we wrote it", object(labels.clone(), &[(ours, both, true)]), true),
+            (
+                "others wrote to it",
+                object(labels.clone(), &[("kubectl", &[ID], true), (ours, both, true)]),
+                true,
+            ),
+            ("hub id taken off", object(json!({part_of: "x"}), &[(ours, &[part_of], true)]), true),
+            ("a copy", object(labels.clone(), &[("kubectl-create", both, true)]), false),
+            (
+                "a copy without the hub id",
+                object(json!({part_of: "x"}), &[("kubectl-create", both, true)]),
+                false,
+            ),
+            ("of another hub", object(json!({ID: "h2", part_of: "x"}), &[(ours, both, true)]), false),
+            ("no record of managers", object(labels, &[]), true),
+        ];
+        for (what, found, want) in cases {
+            assert_eq!(is_written_by_hub(&found, "h1"), want, "{what}");
+        }
     }
 
     #[test]

@@ -99,13 +99,15 @@ impl<'a, L: FnMut(Listed) -> bool> ListWatch<'a, L> {
         }
     }
 
-    /// Lists are answered, and no watch begins.
+    /// Lists are answered, and no watch begins. People are told the second time in a row: a busy start is nothing that they
+    /// could do something about, and to say it of a thousand clusters would make it busier.
     fn say_held(&mut self) {
         if self.pace.held() {
             tracing::warn!(
                 kind = self.wanted.kind,
                 "no answer to a watch begins, though lists are answered: lists are read instead"
             );
+            return;
         }
         let text = "it holds back the beginning of watches: lists are read every few seconds instead";
         self.client.note("watch", text);
