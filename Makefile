@@ -8,6 +8,7 @@ STEPS ?= 100000
 SEEDS ?= 100
 QUICK ?=
 ONLY ?=
+TOOL ?=
 RUNS ?=
 INSTANCES ?=
 DOCS ?=
@@ -20,7 +21,7 @@ export KRO_HUB_CONFORMANCE ?= $(CURDIR)/../shared/conformance
 TESTENV = $(CARGO) run --quiet --locked --example testenv --
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint unit e2e storms long faults deny chart kinds bench demo up down logs image
+.PHONY: help build test lint unit e2e storms long faults gitops deny chart kinds bench demo up down logs image
 
 help: ## Say what there is
 	@echo "kro-hub"
@@ -96,12 +97,16 @@ e2e: ## Tests on real API servers
 # Those of fleets run on the simulator.
 long: ## Tests that take minutes: kills at every step, simulated fleets, clusters that are lost for long
 	$(CARGO) build --locked --workspace --bin kro-hub --example kro-hub-fleet-sim
-	$(CARGO) test --locked --test e2e -- --ignored --skip scenarios::
+	$(CARGO) test --locked --test e2e -- --ignored --skip scenarios:: --skip gitops::
 
 # The lane is the table of docs/testing.md.
 faults: ## The twenty-five scenarios that a hub must survive, and the proxy that they are made with
 	$(CARGO) build --locked --workspace --bin kro-hub --example kro-hub-fleet-sim
 	KRO_HUB_E2E_LANE=faults $(CARGO) test --locked --test e2e -- --nocapture
+
+gitops: ## The real Flux and Argo CD sync examples/gitops: TOOL=flux or argocd for one of them; needs git and redis-server
+	$(CARGO) build --locked --bin kro-hub
+	KRO_HUB_E2E_LANE=gitops $(CARGO) test --locked --test e2e -- --nocapture gitops::$(TOOL)
 
 # Both in release: the replay is a benchmark of the client as much as the controller is.
 bench: ## Measure kro-hub beside kro on real API servers

@@ -8,6 +8,7 @@ mod env;
 mod environment;
 mod faults;
 mod for_people;
+mod gitops;
 mod journeys;
 mod lanes;
 mod model;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
     let fleet = Fleet::default();
     let stands = journeys::Stands::default();
     let registration = journeys::registration::Shared::default();
+    let gitops = gitops::Stands::default();
     let clusters: Vec<Trial> = environment::trials(&fleet)
         .into_iter()
         .chain(for_people::trials())
@@ -88,7 +90,9 @@ fn main() -> ExitCode {
     instances.push(journeys::chart::trial());
     instances.push(journeys::argocd::trial());
     let mut trials = lanes::interleave(clusters, instances);
+    trials.extend(gitops.trials());
     trials.push(journeys::scenarios_table::check(&trials));
+    trials.push(gitops::table::check(&trials));
     let trials = journeys::scenarios_table::lane(trials);
     if args.list {
         return libtest_mimic::run(&args, trials).exit_code();
@@ -104,6 +108,7 @@ fn main() -> ExitCode {
     fleet.end();
     stands.end();
     registration.end();
+    gitops.end();
     if conclusion.has_failed() {
         eprintln!("Logs of this run: {}", scratch.keep().display());
     }

@@ -54,9 +54,13 @@ fn crds_and_graphs_of_the_examples() {
 
 #[test]
 fn the_hub_repository_is_sound() {
-    let said = binary::run_in(&root().join("examples/gitops"), &["validate", "fleet", "flux", "argocd"], b"");
+    let said = binary::run_in(
+        &root().join("examples/gitops"),
+        &["validate", "fleet", "rollout", "flux", "argocd"],
+        b"",
+    );
     assert!(said.code == 0 && said.out.contains("0 errors, 0 warnings"), "{}{}", said.out, said.err);
-    assert!(said.out.contains("2 instances, 2 clusters"), "{}", said.out);
+    assert!(said.out.contains("3 instances, 2 clusters"), "{}", said.out);
 }
 
 #[test]

@@ -24,11 +24,11 @@ pub struct Assets {
     pub kwok: PathBuf,
 }
 
-struct Program {
-    name: &'static str,
-    package: &'static str,
+pub(super) struct Program {
+    pub name: &'static str,
+    pub package: &'static str,
     /// Of a first build on two cores, so that nobody thinks it hangs.
-    usual_seconds: u32,
+    pub usual_seconds: u32,
 }
 
 const PROGRAMS: [Program; 6] = [
@@ -84,38 +84,20 @@ pub struct Kro {
     pub crds: Vec<PathBuf>,
 }
 
-const KRO_MODULE: &str = "github.com/kubernetes-sigs/kro";
-
 impl Kro {
     /// Finds kro of the version in `e2e/assets/kro/go.mod`, or builds it: some two minutes the first time.
     ///
     /// # Errors
     /// Go or its modules cannot be had, or the build fails.
     pub fn ensure() -> Result<Self> {
-        let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/assets/kro");
-        let folder = cache_folder(&module)?;
-        let place = folder.join("kro");
-        let crds = folder.with_file_name("crds");
         let program = Program {
             name: "kro",
             package: "github.com/kubernetes-sigs/kro/cmd/controller",
             usual_seconds: 120,
         };
-        if !(place.is_file() && crds.is_dir()) {
-            fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-            let _lock = lock(&folder)?;
-            ensure_go(&[&program])?;
-            if !crds.is_dir() {
-                copy_crds(&module, &crds)?;
-            }
-            if !place.is_file() {
-                build(&module, &folder, &program, "-s -w", "kro")?;
-            }
-        }
-        let mut found: Vec<PathBuf> =
-            fs::read_dir(&crds)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
-        found.sort();
-        Ok(Self { controller: place, crds: found })
+        let crds: Crds<'_> = &[("github.com/kubernetes-sigs/kro", "helm/crds")];
+        let folder = programs_of("kro", &[program], Some(crds))?;
+        Ok(Self { controller: folder.join("kro"), crds: files_in(&crds_beside(&folder))? })
     }
 }
 
@@ -124,19 +106,8 @@ impl Kro {
 /// # Errors
 /// Go or its modules cannot be had, or the build fails.
 pub fn helm() -> Result<PathBuf> {
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/assets/helm");
-    let folder = cache_folder(&module)?;
-    let place = folder.join("helm");
     let program = Program { name: "helm", package: "helm.sh/helm/v3/cmd/helm", usual_seconds: 240 };
-    if !place.is_file() {
-        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let _lock = lock(&folder)?;
-        if !place.is_file() {
-            ensure_go(&[&program])?;
-            build(&module, &folder, &program, "-s -w", "helm")?;
-        }
-    }
-    Ok(place)
+    programs_of("helm", &[program], None).map(|folder| folder.join("helm"))
 }
 
 /// Finds what runs Lua as Argo CD does, or builds it from `e2e/assets/argocd`: some seconds.
@@ -144,47 +115,90 @@ pub fn helm() -> Result<PathBuf> {
 /// # Errors
 /// Go or its modules cannot be had, or the build fails.
 pub fn argocd_lua() -> Result<PathBuf> {
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/assets/argocd");
-    let folder = cache_folder(&module)?;
-    let place = folder.join("argocd-lua");
     let program = Program { name: "argocd-lua", package: ".", usual_seconds: 10 };
-    if !place.is_file() {
-        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let _lock = lock(&folder)?;
-        if !place.is_file() {
-            ensure_go(&[&program])?;
-            build(&module, &folder, &program, "-s -w", "argocd-lua")?;
-        }
-    }
-    Ok(place)
+    programs_of("argocd", &[program], None).map(|folder| folder.join("argocd-lua"))
 }
 
-/// They stand in the module itself.
-fn copy_crds(module: &Path, to: &Path) -> Result<()> {
-    // The folder of a module is known once its source has been fetched.
-    let output =
-        go(module).args(["mod", "download", "-json", KRO_MODULE]).output().context("cannot run go")?;
-    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    let Some(from) = told["Dir"].as_str().filter(|_| output.status.success()) else {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("go mod download {KRO_MODULE}: {} {}", said.trim(), told["Error"].as_str().unwrap_or_default());
-    };
+/// CRDs that stand in Go modules: in these folders of these modules.
+pub(super) type Crds<'a> = &'a [(&'a str, &'a str)];
+
+/// Builds what is missing of the programs of `e2e/assets/<name>`, and copies the CRDs that their modules bring into `crds`
+/// beside them. The folder of the programs.
+pub(super) fn programs_of(name: &str, programs: &[Program], crds: Option<Crds<'_>>) -> Result<PathBuf> {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/assets").join(name);
+    let folder = cache_folder(&module)?;
+    let place = crds_beside(&folder);
+    let complete =
+        || programs.iter().all(|p| folder.join(p.name).is_file()) && (crds.is_none() || place.is_dir());
+    if !complete() {
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let _lock = lock(&folder)?;
+        // Another run may have built them while this one waited.
+        let missing: Vec<&Program> = programs.iter().filter(|p| !folder.join(p.name).is_file()).collect();
+        ensure_go(&programs.iter().collect::<Vec<_>>())?;
+        if let Some(crds) = crds.filter(|_| !place.is_dir()) {
+            copy_crds(&module, crds, &place)?;
+        }
+        for program in missing {
+            build(&module, &folder, program, "-s -w", program.name)?;
+        }
+    }
+    Ok(folder)
+}
+
+/// Where the CRDs of programs in this folder are.
+pub(super) fn crds_beside(folder: &Path) -> PathBuf {
+    folder.with_file_name("crds")
+}
+
+/// The files of a folder, sorted.
+pub(super) fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found: Vec<PathBuf> =
+        fs::read_dir(folder)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
+    found.sort();
+    Ok(found)
+}
+
+/// They stand in the modules themselves.
+fn copy_crds(module: &Path, crds: Crds<'_>, to: &Path) -> Result<()> {
     let unfinished = to.with_extension(std::process::id().to_string());
     fs::create_dir_all(&unfinished)?;
-    for entry in fs::read_dir(Path::new(from).join("helm/crds"))? {
-        let entry = entry?;
-        // What is in the module cache is read-only; a copy of the text is not.
-        fs::write(unfinished.join(entry.file_name()), fs::read(entry.path())?)?;
+    for (of, folder) in crds {
+        for path in files_in(&source_of(module, of)?.join(folder))? {
+            // Beside CRDs there may be what kustomize reads. What is in the module cache is read-only; a copy of the text is not.
+            let name = path.file_name().unwrap_or_default();
+            let text = fs::read_to_string(&path)?;
+            if text.lines().any(|line| line == "kind: CustomResourceDefinition") {
+                fs::write(unfinished.join(name), text)?;
+            }
+        }
     }
     fs::rename(&unfinished, to).with_context(|| format!("cannot write {}", to.display()))
 }
 
+/// Folder of the source of a module that `module` requires; known once it has been fetched.
+fn source_of(module: &Path, required: &str) -> Result<PathBuf> {
+    let output =
+        go(module)?.args(["mod", "download", "-json", required]).output().context("cannot run go")?;
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let Some(folder) = told["Dir"].as_str().filter(|_| output.status.success()) else {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("go mod download {required}: {} {}", said.trim(), told["Error"].as_str().unwrap_or_default());
+    };
+    Ok(PathBuf::from(folder))
+}
+
 /// `go` in a module, as pinned there.
-fn go(module: &Path) -> Command {
+fn go(module: &Path) -> Result<Command> {
     let mut command = Command::new("go");
     command.current_dir(module).stdin(Stdio::null());
     command.env("CGO_ENABLED", "0").env("GOFLAGS", "").env("GOWORK", "off");
-    command
+    // Where Go is told to stay as it is, a newer one has to be asked for; it comes as a module.
+    let text = fs::read_to_string(module.join("go.mod"))?;
+    if let Some(toolchain) = text.lines().find_map(|line| line.strip_prefix("toolchain ")) {
+        command.env("GOTOOLCHAIN", toolchain.trim());
+    }
+    Ok(command)
 }
 
 /// `~/.cache/kro-hub/assets/<hash of go.sum, and of our own source>/bin`.
@@ -268,7 +282,7 @@ fn build(module: &Path, folder: &Path, program: &Program, flags: &str, step: &st
     let log_path = folder.with_file_name(format!("build-{}.log", program.name));
     let log = File::create(&log_path).with_context(|| format!("cannot create {}", log_path.display()))?;
     let unfinished = folder.join(format!(".{}.{}", program.name, std::process::id()));
-    let mut child = go(module)
+    let mut child = go(module)?
         .args(["build", "-mod=readonly", "-trimpath", "-ldflags", flags, "-o"])
         .arg(&unfinished)
         .arg(program.package)

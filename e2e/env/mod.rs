@@ -16,6 +16,7 @@ pub mod assets;
 mod cluster;
 pub mod controller;
 mod etcd;
+pub mod gitops;
 pub mod kro;
 mod kubectl;
 pub mod pki;

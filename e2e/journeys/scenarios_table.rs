@@ -4,16 +4,16 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use std::collections::{BTreeMap, BTreeSet};
 
-const DOCUMENT: &str = include_str!("../../docs/testing.md");
+pub const DOCUMENT: &str = include_str!("../../docs/testing.md");
 const PROMISES: &str = include_str!("../../docs/reliability.md");
 const SECTION: &str = "## Twenty-five scenarios";
 const COUNT: u64 = 25;
 
-/// Runs those of the table alone, long ones too.
+/// Runs those of a table of the document alone, long ones too.
 const LANE: &str = "KRO_HUB_E2E_LANE";
 
 /// Code spans of a row's last cell.
-fn last_cell(line: &str) -> Vec<&str> {
+pub fn last_cell(line: &str) -> Vec<&str> {
     let cell = line.trim_matches('|').rsplit('|').next().unwrap_or_default();
     cell.split('`').skip(1).step_by(2).collect()
 }
@@ -29,17 +29,20 @@ fn table() -> BTreeMap<u64, Vec<&'static str>> {
     section.lines().filter_map(row).collect()
 }
 
-fn bare(trial: &Trial) -> &str {
+pub fn bare(trial: &Trial) -> &str {
     trial.name().rsplit("::").next().unwrap_or_default()
 }
 
 /// What is to run: everything, or the lane that is asked for.
 pub fn lane(trials: Vec<Trial>) -> Vec<Trial> {
-    if std::env::var(LANE).as_deref() != Ok("faults") {
-        return trials;
-    }
     let named: BTreeSet<&str> = table().into_values().flatten().collect();
-    let wanted = |trial: &Trial| trial.name().starts_with("proxy::") || named.contains(bare(trial));
+    let faults = |trial: &Trial| trial.name().starts_with("proxy::") || named.contains(bare(trial));
+    let gitops = |trial: &Trial| trial.name().starts_with("gitops::");
+    let wanted: &dyn Fn(&Trial) -> bool = match std::env::var(LANE).as_deref() {
+        Ok("faults") => &faults,
+        Ok("gitops") => &gitops,
+        _ => return trials,
+    };
     trials.into_iter().filter(wanted).map(|trial| trial.with_ignored_flag(false)).collect()
 }
 
