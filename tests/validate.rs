@@ -95,6 +95,35 @@ fn the_examples_are_clean() {
     }
 }
 
+/// Where the namespace of the first resource comes from, and which word of it is whose.
+#[test]
+fn a_namespace_that_the_instance_chooses_is_warned_of() {
+    let cases = [
+        ("", "namespace: shared", None),
+        ("", "namespace: '${schema.metadata.namespace}'", None),
+        ("", "namespace: '${schema.spec.home}'", Some("schema.spec.home is the word of")),
+        ("", "namespace: 'team-${schema.metadata.name}'", Some("schema.metadata.name is the word of")),
+        ("forEach: [{spot: '${schema.spec.homes}'}]", "namespace: '${spot}'", Some("spot is the word of")),
+        ("forEach: [{spot: '${[\"a\", \"b\"]}'}]", "namespace: '${spot}'", None),
+    ];
+    for (each, namespace, want) in cases {
+        let text = APP
+            .replace("      size:", "      home: string\n      homes: '[]string'\n      size:")
+            .replace("  - id: settings\n", &format!("  - id: settings\n    {each}\n"))
+            .replace(
+                "name: ${schema.metadata.name}\n      data",
+                &format!("name: ${{schema.metadata.name}}\n        {namespace}\n      data"),
+            )
+            .replace("'${settings.metadata.name}'", "x");
+        let said = run(&["validate", "-"], &text);
+        assert_eq!(said.code, 0, "{namespace}: {}", said.out);
+        assert_eq!(said.out.contains("warning[namespace]"), want.is_some(), "{namespace}: {}", said.out);
+        assert!(want.is_none_or(|want| said.out.contains(want)), "{namespace}: {}", said.out);
+        let of_cluster = text.replace("    kind: App", "    kind: App\n    scope: Cluster");
+        assert!(!run(&["validate", "-"], &of_cluster).out.contains("warning[namespace]"), "{namespace}");
+    }
+}
+
 /// Each an edit of the clean one: what is to be underlined, and what is said.
 #[test]
 fn one_mistake_is_shown_at_its_place() {

@@ -155,6 +155,10 @@ impl Controller {
         http_get(self.metrics_port, "/metrics")
     }
 
+    pub fn metrics_port(&self) -> u16 {
+        self.metrics_port
+    }
+
     /// Resident memory in bytes.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! What users do, on real API servers.
 
 pub mod argocd;
+mod canaries;
 pub mod chart;
 pub mod cluster_verbs;
 mod definitions;
@@ -42,6 +43,7 @@ mod scenarios_who;
 mod schemas;
 mod stand;
 pub mod takeover;
+mod tenants;
 pub mod webhook;
 
 use crate::env::Programs;
@@ -107,7 +109,9 @@ impl Stands {
         .concat();
         let calm = calm.into_iter().map(|run| trial(&self.calm, run));
         let faults = faults.into_iter().map(|run| trial(&self.faults, run));
-        let long = rollout_kinds::LONG.iter().map(|run| trial(&self.calm, *run).with_ignored_flag(true));
+        // Those of tenants were not seen to pass on a calm machine yet.
+        let long = [rollout_kinds::LONG, tenants::TRIALS, canaries::TRIALS].concat();
+        let long = long.iter().map(|run| trial(&self.calm, *run).with_ignored_flag(true));
         let scenarios = scenarios::trials(&self.scenarios);
         calm.chain(faults).chain(scenarios).chain(long).chain(fleets::trials()).collect()
     }

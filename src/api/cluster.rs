@@ -46,6 +46,9 @@ pub struct ClusterSpec {
     /// Namespaces whose instances may be placed here; empty means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_namespaces: Vec<String>,
+    /// Into which namespaces instances may write their namespaced resources; any, unless it is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child_namespaces: Option<ChildNamespaces>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
 }
@@ -75,6 +78,29 @@ pub struct Taint {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub value: String,
     pub effect: Effect,
+}
+
+/// Into which namespaces the resources of instances may be written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChildNamespaces {
+    /// What holds for an instance's namespaced resources.
+    pub policy: ChildNamespacePolicy,
+    /// With `Own`: namespaces into which every instance may write besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ChildNamespacePolicy {
+    /// Wherever the template says, as with kro.
+    #[default]
+    Any,
+    /// Only in the namespace of the instance.
+    Own,
+    /// Nothing that we know: a Cluster from before policies were checked.
+    #[serde(other)]
+    #[schemars(skip)]
+    Other,
 }
 
 /// What a taint does to instances that do not tolerate it.

@@ -46,8 +46,25 @@ fn cluster() -> Value {
             "rule": format!("{now} == {before}"),
             "message": "local does not change: delete this Cluster, then make another one",
         }]);
+        if let Some(namespaces) = spec.pointer_mut("/properties/childNamespaces") {
+            child_namespaces(namespaces);
+        }
     }
     crd
+}
+
+/// What no list may say with `Any`, and what no namespace is called.
+fn child_namespaces(schema: &mut Value) {
+    schema["x-kubernetes-validations"] = json!([{
+        "rule": "self.policy == 'Own' || !has(self.also) || size(self.also) == 0",
+        "message": "also goes with policy: Own; with Any every namespace is allowed",
+    }]);
+    if let Some(also) = schema.pointer_mut("/properties/also") {
+        also["maxItems"] = json!(256);
+        also["x-kubernetes-list-type"] = json!("set");
+        also["items"] =
+            json!({"type": "string", "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"});
+    }
 }
 
 fn rgd() -> Value {

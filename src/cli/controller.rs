@@ -1,6 +1,8 @@
 //! `kro-hub controller`: its flags, and how it starts and stops.
 
 use super::gates::Gates;
+use crate::api::cluster::{ChildNamespacePolicy, ChildNamespaces};
+use crate::api::naming;
 use crate::graph::Options;
 use crate::hub::{LeaseTimes, Settings};
 use crate::reconcile::fleet::placement::DefaultPlacement;
@@ -30,6 +32,9 @@ pub struct Args {
     /// Where an instance goes that says nothing
     #[arg(long, env = "KRO_HUB_DEFAULT_PLACEMENT", value_enum, default_value = "local")]
     default_placement: Placement,
+    /// Into which namespaces of the hub itself instances may write their resources: Any, Own, or Own and more, as `Own,logs`
+    #[arg(long, env = "KRO_HUB_LOCAL_CHILD_NAMESPACES", default_value = "Any", value_name = "POLICY", value_parser = child_namespaces)]
+    local_child_namespaces: ChildNamespaces,
     /// Id of this hub, when it is set up anew and its ConfigMap kro-hub-id is not restored
     #[arg(long, env = "KRO_HUB_ID", value_name = "ID")]
     hub_id: Option<String>,
@@ -54,6 +59,9 @@ pub struct Args {
     /// Address of /metrics; 0 serves none
     #[arg(long, env = "KRO_HUB_METRICS_BIND_ADDRESS", default_value = ":8078", value_parser = address)]
     metrics_bind_address: Address,
+    /// Serve /metrics by TLS, and to nobody but those whose token may get it (TokenReview, SubjectAccessReview)
+    #[arg(long, env = "KRO_HUB_METRICS_SECURE")]
+    metrics_secure: bool,
     /// Address of /healthz and /readyz; 0 serves none
     #[arg(long, env = "KRO_HUB_HEALTH_PROBE_BIND_ADDRESS", default_value = ":8079", value_parser = address)]
     health_probe_bind_address: Address,
@@ -106,6 +114,20 @@ pub(super) fn address(text: &str) -> Result<Address, String> {
     text.parse().map(|a| Address(Some(a))).map_err(|_| "write HOST:PORT, :PORT or 0".to_owned())
 }
 
+/// `Any`, or `Own` with the namespaces that are allowed besides.
+fn child_namespaces(text: &str) -> Result<ChildNamespaces, String> {
+    let mut words = text.split(',').map(str::trim);
+    let also = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
+    match (words.next(), words.collect::<Vec<_>>()) {
+        (Some("Any"), rest) if rest.is_empty() => Ok(ChildNamespaces::default()),
+        (Some("Own"), rest) => match rest.iter().find_map(|name| naming::namespace(name).err()) {
+            Some(why) => Err(format!("write namespaces after Own: {why}")),
+            None => Ok(ChildNamespaces { policy: ChildNamespacePolicy::Own, also: also(rest) }),
+        },
+        _ => Err("write Any, Own, or Own and namespaces, as Own,logs".to_owned()),
+    }
+}
+
 /// Plain seconds, or as in Go: `15s`, `1500ms`, `2m`.
 fn seconds(text: &str) -> Result<Duration, String> {
     let wrong = || "write seconds, as 15 or 15s".to_owned();
@@ -148,6 +170,7 @@ impl Args {
                 Placement::Local => DefaultPlacement::Local,
                 Placement::None => DefaultPlacement::None,
             },
+            local_child_namespaces: self.local_child_namespaces,
             hub_id: self.hub_id,
             upgrade_crds: self.upgrade_crds,
             allow_crd_deletion: self.allow_crd_deletion,
@@ -161,6 +184,7 @@ impl Args {
             lease,
             policy: Policy::default(),
             metrics_address: self.metrics_bind_address.0,
+            metrics_secure: self.metrics_secure,
             health_address: self.health_probe_bind_address.0,
             step_threads: self.step_threads,
         })
@@ -211,6 +235,27 @@ pub(super) fn log_to_stderr(filter: &str, format: LogFormat) -> anyhow::Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn into_which_namespaces_of_the_hub() {
+        let own = |also: &[&str]| {
+            let also = also.iter().map(|&name| name.to_owned()).collect();
+            Ok(ChildNamespaces { policy: ChildNamespacePolicy::Own, also })
+        };
+        let cases = [
+            ("Any", Some(Ok(ChildNamespaces::default()))),
+            ("Own", Some(own(&[]))),
+            ("Own,logs, audit", Some(own(&["logs", "audit"]))),
+            ("Any,logs", None),
+            ("logs", None),
+            ("Own,", None),
+            ("Own,Logs", None),
+            ("", None),
+        ];
+        for (text, want) in cases {
+            assert_eq!(Some(child_namespaces(text)).filter(Result::is_ok), want, "{text:?}");
+        }
+    }
 
     #[test]
     fn addresses_and_times() {

@@ -4,6 +4,7 @@ use super::lease::{Term, Times};
 use super::neighbours::Neighbours;
 use super::{Event, Watched};
 use crate::api::Object;
+use crate::api::cluster::ChildNamespaces;
 use crate::api::names::HubId;
 use crate::graph::Options;
 use crate::metrics::Metrics;
@@ -38,6 +39,8 @@ pub struct Settings {
     /// Namespaces that kubeconfig Secrets are read from.
     pub cluster_namespaces: Vec<String>,
     pub default_placement: DefaultPlacement,
+    /// Into which namespaces of the hub itself instances may write their resources.
+    pub local_child_namespaces: ChildNamespaces,
     pub hub_id: Option<String>,
     pub upgrade_crds: bool,
     pub allow_crd_deletion: bool,
@@ -49,6 +52,8 @@ pub struct Settings {
     pub policy: Policy,
     /// `None`: not served.
     pub metrics_address: Option<SocketAddr>,
+    /// By TLS, to those whom the API server lets read them.
+    pub metrics_secure: bool,
     pub health_address: Option<SocketAddr>,
     /// Threads that run reconcile steps.
     pub step_threads: usize,

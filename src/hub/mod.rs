@@ -21,11 +21,13 @@ mod placements;
 mod request;
 pub mod resources;
 mod run;
+mod scrapers;
 pub mod server;
 #[cfg(test)]
 #[allow(clippy::too_many_lines, clippy::too_many_arguments)] // Of tests.
 mod simulation;
 mod timers;
+pub mod tls;
 mod view;
 mod writes;
 

@@ -43,6 +43,12 @@ pub fn controller_revisions() -> ApiResource {
 pub fn rollout_approvals() -> ApiResource {
     resource("hub.kro.run", "v1alpha1", "RolloutApproval", "rolloutapprovals")
 }
+pub fn token_reviews() -> ApiResource {
+    resource("authentication.k8s.io", "v1", "TokenReview", "tokenreviews")
+}
+pub fn subject_access_reviews() -> ApiResource {
+    resource("authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews")
+}
 pub fn revisions() -> ApiResource {
     resource("internal.kro.run", "v1alpha1", "GraphRevision", "graphrevisions")
 }

@@ -6,6 +6,7 @@ use super::identity::{self, AskError, IdentityError};
 use super::install::{self, InstallError};
 use super::lease::{Keeper, Lease, Term};
 use super::neighbours::Neighbours;
+use super::scrapers::Scrapers;
 use super::server;
 use crate::api::keys::hub;
 use crate::metrics::Metrics;
@@ -68,7 +69,12 @@ pub(super) async fn run_with(
         served.map_err(|source| RunError::Listen { address, flag, source })?;
     }
     if let Some(address) = settings.metrics_address {
-        let served = server::metrics(address, metrics.clone(), stop.clone()).await;
+        // With connections of its own: whoever asks for metrics holds up nothing else.
+        let scrapers = match settings.metrics_secure {
+            true => Some(Scrapers::new((*client.apart()?).clone())),
+            false => None,
+        };
+        let served = server::metrics(address, metrics.clone(), scrapers, stop.clone()).await;
         let flag = "--metrics-bind-address";
         served.map_err(|source| RunError::Listen { address, flag, source })?;
     }

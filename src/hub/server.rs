@@ -1,8 +1,11 @@
 //! `/healthz` and `/readyz` for the kubelet, `/metrics` for Prometheus.
 
+use super::scrapers::{self, Scrapers};
+use super::tls;
 use crate::metrics::Metrics;
 use axum::Router;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse;
 use axum::routing::get;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,23 +36,40 @@ pub async fn health(
     serve(address, app, cancel, "health").await
 }
 
-/// Serves the metrics.
+/// Serves the metrics: to anybody, or by TLS to those whom the API server lets read them.
 ///
 /// # Errors
-/// The address is taken.
-pub async fn metrics(
+/// The address is taken, or no certificate can be made.
+pub(super) async fn metrics(
     address: SocketAddr,
     metrics: Metrics,
+    scrapers: Option<Scrapers>,
     cancel: CancellationToken,
 ) -> std::io::Result<()> {
-    let text = move || {
-        let metrics = metrics.clone();
+    let secure = scrapers.is_some();
+    let text = move |headers: HeaderMap| {
+        let (metrics, scrapers) = (metrics.clone(), scrapers.clone());
         async move {
+            if let Some(scrapers) = scrapers
+                && let Err(refused) = Box::pin(scrapers.admit(&headers)).await
+            {
+                let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+                let (status, why) = refused.answer();
+                return (status, challenge, why).into_response();
+            }
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, kind)], metrics.text())
+            ([(header::CONTENT_TYPE, kind)], metrics.text()).into_response()
         }
     };
-    serve(address, Router::new().route("/metrics", get(text)), cancel, "metrics").await
+    let app = Router::new().route("/metrics", get(text));
+    if !secure {
+        return serve(address, app, cancel, "metrics").await;
+    }
+    let listener = TcpListener::bind(address).await?;
+    let shown = scrapers::certificate().map_err(std::io::Error::other)?;
+    tracing::info!(address = %listener.local_addr()?, "serving metrics by TLS, to who may get them");
+    tokio::spawn(tls::serve(listener, app, shown, cancel));
+    Ok(())
 }
 
 async fn serve(

@@ -1,5 +1,6 @@
 //! What a cluster shows: the read side of the machines.
 
+use super::bounds::Bounds;
 use super::managers::Managers;
 use super::rivals::Rival;
 use super::side::Side;
@@ -264,6 +265,8 @@ pub struct Definition {
 
 /// A view of one cluster at one moment.
 pub trait World {
+    /// Where resources may be written.
+    fn bounds(&self) -> &Bounds;
     fn kind(&self, gk: &GroupKind) -> KindState;
     /// A part of a definition, compiled for this cluster.
     fn graph(&self, hub: &Arc<Graph>, side: Side) -> Compiled;

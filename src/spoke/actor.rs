@@ -32,6 +32,7 @@ use crate::api::maps::{HashMap, HashSet};
 use crate::api::names::{GroupKind, HubId, InstanceKey};
 use crate::reconcile::Moment;
 use crate::reconcile::Now;
+use crate::reconcile::bounds::Bounds;
 use crate::reconcile::spoke::{Goal, Machine};
 use crate::reconcile::world::KindState;
 use std::collections::VecDeque;
@@ -115,7 +116,7 @@ const SCHEMAS_FOLLOW: [Duration; 4] = [
 
 impl Actor {
     /// `local`: the cluster is the hub itself.
-    pub fn new(hub_id: HubId, local: bool, now: Now) -> Self {
+    pub fn new(hub_id: HubId, local: bool, bounds: Arc<Bounds>, now: Now) -> Self {
         Self {
             hub_id,
             local,
@@ -123,7 +124,7 @@ impl Actor {
             ended: now.at,
             now,
             effects: Vec::new(),
-            store: Arc::new(RwLock::new(Store::default())),
+            store: Arc::new(RwLock::new(Store::within(bounds))),
             slots: HashMap::default(),
             queue: VecDeque::new(),
             fresh: VecDeque::new(),

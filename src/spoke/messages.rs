@@ -2,6 +2,7 @@
 
 use crate::api::names::{ClusterName, GroupKind, InstanceKey};
 use crate::graph::Graph;
+use crate::reconcile::bounds::Bounds;
 use crate::reconcile::spoke::{Report, Side, Task};
 use crate::reconcile::world::Definition;
 use serde_json::Value;
@@ -18,6 +19,8 @@ pub enum ToSpoke {
     Undefine(GroupKind),
     /// What `kro.cluster` is here.
     Facts(Arc<Value>),
+    /// Where resources may be written here.
+    Bounds(Arc<Bounds>),
     /// Say whether this part of a definition fits what the cluster serves, now and whenever that changes.
     Judge(Arc<Graph>, Side),
     /// Somebody else cares for this instance now; forget it and change nothing.

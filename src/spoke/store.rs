@@ -9,6 +9,7 @@ use super::schemas::Graphs;
 use crate::api::maps::HashMap;
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
 use crate::graph::Graph;
+use crate::reconcile::bounds::Bounds;
 use crate::reconcile::objects::Objects;
 use crate::reconcile::spoke::Side;
 use crate::reconcile::world::{Compiled, CrdState, Definition, KindState, Looked, Lookup, Stored, World};
@@ -42,6 +43,7 @@ impl WatchedKind {
 
 #[derive(Debug, Default)]
 pub struct Store {
+    pub bounds: Arc<Bounds>,
     kinds: HashMap<GroupKind, WatchedKind>,
     pub crds: CrdBook,
     pub references: References,
@@ -52,6 +54,9 @@ pub struct Store {
 }
 
 impl World for Store {
+    fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
     fn kind(&self, gk: &GroupKind) -> KindState {
         self.kinds.get(gk).map_or(KindState::Unknown, |k| k.state.clone())
     }
@@ -79,6 +84,11 @@ impl World for Store {
 }
 
 impl Store {
+    /// Where resources may be written, of a cluster that shows nothing yet.
+    pub fn within(bounds: Arc<Bounds>) -> Self {
+        Self { bounds, ..Self::default() }
+    }
+
     pub fn kind_mut(&mut self, gk: &GroupKind) -> &mut WatchedKind {
         self.objects.watch(gk, false);
         self.kinds.entry(gk.clone()).or_insert_with(WatchedKind::new)

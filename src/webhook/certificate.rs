@@ -1,5 +1,6 @@
 //! The certificates of the webhook: an authority of its own and what it signed. What is made, and when it is made anew.
 
+use crate::hub::tls::Pair;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{
@@ -17,13 +18,6 @@ use x509_parser::extensions::GeneralName;
 pub struct Life {
     pub authority: Duration,
     pub leaf: Duration,
-}
-
-/// A certificate and its key, as PEM.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Pair {
-    pub certificate: String,
-    pub key: String,
 }
 
 /// Both, as the Secret keeps them.

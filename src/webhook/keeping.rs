@@ -3,11 +3,11 @@
 //! Replicas share one Secret and write it only as they read it, so the first to renew does so for all. Before a new
 //! certificate is shown, its authority stands in the configuration, beside those of certificates that others still show.
 
-use super::certificate::{self, Due, Pair, Stored};
+use super::certificate::{self, Due, Stored};
 use super::configuration::{self, Wanted};
-use super::serving::{Shown, certified};
 use super::{Certificates, Settings};
 use crate::hub::resources;
+use crate::hub::tls::{Pair, Shown, certified};
 use crate::spoke::client::{ApiError, HubClient};
 use kube::core::ApiResource;
 use rustls::sign::CertifiedKey;

@@ -18,7 +18,7 @@ pub use certificate::Life;
 pub use configuration::{FailurePolicy, Reached};
 pub use rules::{Judgement, Reading, Said};
 
-use crate::hub::server;
+use crate::hub::{server, tls};
 use crate::metrics::Metrics;
 use crate::spoke::client::{BuildError, HubClient};
 use crate::spoke::host::ThisHost;
@@ -111,7 +111,7 @@ pub async fn run(settings: Settings, judge: Judge, stop: CancellationToken) -> R
         judge,
         builtin: settings.builtin.clone(),
     };
-    let shown = serving::Shown::default();
+    let shown = tls::Shown::default();
     let keeper = keeping::Keeper { client, settings, shown: shown.clone(), ready };
     tokio::select! {
         () = keeper.keep() => {}

@@ -8,6 +8,7 @@ use crate::cli::diff::comparing::{Revision, Subject, placement};
 use crate::cli::diff::placing::on_record;
 use crate::edge::planning::{Made, Wish};
 use crate::graph::{Graph, Leaf, Origin};
+use crate::reconcile::bounds::Bounds;
 use crate::reconcile::fleet::ClusterState;
 use crate::reconcile::spoke::{Goal, Home, MirrorContent, Part, Task, has_hub_part};
 use crate::reconcile::world::{Definition, Rank, Stored};
@@ -28,6 +29,7 @@ pub struct Decided<'s> {
 /// All that one cluster is told.
 #[derive(Default)]
 pub struct Orders {
+    pub bounds: Arc<Bounds>,
     pub facts: Arc<Value>,
     pub wishes: Vec<Wish>,
 }
@@ -81,9 +83,11 @@ impl Decided<'_> {
                 let pair = Pair { key, name, old: old.as_ref(), new: new.as_ref(), touched };
                 if let Some(wish) = self.wish(&pair) {
                     let state = after.clusters.get(*name).or_else(|| before.clusters.get(*name));
-                    let facts = state.and_then(|state| state.facts.clone()).unwrap_or_default();
                     let orders = out.entry((*name).clone()).or_default();
-                    orders.facts = facts;
+                    if let Some(state) = state {
+                        orders.facts = state.facts.clone().unwrap_or_default();
+                        orders.bounds = state.bounds.clone();
+                    }
                     orders.wishes.push(wish);
                 }
             }

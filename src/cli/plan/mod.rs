@@ -234,6 +234,12 @@ async fn on_cluster(
     let (connection, way) = reach(person, hub, cluster, ways).await?;
     let local = way == Way::Hub;
     planner
-        .plan(&Stage { connection: &connection, local, facts: &orders.facts, wishes: &orders.wishes })
+        .plan(&Stage {
+            connection: &connection,
+            local,
+            bounds: &orders.bounds,
+            facts: &orders.facts,
+            wishes: &orders.wishes,
+        })
         .await
 }

@@ -1,9 +1,10 @@
 //! What expressions read of a cluster, from its Cluster object, a file of facts, and what was set on the command line.
 
 use crate::api::Object;
-use crate::api::cluster::ClusterSpec;
+use crate::api::cluster::{ChildNamespaces, ClusterSpec};
 use crate::api::names::ClusterName;
 use crate::graph::Graph;
+use crate::reconcile::bounds::Bounds;
 use crate::reconcile::fleet::ClusterState;
 use crate::reconcile::fleet::placement::ClusterView;
 use anyhow::{Context, bail, ensure};
@@ -51,7 +52,7 @@ pub fn cluster(
             names.join(", ")
         );
     }
-    let mut view = ClusterView::default();
+    let (mut view, mut bounds) = (ClusterView::default(), Arc::default());
     let mut all = Map::from_iter([("name".to_owned(), json!(name.as_str()))]);
     let mut properties = BTreeMap::new();
     if let Some(object) = object {
@@ -59,6 +60,7 @@ pub fn cluster(
             object.0.get("spec").cloned().map(serde_json::from_value).transpose()?.unwrap_or_default();
         // A file is of what is to be, not of what is on its way out.
         view = ClusterView { leaving: false, ..ClusterView::of(object, &spec) };
+        bounds = Arc::new(Bounds::of(object.name(), &spec, &ChildNamespaces::default()));
         properties = spec.properties;
     }
     for (key, value) in known.and_then(Value::as_object).into_iter().flatten() {
@@ -75,7 +77,8 @@ pub fn cluster(
     }
     all.insert("labels".to_owned(), json!(view.labels));
     all.insert("properties".to_owned(), json!(properties));
-    Ok(ClusterState { view, facts: Some(Arc::new(Value::Object(all))), ..ClusterState::default() })
+    let facts = Some(Arc::new(Value::Object(all)));
+    Ok(ClusterState { view, facts, bounds, ..ClusterState::default() })
 }
 
 fn put(path: &str, value: &str, into: &mut Map<String, Value>) -> anyhow::Result<()> {

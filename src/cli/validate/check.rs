@@ -6,7 +6,7 @@ use super::report_to::{Findings, Words};
 use super::source::{File, Object, Refused, is_helm_template};
 use super::structural;
 use super::yaml::{Content, Node, Refusal};
-use super::{expressions, policies, portable};
+use super::{expressions, policies, portable, tenancy};
 use crate::api::keys::{hub, kro};
 use crate::api::rgd::ResourceGraphDefinition;
 use crate::api::{GroupKind, Gvk, crds};
@@ -244,6 +244,7 @@ fn definition<'o>(
         }
     }
     named(object, findings);
+    tenancy::check(object, findings);
     for (path, text) in expressions::backslashes(&object.node) {
         let message = "a backslash before ${ is a part of the text and escapes nothing".to_owned();
         let help = crate::graph::backslash(&text, None);

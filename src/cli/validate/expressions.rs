@@ -1,14 +1,15 @@
 //! The expressions in a part of a definition, and what they read.
 
 use super::yaml::{Content, Node};
-use crate::cel::Program;
 use crate::cel::template::{Part, Text, split};
+use crate::cel::{FieldPath, Program};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
 pub struct Found {
     pub path: String,
     pub variables: BTreeSet<String>,
+    pub paths: Vec<FieldPath>,
 }
 
 /// All expressions that compile. Problems of the others are reported elsewhere.
@@ -66,10 +67,11 @@ fn walk(node: &Node, path: &str, out: &mut Vec<Found>) {
                     .collect(),
                 _ => Vec::new(),
             };
-            let programs = sources.iter().filter_map(|s| Program::compile(s).ok());
-            let variables: BTreeSet<String> = programs.flat_map(|p| p.variables().clone()).collect();
+            let programs: Vec<Program> = sources.iter().filter_map(|s| Program::compile(s).ok()).collect();
+            let variables: BTreeSet<String> = programs.iter().flat_map(|p| p.variables().clone()).collect();
+            let paths = programs.iter().flat_map(|p| p.paths().to_vec()).collect();
             if !variables.is_empty() {
-                out.push(Found { path: path.to_owned(), variables });
+                out.push(Found { path: path.to_owned(), variables, paths });
             }
         }
         Content::Scalar(..) => {}

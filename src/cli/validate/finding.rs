@@ -27,11 +27,12 @@ pub enum Rule {
     Instance,
     Placement,
     Cluster,
+    Namespace,
     Portable,
 }
 
 impl Rule {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Yaml,
         Self::Shape,
         Self::Definition,
@@ -39,6 +40,7 @@ impl Rule {
         Self::Instance,
         Self::Placement,
         Self::Cluster,
+        Self::Namespace,
         Self::Portable,
     ];
 
@@ -51,6 +53,7 @@ impl Rule {
             Self::Instance => "instance",
             Self::Placement => "placement",
             Self::Cluster => "cluster",
+            Self::Namespace => "namespace",
             Self::Portable => "portable",
         }
     }
@@ -64,6 +67,7 @@ impl Rule {
             Self::Instance => "An instance does not fit the kind that its definition generates",
             Self::Placement => "What places instances, or says what differs where, cannot be read",
             Self::Cluster => "A Cluster has a form that its CRD does not allow",
+            Self::Namespace => "Who makes an instance says into which namespace the hub writes for them",
             Self::Portable => "kro itself would not take this, or take it differently",
         }
     }

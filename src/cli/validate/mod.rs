@@ -17,6 +17,7 @@ mod report_to;
 mod scalar;
 mod source;
 mod structural;
+mod tenancy;
 mod yaml;
 
 use super::gates::Gates;

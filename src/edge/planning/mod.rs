@@ -8,6 +8,7 @@ use super::failure::{Failure, Sort};
 use crate::api::names::{GroupKind, HubId, InstanceKey};
 use crate::api::{Gvk, Object};
 use crate::graph::{Graph, Leaf};
+use crate::reconcile::bounds::Bounds;
 use crate::reconcile::spoke::{Side as Part, Task};
 use crate::reconcile::world::Definition;
 use crate::reconcile::{Moment, Now};
@@ -50,6 +51,8 @@ pub struct Wish {
 pub struct Stage<'a> {
     pub connection: &'a Connection,
     pub local: bool,
+    /// Where resources may be written.
+    pub bounds: &'a Arc<Bounds>,
     /// What `kro.cluster` is.
     pub facts: &'a Arc<Value>,
     pub wishes: &'a [Wish],
@@ -79,12 +82,13 @@ impl Planner {
     /// # Errors
     /// The cluster cannot be read, or nothing may be tried there.
     pub async fn plan(&self, stage: &Stage<'_>) -> Result<Vec<Arc<Told<InstanceChanges>>>, Failure> {
-        let Stage { connection, local, facts, wishes } = *stage;
+        let Stage { connection, local, bounds, facts, wishes } = *stage;
         let tasks = wishes.iter().filter_map(|wish| wish.task.clone()).collect();
         let now = Timestamp::now().round(Unit::Second).unwrap_or_default();
         let scene = Scene {
             hub_id: self.hub_id.clone(),
             local,
+            bounds: bounds.clone(),
             facts: facts.clone(),
             definitions: self.definitions.clone(),
             tasks,

@@ -130,6 +130,7 @@ impl Clusters {
                 cluster: name.clone(),
                 epoch,
                 local: entry.cluster.spec.local,
+                bounds: entry.bounds(),
                 hub_id: ctx.hub_id.clone(),
                 client: line.client,
                 health: Arc::new(Mutex::default()),

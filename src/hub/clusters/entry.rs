@@ -4,10 +4,11 @@ use super::connection::{Connection, Fingerprint};
 use super::source::Reason;
 use super::{same, status};
 use crate::api::Object;
-use crate::api::cluster::{Cluster, CredentialsStatus, OnDeregister, SecretRef};
+use crate::api::cluster::{ChildNamespaces, Cluster, CredentialsStatus, OnDeregister, SecretRef};
 use crate::api::names::ClusterName;
 use crate::hub::identity::ClusterInfo;
 use crate::hub::writes::Writes;
+use crate::reconcile::bounds::Bounds;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::placement::ClusterView;
 use crate::reconcile::fleet::{ClusterState, Departure, Left};
@@ -20,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct ClusterEntry {
     pub object: Arc<Object>,
     pub cluster: Cluster,
+    /// What the controller's flag says of the hub's own cluster.
+    pub of_hub: ChildNamespaces,
     /// There is no such Cluster: it is the hub, for what lives there ([`super::implied`]).
     pub implied: bool,
     pub connection: Connection,
@@ -53,6 +56,7 @@ impl ClusterEntry {
         Self {
             object,
             cluster: cluster.clone(),
+            of_hub: ChildNamespaces::default(),
             implied: false,
             connection: Connection::new(),
             info: None,
@@ -97,7 +101,13 @@ impl ClusterEntry {
             departure: self.departure.unwrap_or_default(),
             implied: self.implied,
             facts: self.facts(),
+            bounds: self.bounds(),
         }
+    }
+
+    /// Where resources may be written there.
+    pub fn bounds(&self) -> Arc<Bounds> {
+        Arc::new(Bounds::of(self.object.name(), &self.cluster.spec, &self.of_hub))
     }
 
     /// What `kro.cluster` is in expressions, once the cluster said all of it.

@@ -27,7 +27,8 @@ impl Clusters {
         match (wanted, self.entries.contains_key(&name)) {
             (true, false) => {
                 tracing::info!("no Cluster stands for the hub; what lives there is looked after without one");
-                self.entries.insert(name, entry());
+                let of_hub = ctx.settings.local_child_namespaces.clone();
+                self.entries.insert(name, ClusterEntry { of_hub, ..entry() });
                 self.connect_itself(ctx)
             }
             (false, true) => {

@@ -379,6 +379,7 @@ impl Clusters {
         let told = decided.as_ref().ok().and_then(|source| credentials::status(source, secret.map(|s| &**s)));
         let entry =
             self.entries.entry(name.clone()).or_insert_with(|| ClusterEntry::new(object.clone(), &cluster));
+        entry.of_hub = ctx.settings.local_child_namespaces.clone();
         entry.object = object.clone();
         departure::look(&mut self.timers, &ctx.clock, &name, entry);
         let paused = cluster.spec.paused;

@@ -331,7 +331,7 @@ impl Instances {
                         rollout.forget(&key);
                     }
                     let mut fleet = Fleet::new(key.clone(), kind.gvk.clone());
-                    self.reported.tell(object.uid(), &mut fleet);
+                    self.reported.tell(&self.rollouts.on_record_at(&key), object.uid(), &mut fleet);
                     let slot = Slot {
                         uid: object.uid().to_owned(),
                         told: None,
@@ -372,7 +372,7 @@ impl Instances {
     /// The registered clusters are these, as they are now.
     pub fn clusters_changed(&mut self, states: BTreeMap<ClusterName, ClusterState>) {
         for (name, state) in &states {
-            self.tell_facts(name, state);
+            self.tell(name, state);
         }
         for (name, turn) in self.clusters.replace(states) {
             self.enqueue_minding(&name, turn);
@@ -381,7 +381,7 @@ impl Instances {
 
     /// One of them is like this now.
     pub fn cluster_changed(&mut self, name: &ClusterName, state: ClusterState) {
-        self.tell_facts(name, &state);
+        self.tell(name, &state);
         if let Some(turn) = self.clusters.set(name, Some(state)) {
             self.enqueue_minding(name, turn);
         }
@@ -392,11 +392,15 @@ impl Instances {
         self.clusters.get(name).is_some_and(|c| c.view.local || c.implied)
     }
 
-    fn tell_facts(&mut self, name: &ClusterName, state: &ClusterState) {
-        let before = self.clusters.get(name).and_then(|c| c.facts.as_ref());
-        if let Some(facts) = state.facts.as_ref().filter(|f| before != Some(f)) {
-            self.effects.push(Effect::Send(name.clone(), ToSpoke::Facts(facts.clone())));
-        }
+    /// What its actor goes by, where that changed.
+    fn tell(&mut self, name: &ClusterName, state: &ClusterState) {
+        let before = self.clusters.get(name);
+        let known = before.and_then(|c| c.facts.as_ref());
+        let facts = state.facts.as_ref().filter(|f| known != Some(f));
+        let bounds = before.is_none_or(|c| c.bounds != state.bounds).then_some(&state.bounds);
+        let news = bounds.map(|b| ToSpoke::Bounds(b.clone())).into_iter();
+        let news: Vec<ToSpoke> = news.chain(facts.map(|f| ToSpoke::Facts(f.clone()))).collect();
+        self.effects.extend(news.into_iter().map(|said| Effect::Send(name.clone(), said)));
     }
 
     /// Instances that a change of the cluster may concern: where they are held, or where they may go.
@@ -413,8 +417,10 @@ impl Instances {
 
     /// A cluster has a new actor, and perhaps leftovers.
     pub fn connected(&mut self, name: &ClusterName, left: Vec<Left>) {
-        if let Some(facts) = self.clusters.get(name).and_then(|c| c.facts.clone()) {
-            self.send(name, ToSpoke::Facts(facts));
+        let state = self.clusters.get(name).map(|c| (c.bounds.clone(), c.facts.clone()));
+        if let Some((bounds, facts)) = state {
+            self.send(name, ToSpoke::Bounds(bounds));
+            facts.into_iter().for_each(|facts| self.send(name, ToSpoke::Facts(facts)));
         }
         for kind in self.kinds.values_mut() {
             for slot in kind.slots.values_mut() {

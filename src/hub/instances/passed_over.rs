@@ -40,7 +40,7 @@ impl Instances {
         let placements = self.policies.of(key, &object.object);
         let overrides = Layers::default().of(&placements, kind.graph.as_ref());
         let pins = self.policies.pins(key, &object.object);
-        let (own, ceiling) = kind.ceiling(&pins, self.rollouts.of(object.object.uid()));
+        let (own, ceiling) = kind.ceiling(&pins, self.rollouts.of(key, object.object.uid()));
         let step = slot.fleet.clone().step(&Inputs {
             instance: &Arc::new(object.object.unpack()),
             stored: object,
@@ -52,7 +52,7 @@ impl Instances {
             placements: &placements,
             overrides: &overrides,
             rolled: crate::reconcile::fleet::rollout::Rolled {
-                on_record: self.rollouts.of(object.object.uid()),
+                on_record: self.rollouts.of(key, object.object.uid()),
                 former: Some(&kind.former),
                 unfit: Some(&kind.unfit),
                 revisions: Some(&kind.revisions),

@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 #[derive(Default)]
 pub(super) struct Reported {
     view: View<Stored>,
-    /// Those of each instance, by its uid and their number.
-    of: HashMap<String, BTreeMap<usize, Key>>,
+    /// Those beside each instance of a name, by its uid and their number. What stands in another namespace is of nobody.
+    of: HashMap<InstanceKey, BTreeMap<(String, usize), Key>>,
 }
 
 /// Whose a report is.
@@ -46,9 +46,10 @@ impl Owner {
 }
 
 impl Reported {
-    /// Tells a new machine what stands in the reports of its instance.
-    pub fn tell(&self, uid: &str, fleet: &mut Fleet) {
-        for (index, key) in self.of.get(uid).into_iter().flatten() {
+    /// Tells a new machine what stands in the reports of its instance. `beside`: the name that they go by.
+    pub fn tell(&self, beside: &InstanceKey, uid: &str, fleet: &mut Fleet) {
+        let all = self.of.get(beside).into_iter().flatten();
+        for ((_, index), key) in all.filter(|((of, _), _)| of == uid) {
             if let Some(stored) = self.view.get(key) {
                 let report = stored.object.unpack();
                 fleet.report_stands(*index, report.0.get("report"));
@@ -57,17 +58,17 @@ impl Reported {
     }
 
     fn forget(&mut self, owner: &Owner) {
-        if let Some(all) = self.of.get_mut(&owner.uid) {
-            all.remove(&owner.index);
+        if let Some(all) = self.of.get_mut(&owner.key) {
+            all.remove(&(owner.uid.clone(), owner.index));
             if all.is_empty() {
-                self.of.remove(&owner.uid);
+                self.of.remove(&owner.key);
             }
         }
     }
 
     #[cfg(test)]
     pub fn remembered(&self) -> impl Iterator<Item = String> {
-        self.of.iter().map(|(uid, all)| format!("{} reports of {uid}", all.len()))
+        self.of.iter().map(|(key, all)| format!("{} reports of {key}", all.len()))
     }
 }
 
@@ -86,14 +87,16 @@ impl Instances {
             let after = change.after.as_deref().and_then(owner);
             if let Some((before, _)) = change.before.as_deref().and_then(owner) {
                 self.reported.forget(&before);
-                let same =
-                    after.as_ref().is_some_and(|(o, _)| o.uid == before.uid && o.index == before.index);
+                let same = after.as_ref().is_some_and(|(o, _)| {
+                    o.key == before.key && o.uid == before.uid && o.index == before.index
+                });
                 if !same {
                     self.tell_report(&before, None);
                 }
             }
             if let Some((owner, report)) = after {
-                self.reported.of.entry(owner.uid.clone()).or_default().insert(owner.index, change.key);
+                let all = self.reported.of.entry(owner.key.clone()).or_default();
+                all.insert((owner.uid.clone(), owner.index), change.key);
                 self.tell_report(&owner, report.0.get("report"));
             }
         }
@@ -101,9 +104,10 @@ impl Instances {
 
     fn tell_report(&mut self, owner: &Owner, report: Option<&Value>) {
         // One that has no namespace is reported in that of the controller.
-        let cluster_scoped = InstanceKey::new(owner.key.gk.clone(), "", &owner.key.name);
+        let of_cluster = InstanceKey::new(owner.key.gk.clone(), "", &owner.key.name);
+        let of_cluster = Some(of_cluster).filter(|_| *owner.key.namespace == *self.rollouts.home);
         let Some(kind) = self.kinds.get_mut(&owner.key.gk) else { return };
-        for key in [owner.key.clone(), cluster_scoped] {
+        for key in std::iter::once(owner.key.clone()).chain(of_cluster) {
             let slot = own_slot(kind, &key, &owner.uid);
             if slot.is_some_and(|slot| slot.fleet.report_stands(owner.index, report)) {
                 self.lanes.push(&key);
@@ -149,4 +153,31 @@ pub(in crate::hub) async fn write_report(
     });
     let written = at().apply(kro::MANAGER_LABELLER, &body).await?;
     Ok(written.get("report").cloned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::names::HubId;
+    use crate::reconcile::fleet::placement::DefaultPlacement;
+
+    fn report(namespace: &str) -> Listed {
+        let owner = json!({"apiVersion": "kro.run/v1alpha1", "kind": "App", "name": "web", "uid": "u"});
+        Listed::Object(json!({
+            "metadata": {"name": "web-0", "namespace": namespace, "uid": namespace, "resourceVersion": "1",
+                "ownerReferences": [owner]},
+            "report": {"index": 0},
+        }))
+    }
+
+    #[test]
+    fn a_report_in_another_namespace_is_nobodys_whatever_uid_it_names() {
+        let mut instances = Instances::new(HubId::new("h"), DefaultPlacement::Local);
+        for namespace in ["shop", "tenant"] {
+            instances.seen_report(report(namespace));
+        }
+        let key = InstanceKey::new(GroupKind::new("kro.run", "App"), "shop", "web");
+        let of_shop: Vec<&Key> = instances.reported.of[&key].values().collect();
+        assert_eq!(of_shop, [&Key::new("shop", "web-0")]);
+    }
 }

@@ -23,10 +23,9 @@ use std::sync::Arc;
 pub(super) struct Rollouts {
     versions: View,
     approvals: View,
-    /// By uid of the instance.
-    on_record: HashMap<String, Arc<OnRecord>>,
-    /// Uids of the instances of a name: versions may be seen before the instance is.
-    uids: BTreeMap<InstanceKey, BTreeSet<String>>,
+    /// By the name of the instance, then by its uid: versions may be seen before the instance is. A version counts beside its
+    /// instance alone: who may write in another namespace says nothing of it, whatever uid they write.
+    on_record: HashMap<InstanceKey, BTreeMap<String, Arc<OnRecord>>>,
     /// Graphs that somebody may run by who is not to have the newest: by kind and hash.
     graphs: BTreeMap<(GroupKind, String), Wanted>,
     /// Versions with stages, by instance.
@@ -75,44 +74,42 @@ impl Rollouts {
         self.versions.is_synced() && self.approvals.is_synced()
     }
 
-    pub fn of(&self, uid: &str) -> Option<&Arc<OnRecord>> {
-        self.on_record.get(uid)
+    pub fn of(&self, key: &InstanceKey, uid: &str) -> Option<&Arc<OnRecord>> {
+        self.on_record.get(&self.on_record_at(key))?.get(uid)
     }
 
     /// What was approved before anything else is on record is known as well: an earlier instance may have had the name.
     pub fn prepare(&mut self, key: &InstanceKey, uid: &str) {
-        if self.approved.is_empty() || self.on_record.contains_key(uid) {
+        if self.approved.is_empty() || self.of(key, uid).is_some() {
             return;
         }
         let key = self.on_record_at(key);
         if let Some(approvals) = self.approved.get(&key) {
             let on_record = OnRecord { approvals: approvals.clone(), ..OnRecord::default() };
-            self.uids.entry(key).or_default().insert(uid.to_owned());
-            self.on_record.insert(uid.to_owned(), Arc::new(on_record));
+            self.on_record.entry(key).or_default().insert(uid.to_owned(), Arc::new(on_record));
         }
     }
 
     /// The name that versions and approvals of an instance go by: those of cluster scoped ones stand in the controller's
     /// namespace.
-    fn on_record_at(&self, key: &InstanceKey) -> InstanceKey {
+    pub fn on_record_at(&self, key: &InstanceKey) -> InstanceKey {
         let namespace = if key.namespace.is_empty() { &*self.home } else { &*key.namespace };
         InstanceKey::new(key.gk.clone(), namespace, &key.name)
     }
 
     /// The instance is gone. Versions of it that are still there are forgotten as they go.
     pub fn forget(&mut self, key: &InstanceKey, uid: &str) {
-        if self.on_record.get(uid).is_some_and(|known| known.versions.is_empty()) {
+        if self.of(key, uid).is_some_and(|known| known.versions.is_empty()) {
             let key = self.on_record_at(key);
             self.drop(&key, uid);
         }
     }
 
     fn drop(&mut self, key: &InstanceKey, uid: &str) {
-        self.on_record.remove(uid);
-        if let Some(uids) = self.uids.get_mut(key) {
-            uids.remove(uid);
-            if uids.is_empty() {
-                self.uids.remove(key);
+        if let Some(of_name) = self.on_record.get_mut(key) {
+            of_name.remove(uid);
+            if of_name.is_empty() {
+                self.on_record.remove(key);
             }
         }
     }
@@ -150,8 +147,8 @@ impl Rollouts {
                 let Some((uid, version)) = read_version(&object) else { continue };
                 let Some(key) = owner(&object) else { continue };
                 self.graph_counts(&key.gk, &version.content.graph, is_there);
-                let known = self.on_record.entry(uid.clone()).or_default();
-                let known = Arc::make_mut(known);
+                let of_name = self.on_record.entry(key.clone()).or_default();
+                let known = Arc::make_mut(of_name.entry(uid.clone()).or_default());
                 if is_there {
                     known.versions.insert(version.number, version);
                     known.approvals = self.approved.get(&key).cloned().unwrap_or_default();
@@ -161,8 +158,6 @@ impl Rollouts {
                 // While the instance lives, its next step finds what is approved.
                 if known.versions.is_empty() {
                     self.drop(&key, &uid);
-                } else {
-                    self.uids.entry(key.clone()).or_default().insert(uid);
                 }
                 concerned.insert(key);
             }
@@ -265,10 +260,8 @@ impl Rollouts {
         self.approved.retain(|_, all| !all.is_empty());
         for key in &concerned {
             let approvals = self.approved.get(key).cloned().unwrap_or_default();
-            for uid in self.uids.get(key).into_iter().flatten() {
-                if let Some(known) = self.on_record.get_mut(uid) {
-                    Arc::make_mut(known).approvals = approvals.clone();
-                }
+            for known in self.on_record.get_mut(key).into_iter().flat_map(BTreeMap::values_mut) {
+                Arc::make_mut(known).approvals = approvals.clone();
             }
         }
         concerned
@@ -442,7 +435,7 @@ mod tests {
     #[test]
     fn what_is_on_record_is_known_in_whatever_order_it_is_listed() {
         let known = |rollouts: &Rollouts| {
-            let known = rollouts.of("u").unwrap();
+            let known = rollouts.of(&key(), "u").unwrap();
             (known.versions.keys().copied().collect::<Vec<_>>(), known.approvals.len())
         };
         for approvals_first in [false, true] {
@@ -477,14 +470,30 @@ mod tests {
             let mut rollouts = Rollouts { home: "shop".into(), ..Rollouts::default() };
             let changes = rollouts.approvals.take(Listed::Object(approval("a", 1)));
             rollouts.approvals_changed(changes);
-            assert!(rollouts.of("u").is_none());
             let key = InstanceKey::new(key().gk.clone(), namespace, "web");
+            assert!(rollouts.of(&key, "u").is_none());
             rollouts.prepare(&key, "u");
-            assert_eq!(rollouts.of("u").unwrap().approvals.len(), 1, "{namespace:?}");
+            assert_eq!(rollouts.of(&key, "u").unwrap().approvals.len(), 1, "{namespace:?}");
             let changes = rollouts.approvals.take(Listed::Object(approval("b", 2)));
             rollouts.approvals_changed(changes);
-            assert_eq!(rollouts.of("u").unwrap().approvals.len(), 2, "{namespace:?}");
+            assert_eq!(rollouts.of(&key, "u").unwrap().approvals.len(), 2, "{namespace:?}");
         }
+    }
+
+    #[test]
+    fn a_version_in_another_namespace_is_none_whatever_uid_it_names() {
+        let mut rollouts = Rollouts { home: "kro-hub".into(), ..Rollouts::default() };
+        let Listed::Object(mut forged) = version(7) else { panic!() };
+        forged["metadata"]["namespace"] = json!("tenant");
+        for version in [version(1), Listed::Object(forged)] {
+            let changes = rollouts.versions.take(version);
+            rollouts.versions_changed(changes);
+        }
+        let known: Vec<u64> = rollouts.of(&key(), "u").unwrap().versions.keys().copied().collect();
+        assert_eq!(known, [1]);
+        // Nor for an instance without a namespace, whose versions stand beside the controller.
+        let of_cluster = InstanceKey::new(key().gk.clone(), "", "web");
+        assert!(rollouts.of(&of_cluster, "u").is_none());
     }
 
     #[test]
@@ -499,12 +508,12 @@ mod tests {
                 rollouts.versions_changed(changes);
             }
             rollouts.forget(&key(), "u");
-            assert_eq!(rollouts.of("u").is_some(), recorded, "a version is still there");
+            assert_eq!(rollouts.of(&key(), "u").is_some(), recorded, "a version is still there");
             if let (true, Listed::Object(version)) = (recorded, version(1)) {
                 let changes = rollouts.versions.take(Listed::Left(version));
                 rollouts.versions_changed(changes);
             }
-            assert!(rollouts.on_record.is_empty() && rollouts.uids.is_empty(), "{recorded}");
+            assert!(rollouts.on_record.is_empty(), "{recorded}");
         }
     }
 
@@ -534,7 +543,7 @@ mod tests {
             let gone = rollouts.gone(answer.clone());
             let changes = rollouts.versions.take(Listed::Left(gone));
             rollouts.versions_changed(changes);
-            let is_there = rollouts.of("u").is_some_and(|known| known.versions.contains_key(&1));
+            let is_there = rollouts.of(&key(), "u").is_some_and(|known| known.versions.contains_key(&1));
             assert_eq!(is_there, stays, "{answer}");
         }
     }

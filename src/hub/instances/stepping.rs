@@ -29,7 +29,7 @@ impl Instances {
             return None;
         }
         let kind = self.kinds.get_mut(&key.gk)?;
-        let (own, ceiling) = kind.ceiling(&pins, self.rollouts.of(object.uid()));
+        let (own, ceiling) = kind.ceiling(&pins, self.rollouts.of(&key, object.uid()));
         let slot = kind.slots.get_mut(&key)?;
         let _in = spans::instance(&key).entered();
         let began = Instant::now();
@@ -43,7 +43,7 @@ impl Instances {
         self.rollouts.prepare(&key, object.uid());
         let rolled = Rolled {
             gates: gates.as_ref(),
-            on_record: self.rollouts.of(object.uid()),
+            on_record: self.rollouts.of(&key, object.uid()),
             former: Some(&kind.former),
             unfit: Some(&kind.unfit),
             revisions: Some(&kind.revisions),
@@ -79,7 +79,7 @@ impl Instances {
             tracing::error!("a step panicked; starting it afresh");
             let crash = Crash::of(&object, now.at);
             slot.fleet = Fleet::new(key.clone(), kind.gvk.clone());
-            self.reported.tell(&slot.uid, &mut slot.fleet);
+            self.reported.tell(&self.rollouts.on_record_at(&key), &slot.uid, &mut slot.fleet);
             slot.crash = Some(crash);
             slot.quiet_until = now.at.after(QUIET);
             let patch = crash::status(&object, crash::SAID, now);

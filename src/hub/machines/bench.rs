@@ -5,6 +5,7 @@ use super::http_server::resource_of;
 use super::wire::{Fault, Request};
 use crate::api::names::{GroupKind, ObjectRef};
 use crate::graph::Graph;
+use crate::reconcile::bounds::Bounds;
 use crate::reconcile::spoke::{Action, Outcome, Side, Task};
 use crate::reconcile::world::{Compiled, CrdState, Definition, KindState, Looked, Lookup, Stored, World};
 use crate::spoke::perform;
@@ -39,6 +40,9 @@ impl Given {
 }
 
 impl World for Given {
+    fn bounds(&self) -> &Bounds {
+        self.store.bounds()
+    }
     fn kind(&self, gk: &GroupKind) -> KindState {
         self.store.kind(gk)
     }

@@ -7,6 +7,7 @@
 
 mod api_server;
 mod bench;
+mod bounds_tables;
 mod cases;
 mod economy;
 mod failures_tables;

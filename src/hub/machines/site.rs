@@ -58,7 +58,7 @@ impl Driven {
     pub fn new(epoch: u64, local: bool, hub_id: HubId, now: &Now) -> Self {
         Self {
             epoch,
-            actor: Actor::new(hub_id, local, now.clone()),
+            actor: Actor::new(hub_id, local, Arc::default(), now.clone()),
             inbox: VecDeque::new(),
             in_contact: true,
             crds: Watch::new(crd_kind(), None),

@@ -11,6 +11,7 @@ use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, HubId, ObjectRef};
 use crate::reconcile::Moment;
 use crate::reconcile::Now;
+use crate::reconcile::bounds::Bounds;
 use crate::reconcile::rollout::facts::Reads;
 use crate::reconcile::rollout::{Facts, Mark};
 use crate::reconcile::spoke::tracked::Trouble;
@@ -37,6 +38,8 @@ pub(super) struct Bench {
     phantom: Option<Object>,
     /// What external references find.
     pub lookups: BTreeMap<Lookup, Looked>,
+    /// Where resources may be written.
+    pub bounds: Arc<Bounds>,
     pub last: Step,
 }
 
@@ -104,6 +107,7 @@ impl Bench {
             crd_wanted: None,
             phantom: None,
             lookups: BTreeMap::new(),
+            bounds: Arc::default(),
             last: Step::default(),
         }
     }
@@ -132,6 +136,7 @@ impl Bench {
         }
         given.crd_wanted.clone_from(&self.crd_wanted);
         given.lookups = self.lookups.clone();
+        given.store.bounds = self.bounds.clone();
         given
     }
 

@@ -854,7 +854,11 @@ fn rfc3339(seconds: u64) -> String {
 
 fn told(message: &ToSpoke) -> String {
     match message {
-        ToSpoke::Define(_) | ToSpoke::Undefine(_) | ToSpoke::Facts(_) | ToSpoke::Judge(..) => {
+        ToSpoke::Define(_)
+        | ToSpoke::Undefine(_)
+        | ToSpoke::Facts(_)
+        | ToSpoke::Bounds(_)
+        | ToSpoke::Judge(..) => {
             format!("{message:.80?}")
         }
         ToSpoke::Forget(key) => format!("forget {key}"),

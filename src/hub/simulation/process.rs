@@ -2,6 +2,7 @@
 
 use super::host::SimulatedHost;
 use super::network::Network;
+use crate::api::cluster::ChildNamespaces;
 use crate::graph::Options;
 use crate::hub::run::{RunError, run_with};
 use crate::hub::{LeaseTimes, Settings};
@@ -80,6 +81,7 @@ fn settings() -> Settings {
         namespace: HUB_NAMESPACE.into(),
         cluster_namespaces: vec![HUB_NAMESPACE.into()],
         default_placement: DefaultPlacement::Local,
+        local_child_namespaces: ChildNamespaces::default(),
         hub_id: None,
         upgrade_crds: false,
         allow_crd_deletion: false,
@@ -88,6 +90,7 @@ fn settings() -> Settings {
         lease: TIMES,
         policy: Policy::default(),
         metrics_address: None,
+        metrics_secure: false,
         health_address: None,
         step_threads: 1,
     }

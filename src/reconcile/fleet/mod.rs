@@ -34,6 +34,7 @@ use crate::api::names::{ClusterName, GroupKind, Gvk, HubId, InstanceKey};
 use crate::api::object::{Document, Object};
 use crate::graph::Graph;
 use crate::reconcile::Moment;
+use crate::reconcile::bounds::Bounds;
 use crate::reconcile::policy::{Effective, PolicyName, network_trouble};
 use crate::reconcile::rollout::unit::Told;
 use aggregate::runs::Runs;
@@ -66,12 +67,14 @@ pub struct ClusterState {
     pub implied: bool,
     /// What `kro.cluster` is there: name, id, labels, properties, version. `None` while not all of it is known.
     pub facts: Option<Arc<Value>>,
+    /// Where resources may be written there.
+    pub bounds: Arc<Bounds>,
 }
 
 impl ClusterState {
     /// Whether all is as it was that says where instances may go, and what becomes of what is there.
     fn stands_as(&self, other: &Self) -> bool {
-        let Self { view, health: _, delete_on_leave, departure, implied, facts: _ } = self;
+        let Self { view, health: _, delete_on_leave, departure, implied, facts: _, bounds: _ } = self;
         *view == other.view
             && *delete_on_leave == other.delete_on_leave
             && *departure == other.departure

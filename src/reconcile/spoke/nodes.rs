@@ -7,7 +7,7 @@ use super::writing::Wish;
 use super::{Guard, HubValues, Machine, Part, children, identity};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
-use crate::api::names::GroupKind;
+use crate::api::names::{GroupKind, ObjectRef};
 use crate::graph::{EvalError, External, Node, OnExisting, Pass};
 use crate::reconcile::world::{KindState, Looked, Lookup, Stored};
 use serde_json::Value;
@@ -82,6 +82,8 @@ impl Machine {
                 let applyset = self.task.applyset();
                 let is_ours = |s: &Arc<Stored>| s.object.label(kro::APPLYSET_PART_OF) == Some(&applyset);
                 match &state {
+                    // What it was before it was to be there has to stay.
+                    NodeState::Failed(Trouble::OutOfBounds, _) => walk.refused = true,
                     NodeState::Failed(..) if seen.as_ref().is_some_and(is_ours) => walk.refused = true,
                     _ => walk.incomplete = true,
                 }
@@ -153,6 +155,10 @@ impl Machine {
             );
             return Err(Fatal(message));
         }
+        let within = match walk.world.bounds().admit(&self.task.key.namespace, object) {
+            Ok(within) => within,
+            Err(why) => return Ok(self.out_of_bounds(walk, target, why)),
+        };
         let outside = !target.namespace.is_empty() && *target.namespace != *self.task.key.namespace;
         if outside {
             // Also where it is on record: the record is not to shrink by it.
@@ -186,13 +192,21 @@ impl Machine {
             }
             walk.made.insert(target.clone());
         }
-        let state = self.apply_if_needed(walk, &target, stored.clone(), Wish::child(object.0, guard, node));
+        let state = self.apply_if_needed(walk, &target, stored.clone(), Wish::child(within, guard, node));
         let readable = match &state {
             None | Some(NodeState::Failed(..)) => stored,
             // While a write is under way, readiness of the old content says nothing.
             Some(_) => None,
         };
         Ok((state, readable))
+    }
+
+    /// Nothing is written; what stands there of this instance stays as it is.
+    fn out_of_bounds(&self, walk: &mut Walk, target: ObjectRef, why: String) -> Child {
+        let ours = |s: &Arc<Stored>| s.object.label(kro::APPLYSET_PART_OF) == Some(&self.task.applyset());
+        let stands = walk.world.get(&target).filter(ours);
+        walk.out_of_bounds.insert(target);
+        (Some(NodeState::Failed(Trouble::OutOfBounds, why)), stands)
     }
 
     pub(super) fn guard(&self, node: &Node) -> Guard {

@@ -64,7 +64,7 @@ impl Machine {
         let inventory = self.inventory_for(walk, wanted, Some(&stored), kinds)?;
         let marks = Marks { version: wanted.mark, admitted: wanted.admitted, facts: None };
         let body = mirror::parent_body(&self.task, marks.clone(), &inventory);
-        let wish = Wish::new(body, kro::MANAGER_PARENT);
+        let wish = Wish::parent(body);
         let state = self.apply_if_needed(walk, &key, Some(stored.clone()), wish);
         let parent = self.recorded(&stored, &inventory, state)?;
         // What comes by the next revision comes after the word that it may.
@@ -108,7 +108,7 @@ impl Machine {
         };
         let inventory = self.inventory_for(walk, wanted, Some(&stored), kinds)?;
         let body = nested::body(&self.task, &wanted.graph, &inventory);
-        let wish = Wish::new(body, kro::MANAGER_LABELLER);
+        let wish = Wish::labels(body);
         let state = self.apply_if_needed(walk, &key, Some(stored.clone()), wish);
         // No child before the finalizer that makes sure that it goes with the instance.
         if !stored.object.has_finalizer(kro::FINALIZER) {

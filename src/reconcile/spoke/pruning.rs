@@ -41,7 +41,8 @@ impl Machine {
         }
         self.former.retain(|_, writes| !writes.is_blank(walk.now));
         let home = self.task.key.namespace.clone();
-        let outside = desired.keys().map(|o| &o.namespace).filter(|ns| !ns.is_empty() && **ns != home);
+        let written = desired.keys().filter(|o| !walk.out_of_bounds.contains(*o));
+        let outside = written.map(|o| &o.namespace).filter(|ns| !ns.is_empty() && **ns != home);
         self.extra_namespaces = outside.map(ToString::to_string).collect();
         let stays = |o: &ObjectRef| there(o) || lost.contains(o);
         self.delete_failures.retain(|o, _| stays(o) && !desired.contains_key(o));

@@ -67,6 +67,8 @@ pub(super) struct Walk<'a> {
     pub unrest: Vec<(Trouble, String)>,
     /// Objects that are made for the first time.
     pub made: BTreeSet<ObjectRef>,
+    /// Desired objects that the rules of the cluster keep out.
+    pub out_of_bounds: BTreeSet<ObjectRef>,
 }
 
 impl Wanted {
@@ -183,6 +185,7 @@ impl Machine {
             restless: Vec::new(),
             unrest: Vec::new(),
             made: BTreeSet::new(),
+            out_of_bounds: BTreeSet::new(),
         };
         let side = wanted.part.side();
         let summary = match world.graph(&wanted.graph, side) {

@@ -29,6 +29,8 @@ pub enum Trouble {
     Terminating,
     /// Its name followed the uid of a mirror that was replaced.
     MirrorReplaced,
+    /// The cluster's rules keep resources out of the namespace.
+    OutOfBounds,
     /// No contact; says nothing about the object.
     Contact,
     /// Anything else the API server said, or an expression that failed.
@@ -46,6 +48,7 @@ impl Trouble {
             Self::Restless => "Restless",
             Self::Terminating => "ResourceDeleting",
             Self::MirrorReplaced => "MirrorReplaced",
+            Self::OutOfBounds => "NamespaceNotAllowed",
             Self::Contact | Self::Error => "NotReady",
         }
     }

@@ -8,6 +8,7 @@ use crate::api::Object;
 use crate::api::keys::kro;
 use crate::api::names::ObjectRef;
 use crate::graph::{Graph, Node};
+use crate::reconcile::bounds::Within;
 use crate::reconcile::settled::Rules;
 use crate::reconcile::world::Stored;
 use crate::schema::kinds::Kind;
@@ -26,11 +27,20 @@ pub(super) struct Wish<'w> {
 }
 
 impl<'w> Wish<'w> {
-    pub fn new(body: Value, manager: &'static str) -> Self {
+    fn new(body: Value, manager: &'static str) -> Self {
         Self { body, manager, guard: Guard::None, kind: None, served: None }
     }
-    pub fn child(body: Value, guard: Guard, node: &'w Node) -> Self {
-        Self { guard, kind: node.kind.as_ref(), ..Self::new(body, kro::MANAGER_APPLYSET) }
+    /// The only way to write a resource: where the cluster's rules let it.
+    pub fn child(within: Within, guard: Guard, node: &'w Node) -> Self {
+        Self { guard, kind: node.kind.as_ref(), ..Self::new(within.into_body(), kro::MANAGER_APPLYSET) }
+    }
+    /// What stands on the instance itself, on the hub.
+    pub fn parent(body: Value) -> Self {
+        Self::new(body, kro::MANAGER_PARENT)
+    }
+    /// The same, on a cluster that the instance is at home on.
+    pub fn labels(body: Value) -> Self {
+        Self::new(body, kro::MANAGER_LABELLER)
     }
     pub fn mirror(body: Value, graph: &'w Graph) -> Self {
         Self { served: graph.schema(), ..Self::new(body, kro::MANAGER_LABELLER) }

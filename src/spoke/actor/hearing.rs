@@ -3,6 +3,7 @@
 use super::{Actor, Event, SERVED_DOUBLINGS, SERVED_SOON, Slot};
 use crate::api::names::GroupKind;
 use crate::api::names::InstanceKey;
+use crate::reconcile::bounds::Bounds;
 use crate::reconcile::spoke::Goal;
 use crate::reconcile::spoke::Machine;
 use crate::reconcile::spoke::Outcome;
@@ -15,6 +16,7 @@ use crate::spoke::messages::ToSpoke;
 use crate::spoke::perform::Done;
 use crate::spoke::store::Store;
 use crate::spoke::watch::Seen;
+use std::sync::Arc;
 
 impl Actor {
     /// Something that the hub side says.
@@ -48,6 +50,7 @@ impl Actor {
             ToSpoke::Define(definition) => self.define(definition),
             ToSpoke::Undefine(gk) => self.undefine(&gk),
             ToSpoke::Facts(facts) => self.facts(facts),
+            ToSpoke::Bounds(bounds) => self.bound(bounds),
             ToSpoke::Judge(graph, side) => self.ensure_judged(&graph, side),
             ToSpoke::Forget(key) => {
                 if self.forget_displaced(&key) {
@@ -126,6 +129,14 @@ impl Actor {
                 }
                 written.iter().for_each(|object| self.settle_home(object));
             }
+        }
+    }
+
+    /// Where resources may be written from now on.
+    fn bound(&mut self, bounds: Arc<Bounds>) {
+        if self.read_store(|s| s.bounds != bounds) {
+            self.write_store(|s| s.bounds = bounds);
+            self.enqueue_all();
         }
     }
 

@@ -6,6 +6,7 @@ use super::{Actor, Event, TICK};
 use crate::api::names::{ClusterName, HubId};
 use crate::metrics::Metrics;
 use crate::reconcile::Moment;
+use crate::reconcile::bounds::Bounds;
 use crate::spoke::backlog::Backlog;
 use crate::spoke::client::{MayWrite, SpokeClient};
 use crate::spoke::health::{Contact, Health};
@@ -29,6 +30,8 @@ pub struct Settings {
     pub cluster: ClusterName,
     pub epoch: u64,
     pub local: bool,
+    /// Where resources may be written, until the hub side says otherwise.
+    pub bounds: Arc<Bounds>,
     pub hub_id: HubId,
     pub client: SpokeClient,
     pub health: Arc<Mutex<Health>>,
@@ -77,7 +80,12 @@ pub fn start(
     let last_words = (settings.cluster.clone(), settings.epoch, hub.clone());
     let span = spans::cluster(&settings.cluster, settings.epoch);
     let running = Running {
-        actor: Actor::new(settings.hub_id.clone(), settings.local, settings.clock.now()),
+        actor: Actor::new(
+            settings.hub_id.clone(),
+            settings.local,
+            settings.bounds.clone(),
+            settings.clock.now(),
+        ),
         beside: Beside::new(&settings, events, cancel.clone()),
         notes: Notes::default(),
         member: settings.clusters.join(),

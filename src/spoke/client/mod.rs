@@ -294,12 +294,12 @@ fn identity_pem(user: &kube::config::AuthInfo) -> Result<Option<CertAndKey>, Bui
 }
 
 #[cfg(test)]
-pub(in crate::spoke) type Answered =
+pub(crate) type Answered =
     http::Response<http_body_util::combinators::UnsyncBoxBody<hyper::body::Bytes, std::convert::Infallible>>;
 
 /// A client of a server that is a function.
 #[cfg(test)]
-pub(in crate::spoke) fn in_memory<F>(
+pub(crate) fn in_memory<F>(
     answer: impl Fn(http::Request<kube::client::Body>) -> F + Send + Sync + Clone + 'static,
 ) -> Verbs
 where

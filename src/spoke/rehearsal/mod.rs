@@ -17,6 +17,7 @@ use super::store::Store;
 use crate::api::names::{GroupKind, HubId, InstanceKey, ObjectRef};
 use crate::graph::Graph;
 use crate::reconcile::Now;
+use crate::reconcile::bounds::Bounds;
 use crate::reconcile::spoke::{Report, Side, Task};
 use crate::reconcile::world::{Compiled, Definition, World};
 use as_if::Versions;
@@ -31,6 +32,8 @@ pub struct Scene {
     pub hub_id: HubId,
     /// The cluster is the hub itself.
     pub local: bool,
+    /// Where resources may be written.
+    pub bounds: Arc<Bounds>,
     pub facts: Arc<Value>,
     /// Whose instances others may make there.
     pub definitions: Vec<Definition>,
@@ -151,8 +154,8 @@ pub async fn rehearse(verbs: &Verbs, reader: &Reader, scene: Scene) -> Result<Re
 }
 
 async fn play(verbs: &Verbs, reader: &Reader, scene: Scene) -> Result<Rehearsed, Failed> {
-    let Scene { hub_id, local, facts, definitions, tasks, now } = scene;
-    let mut actor = Actor::new(hub_id.clone(), local, now.clone());
+    let Scene { hub_id, local, bounds, facts, definitions, tasks, now } = scene;
+    let mut actor = Actor::new(hub_id.clone(), local, bounds, now.clone());
     actor.begin_until(usize::MAX);
     actor.on_message(ToSpoke::Facts(facts));
     definitions.into_iter().for_each(|definition| actor.on_message(ToSpoke::Define(definition)));

@@ -128,6 +128,7 @@ fn scene(graph: &Arc<Graph>, goal: impl FnOnce(Arc<Graph>) -> Goal) -> Scene {
     Scene {
         hub_id: hub_id(),
         local: false,
+        bounds: Arc::default(),
         facts: Arc::new(json!({"name": "eu"})),
         definitions: vec![Definition { graph: graph.clone(), allow_breaking: false }],
         tasks: vec![Arc::new(task)],
