@@ -83,14 +83,17 @@ fn start_while(stand: &Stand, kind: &Kind, path: &str, fault: Fault) -> Result<(
     hub.rule(Rule::new(When::reads().at(path), fault));
     let start = Instant::now();
     stand.launch_controller()?;
+    let met = || hub.seen(start, &When::reads().at(path)).len();
+    eventually(PATIENCE, "the list is asked for", || {
+        ensure!(met() > 0, "nobody asked for {path}");
+        Ok(())
+    })?;
     throughout(WHILE, "nothing goes", || {
         nothing_vanished(stand, &spokes, &before)?;
         let now = holds(kind)?;
         ensure!(now == held, "the record of where content is was {held:?}, is {now:?}");
         Ok(())
     })?;
-    let met = hub.seen(start, &When::reads().at(path)).len();
-    ensure!(met > 0, "nobody asked for {path}");
     for proxy in stand.proxies() {
         let deleted = proxy.seen(start, &When::writes().method(Method::DELETE));
         ensure!(deleted.is_empty(), "deletions: {deleted:?}");

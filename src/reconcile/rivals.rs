@@ -142,7 +142,7 @@ fn step<'a, 'f>(
     theirs.iter().filter_map(|(manager, fields)| Some((*manager, inner(fields)?))).collect()
 }
 
-fn join(path: &str, name: &str) -> String {
+pub(super) fn join(path: &str, name: &str) -> String {
     match (path.is_empty(), name.contains(['.', '/'])) {
         (_, true) => format!("{path}[{name}]"),
         (true, false) => name.to_owned(),
@@ -150,10 +150,19 @@ fn join(path: &str, name: &str) -> String {
     }
 }
 
-/// What tells an item apart, in a few words.
+/// The path of an item of a list that is keyed like this.
+pub(super) fn item_path(path: &str, item: &Value, key: &ListKey) -> String {
+    format!("{path}[{}]", in_words(item, Some(key)))
+}
+
 fn named(item: &Value, theirs: &[(&str, &Value)]) -> String {
+    in_words(item, theirs.iter().find_map(|(_, fields)| any_key(fields)).as_ref())
+}
+
+/// What tells an item apart, in a few words.
+fn in_words(item: &Value, key: Option<&ListKey>) -> String {
     let say = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    match theirs.iter().find_map(|(_, fields)| any_key(fields)) {
+    match key {
         Some(ListKey::Keys(keys)) => {
             let known = keys.keys().filter_map(|k| Some(format!("{k}={}", say(item.get(k)?))));
             known.collect::<Vec<_>>().join(",")

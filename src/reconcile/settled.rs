@@ -9,6 +9,8 @@
 //! A difference that cannot be explained costs an apply, and an apply that changes nothing costs no write in etcd. A
 //! difference that is overlooked loses somebody's edit.
 
+mod rewritten;
+
 use super::ownership::ListKey;
 use crate::api::keys::kro;
 use crate::cel;

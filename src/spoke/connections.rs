@@ -1,19 +1,21 @@
 //! The connections to one API server. Each one proves which cluster answers before anything else is asked over it: behind
-//! one address, with the same certificates and credentials, another cluster may answer from one connection to the next.
+//! one address, with the same certificates and credentials, another cluster may answer from one connection to the next. Where
+//! it may answer on a connection that stays open, it is asked once more before its answer counts.
 
 use super::dial::Dial;
 use super::fence::is_closed;
 use super::limits::{Asked, Bounded, UnderWay, not_an_api};
+use super::marks::Marks;
 use super::transport::{Guard, Hook, Trouble, repeat};
+use super::who::{Told, Who};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderValue, Request, Response, Uri, header};
 use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::client::conn::{http1, http2};
 use hyper_util::client::legacy::connect::Connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::Body;
-use serde_json::Value;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -42,44 +44,12 @@ const PROPERTIES: [&str; 2] = [
     "/apis/about.k8s.io/v1alpha1/clusterproperties/cluster.clusterset.k8s.io",
 ];
 
-/// Who answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Who {
-    /// The uid of namespace kube-system.
-    System(String),
-    /// The ClusterProperty, where that namespace may not be read.
-    Property(String),
-}
-
-impl Who {
-    fn id(&self) -> &str {
-        match self {
-            Self::System(id) | Self::Property(id) => id,
-        }
-    }
-}
-
 /// Why there is no answer.
 #[derive(Clone, Debug)]
 pub(super) enum Refusal {
     Failed(Trouble),
     /// The cluster refused to say who it is; that is the answer to whatever is asked of it.
     Answered(Arc<Told>),
-}
-
-/// A short answer, read to its end.
-#[derive(Debug)]
-pub(super) struct Told {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-}
-
-impl Told {
-    fn text_at(&self, pointer: &str) -> Option<String> {
-        let value: Value = serde_json::from_slice(&self.body).ok().filter(|_| self.status.is_success())?;
-        value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
-    }
 }
 
 enum HttpConnection {
@@ -139,6 +109,7 @@ struct PoolState {
     only_http1: bool,
     /// Who answered on the first connection.
     known: Option<Who>,
+    marks: Marks,
     /// Rises when all that was known is forgotten.
     generation: u64,
     number: u64,
@@ -198,6 +169,10 @@ impl Connections {
             *request.uri_mut() = uri.clone();
             let (error, unsent) = match line.send(request).await {
                 Ok(response) => {
+                    if self.0.proof.is_some() && self.state().marks.doubt(response.headers()) {
+                        self.prove_again(&mut line).await?;
+                        self.state().marks.learn(response.headers());
+                    }
                     let stream = line.stream();
                     self.park(line);
                     return Ok(response.map(|body| Streamed { body, _stream: stream }));
@@ -340,6 +315,25 @@ impl Connections {
         Ok((generation, line))
     }
 
+    /// An answer may be another cluster's. Over HTTP/1.1 the connection is taken up by it, so another one has to do.
+    async fn prove_again(&self, line: &mut HttpConnection) -> Result<(), Refusal> {
+        let generation = self.state().generation;
+        let proven = match (&self.0.proof, &*line) {
+            (Some(auth), HttpConnection::Two(_)) => {
+                let asked = self.prove(line, auth.as_ref(), generation);
+                let late = Err(Refusal::Failed(Trouble::Late));
+                tokio::time::timeout(CONNECT_LIMIT, asked).await.unwrap_or(late)
+            }
+            _ => Box::pin(self.connect()).await.map(|line| self.keep(line)),
+        };
+        if proven.is_err() {
+            // The others may lead there too.
+            let mut state = self.state();
+            (state.shared, state.idle) = (Vec::new(), Vec::new());
+        }
+        proven
+    }
+
     async fn prove(
         &self,
         line: &mut HttpConnection,
@@ -348,7 +342,7 @@ impl Connections {
     ) -> Result<(), Refusal> {
         let system = self.ask(line, SYSTEM, auth).await?;
         let mut found = system.text_at("/metadata/uid").map(Who::System);
-        if matches!(system.status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND) {
+        if system.hides() {
             for path in PROPERTIES {
                 let property = self.ask(line, path, auth).await?;
                 found = property.text_at("/spec/value").map(Who::Property);
@@ -363,6 +357,9 @@ impl Connections {
             (_, None) if system.status.is_success() => {
                 Err(Refusal::Failed(Trouble::NotAnApi("namespace kube-system has no uid there".into())))
             }
+            (Some(_), None) | (Some(Who::System(_)), Some(Who::Property(_))) if system.hides() => {
+                Err(Refusal::Failed(Trouble::Nameless(system.words())))
+            }
             (_, None) | (Some(Who::System(_)), Some(Who::Property(_))) => {
                 Err(Refusal::Answered(Arc::new(system)))
             }
@@ -370,10 +367,14 @@ impl Connections {
             (None | Some(Who::Property(_)), Some(found @ Who::System(_))) | (None, Some(found)) => {
                 if state.generation == generation {
                     state.known = Some(found);
+                    state.marks.learn(&system.headers);
                 }
                 Ok(())
             }
-            (Some(known), Some(found)) if known == found => Ok(()),
+            (Some(known), Some(found)) if known == found => {
+                state.marks.learn(&system.headers);
+                Ok(())
+            }
             (Some(known), Some(found)) => {
                 let (known, found) = (known.id().to_owned(), found.id().to_owned());
                 Err(Refusal::Failed(Trouble::Stranger { known, found }))

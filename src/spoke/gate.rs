@@ -1,14 +1,17 @@
 //! When a request to one API server may go out: its turn among those in flight, the pauses that the server asks for.
 
 use super::in_flight::{Begun, InFlight, Outcome, Sort};
+use super::pause::Groups;
 use crate::metrics::Metrics;
 use http::{HeaderMap, header};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+/// So long a request waits for an API group that does not answer; then whoever asked is told.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Pages of lists that are received at the same time.
 const PAGES: usize = 2;
 
@@ -28,6 +31,21 @@ struct GateState {
     in_flight: InFlight,
     /// Turns that are not given back, since the limit fell while they were taken.
     owed: usize,
+    groups: Groups,
+}
+
+/// Why a request is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoTurn {
+    /// There is no client any more.
+    Closed,
+    /// Its API group does not answer.
+    Paused,
+}
+
+impl NoTurn {
+    /// What is said of a group in a pause.
+    pub const PAUSED: &str = "it did not answer, and is asked ever less until it does";
 }
 
 /// The right to have a request under way.
@@ -57,7 +75,7 @@ impl Gate {
     pub fn over(in_flight: InFlight) -> Arc<Self> {
         Arc::new(Self {
             turns: Arc::new(Semaphore::new(in_flight.limit())),
-            state: Mutex::new(GateState { in_flight, owed: 0 }),
+            state: Mutex::new(GateState { in_flight, owed: 0, groups: Groups::default() }),
             opened: Notify::new(),
             pages: Arc::new(Semaphore::new(PAGES)),
             shares: AtomicBool::new(false),
@@ -69,25 +87,69 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for one of the turns, and for the end of a pause.
-    pub async fn turn(self: &Arc<Self>) -> Result<Turn, AcquireError> {
-        let permit = self.turns.clone().acquire_owned().await?;
-        let turn = Turn { gate: self.clone(), permit: Some(permit) };
-        self.open().await;
-        Ok(turn)
+    /// Waits for one of the turns, and for the end of pauses: of the server, and of the API group where another server may
+    /// stand behind it. Who waits for a group takes up no turn.
+    pub async fn turn(self: &Arc<Self>, group: Option<&str>) -> Result<Turn, NoTurn> {
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            self.group_opens(group, patience).await?;
+            let let_go = Instant::now();
+            let permit = self.turns.clone().acquire_owned().await.map_err(|_| NoTurn::Closed)?;
+            let turn = Turn { gate: self.clone(), permit: Some(permit) };
+            self.opens().await?;
+            if !group.is_some_and(|group| self.state().groups.began_since(group, let_go)) {
+                return Ok(turn);
+            }
+        }
     }
 
-    /// Waits for the end of a pause alone: what needs no turn.
-    pub async fn open(&self) {
+    /// Waits for the end of pauses alone: what needs no turn.
+    pub async fn open(&self, group: Option<&str>) -> Result<(), NoTurn> {
+        self.group_opens(group, Instant::now() + PATIENCE).await?;
+        self.opens().await
+    }
+
+    async fn opens(&self) -> Result<(), NoTurn> {
+        self.wait(|now| self.state().in_flight.may_go(now), None).await
+    }
+
+    async fn group_opens(&self, group: Option<&str>, patience: Instant) -> Result<(), NoTurn> {
+        let Some(group) = group else { return Ok(()) };
+        self.wait(|now| self.state().groups.may_go(group, now), Some(patience)).await
+    }
+
+    async fn wait(
+        &self,
+        may_go: impl Fn(Instant) -> Option<Instant>,
+        patience: Option<Instant>,
+    ) -> Result<(), NoTurn> {
         loop {
             let mut opened = std::pin::pin!(self.opened.notified());
             opened.as_mut().enable();
-            let Some(until) = self.state().in_flight.may_go(Instant::now()) else { return };
+            let now = Instant::now();
+            let Some(until) = may_go(now) else { return Ok(()) };
+            if patience.is_some_and(|patience| now >= patience) {
+                return Err(NoTurn::Paused);
+            }
+            let until = patience.map_or(until, |patience| until.min(patience));
             tokio::select! {
                 biased;
                 () = opened => {}
                 () = tokio::time::sleep_until(until) => {}
             }
+        }
+    }
+
+    /// What an answer to a request says of its group. `refused`: it is none of the group, and the pause that it names.
+    pub fn heard_of_group(&self, group: &str, request: Begun, refused: Option<Option<Duration>>) {
+        let mut state = self.state();
+        match refused {
+            Some(named) => state.groups.refused(group, request.at, named, Instant::now()),
+            None if state.groups.answered(group, request.at) => {
+                drop(state);
+                self.opened.notify_waiters();
+            }
+            None => {}
         }
     }
 
@@ -145,15 +207,46 @@ mod tests {
     async fn who_waits_goes_on_at_once_when_a_pause_is_over() {
         let gate = Gate::new(8);
         gate.heard(gate.begin(Sort::Read), Outcome::SlowDown(None));
-        let tried = gate.turn().await.unwrap();
+        let tried = gate.turn(None).await.unwrap();
         let other = tokio::spawn({
             let gate = gate.clone();
-            async move { gate.turn().await.is_ok() }
+            async move { gate.turn(None).await.is_ok() }
         });
         tokio::task::yield_now().await;
         gate.heard(gate.begin(Sort::Read), Outcome::Answered);
         assert!(tokio::time::timeout(Duration::from_millis(500), other).await.is_ok());
         drop(tried);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_that_does_not_answer_takes_up_no_turn_and_holds_up_no_other() {
+        let (gate, down) = (Gate::new(2), Some("down.example.com"));
+        let asked = gate.begin(Sort::Read);
+        let turns = [gate.turn(None).await.unwrap(), gate.turn(None).await.unwrap()];
+        let let_go = tokio::spawn({
+            let gate = gate.clone();
+            async move { gate.turn(down).await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        gate.heard_of_group("down.example.com", asked, Some(Some(Duration::from_secs(60))));
+        drop(turns);
+        let begun = Instant::now();
+        assert_eq!(let_go.await.unwrap(), Err(NoTurn::Paused), "also who was let go before it began");
+        assert_eq!(begun.elapsed(), PATIENCE);
+        let waits = (0..8).map(|_| gate.turn(down));
+        let others = async {
+            for group in [None, Some("up.example.com")] {
+                let now = Instant::now();
+                assert!(gate.turn(group).await.is_ok() && now.elapsed().is_zero(), "{group:?}");
+            }
+        };
+        let (refused, ()) = tokio::join!(futures::future::join_all(waits), others);
+        assert!(refused.iter().all(Result::is_err));
+        let back = gate.begin(Sort::Read);
+        let waits = gate.turn(down);
+        let answered = async { gate.heard_of_group("down.example.com", back, None) };
+        let now = Instant::now();
+        assert!(tokio::join!(waits, answered).0.is_ok() && now.elapsed().is_zero(), "an answer ends it");
     }
 
     /// A limit that falls below what is under way takes effect as that ends.
@@ -162,7 +255,7 @@ mod tests {
         let gate = Gate::new(8);
         let mut turns = Vec::new();
         for _ in 0..8 {
-            turns.push(gate.turn().await.unwrap());
+            turns.push(gate.turn(None).await.unwrap());
         }
         let request = gate.begin(Sort::Write);
         tokio::time::sleep(Duration::from_secs(10)).await;

@@ -18,6 +18,8 @@ pub enum Contact {
     NotAnApi(Arc<str>),
     /// A new connection led to another cluster, with this identity.
     Stranger(Arc<str>),
+    /// A new connection led to who does not say which cluster it is, as the one before did; in words.
+    Nameless(Arc<str>),
     /// No matter of contact: what people should know of the cluster. What it is about, and the text.
     Note(&'static str, Arc<str>),
 }
@@ -27,7 +29,7 @@ impl Contact {
         let text = match self {
             Self::NotAnApi(why) => return format!("what answers is not a Kubernetes API server: {why}"),
             Self::Stranger(found) => return format!("another cluster answers: {found}"),
-            Self::Note(_, text) => return text.to_string(),
+            Self::Nameless(text) | Self::Note(_, text) => return text.to_string(),
             Self::Ok => "reachable",
             Self::ConnectError => "connecting fails",
             Self::Timeout => "requests time out",

@@ -3,6 +3,7 @@
 //!
 //! A limit that is too high makes a slow server slower: requests wait there until they time out, and are sent again.
 
+use super::pause::Pause;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -10,11 +11,6 @@ use tokio::time::Instant;
 const START: usize = 8;
 /// What is answered within this is answered fast.
 const FAST: Duration = Duration::from_secs(1);
-/// No `Retry-After` is obeyed for longer.
-const LONGEST: Duration = Duration::from_secs(60);
-/// The pause where the server names none, doubled with each refusal up to the most.
-const FIRST: Duration = Duration::from_secs(1);
-const MOST: Duration = Duration::from_secs(30);
 
 /// Reads and writes load a server differently: where its disk is slow, reads may still be fast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +23,8 @@ pub(super) enum Sort {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Answered,
-    /// A watch began. When it does says nothing of the load.
-    Watching,
+    /// An answer that says nothing of the load: a watch began, or what another server should answer is missing.
+    Aside,
     TimedOut,
     /// 429, and the pause that it names.
     SlowDown(Option<Duration>),
@@ -40,19 +36,9 @@ pub(super) enum Outcome {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Begun {
     sort: Sort,
-    at: Instant,
+    pub at: Instant,
     /// Fast answers of its sort before it.
     fast: u64,
-}
-
-/// No request goes out but one now and then, to see whether it is over.
-#[derive(Debug)]
-struct Pause {
-    /// What began before says nothing about whether it is over.
-    since: Instant,
-    until: Instant,
-    /// Tries in a row that were refused.
-    refused: u32,
 }
 
 #[derive(Debug)]
@@ -98,13 +84,7 @@ impl InFlight {
 
     /// Whether a request may go now; else when to ask again.
     pub fn may_go(&mut self, now: Instant) -> Option<Instant> {
-        let pause = self.pause.as_mut()?;
-        if pause.until > now {
-            return Some(pause.until);
-        }
-        // The others wait for what becomes of this one.
-        pause.until = now + pause_after(pause.refused);
-        None
+        self.pause.as_mut()?.may_go(now)
     }
 
     pub fn begin(&self, sort: Sort, now: Instant) -> Begun {
@@ -120,13 +100,13 @@ impl InFlight {
             Outcome::TimedOut | Outcome::Unavailable(None) => self.shrink(request, now),
             Outcome::SlowDown(named) | Outcome::Unavailable(named @ Some(_)) => {
                 self.shrink(request, now);
-                self.stop(request, named, now);
+                self.pause = Some(Pause::refused(self.pause.as_ref(), request.at, named, now));
                 return false;
             }
-            Outcome::Answered | Outcome::Watching => {}
+            Outcome::Answered | Outcome::Aside => {}
         }
-        let answers = matches!(outcome, Outcome::Answered | Outcome::Watching);
-        self.pause.take_if(|pause| answers && request.at > pause.since).is_some()
+        let answers = matches!(outcome, Outcome::Answered | Outcome::Aside);
+        self.pause.take_if(|pause| answers && pause.ends_with(request.at)).is_some()
     }
 
     fn fast(&self, sort: Sort) -> u64 {
@@ -176,29 +156,12 @@ impl InFlight {
         }
         (self.limit, self.credit, self.fell) = (half, 0, Some(now));
     }
-
-    fn stop(&mut self, request: Begun, named: Option<Duration>, now: Instant) {
-        let refused = match &self.pause {
-            // It was under way together with the first one that was refused.
-            Some(pause) if request.at <= pause.since => pause.refused,
-            Some(pause) => pause.refused.saturating_add(1),
-            None => 1,
-        };
-        let ends = now + named.unwrap_or_default().min(LONGEST).max(pause_after(refused));
-        let (since, until) =
-            self.pause.as_ref().map_or((now, ends), |pause| (pause.since, pause.until.max(ends)));
-        self.pause = Some(Pause { since, until, refused });
-    }
-}
-
-fn pause_after(refused: u32) -> Duration {
-    FIRST.saturating_mul(1 << refused.saturating_sub(1).min(5)).min(MOST)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Outcome::{Answered, SlowDown, TimedOut, Unavailable, Watching};
+    use Outcome::{Answered, Aside, SlowDown, TimedOut, Unavailable};
     use proptest::prelude::*;
 
     struct Table {
@@ -237,7 +200,7 @@ mod tests {
         assert_eq!(table.machine.limit(), 8);
         assert_eq!(table.together(3, (0, 5), Sort::Write, Answered), 8, "hardly used");
         assert_eq!(table.together(8, (5, 1_200), Sort::Write, Answered), 8, "not fast");
-        assert_eq!(table.together(8, (1_200, 1_210), Sort::Write, Watching), 8);
+        assert_eq!(table.together(8, (1_200, 1_210), Sort::Write, Aside), 8);
         assert_eq!(table.together(8, (1_210, 1_220), Sort::Write, Answered), 16);
         assert_eq!(table.fast(1_220, 2_000), 32);
         assert_eq!(Table::new(3).fast(0, 1_000), 3);
@@ -245,7 +208,9 @@ mod tests {
 
     #[test]
     fn a_burst_of_failures_counts_once() {
-        for outcome in [TimedOut, Unavailable(None), SlowDown(None), Unavailable(Some(FIRST))] {
+        for outcome in
+            [TimedOut, Unavailable(None), SlowDown(None), Unavailable(Some(Duration::from_secs(1)))]
+        {
             let mut table = Table::new(32);
             table.fast(0, 1_000);
             assert_eq!(table.together(32, (1_000, 11_000), Sort::Write, outcome), 16, "{outcome:?}");
@@ -335,7 +300,7 @@ mod tests {
 
     #[test]
     fn the_first_answer_ends_a_pause_and_one_from_before_does_not() {
-        for answer in [Answered, Watching] {
+        for answer in [Answered, Aside] {
             let (mut machine, begun) = (InFlight::between(1, 32), Instant::now());
             let at = |seconds| begun + Duration::from_secs(seconds);
             let (refused, before) = (machine.begin(Sort::Read, at(0)), machine.begin(Sort::Read, at(1)));
@@ -354,7 +319,7 @@ mod tests {
     fn outcomes() -> impl Strategy<Value = Outcome> {
         prop_oneof![
             4 => Just(Answered),
-            1 => Just(Watching),
+            1 => Just(Aside),
             2 => Just(TimedOut),
             1 => (0_u64..100).prop_map(|n| SlowDown(Some(Duration::from_secs(n)))),
             1 => Just(SlowDown(None)),

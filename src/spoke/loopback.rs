@@ -193,6 +193,72 @@ async fn every_connection_says_first_who_answers_and_another_cluster_gets_no_req
 }
 
 #[tokio::test]
+async fn who_hides_who_it_is_where_it_was_known_gets_nothing_and_is_no_contact() {
+    let hides = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let now = hides.clone();
+    let behaviour: Behaviour = Arc::new(move |line| match line {
+        _ if now.load(Ordering::SeqCst) => said(403, &json!({"code": 403, "message": "you may not"})),
+        SYSTEM => system("u"),
+        _ => said(200, &json!({})),
+    });
+    let mut server = Server::start(true, behaviour).await;
+    let (client, resource) = (server.client.clone(), config_maps());
+    assert!(client.at(&resource, "n", "x").get().await.is_ok());
+    hides.store(true, Ordering::SeqCst);
+    server.end_connections().await;
+    server.asked();
+    server.contacts();
+    let written = client.at(&resource, "n", "x").merge_patch(&json!({})).await;
+    let Err(ApiError::Connect { message }) = written else { panic!("{written:?}") };
+    assert!(message.contains("does not say which it is") && message.contains("you may not"), "{message}");
+    assert!(!server.asked().iter().any(|line| line.contains("configmaps")));
+    assert!(server.contacts().iter().all(|c| matches!(c, Contact::Nameless(_))));
+    hides.store(false, Ordering::SeqCst);
+    assert!(client.at(&resource, "n", "x").get().await.is_ok(), "it is asked again");
+}
+
+/// A gateway sends each request where it likes, over a connection that stays open.
+#[tokio::test]
+async fn another_cluster_on_an_open_connection_is_found_out_by_its_first_answer() {
+    for http2 in [true, false] {
+        let uid = Arc::new(AtomicUsize::new(1));
+        let now = uid.clone();
+        let behaviour: Behaviour = Arc::new(move |line| {
+            let uid = now.load(Ordering::SeqCst);
+            let sort = if line.starts_with("GET") { "reads" } else { "writes" };
+            let answer = if line == SYSTEM { system(&format!("uid-{uid}")) } else { said(200, &json!({})) };
+            Box::pin(async move {
+                let mut answer = answer.await;
+                let mark = format!("{sort} of {uid}").parse().unwrap();
+                answer.headers_mut().insert("x-kubernetes-pf-flowschema-uid", mark);
+                answer
+            })
+        });
+        let mut server = Server::start(http2, behaviour).await;
+        let (client, resource) = (server.client.clone(), config_maps());
+        for _ in 0..5 {
+            client.at(&resource, "n", "x").get().await.unwrap();
+            client.at(&resource, "n", "x").merge_patch(&json!({})).await.unwrap();
+        }
+        let proofs = |server: &Server| server.asked().iter().filter(|line| *line == SYSTEM).count();
+        assert_eq!(proofs(&server), 2, "once, and once more for what is let in by another flow schema");
+        server.contacts();
+        uid.store(2, Ordering::SeqCst);
+        for _ in 0..3 {
+            let read = client.at(&resource, "n", "x").get().await;
+            assert_eq!(
+                read,
+                Err(ApiError::Stranger { found: "uid-2".into() }),
+                "what it says is not believed"
+            );
+        }
+        assert!(server.contacts().contains(&Contact::Stranger("uid-2".into())));
+        let asked = server.asked();
+        assert_eq!(asked.iter().filter(|line| *line != SYSTEM).count(), 1, "{asked:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_refused_proof_is_the_answer_to_what_was_asked() {
     let status =
         |code: u16, message: &str| json!({"kind": "Status", "code": code, "message": message, "reason": ""});

@@ -25,10 +25,12 @@ pub(crate) mod lists;
 mod listwatch;
 #[cfg(test)]
 mod loopback;
+mod marks;
 pub(crate) mod messages;
 mod notes;
 #[cfg(test)]
 mod overload;
+mod pause;
 pub(crate) mod perform;
 pub(crate) mod pool;
 mod redacted;
@@ -44,3 +46,4 @@ mod transport;
 mod trust;
 pub(crate) mod watch;
 mod weight;
+mod who;

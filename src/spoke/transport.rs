@@ -1,12 +1,13 @@
 //! HTTP to one API server: TLS, time limits, limits of what is sent and received, counting.
 
-use super::connections::{Connections, Refusal, Streamed, Told};
+use super::connections::{Connections, Refusal, Streamed};
 use super::dial::Dial;
 use super::fence::{Closed, Fence, MayWrite};
-use super::gate::{Gate, retry_after};
+use super::gate::{Gate, NoTurn, retry_after};
 use super::health::Contact;
 use super::in_flight::{Begun, Outcome, Sort};
 use super::limits::{Asked, Bounded, UnderWay, not_an_api};
+use super::who::Told;
 use crate::metrics::Metrics;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
@@ -38,6 +39,9 @@ pub(super) enum Trouble {
     /// Nothing was sent.
     #[error("this process does not hold the lease")]
     Fenced,
+    /// Nothing was sent: see [`NoTurn::Paused`].
+    #[error("{}", NoTurn::PAUSED)]
+    Paused,
     #[error("{0}")]
     Connect(String),
     #[error("what answers is not a Kubernetes API server: {0}")]
@@ -46,6 +50,9 @@ pub(super) enum Trouble {
     TooLarge(String),
     #[error("another cluster answers at this address: {found}, where {known} was")]
     Stranger { known: String, found: String },
+    /// Whoever answers hides who it is, and did not before: it may be another cluster.
+    #[error("a new connection leads to a cluster that does not say which it is, as it did before: {0}")]
+    Nameless(String),
 }
 
 /// Who hears of each request.
@@ -56,6 +63,15 @@ pub(super) struct Hook {
     pub contacts: Option<UnboundedSender<Contact>>,
     /// Asked before anything is sent.
     pub fence: Fence,
+}
+
+impl From<NoTurn> for Trouble {
+    fn from(why: NoTurn) -> Self {
+        match why {
+            NoTurn::Closed => Self::Connect("the client is closed".into()),
+            NoTurn::Paused => Self::Paused,
+        }
+    }
 }
 
 impl Hook {
@@ -155,18 +171,25 @@ impl Transport {
         let (path, reads) = (request.path, request.reads());
         let busy = status == StatusCode::TOO_MANY_REQUESTS && !body.is_of_a_kind_that_begins();
         // Of a group that another server serves it says nothing about this one.
-        let own = aggregated(path).is_none();
+        let group = aggregated(path);
+        let (own, missing) = (group.is_none(), status == StatusCode::SERVICE_UNAVAILABLE);
         self.load(
             request,
             match status {
                 StatusCode::TOO_MANY_REQUESTS if busy => Outcome::SlowDown(retry_after(headers)),
-                StatusCode::SERVICE_UNAVAILABLE if own => Outcome::Unavailable(retry_after(headers)),
+                _ if missing && own => Outcome::Unavailable(retry_after(headers)),
+                _ if missing => Outcome::Aside,
                 StatusCode::GATEWAY_TIMEOUT => Outcome::TimedOut,
-                _ if request.verb == "watch" => Outcome::Watching,
+                _ if request.verb == "watch" => Outcome::Aside,
                 _ => Outcome::Answered,
             },
         );
-        if let Some(why) = not_an_api(status, headers, empty, reads, path) {
+        let no_api = not_an_api(status, headers, empty, reads, path);
+        if let Some(group) = group {
+            let refused = (missing || no_api.is_some()).then(|| retry_after(headers));
+            self.gate.heard_of_group(group, request.begun, refused);
+        }
+        if let Some(why) = no_api {
             let contact = own.then(|| Contact::NotAnApi(why.as_str().into()));
             return (contact, Some(Trouble::NotAnApi(why)));
         }
@@ -216,8 +239,9 @@ impl Transport {
                         return Err(trouble.into());
                     }
                     Trouble::Late => Contact::Timeout,
-                    Trouble::Connect(_) | Trouble::TooLarge(_) => Contact::ConnectError,
+                    Trouble::Connect(_) | Trouble::TooLarge(_) | Trouble::Paused => Contact::ConnectError,
                     Trouble::NotAnApi(why) => Contact::NotAnApi(why.as_str().into()),
+                    Trouble::Nameless(_) => Contact::Nameless(trouble.to_string().into()),
                     Trouble::Stranger { found, .. } => Contact::Stranger(found.as_str().into()),
                 };
                 self.hook.done(verb, "error", Some(contact));
@@ -261,11 +285,33 @@ fn answered(told: &Told) -> (http::response::Parts, Answer) {
     (parts, Answer::Told(Some(told.body.clone())))
 }
 
+/// Groups with a dot that every API server serves by itself.
+const OWN: [&str; 18] = [
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "certificates.k8s.io",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+    "events.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+    "internal.apiserver.k8s.io",
+    "networking.k8s.io",
+    "node.k8s.io",
+    "rbac.authorization.k8s.io",
+    "resource.k8s.io",
+    "scheduling.k8s.io",
+    "storage.k8s.io",
+    "storagemigration.k8s.io",
+];
+
 /// The group of a path, if another server may serve it: what fails there fails there alone. Groups without a dot are
 /// Kubernetes' own.
 pub(super) fn aggregated(path: &str) -> Option<&str> {
     let group = path.strip_prefix("/openapi/v3").unwrap_or(path).strip_prefix("/apis/")?.split('/').next()?;
-    (group.contains('.') && group != "apiextensions.k8s.io").then_some(group)
+    (group.contains('.') && !OWN.contains(&group)).then_some(group)
 }
 
 /// The body of an answer.
@@ -338,13 +384,14 @@ impl tower::Service<Request<Body>> for Transport {
             }
             request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(AGENT));
             let permitted = request.extensions().get::<Permitted>().is_some();
+            let group = aggregated(&path);
             let _turn = match verb {
                 _ if permitted => None,
                 "watch" => {
-                    this.gate.open().await;
+                    this.gate.open(group).await.map_err(Trouble::from)?;
                     None
                 }
-                _ => Some(this.gate.turn().await?),
+                _ => Some(this.gate.turn(group).await.map_err(Trouble::from)?),
             };
             let guard = request.extensions().get::<Guard>();
             // Asked again over the connection; none is made for nothing.
@@ -408,7 +455,9 @@ mod tests {
         {
             assert_eq!(aggregated(path), None, "{path}");
         }
-        assert_eq!(aggregated("/apis/apiextensions.k8s.io/v1/customresourcedefinitions"), None);
+        for group in OWN {
+            assert_eq!(aggregated(&format!("/apis/{group}/v1/x")), None, "{group}");
+        }
         for path in [
             "/apis/metrics.k8s.io/v1beta1/pods",
             "/apis/metrics.k8s.io",

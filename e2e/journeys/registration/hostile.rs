@@ -66,6 +66,8 @@ pub fn another_cluster_behind_the_address(stage: &Stage) -> Result<()> {
             }
         }
     })?;
+    // The same credentials are good on the other cluster.
+    stage.kubeconfig("us")?;
     stage.put_secret("eu", &through(stage, "eu", port)?)?;
     let before = stage.ready("eu")?;
     stage.placed_note("kept", "eu")?;

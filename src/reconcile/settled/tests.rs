@@ -250,3 +250,49 @@ fn an_object_is_covered_by_what_the_server_would_keep() {
         assert_eq!(rules.covered(&json!({"spec": desired}), &json!({"spec": live})), want, "{desired}");
     }
 }
+
+/// What is said of an answer to an apply that has another value than was applied.
+#[test]
+fn what_the_server_itself_changes_is_named_and_what_it_fills_in_is_not() {
+    let port = r#"k:{"port":80,"protocol":"TCP"}"#;
+    let item = |target: Value| json!({"ports": [{"port": 80, "protocol": "TCP", "targetPort": target}]});
+    let cases = [
+        (json!({"version": "a"}), json!({"version": "b"}), leaf_of("version"), Some("spec.version")),
+        (json!({"version": "a"}), json!({"version": "a", "number": 1}), leaf_of("version"), None),
+        (json!({"version": "a"}), json!({}), leaf_of("version"), None),
+        (json!({"version": ""}), json!({"version": "filled in"}), leaf_of("version"), None),
+        (json!({"version": "a"}), json!({"version": "b"}), leaf_of("number"), None),
+        (json!({"cpu": "1000m"}), json!({"cpu": "1"}), leaf_of("cpu"), None),
+        (json!({"cpu": "1000m"}), json!({"cpu": "2"}), leaf_of("cpu"), Some("spec.cpu")),
+        (json!({"args": ["a", "b"]}), json!({"args": ["a", "c"]}), leaf_of("args"), Some("spec.args[1]")),
+        (json!({"args": ["a"]}), json!({"args": ["new", "a"]}), leaf_of("args"), None),
+        (
+            json!({"ref": {"optional": false, "path": "x"}}),
+            json!({"ref": {"apiVersion": "v1", "optional": true, "path": "x"}}),
+            leaf_of("ref"),
+            Some("spec.ref.optional"),
+        ),
+        (
+            json!({"ports": [{"port": 80, "targetPort": 1}]}),
+            item(json!(2)),
+            json!({"f:ports": {port: {".": {}, "f:port": {}, "f:targetPort": {}}}}),
+            Some("spec.ports[port=80].targetPort"),
+        ),
+        (
+            json!({"ports": [{"port": 80, "targetPort": 1}]}),
+            item(json!(1)),
+            json!({"f:ports": {port: {".": {}, "f:port": {}, "f:targetPort": {}}}}),
+            None,
+        ),
+    ];
+    let known = schema();
+    for (desired, live, fields, want) in cases {
+        let object = |spec: &Value| json!({"spec": spec});
+        let said = |schema| {
+            let rules = Rules { schema, as_served: false };
+            rules.rewritten(&object(&desired), &object(&live), &json!({"f:spec": fields}))
+        };
+        assert_eq!(said(Some(&known)).as_deref(), want, "{desired} became {live}");
+        assert_eq!(said(None), None, "without a schema nothing is certain");
+    }
+}

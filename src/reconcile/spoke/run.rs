@@ -69,6 +69,8 @@ pub(super) struct Walk<'a> {
     pub made: BTreeSet<ObjectRef>,
     /// Desired objects that the rules of the cluster keep out.
     pub out_of_bounds: BTreeSet<ObjectRef>,
+    /// What people should know although it stops nothing.
+    pub notes: Vec<String>,
 }
 
 impl Wanted {
@@ -186,6 +188,7 @@ impl Machine {
             unrest: Vec::new(),
             made: BTreeSet::new(),
             out_of_bounds: BTreeSet::new(),
+            notes: Vec::new(),
         };
         let side = wanted.part.side();
         let summary = match world.graph(&wanted.graph, side) {
@@ -291,7 +294,7 @@ impl Machine {
             return Summary::of(nodes, total, Map::new(), Vec::new(), held);
         }
         let (fields, problems) = pass.status();
-        let summary = Summary::of(nodes, graph.nodes.len(), fields, problems, held);
+        let summary = Summary::of(nodes, graph.nodes.len(), fields, problems, held).with_notes(&walk.notes);
         self.with_author_conditions(walk, &pass, &situation, summary)
     }
 

@@ -111,11 +111,14 @@ pub(super) struct Summary {
     pub fields: Option<Map<String, Value>>,
     /// What the author's conditions gave, where they were evaluated.
     pub author: Option<Box<AuthorConditions>>,
+    /// People should know more than that all is well.
+    pub noted: bool,
 }
 
 impl Summary {
     fn not_yet(state: InstanceState, status: ConditionStatus, reason: &str, message: String) -> Self {
-        Self { state, ready: 0, total: 0, status, reason: reason.into(), message, fields: None, author: None }
+        let reason = reason.into();
+        Self { state, ready: 0, total: 0, status, reason, message, fields: None, author: None, noted: false }
     }
     /// Nothing is wrong; something has to happen first.
     pub fn waiting(message: &str) -> Self {
@@ -205,7 +208,26 @@ impl Summary {
             message: shorten(message),
             fields: Some(fields),
             author: None,
+            noted: false,
         }
+    }
+
+    /// Nothing is left to say.
+    pub fn is_well(&self) -> bool {
+        self.state == InstanceState::Active && self.status == ConditionStatus::True && !self.noted
+    }
+
+    /// With what people should know although it stops nothing; a few of many.
+    pub fn with_notes(mut self, notes: &[String]) -> Self {
+        const TOLD: usize = 3;
+        let more = notes.len().saturating_sub(TOLD);
+        let more = (more > 0).then(|| format!("and {more} more"));
+        let told: Vec<String> = notes.iter().take(TOLD).cloned().chain(more).collect();
+        if !told.is_empty() {
+            self.message = shorten(format!("{}; {}", self.message, told.join("; ")));
+            self.noted = true;
+        }
+        self
     }
 }
 
@@ -414,6 +436,20 @@ pub fn fingerprint(report: &Report) -> u64 {
 mod tests {
     use super::*;
     use crate::reconcile::Moment;
+
+    #[test]
+    fn a_note_is_told_and_stops_nothing() {
+        let well = || Summary::of(Vec::new(), 0, Map::new(), Vec::new(), None);
+        assert!(well().is_well() && well().with_notes(&[]).is_well());
+        let notes: Vec<String> = (0..5).map(|n| format!("note {n}")).collect();
+        let noted = well().with_notes(&notes);
+        assert_eq!(noted.state, InstanceState::Active);
+        assert!(
+            !noted.is_well() && noted.message.ends_with("ready; note 0; note 1; note 2; and 2 more"),
+            "{}",
+            noted.message
+        );
+    }
 
     #[test]
     fn merge_patches_change_one_value_into_the_other() {

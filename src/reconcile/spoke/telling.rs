@@ -1,9 +1,9 @@
 //! What a step tells: the report to the hub, and the status on the cluster.
 
 use super::run::{Walk, Wanted};
-use super::status::{InstanceState, Report, Summary, merge_patch, status_value};
+use super::status::{Report, Summary, merge_patch, status_value};
 use super::{Action, Machine, Part, Step, status};
-use crate::api::condition::{self, Condition, ConditionStatus};
+use crate::api::condition::{self, Condition};
 use crate::api::packed::{At, Packed};
 use crate::api::{PackedObject, hash, shared};
 use crate::graph::AuthorConditions;
@@ -180,11 +180,7 @@ impl Machine {
             state: summary.state,
             ready: summary.ready,
             total: summary.total,
-            message: if summary.state == InstanceState::Active && summary.status == ConditionStatus::True {
-                String::new()
-            } else {
-                summary.message.clone()
-            },
+            message: if summary.is_well() { String::new() } else { summary.message.clone() },
             conditions: condition::shared(&self.own_conditions(parent, observed, now, summary)),
             author: author.as_deref().map(condition::shared),
             hub_values: Arc::default(),

@@ -73,6 +73,17 @@ struct Baseline {
     stored: Arc<Stored>,
     /// Some of what we want is not owned: the schema's default says the same.
     leans_on_defaults: bool,
+    answer: Answer,
+}
+
+/// What the API server made of what was applied.
+#[derive(Clone, Debug)]
+enum Answer {
+    /// Nobody compared yet.
+    New,
+    AsApplied,
+    /// It changed this field by itself; whether it still does is tried at that time.
+    Rewritten(Box<(String, Moment)>),
 }
 
 /// Why an object has to be written.
@@ -118,6 +129,17 @@ pub struct Tracked {
 const LATE_WRITE: Duration = Duration::from_secs(60);
 /// A field that only another schema brings back is written again after this, for a change of the schema that nobody saw.
 const DROPPED_PAUSE: Duration = Duration::from_secs(600);
+/// The same for a field that the API server changed by itself: nobody tells when it does so no more.
+const REWRITTEN_PAUSE: Duration = Duration::from_secs(600);
+
+impl Answer {
+    fn of(desired: &Value, stored: &Stored, fields: &Value, rules: Rules, now: &Now) -> Self {
+        match rules.rewritten(desired, &stored.object.unpack().0, fields) {
+            Some(field) => Self::Rewritten(Box::new((field, now.at.after(REWRITTEN_PAUSE)))),
+            None => Self::AsApplied,
+        }
+    }
+}
 
 impl Tracked {
     /// Judges a live object against what we want. Notes a settled object as the new baseline.
@@ -148,6 +170,12 @@ impl Tracked {
                 if same_object && (same_version || same_owned()) {
                     // What both show alike is kept once.
                     base.stored = stored.clone();
+                    if matches!(base.answer, Answer::New) {
+                        base.answer = Answer::of(desired, stored, &fields.unpack(), rules, now);
+                    }
+                    if self.rewritten_until().is_some_and(|until| until <= now.at) {
+                        return Verdict::Write(Cause::Changed);
+                    }
                     return self.calm(want, now);
                 }
                 if !base.leans_on_defaults || !same_object {
@@ -171,7 +199,7 @@ impl Tracked {
         if !rules.settled(&desired, &ownership::owned_part(&live), &fields) {
             return Verdict::Write(cause);
         }
-        self.settle(want, stored, manager);
+        self.settle(want, stored, manager, Answer::AsApplied);
         if let Some(base) = &mut self.baseline {
             base.leans_on_defaults =
                 rules.as_served && !Rules { as_served: false, ..rules }.settled(&desired, &live, &fields);
@@ -204,7 +232,7 @@ impl Tracked {
     pub fn applied(&mut self, desired: &Value, stored: &Arc<Stored>, manager: &str, now: &Now) {
         let is_same = self.uid() == Some(stored.object.uid());
         self.moving.get_or_insert_default().applied(desired, is_same, now);
-        self.settle(hash::json(desired), stored, manager);
+        self.settle(hash::json(desired), stored, manager, Answer::New);
         self.failure = None;
         if let Some(path) = ownership::dropped_leaf(desired, &stored.object.unpack().0) {
             self.fail(Trouble::FieldsDropped, format!("the cluster dropped the field {path}"), desired, now);
@@ -215,10 +243,25 @@ impl Tracked {
         }
     }
 
-    fn settle(&mut self, desired: u64, stored: &Arc<Stored>, manager: &str) {
+    fn settle(&mut self, desired: u64, stored: &Arc<Stored>, manager: &str, answer: Answer) {
         let (fields, values) = stored.fingerprint(manager).unwrap_or_default();
-        self.baseline =
-            Some(Baseline { desired, fields, values, stored: stored.clone(), leans_on_defaults: false });
+        let stored = stored.clone();
+        self.baseline = Some(Baseline { desired, fields, values, stored, leans_on_defaults: false, answer });
+    }
+
+    /// The field that the API server changes by itself whenever we apply it.
+    pub fn rewritten(&self) -> Option<&str> {
+        match &self.baseline.as_ref()?.answer {
+            Answer::Rewritten(told) => Some(&told.0),
+            _ => None,
+        }
+    }
+
+    fn rewritten_until(&self) -> Option<Moment> {
+        match &self.baseline.as_ref()?.answer {
+            Answer::Rewritten(told) => Some(told.1),
+            _ => None,
+        }
     }
 
     pub fn fail(&mut self, trouble: Trouble, message: String, desired: &Value, now: &Now) {
@@ -337,7 +380,7 @@ impl Tracked {
         let writes = self.moving.as_ref().map(|moving| &moving.writes);
         let write = [retry, writes.and_then(WriteBudget::held_until)].into_iter().flatten().max();
         let calm = writes.and_then(WriteBudget::calm_at);
-        write.into_iter().chain(calm).min().filter(|_| !self.busy)
+        write.into_iter().chain(calm).chain(self.rewritten_until()).min().filter(|_| !self.busy)
     }
 
     /// The kind's schema changed: what failed because of it is tried again.
@@ -347,5 +390,51 @@ impl Tracked {
         {
             f.retry.at_once();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const MANAGER: &str = crate::api::keys::kro::MANAGER_APPLYSET;
+
+    fn stored(version: u64, value: &str) -> Arc<Stored> {
+        Arc::new(Stored::new(json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": {"x": value},
+            "metadata": {"name": "a", "namespace": "n", "uid": "u", "resourceVersion": version.to_string(),
+                "managedFields": [{"manager": MANAGER, "operation": "Apply", "fieldsType": "FieldsV1",
+                    "fieldsV1": {"f:data": {"f:x": {}}}}]},
+        })))
+    }
+
+    #[test]
+    fn what_the_cluster_itself_changes_is_known_and_written_again_now_and_then() {
+        let schema = json!({"properties": {"data": {"additionalProperties": {"type": "string"}}}});
+        let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"x": "ours"}});
+        let desired = Desired {
+            body: &body,
+            manager: MANAGER,
+            rules: Rules { schema: Some(&schema), as_served: false },
+        };
+        let (mut tracked, mut now) =
+            (Tracked::default(), Now { at: Moment::from_millis(1_000), ..Now::default() });
+        for version in 1..4 {
+            let answer = stored(version, "theirs");
+            tracked.applied(&body, &answer, MANAGER, &now);
+            for _ in 0..2 {
+                assert_eq!(tracked.judge(desired, Some(&answer), &now), Verdict::Settled, "nobody fights it");
+                assert_eq!(tracked.rewritten(), Some("data.x"));
+            }
+            let again = tracked.wake_at().unwrap();
+            assert_eq!(again.since(now.at), REWRITTEN_PAUSE);
+            now.at = again;
+            assert_eq!(tracked.judge(desired, Some(&answer), &now), Verdict::Write(Cause::Changed));
+        }
+        let answer = stored(4, "ours");
+        tracked.applied(&body, &answer, MANAGER, &now);
+        assert_eq!(tracked.judge(desired, Some(&answer), &now), Verdict::Settled);
+        assert_eq!((tracked.rewritten(), tracked.wake_at()), (None, None), "it is changed no more");
     }
 }

@@ -53,6 +53,13 @@ impl<'w> Wish<'w> {
     }
 }
 
+/// What is said of an object that an API server does not take as it is applied. Values are not shown: they may be secret.
+fn rewritten(object: &ObjectRef, field: &str) -> String {
+    format!(
+        "{object}: field {field} is changed by the cluster itself whenever it is written, as an admission policy or webhook does; it is written again every 10 minutes"
+    )
+}
+
 impl Machine {
     /// Writes an object unless it is settled. `None` when it is.
     pub(super) fn apply_if_needed(
@@ -72,12 +79,14 @@ impl Machine {
             |tracked: &Tracked| tracked.unrest(walk.now).map(|u| NodeState::of_unrest(target, u, is_parent));
         let Verdict::Write(cause) = verdict else {
             let failed = tracked.failure.as_deref().map(NodeState::of_failure);
+            let rewritten = tracked.rewritten().map(|field| rewritten(target, field));
             let said = unrest(tracked).filter(|_| failed.is_none());
             match (said, walk.node_of(target).map(str::to_owned)) {
                 (Some(said), Some(node)) => walk.restless.push((node, said)),
                 (Some(NodeState::Failed(trouble, why)), None) => walk.unrest.push((trouble, why)),
                 _ => {}
             }
+            walk.notes.extend(rewritten);
             return failed;
         };
         let writing = || NodeState::Waiting(format!("writing {target}"));

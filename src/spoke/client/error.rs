@@ -169,7 +169,9 @@ pub(super) fn unsent(error: &(dyn std::error::Error + 'static)) -> ApiError {
         Some(Trouble::NotAnApi(message)) => ApiError::NotAnApi { message: message.clone() },
         Some(Trouble::Stranger { found, .. }) => ApiError::Stranger { found: found.clone() },
         Some(Trouble::Fenced) => ApiError::NotLeading,
+        Some(trouble @ Trouble::Paused) => ApiError::Unavailable { message: trouble.to_string() },
         Some(Trouble::Connect(message)) => ApiError::Connect { message: message.clone() },
+        Some(trouble @ Trouble::Nameless(_)) => ApiError::Connect { message: trouble.to_string() },
         None if is_closed(error) => ApiError::NotLeading,
         None => ApiError::Connect { message: deepest(error) },
     }

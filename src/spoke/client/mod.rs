@@ -391,7 +391,7 @@ mod tests {
         assert_eq!(client.at(&resource, "", "x").merge_patch(&body).await, Ok(json!({})));
         assert_eq!(written.load(Ordering::SeqCst), 1);
 
-        let turn = gate.turn().await.unwrap();
+        let turn = gate.turn(None).await.unwrap();
         let write = client.at(&resource, "", "x").merge_patch(&body);
         let lose = async {
             tokio::task::yield_now().await;

@@ -93,8 +93,9 @@ impl Verbs {
     }
 
     async fn take_turn(&self, mut request: Request<Vec<u8>>) -> Result<Bytes, ApiError> {
-        let closed = |_| ApiError::Connect { message: "the client is closed".into() };
-        let _turn = self.gate.turn().await.map_err(closed)?;
+        let path = request.uri().path();
+        let turn = self.gate.turn(transport::aggregated(path)).await;
+        let _turn = turn.map_err(|why| in_its_group(path, unsent(&transport::Trouble::from(why))))?;
         request.extensions_mut().insert(transport::Permitted);
         let writes = request.method() != Method::GET;
         if writes && self.may_write.as_ref().is_some_and(|may_write| !may_write()) {
