@@ -1,4 +1,4 @@
-// Argo CD 3.6.1 as a tool. Needs GOTOOLCHAIN=go1.27.3 (README.md). `go mod tidy` fills the rest.
+// Argo CD 3.6.1 as a tool. Go 1.27 comes as a module, by the line `toolchain`. `go mod tidy` fills the rest.
 // Not here on purpose: Argo's `replace gitops-engine => ./gitops-engine`; version v3.6.1 of that module is served.
 module kro-hub/e2e/assets/argocd-server
 
