@@ -90,6 +90,8 @@ impl Stands {
             people_live::TRIALS,
             people_plan::TRIALS,
             placement::TRIALS,
+            tenants::TRIALS,
+            canaries::TRIALS,
             rollout::TRIALS,
             rollout_facts::TRIALS,
             rollout_kinds::TRIALS,
@@ -109,9 +111,7 @@ impl Stands {
         .concat();
         let calm = calm.into_iter().map(|run| trial(&self.calm, run));
         let faults = faults.into_iter().map(|run| trial(&self.faults, run));
-        // Those of tenants were not seen to pass on a calm machine yet.
-        let long = [rollout_kinds::LONG, tenants::TRIALS, canaries::TRIALS].concat();
-        let long = long.iter().map(|run| trial(&self.calm, *run).with_ignored_flag(true));
+        let long = rollout_kinds::LONG.iter().map(|run| trial(&self.calm, *run).with_ignored_flag(true));
         let scenarios = scenarios::trials(&self.scenarios);
         calm.chain(faults).chain(scenarios).chain(long).chain(fleets::trials()).collect()
     }

@@ -59,13 +59,20 @@ impl Bounds {
     /// # Errors
     /// It may not: which object it is, who says so, and what helps.
     pub fn admit(&self, home: &str, resource: Object) -> Result<Within, String> {
-        let target = resource.object_ref();
+        self.allow(home, &resource.object_ref()).map(|()| Within(resource.0))
+    }
+
+    /// The same of an object that nobody is about to write.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn allow(&self, home: &str, target: &ObjectRef) -> Result<(), String> {
         let namespace = &*target.namespace;
         let allows =
             |rule: &&Rule| namespace.is_empty() || namespace == home || rule.also.contains(namespace);
         match self.0.iter().find(|rule| !allows(rule)) {
-            None => Ok(Within(resource.0)),
-            Some(rule) => Err(rule.refusal(home, &target)),
+            None => Ok(()),
+            Some(rule) => Err(rule.refusal(home, target)),
         }
     }
 }

@@ -208,10 +208,16 @@ impl Telling<'_> {
             let stored = self.rehearsed.read(|store| store.get(&object));
             let own =
                 stored.filter(|s| s.object.label(kro::APPLYSET_PART_OF) == Some(&applyset::id(&subject.key)));
-            match self.deed(&subject.key, &object) {
-                Some(deed) => out.changes.extend(tried(deed, node, &sketch, former)),
-                None if own.is_some() && !waits => {}
-                None => {
+            let allowed = self.rehearsed.read(|store| store.bounds().allow(&subject.key.namespace, &object));
+            match (self.deed(&subject.key, &object), allowed) {
+                (Some(deed), _) => out.changes.extend(tried(deed, node, &sketch, former)),
+                (None, Err(why)) => {
+                    let place = (&*object.namespace, &*object.name);
+                    let why = format!("refused: {why}");
+                    out.changes.push(Told::same(planned::refused(&node.id, &node.gvk, place, why)));
+                }
+                (None, Ok(())) if own.is_some() && !waits => {}
+                (None, Ok(())) => {
                     out.waits = true;
                     out.changes.extend(forecast(own.as_deref(), node, &sketch, former));
                 }
