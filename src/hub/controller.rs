@@ -1,5 +1,6 @@
 //! The one task that owns the hub side's state: hears events, hands them to the part they concern, steps instances.
 
+use super::clusters::left_behind::Recorded;
 use super::clusters::{self, Clusters};
 use super::context::Context;
 use super::debounce::Debounce;
@@ -284,8 +285,10 @@ impl Hub {
                 }
                 self.settle.want(self.ctx.clock.now().at);
             }
-            Event::LeftForgotten(name, uid, true) => self.clusters.left_forgotten(&self.ctx, &name, &uid),
-            Event::LeftForgotten(_, _, false) => {}
+            Event::LeftForgotten(name, uid) => self.clusters.left_forgotten(&self.ctx, &name, &uid),
+            Event::LeftRead(name, left) => {
+                self.clusters.left_recorded(&self.ctx, &name, Recorded::All(left));
+            }
         }
     }
 

@@ -100,5 +100,7 @@ enum Event {
         made: Result<Arc<crate::graph::Graph>, String>,
     },
     /// A record of what is left on a cluster was taken out: cluster and uid of the hub instance.
-    LeftForgotten(ClusterName, String, bool),
+    LeftForgotten(ClusterName, String),
+    /// All that is on record as left on a cluster, read anew.
+    LeftRead(ClusterName, std::collections::BTreeMap<String, crate::reconcile::fleet::Left>),
 }

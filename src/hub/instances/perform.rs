@@ -132,20 +132,39 @@ pub(super) fn tell_refused(ctx: &Context, object: Option<&Object>, why: &str) {
     }
 }
 
+/// Between two tries to read what is left, after the hub gave no answer.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 /// Takes a record of what is left out: it was cleaned, or its instance is there again.
 pub(super) fn forget_left(ctx: &Context, name: &ClusterName, clusters: &Clusters, hub_uid: &str) {
     let ids = [clusters.record_id(name), left_behind::unknown_id(name)];
     let (this, name, hub_uid) = (ctx.clone(), name.clone(), hub_uid.to_owned());
     ctx.spawn(async move {
-        let mut done = this.may_write();
-        for id in ids.iter().filter(|_| done) {
+        if !this.may_write() {
+            return;
+        }
+        for id in &ids {
             let forgotten = left_behind::forget(&this.client, &this.settings.namespace, id, &hub_uid).await;
             if let Err(error) = forgotten {
-                tracing::warn!(cluster = %name, %error, "a leftover stays on record; it is judged again at the next start");
-                done = false;
-                break;
+                tracing::warn!(cluster = %name, %error, "a leftover may stay on record; it is judged again at the next start");
+                return read_again(&this, name, ids).await;
             }
         }
-        this.tell(Event::LeftForgotten(name, hub_uid, done));
+        this.tell(Event::LeftForgotten(name, hub_uid));
     });
+}
+
+/// What is on record as left is read until it can be: a request that got no answer may have been executed.
+async fn read_again(ctx: &Context, name: ClusterName, ids: [String; 2]) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        let read = |id| left_behind::read(&ctx.client, &ctx.settings.namespace, id);
+        if let (Ok(mut left), Ok(nameless)) = (read(&ids[0]).await, read(&ids[1]).await) {
+            left.extend(nameless);
+            return ctx.tell(Event::LeftRead(name, left));
+        }
+    }
 }
