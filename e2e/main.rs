@@ -11,6 +11,7 @@ mod for_people;
 mod gitops;
 mod journeys;
 mod lanes;
+mod lazy;
 mod model;
 
 use anyhow::Result;

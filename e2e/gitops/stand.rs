@@ -15,7 +15,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Longer than two tries of either tool. What waits for it has failed.
@@ -321,28 +320,4 @@ fn empty(repository: &Repository) -> Result<()> {
 }
 
 /// A stand that is started by the first trial that asks for it.
-#[derive(Clone)]
-pub struct Lazy {
-    slot: Arc<Mutex<Option<Arc<Stand>>>>,
-    start: fn() -> Result<Stand>,
-}
-
-impl Lazy {
-    pub fn new(start: fn() -> Result<Stand>) -> Self {
-        Self { slot: Arc::default(), start }
-    }
-
-    pub fn get(&self) -> Result<Arc<Stand>> {
-        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(stand) = slot.as_ref() {
-            return Ok(Arc::clone(stand));
-        }
-        let stand = Arc::new((self.start)()?);
-        *slot = Some(Arc::clone(&stand));
-        Ok(stand)
-    }
-
-    pub fn end(&self) {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-    }
-}
+pub type Lazy = crate::lazy::Lazy<Stand>;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Far more than anything takes here; a trial that needs it has failed.
@@ -432,26 +432,4 @@ pub fn parse(yaml: &str) -> Result<Value> {
 }
 
 /// A stand that is started by the first trial that asks for it.
-#[derive(Clone)]
-pub struct Lazy {
-    slot: Arc<Mutex<Option<Arc<Stand>>>>,
-    start: fn() -> Result<Stand>,
-}
-
-impl Lazy {
-    pub fn new(start: fn() -> Result<Stand>) -> Self {
-        Self { slot: Arc::default(), start }
-    }
-    pub fn get(&self) -> Result<Arc<Stand>> {
-        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(stand) = slot.as_ref() {
-            return Ok(Arc::clone(stand));
-        }
-        let stand = Arc::new((self.start)()?);
-        *slot = Some(Arc::clone(&stand));
-        Ok(stand)
-    }
-    pub fn end(&self) {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-    }
-}
+pub type Lazy = crate::lazy::Lazy<Stand>;
