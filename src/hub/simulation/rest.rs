@@ -1,5 +1,7 @@
 //! What is so when everything is calm: all is as the users said, and nothing else is left.
 
+mod tests;
+
 use super::network::HUB;
 use super::wishes::{self, Child, NAMESPACE, Wish};
 use super::world::World;

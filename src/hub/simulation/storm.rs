@@ -4,7 +4,7 @@ use super::act::{self, Act, Timed};
 use super::network::{Doom, HUB};
 use super::process::{Process, ProcessId};
 use super::rest;
-use super::trace::Trace;
+use super::trace::{Trace, is_loud};
 use super::weather::Weather;
 use super::world::World;
 use crate::api::maps;
@@ -101,23 +101,57 @@ impl Sort {
     }
 }
 
-/// Runs a storm in a thread of its own, which has a stack that is deep enough for any expression.
+/// Runs a storm.
 pub fn run(sort: Sort, seed: u64, acts: Vec<Timed>, loud: bool) -> Verdict {
+    alone(seed, move || Storm::blow(sort, seed, acts, loud)).unwrap_or_else(|panic| Verdict {
+        bad: vec![panic],
+        print: 0,
+        requests: 0,
+        writes: 0,
+        landings: 0,
+        tail: String::new(),
+    })
+}
+
+/// What is seen once everything is calm after these acts. A complaint of users or a broken law stands for it.
+pub fn at_rest<T: Send + 'static>(
+    sort: Sort,
+    seed: u64,
+    acts: Vec<Timed>,
+    look: fn(&World) -> T,
+) -> Result<T, Vec<String>> {
+    let seen = alone(seed, move || async move {
+        let mut storm = Storm::new(sort, seed, is_loud());
+        storm.begin().await?;
+        storm.storm(acts).await;
+        let bad = [storm.broken(), rest::complaints(&storm.world)].concat();
+        if bad.is_empty() { Ok(look(&storm.world)) } else { Err(bad) }
+    });
+    seen.unwrap_or_else(|panic| Err(vec![panic]))
+}
+
+/// Runs it in a thread of its own, which has a stack that is deep enough for any expression, and time that obeys.
+///
+/// # Errors
+/// It panicked, with these words.
+fn alone<F: Future>(seed: u64, make: impl FnOnce() -> F + Send + 'static) -> Result<F::Output, String>
+where
+    F::Output: Send + 'static,
+{
     let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(move || {
         maps::repeat(seed);
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let local = tokio::task::LocalSet::new();
-        let verdict = local.block_on(&runtime, Storm::blow(sort, seed, acts, loud));
+        let output = local.block_on(&runtime, make());
         drop(local);
         runtime.shutdown_background();
-        verdict
+        output
     });
-    thread.unwrap().join().unwrap_or_else(|panic| {
+    thread.unwrap().join().map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned()));
-        let bad = vec![format!("panicked: {}", text.unwrap_or_default())];
-        Verdict { bad, print: 0, requests: 0, writes: 0, landings: 0, tail: String::new() }
+        format!("panicked: {}", text.unwrap_or_default())
     })
 }
 
@@ -142,9 +176,9 @@ pub fn minimised(sort: Sort, seed: u64, acts: Vec<Timed>) -> Vec<Timed> {
 }
 
 impl Storm {
-    async fn blow(sort: Sort, seed: u64, acts: Vec<Timed>, loud: bool) -> Verdict {
+    fn new(sort: Sort, seed: u64, loud: bool) -> Self {
         let world = World::new(seed, &sort.spokes(seed), Trace::new(loud), sort == Sort::Steered);
-        let mut storm = Self {
+        Self {
             world,
             seed,
             processes: Vec::new(),
@@ -156,7 +190,11 @@ impl Storm {
             swapped: BTreeMap::new(),
             restart: Duration::ZERO,
             ends: Vec::new(),
-        };
+        }
+    }
+
+    async fn blow(sort: Sort, seed: u64, acts: Vec<Timed>, loud: bool) -> Verdict {
+        let mut storm = Self::new(sort, seed, loud);
         let mut bad = storm.course(acts).await;
         let network = storm.world.network.clone();
         bad.extend(network.laws.lock().unwrap().breaches.clone());
@@ -166,26 +204,30 @@ impl Storm {
         Verdict { bad, print, requests, writes, landings, tail: trace.tail() }
     }
 
-    async fn course(&mut self, acts: Vec<Timed>) -> Vec<String> {
+    /// The first ten seconds.
+    ///
+    /// # Errors
+    /// The controller does not serve the definition by then.
+    async fn begin(&mut self) -> Result<(), Vec<String>> {
         self.start();
         self.until(5_000).await;
         self.world.register_hub();
         self.world.define(1);
         self.until(10_000).await;
-        let network = self.world.network.clone();
-        if !self.world.serves() {
-            let rgd = self.world.get(HUB, &format!("{}/shop", super::wishes::RGDS)).unwrap_or_default();
-            return vec![format!(
-                "ten seconds after its start the controller does not serve it: {}",
-                rgd["status"]
-            )];
+        if self.world.serves() {
+            return Ok(());
         }
+        let rgd = self.world.get(HUB, &format!("{}/shop", super::wishes::RGDS)).unwrap_or_default();
+        Err(vec![format!("ten seconds after its start the controller does not serve it: {}", rgd["status"])])
+    }
+
+    /// The acts, and the calm after them; nothing more once a law is broken.
+    async fn storm(&mut self, acts: Vec<Timed>) {
         let begin = self.now();
-        let streams = network.streams();
         for (at, act) in acts {
             self.until(begin + millis(at)).await;
             if !self.broken().is_empty() {
-                return Vec::new();
+                return;
             }
             self.world.network.say(&format!("-- {act:?}"));
             self.act(act).await;
@@ -194,6 +236,18 @@ impl Storm {
         self.calm();
         let calm_until = self.now() + millis(CALM);
         self.until(calm_until).await;
+    }
+
+    async fn course(&mut self, acts: Vec<Timed>) -> Vec<String> {
+        if let Err(bad) = self.begin().await {
+            return bad;
+        }
+        let network = self.world.network.clone();
+        let streams = network.streams();
+        self.storm(acts).await;
+        if !self.broken().is_empty() {
+            return Vec::new();
+        }
         let mut bad = std::mem::take(&mut self.ends);
         bad.extend(rest::complaints(&self.world));
         if self.world.steered && bad.is_empty() {

@@ -4,6 +4,7 @@
 use super::act::{Act, Timed};
 use super::network::HUB;
 use super::storm::{self, Sort};
+use super::trace::is_loud;
 use super::weather::Weather;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,10 +12,6 @@ use std::time::Duration;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
-}
-
-fn is_loud() -> bool {
-    std::env::var("KRO_HUB_TRACE").is_ok()
 }
 
 fn told(acts: &[Timed]) -> String {

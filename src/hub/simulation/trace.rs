@@ -7,6 +7,11 @@ use std::fmt::Write;
 /// Lines that a failing run shows.
 const SHOWN: usize = 60;
 
+/// `KRO_HUB_TRACE=1` prints every line of a run.
+pub fn is_loud() -> bool {
+    std::env::var("KRO_HUB_TRACE").is_ok()
+}
+
 #[derive(Debug, Default)]
 pub struct Trace {
     last: VecDeque<String>,
