@@ -3,7 +3,7 @@
 SPOKES ?=
 LOCAL ?=
 # Steps of the storms of the machines in `make unit`.
-STEPS ?= 100000
+STEPS ?= 25000
 # Storms of each kind of the controller in `make storms`.
 SEEDS ?= 100
 QUICK ?=

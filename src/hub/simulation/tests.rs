@@ -20,7 +20,7 @@ fn told(acts: &[Timed]) -> String {
 
 #[test]
 fn after_any_storm_everything_is_as_users_said() {
-    blow_all(Sort::Plain, 200);
+    blow_all(Sort::Plain, 40);
 }
 
 /// `KRO_HUB_SEEDS` asks for more of them.
@@ -78,7 +78,7 @@ fn blow_all(sort: Sort, usually: u64) {
 
 #[test]
 fn a_seed_gives_the_same_run_to_the_byte() {
-    for (sort, seed) in [(Sort::Plain, 3), (Sort::Plain, 11), (Sort::Steered, 2)] {
+    for (sort, seed) in [(Sort::Plain, 3), (Sort::Steered, 2)] {
         let [a, b] = [0, 1].map(|_| storm::run(sort, seed, sort.acts(seed), false));
         assert_eq!((a.requests, a.print), (b.requests, b.print), "seed {seed}");
         assert!(a.requests > 1_000 && a.writes > 50, "{} requests, {} writes", a.requests, a.writes);
