@@ -67,6 +67,14 @@ pub struct Version {
     pub graph: String,
 }
 
+impl Version {
+    /// They differ in this alone: with one of both the revision of the kind moves by itself.
+    pub fn is_alike(&self, other: &Self) -> bool {
+        let same = self.spec == other.spec && self.overrides == other.overrides;
+        same && self.graph.is_empty() != other.graph.is_empty()
+    }
+}
+
 /// Whose versions they are.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unit {

@@ -93,7 +93,7 @@ pub struct Frame {
     pub rules: Arc<Rules>,
     pub target: u64,
     pub stable: Option<u64>,
-    /// The target is what is stable: clusters go back to it, or come late.
+    /// The target is what is stable, or changes nothing of it: clusters go back to it, or come late.
     pub goes_back: bool,
     /// Stages that somebody approved for the target, by name.
     pub approved: BTreeSet<Arc<str>>,
@@ -102,11 +102,12 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// What follows from what is on record: versions, and approvals by version and stage.
-    pub fn of<C: PartialEq>(
+    /// What follows from what is on record: versions, and approvals by version and stage. `is_wanted`: whether a cluster that
+    /// completed a version of this content has all that is wanted.
+    pub fn of<C>(
         rules: &Arc<Rules>,
         target: Target,
-        wanted: &C,
+        is_wanted: impl Fn(&C) -> bool,
         (versions, approvals): (&Records<C>, &BTreeSet<(u64, Arc<str>)>),
     ) -> Self {
         let stable = versions::stable(versions);
@@ -115,7 +116,7 @@ impl Frame {
             rules: rules.clone(),
             target: target.number(),
             stable: stable.map(|version| version.number),
-            goes_back: stable.is_some_and(|version| *version.content == *wanted),
+            goes_back: stable.is_some_and(|version| is_wanted(&version.content)),
             approved: of_target.map(|(_, stage)| stage.clone()).collect(),
             astray: astray(rules, target.number(), approvals),
         }

@@ -42,9 +42,9 @@ impl Case<'_> {
     }
 
     fn goes_back(&self, ground: &Ground) -> bool {
-        let stable = ground.stable(&self.pair.unit).map(|(_, version)| &version.print);
+        let stable = ground.stable(&self.pair.unit).map(|(_, version)| version);
         let own = ground.versions.get(&(self.pair.unit.clone(), self.landing().version));
-        stable.is_some() && stable == own.map(|version| &version.print)
+        stable.zip(own).is_some_and(|(stable, own)| stable.print == own.print || stable.is_alike(own))
     }
 
     /// Whether the cluster of a pair answered as it should, around this time.

@@ -21,6 +21,8 @@ pub struct Content {
     pub overrides: Arc<Value>,
     /// Of all that makes it another version. It is on record: what a server makes of numbers must not look like an edit.
     print: Arc<str>,
+    /// The same without the graph. Empty where an earlier release recorded none.
+    words: Arc<str>,
 }
 
 impl PartialEq for Content {
@@ -33,12 +35,20 @@ impl Content {
     pub fn of(mirror: &Arc<MirrorContent>, graph: Option<&Graph>, overrides: Value) -> Self {
         let graph = graph.map(|graph| graph.hash.as_str()).unwrap_or_default();
         let print = hash::json(&json!([mirror.fingerprint(), graph, overrides]));
+        let words = hash::json(&json!([mirror.fingerprint(), overrides]));
         Self {
             overrides: Arc::new(overrides),
             mirror: mirror.clone(),
             graph: graph.into(),
             print: format!("{print:016x}").into(),
+            words: format!("{words:016x}").into(),
         }
+    }
+
+    /// Whether it differs in this alone: one of both names the revision of the definition, and with the other one the revision
+    /// of the kind moves by itself.
+    pub fn differs_in_who_moves_the_revision(&self, other: &Self) -> bool {
+        !self.words.is_empty() && self.words == other.words && self.graph.is_empty() != other.graph.is_empty()
     }
 
     fn data(&self) -> Value {
@@ -51,6 +61,7 @@ impl Content {
             "graph": *self.graph,
             "overrides": *self.overrides,
             "print": *self.print,
+            "words": *self.words,
         })
     }
 
@@ -63,7 +74,14 @@ impl Content {
         let spec = data.get("spec").unwrap_or(&Value::Null);
         let mirror = MirrorContent::new(&words("labels"), &words("annotations"), spec, generation);
         let overrides = Arc::new(data.get("overrides").cloned().unwrap_or_default());
-        Some(Self { mirror: Arc::new(mirror), overrides, graph: text("graph")?, print: text("print")? })
+        let words = text("words").unwrap_or_default();
+        Some(Self {
+            mirror: Arc::new(mirror),
+            overrides,
+            graph: text("graph")?,
+            print: text("print")?,
+            words,
+        })
     }
 }
 
@@ -141,6 +159,7 @@ mod tests {
             overrides: Arc::default(),
             graph: "g".into(),
             print: "p".into(),
+            words: "w".into(),
         };
         let key = InstanceKey::new(GroupKind::new("kro.run", "App"), "n", &"long.".repeat(60));
         let gvk = Gvk::new("kro.run", "v1alpha1", "App");

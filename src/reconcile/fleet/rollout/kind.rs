@@ -307,7 +307,8 @@ impl KindRollout {
         let marks = self.pairs.values().filter_map(|kept| kept.assigned.version());
         let approved = on_record.approvals.iter().map(|(number, _)| *number);
         let target = versions::target(&on_record.versions, &*wanted, marks, approved);
-        let frame = Frame::of(&ruling.rules, target, &*wanted, (&on_record.versions, &on_record.approvals));
+        let is_wanted = |content: &_| *content == *wanted;
+        let frame = Frame::of(&ruling.rules, target, is_wanted, (&on_record.versions, &on_record.approvals));
         let same = self.walked.as_ref().is_some_and(|walked| {
             *walked.unit.frame() == frame && Arc::ptr_eq(&walked.on_record, &on_record)
         });

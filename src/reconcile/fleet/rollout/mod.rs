@@ -13,7 +13,7 @@ mod tests;
 
 pub use content::{Content, OnRecord, read_version, version_name};
 
-use super::aggregate::LineRollout;
+use super::aggregate::{ClusterHealth, LineRollout};
 use super::gate::Gates;
 use super::moved::Assigned;
 use super::overriding::{Overlay, Place};
@@ -208,7 +208,12 @@ impl Fleet {
         let marks = said.map(|mark| mark.version).chain(assigned);
         let approved = on_record.approvals.iter().map(|(number, _)| *number);
         let target = versions::target(&on_record.versions, &*wanted, marks, approved);
-        let frame = Frame::of(&ruling.rules, target, &*wanted, (&on_record.versions, &on_record.approvals));
+        let is_wanted = |content: &Content| {
+            *content == *wanted
+                || (content.differs_in_who_moves_the_revision(&wanted)
+                    && self.all_run(inputs, &members, &wanted))
+        };
+        let frame = Frame::of(&ruling.rules, target, is_wanted, (&on_record.versions, &on_record.approvals));
         let former = inputs.rolled.former.into_iter().flat_map(|former| former.keys().cloned());
         let graphs = former.chain([graph.hash.clone()]).collect();
         let places = ruling.places(inputs, &members);
@@ -233,6 +238,17 @@ impl Fleet {
         }
         self.rolling = Some(Box::new(rolling));
         self.roll_on(step, situation);
+    }
+
+    /// Whether all clusters that there is contact to say that they run the revision that a content names. One that names
+    /// none suits all.
+    fn all_run(&self, inputs: &Inputs, members: &BTreeSet<ClusterName>, content: &Content) -> bool {
+        let is_ready = |name: &&ClusterName| {
+            inputs.clusters.get(name).is_some_and(|cluster| cluster.health == ClusterHealth::Ready)
+        };
+        let runs =
+            |name: &ClusterName| self.pairs.report(name).is_some_and(|r| *r.revision == *content.graph);
+        content.graph.is_empty() || members.iter().filter(is_ready).all(runs)
     }
 
     fn look_at_pair(&mut self, rolling: &mut Rolling, situation: Situation, name: &ClusterName, now: u64) {

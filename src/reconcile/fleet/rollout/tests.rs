@@ -714,17 +714,19 @@ fn generations(bench: &Bench) -> Vec<i64> {
     bench.sites.values().map(told).collect()
 }
 
+/// What each cluster may run, where the revision of the kind moves by itself.
+fn gates(runs: [(u64, &Arc<Graph>); 3]) -> Option<Arc<Gates>> {
+    let gate = |(name, (revision, graph)): (&str, (u64, &Arc<Graph>))| {
+        let graph = graph.hash.as_str().into();
+        let gate = Some(Gate { revision, graph, admitted: None });
+        (ClusterName::new(name), Gated { stage: "all".into(), version: None, gate })
+    };
+    Some(Arc::new(Gates(["a", "b", "c"].into_iter().zip(runs).map(gate).collect())))
+}
+
 #[test]
 fn where_the_revision_of_the_kind_moves_by_itself_the_rollout_of_an_instance_moves_its_content_alone() {
     let first = graph("${string(schema.spec.size)}", 1);
-    let gates = |runs: [(u64, &Arc<Graph>); 3]| {
-        let gate = |(name, (revision, graph)): (&str, (u64, &Arc<Graph>))| {
-            let graph = graph.hash.as_str().into();
-            let gate = Some(Gate { revision, graph, admitted: None });
-            (ClusterName::new(name), Gated { stage: "all".into(), version: None, gate })
-        };
-        Some(Arc::new(Gates(["a", "b", "c"].into_iter().zip(runs).map(gate).collect())))
-    };
     let mut bench = Bench::new(None);
     bench.gates = gates([(1, &first); 3]);
     bench.rolls(Some(canary_then_prod(0, true)));
@@ -751,6 +753,42 @@ fn where_the_revision_of_the_kind_moves_by_itself_the_rollout_of_an_instance_mov
     (bench.newest, bench.graph, bench.ceiling) = (Some(second), first, Some(1));
     bench.rests();
     assert_eq!((bench.runs(), generations(&bench)), (vec![2, 1, 1], vec![1, 1, 1]));
+}
+
+/// Nobody has to agree to what changes nothing; and what comes afterwards goes by stages again.
+#[test]
+fn that_the_revision_of_the_kind_moves_by_itself_from_now_on_or_no_more_is_no_change() {
+    let mut bench = settled(canary_then_prod(0, true));
+    let (first, versions) = (bench.graph.clone(), bench.versions());
+    bench.gates = gates([(1, &first); 3]);
+    bench.rests();
+    assert_eq!(bench.versions(), [versions.last().unwrap() + 1]);
+    assert_eq!((bench.runs(), bench.ready().0), (vec![1, 1, 1], "Ready".to_owned()));
+    // The kind goes to its second revision.
+    bench.redefines("size-${string(schema.spec.size)}", 2);
+    let second = bench.graph.clone();
+    bench.gates = gates([(2, &second); 3]);
+    bench.rests();
+    assert_eq!(generations(&bench), [2, 2, 2]);
+    // And by itself no more.
+    bench.gates = None;
+    bench.rests();
+    assert_eq!(bench.versions(), [versions.last().unwrap() + 2]);
+    assert_eq!((generations(&bench), bench.ready().0), (vec![2, 2, 2], "Ready".to_owned()));
+    bench.redefines("of-${string(schema.spec.size)}", 3);
+    bench.rests();
+    assert_eq!((generations(&bench), bench.ready().0), (vec![3, 2, 2], "RolloutAwaitingApproval".to_owned()));
+}
+
+/// An edit at the same time is a change.
+#[test]
+fn an_edit_that_comes_with_a_rollout_of_the_kind_goes_by_stages() {
+    let mut bench = settled(canary_then_prod(0, true));
+    let first = bench.graph.clone();
+    bench.gates = gates([(1, &first); 3]);
+    bench.edits(2);
+    bench.rests();
+    assert_eq!((bench.runs(), bench.ready().0), (vec![2, 1, 1], "RolloutAwaitingApproval".to_owned()));
 }
 
 #[test]
