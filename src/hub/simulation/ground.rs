@@ -138,7 +138,11 @@ impl Ground {
 
     fn policy(&mut self, object: &Object) {
         let text = |path: &str| object.0.pointer(path).and_then(Value::as_str);
-        let held = names(text("/status/decided/held")).iter().map(|n| n.as_str().to_owned()).collect();
+        // Somebody let it go, whether the status says so by now or not.
+        let is_let_go = text("/spec/clusters/allowShrink")
+            .is_some_and(|token| !token.is_empty() && object.0["status"].to_string().contains(token));
+        let held = names(text("/status/decided/held").filter(|_| !is_let_go));
+        let held = held.iter().map(|n| n.as_str().to_owned()).collect();
         self.policies.push(Policy {
             of_cluster: object.namespace().is_empty(),
             name: object.name().to_owned(),
