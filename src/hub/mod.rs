@@ -36,11 +36,13 @@ pub use lease::Times as LeaseTimes;
 pub use run::run;
 
 use crate::api::names::{ClusterName, GroupKind, InstanceKey};
+use crate::reconcile::fleet::Left;
 use crate::reconcile::policy::PolicyName;
 use crate::spoke::client::ApiError;
 use crate::spoke::messages::FromSpoke;
 use crate::spoke::watch::Listed;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What the hub side watches.
@@ -102,5 +104,5 @@ enum Event {
     /// A record of what is left on a cluster was taken out: cluster and uid of the hub instance.
     LeftForgotten(ClusterName, String),
     /// All that is on record as left on a cluster, read anew.
-    LeftRead(ClusterName, std::collections::BTreeMap<String, crate::reconcile::fleet::Left>),
+    LeftRead(ClusterName, BTreeMap<String, Left>),
 }

@@ -201,12 +201,10 @@ async fn try_claim(
         return Err(ApiError::NotLeading.into());
     }
     let claim = identity::claim(client, &ctx.hub_id).await?;
-    let mut left = BTreeMap::new();
-    for id in [cluster_id.to_owned(), left_behind::unknown_id(&asker.name)] {
-        let read = left_behind::read(&ctx.client, &ctx.settings.namespace, &id).await;
-        let record = || format!("ConfigMap {}/{}", ctx.settings.namespace, left_behind::config_map(&id, 0));
-        left.extend(read.map_err(|error| AskError::Record(record(), error))?);
-    }
+    let (namespace, ids) = (&ctx.settings.namespace, left_behind::ids(cluster_id, &asker.name));
+    let left = left_behind::read_under(&ctx.client, namespace, &ids).await;
+    let left =
+        left.map_err(|(map, error)| AskError::Record(format!("ConfigMap {namespace}/{map}"), error))?;
     Ok((claim, left))
 }
 

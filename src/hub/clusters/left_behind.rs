@@ -76,7 +76,28 @@ impl Maps for OnHub<'_> {
     }
 }
 
-/// All entries for a cluster. An entry that cannot be read is an error: what is left must not be forgotten.
+/// Under which ids something may be on record of a cluster: its own, and where nobody knew that one, one by its name.
+pub fn ids(cluster_id: &str, name: &ClusterName) -> [String; 2] {
+    [cluster_id.to_owned(), unknown_id(name)]
+}
+
+/// All entries for a cluster, under whichever id.
+///
+/// # Errors
+/// The hub could not be asked; with the name of the ConfigMap.
+pub async fn read_under(
+    client: &HubClient,
+    namespace: &str,
+    ids: &[String],
+) -> Result<BTreeMap<String, Left>, (String, ApiError)> {
+    let mut all = BTreeMap::new();
+    for id in ids {
+        all.extend(read(client, namespace, id).await.map_err(|error| (config_map(id, 0), error))?);
+    }
+    Ok(all)
+}
+
+/// All entries under an id. An entry that cannot be read is an error: what is left must not be forgotten.
 ///
 /// # Errors
 /// The hub could not be asked.

@@ -13,6 +13,7 @@ use crate::hub::context::Context;
 use crate::reconcile::fleet::over_all::Question;
 use crate::reconcile::fleet::{FleetAction, Left};
 use crate::spoke::client::{ApiError, Verbs};
+use crate::spoke::health::backoff;
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -132,13 +133,9 @@ pub(super) fn tell_refused(ctx: &Context, object: Option<&Object>, why: &str) {
     }
 }
 
-/// Between two tries to read what is left, after the hub gave no answer.
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
 /// Takes a record of what is left out: it was cleaned, or its instance is there again.
 pub(super) fn forget_left(ctx: &Context, name: &ClusterName, clusters: &Clusters, hub_uid: &str) {
-    let ids = [clusters.record_id(name), left_behind::unknown_id(name)];
+    let ids = left_behind::ids(&clusters.record_id(name), name);
     let (this, name, hub_uid) = (ctx.clone(), name.clone(), hub_uid.to_owned());
     ctx.spawn(async move {
         if !this.may_write() {
@@ -147,7 +144,7 @@ pub(super) fn forget_left(ctx: &Context, name: &ClusterName, clusters: &Clusters
         for id in &ids {
             let forgotten = left_behind::forget(&this.client, &this.settings.namespace, id, &hub_uid).await;
             if let Err(error) = forgotten {
-                tracing::warn!(cluster = %name, %error, "a leftover may stay on record; it is judged again at the next start");
+                tracing::warn!(cluster = %name, %error, "a leftover may stay on record; the record is read again, and judged anew");
                 return read_again(&this, name, ids).await;
             }
         }
@@ -157,13 +154,10 @@ pub(super) fn forget_left(ctx: &Context, name: &ClusterName, clusters: &Clusters
 
 /// What is on record as left is read until it can be: a request that got no answer may have been executed.
 async fn read_again(ctx: &Context, name: ClusterName, ids: [String; 2]) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-        let read = |id| left_behind::read(&ctx.client, &ctx.settings.namespace, id);
-        if let (Ok(mut left), Ok(nameless)) = (read(&ids[0]).await, read(&ids[1]).await) {
-            left.extend(nameless);
+    for attempt in 0.. {
+        tokio::time::sleep(backoff(attempt, name.as_str())).await;
+        let left = left_behind::read_under(&ctx.client, &ctx.settings.namespace, &ids).await;
+        if let Ok(left) = left {
             return ctx.tell(Event::LeftRead(name, left));
         }
     }
