@@ -1,10 +1,13 @@
 //! What several trials share, and the first of them that asks for it starts.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Started, or why not. None: nobody asked.
+type Slot<S> = Option<Result<Arc<S>, String>>;
+
 pub struct Lazy<S> {
-    slot: Arc<Mutex<Option<Arc<S>>>>,
+    slot: Arc<Mutex<Slot<S>>>,
     start: fn() -> Result<S>,
 }
 
@@ -19,14 +22,11 @@ impl<S> Lazy<S> {
         Self { slot: Arc::default(), start }
     }
 
+    /// It is tried once. A second start on what the first left behind would fail for another reason, and hide the first.
     pub fn get(&self) -> Result<Arc<S>> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shared) = slot.as_ref() {
-            return Ok(Arc::clone(shared));
-        }
-        let shared = Arc::new((self.start)()?);
-        *slot = Some(Arc::clone(&shared));
-        Ok(shared)
+        let start = || (self.start)().map(Arc::new).map_err(|e| format!("{e:#}"));
+        slot.get_or_insert_with(start).clone().map_err(|e| anyhow!(e))
     }
 
     pub fn end(&self) {

@@ -33,7 +33,7 @@ impl Kro {
                 env.kubectl(cluster, &["apply", "--server-side", "-f", &crd.display().to_string()])?;
             }
         }
-        env.kubectl(cluster, &["wait", "crd", "--all", "--for=condition=Established", "--timeout=30s"])?;
+        env.wait_crds(cluster)?;
         let name = format!("kro-{cluster}");
         let (metrics, health) = ports_of(env, &name)?;
         let command = programs::kro(&kro.controller, env.kubeconfig(cluster), metrics, health, args);

@@ -173,6 +173,20 @@ impl Environment {
         self.kubectl_with(name, &["apply", "-f", "-"], manifests)
     }
 
+    /// Waits until each CRD of a cluster is served. `kubectl wait` gives up on one that is too young to have a status.
+    ///
+    /// # Errors
+    /// One is not within half a minute; with its conditions.
+    pub fn wait_crds(&self, name: &str) -> Result<()> {
+        eventually(Duration::from_secs(30), &format!("CRDs of {name} established"), || {
+            let crds = self.api(name).list("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")?;
+            let waits = crds.iter().find(|crd| {
+                registration::condition(crd, "Established").is_none_or(|told| told["status"] != "True")
+            });
+            waits.map_or(Ok(()), |crd| Err(anyhow!("{}: {}", crd["metadata"]["name"], crd["status"])))
+        })
+    }
+
     /// Every object of every kind that matches a label selector, as `kind.group/name` with its namespace before it.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ impl ArgoCd {
         for crd in &programs.crds {
             env.kubectl("hub", &["apply", "--server-side", "-f", &crd.display().to_string()])?;
         }
-        env.kubectl("hub", &["wait", "crd", "--all", "--for=condition=Established", "--timeout=30s"])?;
+        env.wait_crds("hub")?;
         env.apply("hub", include_str!("argocd-base.yaml"))?;
         let health = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/argocd-health.yaml");
         env.apply("hub", &fs::read_to_string(health)?)?;
@@ -99,6 +99,7 @@ fn server(site: &Site<'_>, programs: &gitops::ArgoCd, name: &str) -> Result<Comm
         .env("ARGOCD_BINARY_NAME", name)
         // The server that it calls its own is then that of the kubeconfig.
         .env("ARGOCD_FAKE_IN_CLUSTER", "true")
+        .env("KUBECONFIG", site.env.kubeconfig("hub"))
         .env("ARGOCD_TLS_DATA_PATH", folder("tls")?)
         .env("ARGOCD_SSH_DATA_PATH", ssh)
         .env("ARGOCD_GPG_ENABLED", "false")
@@ -155,6 +156,18 @@ impl Tool for ArgoCd {
         for application in env.api("hub").list(APPLICATIONS)? {
             let name = application["metadata"]["name"].as_str().unwrap_or_default();
             env.api("hub").merge_patch(&format!("{APPLICATIONS}/{name}"), &asked)?;
+        }
+        Ok(())
+    }
+
+    /// As `argocd app terminate-op` does through the server that people talk to, which does not run here.
+    fn let_the_next_sync_begin(&self, env: &Environment) -> Result<()> {
+        let end = json!({"status": {"operationState": {"phase": "Terminating"}}});
+        for application in env.api("hub").list(APPLICATIONS)? {
+            let running = application["status"]["operationState"]["phase"] == "Running";
+            ensure!(running, "there is nothing to end: {}", said(&application));
+            let name = application["metadata"]["name"].as_str().unwrap_or_default();
+            env.api("hub").merge_patch(&format!("{APPLICATIONS}/{name}"), &end)?;
         }
         Ok(())
     }

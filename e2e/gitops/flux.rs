@@ -31,7 +31,7 @@ impl Flux {
         for crd in &programs.crds {
             env.kubectl("hub", &["apply", "--server-side", "-f", &crd.display().to_string()])?;
         }
-        env.kubectl("hub", &["wait", "crd", "--all", "--for=condition=Established", "--timeout=30s"])?;
+        env.wait_crds("hub")?;
         env.api("hub").post("/api/v1/namespaces", &json!({"metadata": {"name": NAMESPACE}}))?;
         let address = || ports::free().map(|port| format!("127.0.0.1:{port}"));
         let (storage, artifacts) = (site.dir.join("artifacts"), address()?);
@@ -119,6 +119,11 @@ impl Tool for Flux {
             let name = kustomization["metadata"]["name"].as_str().unwrap_or_default();
             hub.merge_patch(&format!("{KUSTOMIZATIONS}/{name}"), &asked)?;
         }
+        Ok(())
+    }
+
+    /// It does not wait for what it has asked to be deleted.
+    fn let_the_next_sync_begin(&self, _: &Environment) -> Result<()> {
         Ok(())
     }
 

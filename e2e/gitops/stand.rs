@@ -97,6 +97,13 @@ impl Stand {
         self.write(path, &text.replace(before, after))
     }
 
+    /// Leaves one YAML document of a file of the fleet, the one with this text, for the next commit.
+    pub fn keep_document(&self, path: &str, with: &str) -> Result<()> {
+        let text = self.repository.read(&format!("fleet/{path}")).with_context(|| format!("no {path}"))?;
+        let kept = text.split("\n---\n").find(|document| document.contains(with));
+        self.write(path, kept.with_context(|| format!("{path} has no document with {with:?}:\n{text}"))?)
+    }
+
     pub fn remove(&self, path: &str) -> Result<()> {
         self.repository.remove(&format!("fleet/{path}"))
     }
@@ -116,6 +123,11 @@ impl Stand {
     /// The tool looks again, at what it has seen already.
     pub fn ask(&self) -> Result<()> {
         self.tool.ask(&self.env)
+    }
+
+    /// What people do so that a sync which waits for deletions is followed by the next.
+    pub fn let_the_next_sync_begin(&self) -> Result<()> {
+        self.tool.let_the_next_sync_begin(&self.env)
     }
 
     /// The example is committed as it stands, alone, and the tool is green.
@@ -203,6 +215,15 @@ impl Stand {
         eventually(PATIENCE, &format!("page of {name} on {cluster} says {text:?}"), || {
             let page = self.page(cluster, name)?.context("there is none")?;
             ensure!(page["data"]["text"] == text, "{}", page["data"]);
+            Ok(())
+        })
+    }
+
+    /// Waits until nothing is left there of what is made of an instance.
+    pub fn wait_gone(&self, cluster: &str, name: &str) -> Result<()> {
+        eventually(PATIENCE, &format!("page of {name} gone from {cluster}"), || {
+            let page = self.page(cluster, name)?;
+            ensure!(page.is_none(), "{}", page.unwrap_or_default()["metadata"]);
             Ok(())
         })
     }

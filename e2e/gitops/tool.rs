@@ -35,6 +35,12 @@ pub trait Tool: Send + Sync {
     /// The hub refuses.
     fn ask(&self, env: &Environment) -> Result<()>;
 
+    /// What `examples/gitops/README.md` tells people to do so that a sync that still waits for deletions lets the next one begin.
+    ///
+    /// # Errors
+    /// The hub refuses.
+    fn let_the_next_sync_begin(&self, env: &Environment) -> Result<()>;
+
     fn processes(&self) -> &[Process];
 
     /// The ends of its logs, for failures.

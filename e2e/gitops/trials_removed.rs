@@ -1,17 +1,19 @@
 //! What a commit takes away.
 
 use super::Run;
-use super::stand::{PATIENCE, RGDS, SPOKES, Stand};
+use super::stand::{CLUSTERS, NOTES, PATIENCE, RGDS, SPOKES, Stand};
 use crate::env::eventually;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 pub const ALL: &[Run] = &[
     ("a_definition_removed_and_restored_takes_nothing_away", restored),
+    ("a_removal_that_waits_for_a_spoke_holds_up_no_later_edit", waiting),
     ("everything_removed_in_one_commit_leaves_the_spokes_empty", emptied),
 ];
 
 const DEFINITION: &str = "definitions/note.yaml";
+const INSTANCES: &str = "instances/notes.yaml";
 
 /// What says that an object was never made anew, nor written.
 fn identity(object: &Value) -> (Value, Value) {
@@ -42,6 +44,29 @@ fn restored(stand: &Stand) -> Result<()> {
     stand.wait_green(&commit)?;
     ensure!(pages()? == before, "made anew or written: {before:?}, {:?}", pages()?);
     Ok(())
+}
+
+/// Of the two notes one is on both spokes, one on the first alone.
+fn waiting(stand: &Stand) -> Result<()> {
+    stand.sync_example()?;
+    let both = format!("{NOTES}/everywhere");
+    let commit = stand.while_hanging("spoke-2", || {
+        stand.wait_reason(&format!("{CLUSTERS}/spoke-2"), "Unreachable")?;
+        stand.keep_document(INSTANCES, "name: europe")?;
+        stand.commit("one note goes")?;
+        stand.wait_gone("spoke-1", "everywhere")?;
+        let waits = stand.hub().get(&both)?.context("it did not wait for spoke-2")?;
+        ensure!(!waits["metadata"]["deletionTimestamp"].is_null(), "{}", waits["metadata"]);
+
+        stand.edit(INSTANCES, "text: in Europe alone", "text: edited while a removal waits")?;
+        let commit = stand.commit("the other is edited")?;
+        stand.let_the_next_sync_begin()?;
+        stand.wait_page("spoke-1", "europe", "edited while a removal waits")?;
+        ensure!(stand.hub().get(&both)?.is_some(), "it is gone although spoke-2 was not asked");
+        Ok(commit)
+    })?;
+    stand.wait_gone("spoke-2", "everywhere")?;
+    stand.wait_green(&commit)
 }
 
 fn emptied(stand: &Stand) -> Result<()> {
