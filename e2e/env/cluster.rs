@@ -11,11 +11,15 @@ use base64::Engine;
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 const START: Duration = Duration::from_secs(120);
 const APISERVER: &str = "kube-apiserver";
+const CONTROLLER_MANAGER: &str = "kube-controller-manager";
+/// Nodes are kwok's.
+const ALL_BUT_NODES: &str = "*,-node-ipam-controller,-node-lifecycle-controller";
 
 /// The whole of each request, once it has been answered.
 const AUDIT_POLICY: &str = r"
@@ -32,6 +36,8 @@ pub enum Programs {
     Workloads,
     /// Nothing, so that every request that is counted is ours.
     ServerOnly,
+    /// The garbage collector: what is deleted in the foreground, as Argo CD prunes, ends by its word alone.
+    GarbageCollector,
     /// As `ServerOnly`, and each request is written to `audit.log` in the cluster's folder, with its body.
     Audited,
 }
@@ -79,9 +85,12 @@ impl Cluster {
         } else {
             cluster.wait_ready()?;
         }
-        if run == Programs::Workloads {
-            cluster.start_workload_programs(shared).with_context(|| format!("cluster {name}"))?;
+        match run {
+            Programs::Workloads => cluster.start_workload_programs(shared),
+            Programs::GarbageCollector => cluster.start_garbage_collector(shared),
+            Programs::ServerOnly | Programs::Audited => Ok(()),
         }
+        .with_context(|| format!("cluster {name}"))?;
         Ok(cluster)
     }
 
@@ -183,24 +192,36 @@ impl Cluster {
         })?
     }
 
+    /// Another program of the cluster, unless it runs already.
+    fn keep_running(&self, name: &str, command: Command) -> Result<()> {
+        let process = match Process::open(&self.dir, name) {
+            Some(process) => process,
+            None => Process::spawn(command, &self.dir, name)?,
+        };
+        lock(&self.others).push(process);
+        Ok(())
+    }
+
+    fn start_garbage_collector(&self, shared: &Shared) -> Result<()> {
+        let only = "garbage-collector-controller";
+        let command = programs::kube_controller_manager(&shared.assets, &shared.pki, &self.kubeconfig, only);
+        self.keep_running(CONTROLLER_MANAGER, command)
+    }
+
     fn start_workload_programs(&self, shared: &Shared) -> Result<()> {
         let stages = self.dir.join("kwok-stages.yaml");
         fs::write(&stages, include_str!("kwok-stages.yaml"))?;
         let config = &self.kubeconfig;
         let commands = [
             (
-                "kube-controller-manager",
-                programs::kube_controller_manager(&shared.assets, &shared.pki, config),
+                CONTROLLER_MANAGER,
+                programs::kube_controller_manager(&shared.assets, &shared.pki, config, ALL_BUT_NODES),
             ),
             ("kube-scheduler", programs::kube_scheduler(&shared.assets, config)),
             ("kwok", programs::kwok(&shared.assets, config, &stages)),
         ];
         for (name, command) in commands {
-            let process = match Process::open(&self.dir, name) {
-                Some(process) => process,
-                None => Process::spawn(command, &self.dir, name)?,
-            };
-            lock(&self.others).push(process);
+            self.keep_running(name, command)?;
         }
         if self.api.get("/api/v1/nodes/fake")?.is_none() {
             let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {

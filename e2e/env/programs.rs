@@ -62,14 +62,15 @@ pub fn kro(controller: &Path, kubeconfig: &Path, metrics: u16, health: u16, args
     command
 }
 
-pub fn kube_controller_manager(assets: &Assets, pki: &Pki, kubeconfig: &Path) -> Command {
+/// With these of its controllers, as it names them.
+pub fn kube_controller_manager(assets: &Assets, pki: &Pki, kubeconfig: &Path, controllers: &str) -> Command {
     let mut command = Command::new(&assets.kube_controller_manager);
     command
         .arg(format!("--kubeconfig={}", kubeconfig.display()))
         .arg(format!("--service-account-private-key-file={}", pki.service_account_key.display()))
         .arg(format!("--root-ca-file={}", pki.ca_cert.display()))
         .args(["--leader-elect=false", "--secure-port=0", "--use-service-account-credentials=false"])
-        .args(["--controllers=*,-node-ipam-controller,-node-lifecycle-controller"])
+        .arg(format!("--controllers={controllers}"))
         .args(["--kube-api-qps=100", "--kube-api-burst=200"]);
     command
 }

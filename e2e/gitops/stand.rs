@@ -55,7 +55,7 @@ impl Stand {
     pub fn start(name: &str, tool: fn(&Site<'_>) -> Result<Box<dyn Tool>>) -> Result<Self> {
         gitops::installed("git", "git")?;
         let names: Vec<&str> = std::iter::once("hub").chain(SPOKES).collect();
-        let env = Environment::start_with(&scratch_folder().join(name), &names, Programs::ServerOnly)?;
+        let env = Environment::start_with(&scratch_folder().join(name), &names, Programs::GarbageCollector)?;
         let controller = Controller::start(&env, Options::default())?;
         for spoke in SPOKES {
             let secret = format!("{spoke}-kubeconfig");
