@@ -10,6 +10,7 @@ use serde_json::json;
 
 pub const TRIALS: &[Run] = &[
     ("definitions::a_field_that_came_goes_again_unless_an_instance_sets_it", a_field_goes_again),
+    ("definitions::a_field_goes_from_a_definition_and_its_instances_in_one_commit", a_field_goes_from_both),
     ("definitions::a_left_over_crd_without_instances_is_no_obstacle", a_left_over_crd),
 ];
 
@@ -70,6 +71,22 @@ fn a_field_goes_again(stand: &Stand) -> Result<()> {
     kind.edit("a", "{text: one, more: null}")?;
     wait_condition(&kind, "KindReady", "True")?;
     wait_field(&kind, false)?;
+    kind.remove("a")
+}
+
+/// Nobody looks meanwhile, so that what is on the spoke has the field still when its CRD is to lose it.
+fn a_field_goes_from_both(stand: &Stand) -> Result<()> {
+    let kind = stand.define(&note("def-both", "DefBoth", "{text: string, more: string}"))?;
+    kind.create("a", "eu", "{text: one, more: mine}")?;
+    kind.wait_active("a", &["eu"])?;
+    stand.kill_controller();
+    kind.edit_definition("spec: {schema: {spec: {text: string, more: null}}}")?;
+    kind.edit("a", "{text: two, more: null}")?;
+    stand.start_controller()?;
+    wait_field(&kind, false)?;
+    kind.wait_active("a", &["eu"])?;
+    let mirror = kind.on("eu", "a")?.context("no mirror")?;
+    ensure!(mirror["spec"] == json!({"text": "two"}), "{}", mirror["spec"]);
     kind.remove("a")
 }
 

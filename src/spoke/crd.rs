@@ -4,13 +4,16 @@
 use super::client::{ApiError, SpokeClient, Verbs};
 use crate::api::Object;
 use crate::api::keys::hub;
-use crate::api::names::HubId;
+use crate::api::maps::HashMap;
+use crate::api::names::{GroupKind, HubId};
 use crate::graph::Graph;
+use crate::reconcile::spoke::{Goal, MirrorContent, Task};
 use crate::reconcile::world::{CrdState, CrdWish, Rank};
 use crate::schema::compat::{self, Break, Conclusion, Look};
 use crate::schema::crd;
 use kube::core::ApiResource;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// On a CRD that this hub wrote: the kind, so that a watch of names alone can tell it.
@@ -56,19 +59,45 @@ pub struct Ensured {
     pub soon: bool,
 }
 
+/// The reason of a refusal: instances that are there carry what the change would break.
+const INCOMPATIBLE: &str = "Incompatible";
+
 /// Contact problems are no state of the CRD; another try follows after this.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// What may be done to a CRD of ours that is there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct May {
     /// It may break what is stored: the author says so.
     pub break_it: bool,
     pub rank: Rank,
+    pub told: Told,
+}
+
+/// What instances of the kind are told to be on the cluster, by namespace and name. Their mirrors may not be there yet, or be of
+/// earlier words: the CRD comes first.
+#[derive(Clone, Debug, Default)]
+pub struct Told(Arc<HashMap<(Arc<str>, Arc<str>), Arc<MirrorContent>>>);
+
+impl Told {
+    pub fn of<'a>(gk: &GroupKind, tasks: impl Iterator<Item = &'a Task>) -> Self {
+        let told = tasks.filter(|task| task.key.gk == *gk && task.is_mirrored()).filter_map(|task| {
+            let Goal::Run { mirror, suspended: false, .. } = &task.goal else { return None };
+            Some(((task.key.namespace.clone(), task.key.name.clone()), mirror.clone()))
+        });
+        Self(Arc::new(told.collect()))
+    }
+
+    /// The spec that a live instance is told to have.
+    fn spec(&self, live: &Value) -> Option<Value> {
+        let text = |path: &str| Arc::from(live.pointer(path).and_then(Value::as_str).unwrap_or_default());
+        let key = (text("/metadata/namespace"), text("/metadata/name"));
+        self.0.get(&key).map(|mirror| mirror.spec())
+    }
 }
 
 /// Makes the cluster serve the graph's kind. Trouble with contact leaves the state unknown, so that it is tried again.
-pub async fn ensure(client: &SpokeClient, graph: &Graph, hub_id: &HubId, may: May) -> Ensured {
+pub async fn ensure(client: &SpokeClient, graph: &Graph, hub_id: &HubId, may: &May) -> Ensured {
     let mut judged = None;
     let ended = try_ensure(client, graph, hub_id, may, &mut judged).await;
     let (reason, message, soon) = match ended {
@@ -76,7 +105,8 @@ pub async fn ensure(client: &SpokeClient, graph: &Graph, hub_id: &HubId, may: Ma
             let state = CrdState::Ready { hash, serves };
             return Ensured { state, judged, soon: false };
         }
-        Err(Ended::Refused(reason, message)) => (reason, message, false),
+        // What an instance there carries may be taken out of it by the next write of ours, which may be under way.
+        Err(Ended::Refused(reason, message)) => (reason, message, reason == INCOMPATIBLE),
         Err(Ended::Failed(error)) => {
             tracing::warn!(kind = %graph.gvk, %error, "ensuring the CRD failed");
             if error.is_contact_problem() {
@@ -148,7 +178,7 @@ pub async fn rehearse(
     client: &Verbs,
     graph: &Graph,
     hub_id: &HubId,
-    may: May,
+    may: &May,
 ) -> Result<(Ensured, Brought), ApiError> {
     let mut judged = None;
     let todo = todo(client, graph, hub_id, may, &mut judged).await;
@@ -183,7 +213,7 @@ async fn todo(
     client: &Verbs,
     graph: &Graph,
     hub_id: &HubId,
-    may: May,
+    may: &May,
     judged: &mut Option<Mark>,
 ) -> Result<Todo, Ended> {
     let resource = crd_resource();
@@ -208,11 +238,12 @@ async fn todo(
             }
             Verdict::Write => {}
             Verdict::Look(breaking) => {
-                let conclusion = look(client, &live.0, &breaking).await?.conclude(&name, may.break_it);
+                let look = look(client, &live.0, &breaking, &may.told).await?;
+                let conclusion = look.conclude(&name, may.break_it);
                 match conclusion {
                     Conclusion::Update => {}
                     Conclusion::Replace => replaced = Some(live),
-                    Conclusion::Refused(message) => return Err(Ended::Refused("Incompatible", message)),
+                    Conclusion::Refused(message) => return Err(Ended::Refused(INCOMPATIBLE, message)),
                 }
             }
             Verdict::Refused(reason, message) => return Err(Ended::Refused(reason, message)),
@@ -231,7 +262,7 @@ async fn try_ensure(
     client: &SpokeClient,
     graph: &Graph,
     hub_id: &HubId,
-    may: May,
+    may: &May,
     judged: &mut Option<Mark>,
 ) -> Result<Serves, Ended> {
     let resource = crd_resource();
@@ -303,11 +334,16 @@ fn judge(live: &Object, wanted: &Value, hub_id: &HubId) -> Verdict {
 /// So many instances are read at once.
 const PAGE: usize = 250;
 
-/// Asks the instances that are there what the changes of their CRD do to them.
+/// Asks the instances that are there what the changes of their CRD do to them, and to what they are told to be.
 ///
 /// # Errors
 /// They cannot be read.
-pub async fn look<'a>(client: &Verbs, live: &Value, breaking: &'a [Break]) -> Result<Look<'a>, ApiError> {
+pub async fn look<'a>(
+    client: &Verbs,
+    live: &Value,
+    breaking: &'a [Break],
+    told: &Told,
+) -> Result<Look<'a>, ApiError> {
     let text = |pointer: &str| live.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let versions = live.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten();
     let served = versions.filter(|v| v.get("served") != Some(&Value::Bool(false)));
@@ -321,7 +357,9 @@ pub async fn look<'a>(client: &Verbs, live: &Value, breaking: &'a [Break]) -> Re
         let page = client.get_json(&format!("{path}?limit={PAGE}&continue={token}")).await?;
         // A kind that is not served yet may have been before.
         let Some(page) = page else { return Ok(Look::blind(breaking)) };
-        page.get("items").and_then(Value::as_array).into_iter().flatten().for_each(|item| look.at(item));
+        for item in page.get("items").and_then(Value::as_array).into_iter().flatten() {
+            look.at(item, told.spec(item).as_ref());
+        }
         from = page.pointer("/metadata/continue").and_then(Value::as_str).unwrap_or_default().to_owned();
         if from.is_empty() || look.is_decided() {
             return Ok(look);

@@ -5,7 +5,7 @@ use crate::api::keys::kro;
 use crate::hub::context::Context;
 use crate::schema::compat::{self, Conclusion, Look};
 use crate::spoke::client::{ApiError, Verbs};
-use crate::spoke::crd::{crd_resource, is_established, look, names_refused, take_away};
+use crate::spoke::crd::{Told, crd_resource, is_established, look, names_refused, take_away};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ pub(in crate::hub) async fn ensure(
             } else {
                 let found = match changes.breaking.is_empty() {
                     true => Look::new(&[]),
-                    false => look(client, &live, &changes.breaking).await?,
+                    false => look(client, &live, &changes.breaking, &Told::default()).await?,
                 };
                 match found.conclude(name, may.break_stored) {
                     Conclusion::Update => client.at(&resource, "", name).merge_patch(&patch(wanted)).await?,
@@ -144,7 +144,7 @@ pub async fn foresee(
     if breaking.is_empty() || Object(live.clone()).is_deleting() {
         return Ok(Foreseen::Fine);
     }
-    match look(client, &live, &breaking).await?.unnamed().conclude(name, break_stored) {
+    match look(client, &live, &breaking, &Told::default()).await?.unnamed().conclude(name, break_stored) {
         Conclusion::Refused(message) => Ok(Foreseen::Refused(message)),
         Conclusion::Update | Conclusion::Replace => Ok(Foreseen::Fine),
     }

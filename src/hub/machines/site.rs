@@ -82,10 +82,7 @@ impl Driven {
                     let action = Box::new(action);
                     wanted.push(Wanted::Perform { key, task, action, resource });
                 }
-                Effect::EnsureCrd { graph, allow_breaking, rank } => {
-                    let may = crate::spoke::crd::May { break_it: allow_breaking, rank };
-                    wanted.push(Wanted::Crd { graph, may });
-                }
+                Effect::EnsureCrd { graph, may } => wanted.push(Wanted::Crd { graph, may }),
                 Effect::Watch { gk, selector, serial, .. } => {
                     let watch = Watch::new(gk.clone(), selector.as_deref().and_then(pair));
                     self.watches.insert(gk, (serial, watch));

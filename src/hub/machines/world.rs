@@ -278,7 +278,7 @@ impl World {
                 self.note(|| format!("{name}: wants the CRD of generation {}", graph.generation));
                 let hub_id = self.hub_id.clone();
                 let request = Request::new(|client| async move {
-                    let ensured = crd::ensure(&client, &graph, &hub_id, may).await;
+                    let ensured = crd::ensure(&client, &graph, &hub_id, &may).await;
                     Ended::Actor(Event::Crds(graph.gvk.group_kind(), ensured))
                 });
                 (Work::Crd, request)

@@ -3,7 +3,7 @@
 
 use super::{has_default, object, refused, same};
 use crate::api::text;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A path into an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,11 +179,14 @@ impl<'a> Look<'a> {
         Self { blind: true, ..Self::new(breaks) }
     }
 
-    pub fn at(&mut self, instance: &Value) {
+    /// An instance as it is, and the spec that it is told to have, where that is known: what it does not carry any more goes with
+    /// the next write.
+    pub fn at(&mut self, instance: &Value, spec: Option<&Value>) {
         self.any = true;
+        let told = spec.map(|spec| json!({"spec": spec}));
         let name = |field: &str| instance.pointer(field).and_then(Value::as_str).unwrap_or_default();
         for (change, names, count) in &mut self.breaks {
-            if change.breaks(instance) {
+            if change.breaks(instance) && told.as_ref().is_none_or(|told| change.breaks(told)) {
                 *count += 1;
                 if names.len() < NAMED {
                     let whole = [name("/metadata/namespace"), name("/metadata/name")];

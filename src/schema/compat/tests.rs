@@ -300,7 +300,7 @@ fn concluded(old: Value, new: Value, specs: &[Value]) -> Conclusion {
     let changes = compare(&fields(old), &fields(new));
     let mut look = Look::new(&changes.breaking);
     for (n, spec) in specs.iter().enumerate() {
-        look.at(&json!({"metadata": {"namespace": "n", "name": format!("i{n}")}, "spec": spec}));
+        look.at(&json!({"metadata": {"namespace": "n", "name": format!("i{n}")}, "spec": spec}), None);
     }
     look.conclude("webapps.kro.run", false)
 }
@@ -352,6 +352,40 @@ fn a_change_breaks_only_what_is_there() {
     }
 }
 
+/// What an instance is told to be comes after its CRD: the earlier words that are still there do not stand in the way.
+#[test]
+fn what_an_instance_is_told_to_lose_stands_in_nobodys_way() {
+    let with = |more: &str| fields(json!({"a": "string", "b": more}));
+    let without = fields(json!({"a": "string"}));
+    let live = json!({"metadata": {"name": "i"}, "spec": {"a": "1", "b": "x"}});
+    for (case, old, new, told, passes) in [
+        ("it loses the field", with("string"), without.clone(), json!({"a": "1"}), true),
+        ("it keeps it", with("string"), without.clone(), json!({"a": "2", "b": "y"}), false),
+        (
+            "it goes where it may",
+            with("string | enum=\"x,y\""),
+            with("string | enum=\"y\""),
+            json!({"b": "y"}),
+            true,
+        ),
+        (
+            "it stays where it may not",
+            with("string | enum=\"x,y\""),
+            with("string | enum=\"y\""),
+            json!({"b": "x"}),
+            false,
+        ),
+    ] {
+        let changes = compare(&old, &new);
+        let mut look = Look::new(&changes.breaking);
+        look.at(&live, Some(&told));
+        let mut untold = Look::new(&changes.breaking);
+        untold.at(&live, None);
+        assert_ne!(untold.conclude("x", false), Conclusion::Update, "{case}");
+        assert_eq!(look.conclude("x", false) == Conclusion::Update, passes, "{case}");
+    }
+}
+
 /// A write may be served by the schema of before, a moment after the CRD was changed: it stores the default of a field that
 /// is gone, which a field of that name would show again.
 #[test]
@@ -361,7 +395,10 @@ fn what_nobody_owns_was_set_by_nobody() {
     let concluded = |fields: &[Value]| {
         let records: Vec<Value> = fields.iter().map(|f| json!({"manager": "m", "fieldsV1": f})).collect();
         let mut look = Look::new(&changes.breaking);
-        look.at(&json!({"metadata": {"name": "i", "managedFields": records}, "spec": {"a": "1", "b": "x"}}));
+        look.at(
+            &json!({"metadata": {"name": "i", "managedFields": records}, "spec": {"a": "1", "b": "x"}}),
+            None,
+        );
         look.conclude("x", false) == Conclusion::Update
     };
     let (labels, a) = (json!({"f:metadata": {"f:labels": {}}}), json!({"f:spec": {".": {}, "f:a": {}}}));
@@ -389,7 +426,7 @@ fn what_the_status_showed_is_no_reason_to_keep_a_field() {
     };
     let changes = compare(&status(&["a", "b"]), &status(&["a"]));
     let mut look = Look::new(&changes.breaking);
-    look.at(&json!({"metadata": {"name": "i"}, "status": {"b": "x"}}));
+    look.at(&json!({"metadata": {"name": "i"}, "status": {"b": "x"}}), None);
     assert_eq!((changes.breaking.len(), look.conclude("x", false)), (1, Conclusion::Update));
 }
 
@@ -400,7 +437,7 @@ fn another_api_is_replaced_where_nothing_is_left_of_it() {
     assert_eq!(Look::new(&changes.breaking).conclude("x", false), Conclusion::Replace);
     for allowed in [false, true] {
         let mut look = Look::new(&changes.breaking);
-        look.at(&json!({"metadata": {"name": "i"}}));
+        look.at(&json!({"metadata": {"name": "i"}}), None);
         let refused = look.conclude("x", allowed);
         assert!(matches!(&refused, Conclusion::Refused(why) if why.contains("delete them")), "{refused:?}");
         assert!(matches!(Look::blind(&changes.breaking).conclude("x", allowed), Conclusion::Refused(_)));
@@ -415,7 +452,7 @@ fn what_cannot_be_looked_at_may_carry_anything_and_a_long_list_is_not_read_to_it
     let mut look = Look::new(&changes.breaking);
     let mut read = 0;
     while !look.is_decided() {
-        look.at(&json!({"metadata": {"name": format!("i{read}")}, "spec": {"b": "x"}}));
+        look.at(&json!({"metadata": {"name": format!("i{read}")}, "spec": {"b": "x"}}), None);
         read += 1;
     }
     let Conclusion::Refused(why) = look.conclude("x", false) else { panic!() };

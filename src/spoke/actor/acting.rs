@@ -7,6 +7,7 @@ use crate::graph::Graph;
 use crate::reconcile::spoke::{Action, Side, Task};
 use crate::reconcile::world::CrdWish;
 use crate::spoke::actor::Freshness;
+use crate::spoke::crd::{May, Told};
 use crate::spoke::perform;
 use crate::spoke::store::Open;
 use std::sync::Arc;
@@ -24,7 +25,11 @@ impl Actor {
                 let wish = CrdWish { hash: graph.crd_hash(), allow_breaking };
                 // Else another instance asked for it in the same turn.
                 if self.write_store(|s| s.crds.begin(&gk, Object(graph.crd.clone()).name(), &wish)) {
-                    self.ask(Effect::EnsureCrd { graph, allow_breaking, rank });
+                    let others = self.slots.values().filter_map(|slot| slot.machine.as_ref());
+                    // Its own machine is away while it is stepped.
+                    let tasks = others.map(|machine| &**machine.task()).chain([&**task]);
+                    let may = May { break_it: allow_breaking, rank, told: Told::of(&gk, tasks) };
+                    self.ask(Effect::EnsureCrd { graph, may });
                 }
             }
             action => {

@@ -5,8 +5,8 @@ use crate::api::Gvk;
 use crate::api::names::{GroupKind, InstanceKey};
 use crate::graph::Graph;
 use crate::reconcile::spoke::{Action, Task};
-use crate::reconcile::world::{Lookup, Rank, Stored};
-use crate::spoke::crd::Ensured;
+use crate::reconcile::world::{Lookup, Stored};
+use crate::spoke::crd::{Ensured, May};
 use crate::spoke::crd_names::CrdSeen;
 use crate::spoke::discovery::Served;
 use crate::spoke::messages::Said;
@@ -64,8 +64,7 @@ pub(crate) enum Effect {
     /// The kind's CRD is to be brought to the cluster: ends in one [`Event::Crds`].
     EnsureCrd {
         graph: Arc<Graph>,
-        allow_breaking: bool,
-        rank: Rank,
+        may: May,
     },
     /// Objects of a kind are to be watched, and are no longer by an earlier watch of the kind.
     Watch {

@@ -8,8 +8,9 @@ use crate::api::names::{ClusterName, GroupKind, HubId, InstanceKey};
 use crate::graph::Graph;
 use crate::metrics::Metrics;
 use crate::reconcile::spoke::{Action, Task};
-use crate::reconcile::world::{Lookup, Rank};
+use crate::reconcile::world::Lookup;
 use crate::spoke::client::{ApiError, SpokeClient};
+use crate::spoke::crd::May;
 use crate::spoke::discovery::Served;
 use crate::spoke::health::backoff;
 use crate::spoke::messages::Said;
@@ -63,7 +64,7 @@ impl Beside {
         match effect {
             Effect::Say(said) => return Some(said),
             Effect::Perform { key, task, action, resource } => self.perform(key, task, action, resource),
-            Effect::EnsureCrd { graph, allow_breaking, rank } => self.ensure_crd(graph, allow_breaking, rank),
+            Effect::EnsureCrd { graph, may } => self.ensure_crd(graph, may),
             Effect::Watch { gk, gvk, selector, serial } => self.watch(gk, gvk, selector, serial),
             Effect::WatchReference { subject, known, serial } => self.watch_reference(subject, known, serial),
             Effect::EndReference(subject) => {
@@ -102,11 +103,10 @@ impl Beside {
         self.spawn(work.instrument(span));
     }
 
-    fn ensure_crd(&self, graph: Arc<Graph>, allow_breaking: bool, rank: Rank) {
+    fn ensure_crd(&self, graph: Arc<Graph>, may: May) {
         let (client, hub_id, events) = (self.client.clone(), self.hub_id.clone(), self.events.clone());
         self.spawn(async move {
-            let ensured =
-                crd::ensure(&client, &graph, &hub_id, crd::May { break_it: allow_breaking, rank }).await;
+            let ensured = crd::ensure(&client, &graph, &hub_id, &may).await;
             drop(events.send(Box::new(Event::Crds(graph.gvk.group_kind(), ensured))));
         });
     }

@@ -229,9 +229,7 @@ impl Stage<'_> {
             Effect::Perform { key, task, action, resource } => {
                 self.perform(key, &task, action, resource).await
             }
-            Effect::EnsureCrd { graph, allow_breaking, rank } => {
-                self.ensure_crd(graph, super::crd::May { break_it: allow_breaking, rank }).await
-            }
+            Effect::EnsureCrd { graph, may } => self.ensure_crd(graph, &may).await,
             Effect::Watch { gk, gvk, selector, serial } => self.list(gk, gvk, selector, serial).await,
             Effect::WatchReference { subject, known, serial } => self.reference(subject, known, serial).await,
             Effect::Ask { lookup, .. } => self.ask(lookup).await,

@@ -120,7 +120,7 @@ impl Stage<'_> {
         Ok(Answer { events, ..Answer::default() })
     }
 
-    pub(super) async fn ensure_crd(&self, graph: Arc<Graph>, may: crd::May) -> Result<Answer, Failed> {
+    pub(super) async fn ensure_crd(&self, graph: Arc<Graph>, may: &crd::May) -> Result<Answer, Failed> {
         let ensured = crd::rehearse(self.verbs, &graph, &self.hub_id, may).await;
         let (ensured, brought) =
             ensured.map_err(failed(|| format!("patch customresourcedefinitions ({})", graph.crd_name())))?;
