@@ -1,6 +1,7 @@
 //! Registering a cluster: what is known of both sides, whether it may go on, and what is written there.
 
 use super::{Access, Account, Role, Rule};
+use crate::api::cluster::ChildNamespaces;
 use crate::api::keys::hub;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -142,8 +143,23 @@ pub fn secret(survey: &Survey, labels: &[(String, String)], way: &Way, kubeconfi
     secret
 }
 
+/// What a Cluster says that its Secret cannot.
+#[derive(Clone, Debug, Default)]
+pub struct Says {
+    /// Only instances of these namespaces are placed there.
+    pub allowed_namespaces: Vec<String>,
+    /// Into which namespaces instances may write there.
+    pub child_namespaces: Option<ChildNamespaces>,
+}
+
+impl Says {
+    pub fn is_nothing(&self) -> bool {
+        self.allowed_namespaces.is_empty() && self.child_namespaces.is_none()
+    }
+}
+
 /// The Cluster, where it says more than its Secret can.
-pub fn cluster(survey: &Survey, labels: &[(String, String)], namespaces: &[String]) -> Value {
+pub fn cluster(survey: &Survey, labels: &[(String, String)], says: &Says) -> Value {
     let mut object = json!({
         "apiVersion": "hub.kro.run/v1alpha1", "kind": "Cluster",
         "metadata": {"name": survey.name},
@@ -152,10 +168,24 @@ pub fn cluster(survey: &Survey, labels: &[(String, String)], namespaces: &[Strin
     for (key, value) in labels {
         object["metadata"]["labels"][key] = json!(value);
     }
-    if !namespaces.is_empty() {
-        object["spec"]["allowedNamespaces"] = json!(namespaces);
+    if !says.allowed_namespaces.is_empty() {
+        object["spec"]["allowedNamespaces"] = json!(says.allowed_namespaces);
+    }
+    if let Some(policy) = &says.child_namespaces {
+        object["spec"]["childNamespaces"] = json!(policy);
     }
     object
+}
+
+/// The same in words: `allowedNamespaces shop, childNamespaces Own,logs`.
+pub fn said(says: &Says) -> String {
+    let allowed = (!says.allowed_namespaces.is_empty())
+        .then(|| format!("allowedNamespaces {}", says.allowed_namespaces.join(",")));
+    let policy = says.child_namespaces.as_ref().map(|said| {
+        let words = std::iter::once(format!("{:?}", said.policy)).chain(said.also.iter().cloned());
+        format!("childNamespaces {}", words.collect::<Vec<_>>().join(","))
+    });
+    allowed.into_iter().chain(policy).collect::<Vec<_>>().join(", ")
 }
 
 /// Label of what a registration makes on a spoke.

@@ -1,8 +1,7 @@
 //! `kro-hub controller`: its flags, and how it starts and stops.
 
 use super::gates::Gates;
-use crate::api::cluster::{ChildNamespacePolicy, ChildNamespaces};
-use crate::api::naming;
+use crate::api::cluster::ChildNamespaces;
 use crate::graph::Options;
 use crate::hub::{LeaseTimes, Settings};
 use crate::reconcile::fleet::placement::DefaultPlacement;
@@ -33,7 +32,7 @@ pub struct Args {
     #[arg(long, env = "KRO_HUB_DEFAULT_PLACEMENT", value_enum, default_value = "local")]
     default_placement: Placement,
     /// Into which namespaces of the hub itself instances may write their resources: Any, Own, or Own and more, as `Own,logs`
-    #[arg(long, env = "KRO_HUB_LOCAL_CHILD_NAMESPACES", default_value = "Any", value_name = "POLICY", value_parser = child_namespaces)]
+    #[arg(long, env = "KRO_HUB_LOCAL_CHILD_NAMESPACES", default_value = "Any", value_name = "POLICY", value_parser = super::bounds::child_namespaces)]
     local_child_namespaces: ChildNamespaces,
     /// Id of this hub, when it is set up anew and its ConfigMap kro-hub-id is not restored
     #[arg(long, env = "KRO_HUB_ID", value_name = "ID")]
@@ -112,20 +111,6 @@ pub(super) fn address(text: &str) -> Result<Address, String> {
         return Ok(Address(Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))));
     }
     text.parse().map(|a| Address(Some(a))).map_err(|_| "write HOST:PORT, :PORT or 0".to_owned())
-}
-
-/// `Any`, or `Own` with the namespaces that are allowed besides.
-fn child_namespaces(text: &str) -> Result<ChildNamespaces, String> {
-    let mut words = text.split(',').map(str::trim);
-    let also = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
-    match (words.next(), words.collect::<Vec<_>>()) {
-        (Some("Any"), rest) if rest.is_empty() => Ok(ChildNamespaces::default()),
-        (Some("Own"), rest) => match rest.iter().find_map(|name| naming::namespace(name).err()) {
-            Some(why) => Err(format!("write namespaces after Own: {why}")),
-            None => Ok(ChildNamespaces { policy: ChildNamespacePolicy::Own, also: also(rest) }),
-        },
-        _ => Err("write Any, Own, or Own and namespaces, as Own,logs".to_owned()),
-    }
 }
 
 /// Plain seconds, or as in Go: `15s`, `1500ms`, `2m`.
@@ -235,27 +220,6 @@ pub(super) fn log_to_stderr(filter: &str, format: LogFormat) -> anyhow::Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn into_which_namespaces_of_the_hub() {
-        let own = |also: &[&str]| {
-            let also = also.iter().map(|&name| name.to_owned()).collect();
-            Ok(ChildNamespaces { policy: ChildNamespacePolicy::Own, also })
-        };
-        let cases = [
-            ("Any", Some(Ok(ChildNamespaces::default()))),
-            ("Own", Some(own(&[]))),
-            ("Own,logs, audit", Some(own(&["logs", "audit"]))),
-            ("Any,logs", None),
-            ("logs", None),
-            ("Own,", None),
-            ("Own,Logs", None),
-            ("", None),
-        ];
-        for (text, want) in cases {
-            assert_eq!(Some(child_namespaces(text)).filter(Result::is_ok), want, "{text:?}");
-        }
-    }
 
     #[test]
     fn addresses_and_times() {

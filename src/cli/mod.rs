@@ -2,6 +2,7 @@
 
 mod approve;
 mod argocd;
+mod bounds;
 mod cel;
 mod check;
 mod cluster;
@@ -19,6 +20,7 @@ mod gates;
 mod get;
 mod graph;
 mod plan;
+mod progress;
 mod rbac;
 mod render;
 mod show;

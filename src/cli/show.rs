@@ -49,6 +49,10 @@ impl Showing {
         }
     }
 
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// A line on standard error.
     pub fn note(&self, text: &str) {
         if !self.quiet {

@@ -6,6 +6,7 @@ use crate::hub::resources;
 use crate::spoke::client::{ApiError, Verbs};
 use crate::spoke::lists::{self, Which};
 use kube::core::ApiResource;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A connection to one cluster.
@@ -62,6 +63,21 @@ impl Connection {
         let what = format!("list {}{}", named(resource), in_namespace(which.namespace));
         let read = self.within(&what, lists::all(&self.verbs, resource, which)).await?;
         Ok(read.into_iter().map(Object).collect())
+    }
+
+    /// All objects of a kind; where only those of some namespaces may be read, these, and whether that is so.
+    ///
+    /// # Errors
+    /// As [`Self::within`].
+    pub async fn list_within_reach(
+        &self,
+        resource: &ApiResource,
+        namespaces: &BTreeSet<String>,
+    ) -> Result<(Vec<Object>, bool), Failure> {
+        let what = format!("list {}", named(resource));
+        let read = lists::within_reach(&self.verbs, resource, None, namespaces);
+        let (read, narrowed) = self.within(&what, read).await?;
+        Ok((read.into_iter().map(Object).collect(), narrowed))
     }
 
     /// One object; `None` where there is none of this name. The namespace is empty where the kind is cluster scoped.

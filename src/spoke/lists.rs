@@ -3,6 +3,7 @@
 use super::client::{ApiError, Verbs, path};
 use kube::core::ApiResource;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// Objects asked for in one page.
 const PAGE: u32 = 1000;
@@ -29,6 +30,27 @@ impl Which<'_> {
         }
         format!("{}?{}", path(resource, self.namespace.unwrap_or_default(), ""), query.finish())
     }
+}
+
+/// All of them over all namespaces; where only those of some namespaces may be read, these, and whether that is so.
+///
+/// # Errors
+/// As [`all`], or they may be read nowhere.
+pub async fn within_reach(
+    client: &Verbs,
+    resource: &ApiResource,
+    selector: Option<&str>,
+    namespaces: &BTreeSet<String>,
+) -> Result<(Vec<Value>, bool), ApiError> {
+    match all(client, resource, Which { namespace: None, selector }).await {
+        Err(ApiError::Forbidden { .. }) if !namespaces.is_empty() => {}
+        read => return read.map(|objects| (objects, false)),
+    }
+    let mut out = Vec::new();
+    for namespace in namespaces {
+        out.extend(all(client, resource, Which { namespace: Some(namespace), selector }).await?);
+    }
+    Ok((out, true))
 }
 
 /// All of them.

@@ -1,8 +1,10 @@
 //! `kro-hub cluster add`
 
 use super::{Both, confirm, print};
-use crate::access::register::{self, Way};
+use crate::access::register::{self, Says, Way};
 use crate::access::{Access, Account, Question, warnings};
+use crate::api::cluster::ChildNamespaces;
+use crate::cli::bounds::child_namespaces;
 use crate::cli::rbac::{self, FromHub};
 use crate::cli::validate::Judging;
 use crate::edge::clusters::{Hub, Order, Surveyed, TokenKind, enrol, survey, warns};
@@ -39,6 +41,9 @@ pub struct Args {
     /// Only instances of these namespaces may be placed there
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     allowed_namespaces: Vec<String>,
+    /// Into which namespaces instances may write their resources there: Any, Own, or Own and more, as `Own,logs`
+    #[arg(long, value_name = "POLICY", value_parser = child_namespaces)]
+    child_namespaces: Option<ChildNamespaces>,
     /// Say what would be written, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -135,7 +140,7 @@ impl Args {
         let order = Order {
             way,
             labels: self.labels.clone(),
-            namespaces: self.allowed_namespaces.clone(),
+            says: self.says(),
             account,
             roles,
             warnings: self.warnings(),
@@ -215,6 +220,14 @@ impl Args {
         Ok((known.objects(), Some(known)))
     }
 
+    /// What the Cluster is to say.
+    fn says(&self) -> Says {
+        Says {
+            allowed_namespaces: self.allowed_namespaces.clone(),
+            child_namespaces: self.child_namespaces.clone(),
+        }
+    }
+
     /// What warns of edits there, where that is wanted.
     fn warnings(&self) -> Vec<Value> {
         if self.warn_on_edit { warnings::of_edits() } else { Vec::new() }
@@ -270,9 +283,13 @@ impl Args {
         } else {
             String::new()
         };
+        let cluster = match register::said(&self.says()).as_str() {
+            "" => String::new(),
+            said => format!(", Cluster {} with {said}", self.name),
+        };
         format!(
             "creates on {}: namespace {}, ServiceAccount {}, token, {roles}{warned}\n\
-             creates on the hub: Secret {}/{}, labels hub.kro.run/cluster=true{}\n",
+             creates on the hub: Secret {}/{}, labels hub.kro.run/cluster=true{}{cluster}\n",
             spoke.name,
             account.namespace,
             account.name,
@@ -342,7 +359,7 @@ impl Args {
         for object in on_spoke {
             let _ = write!(out, "---\n{}\n", yaml(&object).trim_end());
         }
-        let cluster = register::cluster(&survey, &self.labels, &self.allowed_namespaces);
+        let cluster = register::cluster(&survey, &self.labels, &self.says());
         let _ = write!(out, "---\n# For the hub.\n{}\n", yaml(&cluster).trim_end());
         let mut secret = register::secret(&survey, &self.labels, way, "");
         if let Some(fields) = secret.as_object_mut() {

@@ -1,10 +1,10 @@
 //! `kro-hub cluster remove`
 
 use super::{Both, confirm, print};
-use crate::access::Account;
+use crate::access::{Account, warnings};
 use crate::api::Object;
 use crate::edge::Failure;
-use crate::edge::clusters::{Leaving, clean, remove, status_of};
+use crate::edge::clusters::{Leaving, clean, remove, status_of, unwarn};
 use clap::{Args as ClapArgs, ValueEnum};
 use std::process::ExitCode;
 
@@ -16,7 +16,7 @@ pub struct Args {
     /// What happens to what runs there
     #[arg(long, value_enum, default_value = "keep")]
     workloads: Workloads,
-    /// Delete on the cluster what registering made there: roles, account, tokens, the claim; needs --context
+    /// Delete on the cluster all that registering made there, not only what warns of edits: roles, account, tokens, the claim; needs --context
     #[arg(long, requires = "context")]
     clean: bool,
     /// Do not ask
@@ -42,7 +42,7 @@ impl Args {
         let hub = self.both.hub(&person).await?;
         let cluster = hub.known(&self.name).await?;
         // What cannot be cleaned is known before anything goes.
-        let spoke = if self.clean { Some(self.both.spoke(&person).await?) } else { None };
+        let spoke = if self.both.context.is_some() { Some(self.both.spoke(&person).await?) } else { None };
         if let Some(spoke) = &spoke {
             let (known, uid) =
                 (cluster.str_at("/status/kubeSystemUID"), spoke.system_uid().await?.unwrap_or_default());
@@ -71,17 +71,39 @@ impl Args {
             if secret.is_empty() { String::new() } else { format!("{fine} Secret {secret} deleted   ") };
         print(&format!("{secret}{fine} Cluster {} gone after {} s\n", self.name, took.as_secs()));
         match &spoke {
-            Some(spoke) => {
+            Some(spoke) if self.clean => {
                 let gone = clean(spoke, &Account::on_spoke(), hub_id.as_deref()).await?;
                 print(&format!("{fine} deleted on {}: {}\n", spoke.name, gone.join(", ")));
+                return Ok(ExitCode::SUCCESS);
             }
-            None if cluster.0.pointer("/spec/local").is_none() => print(&format!(
-                "access on the cluster stays: kro-hub rbac --for spoke | kubectl --context CONTEXT-OF-{} delete -f -\n",
-                self.name
-            )),
-            None => {}
+            Some(spoke) if unwarn(spoke).await? => {
+                print(&format!("{fine} {} warns of edits no more\n", spoke.name));
+            }
+            Some(_) | None => {}
+        }
+        if cluster.0.pointer("/spec/local").is_none() {
+            print(&self.left_there(spoke.is_some()));
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// What of registering is still on the cluster. `unwarned`: nothing warns of edits there.
+    fn left_there(&self, unwarned: bool) -> String {
+        let context = match &self.both.context {
+            Some(context) => context.clone(),
+            None => format!("CONTEXT-OF-{}", self.name),
+        };
+        let access = format!(
+            "access on the cluster stays: kro-hub rbac --for spoke | kubectl --context {context} delete -f -\n"
+        );
+        if unwarned {
+            return access;
+        }
+        let policy = warnings::POLICY;
+        format!(
+            "{access}so do warnings of edits (--warn-on-edit), untrue from now on: kubectl --context {context} delete \
+             validatingadmissionpolicybinding,validatingadmissionpolicy {policy} --ignore-not-found\n"
+        )
     }
 
     fn stays(&self, cluster: &Object, count: usize) -> String {

@@ -12,7 +12,7 @@ use crate::graph::{Graph, Leaf, Origin};
 use crate::reconcile::fleet::ClusterState;
 use crate::reconcile::fleet::overriding::Layer;
 use crate::reconcile::fleet::placement::{Decision, Past};
-use crate::reconcile::policy::PolicyName;
+use crate::reconcile::policy::{Effective, PolicyName};
 use crate::schema::compat;
 use crate::view::changes::{
     Action, Change, Changes, ClusterChange, DefinitionChange, InstanceChanges, Named, OfCluster, Told,
@@ -111,6 +111,11 @@ impl<'s> Revision<'s> {
     /// Decides its Placements.
     pub fn new(side: &'s Side<'s>, policies: &mut Policies) -> Self {
         Self { decided: policies.decide(side), side, layers: BTreeMap::new() }
+    }
+
+    /// The Placements that concern an instance.
+    pub fn concerning(&self, instance: &Object) -> Vec<Arc<Effective>> {
+        concerning(&self.decided, instance).into_iter().map(|decided| decided.of.clone()).collect()
     }
 
     /// An instance, and where it goes by what it remembers.

@@ -208,6 +208,19 @@ fn what_a_placement_would_lose_of_its_clusters_is_held_too() {
 }
 
 #[test]
+fn on_the_local_cluster_the_instance_is_as_written() {
+    let local = "---\napiVersion: hub.kro.run/v1alpha1\nkind: Cluster\nmetadata: {name: here, labels: {region: us}}\nspec: {local: true}\n";
+    let fleet = cluster("us-1", "us") + local;
+    let shop = SHOP.replace("hub.kro.run/clusters: '*'", "hub.kro.run/clusters: 'us-1,here'");
+    let text = compared(&[WEB, &shop, &fleet], &[WEB, &shop, PIN, &fleet], "").unwrap().text(&LOOK);
+    assert!(
+        text.starts_with("us-1   1 instance\n") && text.contains("\"app:1\" -> \"app:pinned\""),
+        "{text}"
+    );
+    assert!(!text.contains("here"), "overrides are for copies: {text}");
+}
+
+#[test]
 fn a_cluster_that_is_taken_out_keeps_what_it_has() {
     let (before, after) = (clusters(), cluster("eu-1", "eu"));
     check(

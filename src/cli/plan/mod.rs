@@ -3,8 +3,10 @@
 mod deciding;
 mod overlay;
 mod reading;
+mod share;
 #[cfg(test)]
 mod tests;
+mod travel;
 
 use super::cluster::confirm;
 use super::connection::Connecting;
@@ -12,14 +14,16 @@ use super::diff::comparing::{Revision, definitions, registered};
 use super::diff::placing::Policies;
 use super::diff::side::Side;
 use super::get::chosen;
+use super::progress::Progress;
 use super::show::{self, Showing};
 use super::validate::{self, Judged, Judging};
+use crate::api::cluster::ChildNamespaces;
 use crate::api::names::ClusterName;
-use crate::edge::planning::{Planner, Stage};
-use crate::edge::{Failure, Hub, Person, Sort, Way, Ways, reach};
-use crate::view::changes::{
-    Action, Changes, DefinitionChange, InstanceChanges, OfCluster, Outcome, Plan, Told, Unplanned, groups,
-};
+use crate::cli::bounds::child_namespaces;
+use crate::edge::planning::{Planned, Planner, Stage};
+use crate::edge::{Connection, Failure, Hub, Person, Sort, Way, Ways, reach};
+use crate::reconcile::fleet::on_hub::ITSELF;
+use crate::view::changes::{Action, Changes, DefinitionChange, OfCluster, Outcome, Plan, Unplanned, groups};
 use crate::view::document::View;
 use clap::{Args as ClapArgs, ValueEnum};
 use deciding::{Decided, Orders};
@@ -29,7 +33,6 @@ use reading::Read;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 /// Clusters that are planned at the same time.
 const AT_ONCE: usize = 32;
@@ -70,6 +73,9 @@ pub struct Args {
     /// Namespace of the controller on the hub
     #[arg(long, value_name = "NAME", default_value = "kro-hub")]
     hub_namespace: String,
+    /// The same flag of the controller: into which namespaces of the hub itself instances may write their resources
+    #[arg(long, value_name = "POLICY", default_value = "Any", value_parser = child_namespaces)]
+    local_child_namespaces: ChildNamespaces,
     /// Do not ask, however much there is to try
     #[arg(short, long)]
     yes: bool,
@@ -116,6 +122,7 @@ async fn plan(args: &Args) -> Result<ExitCode, Failure> {
     let hub = Hub::new(person.hub().await?);
     let files = args.judging.read(&args.paths).map_err(wrong)?;
     let read = reading::read(&hub, &files, &args.hub_namespace).await?;
+    args.showing.notes(read.notes.clone());
     let laid = overlay::lay(&read, files, &args.delete, &hub.connection.namespace).map_err(wrong)?;
     args.showing.notes(laid.notes.clone());
     let judge = |texts| args.judging.judge_served(texts, read.documents.clone()).map_err(wrong);
@@ -161,10 +168,17 @@ async fn view(
         graphs: (before.graphs(), after.graphs()),
         touched: &laid.touched,
         hub_id: read.hub_id.clone(),
+        of_hub: &args.local_child_namespaces,
+        live: read.objects.iter().map(|object| (object.object_ref(), object)).collect(),
+        revisions: &read.revisions,
     };
-    let mut orders = decided.orders();
+    let hub_name = decided.hub();
+    let (mut orders, rollouts) = decided.orders();
     if let Some(wanted) = &wanted {
-        orders.retain(|name, _| wanted.contains(name.as_str()));
+        let is_wanted = |name: &ClusterName| wanted.contains(name.as_str());
+        let reads_hub = orders.iter().any(|(name, orders)| is_wanted(name) && orders.reads_hub());
+        // What lives on the hub is tried for those who read it.
+        orders.retain(|name, _| is_wanted(name) || (*name == hub_name && reads_hub));
     }
     let tried: usize = orders.values().map(Orders::size).sum();
     if tried > MOST_TRIED && !args.yes {
@@ -174,36 +188,43 @@ async fn view(
         }
     }
     let planner = Planner::new(read.hub_id.clone(), deciding::definitions(&after.graphs()))?;
-    let ways = Ways {
-        contexts: args.from == From::Spokes,
-        named: args.spoke_context.iter().cloned().collect(),
-        hub_credentials: args.hub_credentials,
-    };
-    let each = orders.iter().map(|(name, orders)| {
-        let (planner, ways) = (&planner, &ways);
-        async move { (name.clone(), on_cluster(person, hub, planner, ways, (read, name, orders)).await) }
-    });
-    let done: Vec<_> = stream::iter(each).buffered(AT_ONCE).collect().await;
+    let progress = Progress::of(orders.keys().map(place));
+    let trying = Trying { args, person, hub, read, planner, progress: &progress };
     let mut all = Vec::new();
     let mut unplanned = Vec::new();
-    for (name, planned) in done {
+    for (name, planned) in progress.during(&args.showing, trying.all(&hub_name, orders)).await {
+        let on_hub = name.as_str() == ITSELF;
+        if let Ok(Planned { narrowed, .. }) = &planned
+            && !narrowed.is_empty()
+        {
+            let kinds: Vec<&str> = narrowed.iter().map(String::as_str).collect();
+            args.showing.note(&format!(
+                "note: {}: you may not list {} in all namespaces: what is elsewhere than its instance may not be told",
+                place(&name),
+                kinds.join(", ")
+            ));
+        }
         match planned {
-            Ok(instances) => all.push(OfCluster { name: Some(name.to_string()), instances }),
+            Ok(_) if wanted.as_ref().is_some_and(|wanted| !wanted.contains(name.as_str())) => {}
+            Ok(planned) => {
+                let name = (!on_hub).then(|| name.to_string());
+                all.push(OfCluster { name, instances: planned.instances });
+            }
             Err(failure) => {
                 let forgiven = args.unreachable == Unreachable::Skip && failure.sort == Sort::Silent;
-                let reason = failure.text;
-                unplanned.push(Unplanned { cluster: name.to_string(), reason, forgiven });
+                let cluster = if on_hub { String::new() } else { name.to_string() };
+                unplanned.push(Unplanned { cluster, hub: on_hub, reason: failure.text, forgiven });
             }
         }
     }
     let (groups, mut summary) = groups(&all);
-    summary.unplanned = unplanned.len();
+    summary.unplanned = unplanned.iter().filter(|one| !one.hub).count();
     let changed: BTreeSet<&String> = groups.iter().flat_map(|group| &group.clusters).collect();
     let names = all.iter().filter_map(|of| of.name.clone());
     let unchanged = names.filter(|name| !changed.contains(name)).collect();
     let clusters = if wanted.is_none() { registered(&was, &is) } else { Vec::new() };
     let definitions = numbered(definitions(&was, &is), &read.revisions);
-    Ok(Plan { changes: Changes { summary, clusters, definitions, groups }, unplanned, unchanged })
+    Ok(Plan { changes: Changes { summary, clusters, definitions, groups }, rollouts, unplanned, unchanged })
 }
 
 fn side<'j>(judged: &'j Judged, read: &Read) -> Result<Side<'j>, Failure> {
@@ -221,25 +242,69 @@ fn numbered(mut all: Vec<DefinitionChange>, known: &BTreeMap<String, i64>) -> Ve
     all
 }
 
-async fn on_cluster(
-    person: &Person,
-    hub: &Hub,
-    planner: &Planner,
-    ways: &Ways,
-    (read, name, orders): (&Read, &ClusterName, &Orders),
-) -> Result<Vec<Arc<Told<InstanceChanges>>>, Failure> {
-    let Some(cluster) = read.clusters.iter().find(|cluster| cluster.name() == name.as_str()) else {
-        return Err(Failure::usage("it is not registered yet"));
-    };
-    let (connection, way) = reach(person, hub, cluster, ways).await?;
-    let local = way == Way::Hub;
-    planner
-        .plan(&Stage {
-            connection: &connection,
-            local,
-            bounds: &orders.bounds,
-            facts: &orders.facts,
-            wishes: &orders.wishes,
-        })
-        .await
+/// What is needed to try something on any cluster.
+struct Trying<'t> {
+    args: &'t Args,
+    person: &'t Person,
+    hub: &'t Hub,
+    read: &'t Read,
+    planner: Planner,
+    progress: &'t Progress,
+}
+
+/// What people call it.
+fn place(name: &ClusterName) -> String {
+    if name.as_str() == ITSELF { "the hub".to_owned() } else { name.to_string() }
+}
+
+impl Trying<'_> {
+    /// First what lives on the hub, since other clusters read it.
+    async fn all(
+        &self,
+        hub: &ClusterName,
+        mut orders: BTreeMap<ClusterName, Orders>,
+    ) -> Vec<(ClusterName, Result<Planned, Failure>)> {
+        let mut done = Vec::new();
+        if let Some(first) = orders.remove(hub) {
+            let planned = self.on_cluster(hub, &first).await;
+            if let Ok(planned) = &planned {
+                orders.values_mut().for_each(|orders| orders.give(&planned.on_hub));
+            }
+            done.push((hub.clone(), planned));
+        }
+        let each = orders
+            .iter()
+            .map(|(name, orders)| async move { (name.clone(), self.on_cluster(name, orders).await) });
+        done.extend(stream::iter(each).buffered(AT_ONCE).collect::<Vec<_>>().await);
+        done.sort_by(|(a, _), (b, _)| a.cmp(b));
+        done
+    }
+
+    async fn on_cluster(&self, name: &ClusterName, orders: &Orders) -> Result<Planned, Failure> {
+        let planned = self.tried(name, orders).await;
+        self.progress.done(&place(name));
+        planned
+    }
+
+    async fn tried(&self, name: &ClusterName, orders: &Orders) -> Result<Planned, Failure> {
+        let (connection, way) = self.reach(name).await?;
+        let Orders { bounds, facts, wishes } = orders;
+        let local = way == Way::Hub;
+        self.planner.plan(&Stage { connection: &connection, local, bounds, facts, wishes }).await
+    }
+
+    async fn reach(&self, name: &ClusterName) -> Result<(Connection, Way), Failure> {
+        if name.as_str() == ITSELF {
+            return Ok((self.hub.connection.clone(), Way::Hub));
+        }
+        let Some(cluster) = self.read.clusters.iter().find(|cluster| cluster.name() == name.as_str()) else {
+            return Err(Failure::usage("it is not registered yet"));
+        };
+        let ways = Ways {
+            contexts: self.args.from == From::Spokes,
+            named: self.args.spoke_context.iter().cloned().collect(),
+            hub_credentials: self.args.hub_credentials,
+        };
+        reach(self.person, self.hub, cluster, &ways).await
+    }
 }

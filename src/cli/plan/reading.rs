@@ -9,9 +9,7 @@ use crate::edge::{Failure, Hub, Sort, clusters};
 use crate::graph;
 use crate::hub::resources;
 use crate::schema::openapi::{self, Document};
-use crate::spoke::lists::Which;
 use crate::view::kinds::Generated;
-use kube::core::ApiResource;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +25,8 @@ pub struct Read {
     /// What the hub says of the kinds that definitions name.
     pub documents: Vec<Document>,
     pub hub_id: HubId,
+    /// What is worth a word.
+    pub notes: Vec<String>,
 }
 
 /// # Errors
@@ -35,13 +35,30 @@ pub async fn read(hub: &Hub, files: &[(String, Object)], namespace: &str) -> Res
     let registered = hub.clusters_or_fail().await?;
     let definitions = hub.definitions().await?;
     let mut objects = [definitions.clone(), registered.clone()].concat();
-    for resource in [resources::cluster_placements(), resources::placements()] {
-        objects.extend(all(hub, &resource).await?);
+    let named = files.iter().map(|(_, object)| object.namespace()).chain([hub.connection.namespace.as_str()]);
+    let namespaces: BTreeSet<String> = named.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let (mut narrow, mut hidden, none) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for (resource, namespaced) in [(resources::cluster_placements(), false), (resources::placements(), true)]
+    {
+        let namespaces = if namespaced { &namespaces } else { &none };
+        let (found, narrowed) = served(hub.connection.list_within_reach(&resource, namespaces).await)?;
+        objects.extend(found);
+        narrow.extend(narrowed.then_some(resource.plural));
     }
     for kind in definitions.iter().filter_map(Generated::of) {
-        let found = hub.connection.list(&kind.resource(), Which::default()).await;
-        objects.extend(served(found)?);
+        let namespaces = if kind.namespaced { &namespaces } else { &none };
+        let (resource, is_meant) = (kind.resource(), is_named(&kind, files));
+        match served(hub.connection.list_within_reach(&resource, namespaces).await) {
+            // What nobody asks of is nobody's to see.
+            Err(failure) if failure.sort == Sort::Forbidden && !is_meant => hidden.push(resource.plural),
+            read => {
+                let (found, narrowed) = read?;
+                objects.extend(found);
+                narrow.extend(narrowed.then_some(resource.plural));
+            }
+        }
     }
+    let notes = notes(&narrow, &hidden, &namespaces);
     let mut revisions: BTreeMap<String, i64> = BTreeMap::new();
     for revision in hub.revisions(None).await? {
         let number = revision.0.pointer("/spec/revision").and_then(Value::as_i64).unwrap_or_default();
@@ -58,17 +75,37 @@ pub async fn read(hub: &Hub, files: &[(String, Object)], namespace: &str) -> Res
         ))
     })?;
     let facts = registered.iter().map(|cluster| (cluster.name().to_owned(), fact(cluster))).collect();
-    Ok(Read { objects, clusters: registered, facts, revisions, documents, hub_id: HubId::new(&id) })
+    Ok(Read { objects, clusters: registered, facts, revisions, documents, hub_id: HubId::new(&id), notes })
 }
 
-async fn all(hub: &Hub, resource: &ApiResource) -> Result<Vec<Object>, Failure> {
-    served(hub.connection.list(resource, Which::default()).await)
+/// Whether files are about instances of a kind.
+fn is_named(kind: &Generated, files: &[(String, Object)]) -> bool {
+    files.iter().any(|(_, object)| {
+        let gk = object.group_kind();
+        let defines = *gk.kind == *"ResourceGraphDefinition" && object.name() == kind.definition;
+        gk == kind.gvk.group_kind() || defines
+    })
+}
+
+/// That something was not read.
+fn notes(narrow: &[String], hidden: &[String], namespaces: &BTreeSet<String>) -> Vec<String> {
+    let names: Vec<&str> = namespaces.iter().map(String::as_str).collect();
+    let narrow = (!narrow.is_empty()).then(|| {
+        format!(
+            "you may not list {} in all namespaces of the hub: only those of {} are planned",
+            narrow.join(", "),
+            names.join(", ")
+        )
+    });
+    let hidden = (!hidden.is_empty())
+        .then(|| format!("you may not list {} on the hub: these instances are left out", hidden.join(", ")));
+    narrow.into_iter().chain(hidden).collect()
 }
 
 /// What is not served has no objects.
-fn served(found: Result<Vec<Object>, Failure>) -> Result<Vec<Object>, Failure> {
+fn served(found: Result<(Vec<Object>, bool), Failure>) -> Result<(Vec<Object>, bool), Failure> {
     match found {
-        Err(failure) if failure.sort == Sort::NotServed => Ok(Vec::new()),
+        Err(failure) if failure.sort == Sort::NotServed => Ok((Vec::new(), false)),
         found => found,
     }
 }

@@ -54,6 +54,8 @@ pub fn overlaid(
     layers: &[&Layer],
     (name, state): (&ClusterName, &ClusterState),
 ) -> Result<Overlaid, String> {
+    // The local cluster has no copy of the instance: it uses it as written.
+    let layers = if state.view.local { &[] } else { layers };
     let facts = state.facts.as_deref();
     let on = Cluster { name, labels: &state.view.labels, local: state.view.local, facts };
     let mut rules = Vec::new();

@@ -3,7 +3,7 @@
 use super::hub::Hub;
 use super::token::{self, TokenKind};
 use super::{PATIENCE, POLL, apply, resource_of};
-use crate::access::register::{self, Survey, Way};
+use crate::access::register::{self, Says, Survey, Way};
 use crate::access::{Account, Question, warnings};
 use crate::api::keys::hub as keys;
 use crate::api::names::ClusterName;
@@ -29,7 +29,8 @@ pub struct Surveyed {
 pub struct Order {
     pub way: Way,
     pub labels: Vec<(String, String)>,
-    pub namespaces: Vec<String>,
+    /// What its Cluster says.
+    pub says: Says,
     pub account: Account,
     /// Roles and bindings on the spoke.
     pub roles: Vec<Value>,
@@ -111,8 +112,8 @@ pub async fn enrol(
     goes_by_its_roles(spoke, order).await?;
     let kubeconfig = register::kubeconfig(&order.way, &token.text);
     let tried = try_it(&kubeconfig, &order.way, &survey.id).await?;
-    if !order.namespaces.is_empty() {
-        apply(&hub.connection, &register::cluster(survey, &order.labels, &order.namespaces)).await?;
+    if !order.says.is_nothing() {
+        apply(&hub.connection, &register::cluster(survey, &order.labels, &order.says)).await?;
     }
     apply(&hub.connection, &register::secret(survey, &order.labels, &order.way, &kubeconfig)).await?;
     Ok(tried)

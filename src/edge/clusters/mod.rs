@@ -8,7 +8,7 @@ mod token;
 
 pub use add::{Order, Surveyed, enrol, survey, warns};
 pub use hub::{Hub, status_of};
-pub use remove::{Leaving, clean, remove};
+pub use remove::{Leaving, clean, remove, unwarn};
 pub use rotate::{address, by_secret, rotate};
 pub use token::TokenKind;
 

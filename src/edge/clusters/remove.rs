@@ -82,6 +82,42 @@ async fn unlabel(client: &Connection, secret: &Object) -> Result<(), Failure> {
     client.within(&what, at.merge_patch(&json!({"metadata": {"labels": labels}}))).await.map(drop)
 }
 
+/// A kind of the API machinery, in `v1`.
+fn of(group: &str, kind: &str) -> ApiResource {
+    ApiResource {
+        group: group.into(),
+        version: "v1".into(),
+        api_version: if group.is_empty() { "v1".into() } else { format!("{group}/v1") },
+        kind: kind.into(),
+        plural: plural_of(kind),
+    }
+}
+
+/// What warns of edits. What is left there is nobody's to keep, so nobody is to be warned.
+fn of_warnings() -> [(ApiResource, &'static str, &'static str); 2] {
+    ["ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"]
+        .map(|kind| (of(warnings::ADMISSION, kind), "", warnings::POLICY))
+}
+
+/// Deletes what warns of edits alone. Returns whether it was there.
+///
+/// # Errors
+/// It could not be deleted.
+pub async fn unwarn(spoke: &Connection) -> Result<bool, Failure> {
+    let mut there = false;
+    for (resource, _, name) in of_warnings() {
+        let found = match spoke.get(&resource, "", name).await {
+            Err(failure) if failure.sort == Sort::NotServed => None,
+            found => found?,
+        };
+        if let Some(found) = found {
+            delete(spoke, &found.0).await?;
+            there = true;
+        }
+    }
+    Ok(there)
+}
+
 /// Deletes what registering made on a spoke: what warns of edits, roles, account, tokens, and the claim where it is this hub's. Returns their names.
 ///
 /// # Errors
@@ -91,21 +127,10 @@ pub async fn clean(
     account: &Account,
     hub_id: Option<&str>,
 ) -> Result<Vec<String>, Failure> {
-    let of = |group: &str, kind: &str| ApiResource {
-        group: group.into(),
-        version: "v1".into(),
-        api_version: if group.is_empty() { "v1".into() } else { format!("{group}/v1") },
-        kind: kind.into(),
-        plural: plural_of(kind),
-    };
     let rbac = |kind: &str| of("rbac.authorization.k8s.io", kind);
     let core = |kind: &str| of("", kind);
-    let admission = |kind: &str| of(warnings::ADMISSION, kind);
     let system = keys::CLAIM_NAMESPACE;
     let made = [
-        // What is left there is nobody's to keep, so nobody is to be warned.
-        (admission("ValidatingAdmissionPolicyBinding"), "", warnings::POLICY),
-        (admission("ValidatingAdmissionPolicy"), "", warnings::POLICY),
         (rbac("ClusterRoleBinding"), "", SPOKE_ROLE),
         (rbac("ClusterRoleBinding"), "", "kro-hub-admin"),
         (rbac("ClusterRole"), "", SPOKE_ROLE),
@@ -117,7 +142,7 @@ pub async fn clean(
         (core("Namespace"), "", account.namespace.as_str()),
     ];
     let mut gone = Vec::new();
-    for (resource, namespace, name) in made {
+    for (resource, namespace, name) in of_warnings().into_iter().chain(made) {
         let found = match spoke.get(&resource, namespace, name).await {
             Err(failure) if failure.sort == Sort::NotServed => None,
             found => found?,

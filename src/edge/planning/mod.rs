@@ -9,7 +9,7 @@ use crate::api::names::{GroupKind, HubId, InstanceKey};
 use crate::api::{Gvk, Object};
 use crate::graph::{Graph, Leaf};
 use crate::reconcile::bounds::Bounds;
-use crate::reconcile::spoke::{Side as Part, Task};
+use crate::reconcile::spoke::{Goal, HubValues, Part, Task};
 use crate::reconcile::world::Definition;
 use crate::reconcile::{Moment, Now};
 use crate::spoke::host::{AnyHost, ThisHost};
@@ -19,7 +19,7 @@ use crate::spoke::schemas::{Book, Reader};
 use crate::view::changes::{InstanceChanges, Told, planned};
 use jiff::{Timestamp, Unit};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use told::{Side, Subject, Telling};
 
@@ -45,6 +45,26 @@ pub struct Wish {
     pub task: Option<Arc<Task>>,
     /// Why that cannot be told.
     pub refused: Option<String>,
+}
+
+impl Wish {
+    /// Which part of its definition the cluster makes.
+    pub fn part(&self) -> &Part {
+        match self.task.as_deref().map(|task| &task.goal) {
+            Some(Goal::Run { part, .. }) => part,
+            _ => &Part::Whole,
+        }
+    }
+}
+
+/// What came of a cluster.
+pub struct Planned {
+    /// In the order of the wishes. Nothing of it is stored.
+    pub instances: Vec<Arc<Told<InstanceChanges>>>,
+    /// What the hub would show other clusters of its part of each instance.
+    pub on_hub: BTreeMap<InstanceKey, Arc<HubValues>>,
+    /// Kinds that the person may list in the namespaces of the instances alone.
+    pub narrowed: BTreeSet<String>,
 }
 
 /// A cluster, and all that is wanted there.
@@ -77,11 +97,11 @@ impl Planner {
         Ok(Self { hub_id, definitions, book, pool })
     }
 
-    /// What changes there, in the order of the wishes. Nothing of it is stored.
+    /// What changes there.
     ///
     /// # Errors
     /// The cluster cannot be read, or nothing may be tried there.
-    pub async fn plan(&self, stage: &Stage<'_>) -> Result<Vec<Arc<Told<InstanceChanges>>>, Failure> {
+    pub async fn plan(&self, stage: &Stage<'_>) -> Result<Planned, Failure> {
         let Stage { connection, local, bounds, facts, wishes } = *stage;
         let tasks = wishes.iter().filter_map(|wish| wish.task.clone()).collect();
         let now = Timestamp::now().round(Unit::Second).unwrap_or_default();
@@ -104,22 +124,27 @@ impl Planner {
                 format!("{}: it did not come to rest: some instances move without end", connection.name);
             return Err(Failure::usage(text));
         }
-        let part = |graph: &Arc<Graph>| rehearsed.graph(graph, Part::Whole).unwrap_or_else(|| graph.clone());
+        let judged = |graph: &Arc<Graph>, part: &Part| {
+            rehearsed.graph(graph, part.side()).unwrap_or_else(|| graph.clone())
+        };
         let graphs: BTreeMap<GroupKind, Arc<Graph>> = self
             .definitions
             .iter()
-            .map(|definition| (definition.graph.gvk.group_kind(), part(&definition.graph)))
+            .map(|definition| (definition.graph.gvk.group_kind(), judged(&definition.graph, &Part::Whole)))
             .collect();
         let telling = Telling { rehearsed: &rehearsed, graphs: &graphs };
         let mut out = Vec::new();
         for wish in wishes {
-            let after = wish.after.as_ref().map(|made| Made { graph: part(&made.graph), ..made.clone() });
+            let part = wish.part();
+            let after =
+                wish.after.as_ref().map(|made| Made { graph: judged(&made.graph, part), ..made.clone() });
             let subject = Subject {
                 key: wish.key.clone(),
                 placement: &wish.placement,
                 before: wish.before.as_ref().map(side),
                 after: after.as_ref().map(side),
                 facts,
+                part,
                 local,
             };
             match &wish.refused {
@@ -127,7 +152,9 @@ impl Planner {
                 None => out.extend(telling.of(&subject)),
             }
         }
-        Ok(out)
+        let on_hub = rehearsed.reports.iter();
+        let on_hub = on_hub.map(|(key, report)| (key.clone(), report.hub_values.clone())).collect();
+        Ok(Planned { instances: out, on_hub, narrowed: rehearsed.narrowed.clone() })
     }
 }
 

@@ -6,7 +6,7 @@ use crate::api::keys::kro;
 use crate::api::names::{GroupKind, InstanceKey, ObjectRef};
 use crate::api::{Object, applyset};
 use crate::graph::{Graph, Leaf, Node, Origin, Sketch, Sketcher};
-use crate::reconcile::spoke::InstanceState;
+use crate::reconcile::spoke::{InstanceState, Part};
 use crate::reconcile::world::{Looked, Lookup, Stored, World};
 use crate::spoke::rehearsal::{Deed, Rehearsed, What};
 use crate::view::changes::planned::{self, Tried};
@@ -35,6 +35,8 @@ pub struct Subject<'a> {
     pub after: Option<Side<'a>>,
     /// What `kro.cluster` is.
     pub facts: &'a Value,
+    /// Which part of its definition this cluster makes.
+    pub part: &'a Part,
     /// The instance itself is the object that children belong to.
     pub local: bool,
 }
@@ -122,6 +124,7 @@ impl Telling<'_> {
                 before: before.as_ref().or(instance.as_ref()).map(side),
                 after: instance.as_ref().map(side),
                 facts: subject.facts,
+                part: &Part::Whole,
                 local: subject.local,
                 key,
             };
@@ -178,7 +181,16 @@ impl Telling<'_> {
         former: &Former<'_>,
     ) -> OfNode {
         let mut out = OfNode { changes: Vec::new(), wanted: BTreeSet::new(), open: false, waits: false };
-        let sketches = match sketcher.node(index) {
+        let sketches = sketcher.node(index);
+        if !subject.part.has(node) {
+            if let Part::Rest(values) = subject.part
+                && let Some(objects) = values.get(&node.id)
+            {
+                sketcher.see(index, &objects.iter().collect::<Vec<_>>());
+            }
+            return out;
+        }
+        let sketches = match sketches {
             Ok(sketches) => sketches,
             Err(error) => {
                 out.open = true;
@@ -190,10 +202,6 @@ impl Telling<'_> {
         if node.external.is_some() {
             let found = self.external(subject, (index, node), sketcher);
             sketcher.see(index, &found.iter().collect::<Vec<_>>());
-            return out;
-        }
-        if node.on_hub && !subject.local {
-            out.open = true;
             return out;
         }
         let mut there: Vec<Value> = Vec::new();

@@ -4,11 +4,12 @@ use super::{InstanceKey, Instances};
 use crate::api::Object;
 use crate::api::names::GroupKind;
 use crate::api::object::Document;
-use crate::api::rollout::{Rollout, Scope};
+use crate::api::rollout::Scope;
 use crate::graph::Graph;
 use crate::hub::view::Change;
 use crate::reconcile::Moment;
 use crate::reconcile::fleet::overriding::Layer;
+use crate::reconcile::fleet::rollout::ahead::moves_kind;
 use crate::reconcile::fleet::rollout::kind::By;
 use crate::reconcile::policy::{Count, PolicyName};
 use crate::reconcile::policy::{Effective, MOST_FOR_ONE, Selects};
@@ -63,12 +64,8 @@ impl Policies {
 
     /// The one whose rollout moves the revision of the whole kind: of several, that of the lower name.
     pub fn moves_kind(&self, gk: &GroupKind) -> Option<By> {
-        let moves = |one: &&Policed| {
-            let rollout = one.effective.rollout.as_ref();
-            let holds = |r: &Rollout| !r.stages.is_empty() || r.revision.is_some();
-            rollout.is_some_and(|r| r.scope == Scope::Kind && holds(r)) && one.effective.name.is_of_cluster()
-        };
-        let first = self.of_kind(gk)?.iter().filter(moves).min_by_key(|one| &one.effective.name)?;
+        let first = self.of_kind(gk)?.iter().filter(|one| moves_kind(&one.effective));
+        let first = first.min_by_key(|one| &one.effective.name)?;
         Some(By { effective: first.effective.clone(), uid: first.uid.clone() })
     }
 

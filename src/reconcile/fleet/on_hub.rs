@@ -53,7 +53,7 @@ pub(super) fn health<'a>(inputs: &'a Inputs, name: &ClusterName) -> Option<&'a C
 }
 
 /// Why the resources that live on the hub do not go on.
-pub(super) fn left_message() -> String {
+pub fn left_message() -> String {
     format!(
         "the instance ran on the hub as a whole, and no Cluster stands for the hub now; what it made there stays as it is, \
          and resources with the annotation {}: hub go on once a Cluster with spec.local: true is registered",

@@ -3,6 +3,7 @@
 //! How far a cluster is follows from what is known of it and from the time alone. What is kept besides are counts and one
 //! ordered set a stage, so that news of one cluster costs nothing of the others.
 
+mod ahead;
 mod judging;
 #[cfg(test)]
 mod model;
@@ -11,6 +12,7 @@ mod saying;
 mod tests;
 mod told;
 
+pub use ahead::{Course, Leg, course};
 pub use judging::State;
 pub use saying::{Progress, Reason};
 pub use told::{News, Told, WrittenState};

@@ -85,6 +85,8 @@ pub struct Rehearsed {
     pub reports: BTreeMap<InstanceKey, Report>,
     /// Namespaces that would be made for mirrors.
     pub namespaces: BTreeSet<String>,
+    /// Kinds that could be listed in the namespaces of the instances alone.
+    pub narrowed: BTreeSet<String>,
     /// It came to rest.
     pub at_rest: bool,
 }
@@ -122,6 +124,8 @@ struct Answer {
     as_if: Option<(ObjectRef, AsIf)>,
     report: Option<(InstanceKey, Box<Report>)>,
     namespace: Option<String>,
+    /// A kind that could not be listed everywhere.
+    narrowed: Option<String>,
     crd: Option<(Arc<Graph>, Brought)>,
 }
 
@@ -130,6 +134,8 @@ struct Stage<'a> {
     reader: &'a Reader,
     hub_id: HubId,
     now: Now,
+    /// Where the instances are.
+    homes: BTreeSet<String>,
     done: Rehearsed,
     live: HashMap<ObjectRef, Option<Arc<Value>>>,
     as_if: HashMap<ObjectRef, AsIf>,
@@ -155,6 +161,8 @@ pub async fn rehearse(verbs: &Verbs, reader: &Reader, scene: Scene) -> Result<Re
 
 async fn play(verbs: &Verbs, reader: &Reader, scene: Scene) -> Result<Rehearsed, Failed> {
     let Scene { hub_id, local, bounds, facts, definitions, tasks, now } = scene;
+    let homes = tasks.iter().map(|task| task.key.namespace.to_string());
+    let homes = homes.filter(|namespace| !namespace.is_empty()).collect();
     let mut actor = Actor::new(hub_id.clone(), local, bounds, now.clone());
     actor.begin_until(usize::MAX);
     actor.on_message(ToSpoke::Facts(facts));
@@ -165,6 +173,7 @@ async fn play(verbs: &Verbs, reader: &Reader, scene: Scene) -> Result<Rehearsed,
         deeds: Vec::new(),
         reports: BTreeMap::new(),
         namespaces: BTreeSet::new(),
+        narrowed: BTreeSet::new(),
         at_rest: false,
     };
     let mut stage = Stage {
@@ -172,6 +181,7 @@ async fn play(verbs: &Verbs, reader: &Reader, scene: Scene) -> Result<Rehearsed,
         reader,
         hub_id,
         now,
+        homes,
         done,
         live: HashMap::new(),
         as_if: HashMap::new(),
@@ -240,11 +250,12 @@ impl Stage<'_> {
     }
 
     fn take(&mut self, answer: Answer) {
-        let Answer { events, deed, live, as_if, report, namespace, crd } = answer;
+        let Answer { events, deed, live, as_if, report, namespace, narrowed, crd } = answer;
         self.live.extend(live);
         self.as_if.extend(as_if);
         self.done.deeds.extend(deed);
         self.done.namespaces.extend(namespace);
+        self.done.narrowed.extend(narrowed);
         if let Some((key, report)) = report {
             self.done.reports.insert(key, *report);
         }

@@ -14,6 +14,7 @@ use crate::spoke::references::Subject;
 use crate::spoke::watch::Seen;
 use kube::core::ApiResource;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Stage<'_> {
@@ -35,14 +36,25 @@ impl Stage<'_> {
                 None => seen(vec![Seen::NotServed]),
             });
         };
-        let which = Which { namespace: None, selector: selector.as_deref() };
-        let objects = lists::all(self.verbs, &served.resource, which).await;
-        let objects = objects.map_err(failed(|| format!("list {}", named(&served.resource))))?;
+        let (objects, narrowed) = self.listed(&served, selector.as_deref()).await?;
         let live: Vec<(ObjectRef, Option<Arc<Value>>)> = objects
             .iter()
             .map(|object| (Object(object.clone()).object_ref(), Some(Arc::new(object.clone()))))
             .collect();
-        Ok(Answer { live, ..seen(listed(&served, objects)) })
+        Ok(Answer { live, narrowed, ..seen(listed(&served, objects)) })
+    }
+
+    /// What may be seen of a kind; its name, where that is not all.
+    async fn listed(
+        &self,
+        served: &Served,
+        selector: Option<&str>,
+    ) -> Result<(Vec<Value>, Option<String>), Failed> {
+        let (resource, none) = (&served.resource, BTreeSet::new());
+        let homes = if served.namespaced { &self.homes } else { &none };
+        let read = lists::within_reach(self.verbs, resource, selector, homes).await;
+        let (objects, narrowed) = read.map_err(failed(|| format!("list {}", named(resource))))?;
+        Ok((objects, narrowed.then(|| named(resource))))
     }
 
     async fn discover(&self, gk: &GroupKind, gvk: Option<&Gvk>) -> Result<Option<Served>, Failed> {
@@ -67,14 +79,16 @@ impl Stage<'_> {
         let Some(served) = served.filter(|served| *served.resource.version == *gvk.version) else {
             return Ok(Answer { events: tell(vec![Seen::NotServed]), ..Answer::default() });
         };
-        let read = match &subject {
-            Subject::Kind(_) => lists::all(self.verbs, &served.resource, Which::default()).await,
-            Subject::Lookup(lookup) => self.look(lookup, &served).await,
+        let (objects, narrowed) = match &subject {
+            Subject::Kind(_) => self.listed(&served, None).await?,
+            Subject::Lookup(lookup) => {
+                let read = self.look(lookup, &served).await;
+                (read.map_err(failed(|| format!("read {}", named(&served.resource))))?, None)
+            }
         };
-        let objects = read.map_err(failed(|| format!("read {}", named(&served.resource))))?;
         let mut events = vec![Event::Served(gvk, served.clone())];
         events.extend(tell(listed(&served, objects)));
-        Ok(Answer { events, ..Answer::default() })
+        Ok(Answer { events, narrowed, ..Answer::default() })
     }
 
     pub(super) async fn ask(&self, lookup: Lookup) -> Result<Answer, Failed> {

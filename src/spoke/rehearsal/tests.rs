@@ -6,7 +6,7 @@ use crate::api::names::{HubId, InstanceKey};
 use crate::api::rgd::ResourceGraphDefinition;
 use crate::graph::{self, Graph, Options};
 use crate::reconcile::spoke::{Goal, Home, MirrorContent, Part, Task};
-use crate::reconcile::world::{Definition, Rank};
+use crate::reconcile::world::{Definition, Rank, Stored};
 use crate::reconcile::{Moment, Now};
 use crate::schema::crd;
 use crate::spoke::client::{Verbs, in_memory};
@@ -239,4 +239,49 @@ async fn what_would_come_first_is_said_and_the_rest_is_judged_without_a_server()
     let deed = done.deeds.iter().find(|deed| *deed.object.name == *"one-a").unwrap();
     let What::Applied { untried: Some(why), .. } = &deed.what else { panic!("{deed:?}") };
     assert_eq!(why, "namespace shop would come first");
+}
+
+#[tokio::test]
+async fn what_lives_on_the_hub_is_tried_there_and_read_elsewhere() {
+    let (hub, eu) = (Cluster::new(), Cluster::new());
+    let mut store = config("store", "one-store", &json!({"note": "${schema.spec.note}"}));
+    store["template"]["metadata"]["annotations"] = json!({"hub.kro.run/target": "hub"});
+    let graph =
+        hub.graph(&json!([store, config("app", "one-app", &json!({"of": "${store.data.note}"}))])).await;
+    for cluster in [&hub, &eu] {
+        cluster.bring(&graph).await;
+    }
+    let of = |part: Part, home: Home, local: bool| {
+        let goal = |graph| match run(json!({"note": "x"}))(graph) {
+            Goal::Run { graph, mirror, cluster, .. } => Goal::Run {
+                graph,
+                part,
+                mirror,
+                suspended: false,
+                allow_breaking: false,
+                cluster,
+                mark: None,
+                admitted: None,
+                facts: None,
+                keeps: false,
+                rank: Rank::default(),
+            },
+            other => other,
+        };
+        let mut scene = scene(&graph, goal);
+        Arc::make_mut(&mut scene.tasks[0]).home = home;
+        Scene { local, ..scene }
+    };
+    let instance = Stored::new(instance(&json!({"note": "x"})).0);
+    let done = hub.rehearsed(of(Part::Hub, Home::Local { instance: Arc::new(instance) }, true)).await;
+    assert_eq!(words(&done), ["create one-store"]);
+    let shown = done.reports.values().next().unwrap().hub_values.clone();
+    let done = eu.rehearsed(of(Part::Rest(shown), Home::Mirror, false)).await;
+    assert_eq!(words(&done), ["create one-app"]);
+    let made = done.deeds.iter().find(|deed| *deed.object.name == *"one-app").unwrap();
+    let What::Applied { body, .. } = &made.what else { panic!("{made:?}") };
+    assert_eq!(body["data"], json!({"of": "x"}));
+    // Of which nothing is known, nothing is tried.
+    let done = eu.rehearsed(of(Part::Rest(Arc::default()), Home::Mirror, false)).await;
+    assert_eq!(words(&done), Vec::<String>::new());
 }

@@ -5,6 +5,7 @@ mod groups;
 mod markdown;
 mod plan;
 pub mod planned;
+mod rollouts;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -12,6 +13,7 @@ mod told;
 
 pub use groups::{OfCluster, Told, groups};
 pub use plan::{Outcome, Plan, Unplanned};
+pub use rollouts::{RolloutChange, StageChange, together};
 pub use told::{Half, Named, change};
 
 use super::document::View;

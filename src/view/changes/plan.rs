@@ -1,7 +1,7 @@
 //! What would change on clusters as they are.
 
 use super::markdown::Frame;
-use super::{Changes, Summary};
+use super::{Changes, RolloutChange, Summary};
 use crate::view::document::View;
 use crate::view::{Look, Mark};
 use schemars::JsonSchema;
@@ -14,6 +14,8 @@ use std::fmt::Write;
 pub struct Plan {
     #[serde(flatten)]
     pub changes: Changes,
+    /// How what changes would travel, where a Placement lets it go by stages.
+    pub rollouts: Vec<RolloutChange>,
     /// Clusters of which it cannot be told.
     pub unplanned: Vec<Unplanned>,
     /// Clusters that were looked at, and where nothing changes.
@@ -25,6 +27,8 @@ pub struct Plan {
 #[serde(rename_all = "camelCase")]
 pub struct Unplanned {
     pub cluster: String,
+    /// It is the hub, for resources that live there; then no cluster is named.
+    pub hub: bool,
     pub reason: String,
     /// It has no contact, and that was asked to be no failure.
     pub forgiven: bool,
@@ -54,6 +58,7 @@ impl Plan {
     /// `same`: also the clusters where nothing changes.
     pub fn text(&self, look: &Look, same: bool) -> String {
         let mut out = self.changes.text(look);
+        self.rollouts.iter().for_each(|one| out.push_str(&one.text(look)));
         if same && !self.unchanged.is_empty() {
             let _ = writeln!(out, "{}   nothing changes", self.unchanged.join(", "));
         }
@@ -77,7 +82,12 @@ impl Plan {
             mark: "<!-- kro-hub plan -->",
             nothing: format!("**Plan: {}.**", self.sentence()),
             head: format!("**Plan: {}.**", self.sentence()),
-            lines: self.unplanned.iter().map(|one| one.line(&plain)).collect(),
+            lines: self
+                .rollouts
+                .iter()
+                .map(|one| one.text(&plain))
+                .chain(self.unplanned.iter().map(|one| one.line(&plain)))
+                .collect(),
             command: "kro-hub plan",
         })
     }
@@ -86,7 +96,7 @@ impl Plan {
     pub fn github(&self) -> String {
         let mut out = String::new();
         for one in self.unplanned.iter().filter(|one| !one.forgiven) {
-            let _ = writeln!(out, "::error title=not planned::{}: {}", one.cluster, escaped(&one.reason));
+            let _ = writeln!(out, "::error title=not planned::{}: {}", one.place(), escaped(&one.reason));
         }
         for group in &self.changes.groups {
             for instance in &group.instances {
@@ -105,7 +115,11 @@ impl Plan {
 
 impl Unplanned {
     fn line(&self, look: &Look) -> String {
-        format!("{}   {} not planned: {}\n", self.cluster, look.painted(Mark::Silent, "?"), self.reason)
+        format!("{}   {} not planned: {}\n", self.place(), look.painted(Mark::Silent, "?"), self.reason)
+    }
+
+    fn place(&self) -> &str {
+        if self.hub { "the hub" } else { &self.cluster }
     }
 }
 
@@ -116,7 +130,7 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Action, Change, Group, InstanceChanges};
+    use super::super::{Action, Change, Group, InstanceChanges, StageChange};
     use super::*;
 
     fn plan(unplanned: Vec<Unplanned>, action: Option<Action>) -> Plan {
@@ -153,11 +167,11 @@ mod tests {
         };
         let changes =
             Changes { summary, groups: action.map(group).into_iter().collect(), ..Changes::default() };
-        Plan { changes, unplanned, unchanged: vec!["us".into()] }
+        Plan { changes, rollouts: Vec::new(), unplanned, unchanged: vec!["us".into()] }
     }
 
     fn dead(forgiven: bool) -> Vec<Unplanned> {
-        vec![Unplanned { cluster: "ap".into(), reason: "no answer".into(), forgiven }]
+        vec![Unplanned { cluster: "ap".into(), hub: false, reason: "no answer".into(), forgiven }]
     }
 
     #[test]
@@ -185,8 +199,40 @@ mod tests {
     }
 
     #[test]
+    fn the_hub_is_no_cluster() {
+        let hub = || Unplanned { cluster: String::new(), hub: true, reason: "no".into(), forgiven: false };
+        let look = Look { colour: false, utf8: true, width: None };
+        let mut plan = plan(vec![hub()], None);
+        plan.changes.summary.unplanned = 0;
+        assert_eq!(
+            plan.text(&look, false),
+            "the hub   ? not planned: no\nPlan: no change; 1 of 1 cluster planned.\n"
+        );
+        assert_eq!(plan.outcome(), Outcome::Incomplete);
+        assert!(plan.github().starts_with("::error title=not planned::the hub: no\n"));
+    }
+
+    #[test]
     fn documents_are_as_their_schema_says() {
-        for plan in [plan(vec![], None), plan(dead(true), Some(Action::Refused))] {
+        let stage = StageChange {
+            name: "canary".into(),
+            clusters: vec!["eu".into()],
+            at_once: 1,
+            soak_seconds: 0,
+            approval: true,
+        };
+        let rollout = RolloutChange {
+            by: "Placement shop/web".into(),
+            definition: String::new(),
+            instances: vec!["Web shop/shop".into()],
+            version: 2,
+            stages: vec![stage],
+            max_failures: 0,
+            paused: false,
+            pinned: Some(1),
+        };
+        let rolling = Plan { rollouts: vec![rollout], ..plan(vec![], Some(Action::Delete)) };
+        for plan in [plan(vec![], None), plan(dead(true), Some(Action::Refused)), rolling] {
             assert_eq!(crate::view::schemas::wrong(&plan), Vec::<String>::new());
         }
     }

@@ -1,6 +1,7 @@
 //! An instance whose changes travel by a rollout: which version each of its clusters is told to have, and what of that has
 //! to be on record before. What is decided for all of them stands in [`crate::reconcile::rollout`].
 
+pub mod ahead;
 mod assigned;
 mod content;
 pub mod kind;
@@ -174,7 +175,7 @@ impl Fleet {
         let mut overlays = known.map(|before| std::mem::take(&mut before.overlays)).unwrap_or_default();
         let overlay = plan.orders.as_ref().and_then(|orders| orders.overlay.as_ref());
         let wanted = plan.orders.as_ref().filter(|_| !plan.deleting).and_then(|orders| orders.wanted());
-        let ruling = wanted.and_then(|_| Ruling::of(inputs, before.map(|before| before.ruling)));
+        let ruling = wanted.and_then(|_| Ruling::of(inputs.placements, before.map(|before| before.ruling)));
         let (Some((mirror, graph)), Some(ruling)) = (wanted, ruling) else {
             self.pairs.forget_moved(|_| true);
             return;
@@ -216,7 +217,7 @@ impl Fleet {
         let frame = Frame::of(&ruling.rules, target, is_wanted, (&on_record.versions, &on_record.approvals));
         let former = inputs.rolled.former.into_iter().flat_map(|former| former.keys().cloned());
         let graphs = former.chain([graph.hash.clone()]).collect();
-        let places = ruling.places(inputs, &members);
+        let places = ruling.places(|name| inputs.clusters.get(name), &members);
         let unit = Unit::new(frame);
         let progress = unit.progress();
         let placements = inputs.placements.to_vec();

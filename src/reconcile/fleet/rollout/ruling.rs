@@ -3,8 +3,8 @@
 use crate::api::amounts::Amount;
 use crate::api::names::{ClusterName, InstanceKey};
 use crate::api::rollout::{Rollout, Scope};
+use crate::reconcile::fleet::ClusterState;
 use crate::reconcile::fleet::placement::Selector;
-use crate::reconcile::fleet::{ClusterState, Inputs};
 use crate::reconcile::policy::{Effective, Filter, Match};
 use crate::reconcile::rollout::stages::{self, Place, Wave};
 use crate::reconcile::rollout::{Limit, Rules, Stage};
@@ -42,8 +42,8 @@ impl Members {
 }
 
 /// Of several, that of a Placement before that of a ClusterPlacement, then that of the lower name.
-fn in_effect<'i>(inputs: &'i Inputs) -> Option<(&'i Arc<Effective>, &'i Rollout)> {
-    let moving = inputs.placements.iter().filter_map(|by| Some((by, by.rollout.as_ref()?)));
+fn in_effect(placements: &[Arc<Effective>]) -> Option<(&Arc<Effective>, &Rollout)> {
+    let moving = placements.iter().filter_map(|by| Some((by, by.rollout.as_ref()?)));
     // Without stages all go at once.
     let moving = moving.filter(|(_, rollout)| rollout.scope == Scope::Instance && !rollout.stages.is_empty());
     moving.min_by_key(|(by, _)| (by.name.is_of_cluster(), by.name.clone()))
@@ -58,8 +58,8 @@ fn limit(amount: &Amount) -> Limit {
 
 impl Ruling {
     /// `before`: what was read before, which stands where nobody edited it.
-    pub fn of(inputs: &Inputs, before: Option<Self>) -> Option<Self> {
-        Self::read(in_effect(inputs)?.0, before)
+    pub fn of(placements: &[Arc<Effective>], before: Option<Self>) -> Option<Self> {
+        Self::read(in_effect(placements)?.0, before)
     }
 
     /// Of this one; `None` where it moves nothing by stages.
@@ -123,8 +123,11 @@ impl Ruling {
         Place { stage, wave }
     }
 
-    pub fn places(&self, inputs: &Inputs, clusters: &BTreeSet<ClusterName>) -> BTreeMap<ClusterName, Place> {
-        let known = |name: &ClusterName| inputs.clusters.get(name);
+    pub fn places<'c>(
+        &self,
+        known: impl Fn(&ClusterName) -> Option<&'c ClusterState>,
+        clusters: &BTreeSet<ClusterName>,
+    ) -> BTreeMap<ClusterName, Place> {
         let is_in = |filter: &Filter, name: &ClusterName, c: &ClusterState| {
             filter.matches(name, &c.view.labels, c.view.local, c.facts.as_deref()) == Match::Yes
         };

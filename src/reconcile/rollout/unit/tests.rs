@@ -367,3 +367,39 @@ fn a_soak_holds_the_place_of_one_that_was_read_anew() {
     unit.pass(1_035);
     assert_eq!(read_anew(&unit), ["b"]);
 }
+
+#[test]
+fn what_comes_of_a_version_is_told_before() {
+    let held = |stage: usize| pair(stage, Version::Number(7), WELL);
+    let same = Pair { same: true, ..held(0) };
+    let new = pair(1, Version::Nothing, WELL);
+    let pairs = [
+        ("b", held(0)),
+        ("a", held(0)),
+        ("s", same),
+        ("q", held(1)),
+        ("p", held(1)),
+        ("n", new),
+        ("r", held(2)),
+    ];
+    let pairs =
+        || pairs.iter().map(|(name, pair)| (ClusterName::new(name), pair.clone())).collect::<Vec<_>>();
+    let told = |frame: Frame| -> (Vec<String>, bool, usize) {
+        let course = course(frame, pairs());
+        let leg = |leg: &Leg<ClusterName>| {
+            let members: Vec<&str> = leg.members.iter().map(ClusterName::as_str).collect();
+            let approval = if leg.approval { " approved" } else { "" };
+            format!("{} {} {}x{}s{approval}", leg.stage, members.join(","), leg.at_once, leg.soak)
+        };
+        (course.stages.iter().map(leg).collect(), course.paused, course.failures)
+    };
+    // The first stage soaks; the next and what belongs to none wait for a word; who changes nothing is not moved.
+    let all = ["canary a,b 1x30s", "prod n,p,q 2x0s approved", "rest r 2x0s approved"];
+    assert_eq!(told(frame(1)), (all.map(str::to_owned).into(), false, 1));
+    assert_eq!(told(Frame { rules: rules(0, true), ..frame(0) }), (all.map(str::to_owned).into(), true, 0));
+    let approved = Frame { approved: ["prod".into()].into(), ..frame(0) };
+    assert_eq!(told(approved).0[1], "prod n,p,q 2x0s");
+    // The way back knows no order of stages.
+    let back = told(Frame { goes_back: true, ..frame(0) }).0;
+    assert!(back.iter().all(|leg| !leg.ends_with("approved")), "{back:?}");
+}
