@@ -77,7 +77,10 @@ pub struct May {
 /// What instances of the kind are told to be on the cluster, by namespace and name. Their mirrors may not be there yet, or be of
 /// earlier words: the CRD comes first.
 #[derive(Clone, Debug, Default)]
-pub struct Told(Arc<HashMap<(Arc<str>, Arc<str>), Arc<MirrorContent>>>);
+pub struct Told(Arc<Contents>);
+
+/// By namespace and name.
+type Contents = HashMap<(Arc<str>, Arc<str>), Arc<MirrorContent>>;
 
 impl Told {
     pub fn of<'a>(gk: &GroupKind, tasks: impl Iterator<Item = &'a Task>) -> Self {
