@@ -12,6 +12,8 @@ use std::path::PathBuf;
 pub const TRIALS: &[Run] = &[
     ("people::a_plan_tells_what_an_edited_definition_does_and_stores_nothing", planned),
     ("people::a_plan_tells_where_instances_come_and_go", moved),
+    ("people::a_plan_tells_what_lives_on_the_hub", on_hub),
+    ("people::a_tenant_plans_what_is_in_their_namespace", as_tenant),
 ];
 
 const BEFORE: &str = r"
@@ -97,11 +99,13 @@ fn versions(stand: &Stand, kind: &Kind) -> Result<BTreeMap<String, String>> {
             format!("/apis/apps/v1/namespaces/{namespace}/deployments"),
             kind.collection(),
         ] {
-            let list = api.get(&path)?.with_context(|| path.clone())?;
+            // A kind that nothing was placed by is not served.
+            let Some(list) = api.get(&path)? else { continue };
             list["items"].as_array().into_iter().flatten().for_each(|object| note(cluster, object));
         }
-        let crd = api.get(&kind.crd_path())?.context("the CRD")?;
-        note(cluster, &crd);
+        if let Some(crd) = api.get(&kind.crd_path())? {
+            note(cluster, &crd);
+        }
     }
     note("hub", &stand.api("hub").get(&kind.rgd_path())?.context("the definition")?);
     Ok(all)
@@ -258,5 +262,162 @@ spec:
     ensure!(said.code == 2, "{said:?}");
     has(&said, &["Stroll strolls/two   comes here", "+ config"])?;
     kind.remove("two")?;
+    kind.remove("one")
+}
+
+/// A store on the hub, and what reads it on each cluster.
+fn define_larder<'a>(stand: &'a Stand, name: &str, kind: &str, of_hub: &str) -> Result<(Kind<'a>, String)> {
+    let text = |annotations: &str| {
+        format!(
+            r"
+apiVersion: kro.run/v1alpha1
+kind: ResourceGraphDefinition
+metadata: {{name: {name}}}
+spec:
+  schema: {{apiVersion: v1alpha1, kind: {kind}, spec: {{size: string}}}}
+  resources:
+  - id: store
+    template:
+      apiVersion: v1
+      kind: ConfigMap
+      metadata: {{name: '${{schema.metadata.name}}-store', annotations: {annotations}}}
+      data: {{size: '${{schema.spec.size}}'}}
+  - id: app
+    template:
+      apiVersion: v1
+      kind: ConfigMap
+      metadata: {{name: '${{schema.metadata.name}}-app'}}
+      data: {{of: '${{store.data.size}}'}}
+"
+        )
+    };
+    Ok((stand.define(&text(of_hub))?, text("{}")))
+}
+
+fn on_hub(stand: &Stand) -> Result<()> {
+    let (kind, moved) = define_larder(stand, "larders", "Larder", "{hub.kro.run/target: hub}")?;
+    let person = Person::new(stand, "larders")?;
+    kind.create("one", "eu", "{size: small}")?;
+    kind.wait_active("one", &["eu", "@hub"])?;
+    let before = versions(stand, &kind)?;
+    let instance = |size: &str| {
+        json!({"apiVersion": "kro.run/v1alpha1", "kind": "Larder",
+            "metadata": {"name": "one", "annotations": {"hub.kro.run/clusters": "eu"}}, "spec": {"size": size}})
+    };
+    let large = file(stand, "larder.yaml", &instance("large").to_string())?.display().to_string();
+    let all = person.says(&format!("plan -f {large}"))?;
+    ensure!(all.code == 2, "{all:?}");
+    has(
+        &all,
+        &[
+            "on the hub   1 instance\n  Larder larders/one\n  ~ store  ConfigMap larders/one-store",
+            "data.size  \"small\" -> \"large\"",
+            "eu   1 instance\n  Larder larders/one\n  ~ app  ConfigMap larders/one-app",
+            "data.of  \"small\" -> \"large\"",
+            "Plan: 2 to update; 1 of 1 cluster planned.",
+        ],
+    )?;
+    // What reads it is told also where the hub is not asked for.
+    let eu = person.says(&format!("plan -f {large} --clusters eu"))?;
+    ensure!(eu.code == 2 && !eu.out.contains("on the hub"), "{eu:?}");
+    has(&eu, &["data.of  \"small\" -> \"large\"", "Plan: 1 to update"])?;
+    let gone = person.says("plan --delete larder/one")?;
+    ensure!(gone.code == 2, "{gone:?}");
+    has(&gone, &["on the hub", "deleted\n  - store", "deleted\n  - app", "2 to delete"])?;
+    let moved = file(stand, "larders-moved.yaml", &moved)?.display().to_string();
+    let moved = person.says(&format!("plan -f {moved}"))?;
+    ensure!(moved.code == 2, "{moved:?}");
+    has(
+        &moved,
+        &["on the hub", "- store", "+ store  ConfigMap larders/one-store", "1 to create, 1 to delete"],
+    )?;
+    let two = instance("large").to_string().replace("\"one\"", "\"two\"");
+    let two = file(stand, "larder-two.yaml", &two)?.display().to_string();
+    let two = person.says(&format!("plan -f {two}"))?;
+    ensure!(two.code == 2, "{two:?}");
+    has(&two, &["new\n  + store", "new\n  + app", "2 to create"])?;
+    let now = versions(stand, &kind)?;
+    ensure!(now == before, "something was written: {before:?}\n{now:?}");
+    // What was told is what happens.
+    kind.edit("one", "{size: large}")?;
+    kind.wait_child("hub", "configmaps/one-store", |c| c["data"]["size"] == "large")?;
+    kind.wait_child("eu", "configmaps/one-app", |c| c["data"]["of"] == "large")?;
+    kind.remove("one")
+}
+
+/// Rights of a user in one namespace of the hub and of a cluster, beside those that everybody has there.
+fn grant(stand: &Stand, kind: &Kind, user: &str) -> Result<()> {
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let subject = json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}]);
+    let give = |cluster: &str, namespace: &str, rules: Value| -> Result<()> {
+        let kind = if namespace.is_empty() { "ClusterRole" } else { "Role" };
+        let place = if namespace.is_empty() { String::new() } else { format!("/namespaces/{namespace}") };
+        let plural = kind.to_lowercase();
+        let version = "rbac.authorization.k8s.io/v1";
+        let api = stand.api(cluster);
+        let role = json!({"apiVersion": version, "kind": kind, "metadata": {"name": user}, "rules": rules});
+        api.apply(&format!("{rbac}{place}/{plural}s/{user}"), &role)?;
+        let binding = json!({"apiVersion": version, "kind": format!("{kind}Binding"), "metadata": {"name": user},
+            "subjects": subject, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": user}});
+        api.apply(&format!("{rbac}{place}/{plural}bindings/{user}"), &binding)?;
+        Ok(())
+    };
+    let rule = |group: &str, resource: &str, verbs: &[&str]| json!({"apiGroups": [group], "resources": [resource], "verbs": verbs});
+    let read = ["get", "list"];
+    give(
+        "hub",
+        "",
+        json!([
+            rule("kro.run", "resourcegraphdefinitions", &read),
+            rule("internal.kro.run", "graphrevisions", &read),
+            rule("hub.kro.run", "clusters", &read),
+            rule("hub.kro.run", "clusterplacements", &read),
+        ]),
+    )?;
+    give("hub", "kro-hub", json!([rule("", "configmaps", &["get"])]))?;
+    let namespace = &kind.rgd;
+    give(
+        "hub",
+        namespace,
+        json!([rule("kro.run", &kind.rgd, &read), rule("hub.kro.run", "placements", &read)]),
+    )?;
+    let all = ["get", "list", "create", "patch", "delete"];
+    give(
+        "eu",
+        "",
+        json!([
+            rule("", "namespaces", &["get"]),
+            rule("apiextensions.k8s.io", "customresourcedefinitions", &["get", "patch"]),
+        ]),
+    )?;
+    give("eu", namespace, json!([rule("kro.run", &kind.rgd, &all), rule("", "configmaps", &all)]))
+}
+
+fn as_tenant(stand: &Stand) -> Result<()> {
+    let (kind, _) = define_larder(stand, "closets", "Closet", "{}")?;
+    let person = Person::new(stand, "closets")?;
+    kind.create("one", "eu", "{size: small}")?;
+    kind.wait_active("one", &["eu"])?;
+    grant(stand, &kind, "tenant")?;
+    let large = json!({"apiVersion": "kro.run/v1alpha1", "kind": "Closet",
+        "metadata": {"name": "one", "annotations": {"hub.kro.run/clusters": "eu"}}, "spec": {"size": "large"}});
+    let large = file(stand, "closet.yaml", &large.to_string())?.display().to_string();
+    // Rights are known a moment after they are there.
+    let said = eventually(PATIENCE, "the tenant may plan", || {
+        let said = person.says(&format!("plan -f {large} --as tenant"))?;
+        ensure!(said.code == 2, "{said:?}");
+        Ok(said)
+    })?;
+    has(
+        &said,
+        &["~ store", "~ app", "\"small\" -> \"large\"", "Plan: 2 to update; 1 of 1 cluster planned."],
+    )?;
+    for part in ["only those of closets are planned", "these instances are left out", "eu: you may not list "]
+    {
+        ensure!(said.err.contains(part), "it lacks {part:?}: {said:?}");
+    }
+    // In another namespace they may nothing.
+    let other = person.says(&format!("plan -f {large} --as tenant -n kube-system"))?;
+    ensure!(other.code == 1 && other.err.contains("you may not list"), "{other:?}");
     kind.remove("one")
 }
