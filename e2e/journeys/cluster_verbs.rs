@@ -178,10 +178,13 @@ fn verbs(admin: &Admin<'_>) -> Result<()> {
     );
     let policy = "ValidatingAdmissionPolicy edits.hub.kro.run";
     run(
-        &at(add("eu", &["--yes", "--warn-on-edit"])),
+        &at(add("eu", &["--yes", "--warn-on-edit", "--child-namespaces", "Own,logs"])),
         0,
-        &["claimed by this hub, registered", policy, "Ready after"],
+        &["claimed by this hub, registered", policy, "childNamespaces Own,logs", "Ready after"],
     )?;
+    let bounds =
+        hub.get(&format!("{CLUSTERS}/eu"))?.context("no Cluster")?["spec"]["childNamespaces"].clone();
+    ensure!(bounds == json!({"policy": "Own", "also": ["logs"]}), "{bounds}");
     run(&at(add("again", &["--yes"])), 1, &["registered already, as eu", "nothing was written"])?;
     admin.says(
         &["cluster", "add", "hub", "--context", "hub", "--server", "https://hub.example", "--yes"],
@@ -238,6 +241,36 @@ fn verbs(admin: &Admin<'_>) -> Result<()> {
     ensure!(env.api("eu").get(roles)?.is_none(), "the role stays");
     let roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/roles/kro-hub-claim";
     ensure!(env.api("eu").get(roles)?.is_none(), "the role of the claim stays");
+
+    // What is kept no more warns nobody, also where access stays.
+    let us = env.server_url("us");
+    admin.says(
+        &[
+            "cluster",
+            "add",
+            "us",
+            "--context",
+            "us",
+            "--token",
+            "bound",
+            "--server",
+            &us,
+            "--warn-on-edit",
+            "--yes",
+        ],
+        0,
+        &["Ready after"],
+    )?;
+    admin.says(
+        &["cluster", "remove", "us", "--context", "us", "--yes"],
+        0,
+        &[
+            "us warns of edits no more",
+            "access on the cluster stays: kro-hub rbac --for spoke | kubectl --context us",
+        ],
+    )?;
+    let policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+    ensure!(env.api("us").get(&format!("{policies}/edits.hub.kro.run"))?.is_none(), "it warns on");
     Ok(())
 }
 
