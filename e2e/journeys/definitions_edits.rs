@@ -11,6 +11,7 @@ use serde_json::json;
 pub const TRIALS: &[Run] = &[
     ("definitions::a_field_that_came_goes_again_unless_an_instance_sets_it", a_field_goes_again),
     ("definitions::a_field_goes_from_a_definition_and_its_instances_in_one_commit", a_field_goes_from_both),
+    ("definitions::a_field_goes_from_a_definition_and_from_what_makes_its_instances", a_made_field_goes),
     ("definitions::a_left_over_crd_without_instances_is_no_obstacle", a_left_over_crd),
 ];
 
@@ -88,6 +89,30 @@ fn a_field_goes_from_both(stand: &Stand) -> Result<()> {
     let mirror = kind.on("eu", "a")?.context("no mirror")?;
     ensure!(mirror["spec"] == json!({"text": "two"}), "{}", mirror["spec"]);
     kind.remove("a")
+}
+
+/// Instances that a definition makes are edited by it alone.
+fn a_made_field_goes(stand: &Stand) -> Result<()> {
+    let inner = stand.define(&note("def-inner", "DefInner", "{text: string, more: string}"))?;
+    let outer = |more: &str| {
+        let made = format!("{{text: '${{schema.spec.text}}'{more}}}");
+        let of =
+            format!("apiVersion: kro.run/v1alpha1, kind: DefInner, metadata: {{name: made}}, spec: {made}");
+        format!("spec: {{resources: [{{id: inner, template: {{{of}}}}}]}}")
+    };
+    let parent = stand.submit(&note("def-outer", "DefOuter", "{text: string}"))?;
+    parent.edit_definition(&outer(", more: mine"))?;
+    parent.wait_defined()?;
+    parent.create("a", "eu", "{text: one}")?;
+    parent.wait_active("a", &["eu"])?;
+    let made = || parent.child("eu", "kro.run/v1alpha1/definners/made")?.context("nothing made");
+    ensure!(made()?["spec"]["more"] == "mine", "{}", made()?["spec"]);
+    inner.edit_definition("spec: {schema: {spec: {text: string, more: null}}}")?;
+    parent.edit_definition(&outer(""))?;
+    wait_field(&inner, false)?;
+    parent.wait_active("a", &["eu"])?;
+    ensure!(made()?["spec"] == json!({"text": "one"}), "{}", made()?["spec"]);
+    parent.remove("a")
 }
 
 fn a_left_over_crd(stand: &Stand) -> Result<()> {

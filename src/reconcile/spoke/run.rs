@@ -328,8 +328,15 @@ impl Machine {
         let mut all = std::iter::once(own).chain(nested);
         let own_kind = &self.task.key.gk;
         all.find_map(|definition| {
-            let own = definition.graph.gvk.group_kind() == *own_kind;
-            ensure_crd(walk, definition, if own { wanted.rank } else { Rank::default() })
+            let kind = definition.graph.gvk.group_kind();
+            let own = kind == *own_kind;
+            let blocked = ensure_crd(walk, definition, if own { wanted.rank } else { Rank::default() })?;
+            if own || blocked.reason != INCOMPATIBLE {
+                return Some(blocked);
+            }
+            // What an instance that is made here carries goes with what makes it: until then the CRD that is there serves on.
+            walk.notes.push(format!("{kind}: {}", blocked.message));
+            None
         })
     }
 }
