@@ -93,19 +93,19 @@ fn a_field_goes_from_both(stand: &Stand) -> Result<()> {
 
 /// Instances that a definition makes are edited by it alone.
 fn a_made_field_goes(stand: &Stand) -> Result<()> {
-    let inner = stand.define(&note("def-inner", "DefInner", "{text: string, more: string}"))?;
+    let inner = stand.define(&note("def-core", "DefCore", "{text: string, more: string}"))?;
     let outer = |more: &str| {
         let made = format!("{{text: '${{schema.spec.text}}'{more}}}");
         let of =
-            format!("apiVersion: kro.run/v1alpha1, kind: DefInner, metadata: {{name: made}}, spec: {made}");
+            format!("apiVersion: kro.run/v1alpha1, kind: DefCore, metadata: {{name: made}}, spec: {made}");
         format!("spec: {{resources: [{{id: inner, template: {{{of}}}}}]}}")
     };
-    let parent = stand.submit(&note("def-outer", "DefOuter", "{text: string}"))?;
+    let parent = stand.submit(&note("def-shell", "DefShell", "{text: string}"))?;
     parent.edit_definition(&outer(", more: mine"))?;
     parent.wait_defined()?;
     parent.create("a", "eu", "{text: one}")?;
     parent.wait_active("a", &["eu"])?;
-    let made = || parent.child("eu", "kro.run/v1alpha1/definners/made")?.context("nothing made");
+    let made = || parent.child("eu", "kro.run/v1alpha1/defcores/made")?.context("nothing made");
     ensure!(made()?["spec"]["more"] == "mine", "{}", made()?["spec"]);
     inner.edit_definition("spec: {schema: {spec: {text: string, more: null}}}")?;
     parent.edit_definition(&outer(""))?;
