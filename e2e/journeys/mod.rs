@@ -47,7 +47,7 @@ mod tenants;
 pub mod webhook;
 
 use crate::env::Programs;
-use crate::lanes::INSTANCES;
+use crate::lanes::{CLUSTERS, INSTANCES, Lane};
 use libtest_mimic::Trial;
 use stand::{Lazy, Stand};
 
@@ -72,7 +72,8 @@ impl Default for Stands {
 }
 
 impl Stands {
-    pub fn trials(&self) -> Vec<Trial> {
+    /// Those of the lane of clusters, and those of the lane of instances: each stand belongs to one.
+    pub fn trials(&self) -> (Vec<Trial>, Vec<Trial>) {
         let calm = [
             definitions::TRIALS,
             definitions_edits::TRIALS,
@@ -109,11 +110,12 @@ impl Stands {
             faults_isolation::LAST,
         ]
         .concat();
-        let calm = calm.into_iter().map(|run| trial(&self.calm, run));
-        let faults = faults.into_iter().map(|run| trial(&self.faults, run));
-        let long = rollout_kinds::LONG.iter().map(|run| trial(&self.calm, *run).with_ignored_flag(true));
+        let calm = calm.into_iter().map(|run| trial(&INSTANCES, &self.calm, run));
+        let faults = faults.into_iter().map(|run| trial(&CLUSTERS, &self.faults, run));
+        let long = rollout_kinds::LONG.iter();
+        let long = long.map(|run| trial(&INSTANCES, &self.calm, *run).with_ignored_flag(true));
         let scenarios = scenarios::trials(&self.scenarios);
-        calm.chain(faults).chain(scenarios).chain(long).chain(fleets::trials()).collect()
+        (faults.chain(scenarios).collect(), calm.chain(long).chain(fleets::trials()).collect())
     }
 
     pub fn end(&self) {
@@ -126,7 +128,7 @@ impl Stands {
 /// Trials that measure time, or that keep the instances of others away.
 const ALONE: &[&str] = &["faults::a_spoke_that_is_down_slows_no_other", placement::TAINTS];
 
-fn trial(stand: &Lazy, (name, run): Run) -> Trial {
+fn trial(lane: &'static Lane, stand: &Lazy, (name, run): Run) -> Trial {
     let stand = stand.clone();
     Trial::test(name, move || {
         let work = || {
@@ -134,6 +136,6 @@ fn trial(stand: &Lazy, (name, run): Run) -> Trial {
             Ok(run(&stand)
                 .map_err(|e| format!("{e:#}\nthe controller's log ends with:\n{}", stand.log_tail()))?)
         };
-        if ALONE.contains(&name) { INSTANCES.run_alone(work) } else { INSTANCES.run(work) }
+        if ALONE.contains(&name) { lane.run_alone(work) } else { lane.run(work) }
     })
 }
