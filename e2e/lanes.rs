@@ -14,9 +14,9 @@ pub struct Lane {
     turn: Condvar,
 }
 
-/// The environment, what people call, registration, and faults.
+/// The environment, what people call, and registration.
 pub static CLUSTERS: Lane = Lane::new();
-/// Definitions, instances and rollouts.
+/// Definitions, instances and faults.
 pub static INSTANCES: Lane = Lane::new();
 
 /// Held for reading by every trial, for writing by one that measures.

@@ -79,15 +79,14 @@ fn main() -> ExitCode {
     let stands = journeys::Stands::default();
     let registration = journeys::registration::Shared::default();
     let gitops = gitops::Stands::default();
-    let (faulty, mut instances) = stands.trials();
     let clusters: Vec<Trial> = environment::trials(&fleet)
         .into_iter()
         .chain(for_people::trials())
         .chain(faults::trials())
         .chain([model::trial(), journeys::cluster_verbs::trial(), journeys::webhook::trial()])
         .chain(journeys::registration::trials(&registration))
-        .chain(faulty)
         .collect();
+    let mut instances = stands.trials();
     instances.push(journeys::takeover::trial());
     instances.push(journeys::chart::trial());
     instances.push(journeys::argocd::trial());

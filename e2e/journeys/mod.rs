@@ -47,7 +47,7 @@ mod tenants;
 pub mod webhook;
 
 use crate::env::Programs;
-use crate::lanes::{CLUSTERS, INSTANCES, Lane};
+use crate::lanes::INSTANCES;
 use libtest_mimic::Trial;
 use stand::{Lazy, Stand};
 
@@ -72,8 +72,7 @@ impl Default for Stands {
 }
 
 impl Stands {
-    /// Those of the lane of clusters, and those of the lane of instances: each stand belongs to one.
-    pub fn trials(&self) -> (Vec<Trial>, Vec<Trial>) {
+    pub fn trials(&self) -> Vec<Trial> {
         let calm = [
             definitions::TRIALS,
             definitions_edits::TRIALS,
@@ -110,12 +109,11 @@ impl Stands {
             faults_isolation::LAST,
         ]
         .concat();
-        let calm = calm.into_iter().map(|run| trial(&INSTANCES, &self.calm, run));
-        let faults = faults.into_iter().map(|run| trial(&CLUSTERS, &self.faults, run));
-        let long = rollout_kinds::LONG.iter();
-        let long = long.map(|run| trial(&INSTANCES, &self.calm, *run).with_ignored_flag(true));
+        let calm = calm.into_iter().map(|run| trial(&self.calm, run));
+        let faults = faults.into_iter().map(|run| trial(&self.faults, run));
+        let long = rollout_kinds::LONG.iter().map(|run| trial(&self.calm, *run).with_ignored_flag(true));
         let scenarios = scenarios::trials(&self.scenarios);
-        (faults.chain(scenarios).collect(), calm.chain(long).chain(fleets::trials()).collect())
+        calm.chain(faults).chain(scenarios).chain(long).chain(fleets::trials()).collect()
     }
 
     pub fn end(&self) {
@@ -128,7 +126,7 @@ impl Stands {
 /// Trials that measure time, or that keep the instances of others away.
 const ALONE: &[&str] = &["faults::a_spoke_that_is_down_slows_no_other", placement::TAINTS];
 
-fn trial(lane: &'static Lane, stand: &Lazy, (name, run): Run) -> Trial {
+fn trial(stand: &Lazy, (name, run): Run) -> Trial {
     let stand = stand.clone();
     Trial::test(name, move || {
         let work = || {
@@ -136,6 +134,6 @@ fn trial(lane: &'static Lane, stand: &Lazy, (name, run): Run) -> Trial {
             Ok(run(&stand)
                 .map_err(|e| format!("{e:#}\nthe controller's log ends with:\n{}", stand.log_tail()))?)
         };
-        if ALONE.contains(&name) { lane.run_alone(work) } else { lane.run(work) }
+        if ALONE.contains(&name) { INSTANCES.run_alone(work) } else { INSTANCES.run(work) }
     })
 }

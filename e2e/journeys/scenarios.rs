@@ -12,7 +12,7 @@ use crate::env::Programs;
 use crate::env::controller::NAMESPACE;
 use crate::env::registration::condition;
 use crate::faults::{Proxy, When};
-use crate::lanes::CLUSTERS;
+use crate::lanes::INSTANCES;
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use std::time::{Duration, Instant};
@@ -62,7 +62,7 @@ fn trial(stand: Lazy, (name, run, runs): Scenario) -> Trial {
         Ok(calm?)
     };
     // They measure time, and what others do on this machine takes some.
-    Trial::test(format!("scenarios::{name}"), move || CLUSTERS.run(work))
+    Trial::test(format!("scenarios::{name}"), move || INSTANCES.run(work))
         .with_ignored_flag(runs == Runs::Long)
 }
 
