@@ -80,7 +80,13 @@ spec:
         let mirror = kind.on(cluster, "a")?.context("no mirror")?;
         let owner = &config["metadata"]["ownerReferences"][0];
         ensure!(owner["uid"] == uid(&mirror).as_str() && uid(&mirror) != uid(&instance), "{owner}");
-        ensure!(mirror["status"]["address"] == ip.as_str() && mirror["status"]["available"] == 2, "{mirror}");
+        // What the hub is told may be there before what the mirror is.
+        eventually(PATIENCE, "the status of the mirror", || {
+            let mirror = kind.on(cluster, "a")?.context("no mirror")?;
+            let status = &mirror["status"];
+            ensure!(status["address"] == ip.as_str() && status["available"] == 2, "{status}");
+            Ok(())
+        })?;
         addresses.push(ip);
     }
     if addresses[0] == addresses[1] {
