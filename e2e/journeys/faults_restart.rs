@@ -1,7 +1,7 @@
 //! The controller dies and comes back: everything converges, and what is settled is not written.
 
 use super::Run;
-use super::stand::{Stand, uid};
+use super::stand::{PATIENCE, Stand, uid};
 use crate::env::controller::{Controller, Options};
 use crate::env::eventually;
 use crate::env::wait::throughout;
@@ -85,7 +85,8 @@ spec:
 pub fn restart_without_writes(stand: &Stand, clusters: &[&str]) -> Result<()> {
     stand.kill_controller();
     stand.start_controller()?;
-    eventually(Duration::from_secs(20), "the spokes looked at again", || {
+    // The lease of the one that was killed lasts for most of the first twenty seconds.
+    eventually(PATIENCE, "the spokes looked at again", || {
         let text = stand.metrics()?;
         for cluster in clusters {
             let steps = text.lines().any(|l| l.contains("reconcile_seconds_count") && l.contains(cluster));
