@@ -7,7 +7,7 @@ use crate::api::keys::hub;
 use crate::api::maps::HashMap;
 use crate::api::names::{GroupKind, HubId};
 use crate::graph::Graph;
-use crate::reconcile::spoke::{Goal, MirrorContent, Task};
+use crate::reconcile::spoke::{Goal, INCOMPATIBLE, MirrorContent, Task};
 use crate::reconcile::world::{CrdState, CrdWish, Rank};
 use crate::schema::compat::{self, Break, Conclusion, Look};
 use crate::schema::crd;
@@ -58,9 +58,6 @@ pub struct Ensured {
     /// A refusal may be over soon: it is no word of the CRD that is there.
     pub soon: bool,
 }
-
-/// The reason of a refusal: instances that are there carry what the change would break.
-const INCOMPATIBLE: &str = "Incompatible";
 
 /// Contact problems are no state of the CRD; another try follows after this.
 const PAUSE: Duration = Duration::from_secs(2);

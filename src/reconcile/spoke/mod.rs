@@ -32,8 +32,8 @@ pub use mirror::{MirrorContent, namespace_body};
 pub use nested::task as nested_task;
 pub use part::{HubValues, Part, has_hub_part};
 pub use status::{
-    DEPENDENTS, FOR_TOOLS, GRAPH_RESOLVED, INSTANCE_MANAGED, InstanceState, RESOURCES_READY, Report, Stands,
-    fingerprint as report_fingerprint, is_own, merge_patch,
+    DEPENDENTS, FOR_TOOLS, GRAPH_RESOLVED, INCOMPATIBLE, INSTANCE_MANAGED, InstanceState, RESOURCES_READY,
+    Report, Stands, fingerprint as report_fingerprint, is_own, merge_patch,
 };
 
 pub use task::{Goal, Home, Task};

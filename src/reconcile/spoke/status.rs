@@ -292,7 +292,7 @@ impl Report {
 }
 
 /// The reason of what does not fit a cluster.
-pub(super) const INCOMPATIBLE: &str = "Incompatible";
+pub const INCOMPATIBLE: &str = "Incompatible";
 
 /// The complete `.status` as kro writes it.
 pub(super) fn status_value(report: &Report) -> Value {
