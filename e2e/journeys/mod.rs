@@ -124,7 +124,11 @@ impl Stands {
 }
 
 /// Trials that measure time, or that keep the instances of others away.
-const ALONE: &[&str] = &["faults::a_spoke_that_is_down_slows_no_other", placement::TAINTS];
+const ALONE: &[&str] = &[
+    "faults::a_spoke_that_is_down_slows_no_other",
+    "faults::a_frozen_spoke_is_noticed_and_recovers",
+    placement::TAINTS,
+];
 
 fn trial(stand: &Lazy, (name, run): Run) -> Trial {
     let stand = stand.clone();
@@ -132,7 +136,7 @@ fn trial(stand: &Lazy, (name, run): Run) -> Trial {
         let work = || {
             let stand = stand.get().map_err(|e| format!("{e:#}"))?;
             Ok(run(&stand)
-                .map_err(|e| format!("{e:#}\nthe controller's log ends with:\n{}", stand.log_tail()))?)
+                .map_err(|e| format!("the controller's log ends with:\n{}\n\n{e:#}", stand.log_tail()))?)
         };
         if ALONE.contains(&name) { INSTANCES.run_alone(work) } else { INSTANCES.run(work) }
     })

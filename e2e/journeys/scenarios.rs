@@ -24,6 +24,8 @@ pub type Scenario = (&'static str, fn(&Stand) -> Result<()>, Runs);
 pub enum Runs {
     /// In the pipeline.
     Always,
+    /// In the pipeline, with nothing beside it: it measures milliseconds.
+    Alone,
     /// With `make faults` alone: it takes minutes, or was not seen to pass yet; `docs/testing.md` says which.
     Long,
 }
@@ -53,7 +55,8 @@ fn trial(stand: Lazy, (name, run, runs): Scenario) -> Trial {
         let start = Instant::now();
         let done = run(&stand).map_err(|e| {
             let told: Vec<String> = stand.proxies().map(Proxy::told).collect();
-            format!("{e:#}\n{}\nthe controller's log ends with:\n{}", told.join("\n"), stand.log_tail())
+            // What failed stands last: of a long text, people are often shown the end.
+            format!("{}\nthe controller's log ends with:\n{}\n\n{e:#}", told.join("\n"), stand.log_tail())
         });
         // Also after a failure: the next one begins in fair weather.
         let calm = calm(&stand).map_err(|e| format!("afterwards: {e:#}"));
@@ -61,9 +64,8 @@ fn trial(stand: Lazy, (name, run, runs): Scenario) -> Trial {
         done?;
         Ok(calm?)
     };
-    // They measure time, and what others do on this machine takes some.
-    Trial::test(format!("scenarios::{name}"), move || INSTANCES.run(work))
-        .with_ignored_flag(runs == Runs::Long)
+    let in_lane = move || if runs == Runs::Alone { INSTANCES.run_alone(work) } else { INSTANCES.run(work) };
+    Trial::test(format!("scenarios::{name}"), in_lane).with_ignored_flag(runs == Runs::Long)
 }
 
 /// All is well again.

@@ -6,7 +6,7 @@ use super::scenarios::{Scenario, noticed, writes};
 use super::stand::{PATIENCE, Stand, text};
 use crate::env::eventually;
 use crate::env::wait::throughout;
-use crate::faults::When;
+use crate::faults::{Line, When};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::fs;
@@ -116,11 +116,16 @@ fn another_cluster(stand: &Stand) -> Result<()> {
     let kubeconfig: Value = serde_saphyr::from_str(&stand.env.token_kubeconfig("eu", "gateway", HOUR)?)?;
     let token = text(&kubeconfig, "/users/0/user/token");
     let turn = |way: Swap, reason: &str| -> Result<()> {
+        // What was under way to the one cluster is not what comes to the other.
+        if way == Swap::WithNewConnections {
+            proxy.line(Line::Refused)?;
+            proxy.cut();
+        }
         let start = Instant::now();
         match way {
             Swap::WithNewConnections => {
                 proxy.lead_to_with(stand.env.port("eu"), &token);
-                proxy.cut();
+                proxy.line(Line::Clear)?;
             }
             Swap::Unseen => proxy.lead_to_with(stand.env.port("eu"), &token),
             // Tokens of one cluster are none of another.
