@@ -32,7 +32,7 @@ help: ## Say what there is
 	@echo "  LOCAL=1   \`make up\`: the hub may run instances too"
 	@echo "  QUICK=1   \`make bench\`: one run, few instances, under five minutes; and only what is short"
 	@echo "  ONLY=a,b  \`make bench\`: some of kro, kro-tuned, local, fail, adopt, replay, fleet, crds,"
-	@echo "            memory, overloaded, idle-spokes, isolation, fleet-1000, rollout"
+	@echo "            memory, overloaded, idle-spokes, isolation, fleet-1000, rollout, people"
 	@echo "  RUNS=n    \`make bench\`: runs of each (5)"
 	@echo "  INSTANCES=n  \`make bench\`: so many at once, and no other batch"
 	@echo "  DOCS=1    \`make bench\`: write docs/performance.md anew"

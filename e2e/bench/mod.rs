@@ -9,6 +9,7 @@ mod fleet;
 mod isolation;
 mod memory;
 mod overloaded;
+mod people;
 mod plot;
 mod replay;
 mod report;
@@ -93,6 +94,7 @@ pub fn bench(dir: &Path, options: &Options) -> Result<()> {
                 Variant::Isolation => isolation::run(&here, &plan, run, &mut results),
                 Variant::Large => simulated::large(&here, &plan, run, &mut results),
                 Variant::Rollout => rollout::run(&here, &plan, run, &mut results),
+                Variant::People => people::run(&here, &plan, run, &mut results),
                 Variant::Replay => {
                     if recording.is_none() {
                         println!("  recording the writes of kro-hub first");

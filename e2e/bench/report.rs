@@ -1,6 +1,7 @@
 //! The table: for people, for docs/performance.md, and what of the budgets is met.
 
 use super::crds;
+use super::people;
 use super::results::{Results, machine};
 use super::site::Variant;
 use anyhow::{Context, Result};
@@ -123,6 +124,8 @@ fn budgets(results: &Results) -> Vec<Budget> {
     all.push(is(documents, "crds", "schema_documents_per_definition", crds::DOCUMENTS_EACH));
     let rest = "requests a second at rest, 60 definitions on two spokes";
     all.push(is(rest, "crds", "rest_requests_per_s", crds::AT_REST));
+    let waits = people::BUDGETS.iter().map(|(what, value, most)| is(what, "people", value, *most));
+    all.extend(waits);
     all
 }
 
@@ -182,7 +185,7 @@ struct Part {
     variants: &'static [Variant],
 }
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     Part { name: "compared", variants: &Variant::COMPARED },
     Part { name: "fleet", variants: &[Variant::Fleet] },
     Part { name: "memory", variants: &[Variant::Memory, Variant::IdleSpokes] },
@@ -191,6 +194,7 @@ const PARTS: [Part; 8] = [
     Part { name: "large", variants: &[Variant::Large] },
     Part { name: "rollout", variants: &[Variant::Rollout] },
     Part { name: "crds", variants: &[Variant::Crds] },
+    Part { name: "people", variants: &[Variant::People] },
 ];
 
 impl Part {

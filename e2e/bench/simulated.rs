@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,10 @@ impl Fleet {
         let mut fleet = Self { controller: None, simulator, hub_server, hub, spokes };
         fleet.start_controller()?;
         Ok(fleet)
+    }
+
+    pub fn hub_kubeconfig(&self) -> PathBuf {
+        self.hub_server.kubeconfig(0)
     }
 
     /// Returns the seconds until it was ready.

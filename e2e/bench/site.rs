@@ -27,10 +27,11 @@ pub enum Variant {
     Isolation,
     Large,
     Rollout,
+    People,
 }
 
 impl Variant {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Kro,
         Self::KroTuned,
         Self::Local,
@@ -45,6 +46,7 @@ impl Variant {
         Self::Isolation,
         Self::Large,
         Self::Rollout,
+        Self::People,
     ];
 
     /// Those that are compared with each other, value by value.
@@ -72,6 +74,7 @@ impl Variant {
             Self::Isolation => "isolation",
             Self::Large => "fleet-1000",
             Self::Rollout => "rollout",
+            Self::People => "people",
         }
     }
 
@@ -91,6 +94,7 @@ impl Variant {
             Self::Isolation => "kro-hub, a third of the spokes silent",
             Self::Large => "kro-hub, a large simulated fleet",
             Self::Rollout => "kro-hub, a change travels over a large simulated fleet, a third of it silent",
+            Self::People => "kro-hub, what people wait for on the command line",
         }
     }
 

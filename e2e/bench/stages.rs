@@ -49,6 +49,10 @@ pub struct Plan {
     /// Simulated spokes over which a change travels, and instances on all of them.
     pub rollout_spokes: u16,
     pub rollout_instances: usize,
+    /// Instances that people ask for, those of them that are on all clusters, and these clusters.
+    pub people_instances: usize,
+    pub people_everywhere: usize,
+    pub people_clusters: u16,
     /// Seconds at rest with many definitions.
     pub crds_rest_seconds: u64,
     pub patience_seconds: u64,
@@ -76,6 +80,9 @@ impl Plan {
             large_instances: 100,
             rollout_spokes: 1000,
             rollout_instances: 100,
+            people_instances: 1000,
+            people_everywhere: 100,
+            people_clusters: 40,
             crds_rest_seconds: 600,
             patience_seconds: 600,
         }
@@ -102,6 +109,9 @@ impl Plan {
             large_instances: 20,
             rollout_spokes: 30,
             rollout_instances: 10,
+            people_instances: 1000,
+            people_everywhere: 20,
+            people_clusters: 40,
             crds_rest_seconds: 300,
             patience_seconds: 90,
         }

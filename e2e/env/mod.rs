@@ -14,6 +14,7 @@
 pub mod api;
 pub mod assets;
 mod cluster;
+pub mod contexts;
 pub mod controller;
 mod etcd;
 pub mod gitops;

@@ -23,6 +23,7 @@ mod instances_reads;
 mod people;
 mod people_live;
 mod people_plan;
+mod people_plan_rollout;
 mod placement;
 pub mod registration;
 mod rollout;
@@ -89,6 +90,7 @@ impl Stands {
             people::TRIALS,
             people_live::TRIALS,
             people_plan::TRIALS,
+            people_plan_rollout::TRIALS,
             placement::TRIALS,
             tenants::TRIALS,
             canaries::TRIALS,

@@ -2,6 +2,7 @@
 
 use super::Run;
 use super::stand::{Kind, PATIENCE, Stand, parse};
+use crate::env::contexts::Contexts;
 use crate::env::controller::binary;
 use crate::env::eventually;
 use anyhow::{Context, Result, ensure};
@@ -32,25 +33,9 @@ pub struct Person {
 
 impl Person {
     pub fn new(stand: &Stand, namespace: &str) -> Result<Self> {
-        let mut all = json!({"apiVersion": "v1", "kind": "Config", "current-context": "hub",
-            "contexts": [], "clusters": [], "users": []});
-        let mut add = |name: &str, of: &str, change: &dyn Fn(&mut Value, &mut Value)| -> Result<()> {
-            let file = parse(&std::fs::read_to_string(stand.env.kubeconfig(of))?)?;
-            let mut cluster = file["clusters"][0]["cluster"].clone();
-            let mut user = file["users"][0]["user"].clone();
-            change(&mut cluster, &mut user);
-            let entries = [
-                (
-                    "contexts",
-                    json!({"name": name, "context": {"cluster": name, "user": name, "namespace": namespace}}),
-                ),
-                ("clusters", json!({"name": name, "cluster": cluster})),
-                ("users", json!({"name": name, "user": user})),
-            ];
-            for (list, entry) in entries {
-                all[list].as_array_mut().context("a list")?.push(entry);
-            }
-            Ok(())
+        let mut contexts = Contexts::new(namespace);
+        let mut add = |name: &str, of: &str, change: &dyn Fn(&mut Value, &mut Value)| {
+            contexts.add(name, stand.env.kubeconfig(of), change)
         };
         add("hub", "hub", &|_, _| ())?;
         add("eu", "eu", &|_, _| ())?;
@@ -59,7 +44,7 @@ impl Person {
         add("ap", "ap", &|cluster, _| cluster["server"] = json!("https://127.0.0.1:1"))?;
         add("stranger", "hub", &|_, user| user["as"] = json!("nobody"))?;
         let kubeconfig = stand.env.dir().join(format!("{namespace}.kubeconfig"));
-        std::fs::write(&kubeconfig, all.to_string())?;
+        contexts.write(&kubeconfig)?;
         Ok(Self { kubeconfig, namespace: namespace.to_owned() })
     }
 

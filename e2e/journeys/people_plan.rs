@@ -75,7 +75,7 @@ fn after() -> String {
     )
 }
 
-fn file(stand: &Stand, name: &str, text: &str) -> Result<PathBuf> {
+pub fn file(stand: &Stand, name: &str, text: &str) -> Result<PathBuf> {
     let path = stand.env.dir().join(name);
     std::fs::write(&path, text)?;
     Ok(path)
@@ -111,7 +111,7 @@ fn versions(stand: &Stand, kind: &Kind) -> Result<BTreeMap<String, String>> {
     Ok(all)
 }
 
-fn has(said: &Said, parts: &[&str]) -> Result<()> {
+pub fn has(said: &Said, parts: &[&str]) -> Result<()> {
     for part in parts {
         ensure!(said.out.contains(part), "it lacks {part:?}:\n{}\n{}", said.out, said.err);
     }

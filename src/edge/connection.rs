@@ -72,10 +72,11 @@ impl Connection {
     pub async fn list_within_reach(
         &self,
         resource: &ApiResource,
+        selector: Option<&str>,
         namespaces: &BTreeSet<String>,
     ) -> Result<(Vec<Object>, bool), Failure> {
         let what = format!("list {}", named(resource));
-        let read = lists::within_reach(&self.verbs, resource, None, namespaces);
+        let read = lists::within_reach(&self.verbs, resource, selector, namespaces);
         let (read, narrowed) = self.within(&what, read).await?;
         Ok((read.into_iter().map(Object).collect(), narrowed))
     }

@@ -10,7 +10,7 @@ use crate::api::names::{ClusterName, InstanceKey};
 use crate::cli::render::overlay::{Overlaid, overlaid};
 use crate::graph::{Graph, Leaf, Origin};
 use crate::reconcile::fleet::ClusterState;
-use crate::reconcile::fleet::overriding::Layer;
+use crate::reconcile::fleet::overriding::{Layer, recorded};
 use crate::reconcile::fleet::placement::{Decision, Past};
 use crate::reconcile::policy::{Effective, PolicyName};
 use crate::schema::compat;
@@ -180,6 +180,11 @@ impl Subject<'_> {
         };
         let layers: Vec<&Layer> = self.layers.iter().map(|layer| &**layer).filter(reaches).collect();
         overlaid(self.graph, self.instance, &layers, (name, state))
+    }
+
+    /// The rules of overrides that hold for it, as they are put on record.
+    pub fn rules(&self) -> Value {
+        recorded(&self.layers)
     }
 
     /// What it makes on the hub, once for all clusters.

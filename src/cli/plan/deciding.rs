@@ -1,5 +1,6 @@
 //! What each cluster would be told: where instances go, by which definition, and what is the same as now.
 
+use super::on_record::Rollouts;
 use super::overlay::{Touched, allows_breaking};
 use super::share::{self, is_on_hub, share};
 use super::travel::{Moved, Travelling};
@@ -33,6 +34,7 @@ pub struct Decided<'s> {
     pub live: BTreeMap<ObjectRef, &'s Object>,
     /// The newest revision of each definition.
     pub revisions: &'s BTreeMap<String, i64>,
+    pub rollouts: &'s Rollouts,
 }
 
 /// All that one cluster is told.

@@ -1,6 +1,7 @@
 //! `kro-hub plan`: what objects in files would change on each cluster as it is. Nothing is stored.
 
 mod deciding;
+mod on_record;
 mod overlay;
 mod reading;
 mod share;
@@ -171,6 +172,7 @@ async fn view(
         of_hub: &args.local_child_namespaces,
         live: read.objects.iter().map(|object| (object.object_ref(), object)).collect(),
         revisions: &read.revisions,
+        rollouts: &read.rollouts,
     };
     let hub_name = decided.hub();
     let (mut orders, rollouts) = decided.orders();

@@ -1,5 +1,6 @@
 //! The hub as it is.
 
+use super::on_record::{self, Rollouts};
 use crate::api::names::HubId;
 use crate::api::rgd::ResourceGraphDefinition;
 use crate::api::{Gvk, Object};
@@ -22,6 +23,8 @@ pub struct Read {
     pub facts: Facts,
     /// The newest revision of each definition.
     pub revisions: BTreeMap<String, i64>,
+    /// What is on record of rollouts, where any Placement begins one.
+    pub rollouts: Rollouts,
     /// What the hub says of the kinds that definitions name.
     pub documents: Vec<Document>,
     pub hub_id: HubId,
@@ -41,14 +44,14 @@ pub async fn read(hub: &Hub, files: &[(String, Object)], namespace: &str) -> Res
     for (resource, namespaced) in [(resources::cluster_placements(), false), (resources::placements(), true)]
     {
         let namespaces = if namespaced { &namespaces } else { &none };
-        let (found, narrowed) = served(hub.connection.list_within_reach(&resource, namespaces).await)?;
+        let (found, narrowed) = served(hub.connection.list_within_reach(&resource, None, namespaces).await)?;
         objects.extend(found);
         narrow.extend(narrowed.then_some(resource.plural));
     }
     for kind in definitions.iter().filter_map(Generated::of) {
         let namespaces = if kind.namespaced { &namespaces } else { &none };
         let (resource, is_meant) = (kind.resource(), is_named(&kind, files));
-        match served(hub.connection.list_within_reach(&resource, namespaces).await) {
+        match served(hub.connection.list_within_reach(&resource, None, namespaces).await) {
             // What nobody asks of is nobody's to see.
             Err(failure) if failure.sort == Sort::Forbidden && !is_meant => hidden.push(resource.plural),
             read => {
@@ -58,7 +61,14 @@ pub async fn read(hub: &Hub, files: &[(String, Object)], namespace: &str) -> Res
             }
         }
     }
-    let notes = notes(&narrow, &hidden, &namespaces);
+    let mut notes = notes(&narrow, &hidden, &namespaces);
+    let begins_rollouts = |object: &Object| object.0.pointer("/spec/rollout").is_some();
+    let mut rollouts = Rollouts::default();
+    if objects.iter().chain(files.iter().map(|(_, object)| object)).any(begins_rollouts) {
+        let (read, note) = on_record::read(hub, &namespaces, namespace).await?;
+        rollouts = read;
+        notes.extend(note);
+    }
     let mut revisions: BTreeMap<String, i64> = BTreeMap::new();
     for revision in hub.revisions(None).await? {
         let number = revision.0.pointer("/spec/revision").and_then(Value::as_i64).unwrap_or_default();
@@ -75,7 +85,16 @@ pub async fn read(hub: &Hub, files: &[(String, Object)], namespace: &str) -> Res
         ))
     })?;
     let facts = registered.iter().map(|cluster| (cluster.name().to_owned(), fact(cluster))).collect();
-    Ok(Read { objects, clusters: registered, facts, revisions, documents, hub_id: HubId::new(&id), notes })
+    Ok(Read {
+        objects,
+        clusters: registered,
+        facts,
+        revisions,
+        rollouts,
+        documents,
+        hub_id: HubId::new(&id),
+        notes,
+    })
 }
 
 /// Whether files are about instances of a kind.

@@ -1,6 +1,7 @@
 //! From files and a hub to what clusters are told.
 
 use super::deciding::{Decided, Orders};
+use super::on_record::Rollouts;
 use super::overlay::{self, Deleted, lay};
 use super::reading::Read;
 use crate::api::Object;
@@ -29,6 +30,7 @@ fn hub(objects: Vec<Value>) -> Read {
         clusters: Vec::new(),
         facts: BTreeMap::new(),
         revisions: BTreeMap::new(),
+        rollouts: Rollouts::default(),
         documents: Vec::new(),
         hub_id: HubId::new("h"),
         notes: Vec::new(),
@@ -195,6 +197,7 @@ fn decided(
         of_hub: &args.local_child_namespaces,
         live: live.iter().map(|object| (object.object_ref(), object)).collect(),
         revisions: &[("db".to_owned(), 4)].into(),
+        rollouts: &Rollouts::default(),
     };
     decided.orders()
 }

@@ -4,11 +4,12 @@ use super::deciding::Decided;
 use crate::api::Object;
 use crate::api::names::{ClusterName, GroupKind, InstanceKey, ObjectRef};
 use crate::cli::diff::comparing::Subject;
-use crate::reconcile::fleet::rollout::ahead::{Ahead, Stands, moves_kind, of_instance, of_kind};
-use crate::reconcile::fleet::rollout::kind::Member;
+use crate::reconcile::fleet::rollout::Content;
+use crate::reconcile::fleet::rollout::ahead::{Ahead, Known, Stands, moves_kind, of_instance, of_kind};
+use crate::reconcile::fleet::rollout::kind::{Member, Revision};
 use crate::reconcile::policy::{Effective, PolicyName};
 use crate::reconcile::rollout::unit::{Leg, Version};
-use crate::reconcile::spoke::has_hub_part;
+use crate::reconcile::spoke::{MirrorContent, has_hub_part};
 use crate::view::changes::{RolloutChange, StageChange, together};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,15 +23,22 @@ pub struct Moved {
     pub graph: bool,
 }
 
-/// A member of a kind that moves as one, with the labels of its instance.
-type OfKind = (Member, BTreeMap<String, String>, Stands);
+/// A kind that moves as one.
+struct OfKind {
+    by: Arc<Effective>,
+    definition: String,
+    /// Hash of the graph that comes.
+    graph: Arc<str>,
+    /// With the labels of their instances.
+    members: Vec<(Member, BTreeMap<String, String>, Stands)>,
+}
 
 /// All that travels.
 #[derive(Default)]
 pub struct Travelling {
     told: Vec<RolloutChange>,
     /// By kind, which ClusterPlacement moves its revision, and whom.
-    kinds: BTreeMap<GroupKind, (Arc<Effective>, String, Vec<OfKind>)>,
+    kinds: BTreeMap<GroupKind, OfKind>,
 }
 
 impl Travelling {
@@ -66,15 +74,23 @@ impl Travelling {
             .collect();
         // Where it comes to by a Placement it has at once what all have.
         let is_version = live.is_none() || moved.values().any(|moved| moved.was_there && changes(moved));
-        let written = live.and_then(|live| live.0.pointer("/status/fleet/rollout"));
-        let known = &decided.is.side.clusters;
-        let ahead = of_instance(&placements, known, &members, written).filter(|_| is_version);
+        let record = decided.rollouts.of_instance(key, live.map(Object::uid).unwrap_or_default());
+        let mirror = Arc::new(MirrorContent::of(new.instance));
+        let known = Known {
+            records: &record.versions,
+            approvals: &record.approvals,
+            wanted: &Content::of(&mirror, (!gated).then_some(new.graph), new.rules()),
+            written: live.and_then(|live| live.0.pointer("/status/fleet/rollout")),
+        };
+        let clusters = &decided.is.side.clusters;
+        let ahead = of_instance(&placements, clusters, &members, &known).filter(|_| is_version);
         let of = |by: String| RolloutChange {
             by,
             definition: String::new(),
             instances: vec![title(key)],
             version: 0,
             stages: Vec::new(),
+            back_to: None,
             max_failures: 0,
             paused: false,
             pinned: pin.as_ref().map(|(_, revision)| *revision),
@@ -86,6 +102,7 @@ impl Travelling {
                 self.told.push(RolloutChange {
                     version,
                     stages: legs.collect(),
+                    back_to: course.back_to,
                     max_failures: course.failures,
                     paused: course.paused,
                     ..of(by.to_string())
@@ -103,10 +120,13 @@ impl Travelling {
         new: &Subject<'_>,
         (moved, live): (&BTreeMap<ClusterName, Moved>, Option<&Object>),
     ) {
-        let (.., members) = self
-            .kinds
-            .entry(key.gk.clone())
-            .or_insert_with(|| (by.clone(), new.graph.rgd_name.clone(), Vec::new()));
+        let made = || OfKind {
+            by: by.clone(),
+            definition: new.graph.rgd_name.clone(),
+            graph: new.graph.hash.as_str().into(),
+            members: Vec::new(),
+        };
+        let OfKind { members, .. } = self.kinds.entry(key.gk.clone()).or_insert_with(made);
         let there = moved.iter().filter(|(_, moved)| moved.was_there);
         members.extend(there.map(|(cluster, moved)| {
             let member = Member { instance: key.clone(), cluster: cluster.clone() };
@@ -119,14 +139,21 @@ impl Travelling {
     /// All of it, the same for several instances once.
     pub fn told(self, decided: &Decided<'_>) -> Vec<RolloutChange> {
         let mut all = Vec::new();
-        for (by, definition, members) in self.kinds.into_values() {
+        for (kind, OfKind { by, definition, graph, members }) in self.kinds {
             if members.iter().all(|(.., stands)| stands.same) {
                 continue;
             }
-            let written = decided.live.get(&placement(&by.name)).copied();
-            let written = written.and_then(|live| live.0.pointer("/status/rollout/kind"));
-            let known = &decided.is.side.clusters;
-            let Some(ahead) = of_kind(&by, known, &members, written) else { continue };
+            let live = decided.live.get(&placement(&by.name)).copied();
+            let next = decided.next_revision(&definition);
+            let record =
+                decided.rollouts.of_kind(&by.name.name, live.map(Object::uid).unwrap_or_default(), &kind);
+            let known = Known {
+                records: &record.versions,
+                approvals: &record.approvals,
+                wanted: &Revision { number: u64::try_from(next).unwrap_or_default(), graph },
+                written: live.and_then(|live| live.0.pointer("/status/rollout/kind")),
+            };
+            let Some(ahead) = of_kind(&by, &decided.is.side.clusters, &members, &known) else { continue };
             let mut instances: Vec<String> = Vec::new();
             for (member, .., stands) in &members {
                 let title = title(&member.instance);
@@ -134,7 +161,6 @@ impl Travelling {
                     instances.push(title);
                 }
             }
-            let next = decided.next_revision(&definition);
             let pinned = by.rollout.as_ref().and_then(|r| r.revision).filter(|pin| *pin < next);
             let course = ahead.course;
             let legs = course.stages.iter().filter(|_| pinned.is_none()).map(|leg| {
@@ -148,6 +174,7 @@ impl Travelling {
                 instances,
                 version: ahead.version,
                 stages: legs.collect(),
+                back_to: course.back_to.filter(|_| pinned.is_none()),
                 max_failures: course.failures,
                 paused: course.paused,
                 pinned,

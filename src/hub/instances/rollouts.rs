@@ -5,14 +5,14 @@ use crate::api::Object;
 use crate::api::keys::hub;
 use crate::api::maps::HashMap;
 use crate::api::names::GroupKind;
-use crate::api::rollout_approval::RolloutApproval;
 use crate::graph::Graph;
 use crate::hub::resources;
 use crate::hub::view::{Change, Key, View};
 use crate::reconcile::Moment;
 use crate::reconcile::fleet::FleetAction;
 use crate::reconcile::fleet::rollout::kind::{By, KindRecord, read_kind_version};
-use crate::reconcile::fleet::rollout::{OnRecord, read_version};
+use crate::reconcile::fleet::rollout::{OnRecord, read_version, version_owner};
+use crate::reconcile::rollout::approving;
 use crate::spoke::client::{ApiError, Verbs};
 use crate::spoke::watch::Listed;
 use serde_json::{Value, json};
@@ -49,24 +49,6 @@ pub(super) struct Wanted {
     asked: bool,
     /// How many versions on record were made with it.
     versions: usize,
-}
-
-/// The instance that an approval is about, and what it approves.
-fn read_approval(object: &Object) -> Option<(InstanceKey, (u64, Arc<str>))> {
-    let approval: RolloutApproval = serde_json::from_value(object.0.clone()).ok()?;
-    let spec = approval.spec;
-    let instance = spec.instance?;
-    let gk = GroupKind::new(&instance.group, &instance.kind);
-    let key = InstanceKey::new(gk, object.namespace(), &instance.name);
-    Some((key, (u64::try_from(spec.version).ok()?, spec.stage.as_str().into())))
-}
-
-/// The instance that owns a version, as far as the version says it.
-fn owner(version: &Object) -> Option<InstanceKey> {
-    let owner = version.0.pointer("/metadata/ownerReferences/0")?;
-    let text = |field: &str| owner.get(field).and_then(Value::as_str);
-    let group = text("apiVersion")?.split_once('/').map_or("", |(group, _)| group);
-    Some(InstanceKey::new(GroupKind::new(group, text("kind")?), version.namespace(), text("name")?))
 }
 
 impl Rollouts {
@@ -145,7 +127,7 @@ impl Rollouts {
                     continue;
                 }
                 let Some((uid, version)) = read_version(&object) else { continue };
-                let Some(key) = owner(&object) else { continue };
+                let Some(key) = version_owner(&object) else { continue };
                 self.graph_counts(&key.gk, &version.content.graph, is_there);
                 let of_name = self.on_record.entry(key.clone()).or_default();
                 let known = Arc::make_mut(of_name.entry(uid.clone()).or_default());
@@ -227,10 +209,8 @@ impl Rollouts {
         let approved = self.approvals.iter().filter(|(_, object)| object.namespace() == self.home);
         let mut all: BTreeMap<String, BTreeSet<(u64, Arc<str>)>> = BTreeMap::new();
         for (_, object) in approved {
-            let approval = serde_json::from_value::<RolloutApproval>(object.0.clone()).ok();
-            let Some(spec) = approval.map(|approval| approval.spec) else { continue };
-            if let (Some(name), Ok(version)) = (spec.cluster_placement, u64::try_from(spec.version)) {
-                all.entry(name).or_default().insert((version, spec.stage.as_str().into()));
+            if let Some((name, approved)) = approving::read_of_kind(object) {
+                all.entry(name).or_default().insert(approved);
             }
         }
         self.approved_of_kinds = all;
@@ -241,7 +221,9 @@ impl Rollouts {
         let mut concerned = BTreeSet::new();
         for Change { before, after, .. } in changes {
             for (object, is_there) in [(before, false), (after, true)] {
-                let Some((key, approved)) = object.as_deref().and_then(read_approval) else { continue };
+                let Some((key, approved)) = object.as_deref().and_then(approving::read_of_instance) else {
+                    continue;
+                };
                 let all = self.approved.entry(key.clone()).or_default();
                 if is_there {
                     all.insert(approved);
@@ -252,7 +234,9 @@ impl Rollouts {
             }
         }
         // Two objects may approve the same: what one of them took out, the other still says.
-        for (key, approved) in self.approvals.iter().filter_map(|(_, object)| read_approval(object)) {
+        for (key, approved) in
+            self.approvals.iter().filter_map(|(_, object)| approving::read_of_instance(object))
+        {
             if concerned.contains(&key) {
                 self.approved.entry(key).or_default().insert(approved);
             }

@@ -41,6 +41,15 @@ impl Layer {
     }
 }
 
+/// The rules of these overrides, as they are put on record; nothing where there are none.
+pub fn recorded(layers: &[Arc<Layer>]) -> Value {
+    let layer = |layer: &Arc<Layer>| {
+        let Effective { name, overrides, .. } = &*layer.of;
+        json!({"namespace": *name.namespace, "name": *name.name, "rules": overrides})
+    };
+    if layers.is_empty() { Value::Null } else { layers.iter().map(layer).collect() }
+}
+
 /// A cluster as the instance there knows it.
 #[derive(Clone)]
 pub(super) struct Place<'a> {
@@ -146,11 +155,7 @@ impl Overlay {
 
     /// The rules, to be put on record.
     pub fn recorded(&self) -> Value {
-        let layer = |layer: &Arc<Layer>| {
-            let Effective { name, overrides, .. } = &*layer.of;
-            json!({"namespace": *name.namespace, "name": *name.name, "rules": overrides})
-        };
-        self.layers.iter().map(layer).collect()
+        recorded(&self.layers)
     }
 
     /// Why the content of a cluster cannot be made.

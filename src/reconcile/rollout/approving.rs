@@ -1,12 +1,36 @@
 //! Why an approval counts for nothing: it names a stage that there is not, or a version that there never was.
 
 use super::stages::{REST, Rules};
+use crate::api::Object;
+use crate::api::names::{GroupKind, InstanceKey};
+use crate::api::rollout_approval::RolloutApproval;
+use std::sync::Arc;
 
 /// What a RolloutApproval approves of a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Approves<'a> {
     pub version: u64,
     pub stage: &'a str,
+}
+
+/// The version and the stage that somebody approved.
+pub type Approved = (u64, Arc<str>);
+
+/// The instance that a RolloutApproval is about, and what it approves.
+pub fn read_of_instance(object: &Object) -> Option<(InstanceKey, Approved)> {
+    let approval: RolloutApproval = serde_json::from_value(object.0.clone()).ok()?;
+    let spec = approval.spec;
+    let instance = spec.instance?;
+    let gk = GroupKind::new(&instance.group, &instance.kind);
+    let key = InstanceKey::new(gk, object.namespace(), &instance.name);
+    Some((key, (u64::try_from(spec.version).ok()?, spec.stage.as_str().into())))
+}
+
+/// The name of the ClusterPlacement that a RolloutApproval is about, and what it approves.
+pub fn read_of_kind(object: &Object) -> Option<(String, Approved)> {
+    let approval: RolloutApproval = serde_json::from_value(object.0.clone()).ok()?;
+    let spec = approval.spec;
+    Some((spec.cluster_placement?, (u64::try_from(spec.version).ok()?, spec.stage.as_str().into())))
 }
 
 impl Approves<'_> {

@@ -227,6 +227,7 @@ mod tests {
             instances: vec!["Web shop/shop".into()],
             version: 2,
             stages: vec![stage],
+            back_to: None,
             max_failures: 0,
             paused: false,
             pinned: Some(1),

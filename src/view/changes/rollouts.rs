@@ -21,6 +21,9 @@ pub struct RolloutChange {
     /// The version that it would be; 0 where those of several instances differ.
     pub version: u64,
     pub stages: Vec<StageChange>,
+    /// The version that all clusters were at last, where this is the same again: stages do not wait for each other then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub back_to: Option<u64>,
     /// So many clusters, or pairs of an instance and a cluster, may fail before nothing more is begun.
     pub max_failures: usize,
     /// Nothing is begun while it is so.
@@ -91,9 +94,15 @@ impl RolloutChange {
         if self.paused {
             let _ = writeln!(out, "  {held} held: paused; once it is not:");
         }
+        if let Some(stable) = self.back_to {
+            let _ = writeln!(out, "  goes back to what version {stable} was, all stages at once");
+        }
         let wide = self.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or_default();
         for (at, stage) in self.stages.iter().enumerate() {
             let _ = writeln!(out, "  {} {:wide$}  {}", at + 1, stage.name, stage.words());
+        }
+        if self.back_to.is_some() {
+            return out;
         }
         let _ = writeln!(
             out,
@@ -173,6 +182,7 @@ mod tests {
                 stage("prod", &["a", "b", "c", "d"], 2, 0, true),
                 stage("rest", &["z"], 1, 5400, false),
             ],
+            back_to: None,
             max_failures: 0,
             paused: false,
             pinned: None,
@@ -208,6 +218,12 @@ mod tests {
 
     #[test]
     fn what_is_the_same_for_several_is_told_once() {
+        let back = RolloutChange { back_to: Some(6), ..rollout("Web shop/shop", 8) }.text(&LOOK);
+        assert!(
+            back.contains("\n  goes back to what version 6 was, all stages at once\n  1 canary"),
+            "{back}"
+        );
+        assert!(!back.contains("no more is begun"), "{back}");
         let other = RolloutChange { max_failures: 1, ..rollout("Web shop/c", 8) };
         let all = together(vec![rollout("Web shop/a", 8), other.clone(), rollout("Web shop/b", 3)]);
         let both =

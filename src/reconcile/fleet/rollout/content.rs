@@ -3,7 +3,7 @@
 use crate::api::Object;
 use crate::api::hash;
 use crate::api::keys::hub;
-use crate::api::names::{Gvk, InstanceKey};
+use crate::api::names::{GroupKind, Gvk, InstanceKey};
 use crate::graph::Graph;
 use crate::reconcile::rollout::versions::{Recorded, Records};
 use crate::reconcile::spoke::MirrorContent;
@@ -108,6 +108,14 @@ pub fn read_version(object: &Object) -> Option<(String, Recorded<Content>)> {
     Some((uid, Recorded { number, stable: object.label(hub::STABLE) == Some("true"), content }))
 }
 
+/// The instance that owns a version, as far as the version says it.
+pub fn version_owner(version: &Object) -> Option<InstanceKey> {
+    let owner = version.0.pointer("/metadata/ownerReferences/0")?;
+    let text = |field: &str| owner.get(field).and_then(Value::as_str);
+    let group = text("apiVersion")?.split_once('/').map_or("", |(group, _)| group);
+    Some(InstanceKey::new(GroupKind::new(group, text("kind")?), version.namespace(), text("name")?))
+}
+
 /// The name of a version's ControllerRevision.
 pub fn version_name(key: &InstanceKey, uid: &str, number: u64) -> String {
     let print = hash::fnv32(&format!("{} {uid}", key.gk));
@@ -148,7 +156,6 @@ pub fn record(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::names::GroupKind;
 
     #[test]
     fn a_version_is_read_as_it_was_recorded() {

@@ -14,6 +14,8 @@ pub struct Course<K> {
     pub paused: bool,
     /// So many may fail.
     pub failures: usize,
+    /// The stable version, where it is that one again: no stage waits for another, nor any cluster to be well.
+    pub back_to: Option<u64>,
 }
 
 /// One stage.
@@ -58,17 +60,18 @@ pub fn course<K: Ord + Clone + Display>(mut frame: Frame, pairs: Vec<(K, Pair)>)
             unit.put(&cluster, Pair { version, condition, read: Read::default(), ..pair }, LATE);
         }
     }
+    let back_to = unit.frame.stable.filter(|_| unit.frame.goes_back);
     let legs = moved.into_iter().map(|(index, members)| {
         let stage = unit.frame.rules.stage(index);
         Leg {
             stage: stage.name.clone(),
             members,
             at_once: unit.slots_of(index),
-            soak: stage.soak,
+            soak: if back_to.is_some() { 0 } else { stage.soak },
             approval: asked.contains(&stage.name),
         }
     });
-    Course { stages: legs.collect(), paused, failures: unit.failure_budget() }
+    Course { stages: legs.collect(), paused, failures: unit.failure_budget(), back_to }
 }
 
 fn filled<K: Ord + Clone + Display>(frame: Frame, pairs: Vec<(K, Pair)>) -> Unit<K> {
