@@ -26,7 +26,7 @@ pub fn trials(fleet: &Fleet) -> Vec<Trial> {
         .map(|(name, run)| {
             let fleet = fleet.clone();
             Trial::test(name, move || {
-                CLUSTERS.run(|| Ok(run(fleet.get()?.as_ref()).map_err(|e| format!("{e:#}"))?))
+                CLUSTERS.run(name, || Ok(run(fleet.get()?.as_ref()).map_err(|e| format!("{e:#}"))?))
             })
         })
         .collect();
@@ -37,7 +37,7 @@ pub fn trials(fleet: &Fleet) -> Vec<Trial> {
         ("environment::waiting_names_what_was_seen", waiting_names_what_was_seen),
     ];
     trials.extend(alone.into_iter().map(|(name, run)| {
-        Trial::test(name, move || CLUSTERS.run(|| Ok(run().map_err(|e| format!("{e:#}"))?)))
+        Trial::test(name, move || CLUSTERS.run(name, || Ok(run().map_err(|e| format!("{e:#}"))?)))
     }));
     trials
 }

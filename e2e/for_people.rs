@@ -18,7 +18,7 @@ pub fn trials() -> Vec<Trial> {
     ];
     all.into_iter()
         .map(|(name, run)| {
-            Trial::test(name, move || CLUSTERS.run(|| Ok(run().map_err(|e| format!("{e:#}"))?)))
+            Trial::test(name, move || CLUSTERS.run(name, || Ok(run().map_err(|e| format!("{e:#}"))?)))
         })
         .collect()
 }

@@ -3,9 +3,14 @@
 
 use libtest_mimic::Trial;
 use std::sync::{Condvar, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 /// Waiting costs nothing: so many trials may be at the entrance of a lane.
 pub const THREADS: usize = 8;
+
+/// So many of the longest trials are told, and none that is shorter.
+const SHOWN: usize = 25;
+const LONG: Duration = Duration::from_secs(10);
 
 /// Serves in the order of arrival.
 pub struct Lane {
@@ -22,22 +27,40 @@ pub static INSTANCES: Lane = Lane::new();
 /// Held for reading by every trial, for writing by one that measures.
 static QUIET: RwLock<()> = RwLock::new(());
 
+/// How long each took.
+static TOOK: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
+
+fn timed<T>(name: &str, trial: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = trial();
+    TOOK.lock().unwrap_or_else(PoisonError::into_inner).push((start.elapsed(), name.to_owned()));
+    result
+}
+
+/// The longest trials of this run, one a line. A pipeline waits for them.
+pub fn longest() -> String {
+    let mut all = std::mem::take(&mut *TOOK.lock().unwrap_or_else(PoisonError::into_inner));
+    all.sort_by(|a, b| b.cmp(a));
+    let longest = all.iter().take(SHOWN).filter(|(took, _)| *took >= LONG);
+    longest.map(|(took, name)| format!("{:5.0} s  {name}\n", took.as_secs_f32())).collect()
+}
+
 impl Lane {
     const fn new() -> Self {
         Self { tickets: Mutex::new((0, 0)), turn: Condvar::new() }
     }
 
-    pub fn run<T>(&self, trial: impl FnOnce() -> T) -> T {
+    pub fn run<T>(&self, name: &str, trial: impl FnOnce() -> T) -> T {
         let _place = self.enter();
         let _others = QUIET.read().unwrap_or_else(PoisonError::into_inner);
-        trial()
+        timed(name, trial)
     }
 
     /// Runs with nothing beside it.
-    pub fn run_alone<T>(&self, trial: impl FnOnce() -> T) -> T {
+    pub fn run_alone<T>(&self, name: &str, trial: impl FnOnce() -> T) -> T {
         let _place = self.enter();
         let _nobody = QUIET.write().unwrap_or_else(PoisonError::into_inner);
-        trial()
+        timed(name, trial)
     }
 
     fn enter(&self) -> Place<'_> {

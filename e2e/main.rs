@@ -110,6 +110,7 @@ fn main() -> ExitCode {
     stands.end();
     registration.end();
     gitops.end();
+    eprint!("{}", lanes::longest());
     if conclusion.has_failed() {
         eprintln!("Logs of this run: {}", scratch.keep().display());
     }

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 pub fn trial() -> Trial {
     Trial::test("model::answers_as_a_real_server_does", || {
-        CLUSTERS.run(|| Ok(compare().map_err(|e| format!("{e:#}"))?))
+        CLUSTERS.run("model", || Ok(compare().map_err(|e| format!("{e:#}"))?))
     })
 }
 

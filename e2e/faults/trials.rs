@@ -39,9 +39,9 @@ pub fn trials() -> Vec<Trial> {
         ("another_server_behind_the_address", another),
         ("rules_count_and_a_seed_repeats_them", counted),
     ];
-    let trial = |(name, run): (&str, Run)| {
+    let trial = |(name, run): (&'static str, Run)| {
         Trial::test(format!("proxy::{name}"), move || {
-            CLUSTERS.run(|| Ok(run().map_err(|error| format!("{error:#}"))?))
+            CLUSTERS.run(name, || Ok(run().map_err(|error| format!("{error:#}"))?))
         })
     };
     all.into_iter().map(trial).collect()

@@ -46,7 +46,7 @@ impl Stands {
             all.iter().map(|run| trial(tool, stand.clone(), *run)).collect::<Vec<_>>()
         };
         let server = Trial::test("gitops::git::a_commit_is_served_as_by_any_forge", || {
-            INSTANCES.run(|| served().map_err(|e| format!("{e:#}").into()))
+            INSTANCES.run("gitops::git", || served().map_err(|e| format!("{e:#}").into()))
         });
         [vec![server.with_ignored_flag(true)], of("flux", &self.flux), of("argocd", &self.argocd)]
             .into_iter()
@@ -77,5 +77,5 @@ fn trial(tool: &str, stand: Lazy, (name, run): Run) -> Trial {
         println!("{told}: {:.0} s", start.elapsed().as_secs_f32());
         Ok(done?)
     };
-    Trial::test(name, move || INSTANCES.run(work)).with_ignored_flag(true)
+    Trial::test(name.clone(), move || INSTANCES.run(&name, work)).with_ignored_flag(true)
 }

@@ -13,7 +13,7 @@ const NAME: &str = "argocd::health_and_actions_run_in_the_interpreter_of_argo_cd
 
 pub fn trial() -> Trial {
     Trial::test(NAME, || {
-        INSTANCES.run(|| {
+        INSTANCES.run(NAME, || {
             let lua = match assets::argocd_lua() {
                 Ok(lua) => lua,
                 Err(error) => {

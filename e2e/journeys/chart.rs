@@ -40,7 +40,7 @@ const REFUSED: &[(&str, &str)] = &[
 
 pub fn trial() -> Trial {
     Trial::test(NAME, || {
-        INSTANCES.run(|| {
+        INSTANCES.run(NAME, || {
             // A machine that cannot reach the Go modules proves nothing about the chart.
             let helm = match assets::helm() {
                 Ok(helm) => Helm(helm),

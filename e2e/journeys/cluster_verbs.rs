@@ -32,7 +32,7 @@ spec:
 /// One trial: each verb needs what the one before made.
 pub fn trial() -> Trial {
     Trial::test("cluster_verbs::from_two_contexts_to_ready_and_back", || {
-        CLUSTERS_LANE.run(|| there_and_back().map_err(|error| format!("{error:#}").into()))
+        CLUSTERS_LANE.run("cluster_verbs", || there_and_back().map_err(|error| format!("{error:#}").into()))
     })
 }
 

@@ -34,7 +34,7 @@ pub fn trials() -> Vec<Trial> {
             let fleet = Fleet::start(&dir, spokes).map_err(|e| format!("{e:#}"))?;
             Ok(run(&fleet).map_err(|e| format!("{e:#}\nthe logs end with:\n{}", fleet.log_tail()))?)
         };
-        Trial::test(name, move || INSTANCES.run_alone(work)).with_ignored_flag(true)
+        Trial::test(name, move || INSTANCES.run_alone(name, work)).with_ignored_flag(true)
     };
     all.into_iter().map(trial).collect()
 }

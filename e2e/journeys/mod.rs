@@ -140,6 +140,6 @@ fn trial(stand: &Lazy, (name, run): Run) -> Trial {
             Ok(run(&stand)
                 .map_err(|e| format!("the controller's log ends with:\n{}\n\n{e:#}", stand.log_tail()))?)
         };
-        if ALONE.contains(&name) { INSTANCES.run_alone(work) } else { INSTANCES.run(work) }
+        if ALONE.contains(&name) { INSTANCES.run_alone(name, work) } else { INSTANCES.run(name, work) }
     })
 }

@@ -64,7 +64,8 @@ fn trial(stand: Lazy, (name, run, runs): Scenario) -> Trial {
         done?;
         Ok(calm?)
     };
-    let in_lane = move || if runs == Runs::Alone { INSTANCES.run_alone(work) } else { INSTANCES.run(work) };
+    let in_lane =
+        move || if runs == Runs::Alone { INSTANCES.run_alone(name, work) } else { INSTANCES.run(name, work) };
     Trial::test(format!("scenarios::{name}"), in_lane).with_ignored_flag(runs == Runs::Long)
 }
 

@@ -84,7 +84,7 @@ spec:
 
 pub fn trial() -> Trial {
     Trial::test(NAME, || {
-        INSTANCES.run(|| {
+        INSTANCES.run(NAME, || {
             // A machine that cannot reach the Go modules proves nothing about kro-hub.
             if let Err(error) = assets::Kro::ensure() {
                 eprintln!("\nSKIPPED {NAME}: the real kro cannot be had here: {error:#}\n");

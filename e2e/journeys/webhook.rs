@@ -62,7 +62,7 @@ spec:
 
 pub fn trial() -> Trial {
     Trial::test("webhook::refuses_at_once_what_nothing_heals", || {
-        LANE.run(|| whole_life().map_err(|error| format!("{error:#}").into()))
+        LANE.run("webhook", || whole_life().map_err(|error| format!("{error:#}").into()))
     })
 }
 

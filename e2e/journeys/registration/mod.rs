@@ -54,10 +54,10 @@ pub fn trials(shared: &Shared) -> Vec<Trial> {
         ("a_found_mirror_is_let_go_too", leaving::a_found_mirror_is_let_go_too),
         ("what_was_never_written_holds_nothing", credentials::what_was_never_written_holds_nothing),
     ];
-    let trial = |(name, run): (&str, Run)| {
+    let trial = |(name, run): (&'static str, Run)| {
         let shared = shared.clone();
         Trial::test(format!("registration::{name}"), move || {
-            CLUSTERS.run(|| Ok(shared.on_stage(run).map_err(|error| format!("{error:#}"))?))
+            CLUSTERS.run(name, || Ok(shared.on_stage(run).map_err(|error| format!("{error:#}"))?))
         })
     };
     all.into_iter().map(trial).collect()
