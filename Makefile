@@ -59,8 +59,8 @@ logs: ## Follow the controller's log of `make up`
 image: ## Pack the static binary into an image for docker, podman and skopeo, with its SBOM; needs musl-gcc, no daemon
 	rustup target add $(IMAGE_TARGET)
 	$(CARGO) build --locked --release --target $(IMAGE_TARGET) --bin kro-hub
-	$(CARGO) run --quiet --locked -p kro-hub-image -- --binary target/$(IMAGE_TARGET)/release/kro-hub \
-	  --target $(IMAGE_TARGET) --name $(IMAGE) --out target/image
+	$(CARGO) run --quiet --locked -p kro-hub-image -- --binary $(or $(CARGO_TARGET_DIR),target)/$(IMAGE_TARGET)/release/kro-hub \
+	  --target $(IMAGE_TARGET) --name $(IMAGE) --out $(or $(CARGO_TARGET_DIR),target)/image
 
 chart: ## Copy into deploy/chart what it has of deploy/base and deploy/crds
 	mkdir -p deploy/chart/files/crds
