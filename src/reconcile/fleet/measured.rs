@@ -35,6 +35,7 @@ impl Kinds for Unasked {
 pub struct AtRest {
     fleet: Fleet,
     instance: Arc<Object>,
+    stored: Arc<Stored>,
     graph: Arc<Graph>,
     clusters: Registered,
     names: Vec<ClusterName>,
@@ -72,6 +73,7 @@ impl AtRest {
         let key = InstanceKey::new(GroupKind::new("kro.run", "App"), "shop", "web");
         let mut this = Self {
             fleet: Fleet::new(key, Gvk::new("kro.run", "v1alpha1", "App")),
+            stored: Arc::new(Stored::new(instance.clone())),
             instance: Arc::new(Object(instance)),
             graph,
             clusters: registered,
@@ -170,7 +172,7 @@ impl AtRest {
     pub fn step(&mut self) -> usize {
         let step = self.fleet.step(&Inputs {
             instance: &self.instance,
-            stored: &Arc::new(Stored::new(self.instance.0.clone())),
+            stored: &self.stored,
             graph: Some(&self.graph),
             allow_breaking: false,
             clusters: &self.clusters,
@@ -209,6 +211,7 @@ impl AtRest {
         merge(&mut object.0, patch);
         let version = (object.version() + 1).to_string();
         merge(&mut object.0, &json!({"metadata": {"resourceVersion": version}}));
+        self.stored = Arc::new(Stored::new(object.0.clone()));
         self.instance = Arc::new(object);
     }
 }

@@ -46,8 +46,7 @@ impl<C> Kept<'_, C> {
                 if !is_stable && unit.is_complete() {
                     return Some(Write::Stable(number));
                 }
-                let needless = versions::needless(self.records, number, &run()?);
-                needless.into_iter().next().map(Write::Drop)
+                versions::needless(self.records, number, run).into_iter().next().map(Write::Drop)
             }
             Target::Recorded(_) => None,
         }

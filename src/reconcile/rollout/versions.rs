@@ -69,11 +69,21 @@ fn highest(recorded: Option<u64>, seen: impl Iterator<Item = u64>) -> u64 {
     highest
 }
 
-/// Versions that nobody needs: neither target nor stable, and run by no cluster.
-pub fn needless<C>(records: &Records<C>, target: u64, run: &BTreeSet<u64>) -> Vec<u64> {
+/// Versions that nobody needs: neither target nor stable, and run by no cluster. `run`: the versions that a cluster may be at,
+/// `None` while that is not known of all of them. It looks at every cluster, and is asked only where something might go.
+pub fn needless<C>(
+    records: &Records<C>,
+    target: u64,
+    run: impl FnOnce() -> Option<BTreeSet<u64>>,
+) -> Vec<u64> {
     let stable = stable(records).map(|version| version.number);
-    let is_needed = |n: &u64| *n == target || Some(*n) == stable || run.contains(n);
-    records.keys().filter(|n| !is_needed(n)).copied().collect()
+    let mut spare: Vec<u64> =
+        records.keys().copied().filter(|n| *n != target && Some(*n) != stable).collect();
+    if !spare.is_empty() {
+        let run = run();
+        spare.retain(|n| run.as_ref().is_some_and(|run| !run.contains(n)));
+    }
+    spare
 }
 
 #[cfg(test)]
@@ -115,6 +125,10 @@ mod tests {
         let all =
             records(&[(1, true, "a"), (2, false, "b"), (3, true, "c"), (4, false, "d"), (5, false, "e")]);
         assert_eq!(stable(&all).map(|v| v.number), Some(3));
-        assert_eq!(needless(&all, 5, &BTreeSet::from([2])), [1, 4]);
+        assert_eq!(needless(&all, 5, || Some(BTreeSet::from([2]))), [1, 4]);
+        assert_eq!(needless(&all, 5, || None), [] as [u64; 0], "it is not known what is run");
+        let two = records(&[(3, true, "c"), (5, false, "e")]);
+        let nobody = || panic!("a fleet was looked at in vain");
+        assert_eq!(needless(&two, 5, nobody), [] as [u64; 0]);
     }
 }

@@ -387,14 +387,18 @@ impl Fleet {
     /// Versions that a cluster may be at.
     fn run(&self, rolling: &Rolling) -> Option<BTreeSet<u64>> {
         let mut run = BTreeSet::new();
+        // Both are in the order of names.
+        let mut pairs = self.pairs.iter().peekable();
         for (name, _) in rolling.unit.pairs() {
-            match self.assigned(name) {
-                // It may be at any.
+            while pairs.next_if(|(known, _)| *known < name).is_some() {}
+            // It may be at any.
+            let (_, pair) = pairs.next_if(|(known, _)| *known == name)?;
+            match pair.moved.as_ref()?.assigned {
                 Assigned::Unknown => return None,
                 known => run.extend(known.version()),
             }
             // What stands there may still be another.
-            if let Some(Stands::Mirror(Some(mark))) = self.pairs.report(name).map(|report| report.stands) {
+            if let Some(Stands::Mirror(Some(mark))) = pair.report.as_ref().map(|report| report.stands) {
                 run.insert(mark.version);
             }
         }

@@ -452,7 +452,7 @@ impl World {
         let all = self.sites.values().flat_map(|s| s.calls.iter().map(|c| c.mirror.version));
         let run: BTreeSet<u64> =
             all.chain(self.sites.values().filter_map(|s| Some(s.mirror?.version))).collect();
-        for number in versions::needless(&self.records, number, &run) {
+        for number in versions::needless(&self.records, number, || Some(run)) {
             self.records.remove(&number);
         }
         for site in self.sites.values() {
