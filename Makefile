@@ -10,6 +10,8 @@ QUICK ?=
 ONLY ?=
 TOOL ?=
 RUNS ?=
+MINUTES ?= 30
+SEED ?=
 INSTANCES ?=
 DOCS ?=
 IMAGE ?= kro-hub:0.1.0
@@ -21,7 +23,7 @@ export KRO_HUB_CONFORMANCE ?= $(CURDIR)/../shared/conformance
 TESTENV = $(CARGO) run --quiet --locked --example testenv --
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint unit e2e storms long faults gitops deny chart kinds bench demo up down logs image
+.PHONY: help build test lint unit e2e storms long faults gitops soak deny chart kinds bench demo up down logs image
 
 help: ## Say what there is
 	@echo "kro-hub"
@@ -33,6 +35,7 @@ help: ## Say what there is
 	@echo "  QUICK=1   \`make bench\`: one run, few instances, under five minutes; and only what is short"
 	@echo "  ONLY=a,b  \`make bench\`: some of kro, kro-tuned, local, fail, adopt, replay, fleet, crds,"
 	@echo "            memory, overloaded, idle-spokes, isolation, fleet-1000, rollout, people"
+	@echo "  MINUTES=n \`make soak\`: how long it lasts (30); SEED=n repeats what happens in it"
 	@echo "  RUNS=n    \`make bench\`: runs of each (5)"
 	@echo "  INSTANCES=n  \`make bench\`: so many at once, and no other batch"
 	@echo "  DOCS=1    \`make bench\`: write docs/performance.md anew"
@@ -97,7 +100,7 @@ e2e: ## Tests on real API servers
 # Those of fleets run on the simulator.
 long: ## Tests that take minutes: kills at every step, simulated fleets, clusters that are lost for long
 	$(CARGO) build --locked --workspace --bin kro-hub --example kro-hub-fleet-sim
-	$(CARGO) test --locked --test e2e -- --ignored --skip scenarios:: --skip gitops::
+	$(CARGO) test --locked --test e2e -- --ignored --skip scenarios:: --skip gitops:: --skip soak::
 
 # The lane is the table of docs/testing.md.
 faults: ## The twenty-five scenarios that a hub must survive, and the proxy that they are made with
@@ -107,6 +110,11 @@ faults: ## The twenty-five scenarios that a hub must survive, and the proxy that
 gitops: ## The real Flux and Argo CD sync examples/gitops: TOOL=flux or argocd for one of them; needs git and redis-server
 	$(CARGO) build --locked --bin kro-hub
 	KRO_HUB_E2E_LANE=gitops $(CARGO) test --locked --test e2e -- --nocapture gitops::$(TOOL)
+
+soak: ## MINUTES=30 of edits, outages, rotations and restarts on thirty spokes, and a thousand rotations: nothing is left of them
+	$(CARGO) build --locked --workspace --bin kro-hub --example kro-hub-fleet-sim
+	KRO_HUB_SOAK_MINUTES=$(MINUTES) KRO_HUB_SEED=$(SEED) KRO_HUB_E2E_LANE=soak \
+	  $(CARGO) test --locked --test e2e -- --nocapture soak::
 
 # Both in release: the replay is a benchmark of the client as much as the controller is.
 bench: ## Measure kro-hub beside kro on real API servers

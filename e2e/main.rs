@@ -13,6 +13,7 @@ mod journeys;
 mod lanes;
 mod lazy;
 mod model;
+mod soak;
 
 use anyhow::Result;
 use env::{Environment, Scratch};
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
     let stands = journeys::Stands::default();
     let registration = journeys::registration::Shared::default();
     let gitops = gitops::Stands::default();
+    let soak = soak::Sites::default();
     let clusters: Vec<Trial> = environment::trials(&fleet)
         .into_iter()
         .chain(for_people::trials())
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
     instances.push(journeys::argocd::trial());
     let mut trials = lanes::interleave(clusters, instances);
     trials.extend(gitops.trials());
+    trials.extend(soak.trials());
     trials.push(journeys::scenarios_table::check(&trials));
     trials.push(gitops::table::check(&trials));
     let trials = journeys::scenarios_table::lane(trials);
@@ -110,6 +113,7 @@ fn main() -> ExitCode {
     stands.end();
     registration.end();
     gitops.end();
+    soak.end();
     eprint!("{}", lanes::longest());
     if conclusion.has_failed() {
         eprintln!("Logs of this run: {}", scratch.keep().display());

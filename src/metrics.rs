@@ -36,6 +36,7 @@ pub struct Metrics {
     events: Family<ClusterLabels, Gauge>,
     lag: Family<ClusterLabels, Histogram, fn() -> Histogram>,
     in_flight: Family<ClusterLabels, Gauge>,
+    tasks: Gauge,
 }
 
 impl Default for Metrics {
@@ -75,6 +76,8 @@ impl Default for Metrics {
             "Requests that may be in flight, watches aside, by cluster",
             in_flight.clone(),
         );
+        let tasks = Gauge::default();
+        registry.register("tasks", "Tasks of the controller that are alive", tasks.clone());
         Self {
             registry: Arc::new(registry),
             requests,
@@ -88,6 +91,7 @@ impl Default for Metrics {
             events,
             lag,
             in_flight,
+            tasks,
         }
     }
 }
@@ -110,13 +114,11 @@ impl Metrics {
     pub fn healthy(&self, cluster: &str, healthy: bool) {
         self.healthy.get_or_create(&of(cluster)).set(i64::from(healthy));
     }
-    /// One more watch is open.
-    pub fn watch_opened(&self, cluster: &str) {
-        self.watches.get_or_create(&of(cluster)).inc();
-    }
-    /// One watch less is open.
-    pub fn watch_closed(&self, cluster: &str) {
-        self.watches.get_or_create(&of(cluster)).dec();
+    /// One more watch is open, until what is returned is dropped.
+    pub fn watch_opened(&self, cluster: &str) -> OpenWatch {
+        let watches = self.watches.get_or_create(&of(cluster)).clone();
+        watches.inc();
+        OpenWatch(watches)
     }
     /// A step of one instance took so long.
     pub fn reconcile_seconds(&self, cluster: &str, took: Duration) {
@@ -139,6 +141,10 @@ impl Metrics {
     pub fn in_flight_limit(&self, cluster: &str, limit: usize) {
         self.in_flight.get_or_create(&of(cluster)).set(i64::try_from(limit).unwrap_or(i64::MAX));
     }
+    /// So many tasks of the controller are alive.
+    pub fn tasks(&self, count: usize) {
+        self.tasks.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
     /// Forgets the series of a cluster that is gone, but for what is counted up.
     pub fn forget(&self, cluster: &str) {
         let labels = of(cluster);
@@ -157,6 +163,17 @@ impl Metrics {
             Ok(()) => out,
             Err(_) => String::new(),
         }
+    }
+}
+
+/// A watch that is counted.
+#[derive(Debug)]
+#[must_use]
+pub struct OpenWatch(Gauge);
+
+impl Drop for OpenWatch {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

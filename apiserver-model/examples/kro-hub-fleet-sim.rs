@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Writes one kubeconfig a server (`0000.kubeconfig`...) and says what an idle server costs. They serve until the process ends.
-//! With `--control PORT` it says what was asked of servers, and lets some fall silent: see [`control`].
+//! With `--control PORT` it says what was asked of servers, lets some fall silent, and makes their credentials anew: see [`control`].
 
 use anyhow::{Context, Result, bail};
 use apiserver_model::serve::{Front, Http, Shared, connection};
@@ -19,8 +19,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as Waker, Poll};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf};
@@ -79,12 +80,20 @@ async fn main() -> Result<()> {
         let options =
             Options { seed: u64::from(port), history: HISTORY, compact: true, ..Options::default() };
         let mut server = Server::new(options, Timestamp::now());
-        let token = format!("fleet-sim-{port}");
-        server.allow_token(&token, "admin");
-        kubeconfig(&arguments.dir, index, port, &token, &ca)?;
-        let member = Arc::new(Member { counts: Mutex::default(), silent: watch::channel(false).0 });
+        let named = Named { dir: arguments.dir.clone(), index, port, ca: ca.clone() };
+        server.allow_token(&named.token(0), "admin");
+        named.kubeconfig(0)?;
+        let shared = Shared::new(server, Timestamp::now);
+        let member = Arc::new(Member {
+            named,
+            shared: shared.clone(),
+            turns: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            counts: Mutex::default(),
+            silent: watch::channel(false).0,
+        });
         members.push(Arc::clone(&member));
-        tokio::spawn(accept(listener, acceptor.clone(), Shared::new(server, Timestamp::now), member));
+        tokio::spawn(accept(listener, acceptor.clone(), shared, member));
     }
     let each = memory()?.saturating_sub(before) / u64::from(arguments.servers.max(1));
     println!(
@@ -102,16 +111,72 @@ async fn main() -> Result<()> {
     }
 }
 
+/// How a server is found and talked to.
+struct Named {
+    dir: PathBuf,
+    index: u16,
+    port: u16,
+    ca: String,
+}
+
+impl Named {
+    /// The n-th that lets in.
+    fn token(&self, turn: u64) -> String {
+        format!("fleet-sim-{}-{turn}", self.port)
+    }
+
+    /// JSON is YAML too.
+    fn kubeconfig(&self, turn: u64) -> Result<()> {
+        use base64::Engine;
+        let name = format!("{:04}", self.index);
+        let ca = base64::engine::general_purpose::STANDARD.encode(&self.ca);
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": name,
+            "clusters": [{"name": name, "cluster":
+                {"server": format!("https://127.0.0.1:{}", self.port), "certificate-authority-data": ca}}],
+            "users": [{"name": "admin", "user": {"token": self.token(turn)}}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": "admin"}}],
+        });
+        let path = self.dir.join(format!("{name}.kubeconfig"));
+        Ok(std::fs::write(path, serde_json::to_string_pretty(&config)?)?)
+    }
+}
+
 /// What is known of a server beside what it keeps.
 struct Member {
+    named: Named,
+    shared: Shared,
+    /// How often its credentials were made anew, and which of them were used last.
+    turns: AtomicU64,
+    used: AtomicU64,
     /// `VERB resource/subresource`, and how many were answered.
     counts: Mutex<BTreeMap<String, u64>>,
     /// While it holds, nothing is accepted, read or written.
     silent: watch::Sender<bool>,
 }
 
+impl Member {
+    /// A new token and its kubeconfig. Good are the one before, as where credentials overlap, and the first, whose
+    /// kubeconfig somebody may have read at the start.
+    fn turn(&self) -> Result<()> {
+        let turn = self.turns.fetch_add(1, Ordering::SeqCst) + 1;
+        self.shared.with(|server| {
+            server.allow_token(&self.named.token(turn), "admin");
+            if let Some(old) = turn.checked_sub(2).filter(|old| *old > 0) {
+                server.forget_token(&self.named.token(old));
+            }
+        });
+        self.named.kubeconfig(turn)
+    }
+}
+
 impl Front for Member {
     fn answered(&self, request: &Parts, _: &Bytes, _: StatusCode, _: &Server) {
+        let turn = self.turns.load(Ordering::SeqCst);
+        let sent = request.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        if sent.and_then(|sent| sent.strip_prefix("Bearer ")) == Some(&self.named.token(turn)) {
+            self.used.store(turn, Ordering::SeqCst);
+        }
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.entry(asked(request)).or_default() += 1;
     }
@@ -145,7 +210,8 @@ fn asked(request: &Parts) -> String {
     }
 }
 
-/// `GET /counts?servers=0-9`: what was asked of them, as JSON; `/silence` and `/speak` in the same way.
+/// `GET /counts?servers=0-9`: what was asked of them, as JSON; `/silence`, `/speak`, `/turn` and
+/// `/turned` in the same way.
 async fn control(listener: TcpListener, members: Vec<Arc<Member>>) -> Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
@@ -186,7 +252,12 @@ fn answer(asked: &str, members: &[Arc<Member>]) -> Result<Value> {
                 member.silent.send_replace(silent);
             }
         }
-        _ => bail!("there are /counts, /silence and /speak"),
+        "/turned" => {
+            let is_new = |m: &&Arc<Member>| m.used.load(Ordering::SeqCst) == m.turns.load(Ordering::SeqCst);
+            return Ok(json!(chosen.iter().filter(is_new).count()));
+        }
+        "/turn" => chosen.iter().try_for_each(|member| member.turn())?,
+        _ => bail!("there are /counts, /silence, /speak, /turn and /turned"),
     }
     Ok(json!({}))
 }
@@ -303,19 +374,4 @@ fn tls() -> Result<(TlsAcceptor, String)> {
         .with_single_cert(vec![cert.der().clone()], secret)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok((TlsAcceptor::from(Arc::new(config)), ca.pem()))
-}
-
-/// JSON is YAML too.
-fn kubeconfig(dir: &Path, index: u16, port: u16, token: &str, ca: &str) -> Result<()> {
-    use base64::Engine;
-    let name = format!("{index:04}");
-    let ca = base64::engine::general_purpose::STANDARD.encode(ca);
-    let config = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": name,
-        "clusters": [{"name": name, "cluster":
-            {"server": format!("https://127.0.0.1:{port}"), "certificate-authority-data": ca}}],
-        "users": [{"name": "admin", "user": {"token": token}}],
-        "contexts": [{"name": name, "context": {"cluster": name, "user": "admin"}}],
-    });
-    Ok(std::fs::write(dir.join(format!("{name}.kubeconfig")), serde_json::to_string_pretty(&config)?)?)
 }

@@ -18,7 +18,7 @@ mod rollout;
 pub mod simulated;
 mod site;
 mod stages;
-mod usage;
+pub mod usage;
 mod watch;
 pub mod workload;
 

@@ -86,6 +86,22 @@ impl Simulator {
         self.ask("speak", first, last).map(drop)
     }
 
+    /// New credentials, which the kubeconfigs have from now on. Those before are good until the next turn, the first for ever.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn turn(&self, first: u16, last: u16) -> Result<()> {
+        self.ask("turn", first, last).map(drop)
+    }
+
+    /// How many of these servers were asked with their newest credentials.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn turned(&self, first: u16, last: u16) -> Result<u16> {
+        Ok(serde_json::from_str(&self.ask("turned", first, last)?)?)
+    }
+
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }

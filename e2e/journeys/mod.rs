@@ -42,7 +42,7 @@ mod scenarios_rollout;
 pub mod scenarios_table;
 mod scenarios_who;
 mod schemas;
-mod stand;
+pub mod stand;
 pub mod takeover;
 mod tenants;
 pub mod webhook;

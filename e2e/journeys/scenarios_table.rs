@@ -38,9 +38,11 @@ pub fn lane(trials: Vec<Trial>) -> Vec<Trial> {
     let named: BTreeSet<&str> = table().into_values().flatten().collect();
     let faults = |trial: &Trial| trial.name().starts_with("proxy::") || named.contains(bare(trial));
     let gitops = |trial: &Trial| trial.name().starts_with("gitops::");
+    let soak = |trial: &Trial| trial.name().starts_with("soak::");
     let wanted: &dyn Fn(&Trial) -> bool = match std::env::var(LANE).as_deref() {
         Ok("faults") => &faults,
         Ok("gitops") => &gitops,
+        Ok("soak") => &soak,
         _ => return trials,
     };
     trials.into_iter().filter(wanted).map(|trial| trial.with_ignored_flag(false)).collect()

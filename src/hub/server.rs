@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 /// Serves the probes.
@@ -57,6 +58,7 @@ pub(super) async fn metrics(
                 let (status, why) = refused.answer();
                 return (status, challenge, why).into_response();
             }
+            metrics.tasks(Handle::current().metrics().num_alive_tasks());
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], metrics.text()).into_response()
         }

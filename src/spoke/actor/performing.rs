@@ -172,13 +172,19 @@ impl Beside {
 
     /// A watch that is counted, and ends with `stop`.
     fn spawn_watch(&self, stop: CancellationToken, watch: impl Future<Output = ()> + Send + 'static) {
-        let (metrics, cluster) = (self.metrics.clone(), self.cluster.clone());
-        let watch = until(stop, watch);
-        self.spawn(async move {
-            metrics.watch_opened(cluster.as_str());
-            watch.await;
-            metrics.watch_closed(cluster.as_str());
-        });
+        self.spawn(counted(&self.metrics, &self.cluster, until(stop, watch)));
+    }
+}
+
+/// Counted for as long as it is there: one that ends with its actor is dropped in the middle.
+fn counted<W>(metrics: &Metrics, cluster: &ClusterName, watch: W) -> impl Future<Output = ()> + Send + use<W>
+where
+    W: Future<Output = ()> + Send,
+{
+    let open = metrics.watch_opened(cluster.as_str());
+    async move {
+        let _open = open;
+        watch.await;
     }
 }
 
@@ -231,4 +237,27 @@ fn says_enough(error: &ApiError) -> bool {
         error,
         ApiError::GroupUnavailable { .. } | ApiError::TooLarge { .. } | ApiError::Forbidden { .. }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_watch_is_counted_until_it_ends_by_itself_or_with_its_actor() {
+        let (metrics, cluster) = (Metrics::default(), ClusterName::new("eu"));
+        let open =
+            |count: u32| metrics.text().contains(&format!("kro_hub_watches{{cluster=\"eu\"}} {count}\n"));
+        let (tracker, actor) = (TaskTracker::new(), CancellationToken::new());
+        let one = counted(&metrics, &cluster, std::future::ready(()));
+        tracker.spawn(until(actor.clone(), counted(&metrics, &cluster, std::future::pending())));
+        assert!(open(2), "{}", metrics.text());
+        one.await;
+        tokio::task::yield_now().await;
+        assert!(open(1), "{}", metrics.text());
+        actor.cancel();
+        tracker.close();
+        tracker.wait().await;
+        assert!(open(0), "{}", metrics.text());
+    }
 }
