@@ -5,18 +5,23 @@
 
 use kro_hub::cel::template::{self, Part, Text};
 use kro_hub::cel::{Budget, Decls, Program, Scope, docs};
+use kro_hub::fuzzing;
 use kro_hub::schema::simple;
 use serde_json::{Map, Value as Json, json};
 
 /// Name, function, and the folder of the corpus.
 pub type Target = (&'static str, fn(&[u8]), &'static str);
 
-pub const ALL: [Target; 5] = [
+pub const ALL: [Target; 9] = [
     ("cel_parse", cel_parse, "cel"),
     ("cel_check", cel_check, "cel"),
     ("cel_eval", cel_eval, "cel"),
     ("template_split", template_split, "template"),
     ("simple_schema", simple_schema, "schema"),
+    ("kubeconfig", kubeconfig, "kubeconfig"),
+    ("yaml", yaml, "yaml"),
+    ("watch_event", fuzzing::watch_event, "watch"),
+    ("managed_fields", fuzzing::managed_fields, "fields"),
 ];
 
 /// Stands in data, and must not stand in an error.
@@ -177,6 +182,41 @@ fn put(at: &mut Json, steps: &[&str], field: &str) {
     }
 }
 
+/// What a Secret holds: taken, or refused in a sentence that names the Secret, the path and the fix.
+pub fn kubeconfig(bytes: &[u8]) {
+    let judged = fuzzing::kubeconfig(bytes);
+    match &judged {
+        // No other scheme, nobody's name, no line end on the way into a request.
+        Ok(taken) => {
+            let rest = taken.server.strip_prefix("https://").unwrap_or_default();
+            let host = rest.split('/').next().unwrap_or_default();
+            assert!(
+                !host.is_empty() && !host.contains('@') && rest.bytes().all(|b| b.is_ascii_graphic()),
+                "{rest}"
+            );
+            let token = taken.token.as_deref().unwrap_or_default();
+            assert!(!token.contains(['\n', '\r', '\0']), "{token:?}");
+        }
+        Err(refused) => {
+            assert!(refused.starts_with("Secret kro-hub/eu: ") && refused.contains("; "), "{refused}");
+            assert!(!refused.contains("sesame") && refused.len() < 400, "{refused}");
+        }
+    }
+    assert_eq!(judged, fuzzing::kubeconfig(bytes), "the same again");
+}
+
+/// A file that `kro-hub validate` reads.
+pub fn yaml(bytes: &[u8]) {
+    let text = text(bytes);
+    let (objects, refusals) = fuzzing::yaml(&text);
+    assert!(objects.iter().all(Json::is_object));
+    for (span, message) in &refusals {
+        assert!(text.get(span.clone()).is_some(), "{span:?} is no part of the file: {message}");
+        assert!(!message.is_empty());
+    }
+    assert_eq!(fuzzing::yaml(&text), (objects, refusals), "the same again");
+}
+
 /// Words that a mutation may insert.
 pub fn words() -> Vec<String> {
     const SYNTAX: &str = "( ) [ ] { } {' ': , . .? [? ? : + - * / % == != < <= > >= && || ! in ${ } $ \" ' ''' \"\"\" r' b' ` \
@@ -187,7 +227,14 @@ pub fn words() -> Vec<String> {
         .transformMap(k,v, .transformList(k,v, .optMap(x, optional.of( optional.none() dyn( omit() \
         integer string boolean float object []string map[string]string []map[string]integer | default= required=true \
         enum=\"a,b\" minimum=0 maximum=10 pattern=\"^a$\" immutable=true --- \n : a: b.c: Port description=\"x\" \
-        maxItems=3 listType=map listMapKey=name nullable=true validation=\"self > 0\"";
+        maxItems=3 listType=map listMapKey=name nullable=true validation=\"self > 0\" \
+        &a *a <<: !!str !!binary --- ... | > ? ~ %YAML apiVersion kind metadata items List exec command token tokenFile as \
+        proxy-url certificate-authority server https://h https://a@b current-context contexts clusters users user \
+        type object ADDED MODIFIED DELETED BOOKMARK ERROR resourceVersion managedFields manager operation Apply Update \
+        subresource status fieldsV1 f: f:spec f:metadata f:labels k:{\\\"name\\\":\\\"a\\\"} v:\\\"a\\\" i:0 kro.run/applyset . \
+        holds decided allow release selector @local notin exists tolerations operator Exists Equal effect NoExecute \
+        expression labelSelector matchExpressions names all max prefer spread failover overrides rollout stages \
+        onUnmatch grace eu-1 eu-2 us-1 region=eu =+eu-1,-us-1";
     let mut words: Vec<String> = SYNTAX.split(' ').filter(|w| !w.is_empty()).map(str::to_owned).collect();
     words.push("\n".to_owned());
     words.push(" ".to_owned());

@@ -10,6 +10,8 @@ mod api;
 pub mod cel;
 pub mod cli;
 mod edge;
+#[doc(hidden)] // For fuzz/ and tests/.
+pub mod fuzzing;
 mod graph;
 mod hub;
 pub mod metrics;

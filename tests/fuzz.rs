@@ -201,6 +201,26 @@ fn fuzz_simple_schema() {
     run(&targets::ALL[4]);
 }
 
+#[test]
+fn fuzz_kubeconfig() {
+    run(&targets::ALL[5]);
+}
+
+#[test]
+fn fuzz_yaml() {
+    run(&targets::ALL[6]);
+}
+
+#[test]
+fn fuzz_watch_event() {
+    run(&targets::ALL[7]);
+}
+
+#[test]
+fn fuzz_managed_fields() {
+    run(&targets::ALL[8]);
+}
+
 /// Each target is one of `cargo fuzz`, too.
 #[test]
 fn fuzz_targets_are_listed() {

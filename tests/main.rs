@@ -8,6 +8,7 @@ mod deploy;
 mod documents;
 mod examples;
 mod fuzz;
+mod hostile_bytes;
 mod hub_repo;
 mod layering;
 mod toolchain;

@@ -25,7 +25,7 @@ mod rbac;
 mod render;
 mod show;
 mod trace;
-mod validate;
+pub(crate) mod validate;
 mod wait;
 mod webhook;
 

@@ -1,11 +1,13 @@
 //! Why a client cannot be built.
 
+use super::kubeconfig::Refused;
+
 /// Why a client cannot be built. Texts carry no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// A field of a kubeconfig: its path, and what is wrong with it.
-    #[error("{0}: {1}")]
-    Field(String, &'static str),
+    /// A field of a kubeconfig that somebody put into a Secret.
+    #[error(transparent)]
+    Field(#[from] Refused),
     /// The client certificate or its key.
     #[error("client certificate: {0}")]
     Identity(&'static str),

@@ -7,8 +7,13 @@
 //! Taken: one context; `server` (https), `certificate-authority-data`, `tls-server-name`, `client-certificate-data` with
 //! `client-key-data`, `token`. As UTF-8, or as UTF-16, which is how PowerShell writes files.
 
+mod reader;
+#[cfg(test)]
+mod tests;
+
 use crate::api::text;
 use base64::Engine;
+use rustls::pki_types::ServerName;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -107,8 +112,14 @@ impl Endpoint {
     }
 }
 
+impl Refused {
+    pub fn new(field: impl Into<String>, why: &'static str, fix: &'static str) -> Self {
+        Self { field: field.into(), why, fix }
+    }
+}
+
 fn refuse<T>(field: impl Into<String>, why: &'static str, fix: &'static str) -> Result<T, Refused> {
-    Err(Refused { field: field.into(), why, fix })
+    Err(Refused::new(field, why, fix))
 }
 
 const EMBED: &str = "embed the content as base64 in the field ending in -data";
@@ -126,38 +137,21 @@ pub fn parse(bytes: &[u8], policy: &Policy) -> Result<Endpoint, Refused> {
             "store the kubeconfig file as it is",
         );
     };
-    // The cause is left out: a parser's message may quote the text.
-    let Ok(Value::Object(config)) = serde_saphyr::from_str::<Value>(&text) else {
-        if is_encoded(&text) {
-            return refuse(
-                "kubeconfig",
-                "it is base64 once more than a Secret needs",
-                "store the kubeconfig file as it is, or put it into stringData",
-            );
-        }
-        return refuse(
-            "kubeconfig",
-            "it is not a YAML map",
-            "store the output of `kubectl config view --raw --minify`",
-        );
-    };
-    let context_name = context_name(&config)?;
-    let (_, context) = entry(&config, "contexts", "context", &context_name)?;
-    let cluster_name = text_of(&context, "cluster").unwrap_or_default();
-    let user_name = text_of(&context, "user").unwrap_or_default();
-    let (cluster_path, cluster) = entry(&config, "clusters", "cluster", &cluster_name)?;
-    let (user_path, user) = entry(&config, "users", "user", &user_name)?;
+    let config = reader::read(&text)?;
+    let (context_path, context) = context(&config)?;
+    let (cluster_path, cluster) = named(&config, &context_path, &context, "cluster")?;
+    let (user_path, user) = named(&config, &context_path, &context, "user")?;
     check_cluster(&cluster_path, &cluster, policy)?;
     check_user(&user_path, &user)?;
 
     let endpoint = Endpoint {
         server: server(&cluster_path, &cluster)?,
-        tls_server_name: text_of(&cluster, "tls-server-name").filter(|t| !t.is_empty()),
+        tls_server_name: tls_server_name(&cluster_path, &cluster)?,
         ca_pem: data(&cluster_path, &cluster, "certificate-authority-data")?,
         client_cert_pem: data(&user_path, &user, "client-certificate-data")?,
         client_key_pem: data(&user_path, &user, "client-key-data")?,
         // A file that ends in a line end, as most do.
-        token: text_of(&user, "token").map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()),
+        token: text_of(&user_path, &user, "token")?.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()),
         public_roots: policy.public_roots,
         cluster_path,
         user_path: user_path.clone(),
@@ -188,25 +182,34 @@ pub fn parse(bytes: &[u8], policy: &Policy) -> Result<Endpoint, Refused> {
     }
 }
 
-/// Whether a text is base64 of a kubeconfig.
-fn is_encoded(text: &str) -> bool {
-    let clean: String = text.split_whitespace().collect();
-    let decoded = base64::engine::general_purpose::STANDARD.decode(clean).ok();
-    decoded.and_then(|d| String::from_utf8(d).ok()).is_some_and(|text| text.contains("clusters"))
+/// The context to use, and its path for messages.
+fn context(config: &Map<String, Value>) -> Result<(String, Map<String, Value>), Refused> {
+    let current = text_of("", config, "current-context")?.filter(|name| !name.is_empty());
+    let name = match (current, config.get("contexts").and_then(Value::as_array).map(Vec::as_slice)) {
+        (Some(name), _) => name,
+        (None, Some([one])) => one.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        (None, _) => {
+            return refuse(
+                "current-context",
+                "it is missing and there is not exactly one context",
+                "name the context to use",
+            );
+        }
+    };
+    let there = "there is none of the name that current-context says";
+    entry(config, "contexts", "context", &name, there)
 }
 
-fn context_name(config: &Map<String, Value>) -> Result<String, Refused> {
-    if let Some(name) = text_of(config, "current-context").filter(|n| !n.is_empty()) {
-        return Ok(name);
-    }
-    match config.get("contexts").and_then(Value::as_array).map(Vec::as_slice) {
-        Some([one]) => Ok(one.get("name").and_then(Value::as_str).unwrap_or_default().to_owned()),
-        _ => refuse(
-            "current-context",
-            "it is missing and there is not exactly one context",
-            "name the context to use",
-        ),
-    }
+/// The cluster or user that a context names, and its path for messages.
+fn named(
+    config: &Map<String, Value>,
+    context_path: &str,
+    context: &Map<String, Value>,
+    what: &str,
+) -> Result<(String, Map<String, Value>), Refused> {
+    let name = text_of(context_path, context, what)?.unwrap_or_default();
+    let there = "there is none of the name that the context says";
+    entry(config, &format!("{what}s"), what, &name, there)
 }
 
 /// The entry of a named list, and its path for messages.
@@ -215,15 +218,21 @@ fn entry(
     list: &str,
     field: &str,
     name: &str,
+    none: &'static str,
 ) -> Result<(String, Map<String, Value>), Refused> {
-    let items = config.get(list).and_then(Value::as_array).cloned().unwrap_or_default();
-    let position =
-        items.iter().position(|i| i.get("name").and_then(Value::as_str).unwrap_or_default() == name);
-    let Some(index) = position else {
-        return refuse(list, "it has no entry of the name that the context uses", "add the entry");
-    };
+    let items = config.get(list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let is = |item: &Value| item.get("name").and_then(Value::as_str).unwrap_or_default() == name;
+    let mut found = items.iter().enumerate().filter(|(_, item)| is(item));
+    let Some((index, item)) = found.next() else { return refuse(list, none, "add the entry") };
+    if let Some((again, _)) = found.next() {
+        return refuse(
+            format!("{list}[{again}].name"),
+            "an entry before it has the same name",
+            "keep the one that is meant",
+        );
+    }
     let path = format!("{list}[{index}].{field}");
-    match items.get(index).and_then(|i| i.get(field)) {
+    match item.get(field) {
         Some(Value::Object(map)) => Ok((path, map.clone())),
         _ => refuse(path, "it is missing or not a map", "add it"),
     }
@@ -241,7 +250,7 @@ fn check_cluster(path: &str, cluster: &Map<String, Value>, policy: &Policy) -> R
             "remove it and add certificate-authority-data",
         );
     }
-    match text_of(cluster, "proxy-url").filter(|p| !p.is_empty()) {
+    match text_of(path, cluster, "proxy-url")?.filter(|p| !p.is_empty()) {
         Some(proxy) if policy.allowed_proxies.contains(&proxy) => {
             refuse(at("proxy-url"), "proxies are not supported yet", "reach the cluster without a proxy")
         }
@@ -275,10 +284,11 @@ fn check_user(path: &str, user: &Map<String, Value>) -> Result<(), Refused> {
     Ok(())
 }
 
+/// The address, as it was judged: who connects must not read the text in another way.
 fn server(path: &str, cluster: &Map<String, Value>) -> Result<String, Refused> {
     let field = format!("{path}.server");
-    let text = text_of(cluster, "server").unwrap_or_default().trim().to_owned();
-    let Ok(url) = url::Url::parse(&text) else {
+    let text = text_of(path, cluster, "server")?.unwrap_or_default();
+    let Ok(url) = url::Url::parse(text.trim()) else {
         return refuse(field, "it is not a URL", "write https://host:port");
     };
     if url.scheme() != "https" {
@@ -290,15 +300,36 @@ fn server(path: &str, cluster: &Map<String, Value>) -> Result<String, Refused> {
     if url.host_str().is_none_or(str::is_empty) || url.query().is_some() || url.fragment().is_some() {
         return refuse(field, "it is not a plain server address", "write https://host:port");
     }
-    Ok(text)
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+fn tls_server_name(path: &str, cluster: &Map<String, Value>) -> Result<Option<String>, Refused> {
+    let Some(name) = text_of(path, cluster, "tls-server-name")?.filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    if ServerName::try_from(name.as_str()).is_err() {
+        return refuse(
+            format!("{path}.tls-server-name"),
+            "it is neither a DNS name nor an IP address",
+            "write a name that the server's certificate has, or remove it",
+        );
+    }
+    Ok(Some(name))
 }
 
 fn is_set(map: &Map<String, Value>, key: &str) -> bool {
     map.get(key).is_some_and(|v| !v.is_null() && v.as_str() != Some(""))
 }
 
-fn text_of(map: &Map<String, Value>, key: &str) -> Option<String> {
-    map.get(key)?.as_str().map(str::to_owned)
+fn text_of(path: &str, map: &Map<String, Value>, key: &str) -> Result<Option<String>, Refused> {
+    match map.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => {
+            let field = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+            refuse(field, "it is not text", "write it in quotes")
+        }
+    }
 }
 
 fn data(path: &str, map: &Map<String, Value>, key: &str) -> Result<Option<Vec<u8>>, Refused> {
@@ -307,168 +338,5 @@ fn data(path: &str, map: &Map<String, Value>, key: &str) -> Result<Option<Vec<u8
     match base64::engine::general_purpose::STANDARD.decode(clean) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(_) => refuse(format!("{path}.{key}"), "it is not base64", "encode the PEM file as base64"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(cluster: &str, user: &str) -> String {
-        format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n\
-             clusters: [{{name: k, cluster: {{{cluster}}}}}]\nusers: [{{name: u, user: {{{user}}}}}]\n"
-        )
-    }
-    fn check(cluster: &str, user: &str) -> Result<Endpoint, Refused> {
-        parse(config(cluster, user).as_bytes(), &Policy::default())
-    }
-    const SERVER: &str = "certificate-authority-data: Y2E=, server: 'https://h:6443'";
-    const TOKEN: &str = "token: sesame";
-
-    #[test]
-    fn what_is_allowed_is_taken() {
-        let e =
-            check("server: 'https://h:6443', certificate-authority-data: Y2E=, tls-server-name: srv", TOKEN)
-                .unwrap();
-        assert_eq!(
-            (e.server(), e.tls_server_name(), e.ca_pem(), e.token()),
-            ("https://h:6443", Some("srv"), Some(&b"ca"[..]), Some("sesame"))
-        );
-        let e = check(SERVER, "client-certificate-data: Yw==, client-key-data: aw==").unwrap();
-        assert_eq!(e.client_identity_pem(), Some((&b"c"[..], &b"k"[..])));
-    }
-
-    #[test]
-    fn what_runs_reads_or_weakens_is_refused_by_name() {
-        let cases = [
-            (SERVER, "exec: {command: touch, args: [/tmp/kro-hub-was-here]}", "users[0].user.exec"),
-            (
-                SERVER,
-                "auth-provider: {name: gcp, config: {cmd-path: /bin/sh}}",
-                "users[0].user.auth-provider",
-            ),
-            (SERVER, "tokenFile: /var/run/secrets/token", "users[0].user.tokenFile"),
-            (
-                SERVER,
-                "client-certificate: /etc/passwd, client-key-data: aw==",
-                "users[0].user.client-certificate",
-            ),
-            (SERVER, "client-key: /etc/passwd, client-certificate-data: aw==", "users[0].user.client-key"),
-            (SERVER, "username: a, password: b", "users[0].user.username"),
-            (SERVER, "token: t, password: b", "users[0].user.password"),
-            (SERVER, "token: t, as: admin", "users[0].user.as"),
-            (SERVER, "token: t, as-groups: ['system:masters']", "users[0].user.as-groups"),
-            (SERVER, "", "users[0].user"),
-            (SERVER, "client-certificate-data: Yw==", "users[0].user.client-key-data"),
-            (
-                SERVER,
-                "token: t, client-key-data: '%%', client-certificate-data: Yw==",
-                "users[0].user.client-key-data",
-            ),
-            ("server: 'http://h'", TOKEN, "clusters[0].cluster.server"),
-            ("server: 'https://user:pw@h'", TOKEN, "clusters[0].cluster.server"),
-            ("server: 'file:///etc/passwd'", TOKEN, "clusters[0].cluster.server"),
-            (
-                "insecure-skip-tls-verify: true, server: 'https://h'",
-                TOKEN,
-                "clusters[0].cluster.insecure-skip-tls-verify",
-            ),
-            (
-                "certificate-authority: /etc/ca, server: 'https://h'",
-                TOKEN,
-                "clusters[0].cluster.certificate-authority",
-            ),
-            ("proxy-url: 'http://p', server: 'https://h'", TOKEN, "clusters[0].cluster.proxy-url"),
-        ];
-        for (cluster, user, field) in cases {
-            let refused = check(cluster, user).expect_err(field);
-            assert_eq!(refused.field, field);
-            assert!(!refused.to_string().contains("sesame"), "{refused}");
-        }
-    }
-
-    #[test]
-    fn other_shapes_are_refused() {
-        let two = "contexts: [{name: a, context: {}}, {name: b, context: {}}]";
-        for (text, field) in [
-            ("", "kubeconfig"),
-            ("[1]", "kubeconfig"),
-            ("a: [", "kubeconfig"),
-            ("Y2x1c3RlcnM6IFtdCg==", "kubeconfig"),
-            (two, "current-context"),
-            ("current-context: x", "contexts"),
-        ] {
-            assert_eq!(parse(text.as_bytes(), &Policy::default()).expect_err(text).field, field);
-        }
-        assert_eq!(
-            parse(&vec![b'a'; MAX_BYTES + 1], &Policy::default()).expect_err("size").field,
-            "kubeconfig"
-        );
-        assert_eq!(parse(&[0xff, 0xfe], &Policy::default()).expect_err("utf-8").field, "kubeconfig");
-    }
-
-    #[test]
-    fn files_are_read_as_people_have_them() {
-        let plain = config(SERVER, TOKEN);
-        let wide = |mark: [u8; 2], bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
-            mark.into_iter().chain(plain.encode_utf16().flat_map(bytes)).collect()
-        };
-        for (what, bytes) in [
-            ("UTF-8", plain.clone().into_bytes()),
-            ("with a byte order mark", format!("\u{feff}{plain}").into_bytes()),
-            ("line ends of Windows", plain.replace('\n', "\r\n").into_bytes()),
-            ("UTF-16, little end first", wide([0xff, 0xfe], u16::to_le_bytes)),
-            ("UTF-16, big end first", wide([0xfe, 0xff], u16::to_be_bytes)),
-        ] {
-            let read = parse(&bytes, &Policy::default());
-            assert_eq!(read.as_ref().map(Endpoint::token), Ok(Some("sesame")), "{what}");
-        }
-        let odd = parse(&[0xff, 0xfe, b'a'], &Policy::default()).expect_err("half a unit");
-        assert_eq!(odd.why, "it is neither UTF-8 nor UTF-16 text");
-        let twice = base64::engine::general_purpose::STANDARD.encode(&plain);
-        let refused = parse(twice.as_bytes(), &Policy::default()).expect_err("twice");
-        assert!(refused.why.contains("base64 once more"), "{refused}");
-    }
-
-    #[test]
-    fn white_space_around_a_value_is_no_part_of_it() {
-        let e = check(SERVER, "token: \" sesame\\n\"").unwrap();
-        assert_eq!(e.token(), Some("sesame"));
-        let e = check("certificate-authority-data: Y2E=, server: ' https://h:6443 '", TOKEN).unwrap();
-        assert_eq!(e.server(), "https://h:6443");
-    }
-
-    #[test]
-    fn public_authorities_speak_for_a_cluster_only_where_somebody_said_so() {
-        let bare = config("server: 'https://h:6443'", TOKEN);
-        for text in [bare.clone(), bare.replace("server:", "certificate-authority-data: '', server:")] {
-            let refused = parse(text.as_bytes(), &Policy::default()).expect_err("no CA");
-            assert_eq!(refused.field, "clusters[0].cluster.certificate-authority-data");
-            assert!(refused.to_string().contains("it is missing"), "{refused}");
-            let policy = Policy { public_roots: true, ..Policy::default() };
-            let asked = parse(text.as_bytes(), &policy).unwrap();
-            assert!(asked.trusts_public_roots());
-        }
-        let both = |public_roots| {
-            let policy = Policy { public_roots, ..Policy::default() };
-            parse(config(SERVER, TOKEN).as_bytes(), &policy).unwrap().fingerprint()
-        };
-        assert_ne!(both(true), both(false));
-    }
-
-    #[test]
-    fn debug_shows_no_secret_and_a_new_token_is_seen() {
-        let a = check(SERVER, TOKEN).unwrap();
-        let b = check(SERVER, "token: other").unwrap();
-        assert!(!format!("{a:?}").contains("sesame"));
-        assert_ne!(a.fingerprint(), b.fingerprint());
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_input_panics(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
-            drop(parse(&bytes, &Policy::default()));
-        }
     }
 }

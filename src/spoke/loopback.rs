@@ -1,5 +1,7 @@
 //! What a client does when a server on loopback misbehaves: over TLS, by HTTP/2 and by HTTP/1.1.
 
+mod redirects;
+
 use super::client::{ApiError, ClientSettings, DEFAULT_IN_FLIGHT, SpokeClient};
 use super::health::Contact;
 use super::host::ThisHost;

@@ -22,7 +22,7 @@ mod in_flight;
 pub(crate) mod kubeconfig;
 mod limits;
 pub(crate) mod lists;
-mod listwatch;
+pub(crate) mod listwatch;
 #[cfg(test)]
 mod loopback;
 mod marks;

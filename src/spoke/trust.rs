@@ -3,7 +3,7 @@
 //! And the certificate that a client shows for itself.
 
 use super::build_error::BuildError;
-use super::kubeconfig::Endpoint;
+use super::kubeconfig::{Endpoint, Refused};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
@@ -21,7 +21,7 @@ pub(super) fn tls_config(endpoint: &Endpoint) -> Result<rustls::ClientConfig, Bu
         .collect();
     let (readable, _) = roots.add_parsable_certificates(given.iter().cloned());
     if readable == 0 && endpoint.ca_pem().is_some() {
-        return Err(BuildError::Field(endpoint.ca_field(), "no certificate can be read from it"));
+        return Err(unreadable(endpoint.ca_field(), "no certificate can be read from it").into());
     }
     if endpoint.trusts_public_roots() {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
@@ -37,7 +37,7 @@ pub(super) fn tls_config(endpoint: &Endpoint) -> Result<rustls::ClientConfig, Bu
     let mut tls = match endpoint.client_identity_pem() {
         Some((cert, key)) => {
             let identity = client_identity(cert, key).map_err(|error| match error {
-                BuildError::Identity(why) => BuildError::Field(endpoint.client_certificate_field(), why),
+                BuildError::Identity(why) => unreadable(endpoint.client_certificate_field(), why).into(),
                 other => other,
             })?;
             builder.with_client_cert_resolver(identity)
@@ -46,6 +46,10 @@ pub(super) fn tls_config(endpoint: &Endpoint) -> Result<rustls::ClientConfig, Bu
     };
     tls.resumption = one_server();
     Ok(tls)
+}
+
+fn unreadable(field: String, why: &'static str) -> Refused {
+    Refused::new(field, why, "put PEM there, encoded as base64")
 }
 
 /// Sessions of one server: by itself the library keeps room for those of thirty-two.
@@ -255,7 +259,7 @@ mod tests {
             let refused = handshake(bundle, &proper).unwrap_err();
             assert_eq!(
                 refused,
-                "clusters[0].cluster.certificate-authority-data: no certificate can be read from it"
+                "clusters[0].cluster.certificate-authority-data: no certificate can be read from it; put PEM there, encoded as base64"
             );
         }
     }

@@ -15,10 +15,10 @@ mod portable;
 mod report;
 mod report_to;
 mod scalar;
-mod source;
+pub(crate) mod source;
 mod structural;
 mod tenancy;
-mod yaml;
+pub(crate) mod yaml;
 
 use super::gates::Gates;
 use crate::api::Gvk;

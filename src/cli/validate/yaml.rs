@@ -10,6 +10,8 @@ use std::ops::Range;
 const MAX_DEPTH: usize = 128;
 /// Aliases may not blow a document up beyond this many values.
 const MAX_NODES: usize = 1 << 20;
+/// Nor are more than this many bytes of text copied for them.
+const MAX_REPEATED: usize = 16 << 20;
 
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -120,6 +122,7 @@ pub fn read(source: &str, document: Range<usize>) -> Result<Option<Node>, Box<Re
         parser: Parser::new_from_str(text),
         anchors: HashMap::new(),
         nodes: 0,
+        repeated: 0,
     };
     let root = loop {
         match reader.next()? {
@@ -143,6 +146,8 @@ struct Reader<'s> {
     parser: Parser<'s, granit_parser::StrInput<'s>>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
+    /// Bytes of text that were copied for aliases.
+    repeated: usize,
 }
 
 type Read<T> = Result<T, Box<Refusal>>;
@@ -185,16 +190,7 @@ impl<'s> Reader<'s> {
     }
 
     fn node(&mut self, event: Event<'s>, span: Span, depth: usize) -> Read<Node> {
-        self.nodes += 1;
-        if depth > MAX_DEPTH {
-            return Err(self.refuse(&span, format!("nested deeper than {MAX_DEPTH} levels")));
-        }
-        if self.nodes > MAX_NODES {
-            return Err(self.refuse(
-                &span,
-                format!("more than {MAX_NODES} values, aliases counted as what they stand for"),
-            ));
-        }
+        self.count(&Extent { nodes: 1, text: 0, depth: 0 }, depth, &span)?;
         let (node, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 (self.scalar(&text, style, tag.as_deref(), &span)?, anchor)
@@ -202,18 +198,37 @@ impl<'s> Reader<'s> {
             Event::SequenceStart(_, anchor, _) => (self.list(&span, depth)?, anchor),
             Event::MappingStart(_, anchor, _) => (self.map(&span, depth)?, anchor),
             Event::Alias(anchor) => {
-                let Some(node) = self.anchors.get(&anchor).cloned() else {
+                let Some(node) = self.anchors.remove(&anchor) else {
                     return Err(self.refuse(&span, "an alias inside of what it stands for"));
                 };
-                self.nodes += size(&node);
-                (node, 0)
+                (node, anchor)
             }
             _ => return Err(self.refuse(&span, "not YAML: a value is missing")),
         };
         if anchor != 0 {
+            // What is kept for further aliases is a copy too.
+            self.count(&Extent::of(&node), depth, &span)?;
             self.anchors.insert(anchor, node.clone());
         }
         Ok(node)
+    }
+
+    /// So much more there is, at this depth.
+    fn count(&mut self, extent: &Extent, depth: usize, span: &Span) -> Read<()> {
+        self.nodes += extent.nodes;
+        self.repeated += extent.text;
+        if depth + extent.depth > MAX_DEPTH {
+            return Err(self.refuse(span, format!("nested deeper than {MAX_DEPTH} levels")));
+        }
+        if self.nodes > MAX_NODES {
+            let message = format!("more than {MAX_NODES} values, aliases counted as what they stand for");
+            return Err(self.refuse(span, message));
+        }
+        if self.repeated > MAX_REPEATED {
+            let message = format!("aliases stand for more than {} MiB of text", MAX_REPEATED >> 20);
+            return Err(self.refuse(span, message));
+        }
+        Ok(())
     }
 
     fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&Tag>, span: &Span) -> Read<Node> {
@@ -273,13 +288,14 @@ impl<'s> Reader<'s> {
                     };
                     let value = self.node(event, value_span, depth + 1)?;
                     if is_merge {
-                        merged.extend(match value.content {
+                        let brought = match value.content {
                             Content::List(items) => items,
                             _ => vec![value],
-                        });
-                        if merged.iter().any(|m| !matches!(m.content, Content::Map(_))) {
+                        };
+                        if brought.iter().any(|m| !matches!(m.content, Content::Map(_))) {
                             return Err(self.refuse(&value_span, "<< merges maps, this is none"));
                         }
+                        merged.extend(brought);
                         continue;
                     }
                     let key = self.key(key)?;
@@ -330,11 +346,37 @@ fn merge(entries: &mut Vec<(Key, Node)>, merged: Vec<Node>, seen: &mut BTreeMap<
     }
 }
 
-fn size(node: &Node) -> usize {
-    match &node.content {
-        Content::Scalar(..) => 1,
-        Content::Map(entries) => 1 + entries.iter().map(|(_, v)| size(v)).sum::<usize>(),
-        Content::List(items) => 1 + items.iter().map(size).sum::<usize>(),
+/// How much a node is.
+#[derive(Default)]
+struct Extent {
+    nodes: usize,
+    /// Bytes of its texts, those of keys too.
+    text: usize,
+    /// Levels below it.
+    depth: usize,
+}
+
+impl Extent {
+    fn of(node: &Node) -> Self {
+        let mut extent = Self { nodes: 1, ..Self::default() };
+        match &node.content {
+            Content::Scalar(Value::String(text), _) => extent.text = text.len(),
+            Content::Scalar(..) => {}
+            Content::Map(entries) => {
+                for (key, value) in entries {
+                    extent.text += key.text.len();
+                    extent.add(&Self::of(value));
+                }
+            }
+            Content::List(items) => items.iter().for_each(|item| extent.add(&Self::of(item))),
+        }
+        extent
+    }
+
+    fn add(&mut self, inner: &Self) {
+        self.nodes += inner.nodes;
+        self.text += inner.text;
+        self.depth = self.depth.max(inner.depth + 1);
     }
 }
 
@@ -380,6 +422,13 @@ mod tests {
         }
         let deep = "[".repeat(500);
         assert!(value(&deep).is_err());
+        // Each alias is no deeper than the limit, all of them together are.
+        let mut chain = "a0: &a0 [x]\n".to_owned();
+        for i in 1..20 {
+            let (open, close) = ("[".repeat(100), "]".repeat(100));
+            chain.push_str(&format!("a{i}: &a{i} {open}*a{}{close}\n", i - 1));
+        }
+        assert!(value(&chain).expect_err("a chain").contains("nested deeper"));
         let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
         for i in 1..9 {
             let one = format!("*a{}", i - 1);

@@ -4,7 +4,7 @@ use super::connect::{self, Asker, Claimed, Identified, Progress, Recognized};
 use super::connection::{Actor, Connection};
 use super::entry::ClusterEntry;
 use super::same;
-use super::source::{Blocked, Reason};
+use super::source::{self, Blocked, Reason};
 use super::{Clusters, Due, Effect};
 use crate::api::keys::hub;
 use crate::api::names::ClusterName;
@@ -45,8 +45,10 @@ impl Clusters {
         match progress {
             Progress::Unrecognized(_, why) => self.unrecognized(ctx, name, why),
             Progress::Recognized(_, found) => effects.extend(self.returned(ctx, name, *found)),
-            Progress::Unusable(message) => {
-                self.block(ctx, name, Blocked::new(Reason::KubeconfigRefused, message), false);
+            Progress::Unusable(why) => {
+                let reference = self.entries.get(name).and_then(ClusterEntry::secret_ref);
+                let blocked = source::unusable(reference, &why);
+                self.block(ctx, name, blocked, false);
             }
             Progress::Failed(why) => self.failed(ctx, name, why),
             Progress::Stranger(found) => effects.extend(self.stranger(ctx, name, &found)),

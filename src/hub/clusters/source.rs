@@ -6,6 +6,7 @@ use crate::api::keys;
 use crate::spoke::kubeconfig::{self, Endpoint, Policy};
 use base64::Engine;
 use serde_json::Value;
+use std::fmt::Display;
 
 /// How to reach a cluster.
 #[derive(Clone, Debug)]
@@ -134,11 +135,18 @@ pub fn of(
     };
     let data = kubeconfig_of(&found, reference.key.as_deref())?;
     let public_roots = found.annotation(keys::hub::PUBLIC_ROOTS) == Some("true");
-    let endpoint =
-        kubeconfig::parse(&data, &Policy { public_roots, ..policy.clone() }).map_err(|refused| {
-            Blocked::new(Reason::KubeconfigRefused, format!("Secret {namespace}/{name}: {refused}"))
-        })?;
+    let endpoint = kubeconfig::parse(&data, &Policy { public_roots, ..policy.clone() })
+        .map_err(|refused| unusable(Some(reference), &refused))?;
     Ok(Source::Remote(Box::new(endpoint)))
+}
+
+/// What is wrong with the kubeconfig of a Secret.
+pub fn unusable(reference: Option<&SecretRef>, why: &impl Display) -> Blocked {
+    let message = match reference {
+        Some(SecretRef { name, namespace, .. }) => format!("Secret {namespace}/{name}: {why}"),
+        None => why.to_string(),
+    };
+    Blocked::new(Reason::KubeconfigRefused, message)
 }
 
 fn kubeconfig_of(secret: &Object, key: Option<&str>) -> Result<Vec<u8>, Blocked> {

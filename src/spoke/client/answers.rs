@@ -31,6 +31,13 @@ impl List<Slim> {
     }
 }
 
+/// Items of a page, whole and as they are read where nobody asks who applied what. For `fuzz/`.
+pub(in crate::spoke) fn pages(text: &[u8]) -> Vec<(Value, Value)> {
+    let whole = read::<List<Value>>(text).ok().and_then(|list| list.items).unwrap_or_default();
+    let slim = read::<List<Slim>>(text).ok().and_then(|list| list.whole().items).unwrap_or_default();
+    whole.into_iter().zip(slim).collect()
+}
+
 /// An object of which nobody asks who applied what: by far the most of its metadata, and never kept while it is read.
 pub(super) struct Slim(pub Value);
 

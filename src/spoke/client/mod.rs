@@ -12,7 +12,7 @@ mod way;
 
 pub use super::build_error::BuildError;
 pub use super::fence::MayWrite;
-pub(super) use answers::Lines;
+pub(super) use answers::{Lines, pages};
 pub use error::ApiError;
 pub use object::ObjectVerbs;
 pub(super) use object::path;
@@ -24,7 +24,7 @@ use super::fence::Fence;
 use super::gate::Gate;
 use super::health::Contact;
 use super::host::AnyHost;
-use super::kubeconfig::Endpoint;
+use super::kubeconfig::{Endpoint, Refused};
 use super::transport::{self, Hook, Server, Transport};
 use super::trust;
 use super::weight::Kept;
@@ -107,24 +107,47 @@ impl std::ops::Deref for HubClient {
     }
 }
 
+/// What a client of an untrusted endpoint is made of.
+struct Parts {
+    tls: rustls::ClientConfig,
+    base: http::Uri,
+    auth: Option<http::HeaderValue>,
+}
+
+impl Parts {
+    fn of(endpoint: &Endpoint) -> Result<Self, BuildError> {
+        let tls = trust::tls_config(endpoint)?;
+        let base: Option<http::Uri> = endpoint.server().parse().ok();
+        // The connector speaks http too, which the hub's own configuration may ask for.
+        let Some(base) = base.filter(|base| base.scheme() == Some(&http::uri::Scheme::HTTPS)) else {
+            let why = "it is not a valid address";
+            return Err(Refused::new(endpoint.server_field(), why, "write https://host:port").into());
+        };
+        let unprintable = || {
+            let why = "it is not printable text";
+            Refused::new(endpoint.token_field(), why, "store the token as it was issued")
+        };
+        let auth =
+            endpoint.token().map(|token| transport::bearer(token).ok_or_else(unprintable)).transpose()?;
+        Ok(Self { tls, base, auth })
+    }
+}
+
+/// Whether a client can be built for an untrusted endpoint.
+///
+/// # Errors
+/// Certificates, keys or a token that cannot be used.
+pub fn check(endpoint: &Endpoint) -> Result<(), BuildError> {
+    Parts::of(endpoint).map(drop)
+}
+
 impl SpokeClient {
     /// Builds a client for an untrusted endpoint; connects to nothing yet.
     ///
     /// # Errors
     /// Certificates or keys that cannot be read.
     pub fn new(endpoint: &Endpoint, settings: ClientSettings, host: AnyHost) -> Result<Self, BuildError> {
-        let tls = trust::tls_config(endpoint)?;
-        let base: http::Uri = endpoint
-            .server()
-            .parse()
-            .map_err(|_| BuildError::Field(endpoint.server_field(), "it is not a valid address"))?;
-        let auth = match endpoint.token() {
-            Some(token) => Some(
-                transport::bearer(token)
-                    .ok_or_else(|| BuildError::Field(endpoint.token_field(), "it is not printable text"))?,
-            ),
-            None => None,
-        };
+        let Parts { tls, base, auth } = Parts::of(endpoint)?;
         let (gate, hook) = settings.split();
         let dial = Dial::new(tls, endpoint.tls_server_name(), host, hook.fence.clone());
         let server = Server { base, auth, proves: true };

@@ -11,14 +11,14 @@ mod tests;
 mod wanted;
 mod watching;
 
-use super::client::{ApiError, Verbs};
+use super::client::{self, ApiError, Verbs};
 use super::weight::Weights;
 use pace::{How, SOME, WatchPace};
 use std::time::Duration;
 use tokio::time::Instant;
 pub use wanted::Listed;
 pub(super) use wanted::Wanted;
-use watching::End;
+use watching::{End, Heard};
 
 /// Objects asked for in one page, at first.
 const PAGE: u32 = 500;
@@ -27,6 +27,18 @@ const SAID: u32 = 3;
 /// What did not fit is read again after so many times the duration of the try.
 const REST: u32 = 20;
 const LONGEST_REST: Duration = Duration::from_secs(120);
+
+/// Objects that a line of a watch tells of or a page of a list holds, and of a page each beside what is read of it where
+/// nobody asks who applied what. For `fuzz/`.
+pub(crate) fn heard(line: &[u8]) -> (Vec<serde_json::Value>, Vec<(serde_json::Value, serde_json::Value)>) {
+    let event = serde_json::from_slice::<serde_json::Value>(line).map(|line| watching::decode(line).1);
+    let told = match event {
+        Ok(Heard::Shown(object) | Heard::Gone(object)) => Some(object),
+        _ => None,
+    };
+    let pages = client::pages(line);
+    (told.into_iter().chain(pages.iter().map(|(whole, _)| whole.clone())).collect(), pages)
+}
 
 /// Lists and watches until `listed` or `trouble` says to stop. `trouble` hears the HTTP code, where there was one, and a
 /// text for people.

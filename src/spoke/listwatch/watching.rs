@@ -75,33 +75,56 @@ impl<L: FnMut(Listed) -> bool> ListWatch<'_, L> {
     }
 
     /// Tells one event, whose line was so long.
-    fn tell(&mut self, mut event: Value, size: usize, version: &mut String) -> Result<(), End> {
-        let object = event.get_mut("object").map(Value::take).unwrap_or_default();
-        let kind = event.get("type").and_then(Value::as_str).unwrap_or_default();
-        if kind == "ERROR" {
-            let code = object.get("code").and_then(Value::as_u64).and_then(|c| u16::try_from(c).ok());
-            let message = object.get("message").and_then(Value::as_str).unwrap_or_default();
-            return Err(match code.unwrap_or_default() {
-                410 => End::Outdated,
-                code => End::Failed(ApiError::Other { code, message: crate::api::text::cut(message, 1_000) }),
-            });
+    fn tell(&mut self, event: Value, size: usize, version: &mut String) -> Result<(), End> {
+        let (now, heard) = decode(event);
+        if let Some(now) = now {
+            *version = now;
         }
-        if let Some(now) = object.pointer("/metadata/resourceVersion").and_then(Value::as_str) {
-            *version = now.to_owned();
-        }
-        let go_on = match kind {
-            "ADDED" | "MODIFIED" if is_named(&object) => {
+        let go_on = match heard {
+            Heard::Shown(object) => {
                 if self.weights.as_mut().is_some_and(|weights| !weights.shown(&object, size)) {
                     return Err(End::Failed(self.too_much()));
                 }
                 (self.listed)(Listed::Object(object))
             }
-            "DELETED" if is_named(&object) => {
+            Heard::Gone(object) => {
                 self.weights.iter_mut().for_each(|weights| weights.left(&object));
                 (self.listed)(Listed::Left(object))
             }
-            _ => true,
+            Heard::Nothing => true,
+            Heard::Error(end) => return Err(end),
         };
         if go_on { Ok(()) } else { Err(End::Stop) }
     }
+}
+
+/// What an event says.
+pub(super) enum Heard {
+    Shown(Value),
+    Gone(Value),
+    Error(End),
+    /// A bookmark, or nothing that is known.
+    Nothing,
+}
+
+/// The version from which a watch would go on after an event, and what it says.
+pub(super) fn decode(mut event: Value) -> (Option<String>, Heard) {
+    let object = event.get_mut("object").map(Value::take).unwrap_or_default();
+    let kind = event.get("type").and_then(Value::as_str).unwrap_or_default();
+    if kind == "ERROR" {
+        let code = object.get("code").and_then(Value::as_u64).and_then(|c| u16::try_from(c).ok());
+        let message = object.get("message").and_then(Value::as_str).unwrap_or_default();
+        let end = match code.unwrap_or_default() {
+            410 => End::Outdated,
+            code => End::Failed(ApiError::Other { code, message: crate::api::text::cut(message, 1_000) }),
+        };
+        return (None, Heard::Error(end));
+    }
+    let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str).map(str::to_owned);
+    let heard = match kind {
+        "ADDED" | "MODIFIED" if is_named(&object) => Heard::Shown(object),
+        "DELETED" if is_named(&object) => Heard::Gone(object),
+        _ => Heard::Nothing,
+    };
+    (version, heard)
 }

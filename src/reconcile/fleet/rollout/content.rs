@@ -2,7 +2,7 @@
 
 use crate::api::Object;
 use crate::api::hash;
-use crate::api::keys::hub;
+use crate::api::keys::{self, hub};
 use crate::api::names::{GroupKind, Gvk, InstanceKey};
 use crate::graph::Graph;
 use crate::reconcile::rollout::versions::{Recorded, Records};
@@ -66,8 +66,11 @@ impl Content {
     }
 
     fn read(data: &Value) -> Option<Self> {
+        // Whoever may write in the namespace may write this too: no more travels than of the instance itself.
         let words = |field: &str| -> BTreeMap<String, String> {
-            data.get(field).and_then(|words| serde_json::from_value(words.clone()).ok()).unwrap_or_default()
+            let all = data.get(field).and_then(|words| serde_json::from_value(words.clone()).ok());
+            let all: BTreeMap<String, String> = all.unwrap_or_default();
+            all.into_iter().filter(|(key, _)| keys::is_mirrored(key)).collect()
         };
         let text = |field: &str| Some(Arc::from(data.get(field)?.as_str()?));
         let generation = data.get("generation").and_then(Value::as_i64).unwrap_or_default();
@@ -178,6 +181,16 @@ mod tests {
             assert_eq!(*read.content, content);
             assert_eq!(*read.content.mirror, *content.mirror);
         }
+        let mut forged = record((&key, &gvk, "u"), 7, &content, true);
+        let part_of =
+            json!({"applyset.kubernetes.io/part-of": "theirs", "hub.kro.run/instance-uid": "v", "team": "a"});
+        (forged["data"]["labels"], forged["data"]["annotations"]) = (part_of.clone(), part_of);
+        let mirror = read_version(&Object(forged)).unwrap().1.content.mirror.clone();
+        assert_eq!(
+            (mirror.labels(), mirror.annotations()),
+            (words.clone(), words),
+            "bookkeeping does not travel"
+        );
         let mut foreign = record((&key, &gvk, "u"), 7, &content, true);
         foreign["metadata"]["labels"] = json!({});
         assert!(read_version(&Object(foreign)).is_none());
