@@ -14,6 +14,7 @@ use libtest_mimic::Trial;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use serde_json::{Value, json};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -98,6 +99,7 @@ fn whole_life() -> Result<()> {
     again.wait_ready()?;
     what_is_wrong_already(&env)?;
     again.terminate()?;
+    kept_by_somebody_else(&env, &url)?;
     controller.terminate()
 }
 
@@ -248,6 +250,58 @@ fn renewal(env: &Environment) -> Result<()> {
         "the first, the aged and the new one: {bundle}"
     );
     Ok(())
+}
+
+/// As with cert-manager: a folder has the certificate, and another one later, each its own authority.
+fn kept_by_somebody_else(env: &Environment, url: &str) -> Result<()> {
+    // What is stored already and comes again is taken.
+    env.api("hub").delete(&format!("{RGDS}/hookwrong"))?;
+    eventually(PATIENCE, "the definition is gone", || {
+        ensure!(env.api("hub").get(&format!("{RGDS}/hookwrong"))?.is_none(), "it is there");
+        Ok(())
+    })?;
+    let folder = env.dir().join("certificates");
+    issue(&folder, "first")?;
+    let args = ["--url", url, "--certificate-dir", &folder.display().to_string()].map(str::to_owned);
+    let webhook = Webhook::spawn(env.dir(), "webhook", env.kubeconfig("hub"), &args)?;
+    webhook.wait_ready()?;
+    // Another authority than that of the certificates before: API servers hear of it in a moment.
+    eventually(PATIENCE, "the API server trusts the first certificate", || {
+        refused(env, &["apply", "--dry-run=server"], WRONG).map(drop)
+    })?;
+    issue(&folder, "second")?;
+    let second = fs::read_to_string(folder.join("ca.crt"))?;
+    let begin = std::time::Instant::now();
+    let mut after = None;
+    while after.is_none_or(|at: std::time::Instant| at.elapsed() < Duration::from_secs(12)) {
+        // Without an answer it would be taken.
+        let said = refused(env, &["apply", "--dry-run=server"], WRONG).context("while the folder changes")?;
+        ensure!(said.contains("denied the request"), "{said}");
+        let configuration = env.api("hub").get(CONFIGURATION)?.context("no configuration")?;
+        let bundle = configuration["webhooks"][0]["clientConfig"]["caBundle"].as_str().unwrap_or_default();
+        if after.is_none() && String::from_utf8(STANDARD.decode(bundle)?)?.contains(second.trim()) {
+            after = Some(std::time::Instant::now());
+        }
+        ensure!(begin.elapsed() < PATIENCE, "the second certificate is not trusted: {}", webhook.log_tail(9));
+    }
+    ensure!(webhook.log_tail(2_000).contains("a new certificate is served"), "{}", webhook.log_tail(20));
+    webhook.terminate()
+}
+
+/// Puts a new certificate into a folder as kubelets do: all files at once.
+fn issue(folder: &Path, name: &str) -> Result<()> {
+    let mut certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()])?;
+    certificate.distinguished_name.push(DnType::CommonName, name);
+    let key = KeyPair::generate()?;
+    let pem = certificate.self_signed(&key)?.pem();
+    let version = folder.with_file_name(format!("certificates-{name}"));
+    fs::create_dir_all(&version)?;
+    for (file, text) in [("tls.crt", &pem), ("ca.crt", &pem), ("tls.key", &key.serialize_pem())] {
+        fs::write(version.join(file), text)?;
+    }
+    let link = folder.with_file_name("certificates-next");
+    std::os::unix::fs::symlink(&version, &link)?;
+    Ok(fs::rename(link, folder)?)
 }
 
 /// Data of a Secret with an authority, and a certificate of it, of which two thirds are over.

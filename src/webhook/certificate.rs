@@ -200,20 +200,24 @@ pub fn renewed(
 }
 
 /// The bundle of authorities for API servers: ours, and of those that stand there already the ones that are still valid, as
-/// another replica may serve what they signed. The newest first.
+/// another replica may serve what they signed. Ours are among them whatever their age. The newest come
+/// first, so that replicas agree.
 pub fn bundle(ours: &str, present: &str, now: i64) -> String {
     let mut seen = BTreeSet::new();
-    let mut all: Vec<(i64, String)> = Vec::new();
-    for pem in x509_parser::pem::Pem::iter_from_buffer(format!("{ours}\n{present}").as_bytes()).flatten() {
-        if let Some(facts) = Facts::of_der(&pem.contents).filter(|facts| facts.until > now)
-            && seen.insert(pem.contents.clone())
-        {
-            all.push((facts.from, to_pem(&pem.contents)));
+    let mut all: Vec<(bool, i64, String)> = Vec::new();
+    for (text, is_ours) in [(ours, true), (present, false)] {
+        for pem in x509_parser::pem::Pem::iter_from_buffer(text.as_bytes()).flatten() {
+            if let Some(facts) = Facts::of_der(&pem.contents).filter(|facts| facts.until > now)
+                && seen.insert(pem.contents.clone())
+            {
+                all.push((is_ours, facts.from, to_pem(&pem.contents)));
+            }
         }
     }
-    // Of the same time, ours come first.
-    all.sort_by_key(|(from, _)| std::cmp::Reverse(*from));
-    all.into_iter().take(BUNDLED).map(|(_, pem)| pem).collect()
+    all.sort_by_key(|(is_ours, from, _)| std::cmp::Reverse((*is_ours, *from)));
+    all.truncate(BUNDLED);
+    all.sort_by(|(_, a, a_pem), (_, b, b_pem)| b.cmp(a).then_with(|| a_pem.cmp(b_pem)));
+    all.into_iter().map(|(.., pem)| pem).collect()
 }
 
 fn to_pem(der: &[u8]) -> String {
@@ -296,6 +300,12 @@ mod tests {
         assert_eq!(bundle(&a.authorities(), &both, NOW), both, "two replicas come to the same");
         assert_eq!(bundle(&b.authorities(), &both, NOW + 366 * DAY), "", "all are over");
         assert_eq!(bundle(&a.authorities(), "no pem", NOW), mine);
+        // Somebody else's authority may be older than all that stand there.
+        let newer: String = (1..9).map(|n| made(NOW + n).authorities()).collect();
+        let kept = bundle(&a.authorities(), &newer, NOW);
+        assert!(
+            kept.contains(&bundle(&a.authorities(), "", NOW)) && kept.matches("BEGIN").count() == BUNDLED
+        );
         let many: String = (0..9).map(|n| made(NOW + n).authorities()).collect();
         assert_eq!(bundle(&many, "", NOW).matches("BEGIN").count(), BUNDLED);
     }

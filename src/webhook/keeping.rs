@@ -44,9 +44,9 @@ struct Present {
 impl Keeper {
     /// Looks again and again.
     pub async fn keep(&self) {
-        let mut told = String::new();
+        let (mut told, mut served) = (String::new(), String::new());
         loop {
-            let pause = match self.look().await {
+            let pause = match self.look(&mut served).await {
                 Ok(()) => {
                     told.clear();
                     LOOK
@@ -64,7 +64,8 @@ impl Keeper {
         }
     }
 
-    async fn look(&self) -> Result<(), String> {
+    /// `served`: the authorities of the certificate that is shown.
+    async fn look(&self, served: &mut String) -> Result<(), String> {
         let present = match &self.settings.certificates {
             Certificates::Own { secret, .. } => self.own(secret).await?,
             Certificates::Folder(folder) => of_folder(folder).await?,
@@ -72,17 +73,20 @@ impl Keeper {
         // It serves before anybody is told to ask; from then on, whoever asks trusts the next one before it is shown.
         if self.shown.is_empty() {
             self.shown.set(present.key);
+            served.clone_from(&present.authorities);
             self.configure(&present.authorities).await?;
             self.ready.store(true, Ordering::Release);
             return Ok(());
         }
         let is_new = !self.shown.is(&present.key);
-        let changed = self.configure(&present.authorities).await?;
+        // Until the new one is shown, the one that is shown has to be trusted too.
+        let changed = self.configure(&format!("{}\n{served}", present.authorities)).await?;
         if is_new {
             if changed {
                 tokio::time::sleep(HEARD).await;
             }
             self.shown.set(present.key);
+            *served = present.authorities;
             tracing::info!("a new certificate is served");
         }
         self.ready.store(true, Ordering::Release);
