@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json, json};
 /// Name, function, and the folder of the corpus.
 pub type Target = (&'static str, fn(&[u8]), &'static str);
 
-pub const ALL: [Target; 9] = [
+pub const ALL: [Target; 10] = [
     ("cel_parse", cel_parse, "cel"),
     ("cel_check", cel_check, "cel"),
     ("cel_eval", cel_eval, "cel"),
@@ -22,6 +22,7 @@ pub const ALL: [Target; 9] = [
     ("yaml", yaml, "yaml"),
     ("watch_event", fuzzing::watch_event, "watch"),
     ("managed_fields", fuzzing::managed_fields, "fields"),
+    ("placement", fuzzing::placement, "placement"),
 ];
 
 /// Stands in data, and must not stand in an error.

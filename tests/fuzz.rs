@@ -221,6 +221,11 @@ fn fuzz_managed_fields() {
     run(&targets::ALL[8]);
 }
 
+#[test]
+fn fuzz_placement() {
+    run(&targets::ALL[9]);
+}
+
 /// Each target is one of `cargo fuzz`, too.
 #[test]
 fn fuzz_targets_are_listed() {

@@ -1,9 +1,11 @@
 //! The ways in for bytes from outside, as `fuzz/` and `tests/` take them: what the Secret of a cluster holds, what
-//! `kro-hub validate` reads, and what a cluster says. Nothing else uses this.
+//! `kro-hub validate` reads, what a cluster says and what users write of placement. Nothing else uses this.
 
 mod cluster;
+mod placement;
 
 pub use cluster::{managed_fields, watch_event};
+pub use placement::placement;
 
 use crate::api::Object;
 use crate::api::cluster::{ClusterSpec, Credentials, SecretRef};
