@@ -45,6 +45,7 @@ mod schemas;
 pub mod stand;
 pub mod takeover;
 mod tenants;
+mod tenants_reach;
 pub mod webhook;
 
 use crate::env::Programs;
@@ -93,6 +94,7 @@ impl Stands {
             people_plan_rollout::TRIALS,
             placement::TRIALS,
             tenants::TRIALS,
+            tenants_reach::TRIALS,
             canaries::TRIALS,
             rollout::TRIALS,
             rollout_facts::TRIALS,
@@ -130,6 +132,7 @@ const ALONE: &[&str] = &[
     "faults::a_spoke_that_is_down_slows_no_other",
     "faults::a_frozen_spoke_is_noticed_and_recovers",
     placement::TAINTS,
+    tenants_reach::TAINTS,
 ];
 
 fn trial(stand: &Lazy, (name, run): Run) -> Trial {

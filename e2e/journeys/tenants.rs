@@ -17,22 +17,22 @@ pub const TRIALS: &[Run] = &[
     ("tenants::metrics_are_read_by_those_who_may", metrics),
 ];
 
-const WHILE: Duration = Duration::from_millis(1_500);
+pub(super) const WHILE: Duration = Duration::from_millis(1_500);
 
 /// What a Cluster says for the time of a trial.
-struct Said<'a> {
+pub(super) struct Said<'a> {
     stand: &'a Stand,
     cluster: &'a str,
 }
 
 impl<'a> Said<'a> {
-    fn own(stand: &'a Stand, cluster: &'a str, also: &[&str]) -> Result<Self> {
+    pub(super) fn own(stand: &'a Stand, cluster: &'a str, also: &[&str]) -> Result<Self> {
         let said = Self { stand, cluster };
         said.say(&json!({"policy": "Own", "also": also}))?;
         Ok(said)
     }
 
-    fn say(&self, child_namespaces: &Value) -> Result<()> {
+    pub(super) fn say(&self, child_namespaces: &Value) -> Result<()> {
         let patch = json!({"spec": {"childNamespaces": child_namespaces}});
         self.stand.api("hub").merge_patch(&format!("{CLUSTERS}/{}", self.cluster), &patch).map(drop)
     }
@@ -47,7 +47,7 @@ impl Drop for Said<'_> {
 }
 
 /// Somebody with every right in one namespace of the hub, and none anywhere else.
-fn tenant(stand: &Stand, namespace: &str) -> Result<Api> {
+pub(super) fn tenant(stand: &Stand, namespace: &str) -> Result<Api> {
     let api = stand.api("hub");
     let of_namespace = format!("/api/v1/namespaces/{namespace}");
     let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}");
@@ -68,14 +68,14 @@ fn tenant(stand: &Stand, namespace: &str) -> Result<Api> {
 }
 
 /// The tenant makes an instance in their namespace.
-fn makes(tenant: &Api, kind: &Kind, metadata: &Value, spec: &Value) -> Result<Value> {
+pub(super) fn makes(tenant: &Api, kind: &Kind, metadata: &Value, spec: &Value) -> Result<Value> {
     let body =
         json!({"apiVersion": "kro.run/v1alpha1", "kind": kind.kind, "metadata": metadata, "spec": spec});
     // Rights and kinds are known a moment after they are there.
     eventually(PATIENCE, "the tenant makes an instance", || tenant.post(&kind.collection(), &body))
 }
 
-fn in_kube_system(stand: &Stand, cluster: &str, name: &str) -> Result<Option<Value>> {
+pub(super) fn in_kube_system(stand: &Stand, cluster: &str, name: &str) -> Result<Option<Value>> {
     stand.api(cluster).get(&format!("/api/v1/namespaces/kube-system/configmaps/{name}"))
 }
 
@@ -174,7 +174,7 @@ fn bounded(stand: &Stand) -> Result<()> {
 }
 
 /// A definition with one ConfigMap.
-fn simple(name: &str, kind: &str, resource: &str) -> String {
+pub(super) fn simple(name: &str, kind: &str, resource: &str) -> String {
     let rgd = r"
 apiVersion: kro.run/v1alpha1
 kind: ResourceGraphDefinition
@@ -193,23 +193,27 @@ spec:
 }
 
 /// Somebody else, in a namespace of their own.
-struct Other<'a> {
+pub(super) struct Other<'a> {
     kind: &'a Kind<'a>,
     namespace: String,
 }
 
 impl<'a> Other<'a> {
-    fn of(kind: &'a Kind<'a>) -> Result<Self> {
+    pub(super) fn of(kind: &'a Kind<'a>) -> Result<Self> {
         let namespace = format!("{}-other", kind.rgd);
         kind.stand.api("hub").post("/api/v1/namespaces", &json!({"metadata": {"name": namespace}}))?;
         Ok(Self { kind, namespace })
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    pub(super) fn path(&self, name: &str) -> String {
         format!("/apis/kro.run/v1alpha1/namespaces/{}/{}/{name}", self.namespace, self.kind.plural)
     }
 
-    fn create(&self, name: &str, clusters: &str) -> Result<()> {
+    pub(super) fn create(&self, name: &str, clusters: &str) -> Result<()> {
         let body = json!({"apiVersion": "kro.run/v1alpha1", "kind": self.kind.kind,
             "metadata": {"name": name, "annotations": {"hub.kro.run/clusters": clusters}}, "spec": {}});
         let all = self.path("");
@@ -224,7 +228,7 @@ impl<'a> Other<'a> {
     }
 
     /// Its mirror and its ConfigMaps on a cluster, as they are.
-    fn content(&self, cluster: &str, name: &str) -> Result<Vec<Value>> {
+    pub(super) fn content(&self, cluster: &str, name: &str) -> Result<Vec<Value>> {
         let api = self.kind.stand.api(cluster);
         let mut all: Vec<Value> = api.get(&self.path(name))?.into_iter().collect();
         all.extend(api.list(&format!(
@@ -235,7 +239,7 @@ impl<'a> Other<'a> {
         Ok(all)
     }
 
-    fn remove(&self, name: &str) -> Result<()> {
+    pub(super) fn remove(&self, name: &str) -> Result<()> {
         let api = self.kind.stand.api("hub");
         api.delete(&self.path(name))?;
         eventually(PATIENCE, "somebody else's instance gone", || {

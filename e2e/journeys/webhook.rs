@@ -170,10 +170,12 @@ fn breaking_changes(env: &Environment) -> Result<()> {
 }
 
 fn secrets(env: &Environment) -> Result<()> {
+    let authority = CertificateParams::default().self_signed(&KeyPair::generate()?)?.pem();
+    let authority = STANDARD.encode(authority);
     let kubeconfig = |user: Value| {
         json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
             "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
-            "clusters": [{"name": "k", "cluster": {"server": "https://eu.example.org", "certificate-authority-data": "Y2E="}}],
+            "clusters": [{"name": "k", "cluster": {"server": "https://eu.example.org", "certificate-authority-data": authority}}],
             "users": [{"name": "u", "user": user}]})
         .to_string()
     };

@@ -7,8 +7,9 @@ use super::review::{Answer, Asked};
 use crate::api::Object;
 use crate::api::cluster::{ClusterSpec, Credentials, SecretRef};
 use crate::api::keys::{hub as keys, kro};
-use crate::hub::clusters::source::{self, Blocked, Reason};
+use crate::hub::clusters::source::{self, Blocked, Reason, Source};
 use crate::hub::definitions::crd::Foreseen;
+use crate::spoke::client;
 use crate::spoke::kubeconfig::Policy;
 use serde_json::Value;
 use std::fmt;
@@ -195,8 +196,14 @@ fn kubeconfig(secret: &Object, cluster: Option<&Object>) -> Result<(), Blocked> 
     let key = reference("key").filter(|key| is_of && !key.is_empty()).map(str::to_owned);
     let namespaces = [namespace.clone()];
     let secret_ref = SecretRef { name, namespace, key };
-    let spec = ClusterSpec { credentials: Some(Credentials { secret_ref }), ..ClusterSpec::default() };
-    source::of(&spec, |_| Some(secret.clone()), &namespaces, &Policy::default()).map(drop)
+    let credentials = Credentials { secret_ref: secret_ref.clone() };
+    let spec = ClusterSpec { credentials: Some(credentials), ..ClusterSpec::default() };
+    match source::of(&spec, |_| Some(secret.clone()), &namespaces, &Policy::default())? {
+        Source::Local => Ok(()),
+        Source::Remote(endpoint) => {
+            client::check(&endpoint).map_err(|why| source::unusable(Some(&secret_ref), &why))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -329,18 +336,20 @@ mod tests {
 
     #[test]
     fn a_kubeconfig_that_the_controller_refuses_is_refused() {
-        let kubeconfig = |user: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let authority = rcgen::CertificateParams::default().self_signed(&key).unwrap().pem();
+        let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+        let kubeconfig = |authority: &str, user: &str| {
             format!(
                 "current-context: c\ncontexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n\
-                 clusters: [{{name: k, cluster: {{server: 'https://h', certificate-authority-data: Y2E=}}}}]\n\
-                 users: [{{name: u, user: {user}}}]\n"
+                 clusters: [{{name: k, cluster: {{server: 'https://h', certificate-authority-data: {}}}}}]\n\
+                 users: [{{name: u, user: {user}}}]\n",
+                encode(authority)
             )
         };
-        let (good, bad) = (kubeconfig("{token: sesame}"), kubeconfig("{exec: {command: sh}}"));
-        let labelled = |label: &str, key: &str, text: &str| {
-            let data = base64::engine::general_purpose::STANDARD.encode(text);
-            json!({"metadata": {"name": "eu", "namespace": "n", "labels": {label: "true"}}, "data": {key: data}})
-        };
+        let good = kubeconfig(&authority, "{token: sesame}");
+        let bad = kubeconfig(&authority, "{exec: {command: sh}}");
+        let labelled = |label: &str, key: &str, text: &str| json!({"metadata": {"name": "eu", "namespace": "n", "labels": {label: "true"}}, "data": {key: encode(text)}});
         let of = |new: Value, old: Option<Value>, cluster: Option<Value>| {
             secret(&asked(Subject::Secret, new, old), cluster.map(Object).as_ref())
         };
@@ -353,6 +362,13 @@ mod tests {
             );
         }
         let [label, ..] = keys::CLUSTER_LABELS;
+        // What shows only when a client is made of it.
+        let unreadable = of(labelled(label, "kubeconfig", &kubeconfig("ca", "{token: sesame}")), None, None);
+        let refused = unreadable.refused.unwrap();
+        assert!(
+            refused.starts_with("Secret n/eu: clusters[0].cluster.certificate-authority-data"),
+            "{refused}"
+        );
         let is_bad = labelled(label, "kubeconfig", &bad);
         assert_eq!(
             of(labelled("app", "kubeconfig", &bad), None, None),
