@@ -55,7 +55,10 @@ impl Variant {
 
     /// Too long for a quick look.
     pub fn is_long(self) -> bool {
-        matches!(self, Self::Crds | Self::Large | Self::Rollout | Self::Isolation | Self::Overloaded)
+        matches!(
+            self,
+            Self::Crds | Self::Large | Self::Rollout | Self::Isolation | Self::Overloaded | Self::People
+        )
     }
 
     pub fn name(self) -> &'static str {

@@ -110,7 +110,7 @@ impl Plan {
             rollout_spokes: 30,
             rollout_instances: 10,
             people_instances: 1000,
-            people_everywhere: 20,
+            people_everywhere: 100,
             people_clusters: 40,
             crds_rest_seconds: 300,
             patience_seconds: 90,
