@@ -13,6 +13,7 @@ use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// The machine that the controller runs on.
@@ -86,19 +87,23 @@ impl Host for ThisHost {
 #[derive(Clone, Debug)]
 pub struct Clock {
     started: Instant,
+    /// How much of a second of the day had passed then. Counted in, moments and the time of day turn over at once, and what
+    /// is due at a time of day is due at one moment, whenever that is asked.
+    begun: Duration,
     host: AnyHost,
 }
 
 impl Clock {
-    /// A clock that counts from now.
+    /// A clock that counts from the second of the day that has begun.
     pub fn start(host: AnyHost) -> Self {
-        Self { started: Instant::now(), host }
+        let nanos = u32::try_from(host.wall().subsec_nanosecond()).unwrap_or_default();
+        Self { started: Instant::now(), begun: Duration::from_nanos(nanos.into()), host }
     }
 
-    /// Milliseconds since the start, and the time of day in whole seconds.
+    /// Milliseconds since that second, and the time of day in whole seconds.
     pub fn now(&self) -> Now {
         Now {
-            at: Moment::START.after(self.started.elapsed()),
+            at: Moment::START.after(self.begun + self.started.elapsed()),
             rfc3339: self.wall().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         }
     }
@@ -172,5 +177,37 @@ mod tests {
     #[test]
     fn chance_differs() {
         assert_ne!(ThisHost.random(), ThisHost.random());
+    }
+
+    /// It is started in the middle of a second of the day.
+    #[derive(Debug)]
+    struct Started(Instant);
+
+    impl Host for Started {
+        fn wall(&self) -> Timestamp {
+            Timestamp::from_millisecond(1_000_700).unwrap() + self.0.elapsed()
+        }
+        fn uptime(&self) -> u64 {
+            0
+        }
+        fn random(&self) -> u64 {
+            0
+        }
+        fn name(&self) -> String {
+            String::new()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_due_at_a_time_of_day_is_due_at_one_moment_and_not_before_that_time() {
+        let host = Arc::new(Started(Instant::now()));
+        let clock = Clock::start(host.clone());
+        let due = clock.now().moment_of(1_010);
+        for _ in 0..85 {
+            assert_eq!(clock.now().moment_of(1_010), due, "asked at {:?}", host.wall());
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+        tokio::time::advance(due.since(clock.now().at)).await;
+        assert_eq!(clock.now().unix(), 1_010);
     }
 }

@@ -412,6 +412,9 @@ impl Front for Door {
             if is_event(request) { 0 } else { crate::api::hash::fnv32(&String::from_utf8_lossy(body)) },
         ));
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        if !body.is_null() && !request.uri.path().contains("/leases/") {
+            network.trace.lock().unwrap().body(&body);
+        }
         let seen = Seen {
             now: network.clock.millis(),
             process: self.process,

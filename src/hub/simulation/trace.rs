@@ -1,13 +1,14 @@
 //! What happened in a run, line by line. Two runs of one seed have the same print.
 
 use crate::api::hash::fnv64;
+use serde_json::Value;
 use std::collections::VecDeque;
 use std::fmt::Write;
 
 /// Lines that a failing run shows.
 const SHOWN: usize = 60;
 
-/// `KRO_HUB_TRACE=1` prints every line of a run.
+/// `KRO_HUB_TRACE=1` prints every line of a run, `KRO_HUB_TRACE=bodies` also what is written.
 pub fn is_loud() -> bool {
     std::env::var("KRO_HUB_TRACE").is_ok()
 }
@@ -41,6 +42,13 @@ impl Trace {
             self.last.pop_front();
         }
         self.last.push_back(line);
+    }
+
+    /// What a request wrote.
+    pub fn body(&self, body: &Value) {
+        if self.all && std::env::var("KRO_HUB_TRACE").is_ok_and(|what| what == "bodies") {
+            println!("          {body}");
+        }
     }
 
     pub fn print(&self) -> u64 {

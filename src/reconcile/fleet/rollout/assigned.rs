@@ -43,7 +43,7 @@ impl Known<'_> {
     /// Takes in what a cluster says stands there, where nobody knew.
     pub fn assign(&self, situation: Situation, name: &ClusterName, pair: &mut Pair) {
         if situation.on_hub.name == *name {
-            return self.assign_itself(situation, pair);
+            return self.assign_itself(situation, name, pair);
         }
         let uid = situation.inputs.instance.uid();
         let report = pair.report.clone().filter(|report| report.hub_uid == uid);
@@ -51,18 +51,13 @@ impl Known<'_> {
         let moved = pair.moved.get_or_insert_default();
         let open = matches!(moved.assigned, Assigned::Unknown | Assigned::Unmarked(None));
         let Some(report) = report.filter(|_| open) else { return };
-        let status = situation.inputs.instance.0.get("status");
-        // Without a rollout of its own, the versions that it shows are those of the kind.
-        let is_own = status.is_some_and(|status| status.pointer("/fleet/rollout").is_some());
-        let entry = || Entry::of(status, self.reported, name).filter(|_| is_own);
+        let entry = || self.entry(situation, name);
         let assigned = match report.stands {
             Stands::Unknown => return,
             // Somebody took it away: it comes back as what was there.
-            Stands::Nothing => match entry().and_then(|e| e.number("version")) {
-                Some(version) if self.versions.contains_key(&version) => {
-                    Assigned::Marked(Mark { version, since: self.now, unjudged: false })
-                }
-                _ => Assigned::Nothing,
+            Stands::Nothing => match self.said(situation, name) {
+                Some(version) => Assigned::Marked(Mark { version, since: self.now, unjudged: false }),
+                None => Assigned::Nothing,
             },
             Stands::Mirror(Some(mark)) => Assigned::Marked(mark),
             Stands::Mirror(None) => Assigned::Unmarked(self.unmarked(situation, name, &report)),
@@ -79,8 +74,22 @@ impl Known<'_> {
         moved.well_since = since.map(|since| since.max(read));
     }
 
-    /// What runs on the hub the instance itself says; where it says nothing, that is what all ran.
-    fn assign_itself(&self, situation: Situation, pair: &mut Pair) {
+    /// What the written status says of a cluster.
+    fn entry<'s>(&'s self, situation: Situation<'s>, name: &ClusterName) -> Option<Entry<'s>> {
+        let status = situation.inputs.instance.0.get("status");
+        // Without a rollout of its own, the versions that it shows are those of the kind.
+        let is_own = status.is_some_and(|status| status.pointer("/fleet/rollout").is_some());
+        Entry::of(status, self.reported, name).filter(|_| is_own)
+    }
+
+    /// The version on record that the written status says a cluster has.
+    fn said(&self, situation: Situation, name: &ClusterName) -> Option<u64> {
+        let number = self.entry(situation, name)?.number("version")?;
+        Some(number).filter(|number| self.versions.contains_key(number))
+    }
+
+    /// What runs on the hub the instance itself says; where it says nothing, that is what the status says, or what all ran.
+    fn assign_itself(&self, situation: Situation, name: &ClusterName, pair: &mut Pair) {
         let instance = situation.inputs.instance;
         let moved = pair.moved.get_or_insert_default();
         if !matches!(moved.assigned, Assigned::Unknown | Assigned::Unmarked(None)) {
@@ -95,7 +104,9 @@ impl Known<'_> {
         };
         moved.assigned = match mark {
             Some(mark) => Assigned::Marked(mark),
-            None if may_be_local(instance) => Assigned::Unmarked(stable.or(wanted)),
+            None if may_be_local(instance) => {
+                Assigned::Unmarked(self.said(situation, name).or(stable).or(wanted))
+            }
             None => Assigned::Nothing,
         };
     }
@@ -118,16 +129,22 @@ impl Known<'_> {
             .is_some_and(|(generation, graph)| generation == now && is_by(self.wanted, &graph))
     }
 
-    /// The version on record that such a mirror is of.
+    /// The version on record that such a mirror is of. Versions may differ in what a mirror does not show, as in overrides:
+    /// the one that the status says comes first, then the one that all had.
     fn unmarked(&self, situation: Situation, name: &ClusterName, report: &Report) -> Option<u64> {
+        let (generation, graph) = self.is_of(situation, name, report)?;
+        let of = |content: &Content| content.mirror.generation == generation && is_by(content, &graph);
+        let is_it = |number: &u64| self.versions.get(number).is_some_and(|version| of(&version.content));
+        let stable = || versions::stable(self.versions).map(|version| version.number);
+        if let Some(known) = self.said(situation, name).filter(is_it).or_else(|| stable().filter(is_it)) {
+            return Some(known);
+        }
         if let Target::Recorded(number) = self.target
             && self.is_current(situation, name, report)
         {
             return Some(number);
         }
-        let (generation, graph) = self.is_of(situation, name, report)?;
-        let of = |content: &Content| content.mirror.generation == generation && is_by(content, &graph);
-        self.versions.values().rev().find(|version| of(&version.content)).map(|version| version.number)
+        self.versions.keys().rev().copied().find(is_it)
     }
 
     /// How a cluster is, for the unit.

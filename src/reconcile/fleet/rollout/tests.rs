@@ -661,6 +661,59 @@ fn an_instance_that_ran_before_is_taken_as_it_is() {
     assert_eq!(bench.told(), ["record 2", "a: 2 2", "b: 2 2", "c: 2 2", "stable 2", "drop 1"]);
 }
 
+/// An instance that ran before it had a rollout, whose mirrors say no version.
+fn ran_before(rollout: Rollout) -> Bench {
+    let mut bench = Bench::new(None);
+    bench.rests();
+    bench.rolls(Some(rollout));
+    bench.rests();
+    assert_eq!((bench.runs(), bench.versions()), (vec![1, 1, 1], vec![1]));
+    bench.told();
+    bench
+}
+
+#[test]
+fn what_ran_before_waits_for_its_word_after_a_restart_where_overrides_alone_are_new() {
+    for status_is_lost in [false, true] {
+        let mut bench = ran_before(canary_then_prod(0, true));
+        let sizes = ["a", "b", "c"].map(|name| size_of(name, 5));
+        bench.rolls_with(Some(canary_then_prod(0, true)), sizes.into());
+        bench.rests();
+        assert_eq!(bench.runs(), [5, 1, 1]);
+        if status_is_lost {
+            bench.write(&json!({"status": null}));
+        }
+        bench.crashes();
+        bench.rests();
+        bench.passes(31);
+        bench.rests();
+        assert_eq!(bench.runs(), [5, 1, 1], "{status_is_lost}: {:?}", bench.told);
+        bench.approves(2, "prod");
+        bench.rests();
+        assert_eq!(bench.runs(), [5, 5, 5], "{status_is_lost}");
+    }
+}
+
+#[test]
+fn a_restart_at_rest_writes_nothing_where_all_went_back_to_what_ran_before() {
+    let mut bench = ran_before(canary_then_prod(0, true));
+    bench.rolls_with(Some(canary_then_prod(0, true)), vec![size_of("a", 5)]);
+    bench.rests();
+    bench.rolls(Some(canary_then_prod(0, true)));
+    bench.rests();
+    assert_eq!(bench.runs(), [1, 1, 1]);
+    bench.passes(100);
+    bench.rests();
+    bench.crashes();
+    bench.told();
+    bench.writes = 0;
+    for _ in 0..3 {
+        bench.rests();
+        bench.passes(20);
+    }
+    assert_eq!((bench.writes, bench.told()), (0, vec![]));
+}
+
 #[test]
 fn a_paused_one_moves_nobody_and_who_comes_gets_the_stable_version() {
     let mut bench = settled(canary_then_prod(0, false));
