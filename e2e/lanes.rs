@@ -1,9 +1,12 @@
 //! Which trials may run beside each other. Trials of one lane run one after the other, since they share clusters; two
 //! lanes run at once. A trial that measures time has all lanes to itself.
 
-use libtest_mimic::Trial;
-use std::sync::{Condvar, Mutex, PoisonError, RwLock};
+use libtest_mimic::{Failed, Trial};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+
+type Verdict = Result<(), Failed>;
 
 /// Waiting costs nothing: so many trials may be at the entrance of a lane.
 pub const THREADS: usize = 8;
@@ -11,60 +14,95 @@ pub const THREADS: usize = 8;
 /// So many of the longest trials are told, and none that is shorter.
 const SHOWN: usize = 25;
 const LONG: Duration = Duration::from_secs(10);
+/// So much of the end of what a trial that failed says.
+const WHY: usize = 1_500;
 
 /// Serves in the order of arrival.
 pub struct Lane {
+    name: &'static str,
     /// Next ticket, and the one that is served.
     tickets: Mutex<(u64, u64)>,
     turn: Condvar,
 }
 
-/// The environment, what people call, and registration.
-pub static CLUSTERS: Lane = Lane::new();
-/// Definitions, instances and faults.
-pub static INSTANCES: Lane = Lane::new();
+/// The environment, what people call, registration, and clusters that are lost.
+pub static CLUSTERS: Lane = Lane::new("clusters");
+/// Definitions, instances, placement and rollouts.
+pub static INSTANCES: Lane = Lane::new("instances");
 
 /// Held for reading by every trial, for writing by one that measures.
 static QUIET: RwLock<()> = RwLock::new(());
 
-/// How long each took.
-static TOOK: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
-
-fn timed<T>(name: &str, trial: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
-    let result = trial();
-    TOOK.lock().unwrap_or_else(PoisonError::into_inner).push((start.elapsed(), name.to_owned()));
-    result
+/// A trial that ran.
+struct Ran {
+    lane: &'static str,
+    name: String,
+    took: Duration,
+    /// Why it failed.
+    failed: Option<String>,
 }
 
-/// The longest trials of this run, one a line. A pipeline waits for them.
-pub fn longest() -> String {
-    let mut all = std::mem::take(&mut *TOOK.lock().unwrap_or_else(PoisonError::into_inner));
-    all.sort_by(|a, b| b.cmp(a));
-    let longest = all.iter().take(SHOWN).filter(|(took, _)| *took >= LONG);
-    longest.map(|(took, name)| format!("{:5.0} s  {name}\n", took.as_secs_f32())).collect()
+static RAN: Mutex<Vec<Ran>> = Mutex::new(Vec::new());
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The longest trials of this run, one a line, and how long its lanes were busy: a pipeline waits for them. Last what failed:
+/// of a long log, people are often shown the end.
+pub fn told() -> String {
+    let mut ran = std::mem::take(&mut *locked(&RAN));
+    let busy = |lane: &Lane| ran.iter().filter(|of| of.lane == lane.name).map(|of| of.took).sum::<Duration>();
+    let lanes =
+        [&CLUSTERS, &INSTANCES].map(|lane| format!("{} {:.0} s", lane.name, busy(lane).as_secs_f32()));
+    let busy = format!("Lanes were busy: {}\n", lanes.join(", "));
+    ran.sort_by(|a, b| b.took.cmp(&a.took));
+    let longest = ran.iter().take(SHOWN).filter(|of| of.took >= LONG);
+    let longest: String =
+        longest.map(|of| format!("{:5.0} s  {}\n", of.took.as_secs_f32(), of.name)).collect();
+    let failed =
+        ran.iter().filter_map(|of| Some(format!("\n{} failed:\n{}\n", of.name, of.failed.as_ref()?)));
+    longest + &busy + &failed.collect::<String>()
+}
+
+/// The end of a text.
+fn end(text: &str) -> String {
+    let skipped = text.chars().count().saturating_sub(WHY);
+    text.chars().skip(skipped).collect()
 }
 
 impl Lane {
-    const fn new() -> Self {
-        Self { tickets: Mutex::new((0, 0)), turn: Condvar::new() }
+    const fn new(name: &'static str) -> Self {
+        Self { name, tickets: Mutex::new((0, 0)), turn: Condvar::new() }
     }
 
-    pub fn run<T>(&self, name: &str, trial: impl FnOnce() -> T) -> T {
+    pub fn run(&self, name: &str, trial: impl FnOnce() -> Verdict) -> Verdict {
         let _place = self.enter();
         let _others = QUIET.read().unwrap_or_else(PoisonError::into_inner);
-        timed(name, trial)
+        self.noted(name, trial)
     }
 
     /// Runs with nothing beside it.
-    pub fn run_alone<T>(&self, name: &str, trial: impl FnOnce() -> T) -> T {
+    pub fn run_alone(&self, name: &str, trial: impl FnOnce() -> Verdict) -> Verdict {
         let _place = self.enter();
         let _nobody = QUIET.write().unwrap_or_else(PoisonError::into_inner);
-        timed(name, trial)
+        self.noted(name, trial)
+    }
+
+    fn noted(&self, name: &str, trial: impl FnOnce() -> Verdict) -> Verdict {
+        let start = Instant::now();
+        let ended = catch_unwind(AssertUnwindSafe(trial));
+        let failed = match &ended {
+            Ok(Ok(())) => None,
+            Ok(Err(failed)) => Some(end(failed.message().unwrap_or("it says nothing"))),
+            Err(_) => Some("it panicked".to_owned()),
+        };
+        locked(&RAN).push(Ran { lane: self.name, name: name.to_owned(), took: start.elapsed(), failed });
+        ended.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     fn enter(&self) -> Place<'_> {
-        let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tickets = locked(&self.tickets);
         let mine = tickets.0;
         tickets.0 += 1;
         while tickets.1 != mine {
@@ -79,7 +117,7 @@ struct Place<'a>(&'a Lane);
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.tickets.lock().unwrap_or_else(PoisonError::into_inner).1 += 1;
+        locked(&self.0.tickets).1 += 1;
         self.0.turn.notify_all();
     }
 }

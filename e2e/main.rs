@@ -87,12 +87,10 @@ fn main() -> ExitCode {
         .chain(faults::trials())
         .chain([model::trial(), journeys::cluster_verbs::trial(), journeys::webhook::trial()])
         .chain(journeys::registration::trials(&registration))
+        .chain([journeys::takeover::trial(), journeys::chart::trial(), journeys::argocd::trial()])
+        .chain(stands.stormy())
         .collect();
-    let mut instances = stands.trials();
-    instances.push(journeys::takeover::trial());
-    instances.push(journeys::chart::trial());
-    instances.push(journeys::argocd::trial());
-    let mut trials = lanes::interleave(clusters, instances);
+    let mut trials = lanes::interleave(clusters, stands.calm());
     trials.extend(gitops.trials());
     trials.extend(soak.trials());
     trials.push(journeys::scenarios_table::check(&trials));
@@ -114,9 +112,10 @@ fn main() -> ExitCode {
     registration.end();
     gitops.end();
     soak.end();
-    eprint!("{}", lanes::longest());
+    let told = lanes::told();
     if conclusion.has_failed() {
         eprintln!("Logs of this run: {}", scratch.keep().display());
     }
+    eprint!("{told}");
     conclusion.exit_code()
 }

@@ -1,7 +1,7 @@
 //! What `kro-hub argocd` prints, run by the interpreter of Argo CD: health and actions of what a hub really writes.
 
 use crate::env::assets;
-use crate::lanes::INSTANCES;
+use crate::lanes::CLUSTERS as LANE;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ const NAME: &str = "argocd::health_and_actions_run_in_the_interpreter_of_argo_cd
 
 pub fn trial() -> Trial {
     Trial::test(NAME, || {
-        INSTANCES.run(NAME, || {
+        LANE.run(NAME, || {
             let lua = match assets::argocd_lua() {
                 Ok(lua) => lua,
                 Err(error) => {

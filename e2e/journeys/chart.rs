@@ -4,7 +4,7 @@ use super::stand::{CLUSTERS, PATIENCE, RGDS, parse};
 use crate::env::controller::{Controller, Hub, NAMESPACE, Options};
 use crate::env::webhook::Webhook;
 use crate::env::{Environment, assets, eventually};
-use crate::lanes::INSTANCES;
+use crate::lanes::CLUSTERS as LANE;
 use crate::scratch_folder;
 use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
@@ -40,7 +40,7 @@ const REFUSED: &[(&str, &str)] = &[
 
 pub fn trial() -> Trial {
     Trial::test(NAME, || {
-        INSTANCES.run(NAME, || {
+        LANE.run(NAME, || {
             // A machine that cannot reach the Go modules proves nothing about the chart.
             let helm = match assets::helm() {
                 Ok(helm) => Helm(helm),

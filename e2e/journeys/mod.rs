@@ -49,7 +49,7 @@ mod tenants_reach;
 pub mod webhook;
 
 use crate::env::Programs;
-use crate::lanes::INSTANCES;
+use crate::lanes::{CLUSTERS, INSTANCES, Lane};
 use libtest_mimic::Trial;
 use stand::{Lazy, Stand};
 
@@ -74,7 +74,8 @@ impl Default for Stands {
 }
 
 impl Stands {
-    pub fn trials(&self) -> Vec<Trial> {
+    /// Of the stand where all is well.
+    pub fn calm(&self) -> Vec<Trial> {
         let calm = [
             definitions::TRIALS,
             definitions_edits::TRIALS,
@@ -106,6 +107,14 @@ impl Stands {
             rollout_lives::FAULTS,
         ]
         .concat();
+        let calm = calm.into_iter().map(|run| trial(&INSTANCES, &self.calm, run));
+        let long = rollout_kinds::LONG.iter();
+        let long = long.map(|run| trial(&INSTANCES, &self.calm, *run).with_ignored_flag(true));
+        calm.chain(long).chain(fleets::trials()).collect()
+    }
+
+    /// Of the stands where clusters are lost. They run after those of [`CLUSTERS`], which take less time than [`Self::calm`].
+    pub fn stormy(&self) -> Vec<Trial> {
         let faults = [
             faults_spoke_down::TRIALS,
             faults_isolation::TRIALS,
@@ -113,11 +122,8 @@ impl Stands {
             faults_isolation::LAST,
         ]
         .concat();
-        let calm = calm.into_iter().map(|run| trial(&self.calm, run));
-        let faults = faults.into_iter().map(|run| trial(&self.faults, run));
-        let long = rollout_kinds::LONG.iter().map(|run| trial(&self.calm, *run).with_ignored_flag(true));
-        let scenarios = scenarios::trials(&self.scenarios);
-        calm.chain(faults).chain(scenarios).chain(long).chain(fleets::trials()).collect()
+        let faults = faults.into_iter().map(|run| trial(&CLUSTERS, &self.faults, run));
+        faults.chain(scenarios::trials(&self.scenarios)).collect()
     }
 
     pub fn end(&self) {
@@ -135,7 +141,7 @@ const ALONE: &[&str] = &[
     tenants_reach::TAINTS,
 ];
 
-fn trial(stand: &Lazy, (name, run): Run) -> Trial {
+fn trial(lane: &'static Lane, stand: &Lazy, (name, run): Run) -> Trial {
     let stand = stand.clone();
     Trial::test(name, move || {
         let work = || {
@@ -143,6 +149,6 @@ fn trial(stand: &Lazy, (name, run): Run) -> Trial {
             Ok(run(&stand)
                 .map_err(|e| format!("the controller's log ends with:\n{}\n\n{e:#}", stand.log_tail()))?)
         };
-        if ALONE.contains(&name) { INSTANCES.run_alone(name, work) } else { INSTANCES.run(name, work) }
+        if ALONE.contains(&name) { lane.run_alone(name, work) } else { lane.run(name, work) }
     })
 }

@@ -12,7 +12,7 @@ use crate::env::Programs;
 use crate::env::controller::NAMESPACE;
 use crate::env::registration::condition;
 use crate::faults::{Proxy, When};
-use crate::lanes::INSTANCES;
+use crate::lanes::CLUSTERS;
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use std::time::{Duration, Instant};
@@ -65,7 +65,7 @@ fn trial(stand: Lazy, (name, run, runs): Scenario) -> Trial {
         Ok(calm?)
     };
     let in_lane =
-        move || if runs == Runs::Alone { INSTANCES.run_alone(name, work) } else { INSTANCES.run(name, work) };
+        move || if runs == Runs::Alone { CLUSTERS.run_alone(name, work) } else { CLUSTERS.run(name, work) };
     Trial::test(format!("scenarios::{name}"), in_lane).with_ignored_flag(runs == Runs::Long)
 }
 

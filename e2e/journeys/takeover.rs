@@ -6,7 +6,7 @@ use crate::env::controller::{Controller, Options};
 use crate::env::kro::Kro;
 use crate::env::wait::throughout;
 use crate::env::{Environment, assets, eventually};
-use crate::lanes::INSTANCES;
+use crate::lanes::CLUSTERS as LANE;
 use crate::scratch_folder;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -84,7 +84,7 @@ spec:
 
 pub fn trial() -> Trial {
     Trial::test(NAME, || {
-        INSTANCES.run(NAME, || {
+        LANE.run(NAME, || {
             // A machine that cannot reach the Go modules proves nothing about kro-hub.
             if let Err(error) = assets::Kro::ensure() {
                 eprintln!("\nSKIPPED {NAME}: the real kro cannot be had here: {error:#}\n");

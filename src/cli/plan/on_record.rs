@@ -6,7 +6,7 @@ use crate::api::names::{GroupKind, InstanceKey};
 use crate::edge::{Failure, Hub, Sort};
 use crate::hub::resources;
 use crate::reconcile::fleet::rollout::kind::{KindRecord, read_kind_version};
-use crate::reconcile::fleet::rollout::{OnRecord, read_version, version_owner};
+use crate::reconcile::fleet::rollout::{OnRecord, on_record_at, read_version, version_owner};
 use crate::reconcile::rollout::approving::{self, Approved};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,8 +85,7 @@ impl Rollouts {
 
     /// Of an instance.
     pub fn of_instance(&self, key: &InstanceKey, uid: &str) -> OnRecord {
-        let namespace = if key.namespace.is_empty() { &*self.home } else { &*key.namespace };
-        let key = InstanceKey::new(key.gk.clone(), namespace, &key.name);
+        let key = on_record_at(key, &self.home);
         let approvals = self.approved.get(&key).cloned().unwrap_or_default();
         let known = self.instances.get(&(key, uid.to_owned())).cloned().unwrap_or_default();
         OnRecord { approvals, ..known }

@@ -43,6 +43,7 @@ use crate::reconcile::Now;
 use crate::reconcile::fleet::aggregate::runs::Runs;
 use crate::reconcile::fleet::placement::{DefaultPlacement, Short};
 use crate::reconcile::fleet::rollout::kind::KindRollout;
+use crate::reconcile::fleet::rollout::on_record_at;
 use crate::reconcile::fleet::{ClusterState, Fleet, Left, Registered, Turn};
 use crate::reconcile::rollout::Progress;
 use crate::reconcile::rollout::pin::Unfit;
@@ -331,7 +332,7 @@ impl Instances {
                         rollout.forget(&key);
                     }
                     let mut fleet = Fleet::new(key.clone(), kind.gvk.clone());
-                    self.reported.tell(&self.rollouts.on_record_at(&key), object.uid(), &mut fleet);
+                    self.reported.tell(&on_record_at(&key, &self.rollouts.home), object.uid(), &mut fleet);
                     let slot = Slot {
                         uid: object.uid().to_owned(),
                         told: None,

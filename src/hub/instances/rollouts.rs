@@ -11,7 +11,7 @@ use crate::hub::view::{Change, Key, View};
 use crate::reconcile::Moment;
 use crate::reconcile::fleet::FleetAction;
 use crate::reconcile::fleet::rollout::kind::{By, KindRecord, read_kind_version};
-use crate::reconcile::fleet::rollout::{OnRecord, read_version, version_owner};
+use crate::reconcile::fleet::rollout::{OnRecord, on_record_at, read_version, version_owner};
 use crate::reconcile::rollout::approving;
 use crate::spoke::client::{ApiError, Verbs};
 use crate::spoke::watch::Listed;
@@ -57,7 +57,7 @@ impl Rollouts {
     }
 
     pub fn of(&self, key: &InstanceKey, uid: &str) -> Option<&Arc<OnRecord>> {
-        self.on_record.get(&self.on_record_at(key))?.get(uid)
+        self.on_record.get(&on_record_at(key, &self.home))?.get(uid)
     }
 
     /// What was approved before anything else is on record is known as well: an earlier instance may have had the name.
@@ -65,24 +65,17 @@ impl Rollouts {
         if self.approved.is_empty() || self.of(key, uid).is_some() {
             return;
         }
-        let key = self.on_record_at(key);
+        let key = on_record_at(key, &self.home);
         if let Some(approvals) = self.approved.get(&key) {
             let on_record = OnRecord { approvals: approvals.clone(), ..OnRecord::default() };
             self.on_record.entry(key).or_default().insert(uid.to_owned(), Arc::new(on_record));
         }
     }
 
-    /// The name that versions and approvals of an instance go by: those of cluster scoped ones stand in the controller's
-    /// namespace.
-    pub fn on_record_at(&self, key: &InstanceKey) -> InstanceKey {
-        let namespace = if key.namespace.is_empty() { &*self.home } else { &*key.namespace };
-        InstanceKey::new(key.gk.clone(), namespace, &key.name)
-    }
-
     /// The instance is gone. Versions of it that are still there are forgotten as they go.
     pub fn forget(&mut self, key: &InstanceKey, uid: &str) {
         if self.of(key, uid).is_some_and(|known| known.versions.is_empty()) {
-            let key = self.on_record_at(key);
+            let key = on_record_at(key, &self.home);
             self.drop(&key, uid);
         }
     }

@@ -5,7 +5,7 @@ use super::{Effect, Instances, Target};
 use crate::api::names::InstanceKey;
 use crate::hub::view::Key;
 use crate::reconcile::Now;
-use crate::reconcile::fleet::rollout::{QUIET, Rolled};
+use crate::reconcile::fleet::rollout::{QUIET, Rolled, on_record_at};
 use crate::reconcile::fleet::{Fleet, FleetAction, FleetStep, Inputs};
 use crate::spoke::messages::ToSpoke;
 use crate::spoke::spans;
@@ -79,7 +79,7 @@ impl Instances {
             tracing::error!("a step panicked; starting it afresh");
             let crash = Crash::of(&object, now.at);
             slot.fleet = Fleet::new(key.clone(), kind.gvk.clone());
-            self.reported.tell(&self.rollouts.on_record_at(&key), &slot.uid, &mut slot.fleet);
+            self.reported.tell(&on_record_at(&key, &self.rollouts.home), &slot.uid, &mut slot.fleet);
             slot.crash = Some(crash);
             slot.quiet_until = now.at.after(QUIET);
             let patch = crash::status(&object, crash::SAID, now);

@@ -119,6 +119,13 @@ pub fn version_owner(version: &Object) -> Option<InstanceKey> {
     Some(InstanceKey::new(GroupKind::new(group, text("kind")?), version.namespace(), text("name")?))
 }
 
+/// The name that versions and approvals of an instance go by: those of cluster scoped ones stand in the controller's
+/// namespace, `home`.
+pub fn on_record_at(key: &InstanceKey, home: &str) -> InstanceKey {
+    let namespace = if key.namespace.is_empty() { home } else { &*key.namespace };
+    InstanceKey::new(key.gk.clone(), namespace, &key.name)
+}
+
 /// The name of a version's ControllerRevision.
 pub fn version_name(key: &InstanceKey, uid: &str, number: u64) -> String {
     let print = hash::fnv32(&format!("{} {uid}", key.gk));

@@ -12,7 +12,7 @@ mod ruling;
 #[cfg(test)]
 mod tests;
 
-pub use content::{Content, OnRecord, read_version, version_name, version_owner};
+pub use content::{Content, OnRecord, on_record_at, read_version, version_name, version_owner};
 
 use super::aggregate::{ClusterHealth, LineRollout};
 use super::gate::Gates;
