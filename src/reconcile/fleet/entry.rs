@@ -25,6 +25,11 @@ impl<'s> Entry<'s> {
     pub fn well_since(&self) -> Option<u64> {
         marks::time(self.text("since")?).filter(|_| self.text("state") == Some("ACTIVE"))
     }
+    /// Since when it was under way, or in error.
+    pub fn unwell_since(&self) -> Option<u64> {
+        let is_unwell = matches!(self.text("state"), Some("IN_PROGRESS" | "ERROR"));
+        marks::time(self.text("since")?).filter(|_| is_unwell)
+    }
 }
 
 impl Fleet {

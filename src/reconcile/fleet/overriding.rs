@@ -120,9 +120,10 @@ impl Overlay {
         layer.reaches(name) && self.limited.get(&layer.of.name).is_none_or(|names| names.contains(name))
     }
 
-    /// The same of an earlier version: these rules, and the instance as it was. Each reaches what its Placement reaches now.
+    /// The same of an earlier version: these rules, and the instance as it was. Each reaches what its Placement reaches now. Where
+    /// that is gone, nobody knows whom they reached, and nothing can be made.
     pub fn of_version(
-        inputs: &Inputs,
+        (inputs, decision): (&Inputs, &Decision),
         graph: &Graph,
         content: &MirrorContent,
         rules: &Value,
@@ -143,14 +144,17 @@ impl Overlay {
                 rollout: None,
                 invalid: None,
             };
-            Some(Arc::new(Layer::read(&Arc::new(of), graph)))
+            let layer = Layer::read(&Arc::new(of), graph);
+            let message = "is not in effect any more: whom its overrides reached is not known".to_owned();
+            let gone = || vec![Unreadable { path: String::new(), message }];
+            Some(Arc::new(if now.is_some() { layer } else { Layer { read: Err(gone()), ..layer } }))
         };
         let layers = recorded.iter().filter_map(layer).collect();
         let mut was = (**inputs.instance).clone();
         was.0["spec"] = content.spec();
         was.0["metadata"]["labels"] = json!(content.labels());
         was.0["metadata"]["annotations"] = json!(content.annotations());
-        Some(Arc::new(Self { subject: graph.subject(&was), layers, limited: BTreeMap::new() }))
+        Some(Arc::new(Self { subject: graph.subject(&was), layers, limited: decision.limited.clone() }))
     }
 
     /// The rules, to be put on record.

@@ -11,7 +11,7 @@ use crate::reconcile::fleet::pairs::Pair;
 use crate::reconcile::fleet::situation::Situation;
 use crate::reconcile::rollout::stages::Place;
 use crate::reconcile::rollout::unit::{self, Condition, Contact, Version};
-use crate::reconcile::rollout::versions::{self, Target};
+use crate::reconcile::rollout::versions::{self, Recorded, Target};
 use crate::reconcile::rollout::{Facts, Mark};
 use crate::reconcile::spoke::{InstanceState, Report, Stands};
 use std::sync::Arc;
@@ -51,7 +51,7 @@ impl Known<'_> {
         let moved = pair.moved.get_or_insert_default();
         let open = matches!(moved.assigned, Assigned::Unknown | Assigned::Unmarked(None));
         let Some(report) = report.filter(|_| open) else { return };
-        let entry = || self.entry(situation, name);
+        let entry = self.entry(situation, name);
         let assigned = match report.stands {
             Stands::Unknown => return,
             // Somebody took it away: it comes back as what was there.
@@ -59,19 +59,54 @@ impl Known<'_> {
                 Some(version) => Assigned::Marked(Mark { version, since: self.now, unjudged: false }),
                 None => Assigned::Nothing,
             },
-            Stands::Mirror(Some(mark)) => Assigned::Marked(mark),
-            Stands::Mirror(None) => Assigned::Unmarked(self.unmarked(situation, name, &report)),
+            Stands::Mirror(mark) => {
+                let mark = mark.filter(|mark| !self.is_leftover(*mark, &report));
+                let stands = mark.map(|mark| mark.version);
+                match self.had_its_turn(situation, name, stands) {
+                    Some(later) => Assigned::Marked(later),
+                    None => mark.map_or_else(
+                        || Assigned::Unmarked(self.unmarked(situation, name, &report)),
+                        Assigned::Marked,
+                    ),
+                }
+            }
         };
         if std::mem::replace(&mut moved.assigned, assigned) != Assigned::Unknown {
             return;
         }
         moved.facts = stood.filter(|_| matches!(report.stands, Stands::Mirror(_)));
-        let is_same = |e: &Entry| e.number("version") == moved.assigned.version();
+        let entry = entry.filter(|e| e.number("version") == moved.assigned.version());
         let well = report.state == InstanceState::Active;
         // Since it was read anew, at the most.
         let read = moved.facts.as_ref().and_then(|facts| facts.since).unwrap_or_default();
-        let since = entry().filter(|e| well && is_same(e)).and_then(|e| e.well_since());
+        let since = entry.as_ref().filter(|_| well).and_then(Entry::well_since);
         moved.well_since = since.map(|since| since.max(read));
+        // The time that it has to get well goes on, and does not begin anew with each life of the hub.
+        let begun = entry.and_then(|entry| entry.unwell_since());
+        moved.contact_since = begun.or(moved.contact_since);
+    }
+
+    /// Whether a mark is of a rollout that ended: what came after it was on no record, and may be there instead. Numbers only
+    /// rise, so it is below all that are on record now; or the cluster runs by another graph than the mark says.
+    fn is_leftover(&self, mark: Mark, report: &Report) -> bool {
+        let first = self.versions.keys().next();
+        match self.versions.get(&mark.version) {
+            None => first.is_none_or(|first| mark.version < *first),
+            Some(Recorded { content, .. }) => {
+                let tells = !only_looked(report) && !report.does_not_fit() && !content.graph.is_empty();
+                tells && *content.graph != *report.revision
+            }
+        }
+    }
+
+    /// The version that an earlier life of the hub sent to a cluster in its turn, and which is not what stands there: it did
+    /// not arrive, or was refused there. `stands`: the version that the mirror says; a mirror that says none is at the version
+    /// that all had at the most.
+    fn had_its_turn(&self, situation: Situation, name: &ClusterName, stands: Option<u64>) -> Option<Mark> {
+        let before = stands.or_else(|| versions::stable(self.versions).map(|version| version.number))?;
+        let version = self.said(situation, name).filter(|said| *said > before)?;
+        let since = self.entry(situation, name).and_then(|entry| entry.unwell_since());
+        Some(Mark { version, since: since.unwrap_or(self.now), unjudged: false })
     }
 
     /// What the written status says of a cluster.

@@ -149,8 +149,11 @@ impl Rolling {
     }
 
     fn is_ready(&self, situation: Situation) -> bool {
-        let quiet = situation.inputs.now.at < situation.inputs.rolled.quiet_until;
-        matches!(self.target, Target::Recorded(_)) && situation.decision.invalid.is_none() && !quiet
+        let inputs = situation.inputs;
+        let quiet = inputs.now.at < inputs.rolled.quiet_until;
+        // What is suspended shows nothing of what a version does to it.
+        let may = situation.decision.invalid.is_none() && !inputs.instance.is_suspended();
+        matches!(self.target, Target::Recorded(_)) && may && !quiet
     }
 }
 
@@ -178,6 +181,7 @@ impl Fleet {
         let ruling = wanted.and_then(|_| Ruling::of(inputs.placements, before.map(|before| before.ruling)));
         let (Some((mirror, graph)), Some(ruling)) = (wanted, ruling) else {
             self.pairs.forget_moved(|_| true);
+            self.forget_records(step, situation);
             return;
         };
         let members = members(situation, graph);
@@ -190,10 +194,12 @@ impl Fleet {
         for (number, version) in &on_record.versions {
             let known =
                 overlays.get(number).is_some_and(|(content, _)| Arc::ptr_eq(content, &version.content));
+            // Whom a Placement with a limit chooses may be others now.
+            let known = known && plan.decision.limited.is_empty();
             let content = &version.content;
             let read = || {
                 let graph = inputs.graph_for(&content.graph)?;
-                Overlay::of_version(inputs, graph, &content.mirror, &content.overrides)
+                Overlay::of_version((inputs, &plan.decision), graph, &content.mirror, &content.overrides)
             };
             if let Some(overlay) = if known { None } else { read() } {
                 overlays.insert(*number, (content.clone(), overlay));
@@ -286,7 +292,10 @@ impl Fleet {
 
     /// Whose turn it is now; what is on record, and what is to be. Clusters that are to be told something else.
     pub(super) fn roll_on(&mut self, step: &mut FleetStep, situation: Situation) -> Vec<ClusterName> {
-        let Some(mut rolling) = self.rolling.take() else { return Vec::new() };
+        let Some(mut rolling) = self.rolling.take() else {
+            self.forget_records(step, situation);
+            return Vec::new();
+        };
         let inputs = situation.inputs;
         let now = marks::seconds(inputs.now);
         rolling.unit.pass(now);
@@ -380,6 +389,22 @@ impl Fleet {
         self.version_busy = true;
     }
 
+    /// What is on record belongs to a rollout. Where none is in effect any more, all clusters go by what is written now, and a
+    /// rollout that comes later must not take them for what they had before.
+    fn forget_records(&mut self, step: &mut FleetStep, Situation { inputs, plan }: Situation) {
+        let first = inputs.rolled.on_record.and_then(|known| known.versions.keys().next().copied());
+        let Some(first) = first else { return };
+        let is_known =
+            plan.decision.invalid.is_none() && inputs.placements.iter().all(|p| p.invalid.is_none());
+        let runs = plan.orders.as_ref().is_some_and(|orders| orders.wanted().is_some()) && !plan.deleting;
+        let ready = inputs.now.at >= inputs.rolled.quiet_until && self.version_retry.is_due(inputs.now);
+        if is_known && runs && ready && !self.version_busy {
+            let name = version_name(&self.key, inputs.instance.uid(), first);
+            step.actions.push(FleetAction::DropVersion { name });
+            self.version_busy = true;
+        }
+    }
+
     fn assigned(&self, name: &ClusterName) -> Assigned {
         self.pairs.get(name).and_then(|pair| Some(pair.moved.as_ref()?.assigned)).unwrap_or_default()
     }
@@ -420,8 +445,11 @@ impl Fleet {
 
     /// When time alone may move something.
     pub(super) fn rolls_at(&self, inputs: &Inputs) -> Option<Moment> {
-        let rolling = self.rolling.as_ref()?;
-        let due = rolling.unit.next().map(|at| marks::moment(inputs.now, at));
+        if self.rolling.is_none() && inputs.rolled.on_record.is_none_or(|known| known.versions.is_empty()) {
+            return None;
+        }
+        let next = self.rolling.as_ref().and_then(|rolling| rolling.unit.next());
+        let due = next.map(|at| marks::moment(inputs.now, at));
         let quiet = Some(inputs.rolled.quiet_until);
         let retry = self.version_retry.at();
         due.into_iter().chain(quiet).chain(retry).filter(|at| *at > inputs.now.at).min()

@@ -15,7 +15,7 @@ use crate::reconcile::fleet::on_hub::ITSELF;
 use crate::reconcile::fleet::overriding::Layer;
 use crate::reconcile::fleet::placement::DefaultPlacement;
 use crate::reconcile::fleet::{ClusterState, Registered};
-use crate::reconcile::policy::{Effective, PolicyName};
+use crate::reconcile::policy::{Chosen, Effective, PolicyName};
 use crate::reconcile::rollout::Admitted;
 use crate::reconcile::rollout::Facts;
 use crate::reconcile::spoke::{DEPENDENTS, Goal, InstanceState, Report, Task};
@@ -31,6 +31,8 @@ struct Site {
     facts: Option<Arc<Facts>>,
     task: Option<Arc<Task>>,
     lost: bool,
+    /// Whatever is written there is refused.
+    refuses: bool,
 }
 
 struct Bench {
@@ -53,6 +55,8 @@ struct Bench {
     quiet_until: Moment,
     /// A size that does no cluster any good.
     bad: Option<i64>,
+    /// A size that no cluster is ever done with.
+    slow: Option<i64>,
     told: Vec<String>,
     wakes: Option<Moment>,
     /// Writes to the hub.
@@ -119,6 +123,20 @@ fn canary_then_prod(soak: u64, approval: bool) -> Rollout {
     Rollout { stages, ..Rollout::default() }
 }
 
+fn placement(name: &str, rollout: Option<Rollout>, overrides: Vec<Override>) -> Effective {
+    Effective {
+        name: PolicyName::new("shop", name),
+        group_kind: key().gk.clone(),
+        hash: String::new(),
+        clusters: None,
+        on_unmatch: OnUnmatch::Delete,
+        grace: Span(0),
+        overrides,
+        rollout,
+        invalid: None,
+    }
+}
+
 impl Bench {
     fn new(rollout: Option<Rollout>) -> Self {
         let names = ["a", "b", "c"].map(ClusterName::new);
@@ -147,6 +165,7 @@ impl Bench {
             seconds: 1_795_860_000,
             quiet_until: Moment::START,
             bad: None,
+            slow: None,
             told: Vec::new(),
             wakes: None,
             writes: 0,
@@ -162,18 +181,12 @@ impl Bench {
     }
 
     fn rolls_with(&mut self, rollout: Option<Rollout>, overrides: Vec<Override>) {
-        let effective = |rollout| Effective {
-            name: PolicyName::new("shop", "web"),
-            group_kind: key().gk.clone(),
-            hash: String::new(),
-            clusters: None,
-            on_unmatch: OnUnmatch::Delete,
-            grace: Span(0),
-            overrides: overrides.clone(),
-            rollout: Some(rollout),
-            invalid: None,
-        };
-        self.policy = rollout.into_iter().map(|rollout| Arc::new(effective(rollout))).collect();
+        let of = rollout.into_iter().map(|rollout| placement("web", Some(rollout), overrides.clone()));
+        self.follows(of.collect());
+    }
+
+    fn follows(&mut self, placements: Vec<Effective>) {
+        self.policy = placements.into_iter().map(Arc::new).collect();
         let layers = self.policy.iter().filter(|of| !of.overrides.is_empty());
         self.layers = layers.map(|of| Arc::new(Layer::read(of, &self.graph))).collect();
     }
@@ -352,7 +365,9 @@ impl Bench {
         let (generation, revision) = match &task.goal {
             Goal::Run { mirror, mark, graph, cluster, facts, .. } => {
                 let wanted = (*mark, mirror.spec());
-                if site.mirror.as_ref() != Some(&wanted) {
+                if site.refuses && site.mirror.as_ref() != Some(&wanted) {
+                    state = InstanceState::Error;
+                } else if site.mirror.as_ref() != Some(&wanted) {
                     self.told.push(format!(
                         "{name}: {} {}",
                         mark.map_or(0, |m| m.version),
@@ -369,6 +384,9 @@ impl Bench {
                 }
                 if mirror.spec()["size"].as_i64() == self.bad || cluster["labels"]["tier"] == "bad" {
                     state = InstanceState::Error;
+                }
+                if mirror.spec()["size"].as_i64() == self.slow {
+                    state = InstanceState::InProgress;
                 }
                 (mirror.generation, graph.hash.clone())
             }
@@ -496,7 +514,11 @@ fn settled_reading(rollout: Rollout) -> Bench {
     rest_at_first(bench)
 }
 
-fn rest_at_first(mut bench: Bench) -> Bench {
+fn rest_at_first(bench: Bench) -> Bench {
+    rest_at(bench, [1, 1, 1])
+}
+
+fn rest_at(mut bench: Bench, sizes: [i64; 3]) -> Bench {
     bench.approves(1, "prod");
     bench.rests();
     bench.passes(100);
@@ -508,7 +530,7 @@ fn rest_at_first(mut bench: Bench) -> Bench {
     assert_eq!(first.len(), 1, "{:?}", bench.told);
     bench.approves(first[0], "prod");
     bench.rests();
-    assert_eq!(bench.runs(), [1, 1, 1], "{:?} {:?}", bench.told, bench.ready());
+    assert_eq!(bench.runs(), sizes, "{:?} {:?}", bench.told, bench.ready());
     bench.told();
     bench
 }
@@ -712,6 +734,117 @@ fn a_restart_at_rest_writes_nothing_where_all_went_back_to_what_ran_before() {
         bench.passes(20);
     }
     assert_eq!((bench.writes, bench.told()), (0, vec![]));
+}
+
+#[test]
+fn what_came_to_all_while_there_was_no_rollout_stays_when_one_is_back() {
+    // Overrides alone are new meanwhile, or the revision is.
+    for revised in [false, true] {
+        for crashed in [false, true] {
+            let mut bench = settled(canary_then_prod(0, true));
+            let overrides =
+                || if revised { vec![] } else { ["a", "b", "c"].map(|name| size_of(name, 5)).into() };
+            bench.follows(vec![placement("web", None, overrides())]);
+            if revised {
+                bench.redefines("${string(schema.spec.size)}!", 2);
+            }
+            bench.rests();
+            let runs = |bench: &Bench| (bench.runs(), generations(bench));
+            let all = runs(&bench);
+            assert_eq!(all, if revised { (vec![1; 3], vec![2; 3]) } else { (vec![5; 3], vec![1; 3]) });
+            bench.told();
+            bench.follows(vec![placement("web", Some(canary_then_prod(0, true)), overrides())]);
+            if crashed {
+                bench.rests();
+                bench.crashes();
+            }
+            bench.rests();
+            bench.passes(31);
+            bench.rests();
+            assert_eq!(runs(&bench), all, "revised {revised}, crashed {crashed}: {:?}", bench.told);
+            bench.edits(2);
+            bench.rests();
+            let next = if revised { vec![2, 1, 1] } else { vec![5; 3] };
+            assert_eq!(bench.runs(), next, "revised {revised}, crashed {crashed}: {:?}", bench.told);
+        }
+    }
+}
+
+#[test]
+fn what_is_refused_on_the_canary_stays_a_failure_after_a_restart() {
+    let mut bench = ran_before(canary_then_prod(60, false));
+    let sizes = ["a", "b", "c"].map(|name| size_of(name, 5));
+    bench.sites.get_mut(&ClusterName::new("a")).unwrap().refuses = true;
+    bench.rolls_with(Some(canary_then_prod(60, false)), sizes.into());
+    for crashed in [false, true, true] {
+        if crashed {
+            bench.crashes();
+        }
+        for seconds in [31, 301, 301, 61] {
+            bench.rests();
+            bench.passes(seconds);
+        }
+        bench.rests();
+        assert_eq!(bench.runs(), [1, 1, 1], "{:?}", bench.told);
+        assert_eq!(bench.ready().0, "RolloutHalted", "{:?}", bench.told);
+    }
+}
+
+#[test]
+fn who_was_late_is_late_after_a_restart_too() {
+    let rollout = || Rollout { stages: vec![stage("all", &[], 2, 0, false)], ..Rollout::default() };
+    let mut bench = settled(Rollout { stages: vec![stage("all", &[], 1, 0, false)], ..rollout() });
+    bench.slow = Some(2);
+    bench.edits(2);
+    bench.rests();
+    bench.passes(601);
+    bench.rests();
+    assert_eq!((bench.runs(), bench.ready().0.as_str()), (vec![2, 1, 1], "RolloutHalted"));
+    bench.crashes();
+    bench.rolls(Some(rollout()));
+    bench.rests();
+    bench.passes(31);
+    bench.rests();
+    assert_eq!(
+        (bench.runs(), bench.ready().0.as_str()),
+        (vec![2, 1, 1], "RolloutHalted"),
+        "{:?}",
+        bench.told
+    );
+}
+
+#[test]
+fn a_suspended_instance_moves_no_further() {
+    let mut bench = settled(canary_then_prod(0, false));
+    bench.write(&json!({"metadata": {"annotations": {kro::RECONCILE: "suspended"}}}));
+    bench.edits(2);
+    for _ in 0..3 {
+        bench.rests();
+        bench.passes(601);
+    }
+    assert_eq!(bench.runs(), [1, 1, 1], "{:?}", bench.told);
+    bench.write(&json!({"metadata": {"annotations": {kro::RECONCILE: null}}}));
+    bench.rests();
+    assert_eq!(bench.runs(), [2, 2, 2]);
+}
+
+#[test]
+fn where_a_placement_is_gone_its_overrides_reach_nobody_else() {
+    let chosen = |names: &[&str]| Chosen {
+        names: names.iter().map(|n| ClusterName::new(n)).collect(),
+        ..Chosen::default()
+    };
+    let rolls = || placement("rolls", Some(canary_then_prod(0, true)), vec![]);
+    let big = || Override { clusters: None, spec: json!({"size": 5}) };
+    let mut bench = Bench::new(None);
+    let of_a = Effective { clusters: Some(chosen(&["a"])), ..placement("a", None, vec![big()]) };
+    bench.follows(vec![of_a, rolls()]);
+    let mut bench = rest_at(bench, [5, 1, 1]);
+    bench.follows(vec![rolls()]);
+    bench.rests();
+    bench.passes(31);
+    bench.rests();
+    assert_eq!(bench.runs(), [1, 1, 1], "{:?}", bench.told);
 }
 
 #[test]
