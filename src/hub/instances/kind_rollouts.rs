@@ -126,7 +126,10 @@ impl Instances {
         let names = fleet.spokes().chain(on_hub.as_ref().map(|own| &own.name));
         let on = names.map(|name| (name.clone(), fleet.heard(name, object.uid()).cloned())).collect();
         let well_since = |name: &ClusterName, graph: &str| fleet.was_well_since(object, name, graph);
-        let seen = Seen { key, labels: &object.labels(), ceiling, well_since: &well_since, on, on_hub };
+        let ran_by = |name: &ClusterName| fleet.ran_by(object, name);
+        let labels = object.labels();
+        let seen =
+            Seen { key, labels: &labels, ceiling, well_since: &well_since, ran_by: &ran_by, on, on_hub };
         let inputs = KindInputs {
             gk: &key.gk,
             by: &by,
@@ -148,8 +151,13 @@ impl Instances {
         if moves.news {
             self.counted.insert(key.gk.clone());
         }
-        if let Some(hash) = wanted.filter(|hash| *hash != newest.hash) {
-            self.rollouts.wants(&key.gk, &hash);
+        let wanted = wanted.filter(|hash| *hash != newest.hash);
+        let runs = moves.wants.iter().map(ToString::to_string);
+        let wants: Vec<String> = wanted.into_iter().chain(runs).collect();
+        for hash in &wants {
+            self.rollouts.wants(&key.gk, hash);
+        }
+        if !wants.is_empty() {
             self.need_graphs();
         }
         if let Some(write) = moves.write {

@@ -38,4 +38,10 @@ impl Fleet {
         let entry = Entry::of(instance.0.get("status"), self.reports.entry(name), name)?;
         entry.well_since().filter(|_| entry.text("revision") == Some(graph))
     }
+
+    /// Hash of the graph that the instance ran by on a cluster, when the status was written last.
+    pub fn ran_by(&self, instance: &Object, name: &ClusterName) -> Option<String> {
+        let entry = Entry::of(instance.0.get("status"), self.reports.entry(name), name)?;
+        entry.text("revision").filter(|hash| !hash.is_empty()).map(str::to_owned)
+    }
 }

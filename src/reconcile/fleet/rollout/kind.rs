@@ -115,6 +115,8 @@ pub struct Seen<'a> {
     pub ceiling: Option<u64>,
     /// Since when it was ACTIVE on a cluster by the graph of this hash, by what was written last.
     pub well_since: &'a dyn Fn(&ClusterName, &str) -> Option<u64>,
+    /// Hash of the graph that it ran by on a cluster, by what was written last.
+    pub ran_by: &'a dyn Fn(&ClusterName) -> Option<String>,
     /// The clusters that it runs on, with what each said last.
     pub on: Vec<(ClusterName, Option<Arc<Report>>)>,
     /// The Cluster that stands for the hub, where it runs there as a whole.
@@ -127,6 +129,8 @@ pub struct Moves {
     /// Instances whose clusters may run something else now.
     pub changed: BTreeSet<InstanceKey>,
     pub write: Option<FleetAction>,
+    /// Hashes of graphs that are to be at hand.
+    pub wants: BTreeSet<Arc<str>>,
     /// When time alone may move something.
     pub wake_at: Option<Moment>,
     /// What is said of it is something else now.
@@ -137,6 +141,8 @@ pub struct Moves {
 #[derive(Clone, Debug, PartialEq)]
 struct Kept {
     assigned: Assigned,
+    /// Hash of the graph that it runs by, as far as that is known.
+    runs: Option<Arc<str>>,
     place: Place,
     ceiling: Option<u64>,
     report: Option<Arc<Report>>,
@@ -236,6 +242,7 @@ impl KindRollout {
             let member = Member { instance: key.clone(), cluster };
             let kept = self.pairs.entry(member).or_insert_with(|| Kept {
                 assigned: Assigned::Unknown,
+                runs: None,
                 place: place.clone(),
                 ceiling: None,
                 report: None,
@@ -243,11 +250,23 @@ impl KindRollout {
                 contact_since: None,
             });
             (kept.place, kept.report, kept.ceiling) = (place, report, seen.ceiling);
+            let told = kept.report.as_deref().filter(|report| !only_looked(report));
+            if let Some(told) = told.filter(|told| kept.runs.as_deref() != Some(&told.revision)) {
+                kept.runs = Some(told.revision.as_str().into());
+            }
             if kept.assigned == Assigned::Unknown {
                 // Nobody has to be asked what the hub runs.
                 let own = seen.on_hub.as_ref().filter(|own| own.name == name);
-                kept.assigned = own.map_or_else(|| stands(kept.report.as_deref()), by_itself);
-                let gate = gate(&on_record.versions, kept.assigned);
+                let stands = own.map_or_else(|| stands(kept.report.as_deref()), by_itself);
+                if kept.runs.is_none() {
+                    kept.runs = (seen.ran_by)(&name).map(Arc::from);
+                }
+                kept.assigned = if is_leftover(&on_record.versions, stands, kept.report.as_deref()) {
+                    Assigned::Unmarked(None)
+                } else {
+                    stands
+                };
+                let gate = gate(inputs, &on_record.versions, kept);
                 kept.well_since = gate.and_then(|gate| (seen.well_since)(&name, &gate.graph));
             }
         }
@@ -262,14 +281,14 @@ impl KindRollout {
         let known = refused.is_none() && matches!(walked.target, Target::Recorded(_)) && at_hand;
         let ready = known && inputs.now.at >= inputs.quiet_until;
         self.turns(&mut walked, inputs, ready, &mut moves);
-        self.keep_gates(&walked, &key, &mut moves);
+        self.keep_gates(&walked, inputs, &key, &mut moves);
         let others = if std::mem::take(&mut self.anew) {
             self.pairs.keys().map(|member| member.instance.clone()).collect()
         } else {
             moves.changed.clone()
         };
         for key in others {
-            self.keep_gates(&walked, &key, &mut moves);
+            self.keep_gates(&walked, inputs, &key, &mut moves);
         }
         moves.write = self.write(&walked, inputs, ready, refused.is_none());
         let mut progress = walked.unit.progress();
@@ -339,8 +358,13 @@ impl KindRollout {
         let capped = kept.ceiling.is_some_and(|ceiling| ceiling < walked.wanted.number);
         if capped && kept.assigned == Assigned::Nothing {
             kept.assigned = Assigned::Unmarked(None);
+            kept.runs = versions::stable(versions).map(|stable| stable.content.graph.clone());
         }
-        let gate = gate(versions, kept.assigned);
+        // It was moved by a rollout of which nothing is on record any more.
+        if is_ended(versions, kept.assigned) {
+            kept.assigned = Assigned::Unmarked(None);
+        }
+        let gate = gate(inputs, versions, kept);
         let health = inputs.clusters.get(&member.cluster).map(|cluster: &ClusterState| &cluster.health);
         kept.contact_since =
             (health == Some(&ClusterHealth::Ready)).then(|| kept.contact_since.unwrap_or(now));
@@ -364,8 +388,8 @@ impl KindRollout {
             Assigned::Unmarked(_) => Version::Unmarked,
             Assigned::Unknown | Assigned::Nothing => Version::Nothing,
         };
-        // Before anything is on record, what stands there is what is to be the first.
-        let first = versions.is_empty() && version == Version::Unmarked;
+        // Before anything is on record, what stands there is what is to be the first, unless it is known to be another.
+        let first = versions.is_empty() && version == Version::Unmarked && kept.runs.is_none();
         let seen = unit::Pair {
             place: kept.place.clone(),
             contact,
@@ -393,18 +417,23 @@ impl KindRollout {
         }
     }
 
-    fn keep_gates(&mut self, walked: &Walked, key: &InstanceKey, moves: &mut Moves) {
+    fn keep_gates(&mut self, walked: &Walked, inputs: &KindInputs, key: &InstanceKey, moves: &mut Moves) {
         let versions = &walked.on_record.versions;
         let own = self.members(key).filter_map(|member| {
             let stage = walked.unit.stage_name(&member)?.clone();
-            let assigned = self.pairs.get(&member)?.assigned;
-            let version = match assigned {
-                Assigned::Unmarked(_) => versions::stable(versions).map(|stable| stable.number),
+            let kept = self.pairs.get(&member)?;
+            let gate = gate(inputs, versions, kept);
+            let runs = |of: &&Recorded<Revision>| gate.as_ref().is_some_and(|g| g.graph == of.content.graph);
+            let version = match kept.assigned {
+                Assigned::Unmarked(_) => versions::stable(versions).filter(runs).map(|stable| stable.number),
                 known => known.version(),
             };
-            Some((member.cluster, Gated { stage, version, gate: gate(versions, assigned) }))
+            Some((member.cluster, Gated { stage, version, gate }))
         });
         let gates = Gates(own.collect());
+        let at_hand = |gate: &&Gate| inputs.known().graph(&gate.graph).is_some();
+        let graphs = gates.0.values().filter_map(|gated| gated.gate.as_ref());
+        moves.wants.extend(graphs.filter(|gate| !at_hand(gate)).map(|gate| gate.graph.clone()));
         if *self.gates(key).as_ref() != gates {
             self.gates.insert(key.clone(), Arc::new(gates));
             moves.changed.insert(key.clone());
@@ -424,9 +453,15 @@ impl KindRollout {
             return None;
         }
         let name = |number| version_name(&inputs.by.effective, &inputs.by.uid, number);
-        // The first is what all run.
+        // The first is what all run that run anything.
         let records = &walked.on_record.versions;
-        let kept = records::Kept { records, target: walked.target, ready, first_is_stable: true };
+        let is_it = |pair: &unit::Pair| match pair.version {
+            Version::Nothing => true,
+            Version::Unmarked => pair.same,
+            Version::Number(_) => false,
+        };
+        let first_is_stable = walked.unit.pairs().all(|(_, pair)| is_it(pair));
+        let kept = records::Kept { records, target: walked.target, ready, first_is_stable };
         let write = kept.next(&walked.unit, || self.run())?;
         self.busy = true;
         Some(match write {
@@ -497,14 +532,30 @@ fn by_itself(own: &Itself) -> Assigned {
     }
 }
 
-/// What a pair may run. Who says nothing runs what all ran.
-fn gate(versions: &Records<Revision>, assigned: Assigned) -> Option<Gate> {
-    match assigned {
+/// Whether what is known of a pair is a mark of a rollout that ended. Numbers only rise, so such a mark is below all that are
+/// on record now.
+fn is_ended(versions: &Records<Revision>, assigned: Assigned) -> bool {
+    let Assigned::Marked(Mark { version, .. }) = assigned else { return false };
+    !versions.contains_key(&version) && versions.keys().next().is_none_or(|first| version < *first)
+}
+
+/// The same, or the pair runs by another graph than its mark says.
+fn is_leftover(versions: &Records<Revision>, stands: Assigned, report: Option<&Report>) -> bool {
+    let told = report.filter(|report| !only_looked(report) && !report.does_not_fit());
+    let marked = stands.version().and_then(|number| versions.get(&number));
+    let differs = told.zip(marked).is_some_and(|(told, of)| *told.revision != *of.content.graph);
+    differs || is_ended(versions, stands)
+}
+
+/// What a pair may run. Where no turn of it is known, that is what it runs.
+fn gate(inputs: &KindInputs, versions: &Records<Revision>, kept: &Kept) -> Option<Gate> {
+    match kept.assigned {
         Assigned::Unknown | Assigned::Nothing => None,
         Assigned::Unmarked(_) => {
-            let stable = versions::stable(versions)?;
-            let Revision { number, graph } = &*stable.content;
-            Some(Gate { revision: *number, graph: graph.clone(), admitted: None })
+            let graph = kept.runs.clone()?;
+            let of = |(number, hash): (&u64, &String)| (**hash == *graph).then_some(*number);
+            let revision = inputs.revisions.iter().rev().find_map(of).unwrap_or_default();
+            Some(Gate { revision, graph, admitted: None })
         }
         Assigned::Marked(mark) => {
             let content = &versions.get(&mark.version)?.content;

@@ -212,8 +212,19 @@ impl Bench {
             let written = self.written.get(&(name, cluster.clone())).filter(|(of, _)| of == graph);
             written.map(|(_, since)| *since)
         };
+        // As the status says it.
+        let sites = self.sites.clone();
+        let ran_by = |cluster: &ClusterName| Some(sites.get(&(name, cluster.clone()))?.clone()?.0);
         let labels = BTreeMap::new();
-        let seen = Seen { key: &key, labels: &labels, ceiling, well_since: &well_since, on, on_hub };
+        let seen = Seen {
+            key: &key,
+            labels: &labels,
+            ceiling,
+            well_since: &well_since,
+            ran_by: &ran_by,
+            on,
+            on_hub,
+        };
         let moves = self.rollout.look(&inputs, seen);
         let Some(write) = moves.write else { return };
         let record = Arc::make_mut(&mut self.record);
@@ -221,7 +232,7 @@ impl Bench {
         match write {
             FleetAction::RecordVersion { body, .. } => {
                 let (uid, gk, version) = read_kind_version(&Object(body)).unwrap();
-                assert_eq!((uid.as_str(), &gk), ("p", &self.gk));
+                assert_eq!((uid.as_str(), &gk), (&*self.by.uid, &self.gk));
                 record.versions.insert(version.number, version);
             }
             FleetAction::MarkStable { name } => {
@@ -268,6 +279,75 @@ fn a_revision_goes_by_stages_and_halts_and_a_restart_moves_nobody() {
     bench.passes(1);
     assert_eq!((bench.run(), bench.writes), (vec![1; 6], writes + 2), "nobody else is written to");
     assert_eq!(bench.says().0, Reason::Complete);
+}
+
+/// The kind runs by its second revision everywhere, and nothing of a rollout is known.
+fn at_second(rollout: Rollout) -> Bench {
+    let mut bench = Bench::new(stages());
+    bench.redefines(2, false);
+    let hash = bench.newest.hash.clone();
+    for site in bench.sites.values_mut() {
+        *site = Some((hash.clone(), None));
+    }
+    (bench.rollout, bench.record) = (KindRollout::default(), Arc::default());
+    bench.by = By { uid: "q".into(), ..ruled(rollout) };
+    bench
+}
+
+#[test]
+fn a_pin_that_comes_with_its_rollout_moves_nobody_out_of_turn() {
+    let mut bench = at_second(Rollout { revision: Some(1), paused: true, ..stages() });
+    bench.passes(31);
+    assert_eq!(bench.run(), [2; 6], "it is paused");
+    let one = vec![stage("canary", &["a"], 1, 0, false), stage("prod", &[], 1, 0, true)];
+    bench.by = By { uid: "q".into(), ..ruled(Rollout { revision: Some(1), stages: one, ..stages() }) };
+    bench.passes(1);
+    assert_eq!((bench.run(), bench.says().0), (vec![1, 2, 2, 1, 2, 2], Reason::AwaitingApproval));
+}
+
+#[test]
+fn what_all_run_when_a_rollout_comes_is_written_to_nobody() {
+    let mut bench = at_second(stages());
+    let writes = bench.writes;
+    bench.passes(31);
+    assert_eq!((bench.run(), bench.writes, bench.says().0), (vec![2; 6], writes, Reason::Complete));
+    assert!(bench.record.versions.values().all(|version| version.stable));
+}
+
+#[test]
+fn another_who_moves_the_kind_takes_over_where_it_was() {
+    let approval = || vec![stage("canary", &["a"], 9, 0, false), stage("prod", &[], 9, 0, true)];
+    let mut bench = Bench::new(Rollout { stages: approval(), ..stages() });
+    bench.redefines(2, false);
+    assert_eq!(bench.run(), [2, 1, 1, 2, 1, 1]);
+    for crashed in [false, true] {
+        bench.record = Arc::default();
+        bench.by = By { uid: if crashed { "r" } else { "q" }.into(), ..bench.by.clone() };
+        if crashed {
+            bench.crashes();
+        }
+        bench.passes(31);
+        assert_eq!(
+            (bench.run(), bench.says().0),
+            (vec![2, 1, 1, 2, 1, 1], Reason::AwaitingApproval),
+            "{crashed}"
+        );
+    }
+}
+
+#[test]
+fn marks_of_a_rollout_that_ended_bring_nothing_back() {
+    let mut bench = Bench::new(stages());
+    bench.redefines(2, false);
+    assert_eq!(bench.run(), [2; 6]);
+    // Without the rollout all get the third.
+    bench.rollout = KindRollout::default();
+    let third = graph(&data(3), 1);
+    for site in bench.sites.values_mut().flatten() {
+        site.0.clone_from(&third.hash);
+    }
+    bench.redefines(3, false);
+    assert_eq!(bench.run(), [3; 6]);
 }
 
 #[test]
