@@ -16,6 +16,10 @@ use crate::spoke::client::ApiError;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// The other instances of a kind are looked at until then.
+const SOON: Duration = Duration::from_secs(1);
 
 impl InstanceKind {
     /// What each cluster may run of an instance, where the revision of the kind moves as one.
@@ -112,7 +116,10 @@ impl Instances {
     fn roll_kind(&mut self, key: &InstanceKey, object: &Object, now: &Now) -> Option<Moment> {
         let by = self.policies.moves_kind(&key.gk)?;
         let on_record = self.rollouts.of_kind(&by);
+        let quiet_until = self.rollouts.quiet_until;
         let kind = self.kinds.get_mut(&key.gk)?;
+        // Some alone say nothing of all of them.
+        let quiet_until = if kind.is_surveyed() { quiet_until } else { quiet_until.max(now.at.after(SOON)) };
         let newest = kind.graph.clone()?;
         if !kind.is_numbered {
             // Which revision a pin means is known in a moment.
@@ -139,7 +146,7 @@ impl Instances {
             revisions: &kind.revisions,
             unfit: &kind.unfit,
             clusters: &self.clusters,
-            quiet_until: self.rollouts.quiet_until,
+            quiet_until,
             now,
         };
         let rollout = kind.rollout.as_mut()?;

@@ -143,6 +143,8 @@ struct InstanceKind {
     revisions: BTreeMap<u64, String>,
     /// Somebody asked, and was answered.
     is_numbered: bool,
+    /// Every instance was looked at since the start.
+    surveyed: bool,
 }
 
 pub(super) struct Instances {
@@ -286,6 +288,7 @@ impl Instances {
             rollout: None,
             revisions: BTreeMap::new(),
             is_numbered: false,
+            surveyed: false,
         };
         self.kinds.insert(gk, kind);
     }

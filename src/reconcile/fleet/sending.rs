@@ -274,7 +274,17 @@ impl Fleet {
             return self.leave_as_it_is(step, inputs, (name, newest));
         }
         let gated = gated.flatten();
-        let Some(graph) = gated.map(|(_, graph)| graph).or_else(|| inputs.graph_for(&content.graph)) else {
+        // The revision of the kind moved by itself when the version came, and does so no more.
+        let follows = content.graph.is_empty() && gated.is_none();
+        let graph = match gated {
+            Some((_, graph)) => Some(graph),
+            None if follows => self.runs_by(inputs, name),
+            None => inputs.graph_for(&content.graph),
+        };
+        let Some(graph) = graph else {
+            if follows {
+                self.leave_as_it_is(step, inputs, (name, newest));
+            }
             return;
         };
         let admitted = gated.and_then(|(gate, _)| gate.admitted);
@@ -337,6 +347,14 @@ impl Fleet {
     }
 
     /// What runs there by an earlier word goes on by it; else the cluster says what stands there.
+    /// The graph that the instance runs by on a cluster, as far as it is known and at hand.
+    fn runs_by<'i>(&self, inputs: &'i Inputs, name: &ClusterName) -> Option<&'i Arc<Graph>> {
+        let said = self.heard(name, inputs.instance.uid()).filter(|report| !report.revision.is_empty());
+        let written = || self.ran_by(inputs.instance, name);
+        let hash = said.map(|report| report.revision.clone()).or_else(written)?;
+        inputs.graph_of(&hash)
+    }
+
     fn leave_as_it_is(
         &mut self,
         step: &mut FleetStep,

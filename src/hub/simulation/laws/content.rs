@@ -40,7 +40,7 @@ pub fn nothing_older_comes(case: &Case) -> Option<String> {
     (!allowed).then(|| format!("L6: version {} came, and a newer one was on record", landing.version))
 }
 
-/// L7: no version is deleted that a pair runs.
+/// L7: no version is deleted that a pair runs, while a rollout is in effect.
 pub fn no_version_is_deleted_that_a_pair_runs(
     history: &History,
     pairs: &Pairs,
@@ -53,8 +53,8 @@ pub fn no_version_is_deleted_that_a_pair_runs(
     let lost = gone.into_iter().find(|(unit, number)| {
         pairs.of(unit).any(|(pair, _)| {
             let instance = after.instances.get(&pair.instance);
-            let stays =
-                instance.is_some_and(|i| !i.deleting && after.must(&pair.instance).contains(&pair.site));
+            let stays = after.rollout(unit, &pair.instance).is_some()
+                && instance.is_some_and(|i| !i.deleting && after.must(&pair.instance).contains(&pair.site));
             let sound = !history.is_troubled(&pair.site, now.saturating_sub(60_000), now);
             let number_of = |mirror: Object| {
                 let marks = Marks::of(&mirror);

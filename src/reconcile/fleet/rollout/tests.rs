@@ -968,6 +968,29 @@ fn that_the_revision_of_the_kind_moves_by_itself_from_now_on_or_no_more_is_no_ch
 
 /// An edit at the same time is a change.
 #[test]
+fn where_the_rollout_of_the_kind_ends_before_its_newest_revision_the_own_one_goes_on_by_stages() {
+    for crashed in [false, true] {
+        let mut bench = settled(canary_then_prod(0, true));
+        let first = bench.graph.clone();
+        bench.redefines("size-${string(schema.spec.size)}", 2);
+        bench.gates = gates([(1, &first); 3]);
+        bench.rests();
+        bench.passes(31);
+        bench.rests();
+        assert_eq!(generations(&bench), [1, 1, 1]);
+        bench.gates = None;
+        if crashed {
+            bench.crashes();
+            bench.rests();
+            bench.passes(31);
+        }
+        bench.rests();
+        assert_eq!(generations(&bench), [2, 1, 1], "{crashed}: {:?}", bench.told);
+        assert_eq!(bench.ready().0, "RolloutAwaitingApproval");
+    }
+}
+
+#[test]
 fn an_edit_that_comes_with_a_rollout_of_the_kind_goes_by_stages() {
     let mut bench = settled(canary_then_prod(0, true));
     let first = bench.graph.clone();
