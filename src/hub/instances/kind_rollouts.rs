@@ -132,11 +132,8 @@ impl Instances {
         let on_hub = fleet.runs_on_hub(object, &newest);
         let names = fleet.spokes().chain(on_hub.as_ref().map(|own| &own.name));
         let on = names.map(|name| (name.clone(), fleet.heard(name, object.uid()).cloned())).collect();
-        let well_since = |name: &ClusterName, graph: &str| fleet.was_well_since(object, name, graph);
-        let ran_by = |name: &ClusterName| fleet.ran_by(object, name);
-        let labels = object.labels();
-        let seen =
-            Seen { key, labels: &labels, ceiling, well_since: &well_since, ran_by: &ran_by, on, on_hub };
+        let was = |name: &ClusterName| fleet.was(object, name);
+        let seen = Seen { key, labels: &object.labels(), ceiling, was: &was, on, on_hub };
         let inputs = KindInputs {
             gk: &key.gk,
             by: &by,

@@ -32,16 +32,22 @@ impl<'s> Entry<'s> {
     }
 }
 
-impl Fleet {
-    /// Since when the instance was ACTIVE on a cluster by the graph of this hash, when the status was written last.
-    pub fn was_well_since(&self, instance: &Object, name: &ClusterName, graph: &str) -> Option<u64> {
-        let entry = Entry::of(instance.0.get("status"), self.reports.entry(name), name)?;
-        entry.well_since().filter(|_| entry.text("revision") == Some(graph))
-    }
+/// How an instance was on a cluster, when the status was written last.
+#[derive(Clone, Debug, Default)]
+pub struct Was {
+    /// Hash of the graph that it ran by.
+    pub graph: String,
+    /// Since when it was ACTIVE.
+    pub well_since: Option<u64>,
+    /// Since when it was under way, or in error.
+    pub unwell_since: Option<u64>,
+}
 
-    /// Hash of the graph that the instance ran by on a cluster, when the status was written last.
-    pub fn ran_by(&self, instance: &Object, name: &ClusterName) -> Option<String> {
+impl Fleet {
+    /// As the status said it; nothing of where no revision ran.
+    pub fn was(&self, instance: &Object, name: &ClusterName) -> Option<Was> {
         let entry = Entry::of(instance.0.get("status"), self.reports.entry(name), name)?;
-        entry.text("revision").filter(|hash| !hash.is_empty()).map(str::to_owned)
+        let graph = entry.text("revision").filter(|hash| !hash.is_empty())?.to_owned();
+        Some(Was { graph, well_since: entry.well_since(), unwell_since: entry.unwell_since() })
     }
 }

@@ -24,6 +24,7 @@ mod sending;
 mod situation;
 mod telling;
 
+pub use entry::Was;
 pub use registered::{Registered, Turn};
 
 use super::spoke::{Goal, Home, InstanceState, Report, StatusTrouble, Task};

@@ -350,7 +350,7 @@ impl Fleet {
     /// The graph that the instance runs by on a cluster, as far as it is known and at hand.
     fn runs_by<'i>(&self, inputs: &'i Inputs, name: &ClusterName) -> Option<&'i Arc<Graph>> {
         let said = self.heard(name, inputs.instance.uid()).filter(|report| !report.revision.is_empty());
-        let written = || self.ran_by(inputs.instance, name);
+        let written = || self.was(inputs.instance, name).map(|was| was.graph);
         let hash = said.map(|report| report.revision.clone()).or_else(written)?;
         inputs.graph_of(&hash)
     }

@@ -12,7 +12,7 @@ use crate::graph::Graph;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::gate::{Gate, Gated, Gates, Itself};
 use crate::reconcile::fleet::moved::Assigned;
-use crate::reconcile::fleet::{ClusterState, FleetAction, Registered};
+use crate::reconcile::fleet::{ClusterState, FleetAction, Registered, Was};
 use crate::reconcile::policy::Effective;
 use crate::reconcile::rollout::approving::Approves;
 use crate::reconcile::rollout::pin::{Numbered, Refused, Revisions, Unfit};
@@ -113,10 +113,8 @@ pub struct Seen<'a> {
     pub labels: &'a BTreeMap<String, String>,
     /// The highest revision that it may run, whatever the kind is at.
     pub ceiling: Option<u64>,
-    /// Since when it was ACTIVE on a cluster by the graph of this hash, by what was written last.
-    pub well_since: &'a dyn Fn(&ClusterName, &str) -> Option<u64>,
-    /// Hash of the graph that it ran by on a cluster, by what was written last.
-    pub ran_by: &'a dyn Fn(&ClusterName) -> Option<String>,
+    /// How it was on a cluster, by what was written last.
+    pub was: &'a dyn Fn(&ClusterName) -> Option<Was>,
     /// The clusters that it runs on, with what each said last.
     pub on: Vec<(ClusterName, Option<Arc<Report>>)>,
     /// The Cluster that stands for the hub, where it runs there as a whole.
@@ -258,8 +256,9 @@ impl KindRollout {
                 // Nobody has to be asked what the hub runs.
                 let own = seen.on_hub.as_ref().filter(|own| own.name == name);
                 let stands = own.map_or_else(|| stands(kept.report.as_deref()), by_itself);
+                let was = (seen.was)(&name);
                 if kept.runs.is_none() {
-                    kept.runs = (seen.ran_by)(&name).map(Arc::from);
+                    kept.runs = was.as_ref().map(|was| was.graph.as_str().into());
                 }
                 kept.assigned = if is_leftover(&on_record.versions, stands, kept.report.as_deref()) {
                     Assigned::Unmarked(None)
@@ -267,7 +266,12 @@ impl KindRollout {
                     stands
                 };
                 let gate = gate(inputs, &on_record.versions, kept);
-                kept.well_since = gate.and_then(|gate| (seen.well_since)(&name, &gate.graph));
+                let was = was.filter(|was| gate.is_some_and(|gate| *gate.graph == *was.graph));
+                kept.well_since = was.as_ref().and_then(|was| was.well_since);
+                // The time that it has to get well goes on, and does not begin anew with each life of the hub.
+                if kept.assigned != Assigned::Unknown {
+                    kept.contact_since = was.and_then(|was| was.unwell_since).or(kept.contact_since);
+                }
             }
         }
         let refused = self.frame(inputs, ruling, on_record);

@@ -12,7 +12,7 @@ use crate::api::rollout::{Rollout, Scope, StageInstances};
 use crate::graph::Graph;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::gate::Itself;
-use crate::reconcile::fleet::{ClusterState, FleetAction, Registered};
+use crate::reconcile::fleet::{ClusterState, FleetAction, Registered, Was};
 use crate::reconcile::policy::{Effective, PolicyName};
 use crate::reconcile::rollout::pin::Unfit;
 use crate::reconcile::rollout::unit::Reason;
@@ -39,8 +39,9 @@ struct Bench {
     clusters: Registered,
     instances: Vec<&'static str>,
     sites: BTreeMap<(&'static str, ClusterName), Option<Site>>,
-    /// Hash of a graph by which nothing gets ready.
+    /// Hash of a graph by which nothing gets ready, and since when the status says so.
     bad: String,
+    unwell: Option<u64>,
     now: Now,
     seconds: u64,
     quiet_until: Moment,
@@ -100,6 +101,7 @@ impl Bench {
             instances,
             sites,
             bad: String::new(),
+            unwell: None,
             now: Now::default(),
             seconds: 1_795_860_000,
             quiet_until: Moment::START,
@@ -208,23 +210,17 @@ impl Bench {
             now: &self.now,
         };
         let ceiling = self.ceilings.get(name).copied();
-        let well_since = |cluster: &ClusterName, graph: &str| {
-            let written = self.written.get(&(name, cluster.clone())).filter(|(of, _)| of == graph);
-            written.map(|(_, since)| *since)
-        };
         // As the status says it.
         let sites = self.sites.clone();
-        let ran_by = |cluster: &ClusterName| Some(sites.get(&(name, cluster.clone()))?.clone()?.0);
-        let labels = BTreeMap::new();
-        let seen = Seen {
-            key: &key,
-            labels: &labels,
-            ceiling,
-            well_since: &well_since,
-            ran_by: &ran_by,
-            on,
-            on_hub,
+        let was = |cluster: &ClusterName| {
+            let at = (name, cluster.clone());
+            let (graph, _) = sites.get(&at)?.clone()?;
+            let since = self.written.get(&at).filter(|(of, _)| *of == graph).map(|(_, since)| *since);
+            let unwell_since = self.unwell.filter(|_| graph == self.bad);
+            Some(Was { graph, well_since: since, unwell_since })
         };
+        let labels = BTreeMap::new();
+        let seen = Seen { key: &key, labels: &labels, ceiling, was: &was, on, on_hub };
         let moves = self.rollout.look(&inputs, seen);
         let Some(write) = moves.write else { return };
         let record = Arc::make_mut(&mut self.record);
@@ -279,6 +275,21 @@ fn a_revision_goes_by_stages_and_halts_and_a_restart_moves_nobody() {
     bench.passes(1);
     assert_eq!((bench.run(), bench.writes), (vec![1; 6], writes + 2), "nobody else is written to");
     assert_eq!(bench.says().0, Reason::Complete);
+}
+
+#[test]
+fn who_was_late_is_late_after_a_restart_too() {
+    let one = |max| Rollout { stages: vec![stage("all", &[], max, 0, false)], ..stages() };
+    let mut bench = Bench::new(one(1));
+    bench.redefines(2, true);
+    bench.unwell = Some(bench.seconds);
+    bench.passes(601);
+    let moved = bench.run();
+    assert_eq!((moved.iter().filter(|n| **n == 2).count(), bench.says().0), (1, Reason::Halted));
+    bench.by = ruled(one(2));
+    bench.crashes();
+    bench.passes(31);
+    assert_eq!((bench.run(), bench.says().0), (moved, Reason::Halted));
 }
 
 /// The kind runs by its second revision everywhere, and nothing of a rollout is known.
