@@ -24,8 +24,9 @@ impl InstanceKind {
     /// Whether every instance was looked at since the start, so that a rollout of the kind counts all of them. Who comes later
     /// is looked at when it comes.
     pub(super) fn is_surveyed(&mut self) -> bool {
-        let open = |slot: &Box<super::Slot>| slot.crash.is_none() && !slot.fleet.is_planned();
-        self.surveyed = self.surveyed || (self.view.is_synced() && !self.slots.values().any(open));
+        let open = |slot: &super::Slot| slot.crash.is_none() && !slot.fleet.is_planned();
+        self.surveyed =
+            self.surveyed || (self.view.is_synced() && !self.slots.values().any(|slot| open(slot)));
         self.surveyed
     }
 

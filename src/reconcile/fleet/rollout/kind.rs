@@ -227,12 +227,57 @@ impl KindRollout {
         let before = self.walked.as_ref().map(|walked| walked.ruling.clone());
         let Some(ruling) = Ruling::read(&inputs.by.effective, before) else { return moves };
         let key = seen.key.clone();
+        let on_record = inputs.on_record.cloned().unwrap_or_default();
+        self.take_in(inputs, &ruling, &on_record, seen);
+        let refused = self.frame(inputs, ruling, on_record);
+        let Some(mut walked) = self.walked.take() else { return moves };
+        for member in self.members(&key) {
+            self.put(&mut walked, inputs, &member);
+        }
+        let now = marks::seconds(inputs.now);
+        walked.unit.pass(now);
+        let at_hand = inputs.known().graph(&walked.wanted.graph).is_some();
+        let known = refused.is_none() && matches!(walked.target, Target::Recorded(_)) && at_hand;
+        let ready = known && inputs.now.at >= inputs.quiet_until;
+        self.turns(&mut walked, inputs, ready, &mut moves);
+        self.keep_gates(&walked, inputs, &key, &mut moves);
+        let others = if std::mem::take(&mut self.anew) {
+            self.pairs.keys().map(|member| member.instance.clone()).collect()
+        } else {
+            moves.changed.clone()
+        };
+        for key in others {
+            self.keep_gates(&walked, inputs, &key, &mut moves);
+        }
+        moves.write = self.write(&walked, inputs, ready, refused.is_none());
+        let mut progress = walked.unit.progress();
+        progress.message = format!("revision {}: {}", walked.wanted.number, progress.message);
+        if let Some(why) = &self.trouble {
+            progress.message += &format!("; the ControllerRevision of a version cannot be written: {why}");
+        }
+        if let Some(Refused::Because(why) | Refused::Unfit { why, .. }) =
+            refused.filter(|_| !self.pairs.is_empty())
+        {
+            (progress.reason, progress.message) = (Reason::PinRefused, why);
+        }
+        let progress = (!self.pairs.is_empty()).then_some(progress);
+        moves.news = self.progress != progress;
+        self.progress = progress;
+        let next = walked.unit.next().map(|at| marks::moment(inputs.now, at));
+        let times = next.into_iter().chain([inputs.quiet_until]);
+        moves.wake_at = times.chain(self.retry.at()).filter(|at| *at > inputs.now.at).min();
+        self.walked = Some(walked);
+        moves
+    }
+
+    /// What is known of the pairs of an instance.
+    fn take_in(&mut self, inputs: &KindInputs, ruling: &Ruling, on_record: &KindRecord, seen: Seen) {
+        let key = seen.key.clone();
         let left: Vec<Member> =
             self.members(&key).filter(|m| !seen.on.iter().any(|(name, _)| *name == m.cluster)).collect();
         for member in left {
             self.drop(&member);
         }
-        let on_record = inputs.on_record.cloned().unwrap_or_default();
         for (cluster, report) in seen.on {
             let state = inputs.clusters.get(&cluster);
             let place = ruling.place(seen.labels, &key, (&cluster, state));
@@ -274,45 +319,6 @@ impl KindRollout {
                 }
             }
         }
-        let refused = self.frame(inputs, ruling, on_record);
-        let Some(mut walked) = self.walked.take() else { return moves };
-        for member in self.members(&key) {
-            self.put(&mut walked, inputs, &member);
-        }
-        let now = marks::seconds(inputs.now);
-        walked.unit.pass(now);
-        let at_hand = inputs.known().graph(&walked.wanted.graph).is_some();
-        let known = refused.is_none() && matches!(walked.target, Target::Recorded(_)) && at_hand;
-        let ready = known && inputs.now.at >= inputs.quiet_until;
-        self.turns(&mut walked, inputs, ready, &mut moves);
-        self.keep_gates(&walked, inputs, &key, &mut moves);
-        let others = if std::mem::take(&mut self.anew) {
-            self.pairs.keys().map(|member| member.instance.clone()).collect()
-        } else {
-            moves.changed.clone()
-        };
-        for key in others {
-            self.keep_gates(&walked, inputs, &key, &mut moves);
-        }
-        moves.write = self.write(&walked, inputs, ready, refused.is_none());
-        let mut progress = walked.unit.progress();
-        progress.message = format!("revision {}: {}", walked.wanted.number, progress.message);
-        if let Some(why) = &self.trouble {
-            progress.message += &format!("; the ControllerRevision of a version cannot be written: {why}");
-        }
-        if let Some(Refused::Because(why) | Refused::Unfit { why, .. }) =
-            refused.filter(|_| !self.pairs.is_empty())
-        {
-            (progress.reason, progress.message) = (Reason::PinRefused, why);
-        }
-        let progress = (!self.pairs.is_empty()).then_some(progress);
-        moves.news = self.progress != progress;
-        self.progress = progress;
-        let next = walked.unit.next().map(|at| marks::moment(inputs.now, at));
-        let times = next.into_iter().chain([inputs.quiet_until]);
-        moves.wake_at = times.chain(self.retry.at()).filter(|at| *at > inputs.now.at).min();
-        self.walked = Some(walked);
-        moves
     }
 
     /// What all pairs go by. Where it is another one, every pair is judged anew. Why nothing may be moved, if so.
