@@ -56,7 +56,7 @@ pub fn told() -> String {
     let lanes =
         [&CLUSTERS, &INSTANCES].map(|lane| format!("{} {:.0} s", lane.name, busy(lane).as_secs_f32()));
     let busy = format!("Lanes were busy: {}\n", lanes.join(", "));
-    ran.sort_by(|a, b| b.took.cmp(&a.took));
+    ran.sort_by_key(|of| std::cmp::Reverse(of.took));
     let longest = ran.iter().take(SHOWN).filter(|of| of.took >= LONG);
     let longest: String =
         longest.map(|of| format!("{:5.0} s  {}\n", of.took.as_secs_f32(), of.name)).collect();
