@@ -39,12 +39,19 @@ fn settling(cluster: &Object) -> SignedDuration {
     if is_managed_by_tool(cluster) { SETTLING_BY_TOOL } else { SETTLING }
 }
 
-/// Whether Flux or Argo CD put the object there: they mark what they sync.
+/// What Flux and Argo CD mark with what they sync; Argo CD by an annotation, or by one of two labels that it is told.
+const MARKS: [&str; 5] = [
+    "kustomize.toolkit.fluxcd.io/name",
+    "helm.toolkit.fluxcd.io/name",
+    "argocd.argoproj.io/tracking-id",
+    "argocd.argoproj.io/instance",
+    "app.kubernetes.io/instance",
+];
+
+/// Whether Flux or Argo CD put the object there.
 fn is_managed_by_tool(object: &Object) -> bool {
-    object.labels().into_keys().chain(object.annotations().into_keys()).any(|key| {
-        ["kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name", "argocd.argoproj.io/tracking-id"]
-            .contains(&key.as_str())
-    })
+    let mut keys = object.labels().into_keys().chain(object.annotations().into_keys());
+    keys.any(|key| MARKS.contains(&key.as_str()))
 }
 
 /// Notes how far the Cluster is; looks again when that ends.
@@ -112,10 +119,14 @@ mod tests {
         let asked: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let flux = json!({"metadata": {"labels": {"kustomize.toolkit.fluxcd.io/name": "clusters"}}});
         let argo = json!({"metadata": {"annotations": {"argocd.argoproj.io/tracking-id": "fleet:x"}}});
+        let by_label = json!({"metadata": {"labels": {"app.kubernetes.io/instance": "fleet"}}});
         let person = json!({"metadata": {"labels": {"region": "eu"}}});
-        for (cluster, want) in
-            [(flux, Departure::Settling), (argo, Departure::Settling), (person, Departure::Finishing)]
-        {
+        for (cluster, want) in [
+            (flux, Departure::Settling),
+            (argo, Departure::Settling),
+            (by_label, Departure::Settling),
+            (person, Departure::Finishing),
+        ] {
             let now = "2026-01-01T00:01:29Z".parse().unwrap();
             assert_eq!(stage(asked, now, settling(&Object(cluster.clone()))).0, want, "{cluster}");
         }

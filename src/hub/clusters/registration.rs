@@ -1,6 +1,6 @@
 //! A labelled kubeconfig Secret asks for a Cluster of its name.
 
-use crate::api::keys::hub;
+use crate::api::keys::{self, hub};
 use crate::api::{Object, hash};
 use crate::hub::request::Request;
 use crate::hub::timers::{Pauses, Timers};
@@ -62,7 +62,8 @@ pub(super) fn of(secret: &Object, cluster: Option<&Object>) -> Verdict {
         }
     }
     let mut labels: BTreeMap<String, String> = secret.labels();
-    labels.retain(|k, _| !hub::CLUSTER_LABELS.contains(&k.as_str()));
+    // By its own marks, a GitOps tool would take the Cluster for something that it has to delete.
+    labels.retain(|k, _| !hub::CLUSTER_LABELS.contains(&k.as_str()) && keys::is_mirrored(k));
     let print = labels_print(&labels);
     let known = cluster.is_some_and(|c| {
         c.annotation(COPIED) == Some(&print) && !c.str_at("/spec/credentials/secretRef/name").is_empty()
@@ -165,6 +166,24 @@ mod tests {
         for label in ["kro.run/cluster", "sigs.k8s.io/multicluster-runtime-kubeconfig"] {
             applied(&of(&secret("kro-hub", json!({label: "true"})), None));
         }
+    }
+
+    #[test]
+    fn the_marks_of_a_tool_that_syncs_the_secret_stay_there() {
+        let marks = json!({
+            "hub.kro.run/cluster": "true", "region": "eu", "app.kubernetes.io/name": "fleet",
+            "app.kubernetes.io/instance": "clusters", "argocd.argoproj.io/instance": "clusters",
+            "kustomize.toolkit.fluxcd.io/name": "clusters", "helm.toolkit.fluxcd.io/name": "clusters",
+            "applyset.kubernetes.io/part-of": "applyset-x",
+        });
+        let labelled = secret("kro-hub", marks);
+        let cluster = applied(&of(&labelled, None));
+        let want = json!({"region": "eu", "app.kubernetes.io/name": "fleet"});
+        assert_eq!(json!(cluster.labels()), want);
+        // One that was given them before loses them.
+        let mut before = cluster.clone();
+        before.0["metadata"]["annotations"][COPIED] = json!("another");
+        assert_eq!(json!(applied(&of(&labelled, Some(&before))).labels()), want);
     }
 
     #[test]
