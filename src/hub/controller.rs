@@ -7,7 +7,7 @@ use super::debounce::Debounce;
 use super::definitions::{self, Definitions};
 use super::identity::ClusterInfo;
 use super::instances::beside::Beside;
-use super::instances::{self, Instances};
+use super::instances::{self, Instances, Unwatched};
 use super::placements::Placements;
 use super::{Event, Watched, resources};
 use crate::api::keys::hub;
@@ -421,7 +421,14 @@ impl Hub {
         }
         self.look_at_clusters();
         let all_watched = self.definitions.all_watched();
-        self.instances(|i| i.judge_leftovers(all_watched));
+        let with_crd = self
+            .instances
+            .left_of_unwatched()
+            .into_iter()
+            .filter(|gk| self.definitions.has_crd(gk))
+            .collect();
+        let unwatched = Unwatched { all_watched, with_crd };
+        self.instances(|i| i.judge_leftovers(&unwatched));
         let all_seen = all_watched && self.instances.are_synced();
         for name in self.clusters.leaving() {
             if all_seen && !self.instances.holds_any(&name) {

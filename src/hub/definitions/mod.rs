@@ -292,12 +292,20 @@ impl Definitions {
 
     /// The CRD on the hub that belongs to a definition.
     fn served_crd(&self, name: &str) -> Option<Arc<Object>> {
-        let gvk = self.entries.get(name)?.gvk();
+        let gk = self.entries.get(name)?.gvk().group_kind();
         let label = hash::label_value(name);
+        self.crds_of(&gk).find(|o| o.label(kro::RGD_NAME) == Some(&label)).cloned()
+    }
+
+    fn crds_of(&self, gk: &GroupKind) -> impl Iterator<Item = &Arc<Object>> {
         let of_kind =
-            |o: &Object| o.str_at("/spec/names/kind") == &*gvk.kind && o.str_at("/spec/group") == &*gvk.group;
-        let mut all = self.crds.iter().map(|(_, o)| o);
-        all.find(|o| of_kind(o) && o.label(kro::RGD_NAME) == Some(&label)).cloned()
+            |o: &Object| o.str_at("/spec/names/kind") == &*gk.kind && o.str_at("/spec/group") == &*gk.group;
+        self.crds.iter().map(|(_, o)| o).filter(move |o| of_kind(o))
+    }
+
+    /// Whether a generated CRD of the kind is on the hub, with or without its definition.
+    pub fn has_crd(&self, gk: &GroupKind) -> bool {
+        self.crds_of(gk).next().is_some()
     }
 
     /// A definition that is being deleted: `instances` are its own, as far as they were all seen. Its kind is served until

@@ -3,11 +3,28 @@
 use super::{Effect, Instances};
 use crate::api::PackedObject;
 use crate::api::keys::hub;
-use crate::api::names::{ClusterName, InstanceKey};
+use crate::api::names::{ClusterName, GroupKind, InstanceKey};
 use crate::hub::view::Key;
 use crate::reconcile::fleet::{Fleet, Left, placement};
 use crate::spoke::messages::ToSpoke;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// What is certain of kinds that nobody watches.
+#[derive(Debug, Default)]
+pub struct Unwatched {
+    /// Instances of every kind that a definition serves are watched.
+    pub all_watched: bool,
+    /// Kinds without definition that have a CRD all the same: one that was abandoned leaves CRD and instances as they are.
+    pub with_crd: BTreeSet<GroupKind>,
+}
+
+impl Unwatched {
+    /// Whether the hub has no instance of a kind that is not watched.
+    fn has_none(&self, gk: &GroupKind) -> bool {
+        self.all_watched && !self.with_crd.contains(gk)
+    }
+}
 
 impl Instances {
     /// A cluster can be talked to again.
@@ -21,9 +38,14 @@ impl Instances {
         self.unjudged.extend(new);
     }
 
+    /// Kinds of what was left that are not watched.
+    pub fn left_of_unwatched(&self) -> BTreeSet<GroupKind> {
+        let kinds = self.unjudged.iter().chain(&self.let_go).map(|(_, left)| left.key().gk.clone());
+        kinds.filter(|gk| !self.kinds.contains_key(gk)).collect()
+    }
+
     /// Only what was recorded is cleaned, and only when it is certain that its instance does not want it.
-    /// `all_watched`: a kind that is not watched is not served by the hub, so it has no instances.
-    pub fn judge_leftovers(&mut self, all_watched: bool) {
+    pub fn judge_leftovers(&mut self, unwatched: &Unwatched) {
         let (held, gone): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.let_go).into_iter().partition(|(name, left)| self.holds(name, left));
         self.let_go = held;
@@ -35,7 +57,7 @@ impl Instances {
             }
             let key = left.key();
             let kind = self.kinds.get(&key.gk);
-            if !kind.map_or(all_watched, |k| k.view.is_synced()) {
+            if !kind.map_or_else(|| unwatched.has_none(&key.gk), |k| k.view.is_synced()) {
                 self.unjudged.push((name, left));
                 continue;
             }
@@ -95,5 +117,65 @@ impl Instances {
                 self.enqueue(&key);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::names::{Gvk, HubId};
+    use crate::hub::definitions;
+    use crate::reconcile::fleet::ClusterState;
+    use crate::reconcile::fleet::placement::DefaultPlacement;
+    use crate::spoke::watch::Listed;
+    use serde_json::json;
+
+    fn gk() -> GroupKind {
+        GroupKind::new("kro.run", "App")
+    }
+
+    fn eu() -> ClusterName {
+        ClusterName::new("eu")
+    }
+
+    /// A hub on which `eu` is registered; an instance that names `former` has left something there.
+    fn hub(definition: bool) -> Instances {
+        let mut instances = Instances::new(HubId::new("h"), DefaultPlacement::Local);
+        instances.cluster_changed(&eu(), ClusterState::default());
+        if definition {
+            let gvk = Gvk::new("kro.run", "v1alpha1", "App");
+            instances.serve(definitions::Effect::Watch { gvk, plural: "apps".into() });
+            let object = json!({"apiVersion": "kro.run/v1alpha1", "kind": "App", "metadata": {"name": "web", "namespace": "shop",
+                "uid": "u", "resourceVersion": "1", "annotations": {"hub.kro.run/clusters": "former"}}});
+            instances.seen(&gk(), Listed::Started);
+            instances.seen(&gk(), Listed::Object(object));
+            instances.seen(&gk(), Listed::Done(1));
+        }
+        let left = json!({"hubUid": "u", "group": "kro.run", "version": "v1alpha1", "kind": "App", "namespace": "shop",
+            "name": "web", "groupKinds": ["ConfigMap"], "since": "2026-01-01T00:00:00Z"});
+        instances.returned(&eu(), vec![serde_json::from_value(left).unwrap()]);
+        instances
+    }
+
+    /// Whether what was left is cleaned up. `crd`: the kind has one on the hub.
+    fn cleans(instances: &mut Instances, crd: bool) -> bool {
+        instances.take_effects();
+        let with_crd = instances.left_of_unwatched().into_iter().filter(|_| crd).collect();
+        instances.judge_leftovers(&Unwatched { all_watched: true, with_crd });
+        instances.take_effects().iter().any(|effect| matches!(effect, Effect::Send(_, ToSpoke::Task(_))))
+    }
+
+    #[test]
+    fn what_an_abandoned_definition_left_is_cleaned_by_nobody() {
+        let mut registered_again = hub(false);
+        assert!(!cleans(&mut registered_again, true), "its instances may exist");
+        assert!(cleans(&mut registered_again, false), "without CRD there is none");
+        assert!(cleans(&mut hub(false), false));
+        // What waits while the definition serves goes on waiting.
+        let mut renamed = hub(true);
+        assert!(!cleans(&mut renamed, true), "perhaps it is `former` under another name");
+        renamed.serve(definitions::Effect::Stop(gk()));
+        assert!(!cleans(&mut renamed, true));
+        assert!(cleans(&mut renamed, false));
     }
 }

@@ -25,6 +25,7 @@ mod rollouts;
 mod stepping;
 
 pub(super) use effects::{Effect, Outcome, Target};
+pub(super) use leftovers::Unwatched;
 #[cfg(test)]
 pub(super) use perform::write;
 pub(super) use policies::Policed;

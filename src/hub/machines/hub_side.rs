@@ -7,7 +7,7 @@ use super::watch::Watch;
 use crate::api::names::{ClusterName, HubId, InstanceKey};
 use crate::graph::Graph;
 use crate::hub::definitions;
-use crate::hub::instances::{Effect, Instances, Outcome};
+use crate::hub::instances::{Effect, Instances, Outcome, Unwatched};
 use crate::reconcile::Moment;
 use crate::reconcile::Now;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
@@ -67,7 +67,7 @@ impl HubSide {
 
     /// What the instances want done.
     pub fn take_effects(&mut self) -> Vec<Effect> {
-        self.instances.judge_leftovers(true);
+        self.instances.judge_leftovers(&Unwatched { all_watched: true, ..Unwatched::default() });
         self.instances.take_effects()
     }
 
