@@ -23,6 +23,7 @@ pub mod rollout;
 mod sending;
 mod situation;
 mod telling;
+mod trouble;
 
 pub use entry::Was;
 pub use registered::{Registered, Turn};
@@ -36,7 +37,7 @@ use crate::api::object::{Document, Object};
 use crate::graph::Graph;
 use crate::reconcile::Moment;
 use crate::reconcile::bounds::Bounds;
-use crate::reconcile::policy::{Effective, PolicyName, network_trouble};
+use crate::reconcile::policy::{Effective, PolicyName};
 use crate::reconcile::rollout::unit::Told;
 use aggregate::runs::Runs;
 use aggregate::{ClusterHealth, Lines, Written};
@@ -54,6 +55,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use telling::Haste;
+use trouble::Trouble;
 
 /// A registered cluster, as the hub side knows it now.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -280,10 +282,7 @@ pub struct Fleet {
     version_retry: Retry,
     /// Why the last of them could not be written.
     version_trouble: Option<String>,
-    /// When so many clusters were out of reach last that none is replaced, in seconds of Unix.
-    trouble_at: i64,
-    /// It was so at the last decision.
-    in_trouble: bool,
+    trouble: Trouble,
     /// What was told of its rollout by Events.
     told: Told,
 }
@@ -328,8 +327,7 @@ impl Fleet {
             version_busy: false,
             version_retry: Retry::default(),
             version_trouble: None,
-            trouble_at: 0,
-            in_trouble: false,
+            trouble: Trouble::default(),
             told: Told::default(),
         }
     }
@@ -569,10 +567,9 @@ impl Fleet {
 
     fn decide(&mut self, inputs: &Inputs, holds: BTreeSet<ClusterName>) -> Box<Plan> {
         let deleting = inputs.instance.is_deleting();
-        let trouble = !inputs.placements.is_empty() && network_trouble(inputs.clusters.values()).is_some();
-        // That it is over is seen a moment later.
-        if std::mem::replace(&mut self.in_trouble, trouble) || trouble {
-            self.trouble_at = inputs.now.unix();
+        match inputs.placements {
+            [] => self.trouble = Trouble::default(),
+            _ => self.trouble.look(inputs.clusters.values(), inputs.now.unix()),
         }
         let past = self.past(inputs, holds);
         let views = inputs.clusters.views();
@@ -593,8 +590,8 @@ impl Fleet {
             key: &self.key,
             reach: &reach,
             is_active: &is_active,
-            trouble,
-            trouble_at: self.trouble_at,
+            trouble: self.trouble.holds,
+            trouble_at: self.trouble.at,
             now: inputs.now.unix(),
         });
         let around = placement::Around {

@@ -101,12 +101,33 @@ impl Read {
     }
 }
 
-/// Why clusters that are long out of reach are not replaced: so many are that it looks like the hub's own network.
-pub fn network_trouble<'c>(all: impl Iterator<Item = &'c ClusterState>) -> Option<(usize, usize)> {
-    let (mut lost, mut count) = (0, 0);
-    for cluster in all.filter(|c| !c.implied && !c.view.local) {
-        count += 1;
-        lost += usize::from(matches!(cluster.health, ClusterHealth::Unreachable { .. }));
+/// How many clusters cannot be reached, of those that somebody registered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutOfReach {
+    pub lost: usize,
+    /// Nobody asked them yet.
+    unasked: usize,
+    pub all: usize,
+}
+
+impl OutOfReach {
+    pub fn of<'c>(all: impl Iterator<Item = &'c ClusterState>) -> Self {
+        let mut count = Self::default();
+        for cluster in all.filter(|c| !c.implied && !c.view.local) {
+            count.all += 1;
+            count.lost += usize::from(matches!(cluster.health, ClusterHealth::Unreachable { .. }));
+            count.unasked += usize::from(cluster.health == ClusterHealth::Connecting);
+        }
+        count
     }
-    (lost > 1 && lost * 5 > count).then_some((lost, count))
+
+    /// With those that may turn out to be lost.
+    pub fn with_unasked(self) -> Self {
+        Self { lost: self.lost + self.unasked, unasked: 0, all: self.all }
+    }
+
+    /// Whether they are so many that it looks like the hub's own network: then who is long out of reach is not replaced.
+    pub fn is_trouble(self) -> bool {
+        self.lost > 1 && self.lost * 5 > self.all
+    }
 }

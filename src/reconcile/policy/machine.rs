@@ -1,7 +1,7 @@
 //! The machine of one Placement: it reads the words, decides which clusters they mean, and keeps what would be lost until
 //! somebody acknowledges. What it decided stands in the status, so that a restart knows what there was to lose.
 
-use super::clusters::{self, Matching};
+use super::clusters::{self, Matching, OutOfReach};
 use super::effective::{Chosen, Effective};
 use super::guard::{self, Held, Verdict};
 use super::{PolicyName, Selects, nulls};
@@ -40,7 +40,7 @@ pub struct Policy {
     /// Clusters that were lost a moment ago, and until when they are kept.
     losing: Option<(BTreeSet<ClusterName>, Moment)>,
     /// So many clusters of so many are out of reach that none is replaced.
-    pub(super) trouble: Option<(usize, usize)>,
+    pub(super) trouble: Option<OutOfReach>,
     effective: Option<Arc<Effective>>,
 }
 
@@ -135,7 +135,7 @@ impl Policy {
     /// Decides over the complete, synced set of clusters. Whether what instances go by is another now.
     pub fn decide(&mut self, all: &BTreeMap<ClusterName, ClusterState>, now: Moment) -> bool {
         let clusters = self.chosen(all, now);
-        self.trouble = clusters::network_trouble(all.values());
+        self.trouble = Some(OutOfReach::of(all.values())).filter(|count| count.is_trouble());
         let new = Effective {
             name: self.name.clone(),
             group_kind: self.spec.instances.group_kind(),

@@ -18,7 +18,7 @@ mod taints;
 #[cfg(test)]
 mod tests;
 
-pub use clusters::network_trouble;
+pub use clusters::OutOfReach;
 pub use effective::{Chosen, Effective, Limit};
 pub use filter::{Filter, Match};
 pub use instances::Selects;

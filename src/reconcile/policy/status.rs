@@ -1,7 +1,7 @@
 //! What the status of a Placement says.
 
 use super::machine::Policy;
-use super::{MOST_FOR_ONE, PolicyName, Rollouts, Selects};
+use super::{MOST_FOR_ONE, OutOfReach, PolicyName, Rollouts, Selects};
 use crate::api::Object;
 use crate::api::condition::{ConditionStatus, Conditions};
 use crate::api::keys::hub;
@@ -102,7 +102,7 @@ impl Policy {
             );
             return (False, "TooManyPlacements", message);
         }
-        if let (Some((lost, all)), true) = (self.trouble, self.fails_over()) {
+        if let (Some(OutOfReach { lost, all, .. }), true) = (self.trouble, self.fails_over()) {
             let message =
                 format!("{lost} of {all} clusters are unreachable: this looks like the hub's own network");
             return (False, "FailoverHeld", message);
