@@ -101,6 +101,7 @@ fn scripts(lua: &Path) -> Result<()> {
         let told = lua.run(health, &object)?;
         ensure!(told["status"] == want, "{state} {status} {reason}: {told}");
     }
+    authors_conditions(&lua, health)?;
 
     let actions = of("kro.run/Website")?;
     let fleet = json!({"fleet": {"unreachable": 1, "held": {"token": "01fd56ea", "clusters": ["eu"]}, "clusters": [
@@ -133,5 +134,34 @@ fn scripts(lua: &Path) -> Result<()> {
     ensure!(actions.offered(&cluster(false))? == ["pause"] && actions.offered(&cluster(true))? == ["resume"]);
     ensure!(actions.take("pause", &cluster(false))?["spec"] == json!({"paused": true, "local": true}));
     ensure!(actions.take("resume", &cluster(true))?["spec"] == json!({"paused": false, "local": true}));
+    Ok(())
+}
+
+/// An author defines conditions of their own: `Available` alone, or `Ready` itself.
+fn authors_conditions(lua: &Lua, health: &Value) -> Result<()> {
+    let of = |type_: &str, status: &str, generation: u64| json!({"type": type_, "status": status, "reason": "R", "message": "m", "observedGeneration": generation});
+    for (what, state, generation, conditions, want) in [
+        (
+            "all is ACTIVE",
+            "ACTIVE",
+            2,
+            json!([of("Available", "True", 2), of("Stalled", "False", 2)]),
+            "Healthy",
+        ),
+        ("on the hub alone", "ACTIVE", 2, json!([of("Available", "True", 2)]), "Healthy"),
+        ("before the edit is seen", "ACTIVE", 1, json!([of("Available", "True", 1)]), "Progressing"),
+        ("under way", "IN_PROGRESS", 2, json!([of("Available", "True", 2)]), "Progressing"),
+        ("failed", "ERROR", 2, json!([of("Available", "True", 2), of("Stalled", "True", 2)]), "Degraded"),
+        ("not yet by Ready", "ACTIVE", 2, json!([of("Ready", "False", 2)]), "Progressing"),
+        ("by Ready, on the way", "IN_PROGRESS", 2, json!([of("Ready", "True", 2)]), "Progressing"),
+        ("by Ready, failed", "ERROR", 2, json!([of("Ready", "True", 2)]), "Degraded"),
+        ("by Ready", "ACTIVE", 2, json!([of("Ready", "True", 2), of("Reconciling", "False", 2)]), "Healthy"),
+    ] {
+        let status = json!({"state": state, "observedGeneration": generation, "conditions": conditions});
+        let object = json!({"apiVersion": "kro.run/v1alpha1", "kind": "Website", "status": status,
+            "metadata": {"name": "shop", "namespace": "shop", "generation": 2}});
+        let told = lua.run(health, &object)?;
+        ensure!(told["status"] == want, "{what}: {told}");
+    }
     Ok(())
 }

@@ -92,12 +92,9 @@ impl Aggregate<'_> {
             self.condition(type_).set(&mut conditions, type_);
         }
         // Set once: a detour over another value would look like a transition every time.
-        match self.obstacle() {
-            Some(Obstacle { reason, message }) => {
-                conditions.set(READY, ConditionStatus::False, reason.as_str(), &message);
-            }
-            None if self.deleting || !self.is_rolling() => conditions.set_ready_from(&DEPENDENTS),
-            None => self.set_rolling(&mut conditions),
+        match self.ready_by_the_hub() {
+            Some(told) => told.set(&mut conditions, READY),
+            None => conditions.set_ready_from(&DEPENDENTS),
         }
         conditions
     }
@@ -113,10 +110,14 @@ impl Aggregate<'_> {
                 types.push(&condition.type_);
             }
         }
+        let ready = self.ready_by_the_hub().filter(|_| !self.deleting);
         let silent = self.deleting || self.graph_missing || reported().count() < tellers().count();
         let stays = |c: &Condition| {
             let type_ = c.type_.as_str();
-            FOR_TOOLS.contains(&type_) || types.contains(&type_) || (silent && !own)
+            FOR_TOOLS.contains(&type_)
+                || types.contains(&type_)
+                || (silent && !own)
+                || (ready.is_some() && type_ == READY)
         };
         let existing = existing.into_iter().filter(stays).collect();
         let mut conditions = Conditions::new(existing, generation, &now.rfc3339);
@@ -124,26 +125,28 @@ impl Aggregate<'_> {
             self.condition(RESOURCES_READY).set(&mut conditions, RESOURCES_READY);
             return conditions;
         }
-        for type_ in types {
+        // As for ours, each is set once.
+        for type_ in types.into_iter().filter(|type_| ready.is_none() || *type_ != READY) {
             self.condition(type_).set(&mut conditions, type_);
         }
-        // Where nothing can go on before somebody does something, that is said in any case.
-        if let Some(Obstacle { reason, message }) = self.obstacle() {
-            conditions.set(READY, ConditionStatus::False, reason.as_str(), &message);
-        } else if self.rollout.as_ref().is_some_and(|rollout| rollout.reason == Reason::Halted) {
-            self.set_rolling(&mut conditions);
+        if let Some(ready) = ready {
+            ready.set(&mut conditions, READY);
         }
         conditions
     }
 
-    /// A rollout that is not through says how far it is.
-    fn set_rolling(&self, conditions: &mut Conditions) {
-        let Some(rollout) = &self.rollout else { return };
+    /// What goes before any other word of whether the instance is ready: nothing can go on before somebody does something,
+    /// or a version is not everywhere yet, and what clusters say is about another one in part.
+    fn ready_by_the_hub(&self) -> Option<Told<'_>> {
+        if let Some(Obstacle { reason, message }) = self.obstacle() {
+            return Some(Told::new(ConditionStatus::False, reason.as_str(), message));
+        }
+        let rollout = self.rollout.as_ref().filter(|_| self.is_rolling() && !self.deleting)?;
         let status = match rollout.reason {
             Reason::Halted => ConditionStatus::False,
             _ => ConditionStatus::Unknown,
         };
-        conditions.set(READY, status, rollout.reason.as_str(), &rollout.message);
+        Some(Told::new(status, rollout.reason.as_str(), rollout.message.as_str()))
     }
 
     /// The two conditions that Flux and kstatus read.

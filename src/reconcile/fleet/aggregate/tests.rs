@@ -132,6 +132,56 @@ fn fields_over_all_clusters_that_nobody_can_say_are_an_error_once_all_else_is_we
     assert!(under_way.starts_with("IN_PROGRESS") && !under_way.contains("Unresolved"), "{under_way}");
 }
 
+fn at(reason: Reason) -> Progress {
+    Progress {
+        version: 2,
+        stable: Some(1),
+        stage: None,
+        reason,
+        message: "m".to_owned(),
+        updated: 0,
+        total: 1,
+        in_flight: 0,
+        failing: 0,
+        failed: 0,
+        deferred: 0,
+        stale: 0,
+    }
+}
+
+/// Status and reason of a condition, and since when; after one look, and after another a minute later.
+fn by_author(of: &str, rollout: Reason, type_: &str) -> [Option<String>; 2] {
+    let name = ClusterName::new("eu");
+    let author = Some([said(of, ConditionStatus::True)].into());
+    let report = Arc::new(Report { author, ..report(InstanceState::Active, 2) });
+    let lines = lines(vec![ClusterLine::of(&name, Some(&ClusterHealth::Ready), Some(&report), false, 2)]);
+    let aggregate = Aggregate { by_author: Some(true), rollout: Some(at(rollout)), ..of_entries(&lines) };
+    let mut status = unseen_status();
+    ["2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"].map(|time| {
+        status = aggregate.status(&status, 2, &Now { at: Moment::START, rfc3339: time.into() });
+        let found = status["conditions"].as_array().unwrap().iter().find(|c| c["type"] == type_)?;
+        let text = format!("{} {} {}", found["status"], found["reason"], found["lastTransitionTime"]);
+        Some(text.replace('"', ""))
+    })
+}
+
+#[test]
+fn a_rollout_under_way_goes_before_an_authors_ready() {
+    let since_the_first = |text: &str| [0, 1].map(|_| Some(format!("{text} 2026-01-01T00:00:00Z")));
+    for of in ["Ready", "Available"] {
+        for (rollout, want) in [
+            (Reason::InProgress, "Unknown RolloutInProgress"),
+            (Reason::AwaitingApproval, "Unknown RolloutAwaitingApproval"),
+            (Reason::Halted, "False RolloutHalted"),
+        ] {
+            assert_eq!(by_author(of, rollout, "Ready"), since_the_first(want), "{of}");
+        }
+    }
+    assert_eq!(by_author("Ready", Reason::Complete, "Ready"), since_the_first("True Said"));
+    assert_eq!(by_author("Available", Reason::Complete, "Ready"), [None, None]);
+    assert_eq!(by_author("Available", Reason::InProgress, "Available"), since_the_first("True Said"));
+}
+
 #[test]
 fn the_default_of_a_crd_is_nobodys_word() {
     let lines = lines(vec![refused(&ClusterName::new("eu"), Refusal::NotRegistered)]);
