@@ -26,7 +26,8 @@ pub fn said(code: u16, kind: &'static str, text: impl Into<Bytes>) -> Answer {
     answer
 }
 
-/// A `Status`, as an API server would say it, but for 429, which is said in plain text by who is in front of it.
+/// A `Status`, as an API server would say it, but for 429, which is said in plain text by who is in front of it, and 502, which
+/// is a load balancer's page.
 pub fn status(code: u16, retry_after: Option<u64>) -> Answer {
     let reason = match code {
         400 => "BadRequest",
@@ -40,6 +41,8 @@ pub fn status(code: u16, retry_after: Option<u64>) -> Answer {
     };
     let mut answer = if code == 429 {
         said(code, "text/plain", "Too many requests, please try again later.\n")
+    } else if code == 502 {
+        said(code, "text/html", "<html><h1>502 Bad Gateway</h1></html>")
     } else {
         let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": "said by the fault proxy", "reason": reason, "code": code});

@@ -1,9 +1,9 @@
 //! A spoke that answers, but not what was asked: to slow down, not now, late, or not for that group.
 
 use super::faults_isolation::{best, limit, repairs};
-use super::faults_spoke_down::define;
+use super::faults_spoke_down::{define, wait_unreachable};
 use super::scenarios::Runs::{Always, Long};
-use super::scenarios::{Scenario, is_ready};
+use super::scenarios::{Scenario, is_ready, noticed};
 use super::schemas::{GROUP, install};
 use super::stand::{PATIENCE, Stand, entry};
 use crate::env::controller::Controller;
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 pub const ALL: &[Scenario] = &[
     ("scenario_04_answers_that_ask_for_patience", asks_to_wait, Long),
     ("scenario_04_answers_that_name_no_pause", names_no_pause, Long),
+    ("scenario_04_a_load_balancer_without_its_server", cut_off, Long),
     ("scenario_22_one_group_of_a_spoke_is_down", group_down, Always),
 ];
 
@@ -24,6 +25,8 @@ const WHILE: Duration = Duration::from_secs(12);
 /// Memory that any of it may take.
 const GROWTH: u64 = 24 * 1024 * 1024;
 const INSTANCES: usize = 20;
+/// Who does not reach the API server is known not to.
+const KNOWN: Duration = Duration::from_secs(45);
 
 fn queue(stand: &Stand, cluster: &str) -> Result<usize> {
     let text = stand.metrics()?;
@@ -94,6 +97,34 @@ fn overloaded(stand: &Stand, (rgd, kind): (&str, &str), cases: &[Case]) -> Resul
     kind.remove("watched")
 }
 
+/// The API server is dead, and what stands in front of it is not.
+fn cut_off(stand: &Stand) -> Result<()> {
+    let kind = define(stand, "cut-off", "CutOff")?;
+    kind.create("a", "eu,us", "{text: one}")?;
+    kind.wait_active("a", &["eu", "us"])?;
+    let proxy = stand.proxy("us")?;
+    let start = Instant::now();
+    proxy.rule(Rule::new(When::any(), Fault::Answer(502, None)));
+    proxy.cut();
+    let known = noticed(stand, "us", "Unreachable", start, KNOWN)?;
+    wait_unreachable(&kind, "a", "us")?;
+    let edited = Instant::now();
+    kind.edit("a", "{text: two}")?;
+    kind.wait_child("eu", "configmaps/a", |c| c["data"]["text"] == "two")?;
+    let took = edited.elapsed();
+    ensure!(took < Duration::from_secs(5), "eu waited {took:?}");
+    is_ready(stand, "eu")?;
+    proxy.heal()?;
+    let healed = Instant::now();
+    kind.wait_active("a", &["eu", "us"])?;
+    kind.wait_child("us", "configmaps/a", |c| c["data"]["text"] == "two")?;
+    println!(
+        "us was known to be cut off after {known:?}, and served {:?} after it was back",
+        healed.elapsed()
+    );
+    kind.remove("a")
+}
+
 /// A group that another server stands behind, as a CRD or an APIService has it: no server answers 503 for groups of its own.
 fn group_down(stand: &Stand) -> Result<()> {
     for cluster in ["hub", "eu", "us"] {
@@ -133,7 +164,8 @@ spec:
         let new = with.hub("new")?;
         let (us, eu) = (entry(&new, "us")?, entry(&new, "eu")?);
         let said = us["message"].as_str().unwrap_or_default();
-        ensure!(us["state"] != "ACTIVE" && said.contains("503") && eu["state"] == "ACTIVE", "{us} {eu}");
+        let why = said.contains("503") || said.contains("is asked ever less");
+        ensure!(us["state"] != "ACTIVE" && why && eu["state"] == "ACTIVE", "{us} {eu}");
         println!("it says: {said}");
         Ok(())
     })?;

@@ -4,6 +4,7 @@
 
 use super::dial::Dial;
 use super::fence::is_closed;
+use super::in_front;
 use super::limits::{Asked, Bounded, UnderWay, not_an_api};
 use super::marks::Marks;
 use super::transport::{Guard, Hook, Trouble, repeat};
@@ -38,7 +39,7 @@ const PARKING: usize = 4;
 /// Tries of one request that was never sent.
 const TRIES: usize = 3;
 
-const SYSTEM: &str = "/api/v1/namespaces/kube-system";
+pub(super) const SYSTEM: &str = "/api/v1/namespaces/kube-system";
 const PROPERTIES: [&str; 2] = [
     "/apis/about.k8s.io/v1beta1/clusterproperties/cluster.clusterset.k8s.io",
     "/apis/about.k8s.io/v1alpha1/clusterproperties/cluster.clusterset.k8s.io",
@@ -422,7 +423,12 @@ impl Connections {
         if let HttpConnection::One(one) = line {
             one.ready().await.map_err(|error| failed(failure(&error)))?;
         }
-        Ok(Told { status: parts.status, headers: parts.headers, body: body.to_bytes() })
+        let body = body.to_bytes();
+        let foreign = in_front::not_its_own(parts.status, &parts.headers, &body);
+        if let Some(trouble @ Trouble::NotAnApi(_)) = foreign.filter(|_| path == SYSTEM) {
+            return Err(failed(trouble));
+        }
+        Ok(Told { status: parts.status, headers: parts.headers, body })
     }
 }
 

@@ -12,8 +12,8 @@ pub enum Contact {
     Unauthorized,
     /// 429
     Throttled,
-    /// 503, not of a group that another server serves
-    Unavailable,
+    /// 503, or 502 and 504 of what stands in front of it; not of a group that another server serves.
+    Unavailable(u16),
     /// What answers is no API server; why.
     NotAnApi(Arc<str>),
     /// A new connection led to another cluster, with this identity.
@@ -30,12 +30,15 @@ impl Contact {
             Self::NotAnApi(why) => return format!("what answers is not a Kubernetes API server: {why}"),
             Self::Stranger(found) => return format!("another cluster answers: {found}"),
             Self::Nameless(text) | Self::Note(_, text) => return text.to_string(),
+            Self::Unavailable(code @ (502 | 504)) => {
+                return format!("what stands in front of the API server does not reach it ({code})");
+            }
+            Self::Unavailable(code) => return format!("it is unavailable ({code})"),
             Self::Ok => "reachable",
             Self::ConnectError => "connecting fails",
             Self::Timeout => "requests time out",
             Self::Unauthorized => "the credentials are not accepted (401)",
             Self::Throttled => "it asks to slow down (429)",
-            Self::Unavailable => "it is unavailable (503)",
         };
         text.to_owned()
     }

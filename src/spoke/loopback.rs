@@ -1,5 +1,6 @@
 //! What a client does when a server on loopback misbehaves: over TLS, by HTTP/2 and by HTTP/1.1.
 
+mod gateways;
 mod redirects;
 
 use super::client::{ApiError, ClientSettings, DEFAULT_IN_FLIGHT, SpokeClient};
@@ -432,7 +433,7 @@ async fn a_dead_group_is_its_own_trouble() {
         line if line.contains("/apis/custom.example/") => text(503, "text/plain", "service unavailable\n"),
         line if line.contains("/apis/html.example/") => text(200, "text/html", "<html>"),
         line if line.contains("/apis/garbage.example/") => text(200, "application/json", "<html>"),
-        line if line.contains("/apis/none.example/") => text(404, "text/plain", "404 page not found\n"),
+        line if line.contains("/apis/none.example/") => gateways::not_served(),
         line if line.contains("/apis/apiextensions.k8s.io/") => text(503, "text/plain", "starting"),
         _ => said(200, &json!({})),
     });
@@ -451,7 +452,7 @@ async fn a_dead_group_is_its_own_trouble() {
     assert_eq!(server.contacts(), [Contact::Ok, Contact::Ok], "those that were answered");
     let own = server.client.get_json("/apis/apiextensions.k8s.io/v1").await;
     assert_eq!(own, Err(ApiError::Unavailable { message: "starting".into() }));
-    assert_eq!(server.contacts(), [Contact::Unavailable]);
+    assert_eq!(server.contacts(), [Contact::Unavailable(503)]);
 }
 
 #[tokio::test]

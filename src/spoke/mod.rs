@@ -19,6 +19,7 @@ mod gate;
 pub(crate) mod health;
 pub mod host;
 mod in_flight;
+mod in_front;
 pub(crate) mod kubeconfig;
 mod limits;
 pub(crate) mod lists;

@@ -1,11 +1,12 @@
 //! HTTP to one API server: TLS, time limits, limits of what is sent and received, counting.
 
-use super::connections::{Connections, Refusal, Streamed};
+use super::connections::{Connections, Refusal, SYSTEM, Streamed};
 use super::dial::Dial;
 use super::fence::{Closed, Fence, MayWrite};
 use super::gate::{Gate, NoTurn, retry_after};
 use super::health::Contact;
 use super::in_flight::{Begun, Outcome, Sort};
+use super::in_front;
 use super::limits::{Asked, Bounded, UnderWay, not_an_api};
 use super::who::Told;
 use crate::metrics::Metrics;
@@ -46,6 +47,9 @@ pub(super) enum Trouble {
     Connect(String),
     #[error("what answers is not a Kubernetes API server: {0}")]
     NotAnApi(String),
+    /// A gateway or load balancer says so by itself.
+    #[error("what stands in front of the API server does not reach it ({0})")]
+    CutOff(StatusCode),
     #[error("{0}")]
     TooLarge(String),
     #[error("another cluster answers at this address: {found}, where {known} was")]
@@ -170,9 +174,11 @@ impl Transport {
         let (status, headers, empty) = (parts.status, &parts.headers, body.is_end_stream());
         let (path, reads) = (request.path, request.reads());
         let busy = status == StatusCode::TOO_MANY_REQUESTS && !body.is_of_a_kind_that_begins();
+        let foreign = in_front::not_its_own(status, headers, body.text());
+        let cut_off = matches!(foreign, Some(Trouble::CutOff(_)));
         // Of a group that another server serves it says nothing about this one.
         let group = aggregated(path);
-        let (own, missing) = (group.is_none(), status == StatusCode::SERVICE_UNAVAILABLE);
+        let (own, missing) = (group.is_none(), status == StatusCode::SERVICE_UNAVAILABLE || cut_off);
         self.load(
             request,
             match status {
@@ -184,22 +190,21 @@ impl Transport {
                 _ => Outcome::Answered,
             },
         );
-        let no_api = not_an_api(status, headers, empty, reads, path);
+        let trouble = not_an_api(status, headers, empty, reads, path).map(Trouble::NotAnApi).or(foreign);
         if let Some(group) = group {
-            let refused = (missing || no_api.is_some()).then(|| retry_after(headers));
+            let refused = (missing || trouble.is_some()).then(|| retry_after(headers));
             self.gate.heard_of_group(group, request.begun, refused);
         }
-        if let Some(why) = no_api {
-            let contact = own.then(|| Contact::NotAnApi(why.as_str().into()));
-            return (contact, Some(Trouble::NotAnApi(why)));
-        }
-        let contact = match status.as_u16() {
-            401 => Some(Contact::Unauthorized),
-            429 if busy => Some(Contact::Throttled),
-            503 => own.then_some(Contact::Unavailable),
-            _ => Some(Contact::Ok),
+        let contact = match (&trouble, status.as_u16()) {
+            (Some(Trouble::NotAnApi(why)), _) => own.then(|| Contact::NotAnApi(why.as_str().into())),
+            (Some(_), code) | (None, code @ 503) => own.then_some(Contact::Unavailable(code)),
+            (None, 401) => Some(Contact::Unauthorized),
+            (None, 429) if busy => Some(Contact::Throttled),
+            // It is there, and what is behind it may not be.
+            (None, 504) => None,
+            (None, _) => Some(Contact::Ok),
         };
-        (contact, None)
+        (contact, trouble)
     }
 
     async fn answer(
@@ -211,7 +216,7 @@ impl Transport {
         let limit = if verb == "watch" { IDLE_LIMIT } else { HEAD_LIMIT };
         let idle = idle_limit(request.uri());
         let sort = if request.method() == http::Method::GET { Sort::Read } else { Sort::Write };
-        let this = Sent { verb, path, sort, begun: self.gate.begin(sort) };
+        let mut this = Sent { verb, path, sort, begun: self.gate.begin(sort) };
         let answer = tokio::time::timeout(limit, self.connections.send(request)).await;
         let mut sent = true;
         let (parts, body) = match answer {
@@ -223,13 +228,15 @@ impl Transport {
                 let body = Bounded::new(body, asked, path.into(), self.under_way.clone(), ear);
                 let empty = body.is_end_stream();
                 let mut body = Answer::Live(Box::pin(TimeoutBody::new(idle, body)), empty);
-                if parts.status == StatusCode::TOO_MANY_REQUESTS {
+                if in_front::matters(parts.status) {
                     body = body.read().await?;
                 }
                 (parts, body)
             }
             Ok(Err(Refusal::Answered(told))) => {
                 sent = false;
+                // Whatever was asked for, this is what the cluster itself said.
+                this.path = SYSTEM;
                 answered(&told)
             }
             Ok(Err(Refusal::Failed(trouble))) => {
@@ -240,6 +247,7 @@ impl Transport {
                     }
                     Trouble::Late => Contact::Timeout,
                     Trouble::Connect(_) | Trouble::TooLarge(_) | Trouble::Paused => Contact::ConnectError,
+                    Trouble::CutOff(status) => Contact::Unavailable(status.as_u16()),
                     Trouble::NotAnApi(why) => Contact::NotAnApi(why.as_str().into()),
                     Trouble::Nameless(_) => Contact::Nameless(trouble.to_string().into()),
                     Trouble::Stranger { found, .. } => Contact::Stranger(found.as_str().into()),
@@ -327,10 +335,18 @@ impl Answer {
         Ok(Self::Told(Some(limited.await.map_err(|_| Trouble::Late)??.to_bytes())))
     }
 
+    /// What of it was read already.
+    fn text(&self) -> &[u8] {
+        match self {
+            Self::Told(Some(text)) => text,
+            _ => &[],
+        }
+    }
+
     /// An API server refuses a kind with 429 too, for the moment that it needs to begin serving it.
     fn is_of_a_kind_that_begins(&self) -> bool {
         const WORDS: &[u8] = b"storage is (re)initializing";
-        matches!(self, Self::Told(Some(text)) if text.windows(WORDS.len()).any(|words| words == WORDS))
+        self.text().windows(WORDS.len()).any(|words| words == WORDS)
     }
 }
 

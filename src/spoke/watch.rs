@@ -191,7 +191,7 @@ async fn follow(
             tell(Seen::Failed(format!("this hub may not list or watch {gk} on the cluster: {text}")))
         }
         // It is the kind's trouble, not the cluster's: who needs it is told.
-        Some(400 | 413 | 500 | 503) => {
+        Some(400 | 413 | 500 | 502 | 503 | 504) => {
             tell(Seen::Failed(format!("{gk} cannot be listed on the cluster: {text}")))
         }
         Some(404) => {

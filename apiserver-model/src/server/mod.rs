@@ -16,7 +16,7 @@ use crate::store::{Store, Stored, key};
 use crate::tasks::Tasks;
 use crate::watch::Watch;
 use crate::{crds, metadata, patch};
-use http::{Request, Response, header, request::Parts};
+use http::{HeaderName, HeaderValue, Request, Response, header, request::Parts};
 use hyper::body::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -90,6 +90,8 @@ pub struct Server {
     ids: u64,
     pub(crate) stamps: u64,
     log: VecDeque<Logged>,
+    /// Given so far.
+    answers: u64,
     counts: BTreeMap<(String, u16), u64>,
     /// Watches of an earlier one ended with it.
     pub(crate) epoch: u64,
@@ -162,6 +164,7 @@ impl Server {
             ids: 0,
             stamps: 0,
             log: VecDeque::new(),
+            answers: 0,
             counts: BTreeMap::new(),
             epoch: 0,
         };
@@ -263,9 +266,14 @@ impl Server {
         let user = self.access.user(&parts.headers);
         let name = user.clone().unwrap_or_default();
         let answered = user.and_then(|user| self.route(now, &user, &parts, &body));
-        let answered = answered.unwrap_or_else(|refusal| Answer::Reply(refusal.response()));
-        let status = match &answered {
-            Answer::Reply(reply) => reply.status().as_u16(),
+        let mut answered = answered.unwrap_or_else(|refusal| Answer::Reply(refusal.response()));
+        self.answers += 1;
+        let status = match &mut answered {
+            Answer::Reply(reply) => {
+                let audit = HeaderValue::from_str(&format!("00000000-0000-4000-8000-{:012x}", self.answers));
+                reply.headers_mut().extend(audit.ok().map(|id| (HeaderName::from_static("audit-id"), id)));
+                reply.status().as_u16()
+            }
             Answer::Watch(_) => 200,
         };
         *self.counts.entry((parts.method.to_string(), status)).or_default() += 1;

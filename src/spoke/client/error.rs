@@ -56,7 +56,7 @@ pub enum ApiError {
     /// Too many requests (429).
     #[error("the cluster asks to slow down (429)")]
     Throttled,
-    /// The server cannot answer now (503).
+    /// The server cannot answer now (503), or what stands in front of it does not reach it.
     #[error("the cluster is unavailable: {message}")]
     Unavailable {
         /// The server's words.
@@ -169,6 +169,7 @@ pub(super) fn unsent(error: &(dyn std::error::Error + 'static)) -> ApiError {
         Some(Trouble::NotAnApi(message)) => ApiError::NotAnApi { message: message.clone() },
         Some(Trouble::Stranger { found, .. }) => ApiError::Stranger { found: found.clone() },
         Some(Trouble::Fenced) => ApiError::NotLeading,
+        Some(trouble @ Trouble::CutOff(_)) => ApiError::Unavailable { message: trouble.to_string() },
         Some(trouble @ Trouble::Paused) => ApiError::Unavailable { message: trouble.to_string() },
         Some(Trouble::Connect(message)) => ApiError::Connect { message: message.clone() },
         Some(trouble @ Trouble::Nameless(_)) => ApiError::Connect { message: trouble.to_string() },
@@ -186,24 +187,30 @@ pub(super) fn not_json() -> ApiError {
     ApiError::NotAnApi { message: "its answer is not the JSON that was asked for".into() }
 }
 
-/// What a refusal says.
-pub(super) fn refused(code: u16, body: &[u8]) -> ApiError {
+/// What a refusal of a path says.
+pub(super) fn refused(path: &str, code: u16, body: &[u8]) -> ApiError {
     let status = serde_json::from_slice::<kube::core::Status>(body).ok().filter(|s| s.code == code);
-    classify(&kube::Error::Api(Box::new(status.unwrap_or_else(|| {
+    let error = classify(&kube::Error::Api(Box::new(status.unwrap_or_else(|| {
         let text = String::from_utf8_lossy(body);
         let text = cut(text.trim(), PLAIN);
         kube::core::Status { code, ..kube::core::Status::failure(&text, "") }
-    }))))
+    }))));
+    let error = match error {
+        ApiError::Unavailable { message } if transport::aggregated(path).is_some() => {
+            ApiError::Unavailable { message: format!("{code}, {message}") }
+        }
+        error => error,
+    };
+    in_its_group(path, error)
 }
 
 /// What a dead server of one group answers, or what stands in its place, is that group's trouble.
 pub(super) fn in_its_group(path: &str, error: ApiError) -> ApiError {
     let Some(group) = transport::aggregated(path).map(str::to_owned) else { return error };
     match error {
-        ApiError::Unavailable { message } => {
-            ApiError::GroupUnavailable { group, message: format!("503, {message}") }
+        ApiError::Unavailable { message } | ApiError::NotAnApi { message } => {
+            ApiError::GroupUnavailable { group, message }
         }
-        ApiError::NotAnApi { message } => ApiError::GroupUnavailable { group, message },
         error => error,
     }
 }

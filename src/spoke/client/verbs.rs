@@ -124,7 +124,7 @@ impl Verbs {
             return Ok(response);
         }
         let body = whole(response.into_body()).await?;
-        Err(in_its_group(&path, refused(status.as_u16(), &body)))
+        Err(refused(&path, status.as_u16(), &body))
     }
 
     /// `Ok(None)` is a 404 for the object itself, or for the namespace that it would be in; a missing kind is an error.

@@ -86,7 +86,8 @@ impl<'a, L: FnMut(Listed) -> bool> ListWatch<'a, L> {
                 Ok(None) => return,
                 Err(error) => {
                     tracing::debug!(kind = self.wanted.kind, %error, "a list failed");
-                    if !trouble(code(&error), &error.to_string()) {
+                    let code = if error == ApiError::Timeout { Some(504) } else { code(&error) };
+                    if !trouble(code, &error.to_string()) {
                         return;
                     }
                     let pause = self.pace.ended(Duration::ZERO, How::Failed, self.client.cluster());
