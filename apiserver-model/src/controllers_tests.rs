@@ -84,6 +84,31 @@ fn what_belongs_to_an_owner_goes_after_it_before_it_or_stays() {
 }
 
 #[test]
+fn what_belongs_to_a_job_stays_unless_who_deletes_it_says_otherwise() {
+    let jobs = json!({"spec": {"group": "batch", "scope": "Namespaced",
+        "names": {"plural": "jobs", "singular": "job", "kind": "Job", "listKind": "JobList"},
+        "versions": [{"name": "v1", "served": true, "storage": true}]}});
+    const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
+    // One by its name, and all at once.
+    for path in [format!("{JOBS}/job"), JOBS.to_owned()] {
+        for (policy, stays) in [(Value::Null, true), (json!("Background"), false)] {
+            let mut world = World::new();
+            world.server.serve(&jobs);
+            let (_, job) = world.ask(
+                "POST",
+                JOBS,
+                &json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"}}),
+            );
+            world.make("pod", Some(("job", job["metadata"]["uid"].as_str().unwrap())));
+            world.ask("DELETE", &path, &json!({"propagationPolicy": policy}));
+            world.settle();
+            assert_eq!(world.ask("GET", &format!("{JOBS}/job"), &Value::Null).0, 404, "{policy}");
+            assert_eq!(world.has("pod"), stays, "{path} {policy}");
+        }
+    }
+}
+
+#[test]
 fn one_of_two_owners_is_enough_to_stay() {
     let mut world = World::new();
     let (a, b) = (world.make("a", None), world.make("b", None));

@@ -1,6 +1,6 @@
 //! Deletion: at once, or when nobody holds an object any more.
 
-use crate::kinds::Resource;
+use crate::kinds::{Kind, Resource};
 use crate::list::list_of;
 use crate::metadata::text;
 use crate::selectors::Selectors;
@@ -68,9 +68,26 @@ pub(crate) enum Deleted {
     Going(Arc<Value>),
 }
 
+/// What belongs to an object of these kinds stays, unless the request or a finalizer says otherwise: so it was when garbage
+/// was not collected yet.
+const ORPHANING: [(&str, &str, &str); 2] = [("batch", "v1", "jobs"), ("", "v1", "replicationcontrollers")];
+
+impl How {
+    /// The policy for an object of this kind that has these finalizers.
+    fn policy(&self, kind: &Kind, finalizers: &[String]) -> &str {
+        let orphaning =
+            || ORPHANING.contains(&(kind.group.as_str(), kind.version.as_str(), kind.plural.as_str()));
+        let unsaid =
+            self.propagation.is_empty() && !finalizers.iter().any(|f| POLICIES.contains(&f.as_str()));
+        if unsaid && orphaning() { "Orphan" } else { &self.propagation }
+    }
+}
+
+/// Finalizers of the garbage collector.
+const POLICIES: [&str; 2] = ["orphan", "foregroundDeletion"];
+
 /// The finalizers of an object that is deleted with a policy: the latest one counts, and without one the earlier.
 fn with_policy(mut finalizers: Vec<String>, propagation: &str) -> Vec<String> {
-    const POLICIES: [&str; 2] = ["orphan", "foregroundDeletion"];
     let wanted = match propagation {
         "Orphan" => Some(POLICIES[0]),
         "Foreground" => Some(POLICIES[1]),
@@ -108,7 +125,8 @@ impl Server {
         }
         // What is tried out is taken back.
         let before = how.dry.then(|| (self.store.clone(), self.tasks.clone()));
-        let removed = self.remove(context.now, &kind.resource(), &context.key(), &how.propagation);
+        let policy = how.policy(kind, &finalizers_of(&object));
+        let removed = self.remove(context.now, &kind.resource(), &context.key(), policy);
         if let Some((store, tasks)) = before {
             (self.store, self.tasks) = (store, tasks);
         }
@@ -152,7 +170,8 @@ impl Server {
         for (key, stored) in chosen {
             items.push(self.shown(&context.kind, &stored));
             if !how.dry {
-                self.remove(context.now, &resource, &key, &how.propagation);
+                let policy = how.policy(&context.kind, &finalizers_of(&stored.object()));
+                self.remove(context.now, &resource, &key, policy);
             }
         }
         let mut metadata = Map::new();

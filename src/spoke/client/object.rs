@@ -29,8 +29,10 @@ impl ObjectVerbs<'_> {
         self.verbs.call(request(Method::PATCH, path, JSON, Some((media, patch)))).await
     }
 
+    /// What the object owns goes too, in the background. Unsaid, a kind decides: what a Job owns would run on, or the
+    /// Job would wait for somebody to let it go.
     async fn delete_if(self, preconditions: Value) -> Result<Option<Value>, ApiError> {
-        let body = json!({"preconditions": preconditions});
+        let body = json!({"preconditions": preconditions, "propagationPolicy": "Background"});
         self.verbs.find(request(Method::DELETE, &self.path(), JSON, Some((JSON, &body)))).await
     }
 
@@ -136,6 +138,31 @@ pub(in crate::spoke) fn path(resource: &ApiResource, namespace: &str, name: &str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spoke::client::in_memory;
+    use http_body_util::{BodyExt, Full};
+    use std::sync::{Arc, Mutex};
+
+    #[tokio::test]
+    async fn a_deletion_takes_along_what_the_object_owns_whatever_its_kind_does_by_itself() {
+        let sent: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let seen = sent.clone();
+        let client = in_memory(move |request| {
+            let seen = seen.clone();
+            async move {
+                let body = request.into_body().collect().await.unwrap().to_bytes();
+                seen.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+                http::Response::new(Full::new("{}".into()).boxed_unsync())
+            }
+        });
+        let resource = crate::spoke::crd::crd_resource();
+        let read = crate::api::Object(json!({"metadata": {"uid": "u", "resourceVersion": "7"}}));
+        client.at(&resource, "n", "c").delete("u").await.unwrap();
+        client.at(&resource, "n", "c").delete_unchanged(&read).await.unwrap();
+        let of =
+            |preconditions: Value| json!({"preconditions": preconditions, "propagationPolicy": "Background"});
+        let want = [of(json!({"uid": "u"})), of(json!({"uid": "u", "resourceVersion": "7"}))];
+        assert_eq!(*sent.lock().unwrap(), want);
+    }
 
     #[test]
     fn paths() {
