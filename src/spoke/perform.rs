@@ -30,7 +30,9 @@ impl Done {
     /// What may look otherwise now.
     pub fn objects(&self) -> Vec<ObjectRef> {
         let told = self.outcomes.iter().filter_map(|outcome| match outcome {
-            Outcome::Applied { object, .. } | Outcome::Gone { object } => Some(object),
+            Outcome::Applied { object, .. } | Outcome::Gone { object } | Outcome::Released { object } => {
+                Some(object)
+            }
             _ => None,
         });
         told.chain(self.seen.iter().map(|(object, _)| object)).cloned().collect()
@@ -95,7 +97,8 @@ pub(crate) async fn perform(
         Action::Release { object, gvk, uid, patch } => {
             let resource = resource_of(&gvk, resource, task);
             match client.at(&resource, &object.namespace, &object.name).merge_patch(&patch).await {
-                Ok(_) | Err(ApiError::NotFound) => gone(object, uid),
+                Ok(_) => released(object, uid),
+                Err(ApiError::NotFound) => gone(object, uid),
                 Err(error @ ApiError::Conflict { .. }) => {
                     let answer = redacted::text(&object, &error);
                     look(client, object, &resource, Meant::Deleted { uid, answer: &answer }).await
@@ -128,7 +131,7 @@ pub(crate) async fn perform(
             }
         }
         // The actor does these itself.
-        Action::EnsureKind(..) | Action::EnsureGraph(..) | Action::EnsureCrd { .. } => {
+        Action::EnsureKind(..) | Action::ListAnew(_) | Action::EnsureGraph(..) | Action::EnsureCrd { .. } => {
             Done { outcomes: Vec::new(), uid: None, seen: None }
         }
     }
@@ -292,6 +295,10 @@ pub(super) fn gone(object: ObjectRef, uid: String) -> Done {
     Done { outcomes: vec![Outcome::Gone { object }], uid: Some(uid), seen: None }
 }
 
+pub(super) fn released(object: ObjectRef, uid: String) -> Done {
+    Done { outcomes: vec![Outcome::Released { object }], uid: Some(uid), seen: None }
+}
+
 pub(super) fn delete_failed(object: ObjectRef, error: &ApiError) -> Done {
     let message = redacted::text(&object, error);
     Outcome::DeleteFailed { object, message }.into()
@@ -351,11 +358,7 @@ fn judge_look(object: ObjectRef, meant: Meant<'_>, found: Result<Option<Object>,
             let message = format!("it is still there and not being deleted ({answer})");
             Outcome::DeleteFailed { object, message }.into()
         }
-        _ => {
-            let (uid, deleting) = (found.uid().to_owned(), found.is_deleting());
-            let labels = found.labels();
-            Outcome::StillThere { object, uid, deleting, labels }.into()
-        }
+        _ => Outcome::StillThere { object, found: Arc::new(Stored::new(found.0)) }.into(),
     }
 }
 
@@ -444,7 +447,9 @@ mod tests {
     fn a_conflict_on_a_delete_is_no_proof_that_the_object_is_gone() {
         assert!(matches!(after_conflict(Ok(None)), Outcome::Gone { .. }));
         assert!(matches!(after_conflict(live("b", false)), Outcome::Gone { .. }));
-        assert!(matches!(after_conflict(live("a", true)), Outcome::StillThere { deleting: true, .. }));
+        assert!(
+            matches!(after_conflict(live("a", true)), Outcome::StillThere { found, .. } if found.object.is_deleting())
+        );
         let Outcome::DeleteFailed { message, .. } = after_conflict(live("a", false)) else { panic!() };
         assert_eq!(message, "it is still there and not being deleted (please try again)");
         assert!(matches!(after_conflict(Err(ApiError::Timeout)), Outcome::DeleteFailed { .. }));
@@ -477,7 +482,7 @@ mod tests {
     fn a_look_at_a_name_tells_who_has_it() {
         let any = |found| judge_look(target(), Meant::Any, found).outcomes.remove(0);
         assert!(
-            matches!(any(live("x", false)), Outcome::StillThere { uid, deleting: false, .. } if uid == "x")
+            matches!(any(live("x", false)), Outcome::StillThere { found, .. } if found.object.uid() == "x")
         );
         assert!(matches!(any(Ok(None)), Outcome::Gone { .. }));
     }

@@ -121,6 +121,13 @@ impl Store {
         self.objects.list_ended(gk);
         Some(Open { serial, everything: self.objects.is_generated(gk) })
     }
+    /// The list of the kind left out what is there: it is not known what there is until it is listed once more. `None` where
+    /// that is under way.
+    pub fn distrust(&mut self, gk: &GroupKind) -> Option<Open> {
+        let open = self.reread(gk)?;
+        self.kind_mut(gk).state = KindState::Syncing;
+        Some(open)
+    }
     /// The cluster does not serve the kind; returns how often it said so in a row before.
     pub fn missed(&mut self, gk: &GroupKind) -> u32 {
         let kind = self.kind_mut(gk);

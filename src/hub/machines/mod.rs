@@ -14,6 +14,7 @@ mod failures_tables;
 mod fields;
 mod fights_tables;
 mod fleet_tables;
+mod gone_tables;
 mod graphs;
 mod http_server;
 mod hub_part_tables;

@@ -30,12 +30,14 @@ pub(super) struct Bench {
     pub blueprint: Arc<Blueprint>,
     pub now: Now,
     /// Kinds that are not fully listed, and how they are instead.
-    unlisted: Vec<(GroupKind, KindState)>,
+    pub unlisted: Vec<(GroupKind, KindState)>,
     pub crd: Option<CrdState>,
     /// What the hub asked for last, if not the machine's own.
     crd_wanted: Option<String>,
     /// An object that is shown although it is gone.
     phantom: Option<Object>,
+    /// Objects that are not shown although they are there: they left our selection, or a list left them out.
+    pub hidden: BTreeSet<ObjectRef>,
     /// What external references find.
     pub lookups: BTreeMap<Lookup, Looked>,
     /// Where resources may be written.
@@ -106,6 +108,7 @@ impl Bench {
             crd: None,
             crd_wanted: None,
             phantom: None,
+            hidden: BTreeSet::new(),
             lookups: BTreeMap::new(),
             bounds: Arc::default(),
             last: Step::default(),
@@ -133,6 +136,9 @@ impl Bench {
         }
         if let Some(phantom) = &self.phantom {
             given.store.objects.upsert(&phantom.object_ref(), Arc::new(Stored::new(phantom.0.clone())));
+        }
+        for hidden in &self.hidden {
+            given.store.objects.remove(hidden, None, None);
         }
         given.crd_wanted.clone_from(&self.crd_wanted);
         given.lookups = self.lookups.clone();
@@ -212,6 +218,7 @@ pub(super) fn words(actions: &[Action]) -> String {
             Action::EnsureNamespace(n) => format!("namespace {n}"),
             Action::EnsureGraph(..) => "judge".to_owned(),
             Action::EnsureKind(gk, _) => format!("watch {}", gk.kind),
+            Action::ListAnew(gk) => format!("list {}", gk.kind),
             Action::EnsureCrd { .. } => "crd".into(),
         })
         .collect();

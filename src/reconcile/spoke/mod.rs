@@ -6,6 +6,7 @@
 
 mod children;
 mod identity;
+mod looked;
 mod mirror;
 mod moving;
 mod nested;
@@ -51,7 +52,6 @@ use crate::schema::kinds::Kind;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 use telling::LastReport;
 use tracked::{Tracked, Trouble};
 use write_budget::{STATUS, WriteBudget};
@@ -71,6 +71,8 @@ pub enum Guard {
 pub enum Action {
     /// Look the kind up, watch it, and say [`super::world::KindState`].
     EnsureKind(GroupKind, Option<Gvk>),
+    /// What was listed of the kind lacks what is there: it counts for nothing until it is listed once more.
+    ListAnew(GroupKind),
     /// Judge the definition by the schemas of this cluster, and say [`super::world::Compiled`].
     EnsureGraph(Arc<Graph>, Side),
     /// Bring the generated CRD there.
@@ -162,12 +164,15 @@ pub enum Outcome {
     Gone {
         object: ObjectRef,
     },
+    /// Our labels are off.
+    Released {
+        object: ObjectRef,
+    },
     /// Something of this name is still there: ours, being deleted or no longer selected, or somebody else's.
     StillThere {
         object: ObjectRef,
-        uid: String,
-        deleting: bool,
-        labels: BTreeMap<String, String>,
+        /// Of its metadata at least.
+        found: Arc<Stored>,
     },
     DeleteFailed {
         object: ObjectRef,
@@ -232,8 +237,8 @@ pub struct Machine {
     gone: BTreeSet<ObjectRef>,
     /// Namespaces other than the instance's own that rendered children are in.
     extra_namespaces: BTreeSet<String>,
-    /// Objects of ours that a read found although our selection does not show them: uid by name.
-    strays: BTreeMap<ObjectRef, String>,
+    /// Objects that a read found although our selection does not show them.
+    strays: BTreeMap<ObjectRef, Arc<Stored>>,
     /// The mirror that we wrote last or found as we want it, and uid of the hub instance it was for.
     mirror_written: Option<Box<(String, String)>>,
     /// What the parent records, as we wrote it last or found it first.
@@ -267,17 +272,6 @@ pub struct Machine {
     /// Objects that were asked to go and wait for their finalizers: when to look again.
     leaving: BTreeMap<ObjectRef, Moment>,
 }
-
-/// What a read without selector found by the name of an object.
-struct Found {
-    uid: String,
-    deleting: bool,
-    /// Its labels say so.
-    ours: bool,
-}
-
-/// An object that waits for its finalizers is looked at again after this long, if no event comes before.
-const LEAVING: Duration = Duration::from_secs(5);
 
 impl Machine {
     pub fn new(task: Arc<Task>) -> Self {
@@ -391,19 +385,9 @@ impl Machine {
                 }
                 tracked.fail(trouble, message, &body, now);
             }
-            Outcome::Gone { object } => {
-                if let Some(t) = self.objects.get_mut(&object) {
-                    t.busy = false;
-                }
-                self.delete_failures.remove(&object);
-                self.leaving.remove(&object);
-                self.mirror_doubted &= object != self.task.key.object();
-                self.gone.insert(object);
-            }
-            Outcome::StillThere { object, uid, deleting, labels } => {
-                let ours = self.is_ours(&object, &labels);
-                self.still_there(object, Found { uid, deleting, ours }, now);
-            }
+            Outcome::Gone { object } => self.note_gone(object),
+            Outcome::Released { object } => self.note_released(object),
+            Outcome::StillThere { object, found } => self.still_there(object, found, now),
             Outcome::FinalizerRemoved { object } => {
                 self.delete_failures.remove(&object);
                 if let Some(t) = self.objects.get_mut(&object) {
@@ -443,22 +427,6 @@ impl Machine {
                 failure.0 = message;
                 failure.1.failed(now);
             }
-        }
-    }
-
-    /// A read without selector found something of this name.
-    fn still_there(&mut self, object: ObjectRef, found: Found, now: &Now) {
-        self.delete_failures.remove(&object);
-        self.mirror_doubted &= object != self.task.key.object();
-        let Some(tracked) = self.objects.get_mut(&object) else { return };
-        tracked.busy = false;
-        if tracked.uid() != Some(found.uid.as_str()) && !found.ours {
-            // Another object has the name: ours is gone.
-            self.gone.insert(object);
-        } else if found.deleting {
-            self.leaving.insert(object, now.at.after(LEAVING));
-        } else {
-            self.strays.insert(object, found.uid);
         }
     }
 
@@ -515,17 +483,6 @@ impl Machine {
         if let Some(hub_uid) = hub_uid.filter(|_| self.task.is_mirrored()) {
             self.mirror_written = Some(Box::new((stored.object.uid().to_owned(), hub_uid.to_owned())));
         }
-    }
-
-    /// Whether labels say that an object belongs to this instance.
-    fn is_ours(&self, object: &ObjectRef, labels: &BTreeMap<String, String>) -> bool {
-        use crate::api::keys::{hub, kro};
-        let is = |key: &str, value: &str| labels.get(key).is_some_and(|v| v == value);
-        let of_this_hub = self.task.is_local() || is(hub::HUB_ID, self.task.hub_id.as_str());
-        let child = is(kro::APPLYSET_PART_OF, &self.task.applyset());
-        // Labels of a mirror may stand on a copy.
-        let mirror = *object == self.task.key.object() && is(hub::INSTANCE_UID, &self.task.hub_uid);
-        of_this_hub && (child || mirror)
     }
 
     /// When to step again if nothing happens before. What is due now was tried in this step, or waits for an event.

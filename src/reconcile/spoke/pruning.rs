@@ -48,7 +48,9 @@ impl Machine {
         self.delete_failures.retain(|o, _| stays(o) && !desired.contains_key(o));
         self.leaving.retain(|o, _| stays(o) && !desired.contains_key(o));
         self.strays.retain(|o, _| stays(o));
-        self.gone.retain(there);
+        // What was let go stays so for as long as a late write of ours may bring it back.
+        let let_go = |o: &ObjectRef| self.objects.get(o).is_some_and(|t| t.uid().is_none());
+        self.gone.retain(|o| there(o) || let_go(o));
         for target in &lost {
             self.make_sure(walk.now, &mut walk.step, target);
         }

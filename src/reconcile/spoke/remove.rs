@@ -4,11 +4,13 @@
 //! that left our selection counts as gone only after a read without selector said 404.
 
 use super::identity::Whose;
+use super::looked::LEAVING;
 use super::status::Summary;
 use super::telling::Told;
 use super::{Action, Machine, Step, children, nested};
+use crate::api::PackedObject;
 use crate::api::keys::{hub, kro};
-use crate::api::names::{GroupKind, ObjectRef};
+use crate::api::names::{GroupKind, Gvk, ObjectRef};
 use crate::reconcile::Now;
 use crate::reconcile::world::{KindState, Stored, World};
 use std::collections::BTreeSet;
@@ -59,6 +61,7 @@ impl Machine {
     /// Gets as far as it can; says what is still in the way.
     fn remove_all(&mut self, removal: &mut Removal, hint: &BTreeSet<GroupKind>) -> Result<(), String> {
         let parent = self.parent_of_removal(removal.world, &mut removal.step)?;
+        self.look_for_unseen_mirror(removal, parent.is_some())?;
         self.remove_children(removal, parent.as_deref(), hint)?;
         self.remove_mirror(removal, parent.as_deref())
     }
@@ -80,6 +83,35 @@ impl Machine {
             }
             KindState::Failed(why) => Err(format!("deletion blocked: {why}")),
         }
+    }
+
+    /// No mirror is shown, and none ever was to this machine. A list that left it out by mistake must not end a removal
+    /// that has not begun: one read by its name says that there is none, before anything is taken for gone.
+    fn look_for_unseen_mirror(&mut self, removal: &mut Removal, shown: bool) -> Result<(), String> {
+        let Removal { world, now, step } = removal;
+        let target = self.task.key.object();
+        if !self.is_unseen_mirror(&target) {
+            return Ok(());
+        }
+        if shown {
+            // There is nothing to wait for any more.
+            self.leaving.remove(&target);
+            return Ok(());
+        }
+        if self.gone.contains(&target) || matches!(world.kind(&target.gk), KindState::Missing) {
+            return Ok(());
+        }
+        self.objects.entry(target.clone()).or_default();
+        if self.strays.remove(&target).is_some() {
+            self.leaving.insert(target.clone(), now.at.after(LEAVING));
+            step.actions.push(Action::ListAnew(target.gk.clone()));
+        } else {
+            self.make_sure(now, step, &target);
+        }
+        Err(match self.delete_failures.get(&target) {
+            Some((why, ..)) => format!("deletion blocked: {target}: {why}"),
+            None => "deleting resources: making sure that there is no mirror".into(),
+        })
     }
 
     fn remove_children(
@@ -201,11 +233,11 @@ impl Machine {
             return;
         }
         tracked.busy = true;
-        let (object, gvk) = (target.clone(), crate::api::Gvk::new(&target.gk.group, "", &target.gk.kind));
+        let gvk = Gvk::new(&target.gk.group, "", &target.gk.kind);
         step.actions.push(match self.strays.remove(target) {
             // Somebody took our labels off; it is ours by its uid.
-            Some(uid) => Action::Delete { object, gvk, uid },
-            None => Action::VerifyGone { object, gvk },
+            Some(found) => self.farewell(target, gvk, &found.object),
+            None => Action::VerifyGone { object: target.clone(), gvk },
         });
     }
 
@@ -278,14 +310,19 @@ impl Machine {
         if tracked.busy || waits {
             return;
         }
-        let (object, gvk, uid) = (target.clone(), stored.object.gvk(), stored.object.uid().to_owned());
-        tracked.ask_to_delete(&uid);
-        let orphan =
-            children::is_orphaned_on_delete(&stored.object) && stored.object.label(kro::NODE_ID).is_some();
-        step.actions.push(if orphan {
-            Action::Release { object, gvk, uid, patch: children::release_patch(&stored.object) }
+        tracked.ask_to_delete(stored.object.uid());
+        step.actions.push(self.farewell(target, stored.object.gvk(), &stored.object));
+    }
+
+    /// Deletes an object, or lets it live where its annotation says so, whatever its labels say by now. A mirror is what an
+    /// instance is here; its annotations are copies.
+    fn farewell(&self, target: &ObjectRef, gvk: Gvk, live: &PackedObject) -> Action {
+        let (object, uid) = (target.clone(), live.uid().to_owned());
+        let mirror = *target == self.task.key.object();
+        if !mirror && children::is_orphaned_on_delete(live) {
+            Action::Release { object, gvk, uid, patch: children::release_patch(live) }
         } else {
             Action::Delete { object, gvk, uid }
-        });
+        }
     }
 }

@@ -337,6 +337,14 @@ impl Tracked {
         self.busy = true;
     }
 
+    /// Our labels were taken off it: it is another's, or nobody's.
+    pub fn let_go(&mut self) {
+        self.baseline = None;
+        if let Some(moving) = &mut self.moving {
+            moving.asked_uid = None;
+        }
+    }
+
     /// Whether a write has to wait, since the object does not come to rest. [`Self::unrest`] says why.
     pub fn is_held(&mut self, cause: Cause, desired: Desired, stored: Option<&Stored>, now: &Now) -> bool {
         let before = self.baseline.as_ref().map(|base| &*base.stored);

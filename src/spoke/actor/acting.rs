@@ -19,6 +19,10 @@ impl Actor {
                 let generated = gk == task.key.gk || self.read_store(|s| s.definitions.contains_key(&gk));
                 self.ensure_kind(&gk, gvk, generated && !self.local);
             }
+            Action::ListAnew(gk) => {
+                let open = self.write_store(|s| s.distrust(&gk));
+                self.watch_anew(&gk, open);
+            }
             Action::EnsureGraph(graph, side) => self.ensure_judged(&graph, side),
             Action::EnsureCrd { graph, allow_breaking, rank } => {
                 let gk = graph.gvk.group_kind();

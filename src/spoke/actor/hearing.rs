@@ -149,7 +149,7 @@ impl Actor {
                     concerned.extend(self.write_store(|s| s.objects.upsert(object, stored.clone())));
                 }
                 Outcome::ApplyFailed { object, .. } => self.write_store(|s| s.objects.write_failed(object)),
-                Outcome::Gone { object } => concerned
+                Outcome::Gone { object } | Outcome::Released { object } => concerned
                     .extend(self.write_store(|s| s.objects.remove(object, done.uid.as_deref(), None))),
                 _ => {}
             }

@@ -1,9 +1,11 @@
-//! Kinds whose schema changed: their objects read differently from then on, and no watch tells of it.
+//! Kinds that are listed once more: their schema changed, so that their objects read differently from then on and no watch
+//! tells of it, or their list left out what is there.
 
 use super::{Actor, Event};
 use crate::api::Gvk;
 use crate::api::names::GroupKind;
 use crate::reconcile::world::KindState;
+use crate::spoke::store::Open;
 use crate::spoke::watch::CHANGED_CRD_SERVED;
 
 impl Actor {
@@ -20,11 +22,15 @@ impl Actor {
     }
 
     pub(super) fn reread(&mut self, gk: &GroupKind) {
-        if let Some(open) = self.write_store(|s| s.reread(gk)) {
-            let gvk = self.read_store(|s| s.resource(gk).map(|r| Gvk::new(&r.group, &r.version, &r.kind)));
-            self.watch_kind(gk, gvk, &open);
-        }
+        let open = self.write_store(|s| s.reread(gk));
+        self.watch_anew(gk, open);
         let opened = self.write_store(|s| s.references.reread(gk));
         self.open_lookups(opened);
+    }
+
+    pub(super) fn watch_anew(&mut self, gk: &GroupKind, open: Option<Open>) {
+        let Some(open) = open else { return };
+        let gvk = self.read_store(|s| s.resource(gk).map(|r| Gvk::new(&r.group, &r.version, &r.kind)));
+        self.watch_kind(gk, gvk, &open);
     }
 }

@@ -53,7 +53,7 @@ impl Stage<'_> {
                 match tried.await {
                     Ok(_) | Err(ApiError::NotFound) => {
                         let deed = Some(deed(What::Released));
-                        Answer { deed, ..answered(perform::gone(object, uid)) }
+                        Answer { deed, ..answered(perform::released(object, uid)) }
                     }
                     Err(error) if error.is_contact_problem() => {
                         return Err(failed(|| format!("patch {}", named(&resource)))(error));
@@ -75,6 +75,7 @@ impl Stage<'_> {
             // What is said of an instance is no part of what is planned. Unanswered, it is said once.
             Action::WriteStatus { .. }
             | Action::EnsureKind(..)
+            | Action::ListAnew(_)
             | Action::EnsureGraph(..)
             | Action::EnsureCrd { .. } => answered(Done { outcomes: Vec::new(), uid: None, seen: None }),
         })
@@ -119,9 +120,9 @@ impl Stage<'_> {
         };
         // An instance of ours: all that it made goes first.
         let left = as_if::leaving(value, &self.now.rfc3339, self.versions.next());
-        let (labels, left) = (Object(left.clone()).labels(), Arc::new(left));
-        let outcome = Outcome::StillThere { object: object.clone(), uid, deleting: true, labels };
-        let seen = Some((object.clone(), Arc::new(Stored::new((*left).clone()))));
+        let (found, left) = (Arc::new(Stored::new(left.clone())), Arc::new(left));
+        let outcome = Outcome::StillThere { object: object.clone(), found: found.clone() };
+        let seen = Some((object.clone(), found));
         let known = AsIf { value: left, manager: kro::MANAGER_LABELLER, made: false };
         Ok(Answer {
             deed,
