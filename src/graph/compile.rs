@@ -8,7 +8,7 @@ use super::validate::place::Known;
 use super::validate::shape::{self, Shape};
 use super::validate::{annotations, hub_side, identity, rules};
 use super::variables::{self, Variables};
-use super::{External, Graph, Node, Options, hash, status};
+use super::{External, Graph, Node, Options, hash, secrets, status};
 use crate::api::rgd::{Dependency, ResourceGraphDefinition, ResourceInformation};
 use crate::cel::Type;
 use crate::schema::kinds::Kinds;
@@ -208,6 +208,7 @@ fn nodes(
             });
         }
         nodes.push(Node {
+            carries_secret: secrets::carries(&draft.template, &draft.for_each, &nodes),
             is_read: variables.contains(&draft.id) || !draft.ready_when.is_empty(),
             id: draft.id,
             gvk: shape.gvk,

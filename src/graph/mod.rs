@@ -14,6 +14,7 @@ mod order;
 mod pass;
 pub mod patch;
 mod read;
+mod secrets;
 mod status;
 mod template;
 #[cfg(test)]
@@ -130,6 +131,8 @@ pub struct Node {
     pub kind: Option<Arc<Kind>>,
     /// Some expression reads its objects.
     is_read: bool,
+    /// Its template may carry what was read from a Secret.
+    carries_secret: bool,
     /// The type of one object.
     object: Type,
     /// `metadata.namespace`, when it is a literal.
@@ -150,6 +153,10 @@ impl Node {
     /// Whether some expression reads its objects, those of its own readyWhen among them.
     pub fn is_read(&self) -> bool {
         self.is_read
+    }
+    /// Whether its objects may carry what was read from a Secret, so that no answer about them is shown in full.
+    pub fn carries_secret(&self) -> bool {
+        self.carries_secret
     }
     /// Whether the node has an includeWhen.
     pub fn is_conditional(&self) -> bool {

@@ -88,6 +88,16 @@ impl Template {
         }
     }
 
+    /// Whether this holds for one of its expressions.
+    pub fn any(&self, holds: &dyn Fn(&Expression) -> bool) -> bool {
+        match self {
+            Self::Literal(_) => false,
+            Self::Expression(expression) | Self::Encoded(expression, _) => holds(expression),
+            Self::List(items) => items.iter().any(|item| item.any(holds)),
+            Self::Map(fields) => fields.iter().any(|(_, field)| field.any(holds)),
+        }
+    }
+
     pub fn is_literal(&self) -> bool {
         matches!(self, Self::Literal(_))
     }

@@ -160,7 +160,7 @@ async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource:
     match found {
         Err(error) => {
             let missing = missing_namespace(&error);
-            return failed(trouble(&error), redacted::text(&apply.object, &error), missing);
+            return failed(trouble(&error), redacted::of_apply(&apply, &error), missing);
         }
         Ok(Some(found)) => {
             let found = Object(found);
@@ -208,7 +208,7 @@ async fn apply_object(client: &SpokeClient, task: &Task, apply: Apply, resource:
                 object: apply.object.clone(),
                 body: body.clone(),
                 trouble: trouble(&error),
-                message: redacted::text(&apply.object, &error),
+                message: redacted::of_apply(&apply, &error),
                 missing_namespace: missing_namespace(&error),
                 unanswered: error == ApiError::Timeout,
             };

@@ -6,6 +6,7 @@ use super::render::{Evaluating, can_be, combinations, item};
 use super::{EvalError, Pass, Readiness, at};
 use crate::cel::Type;
 use crate::graph::expression::Expression;
+use crate::graph::secrets;
 use crate::graph::template::Failure;
 use crate::graph::variables::{CLUSTER, KRO, SCHEMA};
 use crate::graph::{Graph, Node, Reference};
@@ -304,9 +305,7 @@ impl<'g> Sketcher<'g> {
         else {
             return;
         };
-        let is_named = matches!(steps, [metadata, field, ..]
-            if metadata == "metadata" && (field == "name" || field == "namespace"));
-        origin.secret |= node.gvk.group.is_empty() && &*node.gvk.kind == "Secret" && !is_named;
+        origin.secret |= secrets::is_secret(node) && !secrets::is_named(steps);
         origin.waits |= known.unknown;
         // All of an object is its status too.
         if !node.is_collection() && !known.seen {

@@ -127,6 +127,8 @@ pub struct Apply {
     pub applyset: String,
     /// What the cluster says of the kind, where it is known.
     pub kind: Option<Arc<Kind>>,
+    /// The body may carry what was read from a Secret.
+    pub carries_secret: bool,
 }
 
 impl Apply {

@@ -24,15 +24,18 @@ pub(super) struct Wish<'w> {
     kind: Option<&'w Arc<Kind>>,
     /// Of a generated kind, where the body was read from a server of the same schema.
     served: Option<&'w Value>,
+    /// What was read from a Secret may be in the body.
+    carries_secret: bool,
 }
 
 impl<'w> Wish<'w> {
     fn new(body: Value, manager: &'static str) -> Self {
-        Self { body, manager, guard: Guard::None, kind: None, served: None }
+        Self { body, manager, guard: Guard::None, kind: None, served: None, carries_secret: false }
     }
     /// The only way to write a resource: where the cluster's rules let it.
     pub fn child(within: Within, guard: Guard, node: &'w Node) -> Self {
-        Self { guard, kind: node.kind.as_ref(), ..Self::new(within.into_body(), kro::MANAGER_APPLYSET) }
+        let (kind, carries_secret) = (node.kind.as_ref(), node.carries_secret());
+        Self { guard, kind, carries_secret, ..Self::new(within.into_body(), kro::MANAGER_APPLYSET) }
     }
     /// What stands on the instance itself, on the hub.
     pub fn parent(body: Value) -> Self {
@@ -70,7 +73,7 @@ impl Machine {
         wish: Wish,
     ) -> Option<NodeState> {
         let rules = wish.rules();
-        let Wish { body, manager, guard, kind, .. } = wish;
+        let Wish { body, manager, guard, kind, carries_secret, .. } = wish;
         let desired = Desired { body: &body, manager, rules };
         let is_parent = *target == self.task.key.object();
         let tracked = self.tracked(target);
@@ -109,7 +112,8 @@ impl Machine {
         // A retry does not hide what it retries, nor does one more write that it is one of many.
         let failed = tracked.failure.as_deref().map(NodeState::of_failure).or_else(|| unrest(tracked));
         let our_uid = tracked.uid().map(str::to_owned);
-        self.apply(walk, target, Wish { guard, kind, ..Wish::new(body, manager) }, our_uid);
+        let wish = Wish { guard, kind, carries_secret, ..Wish::new(body, manager) };
+        self.apply(walk, target, wish, our_uid);
         Some(failed.unwrap_or_else(writing))
     }
 
@@ -122,7 +126,7 @@ impl Machine {
     }
 
     pub(super) fn apply(&mut self, walk: &mut Walk, target: &ObjectRef, wish: Wish, our_uid: Option<String>) {
-        let Wish { body, manager, guard, kind, .. } = wish;
+        let Wish { body, manager, guard, kind, carries_secret, .. } = wish;
         let tracked = self.objects.entry(target.clone()).or_default();
         if tracked.busy || !tracked.may_try(&body, walk.now) {
             return;
@@ -138,6 +142,7 @@ impl Machine {
             our_uid,
             applyset: self.task.applyset(),
             kind: kind.cloned(),
+            carries_secret,
         })));
     }
 

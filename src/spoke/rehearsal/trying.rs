@@ -189,7 +189,7 @@ impl Stage<'_> {
             }
             _ => {}
         }
-        self.refused(of, (perform::trouble(error), redacted::text(object, error)), live)
+        self.refused(of, (perform::trouble(error), redacted::of_apply(of.apply, error)), live)
     }
 
     fn refused(&self, of: &Try<'_>, (trouble, why): (Trouble, String), live: Option<&Arc<Value>>) -> Answer {
