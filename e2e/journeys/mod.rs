@@ -59,6 +59,7 @@ type Run = (&'static str, fn(&Stand) -> anyhow::Result<()>);
 /// The stands that the trials share.
 pub struct Stands {
     calm: Lazy,
+    restarts: Lazy,
     faults: Lazy,
     scenarios: Lazy,
 }
@@ -67,6 +68,7 @@ impl Default for Stands {
     fn default() -> Self {
         Self {
             calm: Lazy::new(|| Stand::start("calm", &["eu", "us", "ap"], Programs::Workloads)),
+            restarts: Lazy::new(|| Stand::start("restarts", &["eu", "us", "ap"], Programs::Workloads)),
             faults: Lazy::new(|| Stand::start("faults", &["eu", "us", "ap"], Programs::ServerOnly)),
             scenarios: Lazy::new(scenarios::stand),
         }
@@ -101,10 +103,6 @@ impl Stands {
             rollout_facts::TRIALS,
             rollout_kinds::TRIALS,
             rollout_said::TRIALS,
-            faults_restart::TRIALS,
-            faults_settled::TRIALS,
-            rollout::FAULTS,
-            rollout_lives::FAULTS,
         ]
         .concat();
         let calm = calm.into_iter().map(|run| trial(&INSTANCES, &self.calm, run));
@@ -113,8 +111,11 @@ impl Stands {
         calm.chain(long).chain(fleets::trials()).collect()
     }
 
-    /// Of the stands where clusters are lost. They run after those of [`CLUSTERS`], which take less time than [`Self::calm`].
+    /// Of the stands where the controller is killed, or clusters are lost. They run after those of [`CLUSTERS`], so that both
+    /// lanes end at about the same time.
     pub fn stormy(&self) -> Vec<Trial> {
+        let restarts =
+            [faults_restart::TRIALS, faults_settled::TRIALS, rollout::FAULTS, rollout_lives::FAULTS].concat();
         let faults = [
             faults_spoke_down::TRIALS,
             faults_isolation::TRIALS,
@@ -123,11 +124,13 @@ impl Stands {
         ]
         .concat();
         let faults = faults.into_iter().map(|run| trial(&CLUSTERS, &self.faults, run));
-        faults.chain(scenarios::trials(&self.scenarios)).collect()
+        let restarts = restarts.into_iter().map(|run| trial(&CLUSTERS, &self.restarts, run));
+        restarts.chain(faults).chain(scenarios::trials(&self.scenarios)).collect()
     }
 
     pub fn end(&self) {
         self.calm.end();
+        self.restarts.end();
         self.faults.end();
         self.scenarios.end();
     }
