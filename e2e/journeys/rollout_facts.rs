@@ -115,6 +115,8 @@ fn on_hub(stand: &Stand) -> Result<()> {
     remains(["new one", "one"])?;
     kind.edit("a", "{text: two}")?;
     wait(["new two", "two"])?;
+    // What the mirror says of it is written a moment later.
+    remains(["new two", "two"])?;
     restart_without_writes(stand, &["eu"])?;
     remains(["new two", "two"])?;
     stand.api("hub").delete(&kind.beside("configmaps/a"))?;
