@@ -22,6 +22,11 @@ pub fn stable<C>(records: &Records<C>) -> Option<&Recorded<C>> {
     records.values().rev().find(|version| version.stable)
 }
 
+/// Whether a version is of a rollout that ended. Numbers only rise, so it is below all that are on record now.
+pub fn is_ended<C>(records: &Records<C>, number: u64) -> bool {
+    !records.contains_key(&number) && records.keys().next().is_none_or(|first| number < *first)
+}
+
 /// The number of the version that is wanted now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {

@@ -86,17 +86,15 @@ impl Known<'_> {
         moved.contact_since = begun.or(moved.contact_since);
     }
 
-    /// Whether a mark is of a rollout that ended: what came after it was on no record, and may be there instead. Numbers only
-    /// rise, so it is below all that are on record now; or the cluster runs by another graph than the mark says.
+    /// Whether a mark is of a rollout that ended: what came after it was on no record, and may be there instead. Or the cluster
+    /// runs by another graph than the mark says.
     fn is_leftover(&self, mark: Mark, report: &Report) -> bool {
-        let first = self.versions.keys().next();
-        match self.versions.get(&mark.version) {
-            None => first.is_none_or(|first| mark.version < *first),
-            Some(Recorded { content, .. }) => {
-                let tells = !only_looked(report) && !report.does_not_fit() && !content.graph.is_empty();
-                tells && *content.graph != *report.revision
-            }
-        }
+        let tells = !only_looked(report) && !report.does_not_fit();
+        let differs = |Recorded { content, .. }: &Recorded<Content>| {
+            tells && !content.graph.is_empty() && *content.graph != *report.revision
+        };
+        versions::is_ended(self.versions, mark.version)
+            || self.versions.get(&mark.version).is_some_and(differs)
     }
 
     /// The version that an earlier life of the hub sent to a cluster in its turn, and which is not what stands there: it did

@@ -542,11 +542,9 @@ fn by_itself(own: &Itself) -> Assigned {
     }
 }
 
-/// Whether what is known of a pair is a mark of a rollout that ended. Numbers only rise, so such a mark is below all that are
-/// on record now.
+/// Whether what is known of a pair is a mark of a rollout that ended.
 fn is_ended(versions: &Records<Revision>, assigned: Assigned) -> bool {
-    let Assigned::Marked(Mark { version, .. }) = assigned else { return false };
-    !versions.contains_key(&version) && versions.keys().next().is_none_or(|first| version < *first)
+    matches!(assigned, Assigned::Marked(mark) if versions::is_ended(versions, mark.version))
 }
 
 /// The same, or the pair runs by another graph than its mark says.
