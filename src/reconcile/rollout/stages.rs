@@ -119,8 +119,8 @@ impl Wave {
     }
 }
 
-/// Where a cluster stands in a rollout.
-#[derive(Clone, Debug, PartialEq)]
+/// Where a cluster stands in a rollout. Many clusters stand at the same place, and share it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     pub stage: usize,
     pub wave: Wave,
@@ -136,7 +136,7 @@ pub fn places<'c>(
     clusters: impl Iterator<Item = &'c ClusterName>,
     matches: impl Fn(usize, &ClusterName) -> bool,
     label: impl Fn(&ClusterName, &str) -> Option<Arc<str>>,
-) -> BTreeMap<ClusterName, Place> {
+) -> BTreeMap<ClusterName, Arc<Place>> {
     let mut members: Vec<Vec<Member>> = vec![Vec::new(); rules.stages.len()];
     for name in clusters {
         let stage = (0..rules.rest()).find(|n| matches(*n, name)).unwrap_or(rules.rest());
@@ -145,6 +145,7 @@ pub fn places<'c>(
     }
     let mut places = BTreeMap::new();
     for (stage, members) in members.into_iter().enumerate() {
+        let mut waves = BTreeMap::new();
         let number = |text: &str| text.trim().parse::<f64>().ok().filter(|n| n.is_finite());
         let numbers = members.iter().filter_map(|(_, order)| order.as_deref()).all(|o| number(o).is_some());
         for (name, order) in members {
@@ -154,7 +155,8 @@ pub fn places<'c>(
                     number(&order).filter(|_| numbers).map_or_else(|| Wave::Text(order.clone()), Wave::Number)
                 }
             };
-            places.insert(name.clone(), Place { stage, wave });
+            let place = waves.entry(wave.clone()).or_insert_with(|| Arc::new(Place { stage, wave }));
+            places.insert(name.clone(), place.clone());
         }
     }
     places

@@ -19,7 +19,7 @@ pub use told::{News, Told, WrittenState};
 
 use super::Mark;
 use super::approving::Approves;
-use super::stages::{Place, Rules, Wave};
+use super::stages::{Place, Rules};
 use super::versions::{self, Records, Target};
 use crate::api::names::ClusterName;
 use judging::Judged;
@@ -72,7 +72,7 @@ pub struct Read {
 /// What is known of a cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
-    pub place: Place,
+    pub place: Arc<Place>,
     pub contact: Contact,
     pub version: Version,
     /// When its version was sent there, in seconds.
@@ -148,7 +148,7 @@ pub struct Admission<K = ClusterName> {
 }
 
 /// When its turn is, within its stage.
-type Turn<K> = (u8, Wave, K);
+type Turn<K> = (u8, Arc<Place>, K);
 
 #[derive(Clone, Debug, PartialEq)]
 struct Tally<K> {
@@ -222,7 +222,8 @@ enum Barrier {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unit<K = ClusterName> {
     frame: Frame,
-    entries: BTreeMap<K, Entry>,
+    /// Behind a pointer each: a map keeps room for as many again.
+    entries: BTreeMap<K, Box<Entry>>,
     tallies: Vec<Tally<K>>,
     /// When time alone may change how far a cluster is.
     times: BTreeSet<(u64, K)>,
@@ -296,7 +297,8 @@ impl<K: Ord + Clone + Display> Unit<K> {
 
     /// The instance is to be there no more.
     pub fn drop(&mut self, name: &K) {
-        let Some(Entry { pair, judged }) = self.entries.remove(name) else { return };
+        let Some(entry) = self.entries.remove(name) else { return };
+        let Entry { pair, judged } = *entry;
         let stage = self.stage_of(&pair);
         self.connecting -= usize::from(pair.contact == Contact::Connecting);
         self.empty.remove(name);
@@ -313,10 +315,10 @@ impl<K: Ord + Clone + Display> Unit<K> {
         *tally.of(judged.state) -= 1;
         tally.slots -= usize::from(judged.slot);
         if let Some(rank) = judged.rank {
-            tally.queue.remove(&(rank, pair.place.wave.clone(), name.clone()));
+            tally.queue.remove(&(rank, pair.place.clone(), name.clone()));
         }
         if let Some(rank) = judged.reads {
-            tally.stale.remove(&(rank, pair.place.wave.clone(), name.clone()));
+            tally.stale.remove(&(rank, pair.place.clone(), name.clone()));
         }
     }
 
@@ -346,15 +348,15 @@ impl<K: Ord + Clone + Display> Unit<K> {
             *tally.of(judged.state) += 1;
             tally.slots += usize::from(judged.slot);
             if let Some(rank) = judged.rank {
-                tally.queue.insert((rank, pair.place.wave.clone(), name.clone()));
+                tally.queue.insert((rank, pair.place.clone(), name.clone()));
             } else if judged.state == State::Held {
                 tally.refused.insert(name.clone());
             }
             if let Some(rank) = judged.reads {
-                tally.stale.insert((rank, pair.place.wave.clone(), name.clone()));
+                tally.stale.insert((rank, pair.place.clone(), name.clone()));
             }
         }
-        self.entries.insert(name.clone(), entry);
+        self.entries.insert(name.clone(), Box::new(entry));
     }
 
     /// What time alone changes.
@@ -439,9 +441,9 @@ impl<K: Ord + Clone + Display> Unit<K> {
 
     /// Whether no member goes by anything but the target, whether there is contact or not.
     pub fn is_everywhere(&self) -> bool {
-        self.entries.values().all(|Entry { pair, judged }| match judged.state {
+        self.entries.values().all(|entry| match entry.judged.state {
             State::Done => true,
-            State::Deferred => pair.same || pair.version == Version::Number(self.frame.target),
+            State::Deferred => entry.pair.same || entry.pair.version == Version::Number(self.frame.target),
             _ => false,
         })
     }

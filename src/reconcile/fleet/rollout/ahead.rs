@@ -97,7 +97,7 @@ fn ahead<K: Ord + Clone + Display, C: PartialEq>(
 }
 
 /// All are within reach, and well.
-fn pair(place: Place, stands: Stands) -> Pair {
+fn pair(place: Arc<Place>, stands: Stands) -> Pair {
     Pair {
         place,
         contact: Contact::Ready(0),
@@ -137,7 +137,7 @@ mod tests {
         let approvals = approvals.iter().map(|(number, stage)| (*number, Arc::from(*stage))).collect();
         let stands = Stands { version: Version::Number(8), same: false };
         let pairs = [("eu", 0), ("us", 1), ("ap", 1)]
-            .map(|(name, stage)| (ClusterName::new(name), pair(Place { stage, wave: Wave::Last }, stands)));
+            .map(|(name, stage)| (ClusterName::new(name), pair(Arc::new(Place { stage, wave: Wave::Last }), stands)));
         let known =
             Known { records: &records, approvals: &approvals, wanted: &wanted.to_owned(), written: None };
         let Ahead { version, course, .. } = ahead(&rules, &known, pairs.to_vec());

@@ -185,7 +185,7 @@ impl Known<'_> {
         &self,
         situation: Situation,
         name: &ClusterName,
-        place: Place,
+        place: Arc<Place>,
         pair: &mut Pair,
     ) -> unit::Pair {
         let inputs = situation.inputs;

@@ -141,7 +141,7 @@ struct Kept {
     assigned: Assigned,
     /// Hash of the graph that it runs by, as far as that is known.
     runs: Option<Arc<str>>,
-    place: Place,
+    place: Arc<Place>,
     ceiling: Option<u64>,
     report: Option<Arc<Report>>,
     well_since: Option<u64>,

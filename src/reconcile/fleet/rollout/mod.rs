@@ -72,7 +72,6 @@ pub(super) struct Rolling {
     wanted: Arc<Content>,
     target: Target,
     unit: Unit,
-    places: BTreeMap<ClusterName, stages::Place>,
     /// Of the versions on record that have overrides, by number, with the content that they were read for.
     overlays: BTreeMap<u64, (Arc<Content>, Arc<Overlay>)>,
     /// Those say whom the overrides reach.
@@ -121,7 +120,7 @@ impl Rolling {
 
     /// Whether it says what this cluster is to have.
     pub fn moves(&self, name: &ClusterName) -> bool {
-        self.places.contains_key(name)
+        self.unit.pair(name).is_some()
     }
 
     /// The content that all are to have.
@@ -233,15 +232,14 @@ impl Fleet {
             wanted,
             target,
             unit,
-            places,
             overlays,
             placements,
             graphs,
             progress,
             is_everywhere: false,
         };
-        for name in &members {
-            self.look_at_pair(&mut rolling, situation, name, now);
+        for (name, place) in places {
+            self.look_at_pair(&mut rolling, situation, (&name, place), now);
         }
         self.rolling = Some(Box::new(rolling));
         self.roll_on(step, situation);
@@ -258,8 +256,18 @@ impl Fleet {
         content.graph.is_empty() || members.iter().filter(is_ready).all(runs)
     }
 
-    fn look_at_pair(&mut self, rolling: &mut Rolling, situation: Situation, name: &ClusterName, now: u64) {
-        let Some(place) = rolling.places.get(name).cloned() else { return };
+    fn look_again(&mut self, rolling: &mut Rolling, situation: Situation, name: &ClusterName, now: u64) {
+        let Some(place) = rolling.unit.pair(name).map(|pair| pair.place.clone()) else { return };
+        self.look_at_pair(rolling, situation, (name, place), now);
+    }
+
+    fn look_at_pair(
+        &mut self,
+        rolling: &mut Rolling,
+        situation: Situation,
+        (name, place): (&ClusterName, Arc<stages::Place>),
+        now: u64,
+    ) {
         let pair = self.pairs.at(name);
         let known = Known { reported: self.reports.entry(name), ..rolling.known(now) };
         known.assign(situation, name, pair);
@@ -286,7 +294,7 @@ impl Fleet {
     /// Something of this cluster is new.
     pub(super) fn roll_news(&mut self, situation: Situation, name: &ClusterName) {
         let Some(mut rolling) = self.rolling.take() else { return };
-        self.look_at_pair(&mut rolling, situation, name, marks::seconds(situation.inputs.now));
+        self.look_again(&mut rolling, situation, name, marks::seconds(situation.inputs.now));
         self.rolling = Some(rolling);
     }
 
@@ -309,7 +317,7 @@ impl Fleet {
         for (name, mark) in &turns {
             let moved = self.pairs.at(name).moved.get_or_insert_default();
             (moved.assigned, moved.well_since, moved.facts) = (Assigned::Marked(*mark), None, None);
-            self.look_at_pair(&mut rolling, situation, name, now);
+            self.look_again(&mut rolling, situation, name, now);
         }
         let read = rolling.unit.read_anew(ready);
         for Admission { cluster, unjudged } in &read {
@@ -317,7 +325,7 @@ impl Fleet {
             let moved = self.pairs.at(cluster).moved.get_or_insert_default();
             moved.facts = facts.map(|facts| Arc::new(facts.at(now, *unjudged)));
             moved.well_since = None;
-            self.look_at_pair(&mut rolling, situation, cluster, now);
+            self.look_again(&mut rolling, situation, cluster, now);
         }
         self.keep_records(step, situation, &rolling, ready);
         let mut progress = rolling.unit.progress();

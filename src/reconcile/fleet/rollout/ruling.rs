@@ -102,7 +102,7 @@ impl Ruling {
         labels: &BTreeMap<String, String>,
         key: &InstanceKey,
         (name, cluster): (&ClusterName, Option<&ClusterState>),
-    ) -> Place {
+    ) -> Arc<Place> {
         let is_in = |filter: &Filter, c: &ClusterState| {
             filter.matches(name, &c.view.labels, c.view.local, c.facts.as_deref()) == Match::Yes
         };
@@ -120,14 +120,14 @@ impl Ruling {
             Some((_, Ok(number))) if number.is_finite() => Wave::Number(number),
             Some((label, _)) => Wave::Text(label.as_str().into()),
         };
-        Place { stage, wave }
+        Arc::new(Place { stage, wave })
     }
 
     pub fn places<'c>(
         &self,
         known: impl Fn(&ClusterName) -> Option<&'c ClusterState>,
         clusters: &BTreeSet<ClusterName>,
-    ) -> BTreeMap<ClusterName, Place> {
+    ) -> BTreeMap<ClusterName, Arc<Place>> {
         let is_in = |filter: &Filter, name: &ClusterName, c: &ClusterState| {
             filter.matches(name, &c.view.labels, c.view.local, c.facts.as_deref()) == Match::Yes
         };

@@ -2,7 +2,7 @@
 //! approvals, clusters that come, go and change their stage, crashes between any two writes, and calls that land late.
 
 use super::*;
-use crate::reconcile::rollout::stages::{Limit, Stage};
+use crate::reconcile::rollout::stages::{Limit, Stage, Wave};
 use crate::reconcile::rollout::versions::{self, Recorded, Records, Target};
 use proptest::prelude::*;
 
@@ -305,7 +305,7 @@ impl World {
         let content = runs.and_then(|m| self.records.get(&m.version)).map(|v| *v.content);
         let condition = if answered { site.condition.clone() } else { Condition::Moving };
         Pair {
-            place: Place { stage: site.stage, wave: Wave::Last },
+            place: Place { stage: site.stage, wave: Wave::Last }.into(),
             contact: site.contact,
             version: runs.map_or(Version::Nothing, |m| Version::Number(m.version)),
             admitted: runs.map_or(0, |m| m.since),

@@ -1,7 +1,7 @@
 //! One rule a case.
 
 use super::*;
-use crate::reconcile::rollout::stages::{Limit, Stage};
+use crate::reconcile::rollout::stages::{Limit, Stage, Wave};
 
 fn stage(name: &str, max: u32, soak: u64, approval: bool) -> Stage {
     Stage { name: name.into(), max_concurrent: Limit::Number(max), order_by: None, soak, approval }
@@ -25,7 +25,7 @@ fn frame(max_failures: u32) -> Frame {
 
 fn pair(stage: usize, version: Version, condition: Condition) -> Pair {
     Pair {
-        place: Place { stage, wave: Wave::Last },
+        place: Place { stage, wave: Wave::Last }.into(),
         contact: Contact::Ready(0),
         version,
         admitted: 1_000,
@@ -360,7 +360,7 @@ fn who_is_out_of_reach_or_has_nothing_is_not_read_anew() {
 #[test]
 fn a_soak_holds_the_place_of_one_that_was_read_anew() {
     let since =
-        |at| Pair { place: Place { stage: 0, wave: Wave::Last }, ..anew(1_000, Condition::Active(at)) };
+        |at| Pair { place: Place { stage: 0, wave: Wave::Last }.into(), ..anew(1_000, Condition::Active(at)) };
     let frame = Frame { stable: Some(8), goes_back: true, ..frame(0) };
     let mut unit = unit(frame, &[("a", since(1_005)), ("b", stale(0, WELL))]);
     assert_eq!((read_anew(&unit), unit.next()), (vec![], Some(1_035)));
