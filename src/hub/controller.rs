@@ -137,7 +137,11 @@ impl Hub {
                 }
                 Turn::Step => {
                     let now = self.ctx.clock.now();
-                    self.instances(|i| i.step_next(&now));
+                    let awaited =
+                        self.instances(|i| i.step_next(&now).is_some_and(|key| i.was_awaited(&key)));
+                    if awaited {
+                        self.settle.want(now.at);
+                    }
                 }
                 Turn::Pause => {}
             }

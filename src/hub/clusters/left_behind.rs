@@ -281,6 +281,7 @@ mod tests {
             group_kinds: BTreeSet::from(["ConfigMap".to_owned()]),
             since: "2026-01-01T00:00:00Z".into(),
             stays: false,
+            stays_while_it_lives: false,
         }
     }
 

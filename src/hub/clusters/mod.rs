@@ -259,15 +259,15 @@ impl Clusters {
         let name = ClusterName::new(&change.key.name);
         match &change.after {
             Some(object) => {
+                // Its deletion was not seen: what is known of the one of that name before says nothing of this one.
+                if change.before.as_ref().is_some_and(|before| before.uid() != object.uid()) {
+                    self.forget(ctx, &name);
+                }
                 self.register_waiting(ctx, &name);
                 self.reconcile(ctx, object)
             }
             None => {
-                for due in [Due::Write, Due::TryAgain, Due::Departure, Due::Count] {
-                    self.timers.settled(&due(name.clone()));
-                }
-                self.entries.remove(&name);
-                ctx.metrics.forget(name.as_str());
+                self.forget(ctx, &name);
                 let mut effects = vec![Effect::Changed(name)];
                 // Its Secret, if it still asks for a Cluster, makes a new one; a twin may be free now.
                 let all: Vec<Arc<Object>> =
@@ -279,6 +279,14 @@ impl Clusters {
                 effects
             }
         }
+    }
+
+    fn forget(&mut self, ctx: &Context, name: &ClusterName) {
+        for due in [Due::Write, Due::TryAgain, Due::Departure, Due::Count] {
+            self.timers.settled(&due(name.clone()));
+        }
+        self.entries.remove(name);
+        ctx.metrics.forget(name.as_str());
     }
 
     fn retry_twins(&mut self, ctx: &Context) -> Vec<Effect> {
@@ -464,7 +472,7 @@ impl Clusters {
         if !left.is_empty() {
             let names: Vec<&str> = left.iter().map(String::as_str).collect();
             let message = format!(
-                "content of {} stays there; it is on record, and cleaned if that cluster is registered again",
+                "content of {} stays there; it is on record: once that cluster is registered again, what no instance has any more is cleaned",
                 crate::api::text::few(&names, 5)
             );
             ctx.publish(&entry.object, true, "LeftBehind", message);

@@ -133,7 +133,8 @@ impl Instances {
         let names = fleet.spokes().chain(on_hub.as_ref().map(|own| &own.name));
         let on = names.map(|name| (name.clone(), fleet.heard(name, object.uid()).cloned())).collect();
         let was = |name: &ClusterName| fleet.was(object, name);
-        let seen = Seen { key, labels: &object.labels(), ceiling, was: &was, on, on_hub };
+        let (labels, suspended) = (&object.labels(), object.is_suspended());
+        let seen = Seen { key, labels, suspended, ceiling, was: &was, on, on_hub };
         let inputs = KindInputs {
             gk: &key.gk,
             by: &by,

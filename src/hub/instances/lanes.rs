@@ -54,7 +54,6 @@ impl Lanes {
     pub fn has_work(&self, now: Moment) -> bool {
         !self.quick.is_empty() || (!self.slow.is_empty() && now >= self.pause_until)
     }
-    #[cfg(test)]
     pub fn has(&self, key: &InstanceKey) -> bool {
         self.queued.contains(key)
     }

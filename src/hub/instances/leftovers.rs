@@ -50,6 +50,7 @@ impl Instances {
             std::mem::take(&mut self.let_go).into_iter().partition(|(name, left)| self.holds(name, left));
         self.let_go = held;
         self.unjudged.extend(gone);
+        self.undecided.clear();
         for (name, left) in std::mem::take(&mut self.unjudged) {
             if self.clusters.get(&name).is_some_and(|c| c.view.leaving && !c.delete_on_leave) {
                 // Deregistered as it is: the record is read again when it is registered again.
@@ -64,10 +65,18 @@ impl Instances {
             let instance = kind.and_then(|k| k.view.get(&Key::new(&key.namespace, &key.name)));
             let same = instance.map(|i| &i.object).filter(|i| i.uid() == left.hub_uid);
             let slot = kind.and_then(|k| k.slots.get(&key));
-            if same.is_some() && slot.is_some_and(|s| !s.fleet.is_recorded()) {
+            let lives = same.filter(|i| !i.is_deleting());
+            if lives.is_some() && !self.is_decided(&key) {
+                // It may be wanted there: nobody looked at it since the cluster can be talked to.
+                self.undecided.insert(key);
+                self.unjudged.push((name, left));
+            } else if lives.is_some() && slot.is_some_and(|s| s.fleet.spokes().any(|spoke| *spoke == name)) {
+                // That it goes there is about to be recorded.
+                self.unjudged.push((name, left));
+            } else if same.is_some() && slot.is_some_and(|s| !s.fleet.is_recorded()) {
                 // Where it goes is being written right now.
                 self.unjudged.push((name, left));
-            } else if same.is_some_and(|i| !i.is_deleting() && self.names_unregistered(i)) {
+            } else if lives.is_some_and(|i| self.names_unregistered(i)) {
                 // Perhaps this cluster under its former name: nobody is asked to delete running workloads by a rename.
                 self.unjudged.push((name, left));
             } else if same.is_some_and(|i| Fleet::holds(i).contains(&name) && self.is_let_go(i, &name)) {
@@ -76,7 +85,7 @@ impl Instances {
             } else if same.is_some_and(|i| Fleet::holds(i).contains(&name)) {
                 // It is placed there again: its own record tells what to do from now on.
                 self.ask(Effect::ForgetLeft(name, left.hub_uid));
-            } else if left.stays {
+            } else if left.stays || (left.stays_while_it_lives && lives.is_some()) {
                 // Whoever let go said that it stays, until the instance is placed there again.
                 self.unjudged.push((name, left));
             } else {
@@ -86,6 +95,17 @@ impl Instances {
                 self.cleaning.insert((name, key), left);
             }
         }
+    }
+
+    /// Whether the machine of an instance decided by all that is known now.
+    fn is_decided(&self, key: &InstanceKey) -> bool {
+        let slot = self.kinds.get(&key.gk).and_then(|kind| kind.slots.get(key));
+        slot.is_some_and(|slot| slot.stepped) && !self.lanes.has(key)
+    }
+
+    /// Whether leftovers waited for what was decided of this instance.
+    pub fn was_awaited(&mut self, key: &InstanceKey) -> bool {
+        self.undecided.remove(key)
     }
 
     /// Whether the instance still says that it is there.
@@ -124,9 +144,13 @@ impl Instances {
 mod tests {
     use super::*;
     use crate::api::names::{Gvk, HubId};
+    use crate::graph::patch::merge;
     use crate::hub::definitions;
-    use crate::reconcile::fleet::ClusterState;
+    use crate::hub::instances::Outcome;
+    use crate::reconcile::Now;
+    use crate::reconcile::fleet::aggregate::ClusterHealth;
     use crate::reconcile::fleet::placement::DefaultPlacement;
+    use crate::reconcile::fleet::{ClusterState, FleetAction};
     use crate::spoke::watch::Listed;
     use serde_json::json;
 
@@ -138,22 +162,35 @@ mod tests {
         ClusterName::new("eu")
     }
 
-    /// A hub on which `eu` is registered; an instance that names `former` has left something there.
+    fn left(stays: &str) -> Left {
+        let mut left = json!({"hubUid": "u", "group": "kro.run", "version": "v1alpha1", "kind": "App", "namespace": "shop",
+            "name": "web", "groupKinds": ["ConfigMap"], "since": "2026-01-01T00:00:00Z"});
+        left[stays] = json!(true);
+        serde_json::from_value(left).unwrap()
+    }
+
+    /// A hub on which `eu` and `us` are registered; an instance that names `former` has left something on `eu`.
     fn hub(definition: bool) -> Instances {
+        let mut instances = with_instance(definition.then_some("former"));
+        instances.returned(&eu(), vec![left("-")]);
+        instances
+    }
+
+    /// Where the instance says that it goes, if there is one.
+    fn with_instance(clusters: Option<&str>) -> Instances {
         let mut instances = Instances::new(HubId::new("h"), DefaultPlacement::Local);
-        instances.cluster_changed(&eu(), ClusterState::default());
-        if definition {
+        let ready = ClusterState { health: ClusterHealth::Ready, ..ClusterState::default() };
+        instances.cluster_changed(&eu(), ready.clone());
+        instances.cluster_changed(&ClusterName::new("us"), ready);
+        if let Some(clusters) = clusters {
             let gvk = Gvk::new("kro.run", "v1alpha1", "App");
             instances.serve(definitions::Effect::Watch { gvk, plural: "apps".into() });
             let object = json!({"apiVersion": "kro.run/v1alpha1", "kind": "App", "metadata": {"name": "web", "namespace": "shop",
-                "uid": "u", "resourceVersion": "1", "annotations": {"hub.kro.run/clusters": "former"}}});
+                "uid": "u", "resourceVersion": "1", "annotations": {"hub.kro.run/clusters": clusters}}});
             instances.seen(&gk(), Listed::Started);
             instances.seen(&gk(), Listed::Object(object));
             instances.seen(&gk(), Listed::Done(1));
         }
-        let left = json!({"hubUid": "u", "group": "kro.run", "version": "v1alpha1", "kind": "App", "namespace": "shop",
-            "name": "web", "groupKinds": ["ConfigMap"], "since": "2026-01-01T00:00:00Z"});
-        instances.returned(&eu(), vec![serde_json::from_value(left).unwrap()]);
         instances
     }
 
@@ -165,6 +202,62 @@ mod tests {
         instances.take_effects().iter().any(|effect| matches!(effect, Effect::Send(_, ToSpoke::Task(_))))
     }
 
+    /// Every instance is looked at.
+    fn step(instances: &mut Instances) {
+        while instances.step_next(&Now::default()).is_some() {}
+    }
+
+    /// Where the instance goes is on record.
+    fn records(instances: &mut Instances) {
+        for effect in instances.take_effects() {
+            if let Effect::Request(target, FleetAction::PatchMeta { body }) = effect {
+                let mut value = target.object.0.clone();
+                merge(&mut value, &body);
+                merge(&mut value, &json!({"metadata": {"resourceVersion": "2"}}));
+                let now = Now::default();
+                instances.outcome(&target.key, target.object.uid(), Outcome::Meta(Ok(value)), &now);
+            }
+        }
+        step(instances);
+    }
+
+    #[test]
+    fn nothing_is_cleaned_before_its_instance_was_looked_at_nor_where_it_goes() {
+        for (clusters, cleaned) in [("*", false), ("eu", false), ("us", true)] {
+            let mut instances = with_instance(Some(clusters));
+            instances.returned(&eu(), vec![left("-")]);
+            assert!(!cleans(&mut instances, true), "{clusters}: nobody looked at it");
+            assert!(instances.was_awaited(&left("-").key()));
+            step(&mut instances);
+            records(&mut instances);
+            assert_eq!(cleans(&mut instances, true), cleaned, "{clusters}");
+            assert!(!instances.was_awaited(&left("-").key()));
+        }
+    }
+
+    #[test]
+    fn what_a_deregistered_cluster_kept_stays_while_its_instance_lives() {
+        for (stays, lives, goes) in
+            [("staysWhileItLives", false, true), ("stays", false, false), ("-", true, true)]
+        {
+            let mut instances = with_instance(Some("us"));
+            instances.returned(&eu(), vec![left(stays)]);
+            step(&mut instances);
+            records(&mut instances);
+            assert_eq!(cleans(&mut instances, true), lives, "{stays}");
+            if !lives {
+                let mut gone = with_instance(Some("us"));
+                gone.seen(
+                    &gk(),
+                    Listed::Left(json!({"apiVersion": "kro.run/v1alpha1", "kind": "App",
+                    "metadata": {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "2"}})),
+                );
+                gone.returned(&eu(), vec![left(stays)]);
+                assert_eq!(cleans(&mut gone, true), goes, "{stays}: the instance is gone");
+            }
+        }
+    }
+
     #[test]
     fn what_an_abandoned_definition_left_is_cleaned_by_nobody() {
         let mut registered_again = hub(false);
@@ -173,6 +266,7 @@ mod tests {
         assert!(cleans(&mut hub(false), false));
         // What waits while the definition serves goes on waiting.
         let mut renamed = hub(true);
+        step(&mut renamed);
         assert!(!cleans(&mut renamed, true), "perhaps it is `former` under another name");
         renamed.serve(definitions::Effect::Stop(gk()));
         assert!(!cleans(&mut renamed, true));

@@ -73,6 +73,8 @@ struct Slot {
     /// What the API server said to a status that it refuses for good, once that was told.
     told: Option<String>,
     fleet: Fleet,
+    /// Its machine saw all of it since its turn came last.
+    stepped: bool,
     /// Its status took long to evaluate.
     slow: bool,
     crash: Option<Crash>,
@@ -172,6 +174,8 @@ pub(super) struct Instances {
     undiscovered: BTreeMap<(ClusterName, GroupKind), Vec<(InstanceKey, String)>>,
     /// Leftovers that nobody could judge yet, because their kind was not yet listed.
     unjudged: Vec<(ClusterName, Left)>,
+    /// Instances of some of these that are to be looked at first.
+    undecided: BTreeSet<InstanceKey>,
     /// What was just put on record as left there for good, and is held until the instance says so too.
     let_go: Vec<(ClusterName, Left)>,
     /// Instances that a change of a cluster was found not to concern.
@@ -200,6 +204,7 @@ impl Instances {
             cleaning: BTreeMap::new(),
             undiscovered: BTreeMap::new(),
             unjudged: Vec::new(),
+            undecided: BTreeSet::new(),
             let_go: Vec::new(),
             #[cfg(test)]
             passed_over: BTreeSet::new(),
@@ -347,6 +352,7 @@ impl Instances {
                         quiet_until: Moment::START,
                         runs: Runs::default(),
                         pin_told: None,
+                        stepped: false,
                         open: None,
                     };
                     if let Some(before) = kind.slots.insert(key.clone(), Box::new(slot)) {

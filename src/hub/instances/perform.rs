@@ -4,7 +4,7 @@ use super::reported::write_report;
 use super::rollouts::write_version;
 use super::{Outcome, Target};
 use crate::api::Object;
-use crate::api::keys::{hub, kro};
+use crate::api::keys::kro;
 use crate::api::names::ClusterName;
 use crate::hub::Event;
 use crate::hub::clusters::Clusters;
@@ -65,13 +65,10 @@ async fn perform(
     match action {
         FleetAction::RecordLeft { cluster, left } => {
             let (id, known) = record;
+            let becomes = left.becomes();
             let result = record_left(ctx, id, *known, left).await;
             if result.is_ok() {
-                let message = format!(
-                    "content on cluster {cluster} is left behind; it is cleaned if that cluster is registered again \
-                     (annotation {}, or deregistration)",
-                    hub::RELEASE
-                );
+                let message = format!("content on cluster {cluster} is left behind: {becomes}");
                 ctx.publish(&target.object, false, "LeftBehind", message);
             }
             Some(Outcome::Left(cluster, result))

@@ -22,6 +22,7 @@ impl Instances {
         let gates = kind.gates(&key, &self.policies);
         let slot = kind.slots.get_mut(&key)?;
         let object = slot.open(&stored, now.at);
+        slot.stepped = false;
         self.awake.stepped(&key, now.at);
         let pins = self.policies.pins(&key, &object);
         if !self.obeys_pins(&key, &object, &pins, now) {
@@ -68,6 +69,7 @@ impl Instances {
             })
         });
         slot.crash = None;
+        slot.stepped = stepped.is_some();
         if slot.counts_anew(&short) {
             self.counted.insert(key.gk.clone());
         }

@@ -345,11 +345,12 @@ fn is_renamed(
 }
 
 /// Whether what is left of an instance stays on a cluster and on record: its words name a cluster that nobody knows,
-/// which may be this one under its former name.
-fn is_perhaps_renamed(world: &World, site: &ClusterName, key: &InstanceKey) -> bool {
+/// which may be this one under its former name; or the cluster was deregistered as it was, and the instance goes elsewhere.
+fn stays_there(world: &World, site: &ClusterName, key: &InstanceKey) -> bool {
     let Some(instance) = world.sites[&hub_site()].server.object(&key.object()) else { return false };
-    let recorded = world.left.0.get(site).is_some_and(|l| l.contains_key(instance.uid()));
-    recorded && names_unknown(world, &instance)
+    let recorded = world.left.0.get(site).and_then(|left| left.get(instance.uid()));
+    let goes_there = chooses(&instance, site, world.sites[site].tier);
+    recorded.is_some_and(|left| names_unknown(world, &instance) || (left.stays_while_it_lives && !goes_there))
 }
 
 /// Whether a hub that lost its memory cannot know of what it left on a site: no mirror names an instance that it has.
@@ -547,14 +548,14 @@ pub fn at_rest(world: &World) -> Vec<String> {
             }
             // What a hub forgot is listed, never cleaned.
             let forgotten = world.laws.amnesia && is_forgotten(world, name, &key);
-            if !forgotten && !is_perhaps_renamed(world, name, &key) {
+            if !forgotten && !stays_there(world, name, &key) {
                 bad.push(format!("{name}: {target} is left over"));
             }
         }
     }
     // A record of an instance that was forgotten meanwhile is read when its cluster connects anew.
     for (name, left) in world.left.0.iter().filter(|_| !world.laws.amnesia) {
-        for entry in left.values().filter(|l| !is_perhaps_renamed(world, name, &l.key())) {
+        for entry in left.values().filter(|l| !stays_there(world, name, &l.key())) {
             bad.push(format!("{name}: what is left of {} is still on record", entry.key()));
         }
     }

@@ -188,11 +188,26 @@ pub struct Left {
     /// A Placement said that it stays when it lets go: it is listed, and nobody cleans it up.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stays: bool,
+    /// Its cluster was deregistered as it was: it is cleaned once the instance is gone, and not before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stays_while_it_lives: bool,
 }
 
 impl Left {
     pub fn key(&self) -> InstanceKey {
         InstanceKey::new(GroupKind::new(&self.group, &self.kind), &self.namespace, &self.name)
+    }
+
+    /// What becomes of it, for people.
+    pub fn becomes(&self) -> &'static str {
+        match (self.stays, self.stays_while_it_lives) {
+            (true, _) => "it stays (onUnmatch is Orphan)",
+            (false, true) => {
+                "the cluster is deregistered as it is; once it is registered again, what runs there is taken up where the instance \
+                 goes there, and cleaned where the instance is gone"
+            }
+            (false, false) => "it is cleaned once there is contact again (hub.kro.run/release)",
+        }
     }
 
     /// The task that cleans it up.

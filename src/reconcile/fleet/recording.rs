@@ -19,6 +19,17 @@ use std::time::Duration;
 /// What is lost within this time of another loss is judged together with it.
 const LOSS_PAUSE: Duration = Duration::from_secs(5);
 
+/// What is to become of what is let go, once its cluster is registered again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stays {
+    /// Somebody said that the cluster is not to have it any more: it is cleaned.
+    No,
+    /// The cluster was deregistered as it was. That says nothing of the instance.
+    WhileItLives,
+    /// Somebody said that it stays.
+    Always,
+}
+
 impl Fleet {
     /// Clusters whose loss waited long enough without another one.
     pub(super) fn waited(&self, now: &Now) -> BTreeSet<ClusterName> {
@@ -113,7 +124,11 @@ impl Fleet {
                     continue;
                 }
                 let released = past.released.contains(name);
-                let stays = plan.decision.orphaned.contains(name) && !released;
+                let stays = match released {
+                    true => Stays::No,
+                    false if plan.decision.orphaned.contains(name) => Stays::Always,
+                    false => Stays::WhileItLives,
+                };
                 self.record_left_as(step, inputs, (name, stays));
             } else if self.pairs.is(name, |p| p.gone) {
                 continue;
@@ -141,14 +156,23 @@ impl Fleet {
     }
 
     pub(super) fn record_left(&mut self, step: &mut FleetStep, inputs: &Inputs, name: &ClusterName) {
-        self.record_left_as(step, inputs, (name, false));
+        self.record_left_as(step, inputs, (name, Stays::No));
     }
 
-    fn record_left_as(&mut self, step: &mut FleetStep, inputs: &Inputs, (name, stays): (&ClusterName, bool)) {
+    fn record_left_as(
+        &mut self,
+        step: &mut FleetStep,
+        inputs: &Inputs,
+        (name, stays): (&ClusterName, Stays),
+    ) {
         if self.record_retry.is_due(inputs.now)
             && !std::mem::replace(&mut self.pairs.at(name).left_busy, true)
         {
-            let left = Left { stays, ..self.left_behind(inputs) };
+            let left = Left {
+                stays: stays == Stays::Always,
+                stays_while_it_lives: stays == Stays::WhileItLives,
+                ..self.left_behind(inputs)
+            };
             step.actions.push(FleetAction::RecordLeft { cluster: name.clone(), left });
         }
     }
@@ -164,6 +188,7 @@ impl Fleet {
             group_kinds: inputs.graph.map(|g| kinds(g)).unwrap_or_default(),
             since: inputs.now.rfc3339.clone(),
             stays: false,
+            stays_while_it_lives: false,
         }
     }
 

@@ -49,6 +49,8 @@ pub struct Facts {
     pub since: Option<u64>,
     /// The cluster was not well then: nobody can say what they did to it.
     pub unjudged: bool,
+    /// The cluster is otherwise by now and these still count: they are to be on record, for themselves alone too.
+    pub held: bool,
 }
 
 impl Facts {
@@ -56,13 +58,24 @@ impl Facts {
     pub fn of(now: &Value, reads: Reads) -> Option<Self> {
         let read = |name| (name, now.get(name).cloned().unwrap_or_else(|| json!({})));
         let known: BTreeMap<&str, Value> = reads.names().map(read).collect();
-        (!known.is_empty()).then(|| Self { known: Packed::of(&json!(known)), since: None, unjudged: false })
+        (!known.is_empty()).then(|| Self {
+            known: Packed::of(&json!(known)),
+            since: None,
+            unjudged: false,
+            held: false,
+        })
     }
 
     /// The same, let there after the version of the content.
     #[must_use]
     pub fn at(self, since: u64, unjudged: bool) -> Self {
         Self { since: Some(since), unjudged, ..self }
+    }
+
+    /// The same, that still count while the cluster is otherwise.
+    #[must_use]
+    pub fn held(self) -> Self {
+        Self { held: true, ..self }
     }
 
     /// `{"labels":{"region":"eu"}}`, and where they came after the version, since when.
@@ -94,7 +107,7 @@ impl Facts {
                 && words.is_some_and(|words| words.values().all(Value::is_string))
         };
         let known = !all.is_empty() && all.iter().all(is_ours);
-        known.then(|| Self { known: Packed::of(&Value::Object(all)), since, unjudged })
+        known.then(|| Self { known: Packed::of(&Value::Object(all)), since, unjudged, held: false })
     }
 
     /// What `cluster` is in expressions there.

@@ -74,8 +74,8 @@ impl Machine {
             let content = MirrorContent::of_mirror(found);
             content.is_some_and(|content| content.fingerprint() == wanted.mirror.fingerprint())
         };
-        let later = told.facts.as_ref().is_some_and(|facts| facts.since.is_some());
-        if told.facts.is_some() && there.facts.is_none() && !later {
+        let counts = told.facts.as_ref().is_some_and(|facts| facts.since.is_some() || facts.held);
+        if told.facts.is_some() && there.facts.is_none() && !counts {
             let alone = there.version == told.version && there.admitted == told.admitted;
             let facts = told.facts.filter(|_| !(alone && is_same_content()));
             return Marks { facts, ..told };

@@ -150,7 +150,7 @@ impl Task {
                     facts(graph, cluster),
                     mark.map(Mark::text),
                     admitted.map(Admitted::text),
-                    read.as_ref().map(|read| read.text()),
+                    read.as_ref().map(|read| (read.text(), read.held)),
                     keeps,
                     rank.behind
                 ])

@@ -136,8 +136,9 @@ mod tests {
         let records = Records::from([record(7, true, "one"), record(8, false, "two")]);
         let approvals = approvals.iter().map(|(number, stage)| (*number, Arc::from(*stage))).collect();
         let stands = Stands { version: Version::Number(8), same: false };
-        let pairs = [("eu", 0), ("us", 1), ("ap", 1)]
-            .map(|(name, stage)| (ClusterName::new(name), pair(Arc::new(Place { stage, wave: Wave::Last }), stands)));
+        let pairs = [("eu", 0), ("us", 1), ("ap", 1)].map(|(name, stage)| {
+            (ClusterName::new(name), pair(Arc::new(Place { stage, wave: Wave::Last }), stands))
+        });
         let known =
             Known { records: &records, approvals: &approvals, wanted: &wanted.to_owned(), written: None };
         let Ahead { version, course, .. } = ahead(&rules, &known, pairs.to_vec());

@@ -111,6 +111,8 @@ impl KindInputs<'_> {
 pub struct Seen<'a> {
     pub key: &'a InstanceKey,
     pub labels: &'a BTreeMap<String, String>,
+    /// It shows nothing of what a revision does to it.
+    pub suspended: bool,
     /// The highest revision that it may run, whatever the kind is at.
     pub ceiling: Option<u64>,
     /// How it was on a cluster, by what was written last.
@@ -142,6 +144,7 @@ struct Kept {
     /// Hash of the graph that it runs by, as far as that is known.
     runs: Option<Arc<str>>,
     place: Arc<Place>,
+    suspended: bool,
     ceiling: Option<u64>,
     report: Option<Arc<Report>>,
     well_since: Option<u64>,
@@ -287,12 +290,14 @@ impl KindRollout {
                 assigned: Assigned::Unknown,
                 runs: None,
                 place: place.clone(),
+                suspended: false,
                 ceiling: None,
                 report: None,
                 well_since: None,
                 contact_since: None,
             });
-            (kept.place, kept.report, kept.ceiling) = (place, report, seen.ceiling);
+            (kept.place, kept.report) = (place, report);
+            (kept.suspended, kept.ceiling) = (seen.suspended, seen.ceiling);
             let told = kept.report.as_deref().filter(|report| !only_looked(report));
             if let Some(told) = told.filter(|told| kept.runs.as_deref() != Some(&told.revision)) {
                 kept.runs = Some(told.revision.as_str().into());
@@ -376,9 +381,11 @@ impl KindRollout {
         }
         let gate = gate(inputs, versions, kept);
         let health = inputs.clusters.get(&member.cluster).map(|cluster: &ClusterState| &cluster.health);
-        kept.contact_since =
-            (health == Some(&ClusterHealth::Ready)).then(|| kept.contact_since.unwrap_or(now));
+        let shows = health == Some(&ClusterHealth::Ready) && !kept.suspended;
+        kept.contact_since = shows.then(|| kept.contact_since.unwrap_or(now));
         let contact = match (health, kept.contact_since) {
+            // Like one out of reach, it neither holds anything up nor counts.
+            _ if kept.suspended => Contact::Lost,
             (Some(ClusterHealth::Ready), Some(since)) if kept.assigned != Assigned::Unknown => {
                 Contact::Ready(since)
             }

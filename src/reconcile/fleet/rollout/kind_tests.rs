@@ -20,7 +20,7 @@ use crate::reconcile::rollout::{Admitted, marks};
 use crate::reconcile::spoke::{InstanceState, Report, Stands};
 use crate::reconcile::{Moment, Now};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ struct Bench {
     written: BTreeMap<(&'static str, ClusterName), (String, u64)>,
     /// The highest revision of an instance, where somebody pins it.
     ceilings: BTreeMap<&'static str, u64>,
+    /// Instances that somebody suspended.
+    suspended: BTreeSet<&'static str>,
     /// Changes of what runs somewhere.
     writes: usize,
     /// The Cluster that stands for the hub, where one does.
@@ -107,6 +109,7 @@ impl Bench {
             quiet_until: Moment::START,
             written: BTreeMap::new(),
             ceilings: BTreeMap::new(),
+            suspended: BTreeSet::new(),
             writes: 0,
             itself: None,
         };
@@ -220,7 +223,8 @@ impl Bench {
             Some(Was { graph, well_since: since, unwell_since })
         };
         let labels = BTreeMap::new();
-        let seen = Seen { key: &key, labels: &labels, ceiling, was: &was, on, on_hub };
+        let suspended = self.suspended.contains(name);
+        let seen = Seen { key: &key, labels: &labels, suspended, ceiling, was: &was, on, on_hub };
         let moves = self.rollout.look(&inputs, seen);
         let Some(write) = moves.write else { return };
         let record = Arc::make_mut(&mut self.record);
@@ -487,6 +491,37 @@ fn who_is_pinned_below_is_no_matter_of_the_rollout() {
     bench.bad.clear();
     bench.passes(1);
     assert_eq!(bench.run(), [2; 7]);
+}
+
+#[test]
+fn who_is_suspended_neither_fails_nor_is_waited_for() {
+    let slow = || Rollout { progress_deadline: Span(5), ..stages() };
+    let approved = Rollout {
+        stages: vec![stage("canary", &["a"], 2, 0, false), stage("prod", &[], 2, 0, true)],
+        ..slow()
+    };
+    // Suspended before its turn, and after.
+    for (suspends_first, canary) in [(true, [1, 1, 1, 2, 1, 1]), (false, [2, 1, 1, 2, 1, 1])] {
+        let mut bench = Bench::new(approved.clone());
+        if suspends_first {
+            bench.suspended.insert("x");
+        }
+        bench.redefines(2, !suspends_first);
+        bench.suspended.insert("x");
+        bench.bad.clear();
+        bench.rests();
+        // What is suspended does not get ready.
+        bench.passes(6);
+        assert_eq!(bench.run(), canary);
+        assert_eq!(bench.says().0, Reason::AwaitingApproval, "{:?}", bench.says());
+        bench.by = ruled(slow());
+        bench.passes(1);
+        let rest: Vec<u64> = canary[..3].iter().copied().chain([2; 3]).collect();
+        assert_eq!((bench.run(), bench.says().0), (rest, Reason::Complete), "{:?}", bench.says());
+        bench.suspended.clear();
+        bench.passes(1);
+        assert_eq!(bench.run(), [2; 6], "who goes on gets what all have");
+    }
 }
 
 #[test]

@@ -39,7 +39,8 @@ impl Rolling {
         Facts::of(now, self.reads(inputs, name, assigned)?.0)
     }
 
-    /// Keeps what was read of a cluster first; whether something else would come of what it is now.
+    /// Keeps what was read of a cluster first; whether something else would come of what it is now. Where that is so, and stands
+    /// nowhere yet, it is to be written: a restart would take what is so now for what was read.
     pub(super) fn keep_reading(&self, inputs: &Inputs, name: &ClusterName, pair: &mut Pair) -> bool {
         let Some(moved) = &mut pair.moved else { return false };
         let assigned = moved.assigned;
@@ -54,7 +55,11 @@ impl Rolling {
         let read = |of: &'_ Value, path: &[String]| path.iter().try_fold(of, |v, key| v.get(key)).cloned();
         let differs = |path: &Vec<String>| read(before, path) != read(after, path);
         let graph = self.graph_at(inputs, name, content);
-        graph.is_some_and(|graph| graph.cluster_reads().iter().any(differs))
-            || self.overlay(assigned).is_some_and(|overlay| overlay.print(&then) != overlay.print(&now))
+        let is_stale = graph.is_some_and(|graph| graph.cluster_reads().iter().any(differs))
+            || self.overlay(assigned).is_some_and(|overlay| overlay.print(&then) != overlay.print(&now));
+        if is_stale && pair.facts.is_none() && !facts.held {
+            moved.facts = Some(Arc::new((**facts).clone().held()));
+        }
+        is_stale
     }
 }

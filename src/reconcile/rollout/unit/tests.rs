@@ -359,8 +359,10 @@ fn who_is_out_of_reach_or_has_nothing_is_not_read_anew() {
 
 #[test]
 fn a_soak_holds_the_place_of_one_that_was_read_anew() {
-    let since =
-        |at| Pair { place: Place { stage: 0, wave: Wave::Last }.into(), ..anew(1_000, Condition::Active(at)) };
+    let since = |at| Pair {
+        place: Place { stage: 0, wave: Wave::Last }.into(),
+        ..anew(1_000, Condition::Active(at))
+    };
     let frame = Frame { stable: Some(8), goes_back: true, ..frame(0) };
     let mut unit = unit(frame, &[("a", since(1_005)), ("b", stale(0, WELL))]);
     assert_eq!((read_anew(&unit), unit.next()), (vec![], Some(1_035)));
