@@ -70,9 +70,6 @@ impl Instances {
                 // It may be wanted there: nobody looked at it since the cluster can be talked to.
                 self.undecided.insert(key);
                 self.unjudged.push((name, left));
-            } else if lives.is_some() && slot.is_some_and(|s| s.fleet.spokes().any(|spoke| *spoke == name)) {
-                // That it goes there is about to be recorded.
-                self.unjudged.push((name, left));
             } else if same.is_some() && slot.is_some_and(|s| !s.fleet.is_recorded()) {
                 // Where it goes is being written right now.
                 self.unjudged.push((name, left));
@@ -85,6 +82,9 @@ impl Instances {
             } else if same.is_some_and(|i| Fleet::holds(i).contains(&name)) {
                 // It is placed there again: its own record tells what to do from now on.
                 self.ask(Effect::ForgetLeft(name, left.hub_uid));
+            } else if lives.is_some() && slot.is_some_and(|s| s.fleet.spokes().any(|spoke| *spoke == name)) {
+                // That it goes there is about to be recorded.
+                self.unjudged.push((name, left));
             } else if left.stays || (left.stays_while_it_lives && lives.is_some()) {
                 // Whoever let go said that it stays, until the instance is placed there again.
                 self.unjudged.push((name, left));
@@ -194,6 +194,12 @@ mod tests {
         instances
     }
 
+    /// Whether what was left is on record no more, since the instance says where it is.
+    fn forgets(instances: &mut Instances) -> bool {
+        instances.judge_leftovers(&Unwatched { all_watched: true, ..Unwatched::default() });
+        instances.take_effects().iter().any(|effect| matches!(effect, Effect::ForgetLeft(..)))
+    }
+
     /// Whether what was left is cleaned up. `crd`: the kind has one on the hub.
     fn cleans(instances: &mut Instances, crd: bool) -> bool {
         instances.take_effects();
@@ -230,7 +236,9 @@ mod tests {
             assert!(instances.was_awaited(&left("-").key()));
             step(&mut instances);
             records(&mut instances);
-            assert_eq!(cleans(&mut instances, true), cleaned, "{clusters}");
+            let cleans = cleaned && cleans(&mut instances, true);
+            assert_eq!(cleans, cleaned, "{clusters}");
+            assert_eq!(forgets(&mut instances), !cleaned, "{clusters}");
             assert!(!instances.was_awaited(&left("-").key()));
         }
     }
