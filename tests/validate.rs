@@ -681,6 +681,14 @@ spec:
         matchExpressions:
         - {key: tier, operator: Like, values: [edge]}
     spec: {replicas: 9}
+  - clusters: {names: [prod_eu]}
+    spec: {replicas: 2}
+  rollout:
+    stages:
+    - name: canary
+      clusters: {names: [Prod-1]}
+    - name: prod
+      instances: {labelSelector: {matchExpressions: [{key: tier, operator: Like, values: [web]}]}}
 ---
 apiVersion: hub.kro.run/v1alpha1
 kind: ClusterPlacement
@@ -793,6 +801,9 @@ fn placements_are_judged_with_the_definition_that_makes_the_kind() {
         "spec.overrides[0].spec.sise: schema not found for field sise",
         "spec.overrides[1].clusters.labelSelector.matchExpressions[0]: operator",
         "spec.overrides[1].spec.replicas: is more than maximum=5",
+        "spec.overrides[2].clusters.names: \"prod_eu\" can be no Cluster's name",
+        "spec.rollout.stages[0].clusters.names: \"Prod-1\" can be no Cluster's name",
+        "spec.rollout.stages[1].instances.labelSelector.matchExpressions[0]: operator",
         "spec.clusters: prefer, spread and failover need max",
         "spec.overrides: no definition among the files makes Other.kro.run: the overrides are not checked",
         "spec: exactly one of instance and clusterPlacement says whose rollout is approved",
@@ -811,7 +822,9 @@ fn placements_are_judged_with_the_definition_that_makes_the_kind() {
         .replace("expression: cluster.version.minor}", "expression: cluster.version.minor > 1}")
         .replace("${cluster.name}", "${cluster.version.minor}")
         .replace("      size: medium\n      sise: small\n", "      size: ${cluster.labels.size}\n")
-        .replace("operator: Like", "operator: In");
+        .replace("operator: Like", "operator: In")
+        .replace("prod_eu", "prod-eu")
+        .replace("Prod-1", "prod-1");
     let said = run(&["validate", "-"], &format!("{APP}---\n{mended}"));
     assert!(
         said.out.contains("spec.overrides[1].spec.replicas") || said.out.contains("maximum=5"),

@@ -13,9 +13,8 @@ use crate::api::rollout_approval::{InstanceRef, RolloutApproval, RolloutApproval
 use crate::cel::{Budget, Decls, Program, Scope, Type};
 use crate::graph::patch::Patch;
 use crate::graph::{Diagnostic, Graph, Spot, variables};
-use crate::reconcile::fleet::placement::Selector;
-use crate::reconcile::policy::Policy;
 use crate::reconcile::policy::approving::Stages;
+use crate::reconcile::policy::{Filter, Policy, stages};
 use crate::reconcile::rollout::approving::Approves;
 use crate::schema::served;
 use serde_json::Value;
@@ -177,10 +176,9 @@ fn placement(object: &Object, kinds: &Kinds<'_>, findings: &mut Findings<'_>) {
         filter(object, stage.clusters.as_ref(), &path, &mut said, findings);
     }
     let policy = Policy::new(&api::Object(value));
-    if let Some((path, message)) = policy.invalid().and_then(|why| why.split_once(": "))
-        && !said.contains(path)
-    {
-        findings.at_path(object, Rule::Placement, path, Words { message: message.to_owned(), help: None });
+    let of_stages = spec.rollout.iter().flat_map(stages::problems);
+    for why in of_stages.chain(policy.invalid().map(str::to_owned)) {
+        problem(object, &why, &mut said, findings);
     }
     overrides(object, &read, kinds, findings);
 }
@@ -194,10 +192,16 @@ fn filter(
 ) {
     let Some(filter) = filter else { return };
     condition(object, &filter.expression, &format!("{path}.expression"), said, findings);
-    if let Some(Err(why)) = filter.label_selector.as_ref().map(Selector::of) {
-        let (below, message) = why.split_once(": ").unwrap_or(("", &why));
-        let path = format!("{path}.labelSelector.{below}");
-        findings.at_path(object, Rule::Placement, &path, Words { message: message.to_owned(), help: None });
+    if let Err(why) = Filter::read(Some(filter), path) {
+        problem(object, &why, said, findings);
+    }
+}
+
+/// What the controller says of a field, unless something was said of it already.
+fn problem(object: &Object, why: &str, said: &mut BTreeSet<String>, findings: &mut Findings<'_>) {
+    let Some((path, message)) = why.split_once(": ") else { return };
+    if said.insert(path.to_owned()) {
+        findings.at_path(object, Rule::Placement, path, Words { message: message.to_owned(), help: None });
     }
 }
 

@@ -79,8 +79,8 @@ impl Clusters {
         let Some(entry) = self.entries.get_mut(name) else { return };
         let Connection::Asking(asking) = &mut entry.connection else { return };
         let lost = !matches!(why, ContactState::Unusable { .. });
-        if asking.failed(why) && lost {
-            entry.note_lost(&now.rfc3339);
+        if asking.failed(why.clone()) && lost {
+            entry.note_lost(&why, &now.rfc3339);
         }
     }
 
@@ -177,9 +177,9 @@ impl Clusters {
             connect::recognize(asker, number, &running.client);
             return Vec::new();
         }
-        running.lose(state);
+        running.lose(state.clone());
         ctx.metrics.healthy(name.as_str(), false);
-        entry.note_lost(&now.rfc3339);
+        entry.note_lost(&state, &now.rfc3339);
         self.write_status(ctx, name);
         vec![Effect::Changed(name.clone())]
     }
@@ -189,8 +189,8 @@ impl Clusters {
         let now = ctx.clock.now();
         let Some(entry) = self.entries.get_mut(name) else { return };
         if let Connection::Running(running) = &mut entry.connection {
-            running.contact.is_unclear(why);
-            entry.note_lost(&now.rfc3339);
+            running.contact.is_unclear(why.clone());
+            entry.note_lost(&why, &now.rfc3339);
         }
     }
 

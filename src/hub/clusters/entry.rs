@@ -12,6 +12,7 @@ use crate::reconcile::bounds::Bounds;
 use crate::reconcile::fleet::aggregate::ClusterHealth;
 use crate::reconcile::fleet::placement::ClusterView;
 use crate::reconcile::fleet::{ClusterState, Departure, Left};
+use crate::spoke::messages::ContactState;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub(super) struct ClusterEntry {
     /// What its Secret says of the credentials in it.
     pub credentials: Option<CredentialsStatus>,
     pub lost_since: Option<String>,
+    /// It was out of reach when that was noted last; otherwise it answers, with what is of no use.
+    pub silent: bool,
     /// What people should know of it though it can be talked to.
     pub notes: String,
     /// The status by its print.
@@ -64,6 +67,7 @@ impl ClusterEntry {
             instances: status.instances,
             credentials: None,
             lost_since: status::lost_since(&status),
+            silent: status::is_unreachable(&status),
             notes: String::new(),
             writes: Writes::default(),
             departure: None,
@@ -88,7 +92,13 @@ impl ClusterEntry {
         matches!(&self.connection, Connection::Refused(refused) if refused.why.reason == Reason::DuplicateCluster)
     }
 
-    pub fn note_lost(&mut self, now: &str) {
+    /// For how long it refused credentials says nothing of how long it is out of reach.
+    pub fn note_lost(&mut self, why: &ContactState, now: &str) {
+        let silent = matches!(why, ContactState::Unreachable(_));
+        if silent && !self.silent {
+            self.lost_since = None;
+        }
+        self.silent = silent;
         self.lost_since.get_or_insert_with(|| now.to_owned());
     }
 
@@ -157,6 +167,23 @@ mod tests {
         let want = json!({"name": "c", "id": "id-1", "labels": {"tier": "prod"}, "properties": {"size": "big"},
             "version": {"major": 1, "minor": 33}});
         assert_eq!(entry.state().facts.as_deref(), Some(&want));
+    }
+
+    #[test]
+    fn how_long_it_is_out_of_reach_says_nothing_of_when_it_refused_credentials() {
+        let (lost, refused) =
+            (|| ContactState::Unreachable("x".into()), || ContactState::Unauthorized("x".into()));
+        for (before, after, since) in [
+            (lost(), lost(), "1"),
+            (lost(), refused(), "1"),
+            (refused(), refused(), "1"),
+            (refused(), lost(), "2"),
+        ] {
+            let mut entry = entry(json!({}), "");
+            entry.note_lost(&before, "1");
+            entry.note_lost(&after, "2");
+            assert_eq!(entry.lost_since.as_deref(), Some(since), "{before:?} {after:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::same;
 use super::source::{Blocked, Concern};
 use crate::api::cluster::{ClusterStatus, CredentialsStatus, LeftBehind, conditions};
-use crate::api::condition::{ConditionStatus, Conditions};
+use crate::api::condition::{Condition, ConditionStatus, Conditions};
 use crate::hub::identity::ClusterInfo;
 use crate::reconcile::Now;
 use crate::spoke::messages::ContactState;
@@ -13,12 +13,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 const UNREACHABLE: &str = "Unreachable";
 const UNAUTHORIZED: &str = "Unauthorized";
 
-/// Since when there is no contact, as it was written: a restart does not forget it.
+/// Since when there is no contact, as it was written: a restart does not forget it. One that is out of reach may have refused
+/// the credentials before.
 pub fn lost_since(written: &ClusterStatus) -> Option<String> {
-    let ready = written.conditions.iter().find(|c| c.type_ == conditions::READY)?;
-    let lost = ready.status == ConditionStatus::False
-        && [UNREACHABLE, UNAUTHORIZED].contains(&ready.reason.as_str());
-    lost.then(|| ready.last_transition_time.clone())
+    let since = |type_, reason| Some(is_false(written, type_, reason)?.last_transition_time.clone());
+    since(conditions::REACHABLE, UNREACHABLE).or_else(|| since(conditions::READY, UNAUTHORIZED))
+}
+
+/// Whether it is out of reach, as it was written.
+pub fn is_unreachable(written: &ClusterStatus) -> bool {
+    is_false(written, conditions::REACHABLE, UNREACHABLE).is_some()
+}
+
+fn is_false<'s>(written: &'s ClusterStatus, type_: &str, reason: &str) -> Option<&'s Condition> {
+    let found = written.conditions.iter().find(|c| c.type_ == type_)?;
+    (found.status == ConditionStatus::False && found.reason == reason).then_some(found)
 }
 
 /// How a registered cluster stands.
@@ -226,6 +235,16 @@ mod tests {
         ] {
             let s = status(&ClusterStatus::default(), 1, &Standing::Running(&state), &Facts::default(), &t);
             assert_eq!(lost_since(&s), lost.then(|| t.rfc3339.clone()), "{state:?}");
+            // Out of reach after that, it is so since then; where that was so before, since before.
+            let silent = ContactState::Unreachable("x".into());
+            let later = now("2026-01-02T00:00:00Z");
+            let s = status(&s, 1, &Standing::Running(&silent), &Facts::default(), &later);
+            let was = matches!(state, ContactState::Unreachable(_));
+            assert_eq!(
+                lost_since(&s),
+                Some(if was { t.rfc3339.clone() } else { later.rfc3339 }),
+                "{state:?}"
+            );
         }
     }
 

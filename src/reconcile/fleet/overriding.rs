@@ -13,7 +13,7 @@ use crate::graph::patch::Subject;
 use crate::reconcile::policy::overrides::{
     self, Cluster, Failed, Overridden, Overrides, Rule, Unreadable, print_of, read_clusters,
 };
-use crate::reconcile::policy::{Effective, PolicyName};
+use crate::reconcile::policy::{Chosen, Effective, PolicyName};
 use crate::reconcile::rollout::Facts;
 use crate::reconcile::rollout::facts::Reads;
 use crate::reconcile::spoke::MirrorContent;
@@ -37,7 +37,8 @@ impl Layer {
 
     /// Whether it is for the pair with this cluster: one that it chooses, or any where it chooses none.
     pub fn reaches(&self, name: &ClusterName) -> bool {
-        self.of.clusters.as_ref().is_none_or(|chosen| chosen.names.contains(name))
+        let is_chosen = |chosen: &Chosen| chosen.names.contains(name) || chosen.standing.contains(name);
+        self.of.clusters.as_ref().is_none_or(is_chosen)
     }
 }
 

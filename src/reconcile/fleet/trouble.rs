@@ -77,6 +77,15 @@ mod tests {
     }
 
     #[test]
+    fn who_refuses_credentials_is_not_out_of_reach() {
+        let refused = ClusterHealth::Unauthorized { since: String::new(), message: "m".into() };
+        let state = ClusterState { health: refused, ..ClusterState::default() };
+        let mut trouble = Trouble::default();
+        trouble.look(vec![state; 8].iter().chain(&clusters(0, 0, 32)), 1_000);
+        assert_eq!((trouble.holds, trouble.at), (false, 0));
+    }
+
+    #[test]
     fn after_a_start_one_that_is_lost_alone_waits_no_longer() {
         assert_eq!(looks(&[(0, 40, 0), (0, 1, 39), (1, 0, 39)])[1..], [(false, 0), (false, 0)]);
     }

@@ -38,11 +38,20 @@ pub struct Chosen {
     pub kept: BTreeSet<ClusterName>,
     /// Where the expression failed: whoever is there stays, and nobody new goes there.
     pub unsure: BTreeSet<ClusterName>,
+    /// It says nothing of them any more, or nothing that can be read: whoever is there stays, and nobody new goes there.
+    pub standing: BTreeSet<ClusterName>,
     /// Nothing but names chooses: what they do not name they never did.
     pub names_only: bool,
     pub tolerations: Vec<Toleration>,
     /// `None` where each instance goes to all of them.
     pub limit: Option<Limit>,
+}
+
+impl Chosen {
+    /// These, for those instances that are there.
+    pub(super) fn standing(names: BTreeSet<ClusterName>) -> Self {
+        Self { kept: names.clone(), standing: names, ..Self::default() }
+    }
 }
 
 /// The most clusters for each instance, and which of them.

@@ -54,8 +54,8 @@ impl Filter {
             expression: &filter.expression,
         };
         let mut read = Self::of(&words, path)?;
-        let says_nothing = read.names.is_empty() && read.selector.is_none();
-        read.any = says_nothing;
+        // Names alone mean no other; an expression narrows the selector, or all where there is none.
+        read.any = read.selector.is_none() && (read.names.is_empty() || read.expression.is_some());
         read.all = false;
         Ok(read)
     }

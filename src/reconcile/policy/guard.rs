@@ -90,16 +90,23 @@ fn token(kept: &Names, words: &str) -> String {
 }
 
 impl Held {
-    pub fn message(&self) -> String {
+    /// `places`: there is a `spec.clusters` where the token may stand.
+    pub fn message(&self, places: bool) -> String {
         let (count, first) = (self.kept.len(), self.kept.iter().take(5).map(ClusterName::as_str));
         let mut list = first.collect::<Vec<_>>().join(", ");
         if count > 5 {
             list += &format!(" and {} more", count - 5);
         }
         let are = if count == 1 { "it is" } else { "they are" };
+        let how = if places {
+            format!("spec.clusters.allowShrink: {}", self.token)
+        } else {
+            // Somebody says by names that there are none.
+            "spec.clusters: {names: []}".to_owned()
+        };
         format!(
-            "{count} of {} clusters would be lost ({list}); {are} kept. To let them go: set spec.clusters.allowShrink: {}",
-            self.all, self.token
+            "{count} of {} clusters would be lost ({list}); {are} kept. To let them go: set {how}",
+            self.all
         )
     }
 }

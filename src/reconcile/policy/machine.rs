@@ -4,15 +4,16 @@
 use super::clusters::{self, Matching, OutOfReach};
 use super::effective::{Chosen, Effective};
 use super::guard::{self, Held, Verdict};
-use super::{PolicyName, Selects, nulls};
+use super::{PolicyName, Selects, nulls, stages};
 use crate::api::Object;
 use crate::api::hash;
 use crate::api::names::ClusterName;
-use crate::api::placement::{Decided, Instances, Placement, PlacementSpec, PlacementStatus};
+use crate::api::placement::{Decided, Placement, PlacementSpec, PlacementStatus};
 use crate::api::rollout::Rollout;
 use crate::reconcile::Moment;
 use crate::reconcile::fleet::ClusterState;
 use crate::reconcile::fleet::placement::names;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,22 +22,36 @@ use std::time::Duration;
 /// So long a cluster is kept that was lost without an edit, in case more are lost. Each further loss begins it anew.
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// The status as it stands on the object.
+fn status(object: &Object) -> PlacementStatus {
+    let status = object.0.get("status").cloned().map(serde_json::from_value).transpose();
+    status.ok().flatten().unwrap_or_default()
+}
+
+/// A field of the spec, if that can be read by itself.
+fn part<T: DeserializeOwned>(object: &Object, field: &str) -> Option<T> {
+    serde_json::from_value(object.0.get("spec")?.get(field)?.clone()).ok()
+}
+
 #[derive(Debug)]
 pub struct Policy {
     pub(super) name: PolicyName,
     pub(super) generation: i64,
     pub(super) deleting: bool,
     pub(super) spec: PlacementSpec,
+    /// It could be read as a whole at some time.
+    is_known: bool,
     /// The status as it was written last.
     pub(super) written: PlacementStatus,
     pub(super) selects: Option<Selects>,
+    /// As they were read last, or decided by.
     clusters: Option<clusters::Read>,
     pub(super) invalid: Option<String>,
     pub(super) decided: Option<Decided>,
     pub(super) matching: Matching,
     pub(super) held: Option<Held>,
-    /// Clusters that stay since the expression could not be answered there.
-    pub(super) unsure: usize,
+    /// How many registered clusters it means, those that are kept among them.
+    pub(super) taken: usize,
     /// Clusters that were lost a moment ago, and until when they are kept.
     losing: Option<(BTreeSet<ClusterName>, Moment)>,
     /// So many clusters of so many are out of reach that none is replaced.
@@ -52,6 +67,7 @@ impl Policy {
             generation: 0,
             deleting: false,
             spec: PlacementSpec::default(),
+            is_known: false,
             written: PlacementStatus::default(),
             selects: None,
             clusters: None,
@@ -59,14 +75,14 @@ impl Policy {
             decided: None,
             matching: Matching::default(),
             held: None,
-            unsure: 0,
+            taken: 0,
             losing: None,
             trouble: None,
             effective: None,
         };
-        policy.see(object);
         // Only the first look believes the status: from then on the machine knows better.
-        policy.decided = policy.written.decided.clone();
+        policy.decided = status(object).decided;
+        policy.see(object);
         policy
     }
 
@@ -74,19 +90,16 @@ impl Policy {
     pub fn see(&mut self, object: &Object) {
         self.generation = object.generation();
         self.deleting = object.is_deleting();
-        let written = object.0.get("status").cloned().map(serde_json::from_value).transpose();
-        self.written = written.ok().flatten().unwrap_or_default();
+        self.written = status(object);
         self.invalid = match serde_json::from_value::<Placement>(object.0.clone()) {
             Ok(placement) => {
                 self.spec = placement.spec;
+                self.is_known = true;
                 nulls::restore(object, &mut self.spec.overrides);
                 None
             }
             Err(error) => {
-                let instances = object.0.pointer("/spec/instances").cloned().unwrap_or_default();
-                if let Ok(instances) = serde_json::from_value::<Instances>(instances) {
-                    self.spec.instances = instances;
-                }
+                self.see_in_part(object);
                 Some(format!("spec: {error}"))
             }
         };
@@ -94,10 +107,38 @@ impl Policy {
             Ok(selects) => self.selects = Some(selects),
             Err(why) => drop(self.invalid.get_or_insert(why)),
         }
-        match self.spec.clusters.as_ref().map(clusters::Read::of).transpose() {
-            Ok(read) => self.clusters = read,
-            Err(why) => drop(self.invalid.get_or_insert(why)),
+        let read = self.spec.clusters.as_ref().map(clusters::Read::of).transpose();
+        let stages = self.spec.rollout.as_ref().and_then(|rollout| stages::problems(rollout).next());
+        let problem = read.as_ref().err().cloned().or(stages);
+        if let Some(why) = problem {
+            self.invalid.get_or_insert(why);
         }
+        // What was decided before stands, by the words of then.
+        let is_decided = |words: &str| self.decided.as_ref().is_some_and(|decided| decided.words == words);
+        if let Ok(read) = read
+            && (self.invalid.is_none() || is_decided(&self.words()))
+        {
+            self.clusters = read;
+        }
+    }
+
+    /// It cannot be read as a whole. Of what was read before, only whom it is about is another.
+    fn see_in_part(&mut self, object: &Object) {
+        if let Some(instances) = part(object, "instances") {
+            self.spec.instances = instances;
+        }
+        if self.is_known {
+            return;
+        }
+        let spec = &mut self.spec;
+        // That it places at all is known.
+        let places = object.0.pointer("/spec/clusters").is_some_and(|clusters| !clusters.is_null());
+        spec.clusters = places.then(|| part(object, "clusters").unwrap_or_default());
+        spec.on_unmatch = part(object, "onUnmatch").unwrap_or_default();
+        spec.grace = part(object, "grace").unwrap_or_default();
+        spec.overrides = part(object, "overrides").unwrap_or_default();
+        nulls::restore(object, &mut spec.overrides);
+        spec.rollout = part(object, "rollout");
     }
 
     pub fn name(&self) -> &PolicyName {
@@ -165,14 +206,8 @@ impl Policy {
         let old = &names(Some(&before.clusters)) | &names(Some(&before.held));
         let losing = self.losing.take();
         if self.invalid.is_some() {
-            // What was decided before stands.
-            let read = self.clusters.as_ref();
-            return (read.is_some() || !old.is_empty()).then(|| Chosen {
-                names: old,
-                tolerations: read.map(|r| r.tolerations.clone()).unwrap_or_default(),
-                limit: read.and_then(|r| r.limit.clone()),
-                ..Chosen::default()
-            });
+            self.taken = old.iter().filter(|name| registered(name)).count();
+            return self.as_before(old);
         }
         self.matching = match &self.clusters {
             Some(read) => read.matching(&self.name, all),
@@ -181,7 +216,7 @@ impl Policy {
         let unsure: BTreeSet<ClusterName> = self.matching.failed.keys().cloned().collect();
         let mut now = self.matching.names.clone();
         now.extend(unsure.intersection(&old).cloned());
-        self.unsure = now.len() - self.matching.names.len();
+        self.taken = now.len() - self.matching.unregistered;
         let names_only = self.clusters.as_ref().is_some_and(|read| read.names_only);
         let words = self.words();
         let waited = losing.as_ref().filter(|(_, until)| *until <= at).map(|(names, _)| names.clone());
@@ -199,25 +234,42 @@ impl Policy {
             let until = losing.filter(|(names, _)| *names == waiting).map(|(_, until)| until);
             self.losing = Some((waiting, until.unwrap_or_else(|| at.after(PAUSE))));
         }
+        let kept = held.as_ref().map(|held| held.kept.clone()).unwrap_or_default();
+        self.taken += kept.len();
         // One that places nothing and never did has nothing to remember.
         let says_something = self.clusters.is_some() || held.is_some();
         self.decided = says_something.then_some(decided);
         self.held = held;
-        if let Some(held) = &self.held {
-            now.extend(held.kept.iter().cloned());
-        }
-        says_something.then(|| {
-            let read = self.clusters.as_ref();
-            Chosen {
-                names: now,
-                refused: self.matching.refused.keys().cloned().collect(),
-                named: read.map(|r| r.filter.names().clone()).unwrap_or_default(),
-                kept: self.held.as_ref().map(|held| held.kept.iter().cloned().collect()).unwrap_or_default(),
-                unsure,
-                names_only,
-                tolerations: read.map(|r| r.tolerations.clone()).unwrap_or_default(),
-                limit: read.and_then(|r| r.limit.clone()),
-            }
+        let Some(read) = &self.clusters else {
+            // It places nothing any more: nobody goes where it is kept that was not there.
+            return says_something.then(|| Chosen::standing(kept));
+        };
+        now.extend(kept.iter().cloned());
+        Some(Chosen {
+            names: now,
+            refused: self.matching.refused.keys().cloned().collect(),
+            named: read.filter.names().clone(),
+            kept,
+            unsure,
+            standing: BTreeSet::new(),
+            names_only,
+            tolerations: read.tolerations.clone(),
+            limit: read.limit.clone(),
+        })
+    }
+
+    /// While it cannot be read, what was decided before stands. By which words is not known after a start, unless they are
+    /// the same: so neither is how many of the clusters each instance took.
+    fn as_before(&self, old: BTreeSet<ClusterName>) -> Option<Chosen> {
+        let places = self.clusters.is_some() || self.spec.clusters.is_some() || !old.is_empty();
+        places.then(|| match &self.clusters {
+            Some(read) => Chosen {
+                names: old,
+                tolerations: read.tolerations.clone(),
+                limit: read.limit.clone(),
+                ..Chosen::default()
+            },
+            None => Chosen::standing(old),
         })
     }
 

@@ -13,6 +13,7 @@ mod name;
 mod nulls;
 pub mod overrides;
 mod rollouts;
+pub mod stages;
 mod status;
 mod taints;
 #[cfg(test)]

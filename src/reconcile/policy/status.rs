@@ -47,19 +47,13 @@ impl Policy {
         list.set(conditions::READY, status, reason, &message);
         let status = PlacementStatus {
             instances: i64::try_from(count.instances).unwrap_or(i64::MAX),
-            clusters: i64::try_from(self.taken()).unwrap_or(i64::MAX),
+            clusters: i64::try_from(self.taken).unwrap_or(i64::MAX),
             decided: self.decided.clone(),
             rollout: count.rollouts.counts(),
             observed_generation: self.generation,
             conditions: list.into_list(),
         };
         (status != self.written).then_some(status)
-    }
-
-    /// How many registered clusters it means.
-    fn taken(&self) -> usize {
-        let held = self.held.as_ref().map_or(0, |held| held.kept.len());
-        self.matching.names.len() - self.matching.unregistered + held + self.unsure
     }
 
     /// The finalizers that it is to have, where these are others than it has: while it holds clusters back, its end would
@@ -92,7 +86,7 @@ impl Policy {
             );
         }
         if let Some(held) = &self.held {
-            return (False, "ShrinkHeld", held.message());
+            return (False, "ShrinkHeld", held.message(self.spec.clusters.is_some()));
         }
         if let Some(first) = count.too_many.first() {
             let message = format!(
@@ -107,7 +101,7 @@ impl Policy {
                 format!("{lost} of {all} clusters are unreachable: this looks like the hub's own network");
             return (False, "FailoverHeld", message);
         }
-        let (clusters, failed) = (self.taken(), self.failures());
+        let (clusters, failed) = (self.taken, self.failures());
         if self.spec.clusters.is_some() && clusters == 0 {
             return (False, "NoClusters", format!("{}{failed}", self.none()));
         }

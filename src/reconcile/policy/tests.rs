@@ -34,6 +34,17 @@ fn chosen(policy: &Policy) -> String {
     policy.effective().and_then(|e| e.clusters.as_ref()).map(|c| names_text(&c.names)).unwrap_or_default()
 }
 
+/// Where who is there stays, and nobody new goes.
+fn standing(policy: &Policy) -> String {
+    policy.effective().and_then(|e| e.clusters.as_ref()).map(|c| names_text(&c.standing)).unwrap_or_default()
+}
+
+/// How many clusters the status counts.
+fn counted(policy: &Policy) -> i64 {
+    let count = Count { is_served: true, instances: 3, ..Count::default() };
+    policy.status(&count, &Now::default()).unwrap().clusters
+}
+
 /// Reason and message of Ready.
 fn ready(policy: &Policy) -> String {
     let count = Count { is_served: true, instances: 3, ..Count::default() };
@@ -97,7 +108,7 @@ fn an_expression_that_fails_leaves_a_cluster_in_or_out_and_one_that_is_wrong_cha
     }
     let mut policy = Policy::new(&object(json!({"expression": "cluster.name"}), decided));
     policy.decide(&all, Moment::START);
-    assert_eq!(chosen(&policy), "a");
+    assert_eq!((chosen(&policy), standing(&policy), counted(&policy)), (String::new(), "a".to_owned(), 1));
     let told = "InvalidPlacement: spec.clusters.expression: expected bool, got string; what was decided before stands";
     assert_eq!(ready(&policy), told);
 }
@@ -125,6 +136,164 @@ fn a_typo_keeps_what_there_was_until_the_token_lets_it_go_over_restarts() {
     policy.see(&object(tier("prod", ""), json!({})));
     policy.decide(&all, Moment::START);
     assert_eq!(chosen(&policy), "a,b");
+}
+
+/// The API server takes no `spec.clusters` that says nothing.
+#[test]
+fn clusters_that_are_taken_out_keep_who_is_there_until_names_say_that_there_are_none() {
+    let all = clusters(&[("a", "prod"), ("b", "prod"), ("c", "prod")]);
+    let some = json!({"all": true, "max": 2, "tolerations": [{"operator": "Exists"}]});
+    let mut policy = Policy::new(&object(some.clone(), json!({})));
+    policy.decide(&all, Moment::START);
+    let without = |status: Value| {
+        let mut object = object(Value::Null, status);
+        object.0["spec"].as_object_mut().unwrap().remove("clusters");
+        object
+    };
+    policy.see(&without(json!({})));
+    policy.decide(&all, Moment::START);
+    let told = "ShrinkHeld: 3 of 3 clusters would be lost (a, b, c); they are kept. To let them go: set \
+        spec.clusters: {names: []}";
+    let written = json!({"decided": policy.decided});
+    let mut restarted = Policy::new(&without(written));
+    restarted.decide(&all, Moment::START);
+    for policy in [&policy, &restarted] {
+        assert_eq!(
+            (chosen(policy), standing(policy), counted(policy)),
+            (String::new(), "a,b,c".to_owned(), 3)
+        );
+        let chosen = policy.effective().unwrap().clusters.clone().unwrap();
+        assert_eq!((names_text(&chosen.kept).as_str(), &chosen.limit), ("a,b,c", &None));
+        assert_eq!(ready(policy), told);
+    }
+    for (words, names, held) in [(json!({"names": []}), "", false), (some, "a,b,c", false)] {
+        let mut policy = Policy::new(&without(json!({"decided": restarted.decided})));
+        policy.decide(&all, Moment::START);
+        policy.see(&object(words.clone(), json!({})));
+        policy.decide(&all, Moment::START);
+        assert_eq!((chosen(&policy).as_str(), standing(&policy).as_str()), (names, ""), "{words}");
+        assert_eq!(policy.held().is_some(), held, "{words}");
+    }
+    restarted.see(&object(json!({"names": []}), json!({})));
+    restarted.decide(&all, Moment::START);
+    restarted.see(&without(json!({})));
+    restarted.decide(&all, Moment::START);
+    assert_eq!(restarted.effective().unwrap().clusters, None, "nothing is left to be kept");
+}
+
+#[test]
+fn what_cannot_be_read_leaves_what_was_decided_by_the_words_of_then() {
+    let all = clusters(&[("a", "prod"), ("b", "prod"), ("c", "prod")]);
+    let good = || json!({"all": true, "max": 2, "tolerations": [{"operator": "Exists"}]});
+    let broken = || json!({"all": true, "expression": "cluster.name"});
+    let staged = |clusters: Value, status: Value| {
+        let mut object = object(clusters, status);
+        object.0["spec"]["rollout"] =
+            json!({"stages": [{"name": "canary", "clusters": {"names": ["Prod-1"]}}]});
+        object
+    };
+    let mut policy = Policy::new(&object(good(), json!({})));
+    policy.decide(&all, Moment::START);
+    let status = || json!({"decided": policy.decided});
+    let of_null = |status: Value| {
+        let mut object = object(json!({"all": true, "max": "two"}), status);
+        object.0["spec"]["rollout"] = json!({"stages": [{"name": "canary"}]});
+        object
+    };
+    // What is written after the decision, what is chosen and with which limit, and what stands.
+    for (later, names, limit, stands) in [
+        (object(broken(), status()), "", None, "a,b,c"),
+        (staged(good(), status()), "a,b,c", Some(2), ""),
+        // That there is no limit any more was never decided.
+        (staged(json!({"all": true}), status()), "", None, "a,b,c"),
+        (of_null(status()), "", None, "a,b,c"),
+        // It never was decided, and yet it places.
+        (object(broken(), json!({})), "", None, ""),
+        (of_null(json!({})), "", None, ""),
+    ] {
+        let mut restarted = Policy::new(&later);
+        restarted.decide(&all, Moment::START);
+        assert!(ready(&restarted).starts_with("InvalidPlacement: spec"), "{later:?}");
+        let effective = restarted.effective().unwrap();
+        let found = effective.clusters.as_ref().unwrap();
+        assert_eq!(
+            (chosen(&restarted).as_str(), standing(&restarted).as_str()),
+            (names, stands),
+            "{later:?}"
+        );
+        assert_eq!(found.limit.as_ref().map(|limit| limit.max), limit, "{later:?}");
+        assert_eq!(found.kept, found.standing, "whatever taint there is, somebody tolerated it");
+        assert_eq!(counted(&restarted), if names.is_empty() && stands.is_empty() { 0 } else { 3 });
+        assert_eq!(
+            effective.rollout.is_some(),
+            later.0["spec"].get("rollout").is_some(),
+            "its stages are known all the same"
+        );
+    }
+    // Without a restart it is known by which words.
+    for later in [object(broken(), json!({})), staged(json!({"all": true}), json!({})), of_null(json!({}))] {
+        let mut seen = Policy::new(&object(good(), json!({})));
+        seen.decide(&all, Moment::START);
+        seen.see(&later);
+        seen.decide(&all, Moment::START);
+        let found = seen.effective().unwrap().clusters.clone().unwrap();
+        assert_eq!(
+            (chosen(&seen).as_str(), found.limit.map(|limit| limit.max)),
+            ("a,b,c", Some(2)),
+            "{later:?}"
+        );
+        assert_eq!(found.tolerations.len(), 1, "{later:?}");
+    }
+}
+
+#[test]
+fn a_stage_that_cannot_be_read_is_told_and_not_empty() {
+    let stage = |field: &str, value: Value| json!({"name": "canary", field: value});
+    let operator = json!({"labelSelector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}});
+    for (stage, told) in [
+        (stage("clusters", json!({"expression": "cluster.name"})), ".clusters.expression: expected bool"),
+        (stage("clusters", json!({"names": ["Prod-1"]})), ".clusters.names: \"Prod-1\" can be no"),
+        (stage("clusters", operator.clone()), ".clusters.labelSelector.matchExpressions[0]"),
+        (stage("instances", operator), ".instances.labelSelector.matchExpressions[0]"),
+    ] {
+        let mut object = object(json!({"names": ["a"]}), json!({}));
+        object.0["spec"]["rollout"] = json!({"stages": [{"name": "first"}, stage]});
+        let mut policy = Policy::new(&object);
+        policy.decide(&clusters(&[("a", "prod")]), Moment::START);
+        let invalid = policy.effective().unwrap().invalid.clone().unwrap_or_default();
+        assert!(invalid.starts_with(&format!("spec.rollout.stages[1]{told}")), "{invalid}");
+        assert!(ready(&policy).starts_with("InvalidPlacement: spec.rollout.stages[1]"));
+    }
+}
+
+/// As in `spec.clusters`: an expression alone means all for which it is true, and names mean theirs besides.
+#[test]
+fn names_and_an_expression_mean_both_of_them() {
+    let all = clusters(&[("a", "prod"), ("b", "prod"), ("c", "dev"), ("d", "test")]);
+    let is_dev = "cluster.labels.tier == \"dev\"";
+    for (words, want) in [
+        (json!({}), "a,b,c,d"),
+        (json!({"names": ["a"]}), "a"),
+        (json!({"expression": is_dev}), "c"),
+        (json!({"names": ["a"], "expression": is_dev}), "a,c"),
+        (json!({"labelSelector": {"matchLabels": {"tier": "prod"}}, "expression": is_dev}), ""),
+        (json!({"labelSelector": {"matchLabels": {"tier": "prod"}}, "names": ["d"]}), "a,b,d"),
+        (json!({"labelSelector": {}}), ""),
+    ] {
+        let filter = serde_json::from_value(words.clone()).unwrap();
+        let filter = Filter::read(Some(&filter), "clusters").unwrap();
+        let is_in = |(name, c): &(&ClusterName, &ClusterState)| {
+            filter.matches(name, &c.view.labels, false, c.facts.as_deref()) == Match::Yes
+        };
+        let found = all.iter().filter(is_in).map(|(name, _)| name.clone()).collect();
+        assert_eq!(names_text(&found), want, "{words}");
+        let clusters = &words;
+        if words != json!({}) {
+            let mut policy = Policy::new(&object(clusters.clone(), json!({})));
+            policy.decide(&all, Moment::START);
+            assert_eq!(chosen(&policy), want, "{words}");
+        }
+    }
 }
 
 #[test]

@@ -248,14 +248,17 @@ impl Running {
 }
 
 fn seen(why: &ContactState, lost_since: &str) -> ClusterHealth {
-    let message = match why {
-        ContactState::Ready => return ClusterHealth::Ready,
-        ContactState::Unreachable(m) | ContactState::Unauthorized(m) => m.clone(),
-        ContactState::Unusable { reason, message } => {
-            return ClusterHealth::NotReady { reason: (*reason).to_owned(), message: message.clone() };
+    let since = lost_since.to_owned();
+    match why {
+        ContactState::Ready => ClusterHealth::Ready,
+        ContactState::Unreachable(message) => ClusterHealth::Unreachable { since, message: message.clone() },
+        ContactState::Unauthorized(message) => {
+            ClusterHealth::Unauthorized { since, message: message.clone() }
         }
-    };
-    ClusterHealth::Unreachable { since: lost_since.to_owned(), message }
+        ContactState::Unusable { reason, message } => {
+            ClusterHealth::NotReady { reason: (*reason).to_owned(), message: message.clone() }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -294,6 +297,17 @@ mod tests {
         assert!(
             matches!(connection.health("then"), ClusterHealth::Unreachable { since, .. } if since == "then")
         );
+    }
+
+    /// What runs there may be as well as ever: it is no cluster that is lost.
+    #[test]
+    fn who_refuses_the_credentials_is_not_out_of_reach() {
+        let (mut connection, since) = (asking(1, Connection::new()), "then".to_owned());
+        let Connection::Asking(question) = &mut connection else { panic!("it asks") };
+        assert!(question.failed(ContactState::Unauthorized("no".into())));
+        let health = ClusterHealth::Unauthorized { since, message: "no".into() };
+        assert_eq!(connection.health("then"), health);
+        assert!(health.has_actor());
     }
 
     #[test]

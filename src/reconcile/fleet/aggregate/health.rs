@@ -8,6 +8,12 @@ pub enum ClusterHealth {
         since: String,
         message: String,
     },
+    /// It was ready and has an actor; its API server answers, and does not accept the credentials. That says nothing of what
+    /// runs there.
+    Unauthorized {
+        since: String,
+        message: String,
+    },
     /// Not asked yet.
     #[default]
     Connecting,
@@ -21,6 +27,6 @@ pub enum ClusterHealth {
 impl ClusterHealth {
     /// Whether somebody is there to take messages.
     pub fn has_actor(&self) -> bool {
-        matches!(self, Self::Ready | Self::Unreachable { .. })
+        matches!(self, Self::Ready | Self::Unreachable { .. } | Self::Unauthorized { .. })
     }
 }

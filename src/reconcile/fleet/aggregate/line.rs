@@ -224,7 +224,10 @@ impl ClusterLine {
                 let message = format!("{held}no Cluster named {name} is registered");
                 Self::new(name, LineState::Refused(Refusal::NotRegistered), &message, report)
             }
-            Some(ClusterHealth::Unreachable { since, message }) => {
+            Some(
+                ClusterHealth::Unreachable { since, message }
+                | ClusterHealth::Unauthorized { since, message },
+            ) => {
                 let message = format!("{held}no contact since {since}: {message}");
                 Self::new(name, LineState::Unreachable { since: since.clone() }, &message, report)
             }

@@ -43,6 +43,15 @@ impl<'a> Ground<'a> {
         self.words.is_silent() && !placing && self.past.record.policies.is_empty()
     }
 
+    /// Whether somebody edited the instance's own words since the last decision.
+    pub fn words_are_edited(&self) -> bool {
+        match self.past.record.words.as_deref() {
+            Some(before) => before != self.words.fingerprint(),
+            // Nothing was ever recorded: until now it said nothing.
+            None => !self.words.is_silent(),
+        }
+    }
+
     /// Placements of the record that are there no more, or concern the instance no more, as the record names them.
     pub fn gone_policies(&self) -> Vec<&'a str> {
         let recorded = self.past.record.policies.keys();

@@ -108,15 +108,8 @@ fn is_edited(ground: &Ground) -> bool {
     let placements = ground.said.map(|said| said.placements).unwrap_or_default();
     let is_new =
         |text: &String, hash: &str| placements.iter().any(|p| p.name.recorded() == *text && p.hash != hash);
-    let record = &ground.past.record;
-    if record.policies.iter().any(|(text, recorded)| is_new(text, &recorded.hash)) {
-        return true;
-    }
-    match record.words.as_deref() {
-        Some(before) => before != ground.words.fingerprint(),
-        // Nothing was ever recorded: until now it said nothing.
-        None => !ground.words.is_silent(),
-    }
+    let policies = &ground.past.record.policies;
+    policies.iter().any(|(text, recorded)| is_new(text, &recorded.hash)) || ground.words_are_edited()
 }
 
 /// Stands for these clusters and words, once: the next loss asks with another one.

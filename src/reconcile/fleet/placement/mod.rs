@@ -5,6 +5,8 @@ mod choice;
 mod ground;
 mod guard;
 #[cfg(test)]
+mod kept_tests;
+#[cfg(test)]
 mod laws;
 mod losses;
 mod matches;
@@ -152,14 +154,17 @@ pub struct Around<'a> {
 pub fn decide(words: &Words, around: Around, past: &Past) -> Decision {
     let Around { namespace, clusters, default, said } = around;
     let found = Ground { said, ..Ground::of(words, namespace, clusters, past, default) };
-    let settled = unmatched::settled(&found);
+    let matches = matches::of(&found);
+    let of_policies = said.map(policies::unreadable).unwrap_or_default();
+    let unreadable = [matches.unreadable, of_policies].concat();
+    let readable = unreadable.is_empty();
+    let settled = if readable { unmatched::settled(&found) } else { BTreeMap::new() };
     // What was replaced, and is to go, is no loss.
     let mut past_now = Cow::Borrowed(past);
     if !settled.is_empty() {
         past_now.to_mut().record.placed.retain(|name| !settled.contains_key(name));
     }
     let ground = Ground { said, ..Ground::of(words, namespace, clusters, &past_now, default) };
-    let matches = matches::of(&ground);
     let (mut free, mut refused) = {
         let asking = refusals::Asking { named: &matches.named, tolerations: &[], kept: &BTreeSet::new() };
         refusals::sort(matches.names, &ground, &asking)
@@ -168,19 +173,20 @@ pub fn decide(words: &Words, around: Around, past: &Past) -> Decision {
     free.append(&mut taken.free);
     refusals::add(&mut refused, std::mem::take(&mut taken.refused));
     refused.retain(|name, _| !free.contains(name));
-    let unreadable = [matches.unreadable, std::mem::take(&mut taken.unreadable)].concat();
     let mut choice = Choice::of(free, &ground);
     let chosen = choice.recorded();
     let replaced = unmatched::replaced(&ground, &taken, &chosen);
     let replaced = replaced.into_iter().filter(|n| !settled.contains_key(n)).collect();
     let counted = &chosen | &replaced;
-    let verdict = guard::judge(&ground, unreadable.is_empty(), &counted);
+    let verdict = guard::judge(&ground, readable, &counted);
     let mut record = Record::after(&ground, &counted, &verdict);
     let mut kept = verdict.kept();
-    record.unmatched = unmatched::after(&ground, &record, &taken, (&chosen, &kept), &settled);
+    let over = unmatched::Over { settled: &settled, readable };
+    record.unmatched = unmatched::after(&ground, &record, &taken, (&chosen, &kept), &over);
     record.note_unmatched(&ground);
     let is_recorded_over = |name: &ClusterName, u: &Unmatched| {
-        u.then == Then::Orphan
+        readable
+            && u.then == Then::Orphan
             && past.record.unmatched.get(name) == Some(u)
             && said.is_some_and(|said| u.at <= said.now)
     };
@@ -190,7 +196,9 @@ pub fn decide(words: &Words, around: Around, past: &Past) -> Decision {
     let stays: BTreeMap<ClusterName, String> = stays
         .map(|(name, u)| {
             let why = refused.get(&ground.meant(name)).map(|refused| refused.message.as_str());
-            (ground.meant(name), u.message(why))
+            let waits = !readable && said.is_some_and(|said| u.is_over(said.now));
+            let more = if waits { "; it stays until all words can be read" } else { "" };
+            (ground.meant(name), u.message(why) + more)
         })
         .collect();
     let still = said.is_some().then(|| kept.iter().map(|name| ground.meant(name)).collect());

@@ -59,7 +59,6 @@ pub struct Short {
 pub(super) struct Taken {
     pub free: Names,
     pub refused: BTreeMap<ClusterName, Refused>,
-    pub unreadable: Vec<String>,
     /// What each of them asks for, by its name in the record, whether it may be taken or not.
     pub asked: BTreeMap<String, Names>,
     pub short: Vec<Short>,
@@ -89,15 +88,22 @@ pub(super) fn there(ground: &Ground) -> Names {
     names.iter().map(|name| ground.meant(name)).collect()
 }
 
+/// What cannot be read of Placements, whether they place something or not.
+pub(super) fn unreadable(said: &Said) -> Vec<String> {
+    let problem = |policy: &Arc<Effective>| {
+        let why = policy.invalid.as_ref()?;
+        Some(format!("{}: {why}; what was decided before stands", policy.name))
+    };
+    said.placements.iter().filter_map(problem).collect()
+}
+
 pub(super) fn take(ground: &Ground) -> Taken {
     let mut all = Taken::default();
     let Some(said) = ground.said else { return all };
     let there = there(ground);
     for (policy, chosen) in said.placing() {
-        if let Some(why) = &policy.invalid {
-            all.unreadable.push(format!("{}: {why}; what was decided before stands", policy.name));
-        }
-        let asked = &(&chosen.names | &chosen.refused) | &(&chosen.unsure & &there);
+        let stays = &(&chosen.unsure | &chosen.standing) & &there;
+        let asked = &(&chosen.names | &chosen.refused) | &stays;
         let asking =
             refusals::Asking { named: &chosen.named, tolerations: &chosen.tolerations, kept: &chosen.kept };
         let (free, refused) = refusals::sort(asked.clone(), ground, &asking);

@@ -277,12 +277,12 @@ fn past(holds: &str, placed: &str, w: &Words) -> Past {
 }
 
 /// One instance that Placements choose for, over decisions that are each on record before the next.
-struct Placed {
+pub(super) struct Placed {
     placements: Vec<Arc<Effective>>,
-    clusters: BTreeMap<ClusterName, ClusterView>,
-    lost: BTreeMap<ClusterName, i64>,
+    pub clusters: BTreeMap<ClusterName, ClusterView>,
+    pub lost: BTreeMap<ClusterName, i64>,
     past: Past,
-    now: i64,
+    pub now: i64,
     /// When so many were out of reach last that none is replaced.
     trouble_at: i64,
 }
@@ -291,7 +291,7 @@ fn key() -> InstanceKey {
     InstanceKey::new(GroupKind::new("kro.run", "App"), "default", "web")
 }
 
-fn placement(name: &str, hash: &str, chosen: &str, limit: Option<Limit>) -> Effective {
+pub(super) fn placement(name: &str, hash: &str, chosen: &str, limit: Option<Limit>) -> Effective {
     Effective {
         name: PolicyName::new("default", name),
         group_kind: key().gk.clone(),
@@ -306,7 +306,7 @@ fn placement(name: &str, hash: &str, chosen: &str, limit: Option<Limit>) -> Effe
 }
 
 impl Placed {
-    fn new(placements: Vec<Effective>) -> Self {
+    pub fn new(placements: Vec<Effective>) -> Self {
         let placements = placements.into_iter().map(Arc::new).collect();
         Self {
             placements,
@@ -318,12 +318,12 @@ impl Placed {
         }
     }
 
-    fn say(&mut self, placements: Vec<Effective>) {
+    pub fn say(&mut self, placements: Vec<Effective>) {
         self.placements = placements.into_iter().map(Arc::new).collect();
     }
 
     /// A decision that is put on record: what is there grows at once, and what goes is gone at once.
-    fn decide(&mut self) -> Decision {
+    pub fn decide(&mut self) -> Decision {
         let reach =
             |name: &ClusterName| self.lost.get(name).map_or(Reach::Ready, |since| Reach::Lost(*since));
         let key = key();
@@ -349,7 +349,7 @@ impl Placed {
         out
     }
 
-    fn spokes(&mut self) -> String {
+    pub fn spokes(&mut self) -> String {
         names_text(&self.decide().spokes)
     }
 }

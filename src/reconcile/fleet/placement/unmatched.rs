@@ -30,6 +30,11 @@ pub enum Then {
 }
 
 impl Unmatched {
+    /// Whether its grace is over.
+    pub(super) fn is_over(&self, now: i64) -> bool {
+        matches!(self.then, Then::Delete | Then::Orphan) && self.at <= now
+    }
+
     /// What is said of the pair; `refused` is why the cluster is not taken.
     pub(super) fn message(&self, refused: Option<&str>) -> String {
         let why = refused.unwrap_or("no placement chooses it");
@@ -142,14 +147,25 @@ pub(super) fn text(all: &BTreeMap<ClusterName, Unmatched>) -> String {
     groups.into_iter().map(one).collect::<Vec<_>>().join(",")
 }
 
-/// Names that were replaced, where there is contact again and the other is ACTIVE. They are let go, and that is no loss.
+/// What may end now.
+pub(super) struct Over<'a> {
+    /// What was replaced, and goes.
+    pub settled: &'a BTreeMap<ClusterName, OnUnmatch>,
+    /// All words can be read. Otherwise nothing is taken away, however long it was kept.
+    pub readable: bool,
+}
+
+/// Names that were replaced, where there is contact again, and with the other one too, which is ACTIVE. They are let go, and
+/// that is no loss.
 pub(super) fn settled(ground: &Ground) -> BTreeMap<ClusterName, OnUnmatch> {
     let Some(said) = ground.said else { return BTreeMap::new() };
     let record = &ground.past.record;
     let over = |(name, unmatched): (&ClusterName, &Unmatched)| match &unmatched.then {
         Then::Replaced { by, on_unmatch } => {
+            // What a cluster out of reach said last is no proof.
+            let is_ready = |name: &ClusterName| (said.reach)(name) == Reach::Ready;
             let is_over =
-                (said.reach)(name) == Reach::Ready && record.placed.contains(by) && (said.is_active)(by);
+                is_ready(name) && is_ready(by) && record.placed.contains(by) && (said.is_active)(by);
             is_over.then(|| (name.clone(), *on_unmatch))
         }
         Then::Delete | Then::Orphan => None,
@@ -171,7 +187,7 @@ pub(super) fn after(
     record: &Record,
     taken: &Taken,
     (chosen, kept): (&Names, &Names),
-    settled: &BTreeMap<ClusterName, OnUnmatch>,
+    &Over { settled, readable }: &Over,
 ) -> BTreeMap<ClusterName, Unmatched> {
     let Some(said) = ground.said else { return BTreeMap::new() };
     let past = &ground.past.record;
@@ -183,7 +199,7 @@ pub(super) fn after(
     let mut all = BTreeMap::new();
     for (name, unmatched) in past.unmatched.iter().filter(|(n, _)| may_stay(n)) {
         match &unmatched.then {
-            Then::Delete if unmatched.at <= said.now => {}
+            Then::Delete if readable && unmatched.is_over(said.now) => {}
             Then::Delete | Then::Orphan => drop(all.insert(name.clone(), unmatched.clone())),
             Then::Replaced { .. } if settled.contains_key(name) => {}
             Then::Replaced { by, on_unmatch } => {
@@ -236,26 +252,29 @@ pub(super) fn after(
 }
 
 /// What those Placements say that let a cluster go: Orphan before Delete, and the longest grace. `None` where none of them
-/// ever chose it.
+/// ever chose it. Where somebody edited words, it was these that let go, and not others that may have chosen it by labels.
 fn policy_of(ground: &Ground, taken: &Taken, name: &ClusterName) -> Option<(OnUnmatch, Span)> {
     let said = ground.said?;
     let meant = ground.meant(name);
+    let recorded = &ground.past.record.policies;
+    let now = |text: &str| said.placements.iter().find(|p| p.name.recorded() == text);
+    let is_changed = |text: &str, recorded: &Recorded| now(text).is_none_or(|p| p.hash != recorded.hash);
+    let edited = ground.words_are_edited() || recorded.iter().any(|(text, r)| is_changed(text, r));
     let mut found: Option<(OnUnmatch, Span)> = None;
-    for (text, recorded) in &ground.past.record.policies {
-        let now = said.placing().find(|(p, _)| p.name.recorded() == *text);
-        let (on_unmatch, grace) = match now {
-            None => (recorded.on_unmatch, recorded.grace),
-            Some((p, chosen)) => {
-                let asks = taken.asked.get(text).is_some_and(|asked| asked.contains(&meant));
-                // By the same words, names alone never chose what they do not name.
-                if p.hash == recorded.hash && chosen.names_only && !asks {
-                    continue;
-                }
-                (p.on_unmatch, p.grace)
-            }
+    for (text, recorded) in recorded {
+        let (on_unmatch, grace) =
+            now(text).map_or((recorded.on_unmatch, recorded.grace), |p| (p.on_unmatch, p.grace));
+        // One that asks for it cannot take it any more, by a taint or its limit.
+        let asks = || taken.asked.get(text).is_some_and(|asked| asked.contains(&meant));
+        // By the same words, names alone never chose what they do not name.
+        let may_have = || {
+            let chosen = now(text).and_then(|p| p.clusters.as_ref());
+            !edited && chosen.is_some_and(|chosen| !chosen.names_only)
         };
-        let before = found.unwrap_or_default();
-        found = Some((on_unmatch.max(before.0), grace.max(before.1)));
+        if is_changed(text, recorded) || asks() || may_have() {
+            let before = found.unwrap_or_default();
+            found = Some((on_unmatch.max(before.0), grace.max(before.1)));
+        }
     }
     found
 }

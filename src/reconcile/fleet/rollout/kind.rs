@@ -240,7 +240,8 @@ impl KindRollout {
         let now = marks::seconds(inputs.now);
         walked.unit.pass(now);
         let at_hand = inputs.known().graph(&walked.wanted.graph).is_some();
-        let known = refused.is_none() && matches!(walked.target, Target::Recorded(_)) && at_hand;
+        let readable = inputs.by.effective.invalid.is_none();
+        let known = readable && refused.is_none() && matches!(walked.target, Target::Recorded(_)) && at_hand;
         let ready = known && inputs.now.at >= inputs.quiet_until;
         self.turns(&mut walked, inputs, ready, &mut moves);
         self.keep_gates(&walked, inputs, &key, &mut moves);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub struct Ruling {
     by: Arc<Effective>,
     pub rules: Arc<Rules>,
-    /// Of each stage; `None` where it cannot be read: nothing belongs to it.
+    /// Of each stage; `None` where it cannot be read: nothing belongs to it, and nobody is moved until it can be.
     filters: Vec<Option<Filter>>,
     /// The instances of each stage, where the whole kind moves as one.
     instances: Vec<Option<Members>>,

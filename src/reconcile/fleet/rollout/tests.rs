@@ -866,6 +866,26 @@ fn a_paused_one_moves_nobody_and_who_comes_gets_the_stable_version() {
 }
 
 #[test]
+fn a_rollout_that_cannot_be_read_moves_nobody_until_it_can() {
+    let mut bench = settled(canary_then_prod(0, false));
+    let broken = Effective {
+        invalid: Some("spec.rollout.stages[0].clusters.names: no".into()),
+        ..placement("rolls", Some(canary_then_prod(0, false)), vec![])
+    };
+    bench.follows(vec![broken.clone()]);
+    bench.edits(2);
+    bench.rests();
+    bench.passes(31);
+    bench.rests();
+    assert_eq!((bench.runs(), bench.ready().0.as_str()), (vec![1, 1, 1], "InvalidPlacement"));
+    bench.follows(vec![Effective { invalid: None, ..broken }]);
+    bench.rests();
+    bench.passes(31);
+    bench.rests();
+    assert_eq!(bench.runs(), [2, 2, 2], "{:?}", bench.told);
+}
+
+#[test]
 fn a_cluster_that_was_lost_is_passed_by_and_follows_once() {
     let mut bench = settled(canary_then_prod(0, false));
     bench.loses("b", true);
