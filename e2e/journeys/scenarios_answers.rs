@@ -18,6 +18,9 @@ pub const ALL: &[Scenario] = &[
     ("scenario_04_answers_that_name_no_pause", names_no_pause, Long),
     ("scenario_04_a_load_balancer_without_its_server", cut_off, Long),
     ("scenario_22_one_group_of_a_spoke_is_down", group_down, Always),
+    ("scenario_22_one_group_refuses_the_credentials", group_refuses, Always),
+    ("scenario_22_one_group_asks_for_patience", group_is_busy, Always),
+    ("scenario_22_a_webhook_hangs", webhook_hangs, Always),
 ];
 
 /// How long each sort of answer is given.
@@ -25,6 +28,8 @@ const WHILE: Duration = Duration::from_secs(12);
 /// Memory that any of it may take.
 const GROWTH: u64 = 24 * 1024 * 1024;
 const INSTANCES: usize = 20;
+/// As good as for ever.
+const NEVER: Duration = Duration::from_secs(600);
 /// Who does not reach the API server is known not to.
 const KNOWN: Duration = Duration::from_secs(45);
 
@@ -127,31 +132,48 @@ fn cut_off(stand: &Stand) -> Result<()> {
 
 /// A group that another server stands behind, as a CRD or an APIService has it: no server answers 503 for groups of its own.
 fn group_down(stand: &Stand) -> Result<()> {
+    group_fails(stand, ("group-down", "GroupDown", "Pump"), (503, None))
+}
+
+/// Credentials that the cluster accepts.
+fn group_refuses(stand: &Stand) -> Result<()> {
+    group_fails(stand, ("group-refusal", "GroupRefusal", "Valve"), (401, None))
+}
+
+fn group_is_busy(stand: &Stand) -> Result<()> {
+    group_fails(stand, ("group-throttle", "GroupThrottle", "Gauge"), (429, Some(30)))
+}
+
+fn group_fails(
+    stand: &Stand,
+    (rgd, kind, made): (&str, &str, &str),
+    (code, pause): (u16, Option<u64>),
+) -> Result<()> {
     for cluster in ["hub", "eu", "us"] {
-        install(stand, cluster, "Pump", "{text: {type: string}}")?;
+        install(stand, cluster, made, "{text: {type: string}}")?;
     }
     let with = stand.define(&format!(
         r"
 apiVersion: kro.run/v1alpha1
 kind: ResourceGraphDefinition
-metadata: {{name: group-down}}
+metadata: {{name: {rgd}}}
 spec:
-  schema: {{apiVersion: v1alpha1, kind: GroupDown, spec: {{text: string}}}}
+  schema: {{apiVersion: v1alpha1, kind: {kind}, spec: {{text: string}}}}
   resources:
   - id: pump
     template:
       apiVersion: {GROUP}/v1
-      kind: Pump
+      kind: {made}
       metadata: {{name: '${{schema.metadata.name}}'}}
       spec: {{text: '${{schema.spec.text}}'}}
 "
     ))?;
-    let without = define(stand, "group-up", "GroupUp")?;
+    let without = define(stand, &format!("{rgd}-not"), &format!("{kind}Not"))?;
     with.create("old", "eu,us", "{text: one}")?;
     with.wait_active("old", &["eu", "us"])?;
-    let pump = |name: &str| format!("{GROUP}/v1/pumps/{name}");
+    let pump = |name: &str| format!("{GROUP}/v1/{}s/{name}", made.to_lowercase());
     let proxy = stand.proxy("us")?;
-    proxy.rule(Rule::new(When::any().under(&format!("/apis/{GROUP}")), Fault::Answer(503, None)));
+    proxy.rule(Rule::new(When::any().under(&format!("/apis/{GROUP}")), Fault::Answer(code, pause)));
     proxy.cut();
     let start = Instant::now();
     with.create("new", "eu,us", "{text: one}")?;
@@ -164,7 +186,7 @@ spec:
         let new = with.hub("new")?;
         let (us, eu) = (entry(&new, "us")?, entry(&new, "eu")?);
         let said = us["message"].as_str().unwrap_or_default();
-        let why = said.contains("503") || said.contains("is asked ever less");
+        let why = said.contains(&code.to_string()) || said.contains("is asked ever less");
         ensure!(us["state"] != "ACTIVE" && why && eu["state"] == "ACTIVE", "{us} {eu}");
         println!("it says: {said}");
         Ok(())
@@ -183,4 +205,47 @@ spec:
         with.remove(name)?;
     }
     without.remove("a")
+}
+
+/// An admission webhook of the spoke takes its time, and then for ever, behind what is written of one object.
+fn webhook_hangs(stand: &Stand) -> Result<()> {
+    let kind = define(stand, "hanging-hook", "HangingHook")?;
+    for name in ["behind", "beside"] {
+        kind.create(name, "eu,us", "{text: one}")?;
+        kind.wait_active(name, &["eu", "us"])?;
+    }
+    let (proxy, behind) = (stand.proxy("us")?, kind.beside("configmaps/behind"));
+    let text = |name: &str| -> Result<String> {
+        let child = kind.child("us", &format!("configmaps/{name}"))?.context("no child")?;
+        Ok(child["data"]["text"].as_str().unwrap_or_default().to_owned())
+    };
+    let slow = |takes| Rule::new(When::writes().at(&behind), Fault::Late(takes));
+    // As long as one may take that does not say otherwise, and a little.
+    proxy.rule(slow(Duration::from_secs(11)));
+    kind.edit("behind", "{text: two}")?;
+    let start = Instant::now();
+    while text("behind")? != "two" {
+        is_ready(stand, "us")?;
+        ensure!(start.elapsed() < Duration::from_secs(20), "it did not land: {}", text("behind")?);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    println!("what the webhook held up for 11 s landed after {:?}", start.elapsed());
+    proxy.only(slow(NEVER));
+    kind.edit("behind", "{text: three}")?;
+    let start = Instant::now();
+    throughout(Duration::from_secs(50), "us is Ready, and serves the others", || {
+        is_ready(stand, "us")?;
+        let edited = (Instant::now(), format!("{:?}", start.elapsed()));
+        kind.edit("beside", &format!("{{text: '{}'}}", edited.1))?;
+        kind.wait_child("us", "configmaps/beside", |c| c["data"]["text"] == edited.1)?;
+        ensure!(edited.0.elapsed() < Duration::from_secs(5), "it took {:?}", edited.0.elapsed());
+        std::thread::sleep(Duration::from_secs(4));
+        Ok(())
+    })?;
+    let entry = entry(&kind.hub("behind")?, "us")?;
+    ensure!(entry["state"] != "ACTIVE" && text("behind")? == "two", "{entry}");
+    println!("it says: {}", entry["message"]);
+    proxy.heal()?;
+    kind.wait_child("us", "configmaps/behind", |c| c["data"]["text"] == "three")?;
+    ["behind", "beside"].iter().try_for_each(|name| kind.remove(name))
 }

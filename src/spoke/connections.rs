@@ -25,6 +25,8 @@ use tokio::time::Instant;
 
 /// TCP, TLS and the proof together.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// For the question who answers, where another request was not answered.
+const SYSTEM_LIMIT: Duration = Duration::from_secs(5);
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Servers close what is idle for longer than some minutes.
@@ -314,6 +316,30 @@ impl Connections {
             self.prove(&mut line, auth.as_ref(), generation).await?;
         }
         Ok((generation, line))
+    }
+
+    /// What the API server says to the question who it is, whatever it says.
+    pub async fn system(&self, auth: Option<&HeaderValue>) -> Result<Arc<Told>, Refusal> {
+        let asked = async {
+            let mut tries = TRIES;
+            loop {
+                let mut line = match Box::pin(self.line()).await {
+                    Err(Refusal::Answered(told)) => return Ok(told),
+                    line => line?,
+                };
+                tries -= 1;
+                match self.ask(&mut line, SYSTEM, auth).await {
+                    Ok(told) => {
+                        self.park(line);
+                        return Ok(Arc::new(told));
+                    }
+                    // The server may have closed it meanwhile, as it does after a 401.
+                    Err(_) if tries > 0 => self.discard(&line),
+                    Err(refusal) => return Err(refusal),
+                }
+            }
+        };
+        tokio::time::timeout(SYSTEM_LIMIT, asked).await.unwrap_or(Err(Refusal::Failed(Trouble::Late)))
     }
 
     /// An answer may be another cluster's. Over HTTP/1.1 the connection is taken up by it, so another one has to do.

@@ -32,6 +32,8 @@ struct GateState {
     /// Turns that are not given back, since the limit fell while they were taken.
     owed: usize,
     groups: Groups,
+    /// When a request was answered last.
+    answered: Option<Instant>,
 }
 
 /// Why a request is not sent.
@@ -45,7 +47,7 @@ pub(super) enum NoTurn {
 
 impl NoTurn {
     /// What is said of a group in a pause.
-    pub const PAUSED: &str = "it did not answer, and is asked ever less until it does";
+    pub const PAUSED: &str = "it gave no answer of use, and is asked ever less until it does";
 }
 
 /// The right to have a request under way.
@@ -75,7 +77,7 @@ impl Gate {
     pub fn over(in_flight: InFlight) -> Arc<Self> {
         Arc::new(Self {
             turns: Arc::new(Semaphore::new(in_flight.limit())),
-            state: Mutex::new(GateState { in_flight, owed: 0, groups: Groups::default() }),
+            state: Mutex::new(GateState { in_flight, owed: 0, groups: Groups::default(), answered: None }),
             opened: Notify::new(),
             pages: Arc::new(Semaphore::new(PAGES)),
             shares: AtomicBool::new(false),
@@ -157,6 +159,16 @@ impl Gate {
         self.state().in_flight.begin(sort, Instant::now())
     }
 
+    /// Whether the server asked for a pause that is not over.
+    pub fn is_paused(&self) -> bool {
+        self.state().in_flight.is_paused()
+    }
+
+    /// Whether any request was answered since this one began.
+    pub fn answered_since(&self, request: Begun) -> bool {
+        self.state().answered.is_some_and(|answered| answered > request.at)
+    }
+
     /// Shows the limit under this name, now and whenever it changes.
     pub fn show(&self, metrics: &Metrics, cluster: &Arc<str>) {
         let limit = self.state().in_flight.limit();
@@ -167,6 +179,9 @@ impl Gate {
     /// A request ended.
     pub fn heard(&self, request: Begun, outcome: Outcome) {
         let mut state = self.state();
+        if outcome == Outcome::Answered {
+            state.answered = Some(Instant::now());
+        }
         let before = state.in_flight.limit();
         let under_way = (before + state.owed).saturating_sub(self.turns.available_permits());
         let opens = state.in_flight.heard(request, outcome, under_way, Instant::now());

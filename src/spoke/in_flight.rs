@@ -87,6 +87,10 @@ impl InFlight {
         self.pause.as_mut()?.may_go(now)
     }
 
+    pub fn is_paused(&self) -> bool {
+        self.pause.is_some()
+    }
+
     pub fn begin(&self, sort: Sort, now: Instant) -> Begun {
         Begun { sort, at: now, fast: self.fast(sort) }
     }

@@ -2,6 +2,7 @@
 
 mod gateways;
 mod redirects;
+mod second_looks;
 
 use super::client::{ApiError, ClientSettings, DEFAULT_IN_FLIGHT, SpokeClient};
 use super::health::Contact;

@@ -1,7 +1,8 @@
 //! A server that is slow: what is asked of it at once waits in a queue there. On a clock that runs as fast as the work
 //! allows.
 
-use super::client::SpokeClient;
+use super::client::{ApiError, SpokeClient};
+use super::health::Contact;
 use super::host::{Connecting, Host, Stream, ThisHost};
 use super::in_flight::InFlight;
 use crate::metrics::Metrics;
@@ -14,7 +15,7 @@ use kube::core::ApiResource;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
@@ -26,6 +27,8 @@ struct Slow {
     workers: Semaphore,
     work: Duration,
     hangs: AtomicBool,
+    /// Behind writes stands a webhook that takes so long, in seconds.
+    webhook: AtomicU64,
     asked: AtomicUsize,
     waiting: AtomicUsize,
     most_waiting: AtomicUsize,
@@ -37,13 +40,14 @@ impl Slow {
             workers: Semaphore::new(workers),
             work,
             hangs: AtomicBool::new(false),
+            webhook: AtomicU64::new(0),
             asked: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             most_waiting: AtomicUsize::new(0),
         })
     }
 
-    async fn answer(self: Arc<Self>) -> Response<Full<Bytes>> {
+    async fn answer(self: Arc<Self>, writes: bool) -> Response<Full<Bytes>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let waiting = self.waiting.fetch_add(1, Ordering::Relaxed) + 1;
         self.most_waiting.fetch_max(waiting, Ordering::Relaxed);
@@ -53,6 +57,9 @@ impl Slow {
             async move {
                 if this.hangs.load(Ordering::Relaxed) {
                     tokio::time::sleep(Duration::from_secs(60)).await;
+                }
+                if writes {
+                    tokio::time::sleep(Duration::from_secs(this.webhook.load(Ordering::Relaxed))).await;
                 }
                 let _worker = this.workers.acquire().await;
                 tokio::time::sleep(this.work).await;
@@ -95,9 +102,9 @@ impl Host for Reach {
         let server = self.0.clone();
         Some(Box::pin(async move {
             let (near, far) = tokio::io::duplex(64 * 1024);
-            let service = hyper::service::service_fn(move |_: Request<Incoming>| {
-                let server = server.clone();
-                async move { Ok::<_, Infallible>(server.answer().await) }
+            let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+                let (server, writes) = (server.clone(), request.method() != http::Method::GET);
+                async move { Ok::<_, Infallible>(server.answer(writes).await) }
             });
             let serving = hyper::server::conn::http1::Builder::new();
             tokio::spawn(async move { drop(serving.serve_connection(TokioIo::new(far), service).await) });
@@ -143,6 +150,16 @@ struct Fleet {
     metrics: Metrics,
 }
 
+fn config_maps() -> ApiResource {
+    ApiResource {
+        group: String::new(),
+        version: "v1".into(),
+        api_version: "v1".into(),
+        kind: "ConfigMap".into(),
+        plural: "configmaps".into(),
+    }
+}
+
 /// What came of the requests of many askers.
 #[derive(Debug, Default)]
 struct Outcomes {
@@ -154,18 +171,15 @@ impl Fleet {
     fn new(server: &Arc<Slow>, in_flight: InFlight) -> Self {
         let metrics = Metrics::default();
         let host = Arc::new(Reach(server.clone()));
-        Self { client: SpokeClient::through(host, "http://slow", in_flight, metrics.clone()), metrics }
+        Self {
+            client: SpokeClient::through(host, "http://slow", in_flight, (metrics.clone(), None)),
+            metrics,
+        }
     }
 
     /// Sixty-four who ask again and again, for so long; answers and failures.
     async fn ask(&self, seconds: u64) -> (usize, usize) {
-        let resource = ApiResource {
-            group: String::new(),
-            version: "v1".into(),
-            api_version: "v1".into(),
-            kind: "ConfigMap".into(),
-            plural: "configmaps".into(),
-        };
+        let resource = config_maps();
         let until = Instant::now() + Duration::from_secs(seconds);
         let outcomes = Arc::new(Outcomes::default());
         let askers = (0..64).map(|_| {
@@ -220,4 +234,44 @@ async fn a_server_that_is_fast_gets_all_that_it_may_and_again_after_it_hung() {
     let (answered, late) = fleet.ask(2).await;
     assert!(answered > 2_000 && late == 0, "{answered} answered, {late} late");
     assert_eq!(fleet.limit(), 32);
+}
+
+/// A webhook may take 10 s unless it says otherwise; then the API server goes on, or refuses, as its `failurePolicy` says.
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_hangs_is_the_trouble_of_what_stands_behind_it_and_no_loss_of_contact() {
+    let server = Slow::new(8, Duration::from_millis(5));
+    let (sender, mut contacts) = tokio::sync::mpsc::unbounded_channel();
+    let heard = (Metrics::default(), Some(sender));
+    let host = Arc::new(Reach(server.clone()));
+    let client = SpokeClient::through(host, "http://slow", InFlight::between(1, 32), heard);
+    let resource = config_maps();
+    let write = async || client.at(&resource, "n", "x").merge_patch(&serde_json::json!({})).await;
+    server.webhook.store(11, Ordering::Relaxed);
+    assert!(write().await.is_ok(), "the webhook timed out, and the write landed");
+    server.webhook.store(60, Ordering::Relaxed);
+    for others in [false, true] {
+        while contacts.try_recv().is_ok() {}
+        let read = async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            if others {
+                client.at(&resource, "n", "y").get().await.unwrap();
+            }
+        };
+        let (written, ()) = tokio::join!(write(), read);
+        assert_eq!(written, Err(ApiError::Timeout));
+        let asked = server.asked.swap(0, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let asked_more = server.asked.load(Ordering::Relaxed);
+        assert_eq!(
+            (asked > 0, asked_more),
+            (true, usize::from(!others)),
+            "one question where nothing was answered"
+        );
+        let heard: Vec<Contact> = std::iter::from_fn(|| contacts.try_recv().ok()).collect();
+        assert!(!heard.contains(&Contact::Timeout), "{heard:?}");
+    }
+    server.hangs.store(true, Ordering::Relaxed);
+    assert_eq!(write().await, Err(ApiError::Timeout));
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(contacts.try_recv(), Ok(Contact::Timeout), "nothing at all is answered");
 }

@@ -4,6 +4,7 @@ use super::connections::{Connections, Refusal, SYSTEM, Streamed};
 use super::dial::Dial;
 use super::fence::{Closed, Fence, MayWrite};
 use super::gate::{Gate, NoTurn, retry_after};
+use super::groups::aggregated;
 use super::health::Contact;
 use super::in_flight::{Begun, Outcome, Sort};
 use super::in_front;
@@ -22,7 +23,12 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tower_http::timeout::TimeoutBody;
 
-const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// For the head of the answer to a read.
+const READ_LIMIT: Duration = Duration::from_secs(10);
+/// For that to a write, which waits for admission webhooks: they may take 10 s unless they say otherwise. It stays below the
+/// limit of a whole call, since a hub that starts waits for twice that before it moves anybody on: what an earlier life sent
+/// has landed by then.
+const WRITE_LIMIT: Duration = Duration::from_secs(14);
 /// Without a byte. A watch ends by itself before this.
 const IDLE_LIMIT: Duration = Duration::from_secs(70);
 /// What the server may need beyond the time that a watch was asked for.
@@ -35,7 +41,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Why a request has no answer, or one that is of no use.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Trouble {
-    #[error("no answer within 10 s")]
+    #[error("no answer in time")]
     Late,
     /// Nothing was sent.
     #[error("this process does not hold the lease")]
@@ -52,11 +58,24 @@ pub(super) enum Trouble {
     CutOff(StatusCode),
     #[error("{0}")]
     TooLarge(String),
+    /// What serves this group refuses everybody, or us, and the API server itself does not.
+    #[error("{}", of_group(*.0))]
+    OfGroup(StatusCode),
     #[error("another cluster answers at this address: {found}, where {known} was")]
     Stranger { known: String, found: String },
     /// Whoever answers hides who it is, and did not before: it may be another cluster.
     #[error("a new connection leads to a cluster that does not say which it is, as it did before: {0}")]
     Nameless(String),
+}
+
+fn of_group(status: StatusCode) -> String {
+    match status {
+        StatusCode::UNAUTHORIZED => {
+            "what serves it does not accept the credentials (401), though the cluster does".into()
+        }
+        StatusCode::TOO_MANY_REQUESTS => "what serves it asks to slow down (429)".into(),
+        status => format!("what serves it answers {status}"),
+    }
 }
 
 /// Who hears of each request.
@@ -90,7 +109,7 @@ impl Hook {
         }
     }
 
-    fn done(&self, verb: &'static str, code: &str, contact: Option<Contact>) {
+    pub(super) fn done(&self, verb: &'static str, code: &str, contact: Option<Contact>) {
         self.counted(verb, code);
         if let Some(contact) = contact {
             self.heard(contact);
@@ -114,9 +133,10 @@ pub(super) struct Transport {
     connections: Connections,
     base: Uri,
     auth: Option<HeaderValue>,
-    gate: Arc<Gate>,
-    hook: Hook,
+    pub(super) gate: Arc<Gate>,
+    pub(super) hook: Hook,
     under_way: UnderWay,
+    pub(super) proves: bool,
 }
 
 /// Whether a write may be sent, asked last of all: it may have waited since its sender asked.
@@ -130,16 +150,27 @@ impl Guard {
 }
 
 /// A request that is under way.
-struct Sent<'a> {
-    verb: &'static str,
-    path: &'a str,
+pub(super) struct Sent<'a> {
+    pub verb: &'static str,
+    pub path: &'a str,
     sort: Sort,
-    begun: Begun,
+    pub begun: Begun,
+    pub auth: Option<HeaderValue>,
+    /// The refusal is that of a group alone.
+    of_group_alone: bool,
 }
 
 impl Sent<'_> {
-    fn reads(&self) -> bool {
+    pub fn reads(&self) -> bool {
         self.sort == Sort::Read
+    }
+
+    fn limit(&self) -> Duration {
+        match self.sort {
+            _ if self.verb == "watch" => IDLE_LIMIT,
+            Sort::Read => READ_LIMIT,
+            Sort::Write => WRITE_LIMIT,
+        }
     }
 }
 
@@ -153,14 +184,14 @@ impl Transport {
         let under_way = UnderWay::default();
         let proof = proves.then(|| auth.clone());
         let connections = Connections::new(dial, base.clone(), proof, hook.clone(), under_way.clone());
-        Self { connections, base, auth, gate, hook, under_way }
+        Self { connections, base, auth, gate, hook, under_way, proves }
     }
 
     pub fn connections(&self) -> &Connections {
         &self.connections
     }
 
-    fn load(&self, request: &Sent<'_>, outcome: Outcome) {
+    pub(super) fn load(&self, request: &Sent<'_>, outcome: Outcome) {
         self.gate.heard(request.begun, outcome);
     }
 
@@ -173,12 +204,14 @@ impl Transport {
     ) -> (Option<Contact>, Option<Trouble>) {
         let (status, headers, empty) = (parts.status, &parts.headers, body.is_end_stream());
         let (path, reads) = (request.path, request.reads());
-        let busy = status == StatusCode::TOO_MANY_REQUESTS && !body.is_of_a_kind_that_begins();
+        let alone = request.of_group_alone.then_some(Trouble::OfGroup(status));
+        let busy = alone.is_none() && body.asks_to_slow_down(status);
         let foreign = in_front::not_its_own(status, headers, body.text());
         let cut_off = matches!(foreign, Some(Trouble::CutOff(_)));
         // Of a group that another server serves it says nothing about this one.
         let group = aggregated(path);
-        let (own, missing) = (group.is_none(), status == StatusCode::SERVICE_UNAVAILABLE || cut_off);
+        let (own, missing) =
+            (group.is_none(), status == StatusCode::SERVICE_UNAVAILABLE || cut_off || alone.is_some());
         self.load(
             request,
             match status {
@@ -190,7 +223,8 @@ impl Transport {
                 _ => Outcome::Answered,
             },
         );
-        let trouble = not_an_api(status, headers, empty, reads, path).map(Trouble::NotAnApi).or(foreign);
+        let trouble =
+            not_an_api(status, headers, empty, reads, path).map(Trouble::NotAnApi).or(foreign).or(alone);
         if let Some(group) = group {
             let refused = (missing || trouble.is_some()).then(|| retry_after(headers));
             self.gate.heard_of_group(group, request.begun, refused);
@@ -213,11 +247,11 @@ impl Transport {
         verb: &'static str,
         path: &str,
     ) -> Result<Response<Answer>, BoxError> {
-        let limit = if verb == "watch" { IDLE_LIMIT } else { HEAD_LIMIT };
         let idle = idle_limit(request.uri());
         let sort = if request.method() == http::Method::GET { Sort::Read } else { Sort::Write };
-        let mut this = Sent { verb, path, sort, begun: self.gate.begin(sort) };
-        let answer = tokio::time::timeout(limit, self.connections.send(request)).await;
+        let auth = request.headers().get(header::AUTHORIZATION).cloned();
+        let mut this = Sent { verb, path, sort, begun: self.gate.begin(sort), auth, of_group_alone: false };
+        let answer = tokio::time::timeout(this.limit(), self.connections.send(request)).await;
         let mut sent = true;
         let (parts, body) = match answer {
             Ok(Ok(response)) => {
@@ -247,7 +281,9 @@ impl Transport {
                     }
                     Trouble::Late => Contact::Timeout,
                     Trouble::Connect(_) | Trouble::TooLarge(_) | Trouble::Paused => Contact::ConnectError,
-                    Trouble::CutOff(status) => Contact::Unavailable(status.as_u16()),
+                    Trouble::CutOff(status) | Trouble::OfGroup(status) => {
+                        Contact::Unavailable(status.as_u16())
+                    }
                     Trouble::NotAnApi(why) => Contact::NotAnApi(why.as_str().into()),
                     Trouble::Nameless(_) => Contact::Nameless(trouble.to_string().into()),
                     Trouble::Stranger { found, .. } => Contact::Stranger(found.as_str().into()),
@@ -256,16 +292,11 @@ impl Transport {
                 return Err(trouble.into());
             }
             Err(_) => {
-                // No loss of contact: a proxy that holds the head of a watch back until something happens, and a group whose
-                // own server does not answer.
-                let lost = verb != "watch" && aggregated(path).is_none();
-                if verb != "watch" {
-                    self.load(&this, Outcome::TimedOut);
-                }
-                self.hook.done(verb, "timeout", lost.then_some(Contact::Timeout));
+                self.late(&this);
                 return Err(Trouble::Late.into());
             }
         };
+        this.of_group_alone = sent && self.may_be_of_group_alone(&this, parts.status, &body).await;
         let (contact, trouble) = self.judge(&parts, &body, &this);
         if sent {
             self.hook.counted(verb, parts.status.as_str());
@@ -293,35 +324,6 @@ fn answered(told: &Told) -> (http::response::Parts, Answer) {
     (parts, Answer::Told(Some(told.body.clone())))
 }
 
-/// Groups with a dot that every API server serves by itself.
-const OWN: [&str; 18] = [
-    "admissionregistration.k8s.io",
-    "apiextensions.k8s.io",
-    "apiregistration.k8s.io",
-    "authentication.k8s.io",
-    "authorization.k8s.io",
-    "certificates.k8s.io",
-    "coordination.k8s.io",
-    "discovery.k8s.io",
-    "events.k8s.io",
-    "flowcontrol.apiserver.k8s.io",
-    "internal.apiserver.k8s.io",
-    "networking.k8s.io",
-    "node.k8s.io",
-    "rbac.authorization.k8s.io",
-    "resource.k8s.io",
-    "scheduling.k8s.io",
-    "storage.k8s.io",
-    "storagemigration.k8s.io",
-];
-
-/// The group of a path, if another server may serve it: what fails there fails there alone. Groups without a dot are
-/// Kubernetes' own.
-pub(super) fn aggregated(path: &str) -> Option<&str> {
-    let group = path.strip_prefix("/openapi/v3").unwrap_or(path).strip_prefix("/apis/")?.split('/').next()?;
-    (group.contains('.') && !OWN.contains(&group)).then_some(group)
-}
-
 /// The body of an answer.
 pub(super) enum Answer {
     /// And whether it was known to be empty when it began.
@@ -331,7 +333,7 @@ pub(super) enum Answer {
 
 impl Answer {
     async fn read(self) -> Result<Self, BoxError> {
-        let limited = tokio::time::timeout(HEAD_LIMIT, http_body_util::BodyExt::collect(self));
+        let limited = tokio::time::timeout(READ_LIMIT, http_body_util::BodyExt::collect(self));
         Ok(Self::Told(Some(limited.await.map_err(|_| Trouble::Late)??.to_bytes())))
     }
 
@@ -344,9 +346,10 @@ impl Answer {
     }
 
     /// An API server refuses a kind with 429 too, for the moment that it needs to begin serving it.
-    fn is_of_a_kind_that_begins(&self) -> bool {
+    pub fn asks_to_slow_down(&self, status: StatusCode) -> bool {
         const WORDS: &[u8] = b"storage is (re)initializing";
-        self.text().windows(WORDS.len()).any(|words| words == WORDS)
+        status == StatusCode::TOO_MANY_REQUESTS
+            && !self.text().windows(WORDS.len()).any(|words| words == WORDS)
     }
 }
 
@@ -463,25 +466,6 @@ pub(super) fn bearer(token: &str) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn groups_that_another_server_may_serve() {
-        for path in
-            ["/api/v1/pods", "/apis", "/apis/apps/v1", "/openapi/v3", "/openapi/v3/apis/batch/v1", "/version"]
-        {
-            assert_eq!(aggregated(path), None, "{path}");
-        }
-        for group in OWN {
-            assert_eq!(aggregated(&format!("/apis/{group}/v1/x")), None, "{group}");
-        }
-        for path in [
-            "/apis/metrics.k8s.io/v1beta1/pods",
-            "/apis/metrics.k8s.io",
-            "/openapi/v3/apis/metrics.k8s.io/v1beta1",
-        ] {
-            assert_eq!(aggregated(path), Some("metrics.k8s.io"), "{path}");
-        }
-    }
 
     #[test]
     fn a_watch_may_be_silent_for_as_long_as_it_was_asked_for() {

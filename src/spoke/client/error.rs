@@ -3,7 +3,8 @@
 use crate::api::text::cut;
 use crate::spoke::connections::deepest;
 use crate::spoke::fence::is_closed;
-use crate::spoke::transport::{self, Trouble};
+use crate::spoke::groups::aggregated;
+use crate::spoke::transport::Trouble;
 
 /// Of a refusal in plain text, so many bytes are shown.
 const PLAIN: usize = 400;
@@ -169,8 +170,9 @@ pub(super) fn unsent(error: &(dyn std::error::Error + 'static)) -> ApiError {
         Some(Trouble::NotAnApi(message)) => ApiError::NotAnApi { message: message.clone() },
         Some(Trouble::Stranger { found, .. }) => ApiError::Stranger { found: found.clone() },
         Some(Trouble::Fenced) => ApiError::NotLeading,
-        Some(trouble @ Trouble::CutOff(_)) => ApiError::Unavailable { message: trouble.to_string() },
-        Some(trouble @ Trouble::Paused) => ApiError::Unavailable { message: trouble.to_string() },
+        Some(trouble @ (Trouble::CutOff(_) | Trouble::OfGroup(_) | Trouble::Paused)) => {
+            ApiError::Unavailable { message: trouble.to_string() }
+        }
         Some(Trouble::Connect(message)) => ApiError::Connect { message: message.clone() },
         Some(trouble @ Trouble::Nameless(_)) => ApiError::Connect { message: trouble.to_string() },
         None if is_closed(error) => ApiError::NotLeading,
@@ -196,7 +198,7 @@ pub(super) fn refused(path: &str, code: u16, body: &[u8]) -> ApiError {
         kube::core::Status { code, ..kube::core::Status::failure(&text, "") }
     }))));
     let error = match error {
-        ApiError::Unavailable { message } if transport::aggregated(path).is_some() => {
+        ApiError::Unavailable { message } if aggregated(path).is_some() => {
             ApiError::Unavailable { message: format!("{code}, {message}") }
         }
         error => error,
@@ -206,7 +208,7 @@ pub(super) fn refused(path: &str, code: u16, body: &[u8]) -> ApiError {
 
 /// What a dead server of one group answers, or what stands in its place, is that group's trouble.
 pub(super) fn in_its_group(path: &str, error: ApiError) -> ApiError {
-    let Some(group) = transport::aggregated(path).map(str::to_owned) else { return error };
+    let Some(group) = aggregated(path).map(str::to_owned) else { return error };
     match error {
         ApiError::Unavailable { message } | ApiError::NotAnApi { message } => {
             ApiError::GroupUnavailable { group, message }

@@ -1,8 +1,8 @@
 //! The one place where clients are built, and the verbs that everything else uses.
 //!
 //! A client multiplexes HTTP/2 connections where the server offers them, takes no proxy from the environment, retries
-//! nothing by itself, and gives up on every request: 5 s to connect, 10 s for the head of a response, 70 s without a byte
-//! of its body, and PINGs that notice a peer which fell silent. Of every answer only so much is read, by what was asked. The types keep a spoke's client and the hub's apart.
+//! nothing by itself, and gives up on every request: 5 s to connect, 10 s for the head of a response, 14 s for that to a
+//! write, 70 s without a byte of its body, and PINGs that notice a peer which fell silent. Of every answer only so much is read, by what was asked. The types keep a spoke's client and the hub's apart.
 
 mod answers;
 mod error;
@@ -345,10 +345,10 @@ impl SpokeClient {
         host: AnyHost,
         server: &str,
         in_flight: super::in_flight::InFlight,
-        metrics: Metrics,
+        (metrics, contacts): (Metrics, Option<UnboundedSender<Contact>>),
     ) -> Self {
         let config = kube::Config::new(server.parse().unwrap());
-        let hook = Hook { cluster: "c".into(), metrics, contacts: None, fence: Fence::default() };
+        let hook = Hook { cluster: "c".into(), metrics, contacts, fence: Fence::default() };
         let gate = Gate::over(in_flight);
         gate.show(&hook.metrics, &hook.cluster);
         let client = trusted(&config, &host, hook.clone(), gate.clone()).unwrap();

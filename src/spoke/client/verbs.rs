@@ -6,6 +6,7 @@ use super::error::{ApiError, in_its_group, not_json, read, refused, unsent};
 use super::object::{ObjectVerbs, path};
 use super::way::{Incoming, Way};
 use crate::spoke::gate::Gate;
+use crate::spoke::groups::aggregated;
 use crate::spoke::health::Contact;
 use crate::spoke::transport::{self, Hook};
 use crate::spoke::weight::Kept;
@@ -94,7 +95,7 @@ impl Verbs {
 
     async fn take_turn(&self, mut request: Request<Vec<u8>>) -> Result<Bytes, ApiError> {
         let path = request.uri().path();
-        let turn = self.gate.turn(transport::aggregated(path)).await;
+        let turn = self.gate.turn(aggregated(path)).await;
         let _turn = turn.map_err(|why| in_its_group(path, unsent(&transport::Trouble::from(why))))?;
         request.extensions_mut().insert(transport::Permitted);
         let writes = request.method() != Method::GET;
