@@ -280,6 +280,14 @@ pub trait World {
     fn members(&self, applyset: &str) -> Vec<(ObjectRef, Arc<Stored>)>;
     /// What is read and not ours. It is looked for as long as a step names it among its reads.
     fn look(&self, lookup: &Lookup) -> Looked;
+    /// Why what changes of a kind is not seen, though all of it was once; only where that lasts.
+    fn blind(&self, _: &GroupKind) -> Option<String> {
+        None
+    }
+    /// The same of what is read and not ours.
+    fn blind_to(&self, _: &Lookup) -> Option<String> {
+        None
+    }
 }
 
 #[cfg(test)]

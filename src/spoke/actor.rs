@@ -7,6 +7,7 @@
 //! a time. All state is owned by one task; watches and requests run beside it and send what they saw.
 
 mod acting;
+mod blindness;
 mod contact;
 mod effects;
 mod hearing;
@@ -184,6 +185,7 @@ impl Actor {
                 machine.reconnected();
             }
         }
+        self.write_store(Store::reconnected);
         self.enqueue_all();
         self.schemas_changed();
     }
@@ -194,6 +196,7 @@ impl Actor {
             slot.rested = slot.machine.as_mut().is_some_and(|machine| machine.rest(&self.now));
         }
         self.write_store(|s| s.objects.forget_removed());
+        self.tick_blind();
         self.judge_unfit();
         let reopened = self.write_store(|s| s.references.retry(None));
         self.open_lookups(reopened);

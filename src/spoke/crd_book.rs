@@ -14,6 +14,17 @@ const RETRY_SOON: Duration = Duration::from_secs(10);
 /// Both are doubled with each refusal in a row, up to this.
 const LONGEST: Duration = Duration::from_secs(300);
 
+/// How a live CRD was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// By a list: it is so, also where it is older than what was known, as after a restore of etcd.
+    Listed,
+    /// By an event, which may be older than what was known.
+    Changed,
+    /// As it was when it went.
+    Gone,
+}
+
 #[derive(Debug, Default)]
 pub struct CrdBook {
     entries: HashMap<GroupKind, CrdEntry>,
@@ -34,8 +45,8 @@ struct CrdEntry {
     refusals: u32,
     /// It is being brought there.
     busy: bool,
-    /// What was seen while it was being brought there: the live CRD after each change, and whether that change took it away.
-    meanwhile: Vec<(Mark, bool)>,
+    /// What was seen while it was being brought there.
+    meanwhile: Vec<(Mark, Shown)>,
 }
 
 impl CrdBook {
@@ -110,29 +121,35 @@ impl CrdBook {
             *retry_at = Some(now.after((first * (1 << entry.refusals.min(8))).min(LONGEST)));
             entry.refusals = entry.refusals.saturating_add(1);
         }
-        for (mark, gone) in std::mem::take(&mut entry.meanwhile) {
-            entry.compare(&mark, gone);
+        for (mark, shown) in std::mem::take(&mut entry.meanwhile) {
+            entry.compare(&mark, shown);
         }
     }
 
     /// The watch saw the kind's CRD: as it is now, or as it was when it went.
-    pub fn seen(&mut self, gk: &GroupKind, mark: &Mark, gone: bool) {
+    pub fn seen(&mut self, gk: &GroupKind, mark: &Mark, shown: Shown) {
         let Some(entry) = self.entries.get_mut(gk) else { return };
         if entry.busy {
-            entry.meanwhile.push((mark.clone(), gone));
+            entry.meanwhile.push((mark.clone(), shown));
         } else {
-            entry.compare(mark, gone);
+            entry.compare(mark, shown);
         }
     }
 }
 
 impl CrdEntry {
-    /// Forgets the state if the watch saw something newer than what it was told from. The echo of our own write is not.
-    fn compare(&mut self, seen: &Mark, gone: bool) {
+    /// Forgets the state if the watch saw something newer than what it was told from. The echo of our own write is not. A list
+    /// that was begun before our own write makes it look once more.
+    fn compare(&mut self, seen: &Mark, shown: Shown) {
+        let gone = shown == Shown::Gone;
+        let another = |known: &Mark| match shown {
+            Shown::Listed => seen.generation != known.generation,
+            Shown::Changed | Shown::Gone => seen.generation > known.generation,
+        };
         let newer = match &self.judged {
             None => !gone,
             Some(known) if known.uid != seen.uid => !gone,
-            Some(known) => gone || seen.generation > known.generation || seen.hub_id != known.hub_id,
+            Some(known) => gone || another(known) || seen.hub_id != known.hub_id,
         };
         if newer && matches!(self.state, CrdState::Ready { .. } | CrdState::Refused { .. }) {
             self.state = CrdState::Unknown;
@@ -206,25 +223,27 @@ mod tests {
     #[test]
     fn the_state_holds_until_the_cluster_shows_something_newer() {
         let cases = [
-            ("the echo of our own write", mark("u", 2), false, true),
-            ("an older event", mark("u", 1), false, true),
-            ("changed by somebody", mark("u", 3), false, false),
-            ("another label", Mark { hub_id: None, ..mark("u", 2) }, false, false),
-            ("deleted", mark("u", 2), true, false),
-            ("recreated", mark("v", 1), false, false),
-            ("an earlier one went", mark("t", 9), true, true),
+            ("the echo of our own write", mark("u", 2), Shown::Changed, true),
+            ("an older event", mark("u", 1), Shown::Changed, true),
+            ("a list of what is there", mark("u", 2), Shown::Listed, true),
+            ("a list after a restore", mark("u", 1), Shown::Listed, false),
+            ("changed by somebody", mark("u", 3), Shown::Changed, false),
+            ("another label", Mark { hub_id: None, ..mark("u", 2) }, Shown::Changed, false),
+            ("deleted", mark("u", 2), Shown::Gone, false),
+            ("recreated", mark("v", 1), Shown::Changed, false),
+            ("an earlier one went", mark("t", 9), Shown::Gone, true),
         ];
-        for (what, seen, gone, holds) in cases {
+        for (what, seen, shown, holds) in cases {
             for state in [ready(), refused("Conflict", Some(at(61_000)))] {
                 let want = if holds { state.clone() } else { CrdState::Unknown };
                 let mut idle = book(state.clone(), Some(mark("u", 2)));
-                idle.seen(&gk(), &seen, gone);
+                idle.seen(&gk(), &seen, shown);
                 assert_eq!(idle.state(&gk()), want, "{what}");
 
                 // The same when the event comes before the answer.
                 let mut busy = book(CrdState::Unknown, None);
                 busy.begin(&gk(), "apps.kro.run", &wish("h"));
-                busy.seen(&gk(), &seen, gone);
+                busy.seen(&gk(), &seen, shown);
                 busy.ensured(&gk(), Ensured { state, judged: Some(mark("u", 2)), soon: false }, at(1_000));
                 assert_eq!(busy.state(&gk()), want, "{what}, while busy");
             }

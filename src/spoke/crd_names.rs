@@ -2,6 +2,7 @@
 
 use super::client::{Verbs, path};
 use super::crd::Mark;
+use super::crd_book::Shown;
 use super::listwatch::{self, Listed, Wanted};
 use crate::api::hash;
 use crate::api::keys::{hub, kro};
@@ -24,9 +25,19 @@ pub struct CrdSeen {
     pub generated: bool,
     /// It was there when the watch began.
     pub first: bool,
+    /// A list shows it, and not an event.
+    pub listed: bool,
 }
 
 impl CrdSeen {
+    /// How it was seen.
+    pub(super) fn shown(&self) -> Shown {
+        match (self.gone, self.listed) {
+            (true, _) => Shown::Gone,
+            (false, true) => Shown::Listed,
+            (false, false) => Shown::Changed,
+        }
+    }
     pub fn ours(&self, hub_id: &HubId) -> bool {
         self.mark.hub_id.as_deref() == Some(hub_id.as_str())
     }
@@ -84,6 +95,7 @@ impl CrdNames {
                 let mut seen = seen(metadata(&crd), false);
                 if let Some(seen) = &mut seen {
                     seen.first = !self.synced;
+                    seen.listed = self.listing.is_some();
                 }
                 if let (Some(listing), Some(seen)) = (&mut self.listing, &seen) {
                     listing.insert(seen.name.clone());
@@ -112,7 +124,16 @@ impl CrdNames {
                 lost.filter_map(|(name, known)| {
                     let mark = Mark { uid: known.uid.into(), generation: known.generation, hub_id: None };
                     let group = name.split_once('.')?.1.into();
-                    Some(CrdSeen { name, group, gk: None, mark, gone: true, generated: false, first: false })
+                    Some(CrdSeen {
+                        name,
+                        group,
+                        gk: None,
+                        mark,
+                        gone: true,
+                        generated: false,
+                        first: false,
+                        listed: true,
+                    })
                 })
                 .collect()
             }
@@ -139,6 +160,7 @@ fn seen(meta: ObjectMeta, gone: bool) -> Option<CrdSeen> {
         },
         generated: meta.labels.as_ref().is_some_and(|m| m.get(kro::OWNED).is_some_and(|v| v == "true")),
         first: false,
+        listed: false,
         gone,
         name,
     })
@@ -174,6 +196,10 @@ mod tests {
         // The watch broke; meanwhile another one of the same generation took its place.
         take(Init);
         assert_eq!(take(InitApply(crd("b", 2))), one("b", false));
+        assert!(take(InitDone(9)).is_empty());
+        // Its etcd was restored: a list shows an earlier generation.
+        take(Init);
+        assert_eq!(take(InitApply(crd("b", 1))), one("b", false));
         assert!(take(InitDone(9)).is_empty());
         // It broke again, and meanwhile the CRD went.
         take(Init);

@@ -3,6 +3,7 @@
 pub(crate) mod actor;
 pub(crate) mod agenda;
 pub(crate) mod backlog;
+mod blind;
 mod build_error;
 pub mod client;
 mod connections;

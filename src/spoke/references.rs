@@ -4,6 +4,7 @@
 //! A lookup is opened when the first instance reads it and closed when the last one does not any more. What was seen
 //! stands while its watch is interrupted; only a complete list takes something away.
 
+use super::blind::Blind;
 use super::crd_names::is_crd_of;
 use super::discovery::Served;
 use super::shared_watch::SharedWatch;
@@ -33,6 +34,7 @@ struct Reference {
     readers: BTreeSet<InstanceKey>,
     /// Of the watch that was opened last.
     serial: u64,
+    blind: Blind,
 }
 
 /// Names of one kind that have a watch of their own.
@@ -121,6 +123,7 @@ impl References {
                 listing: None,
                 readers: BTreeSet::from([key.clone()]),
                 serial: self.serial,
+                blind: Blind::default(),
             };
             self.lookups.insert(lookup.clone(), reference);
             changes.open.push(Open { subject: Subject::Lookup(lookup.clone()), serial: self.serial });
@@ -258,19 +261,22 @@ impl References {
                 self.served.remove(&lookup.gvk);
                 reference.objects.clear();
                 reference.listing = None;
+                reference.blind = Blind::default();
                 reference.set(ReferenceState::NotServed)
             }
             // What was seen stands: that it may not be read now does not say that it is gone.
-            Seen::Failed(why) => {
-                reference.state != ReferenceState::Synced && reference.set(ReferenceState::Failed(why))
+            Seen::Failed(why) if reference.state == ReferenceState::Synced => {
+                reference.blind.refused(why);
+                false
             }
+            Seen::Failed(why) => reference.set(ReferenceState::Failed(why)),
             Seen::ListStarted => {
                 reference.listing = Some(HashSet::default());
                 false
             }
             Seen::Object(object) => reference.upsert(lookup, object),
             Seen::Left(target, uid, _) => reference.remove(&target, &uid),
-            Seen::ListDone { .. } => reference.listed(),
+            Seen::ListDone { .. } => reference.blind.sees() | reference.listed(),
         };
         if changed { reference.readers.iter().cloned().collect() } else { Vec::new() }
     }
@@ -283,6 +289,33 @@ impl References {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Time went by; returns the instances that read what is not seen any more, as is to be told from now on.
+    pub fn tick_blind(&mut self) -> Vec<InstanceKey> {
+        let lookups = self.lookups.values_mut().filter_map(|r| r.blind.tick().then_some(&r.readers));
+        let mut readers: Vec<InstanceKey> = lookups.flatten().cloned().collect();
+        readers.extend(self.shared.values_mut().flat_map(SharedWatch::tick_blind));
+        readers
+    }
+
+    /// Contact is back.
+    pub fn reconnected(&mut self) {
+        let lookups = self.lookups.values_mut().map(|r| &mut r.blind);
+        lookups.chain(self.shared.values_mut().map(|w| &mut w.blind)).for_each(Blind::count_anew);
+    }
+
+    /// Why changes of what is read are not seen, though it was seen once.
+    pub fn blind_to(&self, lookup: &Lookup) -> Option<&str> {
+        match self.lookups.get(lookup) {
+            Some(reference) => reference.blind.told(),
+            None => self.shared.get(&lookup.gvk)?.blind.told(),
+        }
+    }
+
+    pub fn all_blind(&self) -> impl Iterator<Item = String> + use<'_> {
+        let lookups = self.lookups.values().map(|r| &r.blind);
+        lookups.chain(self.shared.values().map(|w| &w.blind)).filter_map(Blind::told).map(str::to_owned)
     }
 
     pub fn look(&self, lookup: &Lookup) -> Looked {

@@ -1,6 +1,7 @@
 //! Many objects of one kind, each read by its name: one watch of the whole kind instead of one for each, for a connection
 //! carries only so many. Of all that it shows, only what is read is kept.
 
+use super::blind::Blind;
 use super::watch::Seen;
 use crate::api::names::InstanceKey;
 use crate::reconcile::world::{Looked, Stored};
@@ -48,11 +49,20 @@ pub struct SharedWatch {
     members: BTreeMap<Place, Member>,
     /// Of the watch that was opened last.
     pub serial: u64,
+    pub(super) blind: Blind,
+    /// A list is being received.
+    listing: bool,
 }
 
 impl SharedWatch {
     pub fn new(serial: u64) -> Self {
-        Self { state: ListState::Starting, members: BTreeMap::new(), serial }
+        Self {
+            state: ListState::Starting,
+            members: BTreeMap::new(),
+            serial,
+            blind: Blind::default(),
+            listing: false,
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -109,11 +119,13 @@ impl SharedWatch {
             Seen::Served(_) => BTreeSet::new(),
             Seen::NotServed => {
                 self.state = ListState::NotServed;
+                self.blind = Blind::default();
                 self.members.values_mut().for_each(|m| m.known = Known::Listed);
                 self.everybody()
             }
             Seen::Failed(why) => {
                 if self.state == ListState::Synced {
+                    self.blind.refused(why);
                     return BTreeSet::new();
                 }
                 self.state = ListState::Failed(why);
@@ -124,6 +136,7 @@ impl SharedWatch {
                     self.state = ListState::Started;
                 }
                 self.members.values_mut().for_each(|m| m.listed = false);
+                self.listing = true;
                 BTreeSet::new()
             }
             Seen::Object(object) => self.shown(&object),
@@ -145,9 +158,10 @@ impl SharedWatch {
     fn shown(&mut self, stored: &Arc<Stored>) -> BTreeSet<InstanceKey> {
         let mut concerned = BTreeSet::new();
         let target = stored.object.object_ref();
+        let listing = self.listing;
         for member in self.of(&target.name, &target.namespace) {
             member.listed = true;
-            if member.take(stored) {
+            if member.take(stored, listing) {
                 concerned.extend(member.readers.iter().cloned());
             }
         }
@@ -155,8 +169,9 @@ impl SharedWatch {
     }
 
     fn listed(&mut self) -> BTreeSet<InstanceKey> {
-        let first = self.state != ListState::Synced;
+        let first = self.blind.sees() | (self.state != ListState::Synced);
         self.state = ListState::Synced;
+        self.listing = false;
         let mut concerned = BTreeSet::new();
         for member in self.members.values_mut() {
             let absent = !member.listed && !matches!(member.known, Known::Asked(_) | Known::Absent);
@@ -170,6 +185,11 @@ impl SharedWatch {
         concerned
     }
 
+    /// Time went by; returns the instances that are to be told from now on that no more is seen.
+    pub fn tick_blind(&mut self) -> BTreeSet<InstanceKey> {
+        if self.blind.tick() { self.everybody() } else { BTreeSet::new() }
+    }
+
     /// The answer to a question for one name.
     pub fn answered(
         &mut self,
@@ -181,7 +201,7 @@ impl SharedWatch {
             return BTreeSet::new();
         };
         let changed = match answer {
-            Ok(Some(stored)) => member.take(&Arc::new(stored)),
+            Ok(Some(stored)) => member.take(&Arc::new(stored), false),
             Ok(None) => false,
             Err(why) => {
                 if matches!(member.known, Known::Asked(_)) {
@@ -229,15 +249,20 @@ impl SharedWatch {
 
 impl Member {
     /// Takes in what is newer than what is known; says whether it was.
-    fn take(&mut self, stored: &Arc<Stored>) -> bool {
+    /// `listed`: a list shows it. After a restore of etcd that may be older than what was known, and is the truth.
+    fn take(&mut self, stored: &Arc<Stored>, listed: bool) -> bool {
         let version = |s: &Stored| s.object.version();
         // The same version reads differently after the kind's schema changed.
         let is_known = |old: &Stored| {
-            version(old) > version(stored) || (version(old) == version(stored) && old.object == stored.object)
+            (version(old) > version(stored) && !listed)
+                || (version(old) == version(stored) && old.object == stored.object)
         };
-        if version(stored) <= self.gone_at || matches!(&self.known, Known::There(old) if is_known(old)) {
+        if (version(stored) <= self.gone_at && !listed)
+            || matches!(&self.known, Known::There(old) if is_known(old))
+        {
             return false;
         }
+        self.gone_at = self.gone_at.min(version(stored).saturating_sub(1));
         self.known = Known::There(stored.clone());
         true
     }

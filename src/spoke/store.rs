@@ -2,6 +2,7 @@
 //!
 //! The objects themselves are kept by [`Objects`].
 
+use super::blind::Blind;
 use super::crd_book::CrdBook;
 use super::crd_names::is_crd_of;
 use super::references::References;
@@ -14,6 +15,7 @@ use crate::reconcile::objects::Objects;
 use crate::reconcile::spoke::Side;
 use crate::reconcile::world::{Compiled, CrdState, Definition, KindState, Looked, Lookup, Stored, World};
 use kube::core::ApiResource;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// One kind of one cluster.
@@ -25,6 +27,7 @@ pub struct WatchedKind {
     pub serial: u64,
     /// How often in a row the cluster said that it does not serve it.
     misses: u32,
+    blind: Blind,
 }
 
 /// A watch to open.
@@ -37,7 +40,7 @@ pub struct Open {
 
 impl WatchedKind {
     fn new() -> Self {
-        Self { state: KindState::Unknown, resource: None, serial: 0, misses: 0 }
+        Self { state: KindState::Unknown, resource: None, serial: 0, misses: 0, blind: Blind::default() }
     }
 }
 
@@ -80,6 +83,13 @@ impl World for Store {
     }
     fn look(&self, lookup: &Lookup) -> Looked {
         self.references.look(lookup)
+    }
+    fn blind(&self, gk: &GroupKind) -> Option<String> {
+        let kind = self.kinds.get(gk).filter(|k| matches!(k.state, KindState::Synced { .. }))?;
+        kind.blind.told().map(str::to_owned)
+    }
+    fn blind_to(&self, lookup: &Lookup) -> Option<String> {
+        self.references.blind_to(lookup).map(str::to_owned)
     }
 }
 
@@ -171,10 +181,30 @@ impl Store {
             |r: &&ObjectRef| self.definitions.contains_key(&r.gk) || self.objects.is_generated(&r.gk);
         self.objects.members(applyset).map(|(r, _)| r).filter(generated).cloned().collect()
     }
+    /// The kind may not be listed or watched now; what was seen of it stands.
+    pub fn refused(&mut self, gk: &GroupKind, why: String) {
+        self.kind_mut(gk).blind.refused(why);
+    }
+    /// Time went by; says whether people are to be told of another kind that no more is seen.
+    pub fn tick_blind(&mut self) -> bool {
+        self.kinds.values_mut().fold(false, |told, kind| kind.blind.tick() | told)
+    }
+    /// Contact is back.
+    pub fn reconnected(&mut self) {
+        self.kinds.values_mut().for_each(|kind| kind.blind.count_anew());
+        self.references.reconnected();
+    }
+    /// Why what is watched is not seen, each reason once.
+    pub fn all_blind(&self) -> Vec<String> {
+        let kinds = self.kinds.keys().filter_map(|gk| self.blind(gk));
+        let all: BTreeSet<String> = kinds.chain(self.references.all_blind()).collect();
+        all.into_iter().collect()
+    }
     /// The list of a kind is complete; returns the instances that it concerns.
     pub fn list_done(&mut self, gk: &GroupKind, namespaced: bool, version: u64) -> Vec<InstanceKey> {
         let Some(kind) = self.kinds.get_mut(gk) else { return Vec::new() };
         kind.state = KindState::Synced { namespaced };
+        kind.blind.sees();
         self.objects.list_done(gk, version)
     }
 }
@@ -210,6 +240,25 @@ mod tests {
             store.kind_mut(&GroupKind::new("g", kind)).state = state;
         }
         assert_eq!(store.unserved(), [GroupKind::new("g", "Missing")]);
+    }
+
+    #[test]
+    fn a_kind_that_may_not_be_watched_any_more_keeps_what_was_seen_and_is_told() {
+        let gk = GroupKind::new("", "ConfigMap");
+        let target = ObjectRef::new(gk.clone(), "n", "c");
+        let mut store = Store::default();
+        store.open(&gk, false);
+        store.objects.show(&target, child(5, "x"));
+        store.list_done(&gk, true, 0);
+        store.refused(&gk, "you may not".into());
+        assert_eq!((store.tick_blind(), store.tick_blind(), store.blind(&gk)), (false, false, None));
+        assert!(store.tick_blind());
+        assert_eq!(store.blind(&gk).as_deref(), Some("you may not"));
+        assert_eq!(store.all_blind(), ["you may not"]);
+        assert_eq!(store.kind(&gk), KindState::Synced { namespaced: true });
+        assert!(store.get(&target).is_some(), "nothing is taken for gone");
+        store.list_done(&gk, true, 0);
+        assert_eq!(store.blind(&gk), None);
     }
 
     #[test]

@@ -291,11 +291,21 @@ impl Machine {
         if matches!(wanted.part, Part::Hub) {
             // The status is about the whole; the clusters that see the rest tell it.
             let total = graph.nodes.iter().filter(|n| n.on_hub).count();
-            return Summary::of(nodes, total, Map::new(), Vec::new(), held);
+            return Summary::of(nodes, total, Map::new(), self.blind(walk, wanted), held);
         }
-        let (fields, problems) = pass.status();
+        let (fields, mut problems) = pass.status();
+        problems.extend(self.blind(walk, wanted));
         let summary = Summary::of(nodes, graph.nodes.len(), fields, problems, held).with_notes(&walk.notes);
         self.with_author_conditions(walk, &pass, &situation, summary)
+    }
+
+    /// What is there may differ from what was seen last, and nobody would know.
+    fn blind(&self, walk: &Walk, wanted: &Wanted) -> Vec<String> {
+        let kinds = wanted.group_kinds().into_iter().chain([self.task.key.gk.clone()]);
+        let kinds = kinds.filter_map(|gk| walk.world.blind(&gk));
+        let read = self.reads.values().filter_map(|lookup| walk.world.blind_to(lookup));
+        let all: BTreeSet<String> = kinds.chain(read).collect();
+        all.into_iter().map(|why| format!("what changes is not seen: {why}")).collect()
     }
 
     /// Adds the conditions that the author defined, which may read our own.

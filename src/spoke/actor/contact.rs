@@ -28,7 +28,7 @@ impl Running {
         self.say(Said::Contact(state));
     }
 
-    fn note(&mut self, topic: &'static str, text: &Arc<str>) {
+    pub(super) fn note(&mut self, topic: &'static str, text: &Arc<str>) {
         let changed = self.notes.take(topic, text, Instant::now().into_std());
         changed.into_iter().for_each(|notes| self.say(Said::Notes(notes)));
     }

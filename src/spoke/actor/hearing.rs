@@ -179,7 +179,9 @@ impl Actor {
             }
             Seen::Failed(message) => {
                 let synced = matches!(self.read_store(|s| s.kind_state(gk)), KindState::Synced { .. });
-                if !synced {
+                if synced {
+                    self.write_store(|s| s.refused(gk, message));
+                } else {
                     self.write_store(|s| s.kind_mut(gk).state = KindState::Failed(message));
                     self.enqueue_all();
                 }
@@ -201,7 +203,9 @@ impl Actor {
                 concerned
             }
             Seen::ListDone { namespaced, version } => {
-                let first = !matches!(self.read_store(|s| s.kind_state(gk)), KindState::Synced { .. });
+                let first = self.read_store(|s| {
+                    !matches!(s.kind_state(gk), KindState::Synced { .. }) || s.blind(gk).is_some()
+                });
                 let concerned = self.write_store(|s| s.list_done(gk, namespaced, version));
                 if first {
                     self.enqueue_all();
@@ -242,7 +246,7 @@ impl Actor {
                     machine.schema_changed(&gk);
                 }
             }
-            self.write_store(|s| s.crds.seen(&gk, &seen.mark, seen.gone));
+            self.write_store(|s| s.crds.seen(&gk, &seen.mark, seen.shown()));
             self.schema_changed(&gk);
             if seen.gk.is_some() && !seen.gone && seen.ours(&self.hub_id) && !self.local {
                 let known = self.read_store(|s| s.objects.is_generated(&gk));

@@ -196,6 +196,10 @@ impl Running {
                     let changed = self.notes.changed(begin.into_std());
                     changed.into_iter().for_each(|notes| self.say(Said::Notes(notes)));
                     self.now().tick();
+                    // Said again for as long as it lasts.
+                    for text in self.actor.blind() {
+                        self.note("blind", &format!("what changes is not seen: {text}").into());
+                    }
                 }
                 Heard::Turn => self.take_turn().await,
                 Heard::Nothing => {}
