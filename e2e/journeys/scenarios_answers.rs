@@ -1,13 +1,14 @@
 //! A spoke that answers, but not what was asked: to slow down, not now, late, or not for that group.
 
 use super::faults_isolation::{best, limit, repairs};
-use super::faults_spoke_down::{define, wait_unreachable};
+use super::faults_spoke_down::{cluster, define, wait_unreachable};
 use super::scenarios::Runs::{Always, Long};
 use super::scenarios::{Scenario, is_ready, noticed};
 use super::schemas::{GROUP, install};
 use super::stand::{PATIENCE, Stand, entry};
 use crate::env::controller::Controller;
 use crate::env::eventually;
+use crate::env::registration::condition;
 use crate::env::wait::throughout;
 use crate::faults::{Fault, Rule, When};
 use anyhow::{Context, Result, ensure};
@@ -21,6 +22,7 @@ pub const ALL: &[Scenario] = &[
     ("scenario_22_one_group_refuses_the_credentials", group_refuses, Always),
     ("scenario_22_one_group_asks_for_patience", group_is_busy, Always),
     ("scenario_22_a_webhook_hangs", webhook_hangs, Always),
+    ("scenario_22_the_right_to_list_a_kind_is_lost", right_lost, Long),
 ];
 
 /// How long each sort of answer is given.
@@ -248,4 +250,39 @@ fn webhook_hangs(stand: &Stand) -> Result<()> {
     proxy.heal()?;
     kind.wait_child("us", "configmaps/behind", |c| c["data"]["text"] == "three")?;
     ["behind", "beside"].iter().try_for_each(|name| kind.remove(name))
+}
+
+/// The kind was listed once, so nothing of it is taken for gone; what changes is not seen any more.
+fn right_lost(stand: &Stand) -> Result<()> {
+    let kind = define(stand, "blind-spot", "BlindSpot")?;
+    kind.create("a", "eu,us", "{text: one}")?;
+    kind.wait_active("a", &["eu", "us"])?;
+    let proxy = stand.proxy("us")?;
+    // Neither listed nor watched; still written and read by name.
+    proxy.rule(Rule::new(When::any().at("/api/v1/configmaps"), Fault::Answer(403, None)));
+    proxy.cut();
+    let start = Instant::now();
+    throughout(Duration::from_secs(45), "what may pass by itself is not said", || {
+        let entry = entry(&kind.hub("a")?, "us")?;
+        ensure!(entry["state"] == "ACTIVE", "{entry}");
+        Ok(())
+    })?;
+    eventually(PATIENCE, "the instance and the Cluster say it", || {
+        let entry = entry(&kind.hub("a")?, "us")?;
+        let said = entry["message"].as_str().unwrap_or_default();
+        ensure!(entry["state"] == "ERROR" && said.contains("may not list or watch ConfigMap"), "{entry}");
+        let found = cluster(stand, "us")?;
+        let reachable = condition(&found, "Reachable").cloned().unwrap_or_default();
+        let limited = reachable["reason"] == "Limited" && reachable["status"] == "True";
+        ensure!(limited && reachable["message"].to_string().contains("ConfigMap"), "{reachable}");
+        println!("after {:?}: {said}", start.elapsed());
+        Ok(())
+    })?;
+    is_ready(stand, "us")?;
+    ensure!(kind.child("us", "configmaps/a")?.is_some(), "what stood there is gone");
+    kind.edit("a", "{text: two}")?;
+    kind.wait_child("us", "configmaps/a", |c| c["data"]["text"] == "two")?;
+    proxy.heal()?;
+    kind.wait_active("a", &["eu", "us"])?;
+    kind.remove("a")
 }

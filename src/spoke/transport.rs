@@ -218,7 +218,7 @@ impl Transport {
                 StatusCode::TOO_MANY_REQUESTS if busy => Outcome::SlowDown(retry_after(headers)),
                 _ if missing && own => Outcome::Unavailable(retry_after(headers)),
                 _ if missing => Outcome::Aside,
-                StatusCode::GATEWAY_TIMEOUT => Outcome::TimedOut,
+                StatusCode::GATEWAY_TIMEOUT if !body.says(b"Too large resource version") => Outcome::TimedOut,
                 _ if request.verb == "watch" => Outcome::Aside,
                 _ => Outcome::Answered,
             },
@@ -347,9 +347,11 @@ impl Answer {
 
     /// An API server refuses a kind with 429 too, for the moment that it needs to begin serving it.
     pub fn asks_to_slow_down(&self, status: StatusCode) -> bool {
-        const WORDS: &[u8] = b"storage is (re)initializing";
-        status == StatusCode::TOO_MANY_REQUESTS
-            && !self.text().windows(WORDS.len()).any(|words| words == WORDS)
+        status == StatusCode::TOO_MANY_REQUESTS && !self.says(b"storage is (re)initializing")
+    }
+
+    fn says(&self, words: &[u8]) -> bool {
+        self.text().windows(words.len()).any(|said| said == words)
     }
 }
 

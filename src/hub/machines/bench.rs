@@ -66,6 +66,9 @@ impl World for Given {
     fn members(&self, applyset: &str) -> Vec<(ObjectRef, Arc<Stored>)> {
         self.store.members(applyset)
     }
+    fn blind(&self, gk: &GroupKind) -> Option<String> {
+        self.store.blind(gk)
+    }
     fn look(&self, lookup: &Lookup) -> Looked {
         self.lookups.get(lookup).cloned().unwrap_or(Looked::NotYet)
     }

@@ -31,6 +31,8 @@ pub(super) struct Bench {
     pub now: Now,
     /// Kinds that are not fully listed, and how they are instead.
     pub unlisted: Vec<(GroupKind, KindState)>,
+    /// Kinds that were listed once and may not be seen any more; people are told.
+    pub blind: Vec<GroupKind>,
     pub crd: Option<CrdState>,
     /// What the hub asked for last, if not the machine's own.
     crd_wanted: Option<String>,
@@ -105,6 +107,7 @@ impl Bench {
             blueprint,
             now,
             unlisted: Vec::new(),
+            blind: Vec::new(),
             crd: None,
             crd_wanted: None,
             phantom: None,
@@ -133,6 +136,10 @@ impl Bench {
         let mut given = Given::complete(&self.server, &kinds, crd);
         for (gk, state) in &self.unlisted {
             given.store.kind_mut(gk).state = state.clone();
+        }
+        for gk in &self.blind {
+            given.store.refused(gk, format!("this hub may not list {gk}"));
+            while !given.store.tick_blind() {}
         }
         if let Some(phantom) = &self.phantom {
             given.store.objects.upsert(&phantom.object_ref(), Arc::new(Stored::new(phantom.0.clone())));
@@ -511,6 +518,21 @@ fn after_a_restart_a_settled_status_stands_while_lists_are_under_way_and_a_new_i
     bench.server.change(&mirror, "user", true, blank).unwrap();
     bench.restart();
     assert_eq!(silent_for(&mut bench), 10);
+}
+
+#[test]
+fn what_may_not_be_seen_any_more_is_said_and_nothing_is_deleted_or_written_for_it() {
+    for gk in [Sort::ConfigMap.gk(), app_kind()] {
+        let mut bench = settled(chain());
+        bench.blind = vec![gk.clone()];
+        assert_eq!(bench.rounds(), [""; 0], "{gk}");
+        let (state, message) = bench.report();
+        assert_eq!(state, "ERROR", "{gk}");
+        assert!(message.contains(&format!("what changes is not seen: this hub may not list {gk}")), "{message}");
+        bench.blind.clear();
+        bench.rounds();
+        assert_eq!(bench.report(), ("ACTIVE".into(), String::new()), "{gk}");
+    }
 }
 
 #[test]

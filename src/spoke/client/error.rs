@@ -95,6 +95,12 @@ pub enum ApiError {
         /// The identity that was found.
         found: String,
     },
+    /// The server has not come to the version that was asked for (504): it went back in time, or is behind another one.
+    #[error("{message}")]
+    YetToCome {
+        /// The server's words.
+        message: String,
+    },
     /// No answer in time.
     #[error("no answer in time")]
     Timeout,
@@ -156,6 +162,7 @@ pub(in crate::spoke) fn classify(error: &kube::Error) -> ApiError {
         (401, _) => ApiError::Unauthorized,
         (429, _) => ApiError::Throttled,
         (503, _) => ApiError::Unavailable { message },
+        (504, _) if message.contains("Too large resource version") => ApiError::YetToCome { message },
         (504, _) => ApiError::Timeout,
         (code, _) => ApiError::Other { code, message },
     }
@@ -261,6 +268,13 @@ mod tests {
             ),
             (api(409, "AlreadyExists", "x", none.clone()), ApiError::AlreadyExists),
             (api(409, "Conflict", "x", none.clone()), ApiError::Conflict { message: "x".into() }),
+            (
+                api(504, "Timeout", "Timeout: Too large resource version: 9, current: 4", none.clone()),
+                ApiError::YetToCome {
+                    message: "Timeout: Too large resource version: 9, current: 4".into(),
+                },
+            ),
+            (api(504, "Timeout", "x", none.clone()), ApiError::Timeout),
             (api(401, "Unauthorized", "x", none.clone()), ApiError::Unauthorized),
             (api(429, "TooManyRequests", "x", none.clone()), ApiError::Throttled),
             (api(500, "InternalError", "boom", none), ApiError::Other { code: 500, message: "boom".into() }),

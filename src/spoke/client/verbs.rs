@@ -8,6 +8,7 @@ use super::way::{Incoming, Way};
 use crate::spoke::gate::Gate;
 use crate::spoke::groups::aggregated;
 use crate::spoke::health::Contact;
+use crate::spoke::listwatch::Past;
 use crate::spoke::transport::{self, Hook};
 use crate::spoke::weight::Kept;
 use futures::future::BoxFuture;
@@ -32,11 +33,13 @@ pub struct Verbs {
     pub(super) kept: Option<Kept>,
     /// No write is stored.
     pub(super) dry_run: bool,
+    /// Whether the server went back in time.
+    past: Past,
 }
 
 impl Verbs {
     pub(super) fn over(way: Way, gate: Arc<Gate>, hook: Hook) -> Self {
-        Self { way, gate, hook, may_write: None, kept: None, dry_run: false }
+        Self { way, gate, hook, may_write: None, kept: None, dry_run: false, past: Past::default() }
     }
     /// The same verbs, none of which stores anything: each write goes out with `dryRun=All`. A client of the library is not
     /// bound by it.
@@ -66,6 +69,22 @@ impl Verbs {
     /// What is kept of the cluster, where that is bounded: a hub is trusted to be no larger than it has to be.
     pub(in crate::spoke) fn kept(&self) -> Option<&Kept> {
         self.kept.as_ref()
+    }
+
+    pub(in crate::spoke) fn past(&self) -> &Past {
+        &self.past
+    }
+
+    /// Whether the server has come to the version that a path asks for.
+    ///
+    /// # Errors
+    /// As for [`Self::get_json`].
+    pub(in crate::spoke) async fn has_come_to(&self, path: &str) -> Result<bool, ApiError> {
+        let accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+        match self.in_turn(request(Method::GET, path, accept, None)).await {
+            Err(ApiError::YetToCome { .. }) => Ok(false),
+            answered => answered.map(|_| true),
+        }
     }
 
     pub(super) async fn call<T: serde::de::DeserializeOwned>(

@@ -6,6 +6,9 @@
 
 mod listing;
 mod pace;
+mod past;
+#[cfg(test)]
+mod restored;
 #[cfg(test)]
 mod tests;
 mod wanted;
@@ -14,6 +17,7 @@ mod watching;
 use super::client::{self, ApiError, Verbs};
 use super::weight::Weights;
 use pace::{How, SOME, WatchPace};
+pub(super) use past::Past;
 use std::time::Duration;
 use tokio::time::Instant;
 pub use wanted::Listed;
@@ -60,6 +64,8 @@ struct ListWatch<'a, L> {
     pace: WatchPace,
     /// Where what is kept of the cluster is bounded.
     weights: Option<Weights>,
+    /// When contact was lost, until it is known that the server did not go back meanwhile.
+    lost: Option<Instant>,
     /// Hears what is listed and what changes; says whether to go on.
     listed: L,
 }
@@ -74,7 +80,7 @@ enum Next {
 impl<'a, L: FnMut(Listed) -> bool> ListWatch<'a, L> {
     fn new(client: &'a Verbs, wanted: &'a Wanted, pace: WatchPace, listed: L) -> Self {
         let weights = client.kept().cloned().map(Weights::new);
-        Self { client, wanted, page: PAGE, pace, weights, listed }
+        Self { client, wanted, page: PAGE, pace, weights, lost: None, listed }
     }
 
     async fn follow(mut self, mut trouble: impl FnMut(Option<u16>, &str) -> bool) {
@@ -96,6 +102,7 @@ impl<'a, L: FnMut(Listed) -> bool> ListWatch<'a, L> {
                 }
             };
             self.pace.list = begun.elapsed();
+            self.lost = None;
             if std::mem::take(&mut held) {
                 self.say_held();
             }
@@ -103,6 +110,9 @@ impl<'a, L: FnMut(Listed) -> bool> ListWatch<'a, L> {
                 let begun = Instant::now();
                 let end = self.watch(&mut version).await;
                 held = matches!(end, End::Held);
+                if matches!(&end, End::Failed(ApiError::Connect { .. } | ApiError::Timeout)) {
+                    self.lose(&version);
+                }
                 match self.after(end, begun, &mut trouble).await {
                     Next::Watch => {}
                     Next::List => break,

@@ -34,6 +34,16 @@ impl Wanted {
         }
     }
 
+    /// The path that asks for as little as there is, as of this version or later.
+    pub(super) fn path_at(&self, version: u64) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        // Who may read one name has to say so; labels would make the server look for one that fits.
+        query.extend_pairs(self.selectors.iter().filter(|(name, _)| *name == "fieldSelector"));
+        query.append_pair("limit", "1").append_pair("resourceVersion", &version.to_string());
+        query.append_pair("resourceVersionMatch", "NotOlderThan");
+        format!("{}?{}", self.path, query.finish())
+    }
+
     pub(super) fn path_with(&self, more: &[(&str, &str)]) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(&self.selectors).extend_pairs(more);

@@ -19,7 +19,7 @@ pub(super) enum End {
     Held,
     /// The server ended it; whether anything came.
     Closed(bool),
-    /// It does not know the version any more.
+    /// It does not know the version any more, or not yet.
     Outdated,
     Failed(ApiError),
 }
@@ -27,6 +27,11 @@ pub(super) enum End {
 impl<L: FnMut(Listed) -> bool> ListWatch<'_, L> {
     /// Tells what changes after `version`, which moves on with what is told.
     pub(super) async fn watch(&mut self, version: &mut String) -> End {
+        match self.went_back(version).await {
+            Ok(false) => {}
+            Ok(true) => return End::Outdated,
+            Err(error) => return End::Failed(error),
+        }
         let lasts = self.wanted.lasts(self.client.shares_connections());
         // Whatever is said meanwhile: a server that does not end it may have forgotten it.
         let over = Instant::now() + Duration::from_secs(lasts.into()) + MORE;
@@ -64,7 +69,7 @@ impl<L: FnMut(Listed) -> bool> ListWatch<'_, L> {
         let opening = self.client.watch(&path, self.wanted.accept(false));
         let lines = match tokio::time::timeout(self.pace.patience(), opening).await {
             Err(_) => return Err(End::Held),
-            Ok(Err(ApiError::Other { code: 410, .. })) => return Err(End::Outdated),
+            Ok(Err(ApiError::Other { code: 410, .. } | ApiError::YetToCome { .. })) => return Err(End::Outdated),
             Ok(Err(error)) => return Err(End::Failed(error)),
             Ok(Ok(lines)) => lines,
         };
