@@ -20,8 +20,8 @@ pub const ALL: &[Scenario] = &[
     ("scenario_04_a_load_balancer_without_its_server", cut_off, Long),
     ("scenario_22_one_group_of_a_spoke_is_down", group_down, Always),
     ("scenario_22_one_group_refuses_the_credentials", group_refuses, Always),
-    ("scenario_22_one_group_asks_for_patience", group_is_busy, Always),
-    ("scenario_22_a_webhook_hangs", webhook_hangs, Always),
+    ("scenario_22_one_group_asks_for_patience", group_is_busy, Long),
+    ("scenario_22_a_webhook_hangs", webhook_hangs, Long),
     ("scenario_22_the_right_to_list_a_kind_is_lost", right_lost, Long),
 ];
 

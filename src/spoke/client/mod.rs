@@ -356,11 +356,13 @@ impl SpokeClient {
     }
 
     /// A client of a server that is a function; it may be asked as much as one likes at once.
-    pub(crate) fn in_memory<F>(
+    pub(crate) fn in_memory<F, B>(
         answer: impl Fn(http::Request<kube::client::Body>) -> F + Send + Sync + Clone + 'static,
     ) -> Self
     where
-        F: Future<Output = Result<http::Response<kube::client::Body>, &'static str>> + Send + 'static,
+        F: Future<Output = Result<http::Response<B>, &'static str>> + Send + 'static,
+        B: hyper::body::Body<Data = hyper::body::Bytes> + Send + 'static,
+        B::Error: Into<tower::BoxError>,
     {
         let server = tower::service_fn(answer);
         let hook = Hook {

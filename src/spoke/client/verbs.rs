@@ -34,7 +34,7 @@ pub struct Verbs {
     /// No write is stored.
     pub(super) dry_run: bool,
     /// Whether the server went back in time.
-    past: Past,
+    pub(super) past: Past,
 }
 
 impl Verbs {

@@ -5,14 +5,17 @@ use crate::spoke::client::SpokeClient;
 use apiserver_model::server::{Answer, Options, Server, Snapshot};
 use apiserver_model::watch::Watch;
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use http::{Request, Response};
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyExt, Either, Full, StreamBody};
 use hyper::body::{Bytes, Frame};
 use jiff::Timestamp;
-use kube::client::Body;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+
+/// An answer at once, or events until the line is cut.
+type Shown = Either<Full<Bytes>, StreamBody<BoxStream<'static, std::io::Result<Frame<Bytes>>>>>;
 
 const TOKEN: &str = "token";
 const KINDS: [&str; 3] = ["configmaps", "secrets", "serviceaccounts"];
@@ -77,7 +80,7 @@ impl Site {
     }
 
     /// What a watch shows, until the line is cut.
-    fn events(&self, watch: Watch) -> Body {
+    fn events(&self, watch: Watch) -> Shown {
         let cut = *self.cut.lock().unwrap();
         let start = (self.clone(), watch, false);
         let events = futures::stream::unfold(start, move |(site, mut watch, over)| async move {
@@ -96,7 +99,7 @@ impl Site {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         });
-        Body::wrap_body(StreamBody::new(events.boxed()))
+        Shown::Right(StreamBody::new(events.boxed()))
     }
 
     fn client(&self) -> SpokeClient {
@@ -108,7 +111,7 @@ impl Site {
                 let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
                 site.asked.lock().unwrap().push(head.uri.to_string());
                 Ok(match site.handle(Request::from_parts(head, body)) {
-                    Answer::Reply(reply) => reply.map(|body| Body::from(body.to_vec())),
+                    Answer::Reply(reply) => reply.map(|body| Shown::Left(body.into())),
                     Answer::Watch(watch) => Response::new(site.events(*watch)),
                 })
             }
