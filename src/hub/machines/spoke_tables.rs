@@ -528,7 +528,10 @@ fn what_may_not_be_seen_any_more_is_said_and_nothing_is_deleted_or_written_for_i
         assert_eq!(bench.rounds(), [""; 0], "{gk}");
         let (state, message) = bench.report();
         assert_eq!(state, "ERROR", "{gk}");
-        assert!(message.contains(&format!("what changes is not seen: this hub may not list {gk}")), "{message}");
+        assert!(
+            message.contains(&format!("what changes is not seen: this hub may not list {gk}")),
+            "{message}"
+        );
         bench.blind.clear();
         bench.rounds();
         assert_eq!(bench.report(), ("ACTIVE".into(), String::new()), "{gk}");

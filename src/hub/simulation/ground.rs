@@ -14,7 +14,7 @@ use crate::reconcile::fleet::Fleet;
 use crate::reconcile::fleet::placement::{LOCAL, Record, Then, names};
 use crate::reconcile::policy::tolerates;
 use apiserver_model::server::Server;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 type Names = BTreeSet<String>;
@@ -141,7 +141,8 @@ impl Ground {
         // Somebody let it go, whether the status says so by now or not.
         let is_let_go = text("/spec/clusters/allowShrink")
             .is_some_and(|token| !token.is_empty() && object.0["status"].to_string().contains(token));
-        let held = names(text("/status/decided/held").filter(|_| !is_let_go));
+        let says_none = object.0.pointer("/spec/clusters") == Some(&json!({"names": []}));
+        let held = names(text("/status/decided/held").filter(|_| !is_let_go && !says_none));
         let held = held.iter().map(|n| n.as_str().to_owned()).collect();
         self.policies.push(Policy {
             of_cluster: object.namespace().is_empty(),

@@ -264,9 +264,12 @@ impl World {
         };
         for (policy, of_cluster) in POLICIES {
             let (_, one) = path(policy, of_cluster);
-            let live = self.get(HUB, &one).unwrap_or_default();
-            if let Some(token) = token(&live["status"].to_string(), "spec.clusters.allowShrink: ") {
-                self.user(HUB, "PATCH", &one, &json!({"spec": {"clusters": {"allowShrink": token}}}));
+            let told = self.get(HUB, &one).unwrap_or_default()["status"].to_string();
+            let words =
+                token(&told, "spec.clusters.allowShrink: ").map(|token| json!({"allowShrink": token}));
+            let none = told.contains("set spec.clusters: {names: []}").then(|| json!({"names": []}));
+            if let Some(words) = words.or(none) {
+                self.user(HUB, "PATCH", &one, &json!({"spec": {"clusters": words}}));
             }
         }
         for instance in self.instances() {

@@ -270,9 +270,7 @@ mod tests {
             (api(409, "Conflict", "x", none.clone()), ApiError::Conflict { message: "x".into() }),
             (
                 api(504, "Timeout", "Timeout: Too large resource version: 9, current: 4", none.clone()),
-                ApiError::YetToCome {
-                    message: "Timeout: Too large resource version: 9, current: 4".into(),
-                },
+                ApiError::YetToCome { message: "Timeout: Too large resource version: 9, current: 4".into() },
             ),
             (api(504, "Timeout", "x", none.clone()), ApiError::Timeout),
             (api(401, "Unauthorized", "x", none.clone()), ApiError::Unauthorized),

@@ -69,7 +69,9 @@ impl<L: FnMut(Listed) -> bool> ListWatch<'_, L> {
         let opening = self.client.watch(&path, self.wanted.accept(false));
         let lines = match tokio::time::timeout(self.pace.patience(), opening).await {
             Err(_) => return Err(End::Held),
-            Ok(Err(ApiError::Other { code: 410, .. } | ApiError::YetToCome { .. })) => return Err(End::Outdated),
+            Ok(Err(ApiError::Other { code: 410, .. } | ApiError::YetToCome { .. })) => {
+                return Err(End::Outdated);
+            }
             Ok(Err(error)) => return Err(End::Failed(error)),
             Ok(Ok(lines)) => lines,
         };
