@@ -150,6 +150,19 @@ pub struct Around<'a> {
     pub said: Option<&'a Said<'a>>,
 }
 
+/// Why it is kept where nothing chooses it, and for how long.
+fn why_it_stays(
+    ground: &Ground,
+    (name, unmatched): (&ClusterName, &Unmatched),
+    refused: &BTreeMap<ClusterName, Refused>,
+    readable: bool,
+) -> String {
+    let why = refused.get(&ground.meant(name)).map(|refused| refused.message.as_str());
+    let waits = !readable && ground.said.is_some_and(|said| unmatched.is_over(said.now));
+    let more = if waits { "; it stays until all words can be read" } else { "" };
+    unmatched.message(why) + more
+}
+
 /// Decides.
 pub fn decide(words: &Words, around: Around, past: &Past) -> Decision {
     let Around { namespace, clusters, default, said } = around;
@@ -193,14 +206,9 @@ pub fn decide(words: &Words, around: Around, past: &Past) -> Decision {
     let over = record.unmatched.iter().filter(|(name, u)| is_recorded_over(name, u));
     let orphaned: BTreeSet<ClusterName> = over.map(|(name, _)| name.clone()).collect();
     let stays = record.unmatched.iter().filter(|(name, _)| !orphaned.contains(*name));
-    let stays: BTreeMap<ClusterName, String> = stays
-        .map(|(name, u)| {
-            let why = refused.get(&ground.meant(name)).map(|refused| refused.message.as_str());
-            let waits = !readable && said.is_some_and(|said| u.is_over(said.now));
-            let more = if waits { "; it stays until all words can be read" } else { "" };
-            (ground.meant(name), u.message(why) + more)
-        })
-        .collect();
+    let stays =
+        stays.map(|(name, u)| (ground.meant(name), why_it_stays(&ground, (name, u), &refused, readable)));
+    let stays = stays.collect();
     let still = said.is_some().then(|| kept.iter().map(|name| ground.meant(name)).collect());
     kept.extend(record.unmatched.keys().filter(|name| !orphaned.contains(*name)).cloned());
     // What is to go is told so once that is on record.
