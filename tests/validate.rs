@@ -687,8 +687,6 @@ spec:
     stages:
     - name: canary
       clusters: {names: [Prod-1]}
-    - name: prod
-      instances: {labelSelector: {matchExpressions: [{key: tier, operator: Like, values: [web]}]}}
 ---
 apiVersion: hub.kro.run/v1alpha1
 kind: ClusterPlacement
@@ -698,6 +696,11 @@ spec:
   clusters: {names: [a], failover: {after: 10m}}
   overrides:
   - spec: {x: 1}
+  rollout:
+    scope: Kind
+    stages:
+    - name: prod
+      instances: {labelSelector: {matchExpressions: [{key: tier, operator: Like, values: [web]}]}}
 ---
 apiVersion: hub.kro.run/v1alpha1
 kind: RolloutApproval
@@ -803,9 +806,9 @@ fn placements_are_judged_with_the_definition_that_makes_the_kind() {
         "spec.overrides[1].spec.replicas: is more than maximum=5",
         "spec.overrides[2].clusters.names: \"prod_eu\" can be no Cluster's name",
         "spec.rollout.stages[0].clusters.names: \"Prod-1\" can be no Cluster's name",
-        "spec.rollout.stages[1].instances.labelSelector.matchExpressions[0]: operator",
         "spec.clusters: prefer, spread and failover need max",
         "spec.overrides: no definition among the files makes Other.kro.run: the overrides are not checked",
+        "spec.rollout.stages[0].instances.labelSelector.matchExpressions[0]: operator",
         "spec: exactly one of instance and clusterPlacement says whose rollout is approved",
         "spec.version: an integer is needed, found a string",
     ];

@@ -97,6 +97,8 @@ pub struct Ground {
     pub revisions: BTreeMap<u64, u64>,
     /// What a Placement let go as it was: the id of the cluster, and the name of the instance.
     pub left: BTreeSet<(String, String)>,
+    /// What a cluster that was deregistered kept, by its id and the uid of the instance: it stays as long as that lives.
+    pub outlives: BTreeSet<(String, String)>,
 }
 
 impl Ground {
@@ -178,21 +180,27 @@ impl Ground {
         let id = id.split('.').next().unwrap_or(id);
         for entry in object.0["data"].as_object().into_iter().flat_map(|entries| entries.values()) {
             let entry: Value = serde_json::from_str(entry.as_str().unwrap_or_default()).unwrap();
+            let text = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
             if entry["stays"] == true {
-                self.left.insert((id.to_owned(), entry["name"].as_str().unwrap_or_default().to_owned()));
+                self.left.insert((id.to_owned(), text("name")));
+            }
+            if entry["staysWhileItLives"] == true {
+                self.outlives.insert((id.to_owned(), text("hubUid")));
             }
         }
     }
 
-    /// Whether a Placement left what an instance has at a site as it was. Of the hub itself its record says so.
+    /// Whether what an instance has at a site was left as it was: by a Placement, of the hub itself by its record; or by a
+    /// cluster that was deregistered.
     pub fn is_left(&self, site: &str, name: &str) -> bool {
         if site == HUB {
             let record = self.instances.get(name).map(|instance| &instance.record);
             let own = record.and_then(|record| record.unmatched.get(&ClusterName::new(LOCAL)));
             return own.is_some_and(|unmatched| unmatched.then == Then::Orphan);
         }
-        let cluster = self.clusters.get(site);
-        cluster.is_some_and(|cluster| self.left.contains(&(cluster.id.clone(), name.to_owned())))
+        let Some(Cluster { id, .. }) = self.clusters.get(site) else { return false };
+        let lives = |instance: &Instance| self.outlives.contains(&(id.clone(), instance.uid.clone()));
+        self.left.contains(&(id.clone(), name.to_owned())) || self.instances.get(name).is_some_and(lives)
     }
 
     fn version(&mut self, object: &Object) {
