@@ -38,6 +38,7 @@ mod scenarios_gone;
 mod scenarios_hub;
 mod scenarios_line;
 mod scenarios_lives;
+mod scenarios_past;
 mod scenarios_rollout;
 pub mod scenarios_table;
 mod scenarios_who;

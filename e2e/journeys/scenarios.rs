@@ -6,7 +6,7 @@ use super::faults_spoke_down::cluster;
 use super::stand::{Lazy, PATIENCE, Stand};
 use super::{
     scenarios_answers, scenarios_foreign, scenarios_gone, scenarios_hub, scenarios_line, scenarios_lives,
-    scenarios_rollout, scenarios_who,
+    scenarios_past, scenarios_rollout, scenarios_who,
 };
 use crate::env::Programs;
 use crate::env::controller::NAMESPACE;
@@ -41,6 +41,7 @@ pub fn trials(stand: &Lazy) -> Vec<Trial> {
         scenarios_who::ALL,
         scenarios_hub::ALL,
         scenarios_gone::ALL,
+        scenarios_past::ALL,
         scenarios_lives::ALL,
         scenarios_rollout::ALL,
         scenarios_foreign::ALL,
