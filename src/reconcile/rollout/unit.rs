@@ -5,6 +5,7 @@
 
 mod ahead;
 mod judging;
+mod kept;
 #[cfg(test)]
 mod model;
 mod saying;
@@ -22,7 +23,7 @@ use super::approving::Approves;
 use super::stages::{Place, Rules};
 use super::versions::{self, Records, Target};
 use crate::api::names::ClusterName;
-use judging::Judged;
+use kept::Kept;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::sync::Arc;
@@ -196,12 +197,6 @@ impl<K> Tally<K> {
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
-struct Entry {
-    pair: Pair,
-    judged: Judged,
-}
-
 /// How far the stages are.
 #[derive(Debug)]
 struct Walk {
@@ -223,7 +218,7 @@ enum Barrier {
 pub struct Unit<K = ClusterName> {
     frame: Frame,
     /// Behind a pointer each: a map keeps room for as many again.
-    entries: BTreeMap<K, Box<Entry>>,
+    entries: BTreeMap<K, Box<Kept>>,
     tallies: Vec<Tally<K>>,
     /// When time alone may change how far a cluster is.
     times: BTreeSet<(u64, K)>,
@@ -255,15 +250,18 @@ impl<K: Ord + Clone + Display> Unit<K> {
         &self.frame
     }
 
-    pub fn pair(&self, name: &K) -> Option<&Pair> {
-        self.entries.get(name).map(|entry| &entry.pair)
+    pub fn pair(&self, name: &K) -> Option<Pair> {
+        self.entries.get(name).map(|kept| kept.pair())
+    }
+    pub fn has(&self, name: &K) -> bool {
+        self.entries.contains_key(name)
     }
     #[cfg(test)]
     pub fn state(&self, name: &K) -> Option<State> {
-        self.entries.get(name).map(|entry| entry.judged.state)
+        self.entries.get(name).map(|kept| kept.state())
     }
-    pub fn pairs(&self) -> impl Iterator<Item = (&K, &Pair)> {
-        self.entries.iter().map(|(name, entry)| (name, &entry.pair))
+    pub fn pairs(&self) -> impl Iterator<Item = (&K, Pair)> {
+        self.entries.iter().map(|(name, kept)| (name, kept.pair()))
     }
     /// Whether nobody knows of some cluster what is there.
     pub fn is_connecting(&self) -> bool {
@@ -283,8 +281,8 @@ impl<K: Ord + Clone + Display> Unit<K> {
             return;
         }
         let before = std::mem::replace(self, Self::new(frame));
-        for (name, entry) in before.entries {
-            self.put(&name, entry.pair, now);
+        for (name, kept) in before.entries {
+            self.put(&name, kept.pair(), now);
         }
     }
 
@@ -292,13 +290,22 @@ impl<K: Ord + Clone + Display> Unit<K> {
     pub fn put(&mut self, name: &K, pair: Pair, now: u64) {
         self.drop(name);
         let judged = judging::judge(&pair, &self.frame, now);
-        self.count(name, Entry { pair, judged });
+        self.count(name, Kept::of(pair, &judged));
+    }
+
+    /// Gives back the room that maps keep for what may come in between: many came one after the other.
+    pub fn pack(&mut self) {
+        self.entries = std::mem::take(&mut self.entries).into_iter().collect();
+        for tally in &mut self.tallies {
+            tally.queue = std::mem::take(&mut tally.queue).into_iter().collect();
+            tally.stale = std::mem::take(&mut tally.stale).into_iter().collect();
+        }
     }
 
     /// The instance is to be there no more.
     pub fn drop(&mut self, name: &K) {
-        let Some(entry) = self.entries.remove(name) else { return };
-        let Entry { pair, judged } = *entry;
+        let Some(kept) = self.entries.remove(name) else { return };
+        let (pair, judged) = (kept.pair(), kept.judged());
         let stage = self.stage_of(&pair);
         self.connecting -= usize::from(pair.contact == Contact::Connecting);
         self.empty.remove(name);
@@ -326,9 +333,9 @@ impl<K: Ord + Clone + Display> Unit<K> {
         pair.place.stage.min(self.frame.rules.rest())
     }
 
-    fn count(&mut self, name: &K, entry: Entry) {
-        let Entry { pair, judged } = &entry;
-        let stage = self.stage_of(pair);
+    fn count(&mut self, name: &K, kept: Kept) {
+        let (pair, judged) = (kept.pair(), kept.judged());
+        let stage = self.stage_of(&pair);
         self.connecting += usize::from(pair.contact == Contact::Connecting);
         if pair.version == Version::Nothing && matches!(pair.contact, Contact::Ready(_)) {
             self.empty.insert(name.clone());
@@ -356,7 +363,7 @@ impl<K: Ord + Clone + Display> Unit<K> {
                 tally.stale.insert((rank, pair.place.clone(), name.clone()));
             }
         }
-        self.entries.insert(name.clone(), Box::new(entry));
+        self.entries.insert(name.clone(), Box::new(kept));
     }
 
     /// What time alone changes.
@@ -365,7 +372,7 @@ impl<K: Ord + Clone + Display> Unit<K> {
             if at > now {
                 break;
             }
-            match self.pair(&name).cloned() {
+            match self.pair(&name) {
                 Some(pair) => self.put(&name, pair, now),
                 None => drop(self.times.pop_first()),
             }
@@ -441,9 +448,9 @@ impl<K: Ord + Clone + Display> Unit<K> {
 
     /// Whether no member goes by anything but the target, whether there is contact or not.
     pub fn is_everywhere(&self) -> bool {
-        self.entries.values().all(|entry| match entry.judged.state {
+        self.entries.values().all(|kept| match kept.state() {
             State::Done => true,
-            State::Deferred => entry.pair.same || entry.pair.version == Version::Number(self.frame.target),
+            State::Deferred => kept.is_same() || kept.version() == Version::Number(self.frame.target),
             _ => false,
         })
     }
@@ -463,13 +470,13 @@ impl<K: Ord + Clone + Display> Unit<K> {
             let limit = self.slots_of(stage);
             let mut slots = tally.slots;
             for (_, _, name) in &tally.queue {
-                let Some(entry) = self.entries.get(name) else { continue };
-                let others = slots - usize::from(entry.judged.slot);
+                let Some(kept) = self.entries.get(name) else { continue };
+                let others = slots - usize::from(kept.has_slot());
                 if others >= limit {
                     break;
                 }
                 slots = others + 1;
-                let unjudged = judging::is_unjudged(&entry.pair, &self.frame);
+                let unjudged = judging::is_unjudged(&kept.pair(), &self.frame);
                 admitted.push(Admission { cluster: name.clone(), unjudged });
             }
         }
@@ -488,13 +495,13 @@ impl<K: Ord + Clone + Display> Unit<K> {
             let limit = self.slots_of(stage);
             let mut slots = tally.slots;
             for (rank, _, name) in &tally.stale {
-                let Some(entry) = self.entries.get(name) else { continue };
-                let others = slots - usize::from(entry.judged.slot);
+                let Some(kept) = self.entries.get(name) else { continue };
+                let others = slots - usize::from(kept.has_slot());
                 if others >= limit || (over && *rank > judging::SPOILT) {
                     break;
                 }
                 slots = others + 1;
-                let unjudged = !judging::is_well(&entry.pair);
+                let unjudged = !judging::is_well(&kept.pair());
                 admitted.push(Admission { cluster: name.clone(), unjudged });
             }
         }
@@ -512,7 +519,7 @@ impl<K: Ord + Clone + Display> Unit<K> {
         let within = walk.failures <= self.failure_budget() && !self.frame.rules.paused;
         let waits = |name: &&K| {
             let pair = self.pair(name);
-            let stage = pair.map(|pair| self.stage_of(pair));
+            let stage = pair.as_ref().map(|pair| self.stage_of(pair));
             pair.is_some_and(|pair| pair.refused.is_none())
                 && stage.is_some_and(|stage| walk.open[stage])
                 && within

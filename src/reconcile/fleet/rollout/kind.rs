@@ -355,6 +355,7 @@ impl KindRollout {
         for member in &all {
             self.put(&mut walked, inputs, member);
         }
+        walked.unit.pack();
         self.walked = Some(walked);
         self.anew = true;
         refused
@@ -420,7 +421,7 @@ impl KindRollout {
             refused: None,
             read: unit::Read::default(),
         };
-        if walked.unit.pair(member) != Some(&seen) {
+        if walked.unit.pair(member).as_ref() != Some(&seen) {
             walked.unit.put(member, seen, now);
         }
     }
@@ -478,7 +479,7 @@ impl KindRollout {
             Version::Unmarked => pair.same,
             Version::Number(_) => false,
         };
-        let first_is_stable = walked.unit.pairs().all(|(_, pair)| is_it(pair));
+        let first_is_stable = walked.unit.pairs().all(|(_, pair)| is_it(&pair));
         let kept = records::Kept { records, target: walked.target, ready, first_is_stable };
         let write = kept.next(&walked.unit, || self.run())?;
         self.busy = true;

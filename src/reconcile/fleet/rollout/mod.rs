@@ -120,7 +120,7 @@ impl Rolling {
 
     /// Whether it says what this cluster is to have.
     pub fn moves(&self, name: &ClusterName) -> bool {
-        self.unit.pair(name).is_some()
+        self.unit.has(name)
     }
 
     /// The content that all are to have.
@@ -241,6 +241,7 @@ impl Fleet {
         for (name, place) in places {
             self.look_at_pair(&mut rolling, situation, (&name, place), now);
         }
+        rolling.unit.pack();
         self.rolling = Some(Box::new(rolling));
         self.roll_on(step, situation);
     }
@@ -257,7 +258,7 @@ impl Fleet {
     }
 
     fn look_again(&mut self, rolling: &mut Rolling, situation: Situation, name: &ClusterName, now: u64) {
-        let Some(place) = rolling.unit.pair(name).map(|pair| pair.place.clone()) else { return };
+        let Some(place) = rolling.unit.pair(name).map(|pair| pair.place) else { return };
         self.look_at_pair(rolling, situation, (name, place), now);
     }
 
@@ -280,7 +281,7 @@ impl Fleet {
         if let Some((overlay, (mirror, graph))) = orders.and_then(|o| o.overlay.as_ref().zip(o.wanted())) {
             seen.refused = overlay.refusal(&Place::now(situation.inputs, name), graph, mirror);
         }
-        if rolling.unit.pair(name) != Some(&seen) {
+        if rolling.unit.pair(name).as_ref() != Some(&seen) {
             rolling.unit.put(name, seen, now);
         }
     }

@@ -53,7 +53,7 @@ pub fn course<K: Ord + Clone + Display>(mut frame: Frame, pairs: Vec<(K, Pair)>)
             unit = filled(frame, pairs);
         }
         for Admission { cluster, .. } in turns {
-            let Some(pair) = unit.pair(&cluster).cloned() else { continue };
+            let Some(pair) = unit.pair(&cluster) else { continue };
             moved.entry(unit.stage_of(&pair)).or_default().push(cluster.clone());
             let version = Version::Number(unit.frame.target);
             let condition = Condition::Active(0);

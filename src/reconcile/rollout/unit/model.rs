@@ -361,7 +361,7 @@ impl World {
         let mut twin = Unit::new(frame);
         for (name, site) in &self.sites {
             let pair = self.seen(site);
-            if unit.pair(name) != Some(&pair) {
+            if unit.pair(name).as_ref() != Some(&pair) {
                 unit.put(name, pair.clone(), self.now);
             }
             twin.put(name, pair, self.now);

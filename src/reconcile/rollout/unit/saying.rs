@@ -79,7 +79,7 @@ impl<K: Ord + Clone + Display> Unit<K> {
     /// The stage of a cluster.
     pub fn stage_name(&self, name: &K) -> Option<&Arc<str>> {
         let pair = self.pair(name)?;
-        Some(&self.frame.rules.stage(self.stage_of(pair)).name)
+        Some(&self.frame.rules.stage(self.stage_of(&pair)).name)
     }
 
     fn sum(&self, of: impl Fn(&Tally<K>) -> usize) -> usize {
@@ -191,10 +191,10 @@ impl<K: Ord + Clone + Display> Unit<K> {
         let refused = open.flat_map(|(tally, _)| tally.refused.iter().take(NAMED));
         let mut all: Vec<(&K, &str)> = Vec::new();
         for name in self.ill.iter().take(NAMED).chain(self.spoilt.iter().take(NAMED)).chain(refused) {
-            let Some(entry) = self.entries.get(name) else { continue };
-            let why = match entry.judged.state {
-                State::Held if !entry.judged.spoilt => entry.pair.refused.as_deref(),
-                _ => entry.pair.why.as_deref(),
+            let Some(kept) = self.entries.get(name) else { continue };
+            let why = match kept.state() {
+                State::Held if !kept.is_spoilt() => kept.refused(),
+                _ => kept.why(),
             };
             all.push((name, why.unwrap_or("not ACTIVE within progressDeadline")));
         }
