@@ -193,7 +193,7 @@ fn deleted(stand: &Stand) -> Result<()> {
         Ok(())
     })?;
     hub.delete(&path)?;
-    let message = "deletion waits: 2 pairs are held at version 1; remove spec.rollout to let them move, or apply it again";
+    let message = "deletion waits: 2 pairs are held at version 1; remove spec.rollout to let them move now; to keep it, apply it again once it is gone";
     eventually(PATIENCE, "it says what its deletion waits for", || {
         let placement = hub.get(&path)?.context("it is gone")?;
         let ready = condition(&placement, "Ready").cloned().unwrap_or_default();

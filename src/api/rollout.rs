@@ -32,9 +32,9 @@ pub struct Rollout {
 }
 
 impl Rollout {
-    /// Whether something travels by stages.
-    pub fn has_stages(&self) -> bool {
-        !self.stages.is_empty()
+    /// Whether something travels by it: in stages, or not at all for the moment. One that only pins moves nothing.
+    pub fn moves(&self) -> bool {
+        !self.stages.is_empty() || self.paused
     }
 }
 

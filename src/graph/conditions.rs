@@ -36,7 +36,7 @@ pub fn compile(
         );
         return Vec::new();
     };
-    let decls = nameable.variables.in_status();
+    let decls = nameable.variables.all();
     let mut made: BTreeMap<String, usize> = BTreeMap::new();
     let mut compiled = Vec::new();
     for (position, entry) in entries.iter().enumerate() {

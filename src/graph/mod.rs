@@ -106,7 +106,6 @@ pub struct Graph {
     conditions: Option<Vec<Arc<Expression>>>,
     /// The type of `schema` in expressions that decide what is rendered.
     instance: Type,
-    instance_in_status: Type,
     cluster_reads: BTreeSet<Vec<String>>,
     /// Number of different expressions.
     slots: usize,

@@ -45,7 +45,7 @@ impl Graph {
     pub fn subject(&self, instance: &Object) -> Subject {
         let shown = self.as_served(instance);
         let shown = shown.as_ref().unwrap_or(instance);
-        let (seen, _) = pass::visible(self, &shown.0);
+        let seen = pass::visible(self, &shown.0);
         let spec = seen.get("spec").cloned().unwrap_or_else(|| json!({}));
         Subject { instance: Bound::typed(&seen, &self.instance), spec }
     }

@@ -23,17 +23,12 @@ pub const EACH: &str = "each";
 /// Fields of `schema.metadata` that our own writes change. An object that is made of one would never come to rest, so
 /// no expression sees them.
 pub const RESTLESS: [&str; 2] = ["resourceVersion", "managedFields"];
-/// A field of `schema.metadata` that counts the edits of one object, and starts anew with each copy of it. Only the
-/// status may read it.
-pub const GENERATION: &str = "generation";
 
 /// What expressions may read.
 pub struct Variables<'a> {
     pub ids: BTreeSet<&'a str>,
     /// `schema`, the resources as others see them, `kro`, `cluster`.
     all: Decls,
-    /// `schema` in the status.
-    in_status: Type,
     /// The type of one object of each resource.
     objects: BTreeMap<&'a str, Type>,
     /// Variables of unknown type.
@@ -44,12 +39,11 @@ impl<'a> Variables<'a> {
     /// `resources`: id, outer form if it has one, and whether it is a list to those that read it.
     pub fn new(instance: &Instance, resources: &[(&'a str, Option<&Shape>, bool)]) -> Self {
         let mut all = Decls::new();
-        all.declare(SCHEMA, instance.rendered.clone());
+        all.declare(SCHEMA, instance.schema.clone());
         declare_cluster(&mut all);
         let mut variables = Self {
             ids: resources.iter().map(|(id, ..)| *id).collect(),
             all,
-            in_status: instance.in_status.clone(),
             objects: BTreeMap::new(),
             untyped: BTreeSet::new(),
         };
@@ -76,16 +70,9 @@ impl<'a> Variables<'a> {
         &self.all
     }
 
-    /// All variables as the status and its conditions see them.
-    pub fn in_status(&self) -> Decls {
-        let mut decls = self.all.clone();
-        decls.declare(SCHEMA, self.in_status.clone());
-        decls
-    }
-
     /// The variables of the status, with `kro.clusters` beside `kro.cluster`.
     pub fn over_all(&self) -> Decls {
-        let mut decls = self.in_status();
+        let mut decls = self.all.clone();
         decls.declare(KRO, Type::from_openapi(&clusters(), KRO).unwrap_or(Type::Dyn));
         decls
     }
@@ -123,33 +110,27 @@ impl<'a> Variables<'a> {
 
 /// The type of `schema`: the instance without its status.
 pub struct Instance {
-    /// The type in expressions that decide what is rendered.
-    pub rendered: Type,
-    pub in_status: Type,
+    pub schema: Type,
 }
 
 impl Instance {
     /// Makes the types. Where the spec has no schema, because it has problems of its own, anything goes below it.
     pub fn new(spec: Option<&Value>, scope: Scope) -> Self {
-        let of = |hidden: &[&str]| {
-            let mut metadata = object_meta();
-            if let Some(fields) = metadata.pointer_mut("/properties").and_then(Value::as_object_mut) {
-                fields
-                    .retain(|name, _| !hidden.contains(&name.as_str()) && !RESTLESS.contains(&name.as_str()));
-                if scope == Scope::Cluster {
-                    fields.remove("namespace");
-                }
+        let mut metadata = object_meta();
+        if let Some(fields) = metadata.pointer_mut("/properties").and_then(Value::as_object_mut) {
+            fields.retain(|name, _| !RESTLESS.contains(&name.as_str()));
+            if scope == Scope::Cluster {
+                fields.remove("namespace");
             }
-            let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-            let schema = json!({"type": "object", "properties": {
-                "apiVersion": {"type": "string"},
-                "kind": {"type": "string"},
-                "metadata": metadata,
-                "spec": spec.cloned().unwrap_or(anything),
-            }});
-            Type::from_openapi(&schema, &format!("{TYPE_PREFIX}{SCHEMA}")).unwrap_or(Type::Dyn)
-        };
-        Self { rendered: of(&[GENERATION]), in_status: of(&[]) }
+        }
+        let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        let schema = json!({"type": "object", "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": metadata,
+            "spec": spec.cloned().unwrap_or(anything),
+        }});
+        Self { schema: Type::from_openapi(&schema, &format!("{TYPE_PREFIX}{SCHEMA}")).unwrap_or(Type::Dyn) }
     }
 }
 

@@ -136,7 +136,10 @@ pub fn fold_string_data(object: &mut Value) {
         && object.get("apiVersion").and_then(Value::as_str) == Some("v1");
     let Some(top) = object.as_object_mut().filter(|_| is_secret) else { return };
     let Some(Value::Object(text)) = top.remove("stringData") else { return };
-    let data = top.entry("data").or_insert_with(|| Value::Object(Map::new()));
+    let data = top.entry("data").or_insert(Value::Null);
+    if data.is_null() {
+        *data = Value::Object(Map::new());
+    }
     if let Some(data) = data.as_object_mut() {
         for (key, value) in text {
             if let Some(value) = value.as_str() {
@@ -227,6 +230,10 @@ mod tests {
         fold_string_data(&mut secret);
         assert_eq!(secret["data"]["k"], json!("aGVsbG8="));
         assert!(secret.get("stringData").is_none());
+        let mut empty =
+            json!({"apiVersion": "v1", "kind": "Secret", "data": null, "stringData": {"k": "hello"}});
+        fold_string_data(&mut empty);
+        assert_eq!(empty["data"], json!({"k": "aGVsbG8="}));
         let mut other = json!({"apiVersion": "x/v1", "kind": "Secret", "stringData": {"k": "hello"}});
         fold_string_data(&mut other);
         assert!(other.get("stringData").is_some());

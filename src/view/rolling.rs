@@ -51,7 +51,7 @@ impl KindRollouts {
         for object in placements.iter().filter(|object| object.namespace().is_empty()) {
             let Ok(read) = serde_json::from_value::<Placement>(object.0.clone()) else { continue };
             let moves = read.spec.rollout.as_ref().is_some_and(|rollout| {
-                rollout.scope == Scope::Kind && (!rollout.stages.is_empty() || rollout.revision.is_some())
+                rollout.scope == Scope::Kind && (rollout.moves() || rollout.revision.is_some())
             });
             let gk = read.spec.instances.group_kind();
             if moves && found.get(&gk).is_none_or(|(name, _)| *name > object.name()) {

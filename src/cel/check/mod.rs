@@ -24,12 +24,18 @@ use unify::{Bindings, instantiate};
 #[derive(Clone, Debug, Default)]
 pub struct Decls {
     variables: BTreeMap<String, Type>,
+    compares_numbers: bool,
 }
 
 impl Decls {
     /// No variables.
     pub fn new() -> Self {
         Self::default()
+    }
+    /// `<` and its like compare numbers of different types everywhere, as in the API server; in kro only below macros.
+    pub fn compare_numbers(&mut self) -> &mut Self {
+        self.compares_numbers = true;
+        self
     }
     /// Declares a variable.
     pub fn declare(&mut self, name: &str, t: Type) -> &mut Self {
@@ -55,7 +61,7 @@ pub(super) fn check(source: &str, node: &Node, decls: &Decls) -> Result<Type, Ve
         bindings: Bindings::default(),
         locals: Vec::new(),
         problems: Vec::new(),
-        scoped: false,
+        scoped: decls.compares_numbers,
     };
     let found = checker.node(node);
     let found = checker.bindings.apply(&found, true);

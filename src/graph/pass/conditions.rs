@@ -12,12 +12,12 @@ impl Pass<'_> {
     pub fn conditions(&self, own: &Value) -> AuthorConditions {
         let mut found = AuthorConditions::default();
         let Some(entries) = &self.graph.conditions else { return found };
-        let mut instance = self.instance_in_status();
+        let mut instance = self.instance.clone();
         if let Some(instance) = instance.as_object_mut() {
             instance.insert("status".into(), json!({"conditions": own}));
         }
         let mut scope = self.scope.child();
-        scope.bind_typed(SCHEMA, &instance, &self.graph.instance_in_status);
+        scope.bind_typed(SCHEMA, &instance, &self.graph.instance);
         for entry in entries {
             let unobserved = self.unobserved(entry).map(|id| EvalError::Pending { message: id });
             let result = match unobserved {

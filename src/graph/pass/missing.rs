@@ -31,8 +31,15 @@ pub fn judge(expression: &Expression, error: EvalError, instance: &Value, items:
         // Where the expression reads other variables too, a field that the author tests somewhere is probably not the
         // one that is missing.
         let guarded = paths.iter().any(|p| (p.optional || p.tested) && p.steps.starts_with(missing));
-        let named = missing.last().is_some_and(|key| message.ends_with(&format!(": {key}")));
-        if nothing_else || (named && !guarded) {
+        let key = missing.last();
+        let named = key.is_some_and(|key| message.ends_with(&format!(": {key}")));
+        // Another object may lack a field of that name, which is yet to come.
+        let is_others = |p: &FieldPath| {
+            p.steps
+                .split_first()
+                .is_some_and(|(of, steps)| value_of(of).is_none() && steps.iter().any(|s| Some(s) == key))
+        };
+        if nothing_else || (named && !guarded && !paths.iter().any(is_others)) {
             return EvalError::Fatal { message: advice(path, missing.len(), expression.program.source()) };
         }
     }

@@ -14,7 +14,7 @@ mod sketch;
 pub use sketch::{Leaf, Origin, Sketch, Sketcher};
 
 use super::expression::Expression;
-use super::variables::{CLUSTER, EACH, GENERATION, KRO, RESTLESS, SCHEMA};
+use super::variables::{CLUSTER, EACH, KRO, RESTLESS, SCHEMA};
 use super::{Graph, Node};
 use crate::api::keys;
 use crate::cel::{Budget, EvalError, Scope, Type};
@@ -43,8 +43,6 @@ pub struct Pass<'g> {
     graph: &'g Graph,
     /// `schema` in expressions that decide what is rendered.
     pub(in crate::graph) instance: Value,
-    /// The instance's generation, which only the status may read.
-    generation: Option<Value>,
     scope: Scope<'static>,
     budget: Budget,
     nodes: Vec<PassState>,
@@ -64,7 +62,7 @@ impl<'g> Pass<'g> {
     /// Begins a pass. `parent` is the object that the children belong to: the instance, or its mirror. `cluster` is
     /// what `kro.cluster` gives: name, id, labels, properties, version.
     pub fn new(graph: &'g Graph, parent: &Value, cluster: &Value) -> Self {
-        let (instance, generation) = visible(graph, parent);
+        let instance = visible(graph, parent);
         let mut scope = Scope::new();
         scope.bind_typed(SCHEMA, &instance, &graph.instance);
         if !cluster.is_null() {
@@ -80,26 +78,7 @@ impl<'g> Pass<'g> {
             .iter()
             .map(|node| PassState { included: None, observed: false, readiness: waiting(node) })
             .collect();
-        Self {
-            graph,
-            instance,
-            generation,
-            scope,
-            budget: Budget::default(),
-            nodes,
-            results: vec![None; graph.slots],
-        }
-    }
-
-    /// `schema` in the status.
-    fn instance_in_status(&self) -> Value {
-        let mut instance = self.instance.clone();
-        if let (Some(generation), Some(metadata)) =
-            (&self.generation, instance.get_mut("metadata").and_then(Value::as_object_mut))
-        {
-            metadata.insert(GENERATION.into(), generation.clone());
-        }
-        instance
+        Self { graph, instance, scope, budget: Budget::default(), nodes, results: vec![None; graph.slots] }
     }
 
     /// Whether a node is included. Nodes that depend on an excluded one are excluded as well.
@@ -231,23 +210,20 @@ impl<'g> Pass<'g> {
     }
 }
 
-/// The instance as expressions see it that decide what is rendered, and its generation.
-pub(super) fn visible(graph: &Graph, parent: &Value) -> (Value, Option<Value>) {
+/// The instance as expressions see it.
+pub(super) fn visible(graph: &Graph, parent: &Value) -> Value {
     let field = |name: &str| parent.get(name).filter(|v| !v.is_null()).cloned();
     let mut metadata = field("metadata").unwrap_or_else(|| json!({}));
-    let mut generation = None;
     if let Some(metadata) = metadata.as_object_mut() {
         RESTLESS.iter().for_each(|name| drop(metadata.remove(*name)));
-        generation = metadata.remove(GENERATION);
         hide_bookkeeping(metadata);
     }
-    let instance = json!({
+    json!({
         "apiVersion": field("apiVersion").unwrap_or_else(|| json!(graph.gvk.api_version())),
         "kind": field("kind").unwrap_or_else(|| json!(graph.gvk.kind)),
         "metadata": metadata,
         "spec": field("spec").unwrap_or_else(|| json!({})),
-    });
-    (instance, generation)
+    })
 }
 
 /// Takes the bookkeeping of kro and of ours out of an instance's metadata. A map that becomes empty stays, so that

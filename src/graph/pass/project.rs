@@ -34,8 +34,8 @@ impl Pass<'_> {
 
     fn all_of(&self, templates: &BTreeMap<String, Template>) -> (Map<String, Value>, Vec<String>) {
         let mut scope = self.scope.child();
-        let instance = self.instance_in_status();
-        scope.bind_typed(SCHEMA, &instance, &self.graph.instance_in_status);
+        let instance = self.instance.clone();
+        scope.bind_typed(SCHEMA, &instance, &self.graph.instance);
         let mut fields = Map::new();
         let mut problems = Vec::new();
         for (name, template) in templates {

@@ -12,7 +12,6 @@ fn with_status(status: &str) -> String {
 
 const VERSION: &str = "schema.metadata.resourceVersion, which changes with every write";
 const MANAGED: &str = "schema.metadata.managedFields, which changes with every write";
-const GENERATION: &str = "schema.metadata.generation, which counts the edits";
 
 #[test]
 fn what_moves_with_our_own_writes_is_not_read() {
@@ -23,7 +22,7 @@ fn what_moves_with_our_own_writes_is_not_read() {
         ("${schema.metadata['resourceVersion']}", VERSION),
         ("${schema.metadata.?resourceVersion.orValue('')}", VERSION),
         ("${has(schema.metadata.resourceVersion) ? 'a' : 'b'}", VERSION),
-        ("${string(schema.metadata.generation)}", GENERATION),
+        ("${string(schema.metadata.generation)}", "ok"),
         ("${schema.metadata.managedFields[0].manager}", MANAGED),
         ("${schema.metadata.managedFields.map(f, f.manager).join(',')}", MANAGED),
         // Under another name it is found by its type.
@@ -33,7 +32,7 @@ fn what_moves_with_our_own_writes_is_not_read() {
             "${(schema.spec.b ? schema : schema).metadata.resourceVersion}",
             "undefined field 'resourceVersion'",
         ),
-        ("${cel.bind(m, schema.metadata, string(m.generation))}", "undefined field 'generation'"),
+        ("${cel.bind(m, schema.metadata, string(m.generation))}", "ok"),
     ] {
         let value = format!("{expression:?}");
         table.verdict(expression, &app(&cm("x", &value, "")), want);
@@ -66,7 +65,7 @@ fn what_moves_with_our_own_writes_is_not_read() {
 }
 
 #[test]
-fn the_status_may_read_the_generation_and_nothing_that_a_status_write_moves() {
+fn the_status_reads_nothing_that_a_status_write_moves() {
     let mut table = Table::default();
     for (status, want) in [
         ("{a: '${schema.metadata.generation}'}", "ok"),
@@ -91,10 +90,9 @@ fn the_status_may_read_the_generation_and_nothing_that_a_status_write_moves() {
 fn what_is_made_of_the_whole_metadata_comes_to_rest() {
     let mut before = instance(json!({"s": "v"}));
     let mut after = before.clone();
-    for (object, version, generation) in [(&mut before, "1", 1), (&mut after, "2", 2)] {
+    for (object, version) in [(&mut before, "1"), (&mut after, "2")] {
         let metadata = &mut object["metadata"];
         metadata["resourceVersion"] = json!(version);
-        metadata["generation"] = json!(generation);
         metadata["managedFields"] = json!([{"manager": version}]);
     }
     let mut table = Table::default();
@@ -408,6 +406,10 @@ fn rules_of_instances_compile() {
             "ok",
         ),
         ("string | validation=\"quantity(self).isGreaterThan(quantity('1'))\"", "ok"),
+        ("float | validation=\"self > 0 && 1 <= self\"", "ok"),
+        ("string | validation=\"isSemver(self, true) && semver(self, true).major() > 0\"", "ok"),
+        ("string | validation=\"isImage(self) && image(self).tag() != ''\"", "ok"),
+        ("string | validation=\"isSemver(self, 1)\"", "found no matching overload for 'isSemver'"),
     ] {
         table.verdict(text, &field(text), want);
     }

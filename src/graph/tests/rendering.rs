@@ -115,6 +115,7 @@ fn what_the_instance_lacks_is_an_error_and_what_others_lack_is_waited_for() {
         ("${other.status.b + schema.spec.opt}", json!({}), "P:"),
         ("${has(schema.spec.opt) ? schema.spec.opt : other.status.b}", json!({}), "P:"),
         ("${has(schema.spec.opt) ? schema.spec.opt : other.status.opt}", json!({}), "P:"),
+        ("${schema.spec.b ? other.status.opt : schema.spec.opt}", json!({"b": true}), "P:"),
         ("${10 / schema.spec.n}", json!({"n": 0}), "F:spec.k: ${10 / schema.spec.n}: "),
     ] {
         let got = value(expression, spec, other.clone());

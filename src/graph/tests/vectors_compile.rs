@@ -112,7 +112,7 @@ fn types_of_fields() {
     ] {
         table.verdict(row, &yaml, want);
     }
-    for field in ["name", "namespace", "uid", "labels", "creationTimestamp"] {
+    for field in ["name", "namespace", "uid", "labels", "creationTimestamp", "generation"] {
         table.verdict(field, &anywhere(&format!("${{schema.metadata.{field}}}")), "ok");
     }
     for text in ["${schema.kind}", "${schema.apiVersion}"] {

@@ -104,10 +104,16 @@ pub fn schema(metadata: &Value) -> Value {
         Some(Value::String(_)) => {
             json!({"type": "object", "additionalProperties": {"x-kubernetes-preserve-unknown-fields": true}})
         }
-        _ => json!({"type": "object", "properties": {
-            "matchLabels": {"type": "object", "additionalProperties": text},
-            "matchExpressions": {"type": "array", "items": requirement},
-        }}),
+        selector => {
+            // As the selector, they may be of any maps.
+            let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+            let given = selector.and_then(|selector| selector.get("matchExpressions"));
+            let items = if given.is_some_and(Value::is_string) { any } else { requirement };
+            json!({"type": "object", "properties": {
+                "matchLabels": {"type": "object", "additionalProperties": text},
+                "matchExpressions": {"type": "array", "items": items},
+            }})
+        }
     };
     json!({"type": "object", "properties": {"metadata": {"type": "object", "properties": {
         "name": text, "namespace": text, "selector": selector,

@@ -4,7 +4,7 @@ use crate::api::keys::hub;
 use crate::cel::Libraries;
 use crate::graph::diagnostic::{Problems, backslash, suggestion};
 use crate::graph::expression::Use;
-use crate::graph::variables::{CLUSTER, EACH, GENERATION, KRO, RESTLESS, SCHEMA};
+use crate::graph::variables::{CLUSTER, EACH, KRO, RESTLESS, SCHEMA};
 use std::collections::BTreeSet;
 
 /// Where an expression stands.
@@ -58,7 +58,7 @@ pub fn check(usage: &Use, place: Place<'_>, known: &Known<'_>, problems: &mut Pr
         problems.add_with_help(&usage.path, format!("{text}: {message}"), help);
     };
     let mut wrong = false;
-    for field in usage.expression.program.paths().iter().filter_map(|p| restless(&p.steps, place)) {
+    for field in usage.expression.program.paths().iter().filter_map(|p| restless(&p.steps)) {
         wrong = true;
         let of = match place {
             Place::Template { own, .. } | Place::ForEach { own, .. } | Place::IncludeWhen { own } => {
@@ -66,12 +66,9 @@ pub fn check(usage: &Use, place: Place<'_>, known: &Known<'_>, problems: &mut Pr
             }
             _ => String::new(),
         };
-        let why = if field == GENERATION {
-            "counts the edits of the instance, on each cluster anew"
-        } else {
-            "changes with every write of the instance, also of its status: what reads it never comes to rest"
-        };
-        add(format!("{of}{SCHEMA}.metadata.{field}, which {why}"), Some(instead_of(field).to_owned()));
+        let why =
+            "changes with every write of the instance, also of its status: what reads it never comes to rest";
+        add(format!("{of}{SCHEMA}.metadata.{field}, which {why}"), Some(INSTEAD.to_owned()));
     }
     for variable in usage.expression.program.variables() {
         let variable = variable.as_str();
@@ -115,22 +112,16 @@ pub fn check(usage: &Use, place: Place<'_>, known: &Known<'_>, problems: &mut Pr
     reads
 }
 
-/// The field of `schema.metadata` that may not be read there.
-fn restless<'p>(steps: &'p [String], place: Place<'_>) -> Option<&'p str> {
+/// The field of `schema.metadata` that may not be read.
+fn restless(steps: &[String]) -> Option<&str> {
     let [variable, metadata, field, ..] = steps else { return None };
-    let in_status = matches!(place, Place::Status | Place::Condition);
-    let hidden = RESTLESS.contains(&field.as_str()) || (field == GENERATION && !in_status);
+    let hidden = RESTLESS.contains(&field.as_str());
     (variable == SCHEMA && metadata == "metadata" && hidden).then_some(field)
 }
 
 /// What to read in the place of a field of `schema.metadata` that no expression sees.
-pub fn instead_of(field: &str) -> &'static str {
-    if field == GENERATION {
-        "read what the edits change: fields of schema.spec; only the status may read the generation"
-    } else {
-        "read schema.metadata.uid for what is unique, or the fields of schema.spec for what changes"
-    }
-}
+pub const INSTEAD: &str =
+    "read schema.metadata.uid for what is unique, or the fields of schema.spec for what changes";
 
 /// Functions that not every place has.
 fn misplaced(function: &str, place: Place<'_>, known: &Known<'_>) -> Option<(String, Option<String>)> {

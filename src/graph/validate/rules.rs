@@ -28,7 +28,7 @@ pub fn check(schema: &Value, path: &str, problems: &mut Problems) {
 fn one(source: &str, schema: &Value, path: &str, problems: &mut Problems) {
     let this = Type::from_openapi(schema, &format!("{TYPE_PREFIX}self")).unwrap_or(Type::Dyn);
     let mut decls = Decls::new();
-    decls.declare("self", this.clone()).declare("oldSelf", this);
+    decls.declare("self", this.clone()).declare("oldSelf", this).compare_numbers();
     // The API server has libraries that kro lacks.
     let libraries = Libraries::parse("math,sets").unwrap_or_default();
     let message = |what: &str| format!("the rule validation={source:?} does not compile: {what}");
@@ -41,10 +41,7 @@ fn one(source: &str, schema: &Value, path: &str, problems: &mut Problems) {
             spot: None,
         }),
         Err(found) => {
-            // The one library of the API server that kro lacks: `format.dns1123Label().validate(self)`.
-            let named = source.contains("format.");
-            let known = |e: &Problem| !(named && e.message.starts_with("undeclared reference"));
-            for error in found.into_iter().filter(known) {
+            for error in found.into_iter().filter(|error| !is_of_the_server(source, error)) {
                 problems.push(Diagnostic {
                     path: path.to_owned(),
                     message: message(&legible(&error.message)),
@@ -54,4 +51,16 @@ fn one(source: &str, schema: &Value, path: &str, problems: &mut Problems) {
             }
         }
     }
+}
+
+/// What kro's libraries lack, and the API server has: formats (`format.dns1123Label().validate(self)`), images, and versions
+/// that are put right first (`semver(self, true)`).
+fn is_of_the_server(source: &str, error: &Problem) -> bool {
+    const LIBRARIES: [&str; 3] = ["format.", "image(", "isImage("];
+    const RIGHTED: [&str; 2] = ["'isSemver'", "'semver'"];
+    let of_library = LIBRARIES.iter().any(|name| source.contains(name));
+    let is_righted =
+        |name: &&str| error.message.starts_with(&format!("found no matching overload for {name}"));
+    (of_library && error.message.starts_with("undeclared reference"))
+        || (error.message.ends_with("(string, bool)'") && RIGHTED.iter().any(|name| is_righted(&name)))
 }

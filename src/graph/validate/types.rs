@@ -5,7 +5,7 @@ use super::values::Field;
 use crate::cel::{CompileError, Decls, Type};
 use crate::graph::diagnostic::{Path, Problems, TYPE_PREFIX, backslash, legible};
 use crate::graph::expression::Use;
-use crate::graph::variables::{GENERATION, RESTLESS, SCHEMA};
+use crate::graph::variables::{RESTLESS, SCHEMA};
 use serde_json::Value;
 
 /// The type of an expression; `None` when it has problems, which are reported.
@@ -35,9 +35,8 @@ fn optional(error: &CompileError) -> Option<String> {
 
 /// A field that no expression sees, read under another name: `cel.bind(m, schema.metadata, m.resourceVersion)`.
 fn restless(usage: &Use, error: &CompileError) -> Option<String> {
-    let hidden = RESTLESS.into_iter().chain([GENERATION]);
-    let named = hidden.into_iter().find(|f| error.message == format!("undefined field '{f}'"))?;
-    usage.expression.reads(SCHEMA).then(|| place::instead_of(named).to_owned())
+    let is_named = RESTLESS.iter().any(|f| error.message == format!("undefined field '{f}'"));
+    (is_named && usage.expression.reads(SCHEMA)).then(|| place::INSTEAD.to_owned())
 }
 
 /// Where a field of the instance comes from.

@@ -130,7 +130,7 @@ impl Instances {
         let (_, ceiling) = kind.ceiling(&pins, None);
         let fleet = &kind.slots.get(key)?.fleet;
         let on_hub = fleet.runs_on_hub(object, &newest);
-        let names = fleet.spokes().chain(on_hub.as_ref().map(|own| &own.name));
+        let names = fleet.moving().chain(on_hub.as_ref().map(|own| &own.name));
         let on = names.map(|name| (name.clone(), fleet.heard(name, object.uid()).cloned())).collect();
         let was = |name: &ClusterName| fleet.was(object, name);
         let (labels, suspended) = (&object.labels(), object.is_suspended());

@@ -146,7 +146,9 @@ impl Instances {
         for (key, stored) in kind.view.iter() {
             let key = InstanceKey::new(gk.clone(), &key.namespace, &key.name);
             let all = self.policies.all_of(&key, &stored.object);
-            let moves = |p: &&Arc<Effective>| p.rollout.as_ref().is_some_and(|r| r.scope == Scope::Instance);
+            let moves = |p: &&Arc<Effective>| {
+                p.rollout.as_ref().is_some_and(|r| r.scope == Scope::Instance && r.moves())
+            };
             // The nearest decides: a Placement before a ClusterPlacement, then the lower name.
             let nearest = |p: &&Arc<Effective>| (p.name.is_of_cluster(), p.name.clone());
             let winner = all.iter().take(MOST_FOR_ONE).filter(moves).min_by_key(nearest);
@@ -170,7 +172,6 @@ impl Instances {
                 count.short.extend(short.map(|s| (key.clone(), s.have, s.why.clone())));
                 if let Some(why) = kind.pin_refused(policy) {
                     count.rollouts.refuse(&key.short(), why);
-                    continue;
                 }
                 let rolls = winner.is_some_and(|winner| winner.name == policy.name);
                 let progress = kind.slots.get(&key).and_then(|slot| slot.fleet.progress());

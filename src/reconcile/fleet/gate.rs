@@ -88,7 +88,8 @@ impl Fleet {
 
     /// Whether what the cluster said is no word about how the instance does there.
     pub(super) fn only_looked(&self, inputs: &Inputs, report: &Report) -> bool {
-        inputs.rolled.gates.is_some() && self.rolling.is_none() && report.revision.is_empty()
+        let looked = report.revision.is_empty() && !report.is_unseen();
+        looked && inputs.rolled.gates.is_some() && self.rolling.is_none()
     }
 
     /// What the line of a cluster shows of the rollout of the kind.

@@ -474,6 +474,11 @@ impl Fleet {
         self.plan.iter().flat_map(|plan| &plan.spokes)
     }
 
+    /// The clusters that it may be moved on: not those where all stays as it is.
+    pub fn moving(&self) -> impl Iterator<Item = &ClusterName> {
+        self.plan.iter().flat_map(|plan| plan.spokes.iter().filter(|name| !plan.stays(name)))
+    }
+
     /// By which graphs it runs, as far as it is known of every cluster: [`Self::knows_runs`].
     pub fn runs(&self) -> &Runs {
         self.lines.runs()

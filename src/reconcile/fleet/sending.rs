@@ -184,7 +184,9 @@ impl Fleet {
         let on_record = plan.past.holds.contains(name)
             && self.recording.as_ref().is_none_or(|holds| holds.contains(name));
         // What nothing chooses any more goes on by what it was told, and gets nothing new.
-        if on_record && plan.decision.stays.contains_key(name) {
+        let goes_by_a_rollout = self.rolling.is_some() || inputs.rolled.gates.is_some();
+        let is_still = goes_by_a_rollout && plan.decision.still.contains(name);
+        if on_record && (is_still || plan.decision.stays.contains_key(name)) {
             if let Some(graph) = inputs.graph.filter(|_| !self.goes_on(name)) {
                 let goal = self.goal_as_it_stands(situation, name, graph);
                 self.send_goal(step, inputs, name, (At::Mirror, goal));

@@ -31,7 +31,7 @@ impl Stages {
             })
         };
         let moves =
-            |policy: &&Policy| policy.rollout().is_some_and(|r| r.scope == Scope::Instance && r.has_stages());
+            |policy: &&Policy| policy.rollout().is_some_and(|r| r.scope == Scope::Instance && r.moves());
         // The nearest has the word: a Placement before a ClusterPlacement, then the lower name.
         let mut moving: Vec<&Policy> = policies.iter().filter(about).filter(moves).collect();
         moving.sort_by_key(|policy| (policy.name().is_of_cluster(), policy.name().clone()));

@@ -94,7 +94,7 @@ impl Rollouts {
             _ => "held back".to_owned(),
         };
         Some(format!(
-            "deletion waits: {held} {are} {at}; remove spec.rollout to let them move, or apply it again"
+            "deletion waits: {held} {are} {at}; remove spec.rollout to let them move now; to keep it, apply it again once it is gone"
         ))
     }
 
@@ -194,7 +194,7 @@ mod tests {
         all.add("shop/a", &at(9, 4, 3, 2, Some(1)));
         assert_eq!(all.holds(), None);
         all.add("shop/b", &at(9, 8, 0, 0, Some(7)));
-        let ends = "; remove spec.rollout to let them move, or apply it again";
+        let ends = "; remove spec.rollout to let them move now; to keep it, apply it again once it is gone";
         assert_eq!(all.holds().unwrap(), format!("deletion waits: 1 pair is held at version 7{ends}"));
         all.add("shop/c", &at(9, 7, 0, 0, None));
         assert_eq!(all.holds().unwrap(), format!("deletion waits: 3 pairs are held back{ends}"));

@@ -364,7 +364,7 @@ fn who_holds_clusters_back_has_a_finalizer_as_long_and_says_what_its_deletion_wa
         assert_eq!(policy.finalizers(&object, &count(held)), wants, "{has:?} {deleting} {held}");
         let status = policy.status(&count(held), &Now::default()).unwrap();
         let ready = status.conditions.iter().find(|c| c.type_ == "Ready").unwrap();
-        let waits = "deletion waits: 2 pairs are held at version 7; remove spec.rollout to let them move, or apply it again";
+        let waits = "deletion waits: 2 pairs are held at version 7; remove spec.rollout to let them move now; to keep it, apply it again once it is gone";
         assert_eq!(ready.message == waits, deleting && held > 0, "{}", ready.message);
     }
 }

@@ -166,6 +166,8 @@ struct Tally<K> {
     refused: BTreeSet<K>,
     /// At the target, whether there is contact or not.
     there: usize,
+    /// Neither at the target nor the same without it, whether there is contact or not.
+    behind: usize,
     /// Those that wait, in order.
     queue: BTreeSet<Turn<K>>,
     /// Those that wait to be read anew, in order.
@@ -185,6 +187,7 @@ impl<K> Default for Tally<K> {
             failing: 0,
             refused: BTreeSet::new(),
             there: 0,
+            behind: 0,
             queue: BTreeSet::new(),
             stale: BTreeSet::new(),
         }
@@ -315,9 +318,11 @@ impl<K: Ord + Clone + Display> Unit<K> {
             self.times.remove(&(at, name.clone()));
         }
         let there = usize::from(pair.version == Version::Number(self.frame.target));
+        let behind = usize::from(there == 0 && !pair.same);
         let Some(tally) = self.tallies.get_mut(stage) else { return };
         tally.total -= 1;
         tally.there -= there;
+        tally.behind -= behind;
         tally.refused.remove(name);
         *tally.of(judged.state) -= 1;
         tally.slots -= usize::from(judged.slot);
@@ -349,9 +354,11 @@ impl<K: Ord + Clone + Display> Unit<K> {
             self.times.insert((at, name.clone()));
         }
         let there = usize::from(pair.version == Version::Number(self.frame.target));
+        let behind = usize::from(there == 0 && !pair.same);
         if let Some(tally) = self.tallies.get_mut(stage) {
             tally.total += 1;
             tally.there += there;
+            tally.behind += behind;
             *tally.of(judged.state) += 1;
             tally.slots += usize::from(judged.slot);
             if let Some(rank) = judged.rank {
@@ -410,7 +417,7 @@ impl<K: Ord + Clone + Display> Unit<K> {
             let tally = &self.tallies[stage];
             let asks = rules.stage(stage).approval && !self.is_approved(stage);
             open[stage] = !asks && (all_passed || tally.there > 0);
-            if all_passed && asks && barrier.is_none() && tally.done < tally.reached() {
+            if all_passed && asks && barrier.is_none() && (tally.done < tally.reached() || tally.behind > 0) {
                 let before = place.checked_sub(1).and_then(|n| members.get(n)).copied();
                 barrier = Some(Barrier::Approval { stage, before });
             }

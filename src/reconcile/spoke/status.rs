@@ -4,7 +4,7 @@ use super::part::HubValues;
 use super::tracked::{Failure, Trouble};
 use super::write_budget::Unrest;
 use crate::api::PackedObject;
-use crate::api::condition::{Condition, ConditionStatus, Conditions, READY};
+use crate::api::condition::{self, Condition, ConditionStatus, Conditions, READY};
 use crate::api::names::ObjectRef;
 use crate::api::packed::At;
 use crate::api::{hash, text};
@@ -283,6 +283,32 @@ impl Report {
     /// The conditions that the status shows.
     pub fn shown(&self) -> &[Condition] {
         self.author.as_ref().unwrap_or(&self.conditions)
+    }
+
+    /// Nobody can tell what stands here, and why.
+    pub fn of_unseen(hub_uid: &str, why: String) -> Self {
+        Self {
+            hub_uid: hub_uid.to_owned(),
+            generation: 0,
+            revision: String::new(),
+            state: InstanceState::Error,
+            ready: 0,
+            total: 0,
+            message: why,
+            conditions: condition::shared(&[]),
+            author: None,
+            hub_values: Arc::default(),
+            fields: Map::new(),
+            settled: true,
+            stands: Stands::Unknown,
+            admitted: None,
+            facts: None,
+        }
+    }
+
+    /// Nobody can tell what stands here, for as long as it stays like this.
+    pub fn is_unseen(&self) -> bool {
+        self.state == InstanceState::Error && self.stands == Stands::Unknown
     }
 
     /// What is wanted cannot be here: the cluster lacks a kind or a field, or its CRD cannot follow.

@@ -106,8 +106,12 @@ impl Machine {
                 step.actions.push(Action::EnsureKind(gk.clone(), Some(self.task.gvk.clone())));
                 return step;
             }
+            KindState::Syncing => return step,
             // What cannot be read may be there.
-            KindState::Syncing | KindState::Failed(_) => return step,
+            KindState::Failed(why) => {
+                step.report = Some(Report::of_unseen(&self.task.hub_uid, why));
+                return step;
+            }
         }
         let found = world.get(&self.task.key.object());
         let mirror = found.filter(|found| matches!(self.whose(found), Whose::This));

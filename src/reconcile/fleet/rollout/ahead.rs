@@ -35,7 +35,7 @@ pub struct Ahead<K> {
 
 /// Of several that concern a kind, the one whose rollout moves the revision of all of it: that of the lower name.
 pub fn moves_kind(one: &Effective) -> bool {
-    let holds = |r: &Rollout| !r.stages.is_empty() || r.revision.is_some();
+    let holds = |r: &Rollout| r.moves() || r.revision.is_some();
     one.rollout.as_ref().is_some_and(|r| r.scope == Scope::Kind && holds(r)) && one.name.is_of_cluster()
 }
 

@@ -195,7 +195,11 @@ impl Known<'_> {
         let health = inputs.clusters.get(name).map(|cluster| &cluster.health);
         let is_ready = health == Some(&ClusterHealth::Ready);
         moved.contact_since = is_ready.then(|| moved.contact_since.unwrap_or(self.now));
+        let is_unseen =
+            moved.assigned == Assigned::Unknown && report.as_deref().is_some_and(Report::is_unseen);
         let contact = match (health, moved.contact_since) {
+            // What may not be looked at there is like one out of reach: it holds nobody else up.
+            (Some(ClusterHealth::Ready), _) if is_unseen => Contact::Lost,
             (Some(ClusterHealth::Ready), Some(since)) if moved.assigned != Assigned::Unknown => {
                 Contact::Ready(since)
             }

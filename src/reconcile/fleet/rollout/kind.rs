@@ -388,6 +388,13 @@ impl KindRollout {
         let contact = match (health, kept.contact_since) {
             // Like one out of reach, it neither holds anything up nor counts.
             _ if kept.suspended => Contact::Lost,
+            // What may not be looked at there as well.
+            (Some(ClusterHealth::Ready), _)
+                if kept.assigned == Assigned::Unknown
+                    && kept.report.as_deref().is_some_and(Report::is_unseen) =>
+            {
+                Contact::Lost
+            }
             (Some(ClusterHealth::Ready), Some(since)) if kept.assigned != Assigned::Unknown => {
                 Contact::Ready(since)
             }

@@ -156,13 +156,13 @@ impl Rolling {
     }
 }
 
-/// The clusters that a rollout moves. The hub is one where the instance runs there as a whole: not where something lives
+/// The clusters that a rollout moves: not those where all stays as it is. The hub is one where the instance runs there as a whole: not where something lives
 /// there once for all, which comes before all stages, nor where the revision of the kind moves by itself.
 fn members(situation: Situation, graph: &Graph) -> BTreeSet<ClusterName> {
     let Situation { inputs, plan } = situation;
     let gated = inputs.rolled.gates.is_none() && !has_hub_part(graph);
     let local = plan.decision.local.iter().filter(|_| gated);
-    plan.spokes.iter().chain(local).cloned().collect()
+    plan.spokes.iter().chain(local).filter(|name| !plan.stays(name)).cloned().collect()
 }
 
 impl Fleet {
@@ -472,7 +472,7 @@ impl Fleet {
         let assigned = pair.moved.as_ref()?.assigned;
         let report = pair.report.as_ref().filter(|report| report.hub_uid == uid);
         let answers = |report| rolling.known(0).answers(pair, report);
-        let told_to_look = report.is_none_or(|report| only_looked(report));
+        let told_to_look = report.is_none_or(|report| only_looked(report) && !report.is_unseen());
         Some(LineRollout {
             stage,
             version: assigned.version(),

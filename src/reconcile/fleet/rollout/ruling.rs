@@ -45,7 +45,7 @@ impl Members {
 fn in_effect(placements: &[Arc<Effective>]) -> Option<(&Arc<Effective>, &Rollout)> {
     let moving = placements.iter().filter_map(|by| Some((by, by.rollout.as_ref()?)));
     // Without stages all go at once.
-    let moving = moving.filter(|(_, rollout)| rollout.scope == Scope::Instance && !rollout.stages.is_empty());
+    let moving = moving.filter(|(_, rollout)| rollout.scope == Scope::Instance && rollout.moves());
     moving.min_by_key(|(by, _)| (by.name.is_of_cluster(), by.name.clone()))
 }
 

@@ -33,6 +33,8 @@ struct Site {
     lost: bool,
     /// Whatever is written there is refused.
     refuses: bool,
+    /// Nothing may be looked at there.
+    blind: bool,
 }
 
 struct Bench {
@@ -361,6 +363,9 @@ impl Bench {
     fn obeys(&mut self, name: &ClusterName) {
         let site = self.sites.get_mut(name).unwrap();
         let Some(task) = site.task.clone() else { return };
+        if site.blind {
+            return self.fleet.report(name, Report::of_unseen("u", "this hub may not list App".into()));
+        }
         let mut state = InstanceState::Active;
         let (generation, revision) = match &task.goal {
             Goal::Run { mirror, mark, graph, cluster, facts, .. } => {
@@ -847,6 +852,84 @@ fn where_a_placement_is_gone_its_overrides_reach_nobody_else() {
     bench.passes(31);
     bench.rests();
     assert_eq!(bench.runs(), [1, 1, 1], "{:?}", bench.told);
+}
+
+/// What a guard keeps goes on by what it has, whatever moves the others.
+#[test]
+fn where_a_placement_is_gone_what_is_kept_keeps_its_overrides() {
+    let names = ["a", "b", "c"].map(ClusterName::new);
+    let chosen = Chosen { names: names.clone().into(), ..Chosen::default() };
+    let big = Override { clusters: None, spec: json!({"size": 5}) };
+    for gated in [true, false] {
+        let others = || match gated {
+            true => vec![],
+            false => vec![placement("rolls", Some(canary_then_prod(0, false)), vec![])],
+        };
+        let of_all = Effective { clusters: Some(chosen.clone()), ..placement("a", None, vec![big.clone()]) };
+        let mut bench = Bench::new(None);
+        bench.write(&json!({"metadata": {"annotations": {hub::CLUSTERS: null}}}));
+        if gated {
+            let gate = Gate { revision: 1, graph: bench.graph.hash.as_str().into(), admitted: None };
+            let gated = Gated { stage: "all".into(), version: Some(1), gate: Some(gate) };
+            let gates = names.iter().map(|name| (name.clone(), gated.clone())).collect();
+            bench.gates = Some(Arc::new(Gates(gates)));
+        }
+        bench.follows([vec![of_all], others()].concat());
+        for _ in 0..3 {
+            bench.rests();
+            bench.passes(100);
+        }
+        assert_eq!(bench.runs(), [5, 5, 5], "{gated}: {:?}", bench.told());
+        bench.follows(others());
+        for _ in 0..3 {
+            bench.rests();
+            bench.passes(601);
+        }
+        assert_eq!(bench.runs(), [5, 5, 5], "{gated}: {:?}", bench.told);
+        assert_eq!(bench.ready().0, "ShrinkHeld", "{gated}");
+        bench.edits(2);
+        bench.rests();
+        assert_eq!(bench.runs(), [5, 5, 5], "{gated}: {:?}", bench.told);
+    }
+}
+
+#[test]
+fn where_nothing_may_be_looked_at_one_cluster_holds_no_other_up() {
+    let mut bench = settled(canary_then_prod(0, false));
+    bench.sites.get_mut(&ClusterName::new("c")).unwrap().blind = true;
+    bench.crashes();
+    bench.rests();
+    bench.passes(31);
+    bench.edits(2);
+    for _ in 0..3 {
+        bench.rests();
+        bench.passes(31);
+    }
+    assert_eq!(bench.runs(), [2, 2, 1], "{:?}", bench.told);
+    let all = bench.instance.0.pointer("/status/fleet/clusters").unwrap().as_array().unwrap();
+    let of_c = all.iter().find(|entry| entry["name"] == "c").unwrap();
+    assert_eq!((&of_c["state"], &of_c["message"]), (&json!("ERROR"), &json!("this hub may not list App")));
+    bench.sites.get_mut(&ClusterName::new("c")).unwrap().blind = false;
+    bench.obeys(&ClusterName::new("c"));
+    bench.rests();
+    assert_eq!(bench.runs(), [2, 2, 2], "{:?}", bench.told);
+}
+
+#[test]
+fn a_pause_without_stages_moves_nobody_and_ends_with_all_at_once() {
+    let mut bench = settled(canary_then_prod(0, false));
+    bench.rolls(Some(Rollout { paused: true, ..Rollout::default() }));
+    bench.edits(2);
+    for _ in 0..3 {
+        bench.rests();
+        bench.passes(601);
+    }
+    assert_eq!((bench.runs(), bench.ready().0.as_str()), (vec![1, 1, 1], "RolloutPaused"));
+    bench.rolls(None);
+    bench.rests();
+    bench.passes(31);
+    bench.rests();
+    assert_eq!(bench.runs(), [2, 2, 2], "{:?}", bench.told);
 }
 
 #[test]

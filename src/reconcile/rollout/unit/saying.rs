@@ -70,10 +70,18 @@ impl Progress {
 }
 
 impl<K: Ord + Clone + Display> Unit<K> {
-    /// Every cluster within reach completed the target, one at least.
+    /// Every cluster within reach completed the target, one at least. Those out of reach come late, but where their stage
+    /// still waits for an approval: nobody said that the target may come to them.
     pub fn is_complete(&self) -> bool {
         let done = self.sum(|t| t.done);
-        self.connecting == 0 && done > 0 && done == self.sum(Tally::reached)
+        self.connecting == 0 && done > 0 && done == self.sum(Tally::reached) && !self.is_to_be_approved()
+    }
+
+    /// Whether a stage that no approval was given for has somebody that the target is yet to come to.
+    fn is_to_be_approved(&self) -> bool {
+        let asks = |stage: usize| self.frame.rules.stage(stage).approval && !self.is_approved(stage);
+        let mut tallies = self.tallies.iter().enumerate();
+        !self.frame.goes_back && tallies.any(|(stage, tally)| tally.behind > 0 && asks(stage))
     }
 
     /// The stage of a cluster.

@@ -136,6 +136,23 @@ fn one_failure_within_the_budget_frees_its_place_and_does_not_complete() {
     );
 }
 
+/// Nobody said that the version may come to them, so they are none of those that come late.
+#[test]
+fn who_is_out_of_reach_in_a_stage_without_its_approval_waits_for_one() {
+    let away = Pair { contact: Contact::Lost, ..at(7, 1, WELL) };
+    let mut unit = unit(frame(0), &[("a", at(8, 0, WELL)), ("p", away.clone())]);
+    assert_eq!((unit.is_complete(), said(&unit).0), (false, Reason::AwaitingApproval));
+    let p = ClusterName::new("p");
+    unit.put(&p, at(7, 1, WELL), 1_001);
+    assert_eq!((admitted(&unit), said(&unit).0), (vec![], Reason::AwaitingApproval));
+    // Nothing of it is to come there.
+    unit.put(&p, Pair { same: true, ..away.clone() }, 1_002);
+    assert!(unit.is_complete());
+    unit.put(&p, away, 1_003);
+    unit.reframe(Frame { approved: BTreeSet::from(["prod".into()]), ..frame(0) }, 1_003);
+    assert_eq!((unit.is_complete(), said(&unit).0), (true, Reason::Complete));
+}
+
 #[test]
 fn going_back_asks_nobody() {
     let back = Frame { target: 9, goes_back: true, ..frame(0) };
