@@ -10,6 +10,7 @@ use std::time::Duration;
 
 pub const TRIALS: &[Run] = &[
     ("instances::a_foreign_object_is_not_taken", foreign),
+    ("instances::what_one_instance_gives_up_another_takes", given_up),
     ("instances::existing_objects_are_adopted_where_the_template_says_so", adopted),
     ("instances::deletion_goes_in_reverse_order_and_leaves_nothing", deletion),
 ];
@@ -71,6 +72,27 @@ fn foreign(stand: &Stand) -> Result<()> {
     kind.remove("b")?;
     kind.wait_child("eu", "configmaps/config", |c| c["data"]["text"] == "ours")?;
     kind.remove("a")
+}
+
+/// An instance that is renamed in Git: the new name is applied, then the old one is pruned.
+fn given_up(stand: &Stand) -> Result<()> {
+    let kind = define(stand, "given-up", "GivenUp", "{}")?;
+    kind.create("a", "eu", "{text: old}")?;
+    kind.wait_active("a", &["eu"])?;
+    kind.create("b", "eu", "{text: new}")?;
+    eventually(PATIENCE, "the other instance named", || {
+        let message = text(&entry(&kind.hub("b")?, "eu")?, "/message");
+        ensure!(message.contains("given-up/a"), "{message}");
+        Ok(())
+    })?;
+    // One that somebody deletes is its owner's to make again.
+    let before = kind.child("eu", "configmaps/config")?.context("gone")?;
+    stand.api("eu").delete(&kind.beside("configmaps/config"))?;
+    kind.wait_child("eu", "configmaps/config", |c| uid(c) != uid(&before) && c["data"]["text"] == "old")?;
+    kind.remove("a")?;
+    kind.wait_active("b", &["eu"])?;
+    kind.wait_child("eu", "configmaps/config", |c| c["data"]["text"] == "new")?;
+    kind.remove("b")
 }
 
 fn adopted(stand: &Stand) -> Result<()> {

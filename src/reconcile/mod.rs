@@ -10,6 +10,7 @@
 //! - a delete names the uid of the object it means;
 //! - no step depends on wall time: callers pass [`Now`].
 
+mod awaited;
 pub mod bounds;
 pub mod fleet;
 pub mod lists;

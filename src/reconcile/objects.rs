@@ -3,6 +3,7 @@
 //! Whichever is newer wins, so that an event which only repeats our own write changes nothing and wakes nobody. A list that
 //! was read to its end is the truth as of its version. Only what it lacks, and a removal that a watch showed, takes an object out.
 
+use super::awaited::Awaited;
 use super::spoke::mirrored_uid;
 use super::world::Stored;
 use crate::api::PackedObject;
@@ -38,6 +39,7 @@ pub struct Objects {
     members: HashMap<String, BTreeSet<ObjectRef>>,
     /// Which instance wants an object, also where the object's own labels do not say so.
     wanted_by: HashMap<ObjectRef, InstanceKey>,
+    awaited: Awaited,
     /// Objects that are being written, and the version that was known when that began.
     being_written: HashMap<ObjectRef, u64>,
     removed: Removed,
@@ -68,7 +70,7 @@ impl Objects {
         let members = self.members.values().flatten().map(|object| format!("{object}, part of an instance"));
         let wanted = self.wanted_by.keys().map(|object| format!("who wants {object}"));
         let written = self.being_written.keys().map(|object| format!("a write of {object}"));
-        members.chain(wanted).chain(written).collect()
+        members.chain(wanted).chain(written).chain(self.awaited.remembered()).collect()
     }
 }
 
@@ -116,6 +118,15 @@ impl Objects {
     }
     pub fn forget_wanted(&mut self, key: &InstanceKey) {
         self.wanted_by.retain(|_, k| k != key);
+        self.awaited.set(key, BTreeSet::new());
+    }
+    /// Whether the instance waits for objects that are in its way.
+    pub fn awaits_any(&self, key: &InstanceKey) -> bool {
+        self.awaited.is_waiting(key)
+    }
+    /// The instance waits for these objects to change, and for no others.
+    pub fn awaits(&mut self, key: &InstanceKey, objects: BTreeSet<ObjectRef>) {
+        self.awaited.set(key, objects);
     }
 
     /// Takes in what the watch shows; returns the instances it concerns, none if it was known already.
@@ -255,6 +266,7 @@ impl Objects {
         }
         out.extend(owner(&stored.object));
         out.extend(self.wanted_by.get(target).cloned());
+        out.extend(self.awaited.by(target).cloned());
         out
     }
 }
@@ -391,6 +403,32 @@ pub(crate) mod tests {
                 assert_eq!(store.get(&target).is_some(), there, "{written}, during {during}");
             }
         }
+    }
+
+    #[test]
+    fn who_waits_for_an_object_hears_of_it_beside_its_owner() {
+        let gk = GroupKind::new("", "ConfigMap");
+        let target = ObjectRef::new(gk.clone(), "n", "c");
+        let key = |name: &str| InstanceKey::new(GroupKind::new("kro.run", "App"), "n", name);
+        let heard = |concerned: Vec<InstanceKey>| {
+            let mut names: Vec<String> = concerned.iter().map(|key| key.name.to_string()).collect();
+            names.sort();
+            names.concat()
+        };
+        let mut store = Objects::default();
+        store.watch(&gk, false);
+        store.note_wanted(&target, &key("a"));
+        for waits in ["b", "c"] {
+            store.awaits(&key(waits), BTreeSet::from([target.clone()]));
+        }
+        assert_eq!(heard(store.show(&target, child(5, "x"))), "abc");
+        store.awaits(&key("c"), BTreeSet::new());
+        assert!(store.awaits_any(&key("b")) && !store.awaits_any(&key("c")));
+        assert_eq!(heard(store.show(&target, child(6, "y"))), "ab");
+        store.note_wanted(&target, &key("d"));
+        assert_eq!(heard(store.remove(&target, None, None)), "abd", "by its labels, and as it is wanted");
+        store.forget_wanted(&key("b"));
+        assert_eq!(heard(store.show(&target, child(8, "x"))), "ad");
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub struct Plan {
     pub elsewhere: bool,
     /// Its name ends with the uid of the mirror.
     pub by_uid: bool,
+    /// All instances want the same object.
+    pub shared: bool,
     pub adopts: bool,
     /// Takes what is there before us if it is as wanted.
     pub adopts_equal: bool,
@@ -99,6 +101,7 @@ impl Plan {
             waits: false,
             elsewhere: false,
             by_uid: false,
+            shared: false,
             adopts: false,
             adopts_equal: false,
             orphans: false,
@@ -129,6 +132,7 @@ impl Plan {
     /// Without the item.
     fn name(&self, instance: &str, uid: &str) -> String {
         let uid = if self.by_uid { format!("-{uid}") } else { String::new() };
+        let instance = if self.shared { "shared" } else { instance };
         format!("{instance}-{}{uid}", self.suffix)
     }
 
@@ -160,7 +164,8 @@ impl Plan {
         }
         let item = if self.each { "-${item0}" } else { "" };
         let uid = if self.by_uid { "-${schema.metadata.uid}" } else { "" };
-        let mut metadata = json!({"name": format!("${{schema.metadata.name}}-{}{uid}{item}", self.suffix), "labels": {"team": "${schema.spec.x}"}});
+        let instance = if self.shared { "shared" } else { "${schema.metadata.name}" };
+        let mut metadata = json!({"name": format!("{instance}-{}{uid}{item}", self.suffix), "labels": {"team": "${schema.spec.x}"}});
         if self.elsewhere && self.sort != Sort::Zone {
             metadata["namespace"] = json!(OTHER_NAMESPACE);
         }

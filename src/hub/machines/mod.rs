@@ -29,6 +29,7 @@ mod scenario;
 mod site;
 mod spoke_tables;
 mod turns_tables;
+mod shared_tables;
 mod watch;
 mod wire;
 mod world;

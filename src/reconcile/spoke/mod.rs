@@ -219,6 +219,9 @@ pub struct Step {
     pub reads: BTreeSet<Lookup>,
     /// Objects that a write is held back from, since they do not come to rest: the report names them.
     pub held: BTreeSet<ObjectRef>,
+    /// Objects that it wants and that are in its way, as another instance's or as on their way out: to be looked at again
+    /// when they change, whatever their own labels say.
+    pub awaited: BTreeSet<ObjectRef>,
 }
 
 /// The state of one instance on one cluster. Holds nothing that a restart could not find again.

@@ -169,21 +169,19 @@ impl Machine {
             return Ok((Some(NodeState::Waiting(format!("recording namespace {}", target.namespace))), None));
         }
         let stored = walk.world.get(&target);
+        if let Some(refused) = self.of_another(walk, &target, stored.as_deref()) {
+            walk.step.awaited.insert(target);
+            return Ok((Some(refused), None));
+        }
         let mut guard = self.guard(node);
         if let Some(found) = &stored {
-            let part_of = found.object.label(kro::APPLYSET_PART_OF);
-            let mirror = !self.task.is_local() && identity::is_mirror(found);
-            if mirror || part_of.is_some_and(|id| id != self.task.applyset()) {
-                let owner = children::owner_of(&found.object.unpack());
-                let message =
-                    format!("{target} exists and belongs to {owner}, a different ApplySet; cannot reassign");
-                return Ok((Some(NodeState::Failed(Trouble::Conflict, message)), None));
-            }
-            if part_of.is_some() {
+            if found.object.label(kro::APPLYSET_PART_OF).is_some() {
                 guard = Guard::None;
             }
             if found.object.is_deleting() {
-                return Ok((Some(NodeState::Terminating(children::being_deleted(&target))), None));
+                let going = NodeState::Terminating(children::being_deleted(&target));
+                walk.step.awaited.insert(target);
+                return Ok((Some(going), None));
             }
         }
         if stored.is_none() && !self.objects.get(&target).is_some_and(|tracked| tracked.was_ours()) {
@@ -199,6 +197,26 @@ impl Machine {
             Some(_) => None,
         };
         Ok((state, readable))
+    }
+
+    /// What is said of an object that another instance has, or had until a moment ago. It is never taken from that one, and
+    /// taken up once that one gave it up.
+    fn of_another(&mut self, walk: &Walk, target: &ObjectRef, stored: Option<&Stored>) -> Option<NodeState> {
+        let part_of = stored.and_then(|found| found.object.label(kro::APPLYSET_PART_OF));
+        let is_mirror = |found: &&Stored| !self.task.is_local() && identity::is_mirror(found);
+        let ours = part_of.map(|id| id == self.task.applyset());
+        if let Some(found) = stored.filter(|found| ours == Some(false) || is_mirror(found)) {
+            let owner = children::owner_of(&found.object.unpack());
+            let message =
+                format!("{target} exists and belongs to {owner}, a different ApplySet; cannot reassign");
+            self.tracked(target).another_has_it(message.clone());
+            return Some(NodeState::Failed(Trouble::Conflict, message));
+        }
+        if ours == Some(true) {
+            return None;
+        }
+        let tracked = self.objects.get_mut(target)?;
+        tracked.may_be_taken_back(walk.now).map(NodeState::of_failure)
     }
 
     /// Nothing is written; what stands there of this instance stays as it is.

@@ -27,7 +27,10 @@ impl Machine {
             .filter(|(o, t)| !there(o) && t.uid().is_some() && !self.gone.contains(*o))
             .map(|(o, _)| o.clone())
             .collect();
-        let goes = |o: &ObjectRef, t: &Tracked| !t.may_come(walk.now) && !there(o) && !lost.contains(o);
+        let is_over = |o: &ObjectRef, t: &Tracked| {
+            !there(o) && !lost.contains(o) || t.is_anothers() && !desired.contains_key(o)
+        };
+        let goes = |o: &ObjectRef, t: &Tracked| !t.may_come(walk.now) && is_over(o, t);
         let forgotten = self.objects.iter().filter(|(o, t)| goes(o, t)).map(|(o, _)| o.clone());
         let forgotten: Vec<ObjectRef> = forgotten.collect();
         for object in forgotten {

@@ -61,6 +61,8 @@ pub struct Failure {
     pub retry: Retry,
     /// Fingerprint of what we tried to write.
     desired: u64,
+    /// Nothing was tried: another instance had the object when it was looked at.
+    another_has_it: bool,
 }
 
 /// What the cluster had after our last write, or what we found settled after a restart.
@@ -125,6 +127,9 @@ pub struct Tracked {
     moving: Option<Box<Moving>>,
 }
 
+/// An object that another instance had, and has no more, is left alone for so long: that one may only repair it. kro looks
+/// again after as long.
+const GIVEN_UP_PAUSE: Duration = Duration::from_secs(3);
 /// An API server gives a request up after a minute at the latest.
 const LATE_WRITE: Duration = Duration::from_secs(60);
 /// A field that only another schema brings back is written again after this, for a change of the schema that nobody saw.
@@ -269,7 +274,8 @@ impl Tracked {
         if let Some(moving) = &mut self.moving {
             moving.failed();
         }
-        if trouble != Trouble::Contact && before.as_ref().is_some_and(|f| f.desired != desired) {
+        let is_new = |f: &Failure| !f.another_has_it && f.desired != desired;
+        if trouble != Trouble::Contact && before.as_deref().is_some_and(is_new) {
             // Its pause does not hold what is new, so that counts as one write more.
             self.moving.get_or_insert_default().writes.wrote(now);
         }
@@ -281,8 +287,29 @@ impl Tracked {
         self.failure = Some(Box::new(match dropped {
             // An attempt that failed does not say that the field is there now.
             Some(failure) => Failure { retry, ..*failure },
-            None => Failure { trouble, message, retry, desired },
+            None => Failure { trouble, message, retry, desired, another_has_it: false },
         }));
+    }
+
+    /// Another instance has the object: nothing is tried before that changes.
+    pub fn another_has_it(&mut self, message: String) {
+        let (trouble, retry) = (Trouble::Conflict, Retry::default());
+        self.failure = Some(Box::new(Failure { trouble, message, retry, desired: 0, another_has_it: true }));
+    }
+
+    /// Another instance had the object when it was looked at last, and has it no more: what is to be said as long as that
+    /// one may take it back.
+    pub fn may_be_taken_back(&mut self, now: &Now) -> Option<&Failure> {
+        let failure = self.failure.as_deref_mut().filter(|failure| failure.another_has_it)?;
+        if !failure.retry.has_failed() {
+            failure.retry.wait_until(now.at.after(GIVEN_UP_PAUSE));
+        }
+        Some(&*failure).filter(|failure| !failure.retry.is_due(now))
+    }
+
+    /// Whether nothing is remembered but that another instance has it.
+    pub fn is_anothers(&self) -> bool {
+        !self.was_ours() && self.failure.as_ref().is_some_and(|failure| failure.another_has_it)
     }
 
     /// Whether a write may be tried now; a failure waits for its retry time unless we want something new.

@@ -120,6 +120,10 @@ impl Actor {
         told.into_iter().for_each(|said| self.say(said));
         if self.slots.contains_key(key) {
             self.read_lookups(key, &step.reads);
+            // Nearly none waits.
+            if !step.awaited.is_empty() || self.read_store(|s| s.objects.awaits_any(key)) {
+                self.write_store(|s| s.objects.awaits(key, step.awaited));
+            }
         }
         // It may know by now what it made here.
         self.settle_made_by(key);
