@@ -24,6 +24,7 @@ mod nested_tables;
 mod overrides_tables;
 pub(in crate::hub) mod random;
 mod reads_tables;
+mod prune_tables;
 mod reports_tables;
 mod scenario;
 mod site;

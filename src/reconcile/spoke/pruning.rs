@@ -3,16 +3,23 @@
 use super::Machine;
 use super::replaced::FormerMirror;
 use super::run::{Situation, Walk};
+use super::status::NodeState;
 use super::tracked::{Tracked, Trouble};
 use crate::api::keys::kro;
-use crate::api::names::ObjectRef;
+use crate::api::names::{GroupKind, ObjectRef};
 use crate::graph::Graph;
 use crate::reconcile::world::{KindState, Stored};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What is not wanted any more: the position of its node, which is the order in which such objects go.
 pub(super) type Candidate = (u64, ObjectRef, Arc<Stored>);
+
+/// A kind that is not known to have been listed.
+enum Unknown {
+    Said(NodeState),
+    Silent,
+}
 
 impl Machine {
     /// Memory of objects that are neither wanted nor there.
@@ -59,14 +66,36 @@ impl Machine {
         }
     }
 
-    /// Deletes what belongs to this instance and is not wanted any more. Returns why something of it stays.
-    pub(super) fn prune(&mut self, walk: &mut Walk, situation: &Situation) -> Option<(Trouble, String)> {
+    /// What cannot be looked at may hold something that is not wanted any more: then nothing is deleted, and this is said.
+    fn unknown_kind(&self, walk: &mut Walk, kinds: &BTreeSet<GroupKind>) -> Option<Unknown> {
+        let mut unlisted = None;
+        for gk in kinds {
+            match walk.world.kind(gk) {
+                KindState::Synced { .. } | KindState::Missing => {}
+                KindState::Failed(why) => {
+                    let why = format!("resource error: prune of {gk} waits: {why}");
+                    return Some(Unknown::Said(NodeState::Failed(Trouble::Error, why)));
+                }
+                KindState::Unknown | KindState::Syncing => unlisted = unlisted.or(Some(gk)),
+            }
+        }
+        let gk = unlisted?;
+        walk.unseen = true;
+        // What was looked at before is listed anew: that is over soon, and until then all is as it was.
+        if self.makes.is_some() {
+            return Some(Unknown::Silent);
+        }
+        let why = format!("prune: waiting for the first list of {gk}");
+        Some(Unknown::Said(NodeState::Waiting(why)))
+    }
+
+    /// Deletes what belongs to this instance and is not wanted any more. Returns why something of it stays, or may.
+    pub(super) fn prune(&mut self, walk: &mut Walk, situation: &Situation) -> Option<NodeState> {
         let Situation { wanted, parent, kinds } = situation;
-        let known = kinds
-            .iter()
-            .all(|gk| matches!(walk.world.kind(gk), KindState::Synced { .. } | KindState::Missing));
-        if !known {
-            return None;
+        match self.unknown_kind(walk, kinds) {
+            None => {}
+            Some(Unknown::Silent) => return None,
+            Some(Unknown::Said(state)) => return Some(state),
         }
         let mut held = Vec::new();
         let mut candidates: Vec<Candidate> = Vec::new();
@@ -115,13 +144,13 @@ impl Machine {
             }
         }
         if let Some(why) = refused {
-            return Some((Trouble::Error, why));
+            return Some(NodeState::Failed(Trouble::Error, why));
         }
         held.sort();
         (!held.is_empty()).then(|| {
             let kept = "kept, since only the replaced mirror's uid changed their names";
             let held: Vec<String> = held.iter().map(ToString::to_string).collect();
-            (Trouble::MirrorReplaced, format!("{kept}: {}", held.join(", ")))
+            NodeState::Failed(Trouble::MirrorReplaced, format!("{kept}: {}", held.join(", ")))
         })
     }
 }

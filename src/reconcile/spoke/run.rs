@@ -285,7 +285,10 @@ impl Machine {
             self.forget_unwanted(walk);
             if wanted.keeps { None } else { self.prune(walk, &situation) }
         };
-        let held = held.or_else(|| walk.unrest.first().cloned());
+        let held = held.or_else(|| {
+            let unrest = walk.unrest.first().cloned();
+            unrest.map(|(trouble, why)| NodeState::Failed(trouble, why))
+        });
         let mut nodes = std::mem::take(&mut walk.nodes);
         nodes.append(&mut walk.restless);
         if matches!(wanted.part, Part::Hub) {

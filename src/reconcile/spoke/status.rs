@@ -160,13 +160,13 @@ impl Summary {
         Self::not_yet(InstanceState::Deleting, ConditionStatus::Unknown, "UnderDeletion", message)
     }
 
-    /// From the states of the nodes that were reached. `kept` is why prune left something.
+    /// From the states of the nodes that were reached. `kept` is why prune left something, or may have.
     pub fn of(
         nodes: Vec<(String, NodeState)>,
         total: usize,
         fields: Map<String, Value>,
         problems: Vec<String>,
-        kept: Option<(Trouble, String)>,
+        kept: Option<NodeState>,
     ) -> Self {
         let ready = nodes.iter().filter(|(_, s)| matches!(s, NodeState::Ready | NodeState::Skipped)).count();
         let mut failed: Vec<(&'static str, String)> = nodes
@@ -193,8 +193,11 @@ impl Summary {
             let message = format!("awaiting resource readiness: {}", texts(waiting));
             let reason = if terminating { Trouble::Terminating } else { Trouble::Error }.reason();
             (InstanceState::InProgress, ConditionStatus::False, reason, message)
-        } else if let Some((trouble, why)) = kept {
+        } else if let Some(NodeState::Failed(trouble, why)) = kept {
             (InstanceState::Error, ConditionStatus::False, trouble.reason(), why)
+        } else if let Some(NodeState::Waiting(why) | NodeState::Terminating(why)) = kept {
+            let message = format!("awaiting resource readiness: {why}");
+            (InstanceState::InProgress, ConditionStatus::False, Trouble::Error.reason(), message)
         } else {
             let message = "all resources are created and ready".to_owned();
             (InstanceState::Active, ConditionStatus::True, "AllResourcesReady", message)
