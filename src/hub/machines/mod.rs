@@ -19,6 +19,7 @@ mod graphs;
 mod http_server;
 mod hub_part_tables;
 mod hub_side;
+mod hub_record_tables;
 mod laws;
 mod nested_tables;
 mod overrides_tables;

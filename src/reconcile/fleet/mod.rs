@@ -621,23 +621,24 @@ impl Fleet {
             said: said.as_ref(),
         };
         let decision = placement::decide(&words, around, &past);
+        let on_hub = OnHub::of(views, &decision);
         Box::new(Plan {
             deleting,
             managed: inputs.instance.has_finalizer(kro::FINALIZER),
             past,
             spokes: if deleting { BTreeSet::new() } else { decision.spokes.clone() },
-            on_hub: OnHub::of(views, &decision),
             holds: BTreeSet::new(),
             orders: None,
             is_on_record: false,
             chooses: words.may_choose_any(),
             placements: inputs.placements.to_vec(),
             minds_hub: decision.local.is_some()
-                || on_hub::may_be_local(inputs.instance)
+                || self.may_hold_on_hub(inputs.instance, &on_hub.name)
                 || inputs.graph.is_some_and(|graph| super::spoke::has_hub_part(graph)),
             remembered: BTreeSet::new(),
             is_over: false,
             only_local: false,
+            on_hub,
             decision,
         })
     }

@@ -5,7 +5,7 @@
 
 use super::aggregate::ClusterHealth;
 use super::placement::{ClusterView, Decision, Record};
-use super::{ClusterState, Inputs};
+use super::{ClusterState, Fleet, Inputs};
 use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::ClusterName;
@@ -61,9 +61,19 @@ pub fn left_message() -> String {
     )
 }
 
-/// Whether children of this instance may exist on the hub: its ApplySet inventory is the record.
+/// Whether children of this instance may exist on the hub: its ApplySet inventory is the record. Whatever is left of that
+/// counts, also where somebody took the rest off.
 pub(super) fn may_be_local(instance: &Object) -> bool {
-    instance.label(kro::APPLYSET_ID).is_some()
+    let record =
+        [kro::APPLYSET_TOOLING, kro::APPLYSET_GROUP_KINDS, kro::APPLYSET_NAMESPACES, kro::INVENTORY_HASH];
+    instance.label(kro::APPLYSET_ID).is_some() || record.iter().any(|key| instance.annotation(key).is_some())
+}
+
+impl Fleet {
+    /// The same, also where nothing of the record is left: what the hub was told, and did not say that it is gone.
+    pub(super) fn may_hold_on_hub(&self, instance: &Object, name: &ClusterName) -> bool {
+        may_be_local(instance) || self.pairs.is(name, |p| p.sent.is_some() && !p.gone && !p.left)
+    }
 }
 
 /// Whether resources of an instance that is placed elsewhere live on the hub, or are read there.

@@ -80,7 +80,8 @@ impl Fleet {
         } else if has_part_on_hub(inputs, &plan.spokes, &plan.past.holds) {
             self.send_part_of_hub(step, situation);
         } else if situation.waits_for_departure(local) {
-        } else if managed && may_be_local(inputs.instance) && !self.pairs.is(local, |p| p.gone) {
+        } else if managed && self.may_hold_on_hub(inputs.instance, local) && !self.pairs.is(local, |p| p.gone)
+        {
             self.send_goal(step, inputs, local, (At::Instance, remove_goal(inputs)));
         }
     }
@@ -530,8 +531,8 @@ impl Fleet {
     pub(super) fn finished(&self, situation: Situation) -> bool {
         let local = &situation.on_hub.name;
         // Children on the hub are cleaned there, or let go.
-        let local_done =
-            !may_be_local(situation.inputs.instance) || self.pairs.is(local, |p| p.gone || p.left);
+        let local_done = !self.may_hold_on_hub(situation.inputs.instance, local)
+            || self.pairs.is(local, |p| p.gone || p.left);
         situation.holds.is_empty() && local_done && !self.pairs.iter().any(|(_, p)| p.left_busy)
     }
 

@@ -1,7 +1,7 @@
 //! What the status of the instance says, and when it is written.
 
 use super::aggregate::{Aggregate, ClusterLine, Lines, MAX_ENTRIES, Written};
-use super::on_hub::{has_part_on_hub, may_be_local};
+use super::on_hub::has_part_on_hub;
 use super::over_all::OverClusters;
 use super::placement::{Refusal, Refused};
 use super::situation::{Plan, Situation};
@@ -139,7 +139,7 @@ impl Fleet {
         let (deleting, local) = (*deleting, &on_hub.name);
         let mut names: BTreeSet<&ClusterName> = holds.iter().collect();
         names.extend(&decision.local);
-        if deleting && may_be_local(inputs.instance) {
+        if deleting && self.may_hold_on_hub(inputs.instance, local) {
             names.insert(local);
         }
         if !deleting {
