@@ -153,6 +153,44 @@ pub(super) fn body(task: &Task, content: &MirrorContent, marks: Marks, inventory
     body
 }
 
+/// A mirror that is as wanted, without what somebody added to it: a field that the hub does not say, a label. Nothing is made
+/// of that. A default is no addition: that of the instance's own definition is filled in afterwards, and one of another
+/// revision, which the CRD of the cluster may be of, means nothing to it.
+pub(super) fn as_written(mut mirror: Object, content: &MirrorContent) -> Object {
+    let spec = content.spec();
+    let metadata = [("labels", content.labels()), ("annotations", content.annotations())];
+    for (field, ours) in metadata {
+        let words = mirror.0.pointer_mut(&format!("/metadata/{field}")).and_then(Value::as_object_mut);
+        if let Some(words) = words {
+            words.retain(|key, _| ours.contains_key(key) || !keys::is_mirrored(key));
+        }
+    }
+    if let Some(fields) = mirror.0.as_object_mut() {
+        match fields.get_mut("spec") {
+            Some(live) if !spec.is_null() => without_additions(live, &spec),
+            _ => drop(fields.remove("spec")),
+        }
+    }
+    mirror
+}
+
+fn without_additions(live: &mut Value, wanted: &Value) {
+    match (live, wanted) {
+        (Value::Object(live), Value::Object(wanted)) => {
+            live.retain(|key, _| wanted.contains_key(key));
+            for (key, live) in live {
+                if let Some(wanted) = wanted.get(key) {
+                    without_additions(live, wanted);
+                }
+            }
+        }
+        (Value::Array(live), Value::Array(wanted)) if live.len() == wanted.len() => {
+            live.iter_mut().zip(wanted).for_each(|(live, wanted)| without_additions(live, wanted));
+        }
+        _ => {}
+    }
+}
+
 /// The ApplySet part that we apply to a hub instance that is its own mirror, and what rollouts say of it.
 pub(super) fn parent_body(task: &Task, marks: Marks, inventory: &Inventory) -> Value {
     let id = task.applyset();

@@ -194,7 +194,7 @@ impl Machine {
             (Some(_), Some(_)) | (None, _) => Err(Summary::waiting("writing the mirror")),
             (Some(found), None) => {
                 self.mirror_written = Some(Box::new((found.object.uid().to_owned(), task.hub_uid.clone())));
-                Ok(found.object.unpack())
+                Ok(mirror::as_written(found.object.unpack(), &wanted.mirror))
             }
         }
     }
