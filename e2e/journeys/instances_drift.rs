@@ -3,6 +3,7 @@
 use super::Run;
 use super::stand::{Kind, Stand, text, uid};
 use crate::env::eventually;
+use crate::env::wait::throughout;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ apiVersion: kro.run/v1alpha1
 kind: ResourceGraphDefinition
 metadata: {{name: {name}}}
 spec:
-  schema: {{apiVersion: v1alpha1, kind: {kind}, spec: {{text: string}}}}
+  schema: {{apiVersion: v1alpha1, kind: {kind}, spec: {{text: string, host: string}}}}
   resources:
   - id: config
     template:
@@ -38,6 +39,12 @@ spec:
       kind: Service
       metadata: {{name: '${{config.metadata.name}}'}}
       spec: {{ports: [{{port: 80, targetPort: 8080}}]}}
+  - id: host
+    includeWhen: ['${{has(schema.spec.host)}}']
+    template:
+      apiVersion: v1
+      kind: Secret
+      metadata: {{name: '${{schema.metadata.name}}-host'}}
 "
     ))
 }
@@ -102,6 +109,13 @@ fn mirror(stand: &Stand) -> Result<()> {
         ensure!(config["data"]["text"] == "one", "{}", config["data"]);
         Ok(())
     })?;
+    eu.merge_patch(&path, &json!({"spec": {"host": "by-hand"}}))?;
+    throughout(Duration::from_millis(600), "what the hub does not say makes nothing", || {
+        ensure!(found()?["spec"]["text"] == "one", "{}", found()?["spec"]);
+        ensure!(kind.child("eu", "secrets/a-host")?.is_none(), "made of what was added by hand");
+        Ok(())
+    })?;
+    kind.wait_active("a", &["eu", "us"])?;
     for label in ["hub.kro.run/instance-uid", "applyset.kubernetes.io/id"] {
         eu.merge_patch(&path, &json!({"metadata": {"labels": {label: null}}}))?;
         repaired(&format!("label {label} of the mirror"), || {
