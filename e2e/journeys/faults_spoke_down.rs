@@ -21,6 +21,7 @@ pub const TRIALS: &[Run] = &[
 pub const DELETIONS: &[Run] = &[
     ("faults::a_spoke_that_is_down_holds_the_deletion", deletion),
     ("faults::a_spoke_that_is_let_go_is_cleaned_when_it_returns", release),
+    ("faults::what_an_instance_left_without_its_finalizer_is_cleaned_when_its_spoke_returns", stripped),
 ];
 
 /// What needs no timer and no contact that is lost is done within this.
@@ -320,6 +321,30 @@ fn release(stand: &Stand) -> Result<()> {
         let mirror = kind.on("us", "a")?;
         ensure!(mirror.is_none(), "the mirror is there: {}", mirror.unwrap_or_default()["metadata"]);
         ensure!(record()?.is_empty(), "on record: {:?}", record()?);
+        let behind = cluster(stand, "us")?["status"]["leftBehind"].take();
+        ensure!(behind.is_null(), "leftBehind {behind}");
+        Ok(())
+    })
+}
+
+fn stripped(stand: &Stand) -> Result<()> {
+    let kind = define(stand, "down-stripped", "DownStripped")?;
+    let instance = kind.create("a", "eu,us", "{text: one}")?;
+    kind.wait_active("a", &["eu", "us"])?;
+    let down = deleted_while_down(&kind, &instance)?;
+    kind.patch("a", &json!({"metadata": {"finalizers": null}}))?;
+    kind.wait_gone("a")?;
+    let named = format!("{}.kro.run {}/a", kind.kind, kind.rgd);
+    eventually(AT_ONCE, "the Cluster lists it", || {
+        let behind = cluster(stand, "us")?["status"]["leftBehind"].take();
+        ensure!(behind == json!({"count": 1, "names": [named]}), "leftBehind {behind}");
+        Ok(())
+    })?;
+    down.start()?;
+    kind.wait_no_child("us", "configmaps/a")?;
+    eventually(PATIENCE, "the mirror is gone, and the record", || {
+        let mirror = kind.on("us", "a")?;
+        ensure!(mirror.is_none(), "the mirror is there: {}", mirror.unwrap_or_default()["metadata"]);
         let behind = cluster(stand, "us")?["status"]["leftBehind"].take();
         ensure!(behind.is_null(), "leftBehind {behind}");
         Ok(())

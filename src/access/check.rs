@@ -143,6 +143,11 @@ pub fn of_status(name: &str, status: &ClusterStatus, now: i64) -> Vec<Group> {
         let text = format!("{} left behind: {}", left.count, left.names.join(", "));
         content.push(Finding::warning(text, "they are cleaned or adopted when the cluster is in contact"));
     }
+    if let Some(unknown) = status.unknown_mirrors.as_ref().filter(|unknown| unknown.count > 0) {
+        let text =
+            format!("{} belong to no instance of the hub: {}", unknown.count, unknown.names.join(", "));
+        content.push(Finding::warning(text, "they stay: create their instances again, or delete them there"));
+    }
     vec![
         group("credentials", credentials),
         group("contact", vec![by("Reachable", &contact)]),

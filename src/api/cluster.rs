@@ -180,6 +180,9 @@ pub struct ClusterStatus {
     pub credentials: Option<CredentialsStatus>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_behind: Option<LeftBehind>,
+    /// Mirrors of this hub whose instance the hub does not have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_mirrors: Option<UnknownMirrors>,
     /// The generation that the status is about.
     #[serde(default)]
     pub observed_generation: i64,
@@ -207,6 +210,15 @@ pub struct CredentialsStatus {
 /// Content that was let go without being deleted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LeftBehind {
+    pub count: i64,
+    /// The first ten, `Kind.group namespace/name`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+}
+
+/// Mirrors that stand on a cluster and belong to no instance of the hub. They are listed, and nobody deletes them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct UnknownMirrors {
     pub count: i64,
     /// The first ten, `Kind.group namespace/name`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

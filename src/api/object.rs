@@ -112,6 +112,10 @@ impl<D: Document> Object<D> {
     pub fn is_deleting(&self) -> bool {
         self.0.has(&["metadata", "deletionTimestamp"])
     }
+    /// When it was asked to go; empty where it was not.
+    pub fn deletion_timestamp(&self) -> &str {
+        self.text(&["metadata", "deletionTimestamp"])
+    }
     pub fn gvk(&self) -> Gvk {
         Gvk::from_api(self.api_version(), self.kind())
     }

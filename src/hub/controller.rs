@@ -1,7 +1,7 @@
 //! The one task that owns the hub side's state: hears events, hands them to the part they concern, steps instances.
 
 use super::clusters::left_behind::Recorded;
-use super::clusters::{self, Clusters};
+use super::clusters::{self, Clusters, Counts};
 use super::context::Context;
 use super::debounce::Debounce;
 use super::definitions::{self, Definitions};
@@ -11,7 +11,7 @@ use super::instances::{self, Instances, Unwatched};
 use super::placements::Placements;
 use super::{Event, Watched, resources};
 use crate::api::keys::hub;
-use crate::api::names::GroupKind;
+use crate::api::names::{ClusterName, GroupKind};
 use crate::graph::Graph;
 use crate::reconcile::Moment;
 use crate::reconcile::fleet::rollout::QUIET;
@@ -102,7 +102,7 @@ impl Hub {
                 self.definitions.wake_due(&self.ctx);
             }
             self.place();
-            let next = self.instances.wake_due(now);
+            let next = self.instances(|i| i.wake_due(now));
             let work = self.instances.has_work(now);
             let busy = self.may_step() && work;
             self.tell_placements();
@@ -327,7 +327,13 @@ impl Hub {
                     self.definitions.judged(&self.ctx, &cluster, &rgd, verdict);
                 }
             }
-            said => self.instances(|i| i.said(&cluster, said)),
+            said => {
+                // What waits for that one may be judged, or something else is to be listed.
+                if matches!(said, Said::Gone { .. } | Said::Mirrors { .. }) {
+                    self.settle.want(self.ctx.clock.now().at);
+                }
+                self.instances(|i| i.said(&cluster, said));
+            }
         }
     }
 
@@ -444,7 +450,10 @@ impl Hub {
             self.definitions.settle_deletion(&self.ctx, &name, names);
         }
         if all_seen {
-            self.clusters.count(&self.ctx, &self.instances.counts());
+            let is_left = |name: &ClusterName, uid: &str| self.clusters.is_left(name, uid);
+            let unknown = self.instances.unclaimed(&unwatched, is_left);
+            let counts = Counts { instances: self.instances.counts(), unknown };
+            self.clusters.count(&self.ctx, &counts);
         }
     }
 }

@@ -19,7 +19,7 @@ mod moment;
 pub mod objects;
 pub mod ownership;
 pub mod policy;
-mod retry;
+pub mod retry;
 pub mod rivals;
 pub mod rollout;
 pub mod settled;

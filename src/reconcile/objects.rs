@@ -103,6 +103,10 @@ impl Objects {
         };
         self.of_kind(gk).filter_map(mirror).collect()
     }
+    /// Whether the object is a mirror of this hub.
+    pub fn is_mirror(&self, object: &ObjectRef, hub_id: &str) -> bool {
+        self.is_generated(&object.gk) && self.get(object).is_some_and(|s| mirrored_uid(s, hub_id).is_some())
+    }
     pub fn note_wanted(&mut self, object: &ObjectRef, key: &InstanceKey) {
         self.wanted_by.insert(object.clone(), key.clone());
     }

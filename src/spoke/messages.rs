@@ -25,6 +25,8 @@ pub enum ToSpoke {
     Judge(Arc<Graph>, Side),
     /// Somebody else cares for this instance now; forget it and change nothing.
     Forget(InstanceKey),
+    /// Say once more which mirrors of this kind are here.
+    TellMirrors(GroupKind),
 }
 
 /// From one actor to the hub side. `epoch` tells actors of one cluster apart: what an ended actor said late is ignored.

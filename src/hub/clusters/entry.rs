@@ -4,7 +4,9 @@ use super::connection::{Connection, Fingerprint};
 use super::source::Reason;
 use super::{same, status};
 use crate::api::Object;
-use crate::api::cluster::{ChildNamespaces, Cluster, CredentialsStatus, OnDeregister, SecretRef};
+use crate::api::cluster::{
+    ChildNamespaces, Cluster, CredentialsStatus, OnDeregister, SecretRef, UnknownMirrors,
+};
 use crate::api::names::ClusterName;
 use crate::hub::identity::ClusterInfo;
 use crate::hub::writes::Writes;
@@ -31,6 +33,8 @@ pub(super) struct ClusterEntry {
     /// What is recorded as left behind, once it was read.
     pub left: Option<BTreeMap<String, Left>>,
     pub instances: i64,
+    /// Mirrors there that belong to no instance.
+    pub unknown: Option<UnknownMirrors>,
     /// What its Secret says of the credentials in it.
     pub credentials: Option<CredentialsStatus>,
     pub lost_since: Option<String>,
@@ -65,6 +69,7 @@ impl ClusterEntry {
             info: None,
             left: None,
             instances: status.instances,
+            unknown: status.unknown_mirrors.clone(),
             credentials: None,
             lost_since: status::lost_since(&status),
             silent: status::is_unreachable(&status),

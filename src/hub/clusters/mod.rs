@@ -27,7 +27,7 @@ use super::timers::{Pauses, Timers};
 use super::view::{Change, Key, View};
 use super::writes::Part;
 use crate::api::Object;
-use crate::api::cluster::{Cluster, SecretRef};
+use crate::api::cluster::{Cluster, SecretRef, UnknownMirrors};
 use crate::api::keys::hub;
 use crate::api::names::ClusterName;
 use crate::graph::Graph;
@@ -77,6 +77,13 @@ enum Due {
     Departure(ClusterName),
     /// A changed count of instances is to be written.
     Count(ClusterName),
+}
+
+/// What is counted by cluster.
+pub(super) struct Counts {
+    /// Instances that hold content there.
+    pub instances: BTreeMap<ClusterName, i64>,
+    pub unknown: BTreeMap<ClusterName, UnknownMirrors>,
 }
 
 pub(super) struct Clusters {
@@ -182,6 +189,11 @@ impl Clusters {
     /// Whether all that is on record as left on a cluster is known.
     pub fn knows_left(&self, name: &ClusterName) -> bool {
         self.entries.get(name).is_some_and(|e| e.left.is_some())
+    }
+
+    /// Whether it is on record as left on a cluster.
+    pub fn is_left(&self, name: &ClusterName, hub_uid: &str) -> bool {
+        self.entries.get(name).and_then(|e| e.left.as_ref()).is_some_and(|left| left.contains_key(hub_uid))
     }
 
     /// Whether messages of this epoch come from the cluster's present actor.
@@ -429,12 +441,21 @@ impl Clusters {
         self.secrets.get(&reference.namespace)?.get(&Key::new(&reference.namespace, &reference.name))
     }
 
-    /// How many instances hold content on a cluster; written a little later, with others.
-    pub fn count(&mut self, ctx: &Context, counts: &BTreeMap<ClusterName, i64>) {
+    /// How many instances hold content on a cluster, and which mirrors there belong to none; written a little later, with
+    /// others.
+    pub fn count(&mut self, ctx: &Context, counts: &Counts) {
         for (name, entry) in self.entries.iter_mut().filter(|(_, e)| !e.implied) {
-            let count = counts.get(name).copied().unwrap_or(0);
-            if entry.instances != count {
+            let count = counts.instances.get(name).copied().unwrap_or(0);
+            let unknown = match counts.unknown.get(name) {
+                None if !entry.connection.is_running() => entry.unknown.clone(),
+                found => found.cloned(),
+            };
+            if entry.instances != count || entry.unknown != unknown {
+                if let Some(unknown) = unknown.as_ref().filter(|_| entry.unknown != unknown) {
+                    tracing::warn!(cluster = %name, count = unknown.count, names = ?unknown.names, "mirrors there belong to no instance; they stay");
+                }
                 entry.instances = count;
+                entry.unknown = unknown;
                 self.timers.after(&Due::Count(name.clone()), ctx.clock.now().at, COUNT_PAUSE);
             }
         }

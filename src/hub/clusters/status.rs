@@ -2,7 +2,7 @@
 
 use super::same;
 use super::source::{Blocked, Concern};
-use crate::api::cluster::{ClusterStatus, CredentialsStatus, LeftBehind, conditions};
+use crate::api::cluster::{ClusterStatus, CredentialsStatus, LeftBehind, UnknownMirrors, conditions};
 use crate::api::condition::{Condition, ConditionStatus, Conditions};
 use crate::hub::identity::ClusterInfo;
 use crate::reconcile::Now;
@@ -47,6 +47,7 @@ pub struct Facts {
     pub info: Option<ClusterInfo>,
     pub instances: i64,
     pub left_behind: Option<LeftBehind>,
+    pub unknown_mirrors: Option<UnknownMirrors>,
     pub credentials: Option<CredentialsStatus>,
     /// What people should know of it though it can be talked to.
     pub notes: String,
@@ -134,6 +135,7 @@ pub fn status(
         last_contact: old.last_contact.clone(),
         instances: facts.instances,
         left_behind: facts.left_behind.clone(),
+        unknown_mirrors: facts.unknown_mirrors.clone(),
         credentials: facts.credentials.clone(),
         observed_generation: generation,
         conditions: list.into_list(),

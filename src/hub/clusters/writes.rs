@@ -55,6 +55,7 @@ pub(super) fn write_status(
             Some(left) => left_behind(left),
             None => old.left_behind.clone(),
         },
+        unknown_mirrors: if counted { entry.unknown.clone() } else { old.unknown_mirrors.clone() },
     };
     let now = ctx.clock.now();
     let new = status::status(&old, entry.object.generation(), &standing, &facts, &now);

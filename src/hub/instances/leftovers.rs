@@ -21,7 +21,7 @@ pub struct Unwatched {
 
 impl Unwatched {
     /// Whether the hub has no instance of a kind that is not watched.
-    fn has_none(&self, gk: &GroupKind) -> bool {
+    pub(super) fn has_none(&self, gk: &GroupKind) -> bool {
         self.all_watched && !self.with_crd.contains(gk)
     }
 }
@@ -38,10 +38,11 @@ impl Instances {
         self.unjudged.extend(new);
     }
 
-    /// Kinds of what was left that are not watched.
+    /// Kinds of what was left, or found, that are not watched.
     pub fn left_of_unwatched(&self) -> BTreeSet<GroupKind> {
-        let kinds = self.unjudged.iter().chain(&self.let_go).map(|(_, left)| left.key().gk.clone());
-        kinds.filter(|gk| !self.kinds.contains_key(gk)).collect()
+        let left = self.unjudged.iter().chain(&self.let_go).map(|(_, left)| left.key().gk.clone());
+        let found = self.undiscovered.keys().map(|(_, gk)| gk.clone());
+        left.chain(found).filter(|gk| !self.kinds.contains_key(gk)).collect()
     }
 
     /// Only what was recorded is cleaned, and only when it is certain that its instance does not want it.
@@ -84,6 +85,9 @@ impl Instances {
                 self.ask(Effect::ForgetLeft(name, left.hub_uid));
             } else if lives.is_some() && slot.is_some_and(|s| s.fleet.spokes().any(|spoke| *spoke == name)) {
                 // That it goes there is about to be recorded.
+                self.unjudged.push((name, left));
+            } else if self.cleaning.contains_key(&(name.clone(), key.clone())) {
+                // What another instance of that name left there goes first.
                 self.unjudged.push((name, left));
             } else if left.stays || (left.stays_while_it_lives && lives.is_some()) {
                 // Whoever let go said that it stays, until the instance is placed there again.
@@ -128,15 +132,25 @@ impl Instances {
     }
 
     /// Mirrors of this hub that stand on a cluster, by instance and uid of the hub instance.
-    pub(super) fn discovered(&mut self, name: &ClusterName, mirrors: Vec<(InstanceKey, String)>) {
+    pub(super) fn discovered(
+        &mut self,
+        name: &ClusterName,
+        gk: &GroupKind,
+        mirrors: Vec<(InstanceKey, String)>,
+    ) {
+        let mut unknown = Vec::new();
         for (key, hub_uid) in mirrors {
-            let cleaned = self.cleaning.contains_key(&(name.clone(), key.clone()))
-                || self.unjudged.iter().any(|(n, l)| n == name && l.hub_uid == hub_uid);
-            if let Some(slot) = self.slot(&key).filter(|s| s.uid == hub_uid && !cleaned) {
-                slot.fleet.found(name);
-                self.enqueue(&key);
+            let cleaned = self.is_being_cleaned(name, &key, &hub_uid);
+            match self.slot(&key).filter(|s| s.uid == hub_uid) {
+                Some(slot) if !cleaned => {
+                    slot.fleet.found(name);
+                    self.enqueue(&key);
+                }
+                Some(_) => {}
+                None => unknown.push((key, hub_uid)),
             }
         }
+        self.unknown.listed(name, gk, unknown);
     }
 }
 

@@ -23,6 +23,8 @@ mod remembered;
 mod reported;
 mod rollouts;
 mod stepping;
+mod unknown;
+mod vanished;
 
 pub(super) use effects::{Effect, Outcome, Target};
 pub(super) use leftovers::Unwatched;
@@ -67,6 +69,8 @@ use lanes::Lanes;
 use policies::Policies;
 use reported::Reported;
 use rollouts::Rollouts;
+use unknown::Unknown;
+use vanished::Vanished;
 
 struct Slot {
     uid: String,
@@ -178,6 +182,8 @@ pub(super) struct Instances {
     undecided: BTreeSet<InstanceKey>,
     /// What was just put on record as left there for good, and is held until the instance says so too.
     let_go: Vec<(ClusterName, Left)>,
+    vanished: Vanished,
+    unknown: Unknown,
     /// Instances that a change of a cluster was found not to concern.
     #[cfg(test)]
     passed_over: BTreeSet<InstanceKey>,
@@ -206,6 +212,8 @@ impl Instances {
             unjudged: Vec::new(),
             undecided: BTreeSet::new(),
             let_go: Vec::new(),
+            vanished: Vanished::default(),
+            unknown: Unknown::default(),
             #[cfg(test)]
             passed_over: BTreeSet::new(),
         }
@@ -250,6 +258,7 @@ impl Instances {
                 if let Some(kind) = self.kinds.remove(&gk) {
                     self.ask(Effect::EndWatch(gk.clone()));
                     self.holdings.forget_kind(&gk);
+                    self.unknown.forget_kind(&gk);
                     self.ask(Effect::SendToAll(ToSpoke::Undefine(gk)));
                     for key in kind.slots.into_keys() {
                         self.lanes.forget(&key);
@@ -319,14 +328,18 @@ impl Instances {
                 .collect();
             for name in waiting {
                 let mirrors = self.undiscovered.remove(&(name.clone(), gk.clone())).unwrap_or_default();
-                self.discovered(&name, mirrors);
+                self.discovered(&name, gk, mirrors);
             }
         }
     }
 
     fn changed(&mut self, gk: &GroupKind, change: &Change<Stored>) {
-        let Some(kind) = self.kinds.get_mut(gk) else { return };
         let key = InstanceKey::new(gk.clone(), &change.key.namespace, &change.key.name);
+        let after = change.after.as_ref().map(|after| after.object.uid());
+        if let Some(before) = change.before.as_ref().filter(|before| after != Some(before.object.uid())) {
+            self.went(&key, before);
+        }
+        let Some(kind) = self.kinds.get_mut(gk) else { return };
         self.holdings.changed(&key, packed(change.before.as_ref()), packed(change.after.as_ref()));
         match change.after.as_deref().map(|stored| &stored.object) {
             Some(object) => {
@@ -442,6 +455,8 @@ impl Instances {
         self.cleaning.retain(|(cluster, _), _| cluster != name);
         self.unjudged.retain(|(cluster, _)| cluster != name);
         self.let_go.retain(|(cluster, _)| cluster != name);
+        self.unknown.forget_cluster(name);
+        self.undiscovered.retain(|(cluster, _), _| cluster != name);
         self.unjudged.extend(left.into_iter().map(|l| (name.clone(), l)));
     }
 
@@ -469,7 +484,7 @@ impl Instances {
             }
             Said::Mirrors { gk, mirrors } => {
                 if self.kinds.get(&gk).is_some_and(|k| k.view.is_synced()) {
-                    self.discovered(name, mirrors);
+                    self.discovered(name, &gk, mirrors);
                 } else {
                     // Whose they are is known when the instances were listed.
                     self.undiscovered.insert((name.clone(), gk), mirrors);
@@ -487,6 +502,10 @@ impl Instances {
         outcome: Outcome,
         now: &Now,
     ) -> Option<(ClusterName, Recorded)> {
+        let outcome = match self.take_record((key, uid), outcome) {
+            Ok(record) => return self.vanished_recorded(uid, record, now),
+            Err(other) => other,
+        };
         let kind = self.kinds.get_mut(&key.gk)?;
         let mut recorded = None;
         let (mut refreshed, mut version) = (None, None);
@@ -599,17 +618,19 @@ impl Instances {
     /// When the next instance wants to be looked at.
     #[cfg(test)]
     pub fn next_wake(&self) -> Option<Moment> {
-        [self.agenda.next(), self.lanes.next(), self.awake.next()].into_iter().flatten().min()
+        let times = [self.agenda.next(), self.lanes.next(), self.awake.next(), self.vanished.next()];
+        times.into_iter().flatten().min()
     }
 
     /// Looks after all whose time has come. Returns the next time that something wants to be done by itself: always one
     /// that is still to come, since what waits in a lane that may go now is work and not a time.
     pub fn wake_due(&mut self, now: Moment) -> Option<Moment> {
         self.let_rest(now);
+        self.record_vanished(now);
         for key in self.agenda.due(now) {
             self.enqueue(&key);
         }
-        let times = [self.agenda.next(), self.lanes.next(), self.awake.next()];
+        let times = [self.agenda.next(), self.lanes.next(), self.awake.next(), self.vanished.next()];
         times.into_iter().flatten().filter(|at| *at > now).min()
     }
 
@@ -673,7 +694,7 @@ impl Instances {
         self.holdings.local().next().is_some() || graphs.any(|graph| has_hub_part(graph))
     }
 
-    /// Whether any instance still records content on a cluster.
+    /// Whether any instance still records content on a cluster, or what one left there is not on record yet.
     pub fn holds_any(&self, name: &ClusterName) -> bool {
         let cluster = self.clusters.get(name);
         let local = cluster.is_some_and(|c| c.view.local && c.delete_on_leave);
@@ -683,7 +704,9 @@ impl Instances {
                 .and_then(|k| k.slots.get(key))
                 .is_none_or(|s| s.fleet.is_clean_on_hub(name))
         };
-        self.holdings.any(name) || (local && self.holdings.local().any(|key| !is_gone(key)))
+        self.holdings.any(name)
+            || self.vanished.any(name)
+            || (local && self.holdings.local().any(|key| !is_gone(key)))
     }
 }
 

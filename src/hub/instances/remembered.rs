@@ -16,6 +16,8 @@ impl Instances {
         kept.extend(self.let_go.iter().map(|(name, left)| format!("let go: {} on {name}", left.key())));
         let found = self.undiscovered.values().flatten();
         kept.extend(found.map(|(key, _)| format!("found: {key}")));
+        kept.extend(self.vanished.remembered());
+        kept.extend(self.unknown.remembered());
         kept.extend(self.reported.remembered());
         kept.extend(self.holdings.remembered());
         kept

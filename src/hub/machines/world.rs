@@ -862,6 +862,7 @@ fn told(message: &ToSpoke) -> String {
             format!("{message:.80?}")
         }
         ToSpoke::Forget(key) => format!("forget {key}"),
+        ToSpoke::TellMirrors(gk) => format!("tell the mirrors of {gk}"),
         ToSpoke::Task(task) => match &task.goal {
             Goal::Run { graph, mirror, .. } => {
                 format!(

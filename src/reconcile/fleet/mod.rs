@@ -206,7 +206,7 @@ impl Left {
                 "the cluster is deregistered as it is; once it is registered again, what runs there is taken up where the instance \
                  goes there, and cleaned where the instance is gone"
             }
-            (false, false) => "it is cleaned once there is contact again (hub.kro.run/release)",
+            (false, false) => "it is cleaned once there is contact again",
         }
     }
 

@@ -8,12 +8,13 @@ use super::situation::Situation;
 use super::{ClusterState, Fleet, FleetAction, FleetStep, Inputs, Left, placement};
 use crate::api::keys::{hub, kro};
 use crate::api::names::{ClusterName, GroupKind};
-use crate::api::{Object, hash};
+use crate::api::{Object, PackedObject, hash};
 use crate::graph::Graph;
 use crate::reconcile::Moment;
 use crate::reconcile::Now;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is lost within this time of another loss is judged together with it.
@@ -178,18 +179,32 @@ impl Fleet {
     }
 
     pub(super) fn left_behind(&self, inputs: &Inputs) -> Left {
+        Left { since: inputs.now.rfc3339.clone(), ..self.left_of(inputs.instance.uid(), inputs.graph) }
+    }
+
+    fn left_of(&self, uid: &str, graph: Option<&Arc<Graph>>) -> Left {
         Left {
-            hub_uid: inputs.instance.uid().to_owned(),
+            hub_uid: uid.to_owned(),
             group: self.gvk.group.to_string(),
             version: self.gvk.version.to_string(),
             kind: self.gvk.kind.to_string(),
             namespace: self.key.namespace.to_string(),
             name: self.key.name.to_string(),
-            group_kinds: inputs.graph.map(|g| kinds(g)).unwrap_or_default(),
-            since: inputs.now.rfc3339.clone(),
+            group_kinds: graph.map(|g| kinds(g)).unwrap_or_default(),
+            since: String::new(),
             stays: false,
             stays_while_it_lives: false,
         }
+    }
+
+    /// What the instance has on clusters if it went as it is here: all that is not confirmed to be gone, nor on record.
+    pub fn left_by(&self, instance: &PackedObject, graph: Option<&Arc<Graph>>) -> Vec<(ClusterName, Left)> {
+        let found = self.pairs.iter().filter(|(_, pair)| pair.found).map(|(name, _)| name.clone());
+        let mut held: BTreeSet<ClusterName> = Self::holds(instance).into_iter().chain(found).collect();
+        held.retain(|name| !self.pairs.is(name, |pair| pair.gone || pair.left));
+        let since = instance.deletion_timestamp().to_owned();
+        let left = Left { since, ..self.left_of(instance.uid(), graph) };
+        held.into_iter().map(|name| (name, left.clone())).collect()
     }
 
     pub(super) fn patch_meta(&mut self, step: &mut FleetStep, situation: Situation) {

@@ -3,6 +3,7 @@
 use super::{Actor, Event, SERVED_DOUBLINGS, SERVED_SOON, Slot};
 use crate::api::names::GroupKind;
 use crate::api::names::InstanceKey;
+use crate::api::names::ObjectRef;
 use crate::reconcile::bounds::Bounds;
 use crate::reconcile::spoke::Goal;
 use crate::reconcile::spoke::Machine;
@@ -57,6 +58,11 @@ impl Actor {
                     return;
                 }
                 self.close(&key);
+            }
+            ToSpoke::TellMirrors(gk) => {
+                if self.read_store(|s| matches!(s.kind_state(&gk), KindState::Synced { .. })) {
+                    self.tell_mirrors(&gk);
+                }
             }
         }
     }
@@ -198,8 +204,12 @@ impl Actor {
                 concerned
             }
             Seen::Left(target, uid, version) => {
+                let unclaimed = self.is_unclaimed_mirror(&target, &uid);
                 let concerned = self.write_store(|s| s.objects.remove(&target, Some(&uid), Some(version)));
                 self.settle_home(&target);
+                if unclaimed {
+                    self.tell_mirrors(gk);
+                }
                 concerned
             }
             Seen::ListDone { namespaced, version } => {
@@ -218,6 +228,13 @@ impl Actor {
         for key in concerned {
             self.enqueue(&key);
         }
+    }
+
+    /// Whether it is a mirror that no task is about: the hub lists such.
+    fn is_unclaimed_mirror(&self, target: &ObjectRef, uid: &str) -> bool {
+        let shown = |s: &Store| s.objects.get(target).is_some_and(|known| known.object.uid() == uid);
+        let is_mirror = self.read_store(|s| shown(s) && s.objects.is_mirror(target, self.hub_id.as_str()));
+        is_mirror && !self.slots.contains_key(&InstanceKey::of(target))
     }
 
     pub(super) fn tell_mirrors(&mut self, gk: &GroupKind) {
