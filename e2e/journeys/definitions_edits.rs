@@ -7,13 +7,20 @@ use crate::env::eventually;
 use crate::env::registration::condition;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use std::time::Duration;
 
 pub const TRIALS: &[Run] = &[
     ("definitions::a_field_that_came_goes_again_unless_an_instance_sets_it", a_field_goes_again),
     ("definitions::a_field_goes_from_a_definition_and_its_instances_in_one_commit", a_field_goes_from_both),
     ("definitions::a_field_goes_from_a_definition_and_from_what_makes_its_instances", a_made_field_goes),
     ("definitions::a_left_over_crd_without_instances_is_no_obstacle", a_left_over_crd),
+    ("definitions::a_revision_that_is_deleted_by_hand_is_issued_again", a_deleted_revision),
+    ("definitions::a_crd_that_is_given_to_another_definition_is_taken_at_once", a_crd_given_away),
 ];
+
+const REVISIONS: &str = "/apis/internal.kro.run/v1alpha1/graphrevisions";
+/// What is noticed when it is done, and not at the next look.
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// Waits until a condition of the definition's present generation has this status; its message.
 pub fn wait_condition(kind: &Kind, of_type: &str, status: &str) -> Result<String> {
@@ -32,6 +39,42 @@ fn wait_gone(kind: &Kind) -> Result<()> {
         ensure!(kind.stand.api("hub").get(&kind.rgd_path())?.is_none(), "{}", kind.status()?);
         Ok(())
     })
+}
+
+fn a_deleted_revision(stand: &Stand) -> Result<()> {
+    let kind = stand.define(&note("def-revised", "DefRevised", "{text: string}"))?;
+    let path = |number: u32| format!("{REVISIONS}/def-revised-r{number:05}");
+    stand.api("hub").delete(&path(1))?;
+    eventually(AT_ONCE, "the next revision", || {
+        let again = stand.api("hub").get(&path(2))?.context("no second revision")?;
+        ensure!(again["spec"]["snapshot"]["name"] == "def-revised", "{again}");
+        let rgd = stand.api("hub").get(&kind.rgd_path())?.context("gone")?;
+        ensure!(rgd["status"]["lastIssuedRevision"] == 2, "{}", rgd["status"]);
+        Ok(())
+    })?;
+    kind.wait_defined()?;
+    wait_gone(&kind)
+}
+
+fn a_crd_given_away(stand: &Stand) -> Result<()> {
+    let first = stand.define(&note("def-giver", "DefGiven", "{text: string}"))?;
+    let second = stand.submit(&note("def-taker", "DefGiven", "{text: string}"))?;
+    let why = wait_condition(&second, "KindReady", "False")?;
+    let label = "kro.run/resource-graph-definition-name";
+    ensure!(why.contains(&format!("{label}=def-taker")), "{why}");
+    let relabel = json!({"metadata": {"labels": {label: "def-taker"}}});
+    stand.api("hub").merge_patch(&second.crd_path(), &relabel)?;
+    eventually(AT_ONCE, "the second one has the kind", || {
+        let rgd = stand.api("hub").get(&second.rgd_path())?.context("gone")?;
+        let ready = condition(&rgd, "KindReady").cloned().unwrap_or_default();
+        ensure!(ready["status"] == "True", "{ready}");
+        Ok(())
+    })?;
+    wait_gone(&first)?;
+    second.create("a", "eu", "{text: one}")?;
+    second.wait_active("a", &["eu"])?;
+    second.remove("a")?;
+    wait_gone(&second)
 }
 
 /// Waits until the kind has a field `spec.more` on the hub and on eu, or has none.

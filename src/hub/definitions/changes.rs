@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// What stands in the way of a CRD may be mended by every write of an instance; it is not looked at for each of them.
 const MENDED: Duration = Duration::from_secs(15);
+/// The same of CRDs of the group, which come many at a time.
+const OUT_OF_THE_WAY: Duration = Duration::from_secs(1);
 
 impl Definitions {
     /// A column appears on the generated kinds with the first spoke.
@@ -39,6 +41,10 @@ impl Definitions {
             // What an earlier revision names is not looked up for each change.
             if self.has_unfit(entry) && !first {
                 self.wakes.changed(name, Subject::Former, now);
+            }
+            // Somebody else's CRD may have stood in the way.
+            if matches!(entry.kind.said(), Some(Err(_))) && *entry.gvk().group == *group && !first {
+                self.wakes.within(name, Subject::Crd, now, OUT_OF_THE_WAY);
             }
         }
     }

@@ -111,9 +111,9 @@ impl Definitions {
         }
     }
 
-    fn entry_of(&mut self, gk: &GroupKind) -> Option<(String, &mut DefinitionEntry)> {
-        let found = self.entries.iter_mut().find(|(_, entry)| entry.gvk().group_kind() == *gk);
-        found.map(|(name, entry)| (name.clone(), entry))
+    pub(super) fn entry_of(&mut self, gk: &GroupKind) -> Option<(String, &mut DefinitionEntry)> {
+        let name = self.name_of(gk)?.clone();
+        self.entries.get_mut(&name).map(|entry| (name, entry))
     }
 
     /// Hashes of graphs of a kind that somebody may run by.
@@ -125,7 +125,7 @@ impl Definitions {
     /// cannot be, where that is known at once.
     pub fn need(&mut self, ctx: &Context, gk: &GroupKind, hash: &str) -> Option<String> {
         self.uses.needed.entry(gk.clone()).or_default().insert(hash.to_owned());
-        let (name, entry) = self.entries.iter().find(|(_, entry)| entry.gvk().group_kind() == *gk)?;
+        let (name, entry) = self.entries.get_key_value(self.name_of(gk)?)?;
         if entry.serving().is_some_and(|serving| serving.graph.hash == hash) {
             return None;
         }

@@ -6,6 +6,7 @@
 
 mod answers;
 mod changes;
+mod claims;
 mod compilation;
 mod compile;
 pub mod crd;
@@ -31,22 +32,23 @@ use super::Watched;
 use super::context::Context;
 use super::resources::{self, definitions};
 use super::view::{Change, View};
+use crate::api::Object;
 use crate::api::keys::{hub, kro};
 use crate::api::names::{GroupKind, Gvk};
 use crate::api::rgd::ResourceGraphDefinition;
-use crate::api::{Object, hash};
 use crate::graph::{self, Graph};
 use crate::reconcile::Moment;
 use crate::schema::openapi;
 use crate::spoke::crd::{crd_resource, is_established};
 use crate::spoke::watch::{Listed, Scope};
+use claims::{CrdNews, concerns, is_for, is_labelled};
 use deeds::{Deed, OfHub};
 use entry::{DefinitionEntry, Serving, Situation};
 use in_use::Uses;
 use revision_writes::let_revision_go;
 use revisions::Revisions;
 use status::Held;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wakes::{Subject, Wakes};
 
@@ -93,6 +95,11 @@ impl Definitions {
         ctx.watch(Watched::Crds, crd_resource(), generated, ctx.cancel.clone());
         ctx.watch_groups();
         ctx.watch(Watched::Revisions, resources::revisions(), Scope::default(), ctx.cancel.clone());
+        Self::unseen()
+    }
+
+    /// As it is before the hub showed anything.
+    fn unseen() -> Self {
         Self {
             view: View::default(),
             revisions: View::default(),
@@ -162,35 +169,58 @@ impl Definitions {
         if !was {
             return self.after(ctx, was, Vec::new());
         }
-        // Somebody changed or removed a generated CRD: look whether it still is as it should be.
         for change in changes {
-            let state = |o: &Option<Arc<Object>>| o.as_ref().map(|o| (o.generation(), is_in_use(o)));
-            let (before, after) = (state(&change.before), state(&change.after));
-            let Some(object) = change.after.or(change.before).filter(|_| before != after) else { continue };
-            self.kind_changed(ctx, &object);
-            if before.map(|b| b.0) == after.map(|a| a.0) {
+            let news = CrdNews::of(change.before.as_deref(), change.after.as_deref());
+            let Some(object) = change.after.as_ref().or(change.before.as_ref()) else { continue };
+            if news != CrdNews::None {
+                self.kind_changed(ctx, object);
+            }
+            if news != CrdNews::Otherwise {
                 continue;
             }
-            let label = object.label(kro::RGD_NAME).unwrap_or_default().to_owned();
-            let name = self.entries.keys().find(|n| hash::label_value(n) == label).cloned();
-            if let Some(name) = name {
-                if let Some(entry) = self.entries.get_mut(&name) {
-                    entry.kind.changed();
-                }
-                self.look(ctx, &name);
+            // Somebody changed or removed a generated CRD: look whether it still is as it should be.
+            let crds: Vec<&Object> =
+                change.before.as_deref().into_iter().chain(change.after.as_deref()).collect();
+            let concerned = |(name, entry): &(&String, &mut DefinitionEntry)| {
+                crds.iter().any(|crd| concerns(crd, name, &entry.gvk().group_kind()))
+            };
+            let mut names = Vec::new();
+            for (name, entry) in self.entries.iter_mut().filter(concerned) {
+                entry.kind.changed();
+                names.push(name.clone());
             }
+            names.iter().for_each(|name| self.look(ctx, name));
         }
         Vec::new()
     }
 
     pub fn seen_revision(&mut self, ctx: &Context, listed: Listed) -> Vec<Effect> {
         let was = self.is_synced();
+        let mut gone = Vec::new();
         for change in self.revisions.take(listed) {
-            if let Some(object) = change.after.filter(|o| o.is_deleting()) {
-                let_revision_go(ctx, &object);
+            match change.after {
+                Some(object) if object.is_deleting() => {
+                    let_revision_go(ctx, &object);
+                    gone.push(object);
+                }
+                Some(_) => {}
+                None => gone.extend(change.before),
             }
         }
-        if was { Vec::new() } else { self.after(ctx, was, Vec::new()) }
+        if !was {
+            return self.after(ctx, was, Vec::new());
+        }
+        // What instances run by is to have its snapshot, whoever deleted that.
+        let mut names = BTreeSet::new();
+        for object in &gone {
+            let name = revisions::of_definition(object);
+            if let Some(entry) = self.entries.get_mut(name) {
+                entry.snapshot.gone(revisions::number(object));
+                names.insert(name);
+            }
+        }
+        names.into_iter().for_each(|name| self.look(ctx, name));
+        Vec::new()
     }
 
     fn after(&mut self, ctx: &Context, was_synced: bool, changes: Vec<Change>) -> Vec<Effect> {
@@ -208,11 +238,8 @@ impl Definitions {
                 None => {
                     self.wakes.forget(&change.key.name);
                     // One that was refused never served the kind; another definition may.
-                    if let Some(entry) =
-                        self.entries.remove(&change.key.name).filter(DefinitionEntry::is_watching)
-                    {
-                        effects.push(Effect::Stop(entry.gvk().group_kind()));
-                    }
+                    let gone = self.entries.remove(&change.key.name).filter(DefinitionEntry::is_watching);
+                    effects.extend(gone.and_then(|entry| self.stop(entry.gvk().group_kind())));
                 }
             }
         }
@@ -237,8 +264,8 @@ impl Definitions {
             _ => {
                 // Deleted and created again between two lists.
                 let old = self.entries.insert(name.clone(), DefinitionEntry::new(object.clone(), rgd));
-                stopped =
-                    old.filter(DefinitionEntry::is_watching).map(|e| Effect::Stop(e.gvk().group_kind()));
+                let old = old.filter(DefinitionEntry::is_watching);
+                stopped = old.and_then(|entry| self.stop(entry.gvk().group_kind()));
             }
         }
         self.look(ctx, &name);
@@ -293,14 +320,11 @@ impl Definitions {
     /// The CRD on the hub that belongs to a definition.
     fn served_crd(&self, name: &str) -> Option<Arc<Object>> {
         let gk = self.entries.get(name)?.gvk().group_kind();
-        let label = hash::label_value(name);
-        self.crds_of(&gk).find(|o| o.label(kro::RGD_NAME) == Some(&label)).cloned()
+        self.crds_of(&gk).find(|o| is_labelled(o, name)).cloned()
     }
 
     fn crds_of(&self, gk: &GroupKind) -> impl Iterator<Item = &Arc<Object>> {
-        let of_kind =
-            |o: &Object| o.str_at("/spec/names/kind") == &*gk.kind && o.str_at("/spec/group") == &*gk.group;
-        self.crds.iter().map(|(_, o)| o).filter(move |o| of_kind(o))
+        self.crds.iter().map(|(_, o)| o).filter(move |o| is_for(o, gk))
     }
 
     /// Whether a generated CRD of the kind is on the hub, with or without its definition.
@@ -312,12 +336,13 @@ impl Definitions {
     /// it is gone, for the write that lets it go may fail.
     pub fn settle_deletion(&mut self, ctx: &Context, name: &str, instances: Option<Vec<String>>) {
         let served = self.served_crd(name);
+        let given_away = self.is_given_away(name);
         let Some(entry) = self.entries.get_mut(name) else { return };
         let abandoned = entry.object.annotation(hub::ABANDON) == Some("true");
         let facts = deletion::Facts {
             abandoned,
             served: served.is_some(),
-            watching: entry.is_watching(),
+            watching: entry.is_watching() && !given_away,
             crd_busy: entry.kind.is_under_way(),
             instances,
         };
@@ -334,15 +359,6 @@ impl Definitions {
                 self.write_status(ctx, name);
             }
         }
-    }
-
-    /// Hashes of the graphs of a kind's revisions, by number.
-    pub fn numbers(&self, gk: &GroupKind) -> BTreeMap<u64, String> {
-        let found = self.entries.iter().find(|(_, entry)| entry.gvk().group_kind() == *gk);
-        let of = |(name, _): (&String, &DefinitionEntry)| {
-            Revisions::of(name, self.revisions.iter().map(|(_, o)| o)).numbers()
-        };
-        found.map(of).unwrap_or_default()
     }
 
     /// What instances run with.

@@ -40,7 +40,7 @@ impl Revisions {
     pub fn of<'a>(rgd: &str, all: impl Iterator<Item = &'a Arc<Object>>) -> Self {
         let mut live: Vec<Arc<Object>> = Vec::new();
         let mut highest = 0;
-        for object in all.filter(|o| o.str_at("/spec/snapshot/name") == rgd) {
+        for object in all.filter(|o| of_definition(o) == rgd) {
             highest = highest.max(number(object));
             if !object.is_deleting() {
                 live.push(object.clone());
@@ -122,8 +122,13 @@ impl Revisions {
     }
 }
 
-fn number(object: &Object) -> i64 {
+pub(super) fn number(object: &Object) -> i64 {
     object.0.pointer("/spec/revision").and_then(Value::as_i64).unwrap_or_default()
+}
+
+/// Name of the definition that a GraphRevision belongs to.
+pub(super) fn of_definition(object: &Object) -> &str {
+    object.str_at("/spec/snapshot/name")
 }
 
 /// The definition that a GraphRevision keeps.

@@ -18,6 +18,8 @@ pub(super) struct Snapshot {
     /// The newest that is known to be there.
     issued: Option<Issue>,
     request: Request<Issue>,
+    /// The highest number of those that went: an answer to its creation may come later.
+    gone: i64,
 }
 
 /// What is to be done before the graph may be used.
@@ -37,7 +39,7 @@ impl Snapshot {
             self.no_longer_wanted();
             return Needs::Nothing;
         }
-        let last = written.max(self.issued.as_ref().map_or(0, |issued| issued.number));
+        let last = written.max(self.gone).max(self.issued.as_ref().map_or(0, |issued| issued.number));
         let of = |number| Issue { hash: hash.to_owned(), number };
         match snapshots.standing(hash, last) {
             Standing::Issued(number) => {
@@ -47,6 +49,14 @@ impl Snapshot {
             }
             Standing::Missing(number) if self.request.begin(of(number), now) => Needs::Issue(of(number)),
             Standing::Missing(_) => Needs::Wait,
+        }
+    }
+
+    /// The snapshot of this number is there no more, or is being deleted: its graph gets another one.
+    pub fn gone(&mut self, number: i64) {
+        self.gone = self.gone.max(number);
+        if self.issued.as_ref().is_some_and(|issued| issued.number == number) {
+            self.issued = None;
         }
     }
 
@@ -69,7 +79,9 @@ impl Snapshot {
 
     pub fn granted(&mut self, issue: Issue) {
         self.request = Request::Idle;
-        self.issued = Some(issue);
+        if issue.number > self.gone {
+            self.issued = Some(issue);
+        }
     }
 
     pub fn failed(&mut self, why: String, retry: Option<Moment>) {
@@ -121,5 +133,31 @@ mod tests {
         snapshot.failed("no".into(), Some(at(9_000)));
         assert_eq!(snapshot.look("a", 0, &none, at(5_000)), Needs::Nothing);
         assert_eq!(snapshot.revision(None), Revision::Active(1), "the graph of before is wanted again");
+    }
+
+    #[test]
+    fn a_snapshot_that_somebody_deletes_is_issued_again_under_the_next_number() {
+        let none = Revisions::default();
+        let issue = |number| Issue { hash: "a".into(), number };
+        let mut snapshot = Snapshot::default();
+        snapshot.look("a", 0, &none, at(0));
+        snapshot.granted(issue(1));
+        snapshot.gone(7);
+        assert_eq!(snapshot.look("a", 0, &none, at(0)), Needs::Nothing, "another one went");
+        let mut snapshot = Snapshot::default();
+        snapshot.look("a", 0, &none, at(0));
+        snapshot.granted(issue(1));
+        snapshot.gone(1);
+        assert_eq!(snapshot.revision(None), Revision::None);
+        assert_eq!(snapshot.look("a", 0, &none, at(0)), Needs::Issue(issue(2)), "the status may be behind");
+        let issuing = Revision::Issuing { number: 2, why: None };
+        assert_eq!(snapshot.revision(None), issuing);
+        // It goes before its creation is answered.
+        snapshot.gone(2);
+        snapshot.granted(issue(2));
+        assert_eq!(snapshot.look("a", 1, &none, at(0)), Needs::Issue(issue(3)));
+        snapshot.granted(issue(3));
+        snapshot.gone(2);
+        assert_eq!(snapshot.look("a", 3, &none, at(0)), Needs::Nothing);
     }
 }

@@ -129,6 +129,12 @@ pub enum Act {
     },
     /// What a guard holds is let go.
     Acknowledge,
+    /// Somebody sends this to the hub.
+    ByHand {
+        method: &'static str,
+        path: String,
+        body: Value,
+    },
 }
 
 /// When, since the begin of the storm, and what.

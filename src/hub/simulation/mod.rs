@@ -9,6 +9,7 @@
 //! of its [`trace`].
 
 mod act;
+mod by_hand;
 mod ground;
 mod history;
 mod host;

@@ -10,6 +10,8 @@ use crate::api::keys::kro;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+pub const REVISIONS: &str = "/apis/internal.kro.run/v1alpha1/graphrevisions";
+
 /// What a user would complain of.
 pub fn complaints(world: &World) -> Vec<String> {
     let mut bad = Vec::new();
@@ -28,6 +30,11 @@ pub fn complaints(world: &World) -> Vec<String> {
     }
     if rgd["status"]["observedGeneration"] != rgd["metadata"]["generation"] {
         bad.push(format!("the definition says nothing of its present spec: {}", rgd["status"]));
+    }
+    // What it says of its snapshot is there.
+    let number = rgd["status"]["lastIssuedRevision"].as_u64().unwrap_or_default();
+    if world.get(HUB, &format!("{REVISIONS}/shop-r{number:05}")).is_none() {
+        bad.push(format!("there is no GraphRevision {number}: {}", rgd["status"]));
     }
     // Every cluster runs by the newest revision.
     let revisions = &rgd["status"]["fleet"]["revisions"];

@@ -120,12 +120,23 @@ pub fn at_rest<T: Send + 'static>(
     acts: Vec<Timed>,
     look: fn(&World) -> T,
 ) -> Result<T, Vec<String>> {
+    let (seen, bad) = with_complaints(sort, seed, acts, look)?;
+    if bad.is_empty() { Ok(seen) } else { Err(bad) }
+}
+
+/// The same, and what users complain of.
+pub fn with_complaints<T: Send + 'static>(
+    sort: Sort,
+    seed: u64,
+    acts: Vec<Timed>,
+    look: fn(&World) -> T,
+) -> Result<(T, Vec<String>), Vec<String>> {
     let seen = alone(seed, move || async move {
         let mut storm = Storm::new(sort, seed, is_loud());
         storm.begin().await?;
         storm.storm(acts).await;
         let bad = [storm.broken(), rest::complaints(&storm.world)].concat();
-        if bad.is_empty() { Ok(look(&storm.world)) } else { Err(bad) }
+        Ok((look(&storm.world), bad))
     });
     seen.unwrap_or_else(|panic| Err(vec![panic]))
 }
@@ -480,6 +491,10 @@ impl Storm {
             Act::Edit { name, wish } => self.world.edit(&name, &wish),
             Act::Place { name, words } => self.world.place(&name, &words),
             Act::Delete { name } => self.world.delete(&name),
+            Act::ByHand { method, path, body } => {
+                self.world.must(HUB, method, &path, &body);
+                self.world.wants();
+            }
             Act::Revise => self.world.define(self.world.revision() + 1),
             Act::ChildDeleted { site, pick } => self.meddle(&site, pick, false, "DELETE"),
             Act::ChildEdited { site, pick } => self.meddle(&site, pick, false, "PATCH"),
