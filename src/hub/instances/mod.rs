@@ -502,12 +502,10 @@ impl Instances {
         outcome: Outcome,
         now: &Now,
     ) -> Option<(ClusterName, Recorded)> {
-        let outcome = match self.take_record((key, uid), outcome) {
-            Ok(record) => return self.vanished_recorded(uid, record, now),
-            Err(other) => other,
-        };
+        if let Outcome::Left(cluster, result) = outcome {
+            return self.record_answered((key, uid), (cluster, result), now);
+        }
         let kind = self.kinds.get_mut(&key.gk)?;
-        let mut recorded = None;
         let (mut refreshed, mut version) = (None, None);
         let stored = kind.view.get(&Key::new(&key.namespace, &key.name)).cloned();
         if let Some(slot) = kind.slots.get_mut(key).filter(|s| s.uid == uid) {
@@ -564,13 +562,8 @@ impl Instances {
                     slot.fleet.version_written(result.is_ok(), now);
                     version = result.ok();
                 }
-                Outcome::Left(cluster, result) => {
-                    slot.fleet.left_recorded(&cluster, result.is_ok(), now);
-                    recorded = result.ok().map(|left| (cluster, left));
-                    let own =
-                        recorded.as_ref().and_then(|(cluster, left)| Some((cluster.clone(), left.of(uid)?)));
-                    self.let_go.extend(own.filter(|(_, left)| left.stays));
-                }
+                // Answered above.
+                Outcome::Left(..) => {}
             }
         }
         if let Some(value) = refreshed {
@@ -583,7 +576,7 @@ impl Instances {
             self.version_answered(answer, is_there);
         }
         self.enqueue(key);
-        recorded
+        None
     }
 
     /// The instance as it was seen last.

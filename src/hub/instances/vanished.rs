@@ -3,7 +3,7 @@
 //! What one leaves is put on record and cleaned only where it was seen being deleted, which is somebody's decision. One that
 //! is missing without that may be missing because the hub was restored: what it has on clusters is listed, and stays.
 
-use super::{Effect, Instances, Outcome, Target};
+use super::{Effect, Instances, Target};
 use crate::api::names::{ClusterName, InstanceKey};
 use crate::hub::clusters::left_behind::Recorded;
 use crate::reconcile::Moment;
@@ -89,23 +89,26 @@ impl Instances {
         }
     }
 
-    /// Takes the answer to a record, where its instance is not there any more.
-    pub(super) fn take_record(
+    /// What a cluster has of an instance is on record, or could not be put there.
+    pub(super) fn record_answered(
         &mut self,
         (key, uid): (&InstanceKey, &str),
-        outcome: Outcome,
-    ) -> Result<(ClusterName, Result<Recorded, ApiError>), Outcome> {
-        match outcome {
-            Outcome::Left(cluster, result) if self.slot(key).is_none_or(|slot| slot.uid != uid) => {
-                Ok((cluster, result))
-            }
-            other => Err(other),
-        }
+        (cluster, result): (ClusterName, Result<Recorded, ApiError>),
+        now: &Now,
+    ) -> Option<(ClusterName, Recorded)> {
+        let Some(slot) = self.slot(key).filter(|slot| slot.uid == uid) else {
+            return self.vanished_recorded(uid, (cluster, result), now);
+        };
+        slot.fleet.left_recorded(&cluster, result.is_ok(), now);
+        self.enqueue(key);
+        let recorded = result.ok()?;
+        let own = recorded.of(uid).filter(|left| left.stays);
+        self.let_go.extend(own.map(|left| (cluster.clone(), left)));
+        Some((cluster, recorded))
     }
 
-    /// What a cluster has of the instance with this uid is on record, or could not be put there. It is cleaned as soon as the
-    /// cluster can be talked to.
-    pub(super) fn vanished_recorded(
+    /// The same of one that is not there any more: what it left is cleaned as soon as the cluster can be talked to.
+    fn vanished_recorded(
         &mut self,
         uid: &str,
         (cluster, result): (ClusterName, Result<Recorded, ApiError>),
@@ -138,7 +141,7 @@ mod tests {
     use super::*;
     use crate::api::names::{GroupKind, Gvk, HubId};
     use crate::hub::definitions;
-    use crate::hub::instances::Unwatched;
+    use crate::hub::instances::{Outcome, Unwatched};
     use crate::reconcile::fleet::ClusterState;
     use crate::reconcile::fleet::aggregate::ClusterHealth;
     use crate::reconcile::fleet::placement::DefaultPlacement;
@@ -217,11 +220,11 @@ mod tests {
     }
 
     fn told(effects: &[Effect]) -> Vec<&ToSpoke> {
-        let told = |effect| match effect {
-            &Effect::Send(_, ref message) => Some(message),
+        let messages = effects.iter().filter_map(|effect| match effect {
+            Effect::Send(_, message) => Some(message),
             _ => None,
-        };
-        effects.iter().filter_map(told).collect()
+        });
+        messages.collect()
     }
 
     fn lost() -> ClusterHealth {
