@@ -159,6 +159,8 @@ impl Instances {
                     continue;
                 }
                 count.instances += 1;
+                let slot = kind.slots.get(&key).filter(|slot| slot.crash.is_none());
+                count.waits |= slot.is_some_and(|slot| !slot.fleet.went_by(policy)) && self.lanes.has(&key);
                 if let Some(winner) = winner.filter(|w| w.name != policy.name && moves(&policy)) {
                     count.outranked.entry(winner.name.clone()).or_default().push(key.clone());
                 }

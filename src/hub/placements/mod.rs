@@ -29,6 +29,8 @@ use std::time::Duration;
 
 /// A status is written at most this often.
 const APART: Duration = Duration::from_secs(1);
+/// Before a status that waits for instances is looked at again.
+const SOON: Duration = Duration::from_millis(100);
 /// Before what was refused is tried again.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -214,6 +216,10 @@ impl Placements {
 
     /// What is to be told now, and written of the status or of the finalizers; from then on it is under way.
     fn what_is_due(&mut self, instances: &Instances, now: &Now) -> Due {
+        // What stands now may be otherwise in a moment, and would be told as what the newest words come to.
+        if self.decide.due(false).is_some() {
+            return Due::default();
+        }
         let is_due = |name: &&PolicyName| {
             self.entries.get(*name).is_none_or(|entry| !entry.writing && entry.next <= now.at)
         };
@@ -233,6 +239,12 @@ impl Placements {
             };
             let mut count = of_kind.get(&name).cloned().unwrap_or_default();
             count.is_served = instances.is_served(&gk);
+            // What was said of its instances before they heard of it is true of an earlier generation.
+            if count.waits && entry.policy.is_news() {
+                entry.next = now.at.after(SOON);
+                self.untold.insert(name);
+                continue;
+            }
             let news = count.rollouts.news(&mut entry.told, entry.policy.written());
             all.news.extend(news.map(|news| (entry.object.clone(), news)));
             if let Some(finalizers) = entry.policy.finalizers(&entry.object, &count) {

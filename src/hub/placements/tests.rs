@@ -102,6 +102,7 @@ impl Bench {
 
     /// What is to be written now.
     fn patches(&mut self) -> Vec<Value> {
+        self.decides();
         let due = self.placements.what_is_due(&self.instances, &self.now);
         due.patches.into_iter().map(|(_, patch)| patch).collect()
     }
@@ -157,18 +158,43 @@ fn a_status_is_written_where_it_says_something_else_and_at_most_once_a_second() 
     assert_eq!(bench.patches(), [json!(null); 0], "one is under way");
     let answer = bench.object("1", &["a"], patch["status"].clone());
     bench.placements.written(&at(WEB), Ok(answer), bench.now.at);
+    bench.passes(100);
     assert_eq!(ready(&bench.writes(&["a"])), "True Placed: 1 cluster matches, 1 instance");
     bench.instance("y");
-    bench.decides();
+    bench.passes(100);
     assert_eq!(bench.patches(), [json!(null); 0], "a second is not over");
-    assert_eq!(bench.placements.due(), Some(bench.now.at.after(APART)));
-    bench.passes(1_000);
+    let rest = APART - Duration::from_millis(100);
+    assert_eq!(bench.placements.due(), Some(bench.now.at.after(rest)));
+    bench.passes(900);
     let status = bench.writes(&["a"]);
     assert_eq!(status["instances"], 2);
     bench.passes(1_000);
     bench.decides();
     assert_eq!(bench.patches(), [json!(null); 0], "it says that already");
     assert_eq!(bench.placements.due(), None);
+}
+
+/// Whoever waits for a condition of the newest generation would take what was true of the one before for it.
+#[test]
+fn what_an_edit_comes_to_is_told_once_its_instances_heard_of_it() {
+    let mut bench = Bench::with(&["a"]);
+    bench.writes(&["a"]);
+    bench.instance("x");
+    bench.passes(2_000);
+    bench.writes(&["a"]);
+    bench.passes(2_000);
+    let status = bench.placements.entries[&at(WEB)].object.0["status"].clone();
+    let mut object = bench.object("1", &["b"], status);
+    object["metadata"]["generation"] = json!(2);
+    bench.sees(&Watched::Placements, Listed::Object(object));
+    let due = bench.placements.what_is_due(&bench.instances, &bench.now);
+    assert!(due.patches.is_empty(), "nothing is decided yet");
+    for _ in 0..3 {
+        assert_eq!(bench.patches(), [json!(null); 0], "the instance goes by the first generation");
+        bench.passes(1_000);
+    }
+    while bench.instances.step_next(&bench.now).is_some() {}
+    assert_eq!(bench.writes(&["b"])["observedGeneration"], 2);
 }
 
 #[test]

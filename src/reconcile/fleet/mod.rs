@@ -474,6 +474,11 @@ impl Fleet {
         self.plan.iter().flat_map(|plan| &plan.spokes)
     }
 
+    /// Whether the last look was by this Placement as it is now.
+    pub fn went_by(&self, placement: &Arc<Effective>) -> bool {
+        self.seen.as_ref().is_some_and(|seen| seen.placements().any(|known| Arc::ptr_eq(known, placement)))
+    }
+
     /// The clusters that it may be moved on: not those where all stays as it is.
     pub fn moving(&self) -> impl Iterator<Item = &ClusterName> {
         self.plan.iter().flat_map(|plan| plan.spokes.iter().filter(|name| !plan.stays(name)))

@@ -60,6 +60,10 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    pub fn placements(&self) -> impl Iterator<Item = &Arc<Effective>> {
+        self.placements.iter()
+    }
+
     pub fn of(inputs: &Inputs, written: Written) -> Self {
         Self {
             written,

@@ -175,7 +175,7 @@ impl Fleet {
     pub(super) fn line(&self, situation: Situation, name: &ClusterName, leaves: bool) -> ClusterLine {
         let Situation { inputs, plan } = situation;
         let report = self.pairs.report(name).filter(|r| r.hub_uid == inputs.instance.uid());
-        let report = report.filter(|r| leaves || !self.only_looked(inputs, r));
+        let report = report.filter(|r| leaves || plan.stays(name) || !self.only_looked(inputs, r));
         let generation = inputs.instance.generation();
         let health = on_hub::health(inputs, name);
         let line = match self.line_rollout(name, inputs.instance.uid()).filter(|_| !leaves) {

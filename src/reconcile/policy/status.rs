@@ -18,6 +18,8 @@ pub struct Count {
     /// A definition makes the kind.
     pub is_served: bool,
     pub instances: usize,
+    /// Some instance was not looked at since the Placement is as it is.
+    pub waits: bool,
     /// Instances that more than [`MOST_FOR_ONE`] select, this one too late.
     pub too_many: Vec<InstanceKey>,
     /// Instances whose rollout is that of another one.
@@ -54,6 +56,11 @@ impl Policy {
             conditions: list.into_list(),
         };
         (status != self.written).then_some(status)
+    }
+
+    /// Whether its status tells of an earlier generation.
+    pub fn is_news(&self) -> bool {
+        self.written.observed_generation != self.generation
     }
 
     /// The finalizers that it is to have, where these are others than it has: while it holds clusters back, its end would
