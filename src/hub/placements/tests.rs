@@ -111,7 +111,11 @@ impl Bench {
     fn writes(&mut self, names: &[&str]) -> Value {
         let patch = self.patches().pop().expect("nothing is due");
         let uid = patch["metadata"]["uid"].as_str().unwrap().to_owned();
-        let answer = self.object(&uid, names, patch["status"].clone());
+        let mut status = self.placements.entries[&at(WEB)].object.0["status"].clone();
+        for (field, value) in patch["status"].as_object().unwrap() {
+            status[field] = value.clone();
+        }
+        let answer = self.object(&uid, names, status);
         self.placements.written(&at(WEB), Ok(answer), self.now.at);
         patch["status"].clone()
     }
