@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 pub const ALL: &[Scenario] = &[
     ("scenario_10_lists_of_the_hub_that_fail_or_lie", lists, Long),
     ("scenario_10_lists_of_the_hub_in_every_other_way", all_lists, Long),
+    ("scenario_10_a_kind_that_the_hub_may_not_list", unlisted, Long),
     ("scenario_18_two_hubs_and_one_spoke", two_hubs, Long),
     ("scenario_17_an_empty_hub_takes_nothing_from_its_spokes", empty_hub, Always),
 ];
@@ -65,6 +66,36 @@ fn start_with(stand: &Stand, (rgd, name): (&str, &str), faults: &[Fault]) -> Res
         }
     }
     placed.iter().try_for_each(|(name, _)| kind.remove(name))
+}
+
+/// Its definition says so, and a Cluster that is to go waits and says why.
+fn unlisted(stand: &Stand) -> Result<()> {
+    let kind = define(stand, "unlisted", "Unlisted")?;
+    kind.create("a", "eu", "{text: one}")?;
+    kind.wait_active("a", &["eu"])?;
+    let controller = || -> Result<Value> {
+        let rgd = stand.api("hub").get(&kind.rgd_path())?.context("the definition is gone")?;
+        Ok(condition(&rgd, "ControllerReady").cloned().unwrap_or_default())
+    };
+    let proxy = stand.proxy("hub")?;
+    proxy.rule(Rule::new(When::any().at(&kind.all()), Fault::Answer(403, None)));
+    proxy.cut();
+    eventually(PATIENCE, "the definition says that its instances cannot be seen", || {
+        let said = controller()?;
+        ensure!(said["status"] == "False" && said["reason"] == "NotWatched", "{said}");
+        Ok(())
+    })?;
+    println!("it says: {}", controller()?["message"]);
+    ensure!(kind.child("eu", "configmaps/a")?.is_some(), "what stood there is gone");
+    proxy.heal()?;
+    eventually(PATIENCE, "it is well again", || {
+        let said = controller()?;
+        ensure!(said["status"] == "True", "{said}");
+        Ok(())
+    })?;
+    kind.edit("a", "{text: two}")?;
+    kind.wait_child("eu", "configmaps/a", |c| c["data"]["text"] == "two")?;
+    kind.remove("a")
 }
 
 /// Holds of all instances of the kind.

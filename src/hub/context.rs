@@ -17,17 +17,21 @@ use crate::spoke::pool::Pool;
 use crate::spoke::schemas::{Book, Reader};
 use crate::spoke::share::Clusters;
 use crate::spoke::spans;
-use crate::spoke::watch::{self, Scope};
+use crate::spoke::watch::{self, Listed, Scope};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::ApiResource;
 use kube::runtime::events::{Event as KubeEvent, EventType, Recorder};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
+
+/// So many refusals in a row may be those of an API server that starts.
+const LASTING: u32 = 2;
 
 /// What the command line decides.
 #[derive(Clone, Debug)]
@@ -132,17 +136,24 @@ impl Context {
         });
     }
 
-    /// Watches a kind on the hub until `until` ends.
+    /// Watches a kind on the hub until `until` ends. Says [`Event::Unseen`] where that fails again and again.
     pub fn watch(&self, what: Watched, resource: ApiResource, scope: Scope, until: CancellationToken) {
         let this = self.clone();
         let _in = spans::of_the_hub().entered();
         self.spawn(async move {
-            let listed = |listed| this.events.send(Event::Seen(what.clone(), listed)).is_ok();
+            let failed = AtomicU32::new(0);
+            let listed = |listed| {
+                if matches!(listed, Listed::Done(_)) {
+                    failed.store(0, Ordering::Relaxed);
+                }
+                this.events.send(Event::Seen(what.clone(), listed)).is_ok()
+            };
             let trouble = |code: Option<u16>, text: &str| {
                 if code != Some(404) {
                     tracing::warn!(?what, error = text, "watching on the hub was interrupted");
                 }
-                true
+                let lasts = code.is_some() && failed.fetch_add(1, Ordering::Relaxed) >= LASTING;
+                !lasts || this.events.send(Event::Unseen(what.clone(), text.to_owned())).is_ok()
             };
             tokio::select! {
                 biased;

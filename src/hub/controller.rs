@@ -19,7 +19,7 @@ use crate::reconcile::spoke::Side;
 use crate::spoke::backlog::Backlog;
 use crate::spoke::messages::{FromSpoke, Said};
 use crate::spoke::spans;
-use crate::spoke::watch::Scope;
+use crate::spoke::watch::{Listed, Scope};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -246,7 +246,17 @@ impl Hub {
                 let effects = self.definitions.seen_crd(&self.ctx, listed);
                 self.on_definitions(effects);
             }
+            Event::Unseen(Watched::Instances(gk), why) => {
+                self.definitions.instances_unseen(&self.ctx, &gk, Some(why));
+                self.clusters.unseen(&self.ctx, self.definitions.cannot_see().as_deref());
+            }
+            Event::Unseen(..) => {}
             Event::Seen(Watched::Instances(gk), listed) => {
+                if matches!(listed, Listed::Done(_))
+                    && self.definitions.instances_unseen(&self.ctx, &gk, None)
+                {
+                    self.clusters.unseen(&self.ctx, self.definitions.cannot_see().as_deref());
+                }
                 self.instances(|i| i.seen(&gk, listed));
                 self.definitions.instances_changed(&self.ctx, &gk);
                 self.look_after_itself();

@@ -69,6 +69,8 @@ enum Watched {
 #[derive(Debug)]
 enum Event {
     Seen(Watched, Listed),
+    /// It could not be listed or watched several times in a row, and why.
+    Unseen(Watched, String),
     /// The instances of a kind are to be listed anew, if its generated CRD is this one still: its hash.
     Reread(GroupKind, String),
     Spoke(FromSpoke),

@@ -75,7 +75,13 @@ pub(super) fn message(entry: &ClusterEntry) -> Option<String> {
         return None;
     }
     let waits = match entry.instances {
-        0 => return Some("being deregistered".into()),
+        0 => {
+            let waits = entry
+                .unseen
+                .as_ref()
+                .map(|why| format!(": it waits until nothing can hold content there; {why}"));
+            return Some(format!("being deregistered{}", waits.unwrap_or_default()));
+        }
         1 => "1 instance holds content there".to_owned(),
         n => format!("{n} instances hold content there"),
     };

@@ -46,6 +46,8 @@ pub(super) struct ClusterEntry {
     pub writes: Writes<u64>,
     /// How far it is with being deregistered.
     pub departure: Option<Departure>,
+    /// Why nobody knows whether something is held there; told while it is being deregistered.
+    pub unseen: Option<String>,
 }
 
 /// The Cluster that stands for the hub itself: not a duplicate, and one whose identity is known before one that nobody
@@ -76,6 +78,7 @@ impl ClusterEntry {
             notes: String::new(),
             writes: Writes::default(),
             departure: None,
+            unseen: None,
         }
     }
 

@@ -461,6 +461,17 @@ impl Clusters {
         }
     }
 
+    /// Why instances of some kind cannot be seen: until then no Cluster is let go, since one of them may hold content there.
+    pub fn unseen(&mut self, ctx: &Context, why: Option<&str>) {
+        for name in self.leaving() {
+            let entry = self.entries.get_mut(&name).filter(|entry| entry.unseen.as_deref() != why);
+            if let Some(entry) = entry {
+                entry.unseen = why.map(str::to_owned);
+                self.write_status(ctx, &name);
+            }
+        }
+    }
+
     /// Content was let go, and is on record now.
     pub fn left_recorded(&mut self, ctx: &Context, name: &ClusterName, recorded: Recorded) {
         if let Some(entry) = self.entries.get_mut(name) {

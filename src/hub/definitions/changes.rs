@@ -71,6 +71,22 @@ impl Definitions {
         }
     }
 
+    /// Its instances cannot be listed or watched on the hub, and why; or they are seen again. Whether that is news.
+    pub fn instances_unseen(&mut self, ctx: &Context, gk: &GroupKind, why: Option<String>) -> bool {
+        let Some((name, entry)) = self.entry_of(gk).filter(|(_, entry)| entry.unseen != why) else {
+            return false;
+        };
+        entry.unseen = why;
+        self.write_status(ctx, &name);
+        true
+    }
+
+    /// Why the instances of some kind cannot be seen, if so.
+    pub fn cannot_see(&self) -> Option<String> {
+        let mut all = self.entries.values().filter_map(|entry| Some((entry.gvk(), entry.unseen.as_ref()?)));
+        all.next().map(|(gvk, why)| format!("the instances of {} cannot be seen: {why}", gvk.group_kind()))
+    }
+
     /// A cluster says whether a definition fits there.
     pub fn judged(&mut self, ctx: &Context, cluster: &ClusterName, rgd: &str, verdict: Verdict) {
         let Some(entry) = self.entries.get_mut(rgd) else { return };

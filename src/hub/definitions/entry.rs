@@ -41,6 +41,8 @@ pub(super) struct DefinitionEntry {
     pub verdicts: Verdicts,
     /// How many pairs of an instance and a cluster run by each revision; `None` until that is known.
     pub in_use: Option<BTreeMap<u64, usize>>,
+    /// Why its instances cannot be seen on the hub, if so.
+    pub unseen: Option<String>,
 }
 
 /// What the hub does for instances of the kind.
@@ -90,6 +92,7 @@ impl DefinitionEntry {
             held_by: None,
             verdicts: Verdicts::default(),
             in_use: None,
+            unseen: None,
         }
     }
 
@@ -305,6 +308,7 @@ impl DefinitionEntry {
             kind: self.kind_said().map(|said| said.map(str::to_owned).map_err(str::to_owned)),
             revision: self.snapshot.revision(at.snapshots.newest()),
             running: self.is_watching(),
+            unseen: self.unseen.clone(),
             held_by: self.held_by.clone().filter(|_| self.object.is_deleting()),
             unfit: serving.and_then(|hash| self.verdicts.unfit(hash)),
             fleet: in_use::shown(

@@ -19,6 +19,8 @@ pub struct Progress {
     pub revision: Revision,
     /// Instances are watched.
     pub running: bool,
+    /// Why they cannot be seen, though.
+    pub unseen: Option<String>,
     /// It is being deleted, and these instances are still there.
     pub held_by: Option<Held>,
     pub unfit: Option<Unfit>,
@@ -92,7 +94,10 @@ pub fn status(old: &RgdStatus, generation: i64, progress: &Progress, now: &Now) 
         Some(Err(why)) => list.set("KindReady", False, "Failed", text::head(why, MESSAGE_LIMIT)),
         None => list.set("KindReady", Unknown, "AwaitingReconciliation", &waiting("KindReady")),
     }
-    if progress.running {
+    if let Some(why) = progress.unseen.as_ref().filter(|_| progress.running) {
+        let message = format!("the instances cannot be seen on the hub: {why}");
+        list.set("ControllerReady", False, "NotWatched", text::head(&message, MESSAGE_LIMIT));
+    } else if progress.running {
         list.set("ControllerReady", True, "Running", "controller is running");
     } else {
         list.set("ControllerReady", Unknown, "AwaitingReconciliation", &waiting("ControllerReady"));
@@ -233,6 +238,17 @@ mod tests {
                     ..Progress::default()
                 },
                 "Active True Ready",
+            ),
+            (
+                Progress {
+                    accepted: accepted.clone(),
+                    kind: Some(Ok("App".into())),
+                    revision: Revision::Active(1),
+                    running: true,
+                    unseen: Some("403".into()),
+                    ..Progress::default()
+                },
+                "Inactive False NotWatched",
             ),
             (
                 Progress {
