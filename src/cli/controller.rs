@@ -5,7 +5,6 @@ use crate::api::cluster::ChildNamespaces;
 use crate::graph::Options;
 use crate::hub::{LeaseTimes, Settings};
 use crate::reconcile::fleet::placement::DefaultPlacement;
-use crate::spoke::kubeconfig::Policy;
 use anyhow::Context;
 use clap::{Args as ClapArgs, ValueEnum};
 use std::net::{Ipv6Addr, SocketAddr};
@@ -167,7 +166,6 @@ impl Args {
                 status_schema: None,
             },
             lease,
-            policy: Policy::default(),
             metrics_address: self.metrics_bind_address.0,
             metrics_secure: self.metrics_secure,
             health_address: self.health_probe_bind_address.0,

@@ -13,7 +13,6 @@ use crate::hub::resources;
 use crate::metrics::Metrics;
 use crate::spoke::client::{ClientSettings, DEFAULT_IN_FLIGHT, SpokeClient};
 use crate::spoke::host::ThisHost;
-use crate::spoke::kubeconfig::Policy;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -96,7 +95,7 @@ async fn with_credentials(hub: &Hub, name: &str, cluster: &Cluster) -> Result<Co
         None => (String::new(), None),
     };
     // Where Secrets may be is the controller's affair; the person has just read this one.
-    let found = source::of(&cluster.spec, |_| secret.clone(), &[namespace], &Policy::default());
+    let found = source::of(&cluster.spec, |_| secret.clone(), &[namespace]);
     let endpoint = match found {
         Ok(source::Source::Remote(endpoint)) => endpoint,
         Ok(source::Source::Local) => return Ok(hub.connection.clone()),

@@ -12,7 +12,6 @@ use crate::api::cluster::{ClusterSpec, Credentials, SecretRef};
 use crate::cli::validate::source;
 use crate::hub::clusters::source::{Blocked, Reason, Source, of, unusable};
 use crate::spoke::client;
-use crate::spoke::kubeconfig::Policy;
 use base64::Engine;
 use serde_json::{Value, json};
 
@@ -36,7 +35,7 @@ pub fn kubeconfig(bytes: &[u8]) -> Result<Taken, String> {
     let data = base64::engine::general_purpose::STANDARD.encode(bytes);
     let metadata = json!({"name": "eu", "namespace": "kro-hub"});
     let secret = Object(json!({"metadata": metadata, "data": {"kubeconfig": data}}));
-    let found = of(&spec, |_| Some(secret.clone()), &["kro-hub".to_owned()], &Policy::default());
+    let found = of(&spec, |_| Some(secret.clone()), &["kro-hub".to_owned()]);
     let endpoint = match found.map_err(refusal)? {
         Source::Remote(endpoint) => endpoint,
         Source::Local => return Err("it leads to the hub itself".into()),

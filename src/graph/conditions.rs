@@ -47,7 +47,7 @@ pub fn compile(
         };
         let Some(usage) = expressions.standalone(text, &path, problems) else { continue };
         if !place::check(&usage, Place::Condition, nameable.known, problems).wrong
-            && let Some(found) = types::of(&usage, &decls, problems)
+            && let Some(found) = types::of(&usage, decls, problems)
             && !gives_conditions(&found)
         {
             let message =

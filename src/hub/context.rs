@@ -12,7 +12,6 @@ use crate::reconcile::fleet::placement::DefaultPlacement;
 use crate::spoke::client::HubClient;
 use crate::spoke::crd_names;
 use crate::spoke::host::{AnyHost, Clock};
-use crate::spoke::kubeconfig::Policy;
 use crate::spoke::pool::Pool;
 use crate::spoke::schemas::{Book, Reader};
 use crate::spoke::share::Clusters;
@@ -53,7 +52,6 @@ pub struct Settings {
     /// What definitions may do.
     pub compile: Options,
     pub lease: Times,
-    pub policy: Policy,
     /// `None`: not served.
     pub metrics_address: Option<SocketAddr>,
     /// By TLS, to those whom the API server lets read them.

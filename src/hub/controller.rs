@@ -246,22 +246,8 @@ impl Hub {
                 let effects = self.definitions.seen_crd(&self.ctx, listed);
                 self.on_definitions(effects);
             }
-            Event::Unseen(Watched::Instances(gk), why) => {
-                self.definitions.instances_unseen(&self.ctx, &gk, Some(why));
-                self.clusters.unseen(&self.ctx, self.definitions.cannot_see().as_deref());
-            }
-            Event::Unseen(..) => {}
-            Event::Seen(Watched::Instances(gk), listed) => {
-                if matches!(listed, Listed::Done(_))
-                    && self.definitions.instances_unseen(&self.ctx, &gk, None)
-                {
-                    self.clusters.unseen(&self.ctx, self.definitions.cannot_see().as_deref());
-                }
-                self.instances(|i| i.seen(&gk, listed));
-                self.definitions.instances_changed(&self.ctx, &gk);
-                self.look_after_itself();
-                self.settle.want(self.ctx.clock.now().at);
-            }
+            Event::Unseen(watched, why) => self.on_unseen(&watched, Some(why)),
+            Event::Seen(Watched::Instances(gk), listed) => self.on_instances(gk, listed),
             Event::Seen(Watched::Reports, listed) => self.instances(|i| i.seen_report(listed)),
             Event::Seen(Watched::Versions, listed) => self.instances(|i| i.seen_version(listed)),
             Event::Seen(Watched::Approvals, listed) => {
@@ -432,6 +418,27 @@ impl Hub {
     fn look_after_itself(&mut self) {
         let effects = self.clusters.serve_itself(&self.ctx, self.instances.need_hub());
         self.tell_instances(effects);
+    }
+
+    fn on_instances(&mut self, gk: GroupKind, listed: Listed) {
+        let is_whole = matches!(listed, Listed::Done(_));
+        self.instances(|i| i.seen(&gk, listed));
+        self.definitions.instances_changed(&self.ctx, &gk);
+        self.look_after_itself();
+        self.settle.want(self.ctx.clock.now().at);
+        if is_whole {
+            self.on_unseen(&Watched::Instances(gk), None);
+        }
+    }
+
+    /// Something cannot be seen on the hub, and why; or it is seen again.
+    fn on_unseen(&mut self, watched: &Watched, why: Option<String>) {
+        let Watched::Instances(gk) = watched else { return };
+        let is_news = self.definitions.instances_unseen(&self.ctx, gk, why.clone());
+        // A Cluster may have begun to leave since.
+        if is_news || why.is_some() {
+            self.clusters.unseen(&self.ctx, self.definitions.cannot_see().as_deref());
+        }
     }
 
     /// What may end now: Clusters that nothing is held on, definitions that have no instances.

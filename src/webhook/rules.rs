@@ -10,7 +10,6 @@ use crate::api::keys::{hub as keys, kro};
 use crate::hub::clusters::source::{self, Blocked, Reason, Source};
 use crate::hub::definitions::crd::Foreseen;
 use crate::spoke::client;
-use crate::spoke::kubeconfig::Policy;
 use serde_json::Value;
 use std::fmt;
 
@@ -198,7 +197,7 @@ fn kubeconfig(secret: &Object, cluster: Option<&Object>) -> Result<(), Blocked> 
     let secret_ref = SecretRef { name, namespace, key };
     let credentials = Credentials { secret_ref: secret_ref.clone() };
     let spec = ClusterSpec { credentials: Some(credentials), ..ClusterSpec::default() };
-    match source::of(&spec, |_| Some(secret.clone()), &namespaces, &Policy::default())? {
+    match source::of(&spec, |_| Some(secret.clone()), &namespaces)? {
         Source::Local => Ok(()),
         Source::Remote(endpoint) => {
             client::check(&endpoint).map_err(|why| source::unusable(Some(&secret_ref), &why))

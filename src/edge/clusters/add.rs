@@ -159,7 +159,7 @@ async fn goes_by_its_roles(spoke: &Connection, order: &Order) -> Result<(), Fail
 
 /// Reads the kubeconfig as the hub will, and asks who answers. The inner error: it cannot be reached from here.
 pub(super) async fn try_it(text: &str, way: &Way, id: &str) -> Result<Result<(), String>, Failure> {
-    let policy = Policy { public_roots: way.authority.is_none(), ..Policy::default() };
+    let policy = Policy { public_roots: way.authority.is_none() };
     let endpoint = kubeconfig::parse(text.as_bytes(), &policy)
         .map_err(|refused| Failure::usage(format!("the hub would refuse this kubeconfig: {refused}")))?;
     let (contacts, _unheard) = tokio::sync::mpsc::unbounded_channel();

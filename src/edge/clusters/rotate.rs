@@ -80,7 +80,7 @@ fn endpoint_of(secret: &Object, key: &str) -> Result<Endpoint, Failure> {
     let bytes =
         secret.0.pointer("/data").and_then(|d| d.get(key)?.as_str()).and_then(|t| STANDARD.decode(t).ok());
     let public_roots = secret.annotation(keys::PUBLIC_ROOTS) == Some("true");
-    kubeconfig::parse(&bytes.unwrap_or_default(), &Policy { public_roots, ..Policy::default() })
+    kubeconfig::parse(&bytes.unwrap_or_default(), &Policy { public_roots })
         .map_err(|refused| Failure::usage(format!("{place}: {refused}")))
 }
 

@@ -62,5 +62,5 @@ fn is_of_the_server(source: &str, error: &Problem) -> bool {
     let is_righted =
         |name: &&str| error.message.starts_with(&format!("found no matching overload for {name}"));
     (of_library && error.message.starts_with("undeclared reference"))
-        || (error.message.ends_with("(string, bool)'") && RIGHTED.iter().any(|name| is_righted(&name)))
+        || (error.message.ends_with("(string, bool)'") && RIGHTED.iter().any(is_righted))
 }

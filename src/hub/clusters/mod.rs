@@ -434,7 +434,7 @@ impl Clusters {
 
     fn source(&self, ctx: &Context, cluster: &Cluster) -> Result<Source, Blocked> {
         let lookup = |r: &SecretRef| self.secret(r).map(|found| (**found).clone());
-        source::of(&cluster.spec, lookup, &ctx.settings.cluster_namespaces, &ctx.settings.policy)
+        source::of(&cluster.spec, lookup, &ctx.settings.cluster_namespaces)
     }
 
     fn secret(&self, reference: &SecretRef) -> Option<&Arc<Object>> {

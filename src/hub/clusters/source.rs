@@ -104,7 +104,6 @@ pub fn of(
     spec: &ClusterSpec,
     secret: impl Fn(&SecretRef) -> Option<Object>,
     namespaces: &[String],
-    policy: &Policy,
 ) -> Result<Source, Blocked> {
     let reference = match (&spec.credentials, spec.local) {
         (None, true) => return Ok(Source::Local),
@@ -135,7 +134,7 @@ pub fn of(
     };
     let data = kubeconfig_of(&found, reference.key.as_deref())?;
     let public_roots = found.annotation(keys::hub::PUBLIC_ROOTS) == Some("true");
-    let endpoint = kubeconfig::parse(&data, &Policy { public_roots, ..policy.clone() })
+    let endpoint = kubeconfig::parse(&data, &Policy { public_roots })
         .map_err(|refused| unusable(Some(reference), &refused))?;
     Ok(Source::Remote(Box::new(endpoint)))
 }
@@ -188,7 +187,7 @@ mod tests {
         Object(json!({"metadata": {"name": "eu", "namespace": "kro-hub"}, "data": {key: data}}))
     }
     fn decide(spec: &ClusterSpec, secret: Option<Object>) -> Result<Source, Blocked> {
-        of(spec, |_| secret.clone(), &["kro-hub".to_owned()], &Policy::default())
+        of(spec, |_| secret.clone(), &["kro-hub".to_owned()])
     }
 
     #[test]

@@ -9,7 +9,6 @@ use crate::hub::{LeaseTimes, Settings};
 use crate::metrics::Metrics;
 use crate::reconcile::fleet::placement::DefaultPlacement;
 use crate::spoke::client::HubClient;
-use crate::spoke::kubeconfig::Policy;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +87,6 @@ fn settings() -> Settings {
         max_graph_revisions: 5,
         compile: Options::default(),
         lease: TIMES,
-        policy: Policy::default(),
         metrics_address: None,
         metrics_secure: false,
         health_address: None,

@@ -61,12 +61,10 @@ pub fn left_message() -> String {
     )
 }
 
-/// Whether children of this instance may exist on the hub: its ApplySet inventory is the record. Whatever is left of that
-/// counts, also where somebody took the rest off.
+/// Whether children of this instance may exist on the hub: its ApplySet inventory is the record, by its label or by the hash
+/// that says whose it is. Its lists alone are nobody's record: whoever copies or forges them holds up no deletion.
 pub(super) fn may_be_local(instance: &Object) -> bool {
-    let record =
-        [kro::APPLYSET_TOOLING, kro::APPLYSET_GROUP_KINDS, kro::APPLYSET_NAMESPACES, kro::INVENTORY_HASH];
-    instance.label(kro::APPLYSET_ID).is_some() || record.iter().any(|key| instance.annotation(key).is_some())
+    instance.label(kro::APPLYSET_ID).is_some() || instance.annotation(kro::INVENTORY_HASH).is_some()
 }
 
 impl Fleet {

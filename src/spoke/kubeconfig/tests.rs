@@ -126,12 +126,12 @@ fn public_authorities_speak_for_a_cluster_only_where_somebody_said_so() {
         let refused = parse(text.as_bytes(), &Policy::default()).expect_err("no CA");
         assert_eq!(refused.field, "clusters[0].cluster.certificate-authority-data");
         assert!(refused.to_string().contains("it is missing"), "{refused}");
-        let policy = Policy { public_roots: true, ..Policy::default() };
+        let policy = Policy { public_roots: true };
         let asked = parse(text.as_bytes(), &policy).unwrap();
         assert!(asked.trusts_public_roots());
     }
     let both = |public_roots| {
-        let policy = Policy { public_roots, ..Policy::default() };
+        let policy = Policy { public_roots };
         parse(config(SERVER, TOKEN).as_bytes(), &policy).unwrap().fingerprint()
     };
     assert_ne!(both(true), both(false));
