@@ -25,6 +25,11 @@ impl Holdings {
     }
 }
 
+/// Whether its record says that it has something on the hub itself.
+fn says_local(object: &PackedObject) -> bool {
+    object.label(kro::APPLYSET_ID).is_some() || object.annotation(kro::INVENTORY_HASH).is_some()
+}
+
 impl Holdings {
     /// The instance was so, and is so now. Most changes are of its status, and change nothing here.
     pub fn changed(
@@ -35,7 +40,7 @@ impl Holdings {
     ) {
         let says = |object: &'_ PackedObject| {
             let holds = object.annotation(hub::HOLDS).unwrap_or_default().to_owned();
-            (holds, object.label(kro::APPLYSET_ID).is_some())
+            (holds, says_local(object))
         };
         if before.is_none() || before.map(says) != after.map(says) {
             self.note(key, after);
@@ -63,7 +68,9 @@ impl Holdings {
             }
         }
         self.counts.retain(|_, count| *count > 0);
-        if object.is_some_and(|o| o.label(kro::APPLYSET_ID).is_some()) {
+        // What is being deleted there is so until it is gone, also where somebody takes the record off meanwhile.
+        let goes_on = |o: &PackedObject| o.is_deleting() && self.local.contains(key);
+        if object.is_some_and(|o| says_local(o) || goes_on(o)) {
             self.local.insert(key.clone());
         } else {
             self.local.remove(key);
@@ -145,5 +152,29 @@ mod tests {
         assert!(holdings.any(&ClusterName::new("b")) && !holdings.any(&ClusterName::new("a")));
         holdings.forget_kind(&key("A", "").gk);
         assert!(counts(&holdings).is_empty());
+    }
+
+    /// Who is asked about it is not let go before it answered.
+    #[test]
+    fn what_is_being_deleted_on_the_hub_is_there_until_it_is_gone() {
+        let object = |metadata: serde_json::Value| Object(json!({"metadata": metadata})).pack();
+        let deleted = json!("2026-01-01T00:00:00Z");
+        let label = json!({kro::APPLYSET_ID: "x"});
+        let hash = json!({kro::INVENTORY_HASH: "x"});
+        let key = key("A", "x");
+        for (ends, record) in [(true, &label), (false, &label)] {
+            let mut holdings = Holdings::default();
+            let before = object(json!({"labels": record}));
+            holdings.changed(&key, None, Some(&before));
+            let after = if ends { json!({}) } else { json!({"deletionTimestamp": deleted}) };
+            let after = object(after);
+            holdings.changed(&key, Some(&before), Some(&after));
+            assert_eq!(holdings.local().next().is_none(), ends);
+            holdings.changed(&key, Some(&after), None);
+            assert!(holdings.local().next().is_none());
+        }
+        let mut holdings = Holdings::default();
+        holdings.changed(&key, None, Some(&object(json!({"annotations": hash}))));
+        assert!(holdings.local().next().is_some());
     }
 }
