@@ -309,12 +309,7 @@ fn release(stand: &Stand) -> Result<()> {
     let left = found.get(&uid(&instance)).and_then(Value::as_str).with_context(|| format!("{found:?}"))?;
     let left: Value = serde_json::from_str(left)?;
     ensure!(left["kind"] == kind.kind && left["name"] == "a" && left["namespace"] == kind.rgd, "{left}");
-    eventually(AT_ONCE, "the Cluster lists it", || {
-        let behind = cluster(stand, "us")?["status"]["leftBehind"].take();
-        let named = format!("{}.kro.run {}/a", kind.kind, kind.rgd);
-        ensure!(behind == json!({"count": 1, "names": [named]}), "leftBehind {behind}");
-        Ok(())
-    })?;
+    lists_it(&kind)?;
     down.start()?;
     kind.wait_no_child("us", "configmaps/a")?;
     eventually(PATIENCE, "the mirror is gone, and the record", || {
@@ -327,6 +322,16 @@ fn release(stand: &Stand) -> Result<()> {
     })
 }
 
+/// What `us` still has of the instance is named by its Cluster.
+fn lists_it(kind: &Kind) -> Result<()> {
+    let named = format!("{}.kro.run {}/a", kind.kind, kind.rgd);
+    eventually(AT_ONCE, "the Cluster lists it", || {
+        let behind = cluster(kind.stand, "us")?["status"]["leftBehind"].take();
+        ensure!(behind == json!({"count": 1, "names": [named]}), "leftBehind {behind}");
+        Ok(())
+    })
+}
+
 fn stripped(stand: &Stand) -> Result<()> {
     let kind = define(stand, "down-stripped", "DownStripped")?;
     let instance = kind.create("a", "eu,us", "{text: one}")?;
@@ -334,12 +339,7 @@ fn stripped(stand: &Stand) -> Result<()> {
     let down = deleted_while_down(&kind, &instance)?;
     kind.patch("a", &json!({"metadata": {"finalizers": null}}))?;
     kind.wait_gone("a")?;
-    let named = format!("{}.kro.run {}/a", kind.kind, kind.rgd);
-    eventually(AT_ONCE, "the Cluster lists it", || {
-        let behind = cluster(stand, "us")?["status"]["leftBehind"].take();
-        ensure!(behind == json!({"count": 1, "names": [named]}), "leftBehind {behind}");
-        Ok(())
-    })?;
+    lists_it(&kind)?;
     down.start()?;
     kind.wait_no_child("us", "configmaps/a")?;
     eventually(PATIENCE, "the mirror is gone, and the record", || {

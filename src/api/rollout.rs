@@ -32,8 +32,17 @@ pub struct Rollout {
 }
 
 impl Rollout {
-    /// Whether something travels by it: in stages, or not at all for the moment. One that only pins moves nothing.
-    pub fn moves(&self) -> bool {
+    /// Whether each instance travels by it: in stages, or not at all for the moment. One that only pins moves none.
+    pub fn moves_instances(&self) -> bool {
+        self.scope == Scope::Instance && self.travels()
+    }
+
+    /// Whether the revision of a whole kind goes by it, or is held by it.
+    pub fn moves_kind(&self) -> bool {
+        self.scope == Scope::Kind && (self.travels() || self.revision.is_some())
+    }
+
+    fn travels(&self) -> bool {
         !self.stages.is_empty() || self.paused
     }
 }

@@ -145,7 +145,7 @@ impl Server {
     }
 }
 
-fn config_maps() -> ApiResource {
+pub(super) fn config_maps() -> ApiResource {
     ApiResource {
         group: String::new(),
         version: "v1".into(),

@@ -5,13 +5,13 @@ use super::client::{ApiError, SpokeClient};
 use super::health::Contact;
 use super::host::{Connecting, Host, Stream, ThisHost};
 use super::in_flight::InFlight;
+use super::loopback::config_maps;
 use crate::metrics::Metrics;
 use http::{Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use kube::core::ApiResource;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -148,16 +148,6 @@ impl AsyncWrite for Pipe {
 struct Fleet {
     client: SpokeClient,
     metrics: Metrics,
-}
-
-fn config_maps() -> ApiResource {
-    ApiResource {
-        group: String::new(),
-        version: "v1".into(),
-        api_version: "v1".into(),
-        kind: "ConfigMap".into(),
-        plural: "configmaps".into(),
-    }
 }
 
 /// What came of the requests of many askers.

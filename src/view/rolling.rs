@@ -3,7 +3,7 @@
 use crate::api::Object;
 use crate::api::names::GroupKind;
 use crate::api::placement::Placement;
-use crate::api::rollout::Scope;
+use crate::api::rollout::Rollout;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -50,9 +50,7 @@ impl KindRollouts {
         let mut found: BTreeMap<GroupKind, (&str, Option<Progress>)> = BTreeMap::new();
         for object in placements.iter().filter(|object| object.namespace().is_empty()) {
             let Ok(read) = serde_json::from_value::<Placement>(object.0.clone()) else { continue };
-            let moves = read.spec.rollout.as_ref().is_some_and(|rollout| {
-                rollout.scope == Scope::Kind && (rollout.moves() || rollout.revision.is_some())
-            });
+            let moves = read.spec.rollout.as_ref().is_some_and(Rollout::moves_kind);
             let gk = read.spec.instances.group_kind();
             if moves && found.get(&gk).is_none_or(|(name, _)| *name > object.name()) {
                 let progress = object.0.pointer("/status/rollout/kind").and_then(Progress::read);

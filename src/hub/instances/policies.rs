@@ -4,7 +4,7 @@ use super::{InstanceKey, Instances};
 use crate::api::Object;
 use crate::api::names::GroupKind;
 use crate::api::object::Document;
-use crate::api::rollout::Scope;
+use crate::api::rollout::{Rollout, Scope};
 use crate::graph::Graph;
 use crate::hub::view::Change;
 use crate::reconcile::Moment;
@@ -146,9 +146,7 @@ impl Instances {
         for (key, stored) in kind.view.iter() {
             let key = InstanceKey::new(gk.clone(), &key.namespace, &key.name);
             let all = self.policies.all_of(&key, &stored.object);
-            let moves = |p: &&Arc<Effective>| {
-                p.rollout.as_ref().is_some_and(|r| r.scope == Scope::Instance && r.moves())
-            };
+            let moves = |p: &&Arc<Effective>| p.rollout.as_ref().is_some_and(Rollout::moves_instances);
             // The nearest decides: a Placement before a ClusterPlacement, then the lower name.
             let nearest = |p: &&Arc<Effective>| (p.name.is_of_cluster(), p.name.clone());
             let winner = all.iter().take(MOST_FOR_ONE).filter(moves).min_by_key(nearest);

@@ -30,8 +30,7 @@ impl Stages {
                 None => selects.may_match(key),
             })
         };
-        let moves =
-            |policy: &&Policy| policy.rollout().is_some_and(|r| r.scope == Scope::Instance && r.moves());
+        let moves = |policy: &&Policy| policy.rollout().is_some_and(Rollout::moves_instances);
         // The nearest has the word: a Placement before a ClusterPlacement, then the lower name.
         let mut moving: Vec<&Policy> = policies.iter().filter(about).filter(moves).collect();
         moving.sort_by_key(|policy| (policy.name().is_of_cluster(), policy.name().clone()));

@@ -4,7 +4,7 @@ use super::content::Content;
 use super::kind::{Member, Revision};
 use super::ruling::Ruling;
 use crate::api::names::ClusterName;
-use crate::api::rollout::{Rollout, Scope};
+use crate::api::rollout::Rollout;
 use crate::reconcile::fleet::ClusterState;
 use crate::reconcile::policy::Effective;
 use crate::reconcile::rollout::Rules;
@@ -35,8 +35,7 @@ pub struct Ahead<K> {
 
 /// Of several that concern a kind, the one whose rollout moves the revision of all of it: that of the lower name.
 pub fn moves_kind(one: &Effective) -> bool {
-    let holds = |r: &Rollout| r.moves() || r.revision.is_some();
-    one.rollout.as_ref().is_some_and(|r| r.scope == Scope::Kind && holds(r)) && one.name.is_of_cluster()
+    one.rollout.as_ref().is_some_and(Rollout::moves_kind) && one.name.is_of_cluster()
 }
 
 /// What the hub knows of a rollout, and the content that comes.

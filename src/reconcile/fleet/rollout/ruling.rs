@@ -2,7 +2,7 @@
 
 use crate::api::amounts::Amount;
 use crate::api::names::{ClusterName, InstanceKey};
-use crate::api::rollout::{Rollout, Scope};
+use crate::api::rollout::Rollout;
 use crate::reconcile::fleet::ClusterState;
 use crate::reconcile::fleet::placement::Selector;
 use crate::reconcile::policy::{Effective, Filter, Match};
@@ -45,7 +45,7 @@ impl Members {
 fn in_effect(placements: &[Arc<Effective>]) -> Option<(&Arc<Effective>, &Rollout)> {
     let moving = placements.iter().filter_map(|by| Some((by, by.rollout.as_ref()?)));
     // Without stages all go at once.
-    let moving = moving.filter(|(_, rollout)| rollout.scope == Scope::Instance && rollout.moves());
+    let moving = moving.filter(|(_, rollout)| rollout.moves_instances());
     moving.min_by_key(|(by, _)| (by.name.is_of_cluster(), by.name.clone()))
 }
 
